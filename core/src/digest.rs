@@ -1,0 +1,179 @@
+//! Content digests, as the OCI image specification writes them (`descriptor.md`, "Digests").
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+/// A digest that has been checked: a registered algorithm and exactly as many lower-case
+/// hexadecimal digits as it yields. It is therefore safe to put into a URL or a path.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest {
+    text: String,
+}
+
+/// Why a text isn't a digest.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum DigestError {
+    /// There is no colon, or nothing on one side of it.
+    #[error("digest {text:?} is not of the form algorithm:hex")]
+    Form {
+        /// What was given.
+        text: String,
+    },
+    /// The specification registers sha256 and sha512; registries and runtimes serve no others.
+    #[error("digest {text:?} uses an unknown algorithm; sha256 and sha512 are known")]
+    Algorithm {
+        /// What was given.
+        text: String,
+    },
+    /// Wrong length, or a character that isn't a lower-case hexadecimal digit.
+    #[error("digest {text:?} must have {expected} lower-case hexadecimal digits after the colon")]
+    Hex {
+        /// What was given.
+        text: String,
+        /// How many digits the algorithm yields.
+        expected: usize,
+    },
+}
+
+impl Digest {
+    /// The SHA-256 digest of `bytes`.
+    pub fn sha256_of(bytes: &[u8]) -> Self {
+        Self::from_sha256(Sha256::digest(bytes).into())
+    }
+
+    /// The digest whose hash value is already known.
+    pub fn from_sha256(hash: [u8; 32]) -> Self {
+        let mut text = String::with_capacity(71);
+        text.push_str("sha256:");
+        push_hex(&mut text, &hash);
+        Self { text }
+    }
+
+    /// `sha256` or `sha512`.
+    pub fn algorithm(&self) -> &str {
+        &self.text[..6]
+    }
+
+    /// The hexadecimal digits.
+    pub fn hex(&self) -> &str {
+        &self.text[7..]
+    }
+
+    /// The first twelve hexadecimal digits, as variant tags carry them: 48 bits, enough to tell
+    /// apart what one tag ever meant. Whoever finds a variant by it still compares whole digests.
+    pub fn short(&self) -> &str {
+        &self.hex()[..12]
+    }
+
+    /// `algorithm:hex`.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for nibble in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+    }
+}
+
+impl FromStr for Digest {
+    type Err = DigestError;
+
+    fn from_str(text: &str) -> Result<Self, DigestError> {
+        let (algorithm, hex) =
+            text.split_once(':').ok_or_else(|| DigestError::Form { text: text.to_owned() })?;
+        let expected = match algorithm {
+            "sha256" => 64,
+            "sha512" => 128,
+            "" => return Err(DigestError::Form { text: text.to_owned() }),
+            _ => return Err(DigestError::Algorithm { text: text.to_owned() }),
+        };
+        let well_formed = hex.len() == expected
+            && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if well_formed {
+            Ok(Self { text: text.to_owned() })
+        } else {
+            Err(DigestError::Hex { text: text.to_owned(), expected })
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.text)
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Digest {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Digest".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "maxLength": 135,
+            "pattern": "^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_of_nothing_is_the_one_everybody_knows() {
+        assert_eq!(
+            Digest::sha256_of(b"").as_str(),
+            "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+    }
+
+    #[test]
+    fn a_digest_splits_into_algorithm_digits_and_a_short_form() {
+        let digest = Digest::sha256_of(b"");
+        assert_eq!(digest.algorithm(), "sha256");
+        assert_eq!(digest.hex().len(), 64);
+        assert_eq!(digest.short(), "e3b0c44298fc");
+    }
+
+    #[test]
+    fn what_is_not_a_digest_is_refused_and_named() {
+        for text in ["", "sha256", ":", ":abc", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+        let upper = format!("sha256:{}", "A".repeat(64));
+        let path = format!("sha256:{}", "../".repeat(22));
+        for text in [upper, path, "sha256:abc".into(), format!("sha512:{}", "0".repeat(64))] {
+            let error = text.parse::<Digest>().unwrap_err();
+            assert!(error.to_string().contains(&format!("{text:?}")), "{error}");
+        }
+    }
+}

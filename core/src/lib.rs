@@ -1,0 +1,20 @@
+//! What every part of zstart agrees on: references, digests, variant names, the
+//! [`ImageConversion`](record::ImageConversion) record, label and annotation keys, and the pure
+//! rules that say when a pod may run a variant.
+//!
+//! Nothing here talks to a registry or an API server, and nothing here needs an async runtime, so
+//! that the rules zstart is judged by can be read and tested on their own.
+
+pub mod digest;
+pub mod eligibility;
+pub mod keys;
+pub mod platform;
+pub mod record;
+pub mod reference;
+pub mod units;
+pub mod variant;
+
+pub use digest::Digest;
+pub use platform::Platform;
+pub use record::ImageConversion;
+pub use reference::{Reference, Tag};

@@ -1,0 +1,138 @@
+//! Platforms as users and image indexes write them: `os/architecture[/variant]`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// An operating system and processor, e.g. `linux/amd64` or `linux/arm/v7`.
+///
+/// Names are those of the Go toolchain (`GOOS`, `GOARCH`), as the OCI image specification asks
+/// (`image-index.md`, "platform"); Kubernetes nodes carry the same in their labels.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Platform {
+    /// E.g. `linux`.
+    pub os: String,
+    /// E.g. `amd64`.
+    pub architecture: String,
+    /// E.g. `v8`; `None` where the architecture has no variants or none was named.
+    pub variant: Option<String>,
+}
+
+/// Why a text isn't a platform.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("platform {text:?} is not of the form os/architecture[/variant], e.g. linux/amd64 or linux/arm/v7")]
+pub struct PlatformError {
+    /// What was given.
+    pub text: String,
+}
+
+impl Platform {
+    /// A platform without a variant.
+    pub fn new(os: &str, architecture: &str) -> Self {
+        Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: None }
+    }
+
+    /// Whether an image for `image` runs on this platform.
+    ///
+    /// Only what is certain counts: operating system and architecture are equal, and the variants
+    /// are equal where both name one (`arm64` and `arm64/v8` are the same thing by containerd's
+    /// normalisation, so an unnamed variant matches).
+    pub fn accepts(&self, image: &Platform) -> bool {
+        self.os == image.os
+            && self.architecture == image.architecture
+            && match (&self.variant, &image.variant) {
+                (Some(own), Some(other)) => own == other,
+                _ => true,
+            }
+    }
+}
+
+fn is_name(part: &str) -> bool {
+    !part.is_empty()
+        && part.len() <= 32
+        && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+impl FromStr for Platform {
+    type Err = PlatformError;
+
+    fn from_str(text: &str) -> Result<Self, PlatformError> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let (os, architecture, variant) = match parts[..] {
+            [os, architecture] => (os, architecture, None),
+            [os, architecture, variant] => (os, architecture, Some(variant)),
+            _ => return Err(PlatformError { text: text.to_owned() }),
+        };
+        if !parts.iter().all(|part| is_name(part)) {
+            return Err(PlatformError { text: text.to_owned() });
+        }
+        Ok(Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+        })
+    }
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.os, self.architecture)?;
+        match &self.variant {
+            Some(variant) => write!(formatter, "/{variant}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Serialize for Platform {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Platform {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Platform {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Platform".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "type": "string", "maxLength": 98 })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_platform_prints_as_it_was_written() {
+        for text in ["linux/amd64", "linux/arm/v7", "windows/amd64"] {
+            assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_platform_is_refused() {
+        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64"] {
+            assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unnamed_variant_matches_and_a_different_one_does_not() {
+        let arm64 = Platform::new("linux", "arm64");
+        assert!(arm64.accepts(&"linux/arm64/v8".parse().unwrap()));
+        let v7: Platform = "linux/arm/v7".parse().unwrap();
+        assert!(!v7.accepts(&"linux/arm/v6".parse().unwrap()));
+        assert!(!v7.accepts(&arm64));
+    }
+}

@@ -1,0 +1,313 @@
+//! Image references, normalised as Docker and containerd do it.
+//!
+//! The grammar is that of `github.com/distribution/reference`: a host only where the first
+//! component looks like one, `docker.io/library/` in front of a bare name, `latest` where neither
+//! tag nor digest is given.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::digest::{Digest, DigestError};
+
+mod grammar;
+#[cfg(test)]
+mod tests;
+
+/// Longest repository name with its host, by the grammar's `NameTotalLengthMax`.
+const NAME_MAX: usize = 255;
+/// The registry a reference without a host means.
+const DOCKER_HUB: &str = "docker.io";
+
+/// A tag that fits the distribution specification: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tag(String);
+
+/// A normalised reference: where an image is, and a tag, a digest or both.
+///
+/// It prints in full (`nginx` prints `docker.io/library/nginx:latest`), and what it prints parses
+/// to the same reference again.
+#[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Reference {
+    registry: String,
+    repository: String,
+    version: Version,
+}
+
+/// What a reference asks for inside its repository. One of the two is always there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Version {
+    Tag(Tag),
+    Digest(Digest),
+    /// The digest decides; the tag is for people.
+    Both(Tag, Digest),
+}
+
+/// Why a text isn't an image reference.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub enum ReferenceError {
+    /// Nothing, or only white space.
+    #[error("an image reference is empty")]
+    Empty,
+    /// A scheme was written where none belongs.
+    #[error("image reference {text:?} starts with a scheme; write it without")]
+    Scheme {
+        /// What was given.
+        text: String,
+    },
+    /// The host isn't a name or address with an optional port.
+    #[error("image reference {text:?} has an invalid registry {registry:?}")]
+    Registry {
+        /// What was given.
+        text: String,
+        /// The part at fault.
+        registry: String,
+    },
+    /// A path component breaks the grammar.
+    #[error(
+        "image reference {text:?} has an invalid repository {repository:?}: \
+         lower-case letters, digits and single separators (. _ - /) are allowed"
+    )]
+    Repository {
+        /// What was given.
+        text: String,
+        /// The part at fault.
+        repository: String,
+    },
+    /// Host and repository together are over 255 characters.
+    #[error("image reference {text:?} is too long: at most 255 characters before tag and digest")]
+    TooLong {
+        /// What was given.
+        text: String,
+    },
+    /// The tag breaks the grammar.
+    #[error(
+        "image reference {text:?} has an invalid tag {tag:?}: at most 128 letters, digits, \
+         dots, underscores and dashes, not starting with a dot or a dash"
+    )]
+    Tag {
+        /// What was given.
+        text: String,
+        /// The part at fault.
+        tag: String,
+    },
+    /// What follows the `@` isn't a digest.
+    #[error("image reference {text:?} has an invalid digest")]
+    Digest {
+        /// What was given.
+        text: String,
+        /// What is wrong with it.
+        source: DigestError,
+    },
+}
+
+impl Tag {
+    /// The tag's characters.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// A tag from a text that is one by the way it was built.
+    pub(crate) fn from_valid(text: String) -> Self {
+        debug_assert!(grammar::is_tag(&text), "{text} is not a tag");
+        Self(text)
+    }
+}
+
+impl FromStr for Tag {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        if grammar::is_tag(text) {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(ReferenceError::Tag { text: text.to_owned(), tag: text.to_owned() })
+        }
+    }
+}
+
+impl fmt::Display for Tag {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl Reference {
+    /// Host and port, e.g. `docker.io` or `registry.example:5000`.
+    pub fn registry(&self) -> &str {
+        &self.registry
+    }
+
+    /// The name inside the registry, e.g. `library/nginx`.
+    pub fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    /// Registry and repository, e.g. `docker.io/library/nginx`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+
+    /// The tag, where one is named.
+    pub fn tag(&self) -> Option<&Tag> {
+        match &self.version {
+            Version::Tag(tag) | Version::Both(tag, _) => Some(tag),
+            Version::Digest(_) => None,
+        }
+    }
+
+    /// The digest, where one is named. It, not the tag, then decides what is pulled.
+    pub fn digest(&self) -> Option<&Digest> {
+        match &self.version {
+            Version::Digest(digest) | Version::Both(_, digest) => Some(digest),
+            Version::Tag(_) => None,
+        }
+    }
+
+    /// The tag or digest as the distribution API's `<reference>` wants it: the digest if there is one.
+    pub fn version(&self) -> &str {
+        match &self.version {
+            Version::Tag(tag) => tag.as_str(),
+            Version::Digest(digest) | Version::Both(_, digest) => digest.as_str(),
+        }
+    }
+
+    /// The same image by the least that names it: the tag goes where a digest decides. Two
+    /// references with the same identity always mean the same image, so records are kept by it.
+    #[must_use]
+    pub fn identity(&self) -> Self {
+        match self.digest() {
+            Some(digest) => self.with_digest(digest.clone()),
+            None => self.clone(),
+        }
+    }
+
+    /// Another tag of the same repository.
+    #[must_use]
+    pub fn with_tag(&self, tag: Tag) -> Self {
+        self.with_version(Version::Tag(tag))
+    }
+
+    /// A digest of the same repository, without a tag.
+    #[must_use]
+    pub fn with_digest(&self, digest: Digest) -> Self {
+        self.with_version(Version::Digest(digest))
+    }
+
+    /// `repository:tag@digest` in the same repository: pinned, and still readable.
+    #[must_use]
+    pub fn with_tag_and_digest(&self, tag: Tag, digest: Digest) -> Self {
+        self.with_version(Version::Both(tag, digest))
+    }
+
+    fn with_version(&self, version: Version) -> Self {
+        Self { registry: self.registry.clone(), repository: self.repository.clone(), version }
+    }
+}
+
+impl FromStr for Reference {
+    type Err = ReferenceError;
+
+    fn from_str(given: &str) -> Result<Self, ReferenceError> {
+        let text = given.to_owned();
+        if given.trim().is_empty() {
+            return Err(ReferenceError::Empty);
+        }
+        if given.contains("://") {
+            return Err(ReferenceError::Scheme { text });
+        }
+        let (rest, digest) = match given.split_once('@') {
+            Some((rest, digest)) => match digest.parse() {
+                Ok(digest) => (rest, Some(digest)),
+                Err(source) => return Err(ReferenceError::Digest { text, source }),
+            },
+            None => (given, None),
+        };
+        // A colon before the last slash belongs to the port.
+        let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
+        let (name, tag) = match rest[after_slash..].split_once(':') {
+            Some((last, tag)) => (&rest[..after_slash + last.len()], Some(tag)),
+            None => (rest, None),
+        };
+        let (registry, repository) = split_name(name);
+        if !grammar::is_registry(&registry) {
+            return Err(ReferenceError::Registry { text, registry });
+        }
+        if !grammar::is_repository(&repository) || grammar::is_image_id(name) {
+            return Err(ReferenceError::Repository { text, repository });
+        }
+        if registry.len() + 1 + repository.len() > NAME_MAX {
+            return Err(ReferenceError::TooLong { text });
+        }
+        let tag = match tag {
+            Some(tag) if !grammar::is_tag(tag) => {
+                return Err(ReferenceError::Tag { text, tag: tag.to_owned() });
+            }
+            tag => tag.map(|tag| Tag(tag.to_owned())),
+        };
+        let version = match (tag, digest) {
+            (Some(tag), Some(digest)) => Version::Both(tag, digest),
+            (None, Some(digest)) => Version::Digest(digest),
+            (tag, None) => Version::Tag(tag.unwrap_or_else(|| Tag("latest".to_owned()))),
+        };
+        Ok(Self { registry, repository, version })
+    }
+}
+
+/// Host and path of a name, with Docker Hub's defaults filled in.
+fn split_name(name: &str) -> (String, String) {
+    let (registry, path) = match name.split_once('/') {
+        Some((first, path)) if grammar::looks_like_host(first) => (first, path),
+        _ => (DOCKER_HUB, name),
+    };
+    // `index.docker.io` is the name that old clients used for the same registry.
+    let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
+    if registry == DOCKER_HUB && !path.contains('/') {
+        (registry.to_owned(), format!("library/{path}"))
+    } else {
+        (registry.to_owned(), path.to_owned())
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.registry, self.repository)?;
+        match &self.version {
+            Version::Tag(tag) => write!(formatter, ":{tag}"),
+            Version::Digest(digest) => write!(formatter, "@{digest}"),
+            Version::Both(tag, digest) => write!(formatter, ":{tag}@{digest}"),
+        }
+    }
+}
+
+impl fmt::Debug for Reference {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
+
+impl Serialize for Reference {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Reference {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl schemars::JsonSchema for Reference {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Reference".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        // 255 for the name, 1 + 128 for a tag, 1 + 135 for a digest.
+        schemars::json_schema!({ "type": "string", "minLength": 1, "maxLength": 520 })
+    }
+}

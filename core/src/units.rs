@@ -1,0 +1,84 @@
+//! How sizes, ratios and durations are printed, the same in status columns and on the terminal.
+
+use std::time::Duration;
+
+/// `bytes` with a binary unit and three significant digits, e.g. `412 MiB`.
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    #[expect(clippy::cast_precision_loss, reason = "three digits are printed, a float holds fifteen")]
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    // 999.5 would be printed as 1000.
+    while value >= 999.5 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let decimals = match (unit, value) {
+        (0, _) => 0,
+        (_, value) if value < 9.995 => 2,
+        (_, value) if value < 99.95 => 1,
+        _ => 0,
+    };
+    format!("{value:.decimals$} {}", UNITS[unit])
+}
+
+/// How much smaller `variant` is than `source`, e.g. `14.2%`; negative where it is larger.
+pub fn saving(source: u64, variant: u64) -> String {
+    if source == 0 {
+        return "0.0%".to_owned();
+    }
+    #[expect(clippy::cast_precision_loss, reason = "one decimal is printed, a float holds fifteen")]
+    let ratio = 1.0 - variant as f64 / source as f64;
+    let percent = format!("{:.1}%", ratio * 100.0);
+    if percent == "-0.0%" { "0.0%".to_owned() } else { percent }
+}
+
+/// A duration for people: `840ms`, `12.3s`, `3m05s`.
+pub fn duration(duration: Duration) -> String {
+    let millis = duration.as_millis();
+    match millis {
+        0..1_000 => format!("{millis}ms"),
+        1_000..59_950 => format!("{:.1}s", duration.as_secs_f64()),
+        _ => {
+            let seconds = (millis + 500) / 1_000;
+            format!("{}m{:02}s", seconds / 60, seconds % 60)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits_and_a_binary_unit() {
+        let cases = [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "0.98 KiB"),
+            (1_536, "1.50 KiB"),
+            (432_013_312, "412 MiB"),
+            (5 << 30, "5.00 GiB"),
+        ];
+        for (bytes, text) in cases {
+            assert_eq!(size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn a_saving_is_a_percentage_of_the_source() {
+        assert_eq!(saving(1000, 858), "14.2%");
+        assert_eq!(saving(100, 110), "-10.0%");
+        assert_eq!(saving(100_000, 100_001), "0.0%");
+        assert_eq!(saving(0, 10), "0.0%");
+    }
+
+    #[test]
+    fn durations_read_like_a_stopwatch() {
+        let cases =
+            [(12, "12ms"), (12_340, "12.3s"), (59_949, "59.9s"), (59_960, "1m00s"), (185_000, "3m05s")];
+        for (millis, text) in cases {
+            assert_eq!(duration(Duration::from_millis(millis)), text);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The name of a variant: a pure function of source reference and source digest, so that anybody
+//! who knows the source finds the variant without asking the cluster.
+
+use thiserror::Error;
+
+use crate::digest::Digest;
+use crate::reference::{Reference, Tag};
+
+#[cfg(test)]
+mod tests;
+
+/// Longest source tag that is carried whole: 128, less `-zstd-` and twelve digits.
+const WHOLE_TAG_MAX: usize = 110;
+/// Of a longer tag, how much is kept in front of a hash of the rest.
+const TAG_STEM: usize = 97;
+
+/// The reference is itself a variant's: there is nothing to convert.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("{reference} is already a variant made by zstart")]
+pub struct AlreadyVariant {
+    /// The reference that was given.
+    pub reference: Reference,
+}
+
+/// The tag of the variant of `source` while it means `digest`.
+///
+/// `v1.4` becomes `v1.4-zstd-1a2b3c4d5e6f`; a digest reference gets `sha256-1a2b3c4d5e6f-zstd`. The
+/// result is always a valid tag. A source tag over 110 characters is cut and told apart by a hash.
+pub fn tag(source: &Reference, digest: &Digest) -> Tag {
+    let text = match (source.digest(), source.tag()) {
+        (None, Some(tag)) => format!("{}-zstd-{}", stem(tag.as_str()), digest.short()),
+        (Some(_), _) | (None, None) => format!("{}-{}-zstd", digest.algorithm(), digest.short()),
+    };
+    // At most 110 characters of a valid tag, six of our own and twelve digits: a property test holds it.
+    Tag::from_valid(text)
+}
+
+fn stem(tag: &str) -> String {
+    if tag.len() <= WHOLE_TAG_MAX {
+        return tag.to_owned();
+    }
+    // Tags are ASCII, so any byte is a character boundary.
+    format!("{}-{}", &tag[..TAG_STEM], Digest::sha256_of(tag.as_bytes()).short())
+}
+
+/// Whether `tag` has the form that [`tag()`] gives. It says nothing of who pushed it.
+pub fn is_variant_tag(tag: &Tag) -> bool {
+    let text = tag.as_str();
+    let digits = |text: &str| {
+        text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+    };
+    let of_tag = text.rsplit_once("-zstd-").is_some_and(|(stem, short)| !stem.is_empty() && digits(short));
+    let of_digest = text
+        .strip_suffix("-zstd")
+        .and_then(|text| text.strip_prefix("sha256-").or_else(|| text.strip_prefix("sha512-")))
+        .is_some_and(digits);
+    of_tag || of_digest
+}
+
+/// `source` if it may be converted: not a variant's own reference.
+pub fn require_source(source: &Reference) -> Result<&Reference, AlreadyVariant> {
+    match source.tag() {
+        Some(tag) if is_variant_tag(tag) => Err(AlreadyVariant { reference: source.clone() }),
+        _ => Ok(source),
+    }
+}
