@@ -1,5 +1,6 @@
 //! The conversion record: the cluster's memory of one source, as an `ImageConversion` object.
 #![expect(clippy::duplicated_attributes, reason = "printer columns share a type")]
+#![allow(unreachable_pub, reason = "the derive repeats the spec's visibility in a private scope")]
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::{CustomResource, KubeSchema};

@@ -43,7 +43,7 @@ pub enum RecordReason {
     RegistryUnavailable,
     /// The registry asked to slow down. It is tried again when it said.
     RateLimited,
-    /// Bytes were not what their digest or diff_id says. Never tagged, never used.
+    /// Bytes were not what their digest or `diff_id` says. Never tagged, never used.
     ContentMismatch,
     /// The tag moved while it was being converted. The new digest is converted next.
     SourceMoved,
