@@ -1,0 +1,96 @@
+{{/* What the pods of both components have in common. All take {root, component, values}. */}}
+
+{{- define "zstart.pod.metadata" -}}
+annotations:
+  # A changed configuration file rolls the pods: they read it once, when they start.
+  checksum/config: {{ include (printf "zstart.%s.config" .component) .root | sha256sum }}
+  {{- with .values.podAnnotations }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+labels:
+  # Not the chart's version: an upgrade that changes nothing for a pod shouldn't roll it.
+  {{- include "zstart.selectorLabels" . | nindent 2 }}
+  {{- with .root.Values.commonLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+  # zstart never waits for itself.
+  zstart.dev/rewrite: disabled
+  {{- with .values.podLabels }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- end -}}
+
+{{- define "zstart.pod.spec" -}}
+serviceAccountName: {{ include (printf "zstart.%s.fullname" .component) .root }}
+automountServiceAccountToken: true
+enableServiceLinks: false
+{{- with .root.Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .root.Values.hostAliases }}
+hostAliases:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+securityContext:
+  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+{{- end -}}
+
+{{/* Image, arguments and environment of the one container. */}}
+{{- define "zstart.pod.container" -}}
+name: {{ .component }}
+{{- $image := .root.Values.image }}
+{{- if .values.image.digest }}
+image: {{ printf "%s/%s@%s" $image.registry .values.image.name .values.image.digest | quote }}
+{{- else }}
+image: {{ printf "%s/%s:%s" $image.registry .values.image.name ($image.tag | default .root.Chart.AppVersion) | quote }}
+{{- end }}
+imagePullPolicy: {{ $image.pullPolicy }}
+args:
+  - --config=/etc/zstart/config.yaml
+env:
+  - name: POD_NAMESPACE
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.namespace
+  - name: RUST_LOG
+    value: {{ .root.Values.logLevel | quote }}
+  {{- with .values.extraEnv }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+securityContext:
+  {{- toYaml .root.Values.securityContext | nindent 2 }}
+resources:
+  {{- toYaml .values.resources | nindent 2 }}
+{{- end -}}
+
+{{/* Probes of the plain-http health port. Not ready is no reason to be killed. */}}
+{{- define "zstart.pod.probes" -}}
+livenessProbe:
+  httpGet:
+    path: /livez
+    port: health
+  periodSeconds: 10
+  failureThreshold: 6
+readinessProbe:
+  httpGet:
+    path: /readyz
+    port: health
+  periodSeconds: 2
+  failureThreshold: 3
+{{- end -}}

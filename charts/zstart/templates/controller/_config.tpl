@@ -1,0 +1,21 @@
+{{/* The controller's configuration file. Its fields are those of the controller's own type, no more. */}}
+{{- define "zstart.controller.config" -}}
+{{- $values := .Values.controller -}}
+{{- $recheck := include "zstart.seconds" $values.recheckInterval | int64 -}}
+{{- if ge $recheck (include "zstart.seconds" .Values.webhook.maxStaleness | int64) -}}
+{{- fail (printf "controller.recheckInterval (%s) must be shorter than webhook.maxStaleness (%s): a record would be too old to be used before its tag is looked up again" $values.recheckInterval .Values.webhook.maxStaleness) -}}
+{{- end -}}
+healthListen: 0.0.0.0:8080
+level: {{ $values.level | int }}
+platforms: {{ toJson $values.platforms }}
+workers: {{ $values.workers | int }}
+layersAtOnce: {{ $values.layersAtOnce | int }}
+recheckInterval: {{ $values.recheckInterval }}
+plainHttpRegistries: {{ toJson $values.plainHttpRegistries }}
+credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
+webhook:
+  configuration: {{ include "zstart.fullname" . }}
+  service: {{ include "zstart.webhook.fullname" . }}
+  servingSecret: {{ include "zstart.servingSecret" . }}
+  caSecret: {{ include "zstart.caSecret" . }}
+{{- end -}}
