@@ -1,0 +1,262 @@
+//! Docker's `config.json`, as users have it and as Kubernetes pull secrets carry it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use thiserror::Error;
+use zstart_core::Reference;
+
+use super::{Credentials, helper};
+
+/// Credentials by registry. What is in it is never printed.
+#[derive(Clone, Default, Deserialize)]
+pub struct DockerConfig {
+    #[serde(default)]
+    auths: BTreeMap<String, Entry>,
+    #[serde(default, rename = "credHelpers")]
+    helpers: BTreeMap<String, String>,
+    #[serde(default, rename = "credsStore")]
+    store: Option<String>,
+}
+
+/// One registry's entry. `auth` is base64 of `username:password`.
+#[derive(Clone, Default, Deserialize)]
+struct Entry {
+    #[serde(default)]
+    auth: Option<String>,
+    #[serde(default)]
+    username: Option<String>,
+    #[serde(default)]
+    password: Option<String>,
+    #[serde(default, rename = "identitytoken")]
+    identity_token: Option<String>,
+}
+
+/// Why credentials can't be had.
+#[derive(Debug, Error)]
+pub enum CredentialsError {
+    /// The file can't be read.
+    #[error("failed to read {path}")]
+    Read {
+        /// Which file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text isn't a Docker config.
+    #[error("the Docker config is not readable JSON (line {line}, column {column})")]
+    Parse {
+        /// Where the parser stopped. Its own message could quote a secret.
+        line: usize,
+        /// Likewise.
+        column: usize,
+    },
+    /// An entry's `auth` isn't base64 of `username:password`.
+    #[error(
+        "the Docker config's entry for {registry} has an \"auth\" that is not base64 of username:password"
+    )]
+    Auth {
+        /// The entry's key.
+        registry: String,
+    },
+    /// A kind of login that zstart doesn't speak.
+    #[error(
+        "the Docker config's entry for {registry} is an identity token; log in with a user name and password"
+    )]
+    IdentityToken {
+        /// The entry's key.
+        registry: String,
+    },
+    /// The helper can't be run, or said no.
+    #[error("credential helper {program} failed for {registry}: {message}")]
+    Helper {
+        /// The program's name.
+        program: String,
+        /// The registry that it was asked for.
+        registry: String,
+        /// What it said.
+        message: String,
+    },
+}
+
+impl DockerConfig {
+    /// Reads a config, e.g. the `.dockerconfigjson` of a pull secret.
+    pub fn parse(bytes: &[u8]) -> Result<Self, CredentialsError> {
+        serde_json::from_slice(bytes).map_err(|error| unreadable(&error))
+    }
+
+    /// Reads the older form of pull secrets, `.dockercfg`: the entries alone.
+    pub fn parse_legacy(bytes: &[u8]) -> Result<Self, CredentialsError> {
+        let auths = serde_json::from_slice(bytes).map_err(|error| unreadable(&error))?;
+        Ok(Self { auths, ..Self::default() })
+    }
+
+    /// Reads a file; one that doesn't exist has no credentials.
+    pub fn load(path: &Path) -> Result<Self, CredentialsError> {
+        match std::fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(source) => Err(CredentialsError::Read { path: path.to_owned(), source }),
+        }
+    }
+
+    /// The same without credential helpers: nothing that came from a cluster may name a program
+    /// that is then run.
+    #[must_use]
+    pub fn without_helpers(self) -> Self {
+        Self { helpers: BTreeMap::new(), store: None, ..self }
+    }
+
+    /// Whether it names this registry.
+    pub fn knows(&self, reference: &Reference) -> bool {
+        self.helpers.contains_key(reference.registry()) || self.entry(reference).is_some()
+    }
+
+    /// Credentials for an image. `None` where the config has none. A helper is run where one is
+    /// named for the registry, or for all.
+    pub async fn credentials_for(
+        &self,
+        reference: &Reference,
+    ) -> Result<Option<Credentials>, CredentialsError> {
+        let registry = reference.registry();
+        if let Some(name) = self.helpers.get(registry) {
+            return helper::get(name, server_name(registry)).await;
+        }
+        if let Some((key, entry)) = self.entry(reference) {
+            let found = entry.credentials(key)?;
+            // An entry without content only marks that the credentials store has them.
+            if found.is_some() || self.store.is_none() {
+                return Ok(found);
+            }
+        }
+        match &self.store {
+            Some(name) => helper::get(name, server_name(registry)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// The entry that fits best: the one with the longest path, as the kubelet chooses it.
+    fn entry(&self, reference: &Reference) -> Option<(&str, &Entry)> {
+        let fitting = self.auths.iter().filter(|(key, _)| matches(key, reference));
+        fitting.max_by_key(|(key, _)| key.len()).map(|(key, entry)| (key.as_str(), entry))
+    }
+}
+
+/// Docker Hub is known to credential stores by the address of its first index.
+fn server_name(registry: &str) -> &str {
+    if registry == "docker.io" { "https://index.docker.io/v1/" } else { registry }
+}
+
+fn unreadable(error: &serde_json::Error) -> CredentialsError {
+    CredentialsError::Parse { line: error.line(), column: error.column() }
+}
+
+/// Whether a key fits an image. Keys are hosts, maybe with a scheme, a port, a path, and `*` for
+/// parts of the host (Kubernetes: "Config.json interpretation").
+fn matches(key: &str, reference: &Reference) -> bool {
+    let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
+    let (host, path) = key.split_once('/').unwrap_or((key, ""));
+    let path = path.trim_end_matches('/');
+    // The API's version in old keys is no part of a repository's name.
+    let path = if path == "v1" || path == "v2" { "" } else { path };
+    let host = if host == "index.docker.io" { "docker.io" } else { host };
+    let repository = reference.repository();
+    let below = repository
+        .strip_prefix(path)
+        .is_some_and(|rest| path.is_empty() || rest.is_empty() || rest.starts_with('/'));
+    below && host_matches(host, reference.registry())
+}
+
+fn host_matches(pattern: &str, host: &str) -> bool {
+    let (pattern_name, pattern_port) = pattern.split_once(':').unwrap_or((pattern, ""));
+    let (name, port) = host.split_once(':').unwrap_or((host, ""));
+    let (patterns, parts): (Vec<_>, Vec<_>) = (pattern_name.split('.').collect(), name.split('.').collect());
+    pattern_port == port
+        && patterns.len() == parts.len()
+        && patterns.iter().zip(&parts).all(|(pattern, part)| match pattern.split_once('*') {
+            Some((front, back)) => {
+                part.len() >= front.len() + back.len() && part.starts_with(front) && part.ends_with(back)
+            }
+            None => pattern == part,
+        })
+}
+
+impl Entry {
+    fn credentials(&self, key: &str) -> Result<Option<Credentials>, CredentialsError> {
+        let registry = || key.to_owned();
+        if self.identity_token.as_ref().is_some_and(|token| !token.is_empty()) {
+            return Err(CredentialsError::IdentityToken { registry: registry() });
+        }
+        if let (Some(username), Some(password)) = (&self.username, &self.password) {
+            return Ok(Some(Credentials::Basic { username: username.clone(), password: password.clone() }));
+        }
+        let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else { return Ok(None) };
+        let invalid = || CredentialsError::Auth { registry: registry() };
+        let decoded = STANDARD.decode(auth.trim()).map_err(|_| invalid())?;
+        let text = String::from_utf8(decoded).map_err(|_| invalid())?;
+        let (username, password) = text.split_once(':').ok_or_else(invalid)?;
+        // Old clients padded the password with NUL.
+        let password = password.trim_end_matches('\0');
+        Ok(Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(text: &str) -> Reference {
+        text.parse().unwrap()
+    }
+
+    fn basic(username: &str, password: &str) -> Credentials {
+        Credentials::Basic { username: username.into(), password: password.into() }
+    }
+
+    #[tokio::test]
+    async fn the_longest_fitting_entry_wins() {
+        let config = DockerConfig::parse(
+            br#"{"auths": {
+                "https://index.docker.io/v1/": {"auth": "aHViOnNlY3JldA=="},
+                "registry.example": {"username": "all", "password": "1"},
+                "registry.example/team": {"username": "team", "password": "2"},
+                "*.wild.example:5000": {"username": "wild", "password": "3"}}}"#,
+        )
+        .unwrap();
+        for (image, credentials) in [
+            ("nginx", Some(basic("hub", "secret"))),
+            ("registry.example/app", Some(basic("all", "1"))),
+            ("registry.example/team/app", Some(basic("team", "2"))),
+            ("registry.example/teams/app", Some(basic("all", "1"))),
+            ("a.wild.example:5000/app", Some(basic("wild", "3"))),
+            ("a.wild.example/app", None),
+            ("a.b.wild.example:5000/app", None),
+            ("elsewhere.example/app", None),
+        ] {
+            assert_eq!(config.credentials_for(&reference(image)).await.unwrap(), credentials, "{image}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_names_the_entry_and_shows_no_secret() {
+        let config =
+            DockerConfig::parse(br#"{"auths": {"registry.example": {"auth": "c2VjcmV0"}}}"#).unwrap();
+        let error = config.credentials_for(&reference("registry.example/app")).await.unwrap_err();
+        assert!(error.to_string().contains("registry.example"));
+        let error = DockerConfig::parse(br#"{"auths": "hunter2""#).err().unwrap();
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+        assert!(!format!("{:?}", basic("user", "hunter2")).contains("hunter2"));
+    }
+
+    #[tokio::test]
+    async fn a_config_from_a_cluster_runs_no_program() {
+        let config = DockerConfig::parse(br#"{"credsStore": "x", "credHelpers": {"registry.example": "y"}}"#)
+            .unwrap()
+            .without_helpers();
+        assert_eq!(config.credentials_for(&reference("registry.example/app")).await.unwrap(), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! What goes from one repository to another as it is.
+
+use futures::TryStreamExt as _;
+use futures::future::BoxFuture;
+use zstart_core::Digest;
+
+use crate::error::Error;
+use crate::image::{Descriptor, Document, RawManifest};
+use crate::plan::Refusal;
+use crate::repository::{ManifestKey, Repository};
+
+/// How deep indexes inside indexes are followed.
+const DEPTH_MAX: u32 = 4;
+
+/// Copies a blob, where the target doesn't have it. The target compares it with its digest.
+pub(super) async fn copy_blob(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    digest: &Digest,
+) -> Result<(), Error> {
+    if source.location() == target.location() || target.has_blob(digest).await? {
+        return Ok(());
+    }
+    let content = source.blob(digest).await?;
+    let mut upload = target.begin_blob().await?;
+    upload.send(Box::pin(content.into_stream())).await?;
+    upload.commit(digest).await?;
+    Ok(())
+}
+
+/// Copies an entry of an index with all that it names.
+pub(super) async fn copy_entry(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    entry: &Descriptor,
+) -> Result<(), Error> {
+    if source.location() == target.location() {
+        return Ok(());
+    }
+    copy_document(source, target, entry.digest(), DEPTH_MAX).await
+}
+
+fn copy_document<'a>(
+    source: &'a dyn Repository,
+    target: &'a dyn Repository,
+    digest: &'a Digest,
+    depth: u32,
+) -> BoxFuture<'a, Result<(), Error>> {
+    Box::pin(async move {
+        let raw = source.manifest(ManifestKey::Digest(digest)).await?;
+        match raw.read()? {
+            Document::Manifest(manifest) => {
+                copy_blob(source, target, manifest.config.digest()).await?;
+                for layer in &manifest.layers {
+                    copy_blob(source, target, layer.digest()).await?;
+                }
+            }
+            Document::Index(_) if depth == 0 => {
+                let reference = format!("{}@{digest}", source.location());
+                return Err(Error::Refused { reference, refusal: Refusal::NestedIndex });
+            }
+            Document::Index(index) => {
+                for entry in &index.entries {
+                    copy_document(source, target, entry.descriptor.digest(), depth - 1).await?;
+                }
+            }
+        }
+        put_as_it_is(target, &raw).await
+    })
+}
+
+async fn put_as_it_is(target: &dyn Repository, raw: &RawManifest) -> Result<(), Error> {
+    let media_type = raw.media_type()?;
+    target.put_manifest(raw, &media_type, None).await?;
+    Ok(())
+}

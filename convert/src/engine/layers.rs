@@ -1,0 +1,172 @@
+//! One layer: pull → inflate → hash → zstd → hash → push, all at once and never whole.
+
+use std::sync::Arc;
+
+use futures::TryStreamExt as _;
+use tokio::sync::mpsc;
+use zstart_core::Digest;
+
+use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
+use crate::error::{Error, ErrorClass};
+use crate::image::Descriptor;
+use crate::layer::{LayerConverter, LayerError};
+use crate::progress::{LayerResult, Progress};
+use crate::repository::{BlobUpload, Repository};
+
+/// How often a layer is begun anew after the other side broke off. The bytes that were sent are
+/// gone with the session, so there is nothing to resume.
+const ATTEMPTS: u32 = 3;
+
+/// What became of a layer.
+#[derive(Clone, Debug)]
+pub(super) enum LayerOutcome {
+    /// It stands in the target under a new digest.
+    Converted { digest: Digest, size: u64, diff_id: Digest },
+    /// Its bytes are zstd already, whatever its media type says.
+    Unchanged,
+}
+
+/// Converts one layer into the target.
+pub(super) async fn convert_layer(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    converter: &Arc<dyn LayerConverter>,
+    layer: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<LayerOutcome, Error> {
+    progress.started(layer.digest(), layer.size());
+    for attempt in 1.. {
+        let error = match attempt_layer(source, target, converter, layer, progress).await {
+            Ok(outcome) => {
+                progress.finished(
+                    layer.digest(),
+                    match &outcome {
+                        LayerOutcome::Converted { digest: _, size, diff_id: _ } => {
+                            LayerResult::Converted { bytes: *size }
+                        }
+                        LayerOutcome::Unchanged => LayerResult::Kept,
+                    },
+                );
+                return Ok(outcome);
+            }
+            Err(error) => error,
+        };
+        if attempt == ATTEMPTS || error.class() != ErrorClass::Unavailable {
+            return Err(error);
+        }
+        tracing::warn!(layer = %layer.digest(), error = error.chain(), "starting a layer again");
+        progress.finished(layer.digest(), LayerResult::Retrying);
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// What the working thread found out.
+enum Worked {
+    Converted { digest: Digest, size: u64, diff_id: Digest },
+    Unchanged,
+}
+
+async fn attempt_layer(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    converter: &Arc<dyn LayerConverter>,
+    layer: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<LayerOutcome, Error> {
+    let (to_worker, from_source) = mpsc::channel::<Chunk>(CHUNKS);
+    let (to_target, from_worker) = mpsc::channel::<Chunk>(CHUNKS);
+    let worker = {
+        let (converter, layer) = (Arc::clone(converter), layer.clone());
+        tokio::task::spawn_blocking(move || work(&*converter, &layer, from_source, to_target))
+    };
+    let work = async {
+        let worked = worker.await.map_err(|_| Error::Interrupted { digest: layer.digest().clone() })?;
+        worked.map_err(|source| Error::Layer { digest: layer.digest().clone(), source })
+    };
+    let (worked, (), upload) =
+        tokio::try_join!(work, pull(source, layer, to_worker, progress), push(target, from_worker),)?;
+    match (worked, upload) {
+        (Worked::Converted { digest, size, diff_id }, Some(upload)) => {
+            upload.commit(&digest).await?;
+            Ok(LayerOutcome::Converted { digest, size, diff_id })
+        }
+        (Worked::Unchanged, upload) => {
+            if let Some(upload) = upload {
+                upload.abort().await;
+            }
+            Ok(LayerOutcome::Unchanged)
+        }
+        (Worked::Converted { .. }, None) => Err(Error::Interrupted { digest: layer.digest().clone() }),
+    }
+}
+
+/// Reads the source into the channel. A worker that needs no more has hung up; that is no error here.
+async fn pull(
+    source: &dyn Repository,
+    layer: &Descriptor,
+    to_worker: mpsc::Sender<Chunk>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    let mut content = source.blob(layer.digest()).await?;
+    loop {
+        match content.try_next().await {
+            Ok(None) => return Ok(()),
+            Ok(Some(chunk)) => {
+                progress.advanced(layer.digest(), chunk.len() as u64);
+                if to_worker.send(Ok(chunk)).await.is_err() {
+                    return Ok(());
+                }
+            }
+            Err(error) => {
+                // The worker reports it: it may know better, e.g. that the digest is wrong.
+                let _ = to_worker.send(Err(error)).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Sends what the worker writes. The upload is opened with the first bytes: a layer that stays as it
+/// is costs the target no request.
+async fn push(
+    target: &dyn Repository,
+    mut from_worker: mpsc::Receiver<Chunk>,
+) -> Result<Option<Box<dyn BlobUpload>>, Error> {
+    let Some(first) = from_worker.recv().await else { return Ok(None) };
+    let mut upload = target.begin_blob().await?;
+    upload.send(stream_of(first, from_worker)).await?;
+    Ok(Some(upload))
+}
+
+/// The work itself, on its own thread.
+fn work(
+    converter: &dyn LayerConverter,
+    layer: &Descriptor,
+    from_source: mpsc::Receiver<Chunk>,
+    to_target: mpsc::Sender<Chunk>,
+) -> Result<Worked, LayerError> {
+    let mut source = Source::new(from_source);
+    let mut target = Target::new(to_target);
+    let converted = match converter.convert(&mut source, &mut target) {
+        Ok(None) => return Ok(Worked::Unchanged),
+        Ok(Some(converted)) => converted,
+        // Damaged bytes may not be the layer's bytes at all: that is the better message.
+        Err(error) if error.blames_content() => {
+            require_content(source, layer)?;
+            return Err(error);
+        }
+        Err(error) => return Err(error),
+    };
+    require_content(source, layer)?;
+    let (digest, size) = target.finish().map_err(|source| LayerError::Write { source })?;
+    Ok(Worked::Converted { digest, size, diff_id: converted.diff_id })
+}
+
+/// Compares all of the source's bytes with what the descriptor promises.
+fn require_content(source: Source, layer: &Descriptor) -> Result<(), LayerError> {
+    let (found, found_size) = source.finish().map_err(|source| LayerError::Read { source })?;
+    if &found == layer.digest() && found_size == layer.size() {
+        return Ok(());
+    }
+    Err(LayerError::Digest { found, found_size, expected_size: layer.size() })
+}

@@ -1,0 +1,144 @@
+//! Phases *resolve* and *plan*: what the source is, and what is to be done with it.
+
+use futures::TryStreamExt as _;
+use zstart_core::{Digest, Reference};
+
+use crate::error::Error;
+use crate::image::{Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, RawManifest};
+use crate::layer::LayerError;
+use crate::plan::{
+    EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
+};
+use crate::repository::{CONFIG_MAX, ManifestKey, Repository};
+use crate::settings::Settings;
+
+/// What a reference means now.
+#[derive(Clone, Debug)]
+pub struct Resolved {
+    manifest: RawManifest,
+}
+
+impl Resolved {
+    /// The digest of the manifest or index.
+    pub fn digest(&self) -> &Digest {
+        &self.manifest.digest
+    }
+}
+
+/// Looks up what `reference` means: one request.
+pub async fn resolve(source: &dyn Repository, reference: &Reference) -> Result<Resolved, Error> {
+    let key = match (reference.digest(), reference.tag()) {
+        (Some(digest), _) => ManifestKey::Digest(digest),
+        (None, Some(tag)) => ManifestKey::Tag(tag),
+        (None, None) => unreachable!("a reference has a tag or a digest"),
+    };
+    Ok(Resolved { manifest: source.manifest(key).await? })
+}
+
+/// Reads the manifests and configs that are needed and decides what is done with each.
+///
+/// An image that zstart leaves alone is [`Error::Refused`], with the reason. Of an index, what can't
+/// be converted is kept as it is; it is refused only where nothing is left.
+pub async fn plan(source: &dyn Repository, resolved: &Resolved, settings: &Settings) -> Result<Plan, Error> {
+    let raw = resolved.manifest.clone();
+    let refused =
+        |refusal| Error::Refused { reference: format!("{}@{}", source.location(), raw.digest), refusal };
+    let shape = match raw.read()? {
+        Document::Manifest(manifest) => {
+            let planned = plan_manifest(source, raw.clone(), manifest).await?.map_err(refused)?;
+            if !settings.platforms.contains(&planned.platform) {
+                return Err(refused(Refusal::NoSuchPlatform { found: vec![planned.platform] }));
+            }
+            Shape::Single(Box::new(planned))
+        }
+        Document::Index(index) => {
+            if let Some(member) = index.artifact_member() {
+                return Err(refused(Refusal::Artifact { member }));
+            }
+            let annotations = index.annotations();
+            let annotations =
+                annotations.map_err(|source| Error::Member { digest: raw.digest.clone(), source })?;
+            if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) {
+                return Err(refused(Refusal::IsVariant));
+            }
+            let entries = plan_entries(source, &index, settings).await?;
+            if !entries.iter().any(|entry| matches!(entry, EntryPlan::Convert(_))) {
+                return Err(refused(why_nothing_is_left(&index, &entries)));
+            }
+            Shape::Index { index, entries }
+        }
+    };
+    Ok(Plan { source: raw, shape })
+}
+
+async fn plan_entries(
+    source: &dyn Repository,
+    index: &ImageIndex,
+    settings: &Settings,
+) -> Result<Vec<EntryPlan>, Error> {
+    let mut entries = Vec::with_capacity(index.entries.len());
+    for entry in &index.entries {
+        if let Some(reason) = keep_entry(entry, &settings.platforms) {
+            entries.push(EntryPlan::Keep(reason));
+            continue;
+        }
+        let raw = source.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
+        let planned = match raw.read()? {
+            Document::Manifest(manifest) => plan_manifest(source, raw, manifest).await?,
+            Document::Index(_) => Err(Refusal::NestedIndex),
+        };
+        entries.push(match planned {
+            Ok(manifest) => EntryPlan::Convert(Box::new(manifest)),
+            Err(refusal) => EntryPlan::Keep(KeepReason::Refused(refusal)),
+        });
+    }
+    drop_attestations(index, &mut entries);
+    Ok(entries)
+}
+
+/// One manifest with its config; the inner error leaves it alone.
+async fn plan_manifest(
+    source: &dyn Repository,
+    raw: RawManifest,
+    manifest: ImageManifest,
+) -> Result<Result<ManifestPlan, Refusal>, Error> {
+    if let Err(refusal) = require_image(&manifest) {
+        return Ok(Err(refusal));
+    }
+    let config = read_config(source, &manifest.config).await?;
+    Ok(ManifestPlan::new(raw, manifest, &config))
+}
+
+/// A config, compared with its digest.
+async fn read_config(source: &dyn Repository, descriptor: &Descriptor) -> Result<ImageConfig, Error> {
+    let digest = descriptor.digest();
+    let failed = |source| Error::Layer { digest: digest.clone(), source };
+    let mut content = source.blob(digest).await?;
+    let mut bytes = Vec::new();
+    while let Some(chunk) = content.try_next().await.map_err(|source| failed(LayerError::Read { source }))? {
+        bytes.extend_from_slice(&chunk);
+        if bytes.len() as u64 > descriptor.size().min(CONFIG_MAX) {
+            break;
+        }
+    }
+    let found = Digest::sha256_of(&bytes);
+    if &found != digest {
+        let (found_size, expected_size) = (bytes.len() as u64, descriptor.size());
+        return Err(failed(LayerError::Digest { found, found_size, expected_size }));
+    }
+    ImageConfig::parse(&bytes).map_err(|source| Error::Config { digest: digest.clone(), source })
+}
+
+/// The reason to name for an index of which nothing can be converted: the first that blames the
+/// image, else that no platform was asked for.
+fn why_nothing_is_left(index: &ImageIndex, entries: &[EntryPlan]) -> Refusal {
+    let refusal = entries.iter().find_map(|entry| match entry {
+        EntryPlan::Keep(KeepReason::Refused(refusal)) => Some(refusal.clone()),
+        EntryPlan::Keep(KeepReason::NotSelected | KeepReason::NoPlatform)
+        | EntryPlan::Convert(_)
+        | EntryPlan::Drop => None,
+    });
+    refusal.unwrap_or_else(|| Refusal::NoSuchPlatform {
+        found: index.entries.iter().filter_map(|entry| entry.platform.clone()).collect(),
+    })
+}

@@ -1,0 +1,177 @@
+//! What can go wrong in a conversion, and what kind of trouble it is.
+
+use std::time::Duration;
+
+use thiserror::Error;
+use zstart_core::{Digest, Tag};
+
+use crate::image::{JsonError, ManifestError};
+use crate::layer::LayerError;
+use crate::plan::Refusal;
+use crate::repository::{Access, RepositoryError, Trouble};
+
+/// A conversion that didn't come to its end. Nothing was tagged.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// Reading or writing a repository failed.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// A manifest can't be read.
+    #[error("failed to read the image")]
+    Manifest(#[from] ManifestError),
+    /// A config can't be read.
+    #[error("failed to read image config {digest}")]
+    Config {
+        /// Which config.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: crate::image::ConfigError,
+    },
+    /// A manifest's member can't be read or written.
+    #[error("failed to read or write a member of manifest {digest}")]
+    Member {
+        /// Which manifest.
+        digest: Digest,
+        /// What is wrong with it.
+        #[source]
+        source: JsonError,
+    },
+    /// zstart leaves this image alone.
+    #[error("{reference} is left alone: {refusal}")]
+    Refused {
+        /// Which image.
+        reference: String,
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A layer can't be converted.
+    #[error("failed to convert layer {digest}")]
+    Layer {
+        /// Which layer.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
+    /// A layer's uncompressed bytes are not those that the config promises.
+    #[error(
+        "layer {layer} of manifest {manifest} unpacks to {found}, but its config promises diff_id {promised}"
+    )]
+    DiffId {
+        /// The manifest.
+        manifest: Digest,
+        /// The compressed layer.
+        layer: Digest,
+        /// The digest of what came out.
+        found: Digest,
+        /// The digest that the config names in the same place.
+        promised: Digest,
+    },
+    /// The tag means another digest than when the conversion began.
+    #[error("{reference} moved from {from} to {to} while it was being converted")]
+    SourceMoved {
+        /// The source.
+        reference: String,
+        /// What was converted.
+        from: Digest,
+        /// What it means now.
+        to: Digest,
+    },
+    /// Something else stands where the variant belongs.
+    #[error("{location}:{tag} is taken: {found}. Delete that tag, or convert with --force to replace it")]
+    VariantConflict {
+        /// The repository.
+        location: String,
+        /// The variant's tag.
+        tag: Tag,
+        /// What stands there.
+        found: String,
+    },
+    /// What was read back isn't what was pushed.
+    #[error("{location}:{tag} does not hold the variant that was pushed: {found}")]
+    NotVerified {
+        /// The repository.
+        location: String,
+        /// The variant's tag.
+        tag: Tag,
+        /// What stands there.
+        found: String,
+    },
+    /// The thread that converts layers died.
+    #[error("the conversion of layer {digest} was interrupted")]
+    Interrupted {
+        /// Which layer.
+        digest: Digest,
+    },
+}
+
+/// Kinds of trouble, by which callers choose a condition, an exit code and a delay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorClass {
+    /// The source isn't there.
+    NotFound,
+    /// The credentials may not read.
+    PullDenied,
+    /// The credentials may not write.
+    PushDenied,
+    /// The other side is away or in trouble; worth trying again.
+    Unavailable,
+    /// The other side asked to slow down.
+    RateLimited {
+        /// How long it asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// Bytes are not what their digest or `diff_id` says.
+    ContentMismatch,
+    /// The tag moved; what it means now can be converted at once.
+    SourceMoved,
+    /// The variant's tag is taken by something else.
+    VariantConflict,
+    /// The image is left alone, now and later.
+    Refused,
+    /// Anything else.
+    Other,
+}
+
+impl Error {
+    /// What kind of trouble this is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Repository(error) => error.class(),
+            Self::Manifest(_) | Self::Config { .. } | Self::Refused { .. } => ErrorClass::Refused,
+            Self::Layer { source, .. } => source.class(),
+            Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
+            Self::SourceMoved { .. } => ErrorClass::SourceMoved,
+            Self::VariantConflict { .. } => ErrorClass::VariantConflict,
+            Self::Member { .. } | Self::Interrupted { .. } => ErrorClass::Other,
+        }
+    }
+
+    /// The error and its causes in one line.
+    pub fn chain(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        text
+    }
+}
+
+impl RepositoryError {
+    /// What kind of trouble this is.
+    pub fn class(&self) -> ErrorClass {
+        match (self.trouble, self.access) {
+            (Trouble::NotFound, Access::Pull) => ErrorClass::NotFound,
+            (Trouble::Denied, Access::Pull) => ErrorClass::PullDenied,
+            (Trouble::Denied, Access::Push) => ErrorClass::PushDenied,
+            (Trouble::Unavailable, _) => ErrorClass::Unavailable,
+            (Trouble::RateLimited { retry_after }, _) => ErrorClass::RateLimited { retry_after },
+            (Trouble::Mismatch, _) => ErrorClass::ContentMismatch,
+            (Trouble::NotFound, Access::Push) | (Trouble::Other, _) => ErrorClass::Other,
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Descriptors: media type, digest, size, and whatever else their author put there.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use zstart_core::{Digest, Platform, keys};
+
+use super::json::{JsonError, RawObject};
+use super::media_type;
+
+/// Annotations that speak of the compressed bytes: false once a layer is encoded anew.
+/// (eStargz: stargz-snapshotter `estargz/types.go`; zstd:chunked: containers/storage.)
+const ABOUT_COMPRESSED_BYTES: [&str; 3] =
+    ["containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked."];
+
+/// A reference to content by digest (OCI image specification, `descriptor.md`). Members that zstart
+/// doesn't know stay as they are.
+#[derive(Clone, Debug)]
+pub struct Descriptor {
+    object: RawObject,
+    media_type: String,
+    digest: Digest,
+    size: u64,
+}
+
+/// The members of a descriptor's `platform` that say where an image runs.
+#[derive(Deserialize)]
+struct PlatformMembers {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
+impl Descriptor {
+    /// A descriptor from its three required members.
+    pub fn new(media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
+        let mut object = RawObject::default();
+        object.set("mediaType", media_type)?;
+        object.set("digest", &digest)?;
+        object.set("size", &size)?;
+        Ok(Self { object, media_type: media_type.to_owned(), digest, size })
+    }
+
+    fn from_object(object: RawObject) -> Result<Self, JsonError> {
+        Ok(Self {
+            media_type: object.require("mediaType")?,
+            digest: object.require("digest")?,
+            size: object.require("size")?,
+            object,
+        })
+    }
+
+    /// The media type, as it was written.
+    pub fn media_type(&self) -> &str {
+        &self.media_type
+    }
+
+    /// The content's digest.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// The content's size in bytes.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Whether there is a member of that name.
+    pub fn has(&self, name: &str) -> bool {
+        self.object.has(name)
+    }
+
+    /// The platform, where operating system and architecture are named.
+    pub fn platform(&self) -> Result<Option<Platform>, JsonError> {
+        let members: Option<PlatformMembers> = self.object.get("platform")?;
+        Ok(members.and_then(|members| {
+            Some(Platform {
+                os: members.os.filter(|os| !os.is_empty())?,
+                architecture: members.architecture.filter(|architecture| !architecture.is_empty())?,
+                variant: members.variant.filter(|variant| !variant.is_empty()),
+            })
+        }))
+    }
+
+    /// All annotations.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
+        Ok(self.object.get("annotations")?.unwrap_or_default())
+    }
+
+    /// Adds an annotation, or gives it another value.
+    pub fn annotate(&mut self, key: &str, value: &str) -> Result<(), JsonError> {
+        let mut annotations = self.annotations()?;
+        annotations.insert(key.to_owned(), value.to_owned());
+        self.object.set("annotations", &annotations)
+    }
+
+    /// The same content under another media type.
+    pub fn with_media_type(&self, media_type: &str) -> Result<Self, JsonError> {
+        let mut next = self.clone();
+        next.object.set("mediaType", media_type)?;
+        media_type.clone_into(&mut next.media_type);
+        Ok(next)
+    }
+
+    /// The descriptor of a layer encoded anew. What spoke of the old bytes goes; the digest of the
+    /// layer it was made of is added.
+    pub fn recompressed(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
+        let mut next = self.replaced(media_type::OCI_TAR_ZSTD, digest, size)?;
+        let mut annotations = self.annotations()?;
+        annotations.retain(|key, _| !ABOUT_COMPRESSED_BYTES.iter().any(|prefix| key.starts_with(prefix)));
+        annotations.insert(keys::LAYER_SOURCE_DIGEST.to_owned(), self.digest.to_string());
+        next.object.set("annotations", &annotations)?;
+        Ok(next)
+    }
+
+    /// An index entry that now names a converted manifest.
+    pub fn converted(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
+        let mut next = self.replaced(media_type::OCI_MANIFEST, digest, size)?;
+        next.annotate(keys::SOURCE_DIGEST, self.digest.as_str())?;
+        Ok(next)
+    }
+
+    /// Other content in the same place: inlined data and foreign URLs named the old content.
+    fn replaced(&self, media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
+        let mut next = self.with_media_type(media_type)?;
+        next.object.set("digest", &digest)?;
+        next.object.set("size", &size)?;
+        next.object.remove("data");
+        next.object.remove("urls");
+        next.digest = digest;
+        next.size = size;
+        Ok(next)
+    }
+}
+
+impl Serialize for Descriptor {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.object.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Descriptor {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_object(RawObject::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}

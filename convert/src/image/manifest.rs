@@ -1,0 +1,226 @@
+//! Image manifests and indexes.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use thiserror::Error;
+use zstart_core::{Digest, Platform, keys};
+
+use super::descriptor::Descriptor;
+use super::json::{JsonError, RawObject};
+use super::media_type;
+
+/// A manifest or index as the repository gave it: these bytes hash to that digest.
+#[derive(Clone, Debug)]
+pub struct RawManifest {
+    /// The very bytes.
+    pub bytes: Bytes,
+    /// Their digest.
+    pub digest: Digest,
+}
+
+/// A manifest or index, read.
+#[derive(Clone, Debug)]
+pub enum Document {
+    /// One image.
+    Manifest(ImageManifest),
+    /// Several images, one a platform.
+    Index(ImageIndex),
+}
+
+/// An image manifest (OCI `manifest.md`, Docker schema 2).
+#[derive(Clone, Debug)]
+pub struct ImageManifest {
+    object: RawObject,
+    /// The image config.
+    pub config: Descriptor,
+    /// The layers, lowest first.
+    pub layers: Vec<Descriptor>,
+}
+
+/// An image index (OCI `image-index.md`) or Docker manifest list.
+#[derive(Clone, Debug)]
+pub struct ImageIndex {
+    object: RawObject,
+    /// Its entries, in order.
+    pub entries: Vec<IndexEntry>,
+}
+
+/// One entry of an index.
+#[derive(Clone, Debug)]
+pub struct IndexEntry {
+    /// What it names.
+    pub descriptor: Descriptor,
+    /// For which platform; `None` where the entry doesn't say.
+    pub platform: Option<Platform>,
+    /// The digest of the image that this entry is an attestation of (BuildKit's
+    /// `vnd.docker.reference.digest`), for entries that are one.
+    pub attests: Option<String>,
+}
+
+/// Why bytes aren't a manifest that can be read.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    /// Not JSON, or a member is missing or wrong.
+    #[error("manifest {digest} is malformed")]
+    Json {
+        /// Which manifest.
+        digest: Digest,
+        /// What is wrong.
+        #[source]
+        source: JsonError,
+    },
+    /// Both `layers` and `manifests`: one reader would see an image, another an index
+    /// (CVE-2021-41190).
+    #[error("manifest {digest} has both \"layers\" and \"manifests\" and could be read in two ways")]
+    Ambiguous {
+        /// Which manifest.
+        digest: Digest,
+    },
+    /// Docker's first format.
+    #[error(
+        "manifest {digest} is Docker schema 1, which has no config; push the image again with a current tool"
+    )]
+    Schema1 {
+        /// Which manifest.
+        digest: Digest,
+    },
+    /// Something else that registries store.
+    #[error("manifest {digest} has media type {media_type:?}, which is not a container image")]
+    UnknownType {
+        /// Which manifest.
+        digest: Digest,
+        /// What it says it is.
+        media_type: String,
+    },
+}
+
+impl RawManifest {
+    /// A manifest from bytes, by the digest that they have.
+    pub fn new(bytes: Bytes) -> Self {
+        Self { digest: Digest::sha256_of(&bytes), bytes }
+    }
+
+    /// Reads it.
+    pub fn read(&self) -> Result<Document, ManifestError> {
+        let malformed = |source| ManifestError::Json { digest: self.digest.clone(), source };
+        let object = RawObject::parse(&self.bytes).map_err(malformed)?;
+        let stated: Option<String> = object.get("mediaType").map_err(malformed)?;
+        let (layers, manifests) = (object.has("layers"), object.has("manifests"));
+        let schema: Option<u64> = object.get("schemaVersion").map_err(malformed)?;
+        if schema == Some(1) || stated.as_deref().is_some_and(media_type::is_schema_1) {
+            return Err(ManifestError::Schema1 { digest: self.digest.clone() });
+        }
+        if layers && manifests {
+            return Err(ManifestError::Ambiguous { digest: self.digest.clone() });
+        }
+        // `mediaType` is optional in OCI documents: then the members tell.
+        let kind = match (stated.as_deref(), manifests) {
+            (None, true) => media_type::OCI_INDEX,
+            (None, false) => media_type::OCI_MANIFEST,
+            (Some(stated), _) => stated,
+        };
+        match kind {
+            media_type::OCI_INDEX | media_type::DOCKER_INDEX => {
+                ImageIndex::from_object(object).map(Document::Index).map_err(malformed)
+            }
+            media_type::OCI_MANIFEST | media_type::DOCKER_MANIFEST => {
+                ImageManifest::from_object(object).map(Document::Manifest).map_err(malformed)
+            }
+            other => {
+                Err(ManifestError::UnknownType { digest: self.digest.clone(), media_type: other.to_owned() })
+            }
+        }
+    }
+
+    /// The media type under which it is pushed again: its own, or OCI's where it names none.
+    pub fn media_type(&self) -> Result<String, ManifestError> {
+        let malformed = |source| ManifestError::Json { digest: self.digest.clone(), source };
+        let object = RawObject::parse(&self.bytes).map_err(malformed)?;
+        let stated: Option<String> = object.get("mediaType").map_err(malformed)?;
+        let default = if object.has("manifests") { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST };
+        Ok(stated.unwrap_or_else(|| default.to_owned()))
+    }
+}
+
+impl ImageManifest {
+    fn from_object(object: RawObject) -> Result<Self, JsonError> {
+        Ok(Self { config: object.require("config")?, layers: object.require("layers")?, object })
+    }
+
+    /// The `artifactType` or `subject` that makes this something else than an image of its own.
+    pub fn artifact_member(&self) -> Option<&'static str> {
+        ["artifactType", "subject"].into_iter().find(|name| self.object.has(name))
+    }
+
+    /// All annotations.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
+        Ok(self.object.get("annotations")?.unwrap_or_default())
+    }
+
+    /// The manifest of the variant: same config, other layers, OCI types, and where it came from.
+    pub fn converted(
+        &self,
+        source: &Digest,
+        settings: &str,
+        layers: &[Descriptor],
+    ) -> Result<RawManifest, JsonError> {
+        let mut object = self.object.clone();
+        object.set("schemaVersion", &2)?;
+        object.set("mediaType", media_type::OCI_MANIFEST)?;
+        object.set("config", &self.config.with_media_type(media_type::OCI_CONFIG)?)?;
+        object.set("layers", layers)?;
+        object.set("annotations", &marked(self.annotations()?, source, settings))?;
+        Ok(RawManifest::new(object.to_bytes()?.into()))
+    }
+}
+
+impl ImageIndex {
+    fn from_object(object: RawObject) -> Result<Self, JsonError> {
+        let descriptors: Vec<Descriptor> = object.require("manifests")?;
+        let entries = descriptors.into_iter().map(IndexEntry::new).collect::<Result<_, _>>()?;
+        Ok(Self { object, entries })
+    }
+
+    /// The `artifactType` or `subject` that makes this something else than an image of its own.
+    pub fn artifact_member(&self) -> Option<&'static str> {
+        ["artifactType", "subject"].into_iter().find(|name| self.object.has(name))
+    }
+
+    /// All annotations.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
+        Ok(self.object.get("annotations")?.unwrap_or_default())
+    }
+
+    /// The index of the variant.
+    pub fn converted(
+        &self,
+        source: &Digest,
+        settings: &str,
+        entries: &[Descriptor],
+    ) -> Result<RawManifest, JsonError> {
+        let mut object = self.object.clone();
+        object.set("schemaVersion", &2)?;
+        object.set("mediaType", media_type::OCI_INDEX)?;
+        object.set("manifests", entries)?;
+        object.set("annotations", &marked(self.annotations()?, source, settings))?;
+        Ok(RawManifest::new(object.to_bytes()?.into()))
+    }
+}
+
+impl IndexEntry {
+    fn new(descriptor: Descriptor) -> Result<Self, JsonError> {
+        let attests = descriptor.annotations()?.remove("vnd.docker.reference.digest");
+        Ok(Self { platform: descriptor.platform()?, attests, descriptor })
+    }
+}
+
+fn marked(
+    mut annotations: BTreeMap<String, String>,
+    source: &Digest,
+    settings: &str,
+) -> BTreeMap<String, String> {
+    annotations.insert(keys::SOURCE_DIGEST.to_owned(), source.to_string());
+    annotations.insert(keys::SETTINGS.to_owned(), settings.to_owned());
+    annotations
+}

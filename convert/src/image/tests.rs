@@ -1,0 +1,91 @@
+use zstart_core::{Digest, keys};
+
+use super::*;
+
+const INDEX: &str = r#"{"schemaVersion": 2,
+ "mediaType": "application/vnd.docker.distribution.manifest.list.v2+json",
+ "x-unknown": {"b": 1.50, "a": "\u0026"},
+ "manifests": [{"mediaType":"application/vnd.docker.distribution.manifest.v2+json","size":7,
+  "digest":"sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+  "platform": {"os":"linux", "architecture":"arm64",  "os.features": ["a"]}, "x-own": [1,  2]}]}"#;
+
+fn digest(seed: &str) -> Digest {
+    Digest::sha256_of(seed.as_bytes())
+}
+
+fn read(text: &str) -> Result<Document, ManifestError> {
+    RawManifest::new(text.to_owned().into()).read()
+}
+
+#[test]
+fn members_that_are_not_understood_keep_their_bytes() {
+    let Document::Index(index) = read(INDEX).unwrap() else { panic!("not an index") };
+    let entry = index.entries[0].descriptor.converted(digest("new"), 9).unwrap();
+    let converted = index.converted(&digest("source"), "v1", &[entry]).unwrap();
+    let text = std::str::from_utf8(&converted.bytes).unwrap();
+    assert!(text.contains(r#""x-unknown":{"b": 1.50, "a": "\u0026"}"#), "{text}");
+    assert!(text.contains(r#""platform":{"os":"linux", "architecture":"arm64",  "os.features": ["a"]}"#));
+    assert!(text.contains(r#""x-own":[1,  2]"#), "{text}");
+    let Document::Index(again) = converted.read().unwrap() else { panic!("not an index") };
+    assert_eq!(again.entries[0].platform.as_ref().unwrap().to_string(), "linux/arm64");
+    assert_eq!(again.annotations().unwrap()[keys::SOURCE_DIGEST], digest("source").to_string());
+    assert_eq!(
+        again.entries[0].descriptor.annotations().unwrap()[keys::SOURCE_DIGEST],
+        index.entries[0].descriptor.digest().to_string()
+    );
+}
+
+#[test]
+fn a_recompressed_layer_forgets_what_spoke_of_its_old_bytes() {
+    let layer: Descriptor = serde_json::from_value(serde_json::json!({
+        "mediaType": media_type::DOCKER_TAR_GZIP, "size": 3, "digest": digest("gzip"),
+        "data": "AAAA", "urls": ["https://elsewhere.example/x"],
+        "annotations": {"containerd.io/snapshot/stargz/toc.digest": "x", "keep": "me"},
+    }))
+    .unwrap();
+    let zstd = serde_json::to_value(layer.recompressed(digest("zstd"), 2).unwrap()).unwrap();
+    assert_eq!(
+        zstd,
+        serde_json::json!({
+            "mediaType": media_type::OCI_TAR_ZSTD, "size": 2, "digest": digest("zstd"),
+            "annotations": {"keep": "me", keys::LAYER_SOURCE_DIGEST: digest("gzip")},
+        })
+    );
+}
+
+#[test]
+fn a_manifest_that_could_be_read_in_two_ways_is_refused() {
+    assert!(matches!(
+        read(r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#),
+        Err(ManifestError::Ambiguous { .. })
+    ));
+    let twice = read(r#"{"schemaVersion":2,"layers":[],"layers":[]}"#).unwrap_err();
+    assert!(matches!(twice, ManifestError::Json { .. }), "{twice}");
+}
+
+#[test]
+fn what_is_not_an_image_is_told_apart() {
+    assert!(matches!(read(r#"{"schemaVersion":1,"fsLayers":[]}"#), Err(ManifestError::Schema1 { .. })));
+    assert!(matches!(
+        read(r#"{"schemaVersion":2,"mediaType":"application/x-other"}"#),
+        Err(ManifestError::UnknownType { .. })
+    ));
+    for text in ["", "[]", "null", "{", r#"{"layers":[{"digest":"sha256:../.."}],"config":{}}"#] {
+        assert!(matches!(read(text), Err(ManifestError::Json { .. })), "{text}");
+    }
+}
+
+#[test]
+fn layer_kinds_follow_the_media_type() {
+    use media_type::{LayerKind, layer_kind};
+    for (text, kind) in [
+        (media_type::OCI_TAR_GZIP, LayerKind::Gzip),
+        (media_type::DOCKER_TAR_ZSTD, LayerKind::Zstd),
+        ("application/vnd.oci.image.layer.v1.tar+gzip+encrypted", LayerKind::Encrypted),
+        ("application/vnd.oci.image.layer.nondistributable.v1.tar+gzip", LayerKind::Foreign),
+        ("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip", LayerKind::Foreign),
+        ("application/vnd.wasm.content.layer.v1+wasm", LayerKind::Unknown),
+    ] {
+        assert_eq!(layer_kind(text), kind, "{text}");
+    }
+}

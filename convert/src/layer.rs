@@ -1,0 +1,109 @@
+//! What is done to one layer's bytes: the seam for every way to make zstd of a layer.
+
+use std::io::{self, BufRead, Write};
+
+use thiserror::Error;
+use zstart_core::Digest;
+
+use crate::error::ErrorClass;
+use crate::repository::RepositoryError;
+
+pub(crate) mod gzip;
+#[cfg(test)]
+mod tests;
+pub mod zstd;
+
+/// Turns a layer's bytes into other bytes that unpack to the same files.
+///
+/// It runs on a thread of its own, reads and writes as the two sides allow, and knows nothing of
+/// registries, manifests or hashes of compressed bytes.
+pub trait LayerConverter: Send + Sync {
+    /// What decides the result besides the source, as a variant's annotation carries it. The same
+    /// source and settings give the same bytes.
+    fn settings(&self) -> String;
+
+    /// Reads `source` to its end and writes the converted layer to `target`. `None` means that the
+    /// layer stays as it is; then nothing was written.
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut dyn Write,
+    ) -> Result<Option<Converted>, LayerError>;
+}
+
+/// What a conversion found out about a layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Converted {
+    /// The digest of the uncompressed bytes.
+    pub diff_id: Digest,
+    /// How many of them there are.
+    pub plain_bytes: u64,
+}
+
+/// Why a layer can't be converted.
+#[derive(Debug, Error)]
+pub enum LayerError {
+    /// The gzip stream is damaged, cut short, or its checksum is wrong.
+    #[error("the gzip stream is damaged at or before byte {offset} of the compressed layer")]
+    Gzip {
+        /// How many compressed bytes had been read.
+        offset: u64,
+        /// What the decoder said.
+        #[source]
+        source: io::Error,
+    },
+    /// Behind the last gzip member there is something else.
+    #[error("unknown bytes follow the gzip stream at byte {offset} of the compressed layer")]
+    TrailingGarbage {
+        /// Where they start.
+        offset: u64,
+    },
+    /// The compressed bytes don't hash to the layer's digest, or there are more or fewer of them
+    /// than its descriptor says.
+    #[error(
+        "the repository served {found_size} bytes with digest {found}, but the manifest asks for {expected_size}"
+    )]
+    Digest {
+        /// The digest of what came.
+        found: Digest,
+        /// How many bytes came.
+        found_size: u64,
+        /// How many the descriptor names.
+        expected_size: u64,
+    },
+    /// The source stopped in the middle.
+    #[error("failed to read the layer")]
+    Read {
+        /// What the repository said.
+        #[source]
+        source: io::Error,
+    },
+    /// The encoder or the target failed.
+    #[error("failed to write the converted layer")]
+    Write {
+        /// What was said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl LayerError {
+    /// What kind of trouble this is.
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Gzip { .. } | Self::TrailingGarbage { .. } => ErrorClass::Refused,
+            Self::Digest { .. } => ErrorClass::ContentMismatch,
+            // The stream carries the repository's own error inside the io error, where it is one.
+            Self::Read { source } | Self::Write { source } => source
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<RepositoryError>())
+                .map_or(ErrorClass::Unavailable, RepositoryError::class),
+        }
+    }
+
+    /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
+    /// right bytes at all.
+    pub(crate) fn blames_content(&self) -> bool {
+        matches!(self, Self::Gzip { .. } | Self::TrailingGarbage { .. })
+    }
+}

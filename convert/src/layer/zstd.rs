@@ -1,0 +1,121 @@
+//! Decode and encode: gzip or plain in, one zstd frame out.
+
+use std::io::{BufRead, Cursor, Read, Write};
+
+use sha2::{Digest as _, Sha256};
+use zstart_core::Digest;
+use zstd::stream::write::Encoder;
+use zstd::zstd_safe::{self, CParameter};
+
+use super::{Converted, LayerConverter, LayerError, gzip};
+use crate::settings::Level;
+
+/// First bytes of a gzip member (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+/// First bytes of a zstd frame (RFC 8878).
+const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// RFC 8878 asks every decoder for windows up to 8 MiB and no more; zstd's levels 20 to 22 would
+/// use up to 128 MiB.
+const WINDOW_LOG_MAX: u32 = 23;
+/// How much of a plain layer is read at a time.
+const STEP: usize = 128 * 1024;
+
+/// The converter that zstart uses: libzstd at one level.
+#[derive(Clone, Copy, Debug)]
+pub struct ZstdConverter {
+    level: Level,
+}
+
+impl ZstdConverter {
+    /// A converter for a level.
+    pub fn new(level: Level) -> Self {
+        Self { level }
+    }
+
+    fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
+        let mut encoder = Encoder::new(target, self.level.get())?;
+        // XXH64 of the content, so that a damaged layer is found by the decoder too.
+        encoder.include_checksum(true)?;
+        if self.level.get() >= 20 {
+            encoder.set_parameter(CParameter::WindowLog(WINDOW_LOG_MAX))?;
+        }
+        Ok(encoder)
+    }
+}
+
+impl LayerConverter for ZstdConverter {
+    /// libzstd's version belongs to the settings: another one may write other bytes.
+    fn settings(&self) -> String {
+        format!("zstart/1;zstd={};level={}", zstd_safe::version_string(), self.level.get())
+    }
+
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut dyn Write,
+    ) -> Result<Option<Converted>, LayerError> {
+        // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
+        let (magic, count) = read_magic(source)?;
+        let magic = &magic[..count];
+        if magic == ZSTD_MAGIC {
+            return Ok(None);
+        }
+        let mut source = Cursor::new(magic).chain(source);
+        let mut sink = Sink {
+            hash: Sha256::new(),
+            plain_bytes: 0,
+            encoder: self.encoder(target).map_err(|source| LayerError::Write { source })?,
+        };
+        if magic.starts_with(&GZIP_MAGIC) {
+            gzip::decode(&mut source, |bytes| sink.write(bytes))?;
+        } else {
+            let mut buffer = vec![0; STEP];
+            loop {
+                match source.read(&mut buffer).map_err(|source| LayerError::Read { source })? {
+                    0 => break,
+                    count => sink.write(&buffer[..count])?,
+                }
+            }
+        }
+        sink.finish().map(Some)
+    }
+}
+
+/// Up to four bytes from the front: fewer only where the layer is shorter.
+fn read_magic(source: &mut dyn BufRead) -> Result<([u8; 4], usize), LayerError> {
+    let mut magic = [0; 4];
+    let mut count = 0;
+    while count < magic.len() {
+        match source.read(&mut magic[count..]).map_err(|source| LayerError::Read { source })? {
+            0 => break,
+            read => count += read,
+        }
+    }
+    Ok((magic, count))
+}
+
+/// Where plain bytes go: hashed, then encoded.
+struct Sink<W: Write> {
+    hash: Sha256,
+    plain_bytes: u64,
+    encoder: Encoder<'static, W>,
+}
+
+impl<W: Write> Sink<W> {
+    fn write(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        self.hash.update(bytes);
+        self.plain_bytes += bytes.len() as u64;
+        self.encoder.write_all(bytes).map_err(|source| LayerError::Write { source })
+    }
+
+    fn finish(self) -> Result<Converted, LayerError> {
+        self.encoder
+            .finish()
+            .and_then(|mut target| target.flush())
+            .map_err(|source| LayerError::Write { source })?;
+        Ok(Converted {
+            diff_id: Digest::from_sha256(self.hash.finalize().into()),
+            plain_bytes: self.plain_bytes,
+        })
+    }
+}

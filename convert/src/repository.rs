@@ -1,0 +1,119 @@
+//! Where bytes come from and go to: one repository of a registry, or an OCI layout folder.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+use thiserror::Error;
+use zstart_core::{Digest, Tag};
+
+use crate::image::RawManifest;
+
+pub mod layout;
+pub mod registry;
+
+/// A blob's bytes, as they come.
+pub type ByteStream = BoxStream<'static, Result<Bytes, std::io::Error>>;
+
+/// What names a manifest inside a repository.
+#[derive(Clone, Copy, Debug)]
+pub enum ManifestKey<'a> {
+    /// By tag: what that means may change.
+    Tag(&'a Tag),
+    /// By digest.
+    Digest(&'a Digest),
+}
+
+/// A place that holds images: manifests by tag and digest, blobs by digest.
+#[async_trait]
+pub trait Repository: Send + Sync {
+    /// Where this is, for messages. Two repositories with the same location are the same.
+    fn location(&self) -> &str;
+
+    /// A manifest, checked against the digest where one was asked for. The bytes are those that
+    /// the repository holds.
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError>;
+
+    /// Stores a manifest under its digest, and under a tag where one is given.
+    async fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        media_type: &str,
+        tag: Option<&Tag>,
+    ) -> Result<(), RepositoryError>;
+
+    /// A blob's bytes. Whoever reads them compares digest and size.
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError>;
+
+    /// Whether a blob is there.
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError>;
+
+    /// Starts to store a blob whose digest isn't known yet.
+    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError>;
+}
+
+/// A blob on its way into a repository. Dropped without [`commit`](BlobUpload::commit), it is never
+/// visible.
+#[async_trait]
+pub trait BlobUpload: Send {
+    /// Sends all of the content, as fast as the repository takes it. Called once.
+    async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError>;
+
+    /// Makes the blob visible under its digest, which the repository checks or the caller has.
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError>;
+
+    /// Tells the repository that nothing more will come. Best effort: what isn't committed is
+    /// invisible anyway.
+    async fn abort(self: Box<Self>);
+}
+
+/// What was tried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Reading.
+    Pull,
+    /// Writing.
+    Push,
+}
+
+/// What kind of answer it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// It isn't there.
+    NotFound,
+    /// The credentials don't allow it, or there are none.
+    Denied,
+    /// No answer, a broken connection, or an error of the other side's own.
+    Unavailable,
+    /// Too many requests.
+    RateLimited {
+        /// How long the other side asked to wait.
+        retry_after: Option<Duration>,
+    },
+    /// The content isn't what its digest says.
+    Mismatch,
+    /// Anything else.
+    Other,
+}
+
+/// A repository that couldn't do what it was asked.
+#[derive(Debug, Error)]
+#[error("failed to {operation} at {location}: {message}")]
+pub struct RepositoryError {
+    /// What was tried, e.g. `pull manifest v1`.
+    pub operation: String,
+    /// The repository.
+    pub location: String,
+    /// What it said, or what happened.
+    pub message: String,
+    /// Reading or writing.
+    pub access: Access,
+    /// What kind of answer it was.
+    pub trouble: Trouble,
+}
+
+/// Largest manifest that is read (the distribution specification asks registries for 4 MiB).
+pub const MANIFEST_MAX: usize = 4 << 20;
+/// Largest config that is read: real ones have some tens of KiB.
+pub const CONFIG_MAX: u64 = 8 << 20;

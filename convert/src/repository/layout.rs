@@ -1,0 +1,324 @@
+//! An OCI image layout folder (OCI image specification, `image-layout.md`) as a repository.
+//!
+//! Nothing is visible before it is whole: blobs and `index.json` are written beside their place and
+//! renamed. Entries of `index.json` that aren't touched stay as they are.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use futures::TryStreamExt as _;
+use futures::stream;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use tokio::fs::{self, File};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use zstart_core::{Digest, Tag};
+
+use super::{
+    Access, BlobUpload, ByteStream, MANIFEST_MAX, ManifestKey, Repository, RepositoryError, Trouble,
+};
+use crate::image::{Descriptor, RawManifest, RawObject, media_type};
+
+/// The annotation by which an entry of `index.json` has a tag.
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// How much of a blob is read at a time.
+const STEP: usize = 256 * 1024;
+
+/// An OCI image layout folder.
+#[derive(Clone, Debug)]
+pub struct LayoutFolder {
+    folder: PathBuf,
+    location: String,
+}
+
+/// `index.json`, with what isn't known kept as it is.
+struct IndexFile {
+    object: RawObject,
+    entries: Vec<Descriptor>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct LayoutFile {
+    #[serde(rename = "imageLayoutVersion")]
+    version: String,
+}
+
+impl LayoutFolder {
+    /// The layout in `folder`. It need not exist before something is stored.
+    pub fn new(folder: impl Into<PathBuf>) -> Self {
+        let folder = folder.into();
+        Self { location: format!("oci:{}", folder.display()), folder }
+    }
+
+    /// The tags that `index.json` lists, in order.
+    pub async fn tags(&self) -> Result<Vec<String>, RepositoryError> {
+        let tags = self.read_index().await.map_err(|error| self.error(Access::Pull, "list tags", &error))?;
+        let names = tags.entries.iter().filter_map(|entry| entry.annotations().ok()?.remove(REF_NAME));
+        Ok(names.collect())
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.folder.join("blobs").join(digest.algorithm()).join(digest.hex())
+    }
+
+    async fn read_index(&self) -> io::Result<IndexFile> {
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let object = RawObject::parse(&fs::read(self.folder.join("index.json")).await?).map_err(invalid)?;
+        Ok(IndexFile { entries: object.require("manifests").map_err(invalid)?, object })
+    }
+
+    async fn find(&self, key: ManifestKey<'_>) -> io::Result<Digest> {
+        let tag = match key {
+            ManifestKey::Digest(digest) => return Ok(digest.clone()),
+            ManifestKey::Tag(tag) => tag,
+        };
+        let index = self.read_index().await?;
+        let named = |entry: &&Descriptor| {
+            entry
+                .annotations()
+                .is_ok_and(|annotations| annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str()))
+        };
+        index.entries.iter().find(named).map(|entry| entry.digest().clone()).ok_or_else(|| {
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("index.json names no image {tag:?}", tag = tag.as_str()),
+            )
+        })
+    }
+
+    async fn store_manifest(
+        &self,
+        manifest: &RawManifest,
+        media_type: &str,
+        tag: Option<&Tag>,
+    ) -> io::Result<()> {
+        self.prepare().await?;
+        let path = self.blob_path(&manifest.digest);
+        write_whole(&path, &manifest.bytes).await?;
+        let Some(tag) = tag else { return Ok(()) };
+        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+        let mut index = self.read_index().await?;
+        index.entries.retain(|entry| {
+            !entry.annotations().is_ok_and(|all| all.get(REF_NAME).is_some_and(|name| name == tag.as_str()))
+        });
+        let mut entry = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64)
+            .map_err(invalid)?;
+        entry.annotate(REF_NAME, tag.as_str()).map_err(invalid)?;
+        index.entries.push(entry);
+        index.object.set("manifests", &index.entries).map_err(invalid)?;
+        write_whole(&self.folder.join("index.json"), &index.object.to_bytes().map_err(invalid)?).await
+    }
+
+    /// Makes the folder a layout, if it isn't one yet.
+    async fn prepare(&self) -> io::Result<()> {
+        fs::create_dir_all(self.folder.join("blobs").join("sha256")).await?;
+        let marker = self.folder.join("oci-layout");
+        if !fs::try_exists(&marker).await? {
+            let layout = serde_json::to_vec(&LayoutFile { version: "1.0.0".to_owned() })?;
+            write_whole(&marker, &layout).await?;
+        }
+        let index = self.folder.join("index.json");
+        if !fs::try_exists(&index).await? {
+            let empty = serde_json::json!({
+                "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []
+            });
+            write_whole(&index, &serde_json::to_vec(&empty)?).await?;
+        }
+        Ok(())
+    }
+
+    fn error(&self, access: Access, operation: &str, source: &io::Error) -> RepositoryError {
+        let trouble = match source.kind() {
+            io::ErrorKind::NotFound => Trouble::NotFound,
+            io::ErrorKind::PermissionDenied => Trouble::Denied,
+            _ => Trouble::Other,
+        };
+        RepositoryError {
+            operation: operation.to_owned(),
+            location: self.location.clone(),
+            message: source.to_string(),
+            access,
+            trouble,
+        }
+    }
+}
+
+/// Writes a file so that it is whole or not there: beside its place, then renamed.
+async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (file, temporary) = beside(path)?;
+    let mut file = File::from_std(file);
+    file.write_all(bytes).await?;
+    file.sync_all().await?;
+    temporary.persist(path)?;
+    Ok(())
+}
+
+fn beside(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
+    let parent = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".zstart-");
+    // As umask would have it; the default of 0600 would keep others from reading the layout.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
+    builder.tempfile_in(parent).map(NamedTempFile::into_parts)
+}
+
+#[async_trait]
+impl Repository for LayoutFolder {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError> {
+        let operation = match key {
+            ManifestKey::Tag(tag) => format!("read image {tag}"),
+            ManifestKey::Digest(digest) => format!("read manifest {digest}"),
+        };
+        let failed = |error: io::Error| self.error(Access::Pull, &operation, &error);
+        let digest = self.find(key).await.map_err(failed)?;
+        let file = File::open(self.blob_path(&digest)).await.map_err(failed)?;
+        let mut bytes = Vec::new();
+        file.take(MANIFEST_MAX as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
+        let manifest = RawManifest::new(bytes.into());
+        if manifest.digest == digest {
+            return Ok(manifest);
+        }
+        let found = format!("the file holds {} instead, or more than {MANIFEST_MAX} bytes", manifest.digest);
+        Err(RepositoryError { trouble: Trouble::Mismatch, ..failed(io::Error::other(found)) })
+    }
+
+    async fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        media_type: &str,
+        tag: Option<&Tag>,
+    ) -> Result<(), RepositoryError> {
+        let stored = self.store_manifest(manifest, media_type, tag).await;
+        stored
+            .map_err(|error| self.error(Access::Push, &format!("write manifest {}", manifest.digest), &error))
+    }
+
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
+        let opened = File::open(self.blob_path(digest)).await;
+        let file =
+            opened.map_err(|error| self.error(Access::Pull, &format!("read blob {digest}"), &error))?;
+        let chunks = stream::try_unfold(file, |mut file| async move {
+            let mut chunk = bytes::BytesMut::with_capacity(STEP);
+            let count = file.read_buf(&mut chunk).await?;
+            Ok::<_, io::Error>((count > 0).then(|| (chunk.freeze(), file)))
+        });
+        Ok(Box::pin(chunks))
+    }
+
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
+        let exists = fs::try_exists(self.blob_path(digest)).await;
+        exists.map_err(|error| self.error(Access::Push, &format!("look for blob {digest}"), &error))
+    }
+
+    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
+        let failed = |error: io::Error| self.error(Access::Push, "begin a blob", &error);
+        self.prepare().await.map_err(failed)?;
+        let (file, path) = beside(&self.folder.join("blobs").join("sha256").join("new")).map_err(failed)?;
+        Ok(Box::new(BlobFile { layout: self.clone(), file: File::from_std(file), path, hash: Sha256::new() }))
+    }
+}
+
+/// A blob being written, under a temporary name that goes when it isn't committed.
+struct BlobFile {
+    layout: LayoutFolder,
+    file: File,
+    path: tempfile::TempPath,
+    hash: Sha256,
+}
+
+#[async_trait]
+impl BlobUpload for BlobFile {
+    async fn send(&mut self, mut content: ByteStream) -> Result<(), RepositoryError> {
+        let written = async {
+            while let Some(chunk) = content.try_next().await? {
+                self.hash.update(&chunk);
+                self.file.write_all(&chunk).await?;
+            }
+            self.file.sync_all().await
+        };
+        let written = written.await;
+        written.map_err(|error| self.layout.error(Access::Push, "write a blob", &error))
+    }
+
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
+        let operation = format!("write blob {digest}");
+        let found = Digest::from_sha256(self.hash.finalize().into());
+        if &found != digest {
+            let error = io::Error::other(format!("the content has digest {found}"));
+            let error = self.layout.error(Access::Push, &operation, &error);
+            return Err(RepositoryError { trouble: Trouble::Mismatch, ..error });
+        }
+        let persisted = self.path.persist(self.layout.blob_path(digest));
+        persisted.map_err(|error| self.layout.error(Access::Push, &operation, &error.error))
+    }
+
+    async fn abort(self: Box<Self>) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_image_is_found_by_its_tag_and_the_newest_one_has_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = LayoutFolder::new(folder.path());
+        let tag: Tag = "v1".parse().unwrap();
+        for text in [r#"{"layers":[]}"#, r#"{"layers":[ ]}"#] {
+            let manifest = RawManifest::new(text.into());
+            layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+            assert_eq!(layout.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
+        }
+        assert_eq!(layout.tags().await.unwrap(), ["v1"]);
+    }
+
+    #[tokio::test]
+    async fn a_blob_is_invisible_until_it_is_committed_under_its_own_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = LayoutFolder::new(folder.path());
+        let content = || Box::pin(stream::iter([Ok("content".into())]));
+        let digest = Digest::sha256_of(b"content");
+
+        let mut upload = layout.begin_blob().await.unwrap();
+        upload.send(content()).await.unwrap();
+        drop(upload);
+        let mut upload = layout.begin_blob().await.unwrap();
+        upload.send(content()).await.unwrap();
+        let error = upload.commit(&Digest::sha256_of(b"other")).await.unwrap_err();
+        assert_eq!(error.trouble, Trouble::Mismatch);
+        assert!(!layout.has_blob(&digest).await.unwrap());
+        assert_eq!(std::fs::read_dir(folder.path().join("blobs/sha256")).unwrap().count(), 0);
+
+        let mut upload = layout.begin_blob().await.unwrap();
+        upload.send(content()).await.unwrap();
+        upload.commit(&digest).await.unwrap();
+        let read: Vec<bytes::Bytes> = layout.blob(&digest).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(read.concat(), b"content");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_or_damaged_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = LayoutFolder::new(folder.path());
+        let tag: Tag = "v1".parse().unwrap();
+        let missing = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
+        assert_eq!(missing.trouble, Trouble::NotFound);
+
+        let manifest = RawManifest::new("{}".into());
+        layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+        let other: Tag = "v2".parse().unwrap();
+        let missing = layout.manifest(ManifestKey::Tag(&other)).await.unwrap_err();
+        assert!(missing.to_string().contains("names no image \"v2\""), "{missing}");
+
+        std::fs::write(layout.blob_path(&manifest.digest), "{ }").unwrap();
+        let damaged = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
+        assert_eq!(damaged.trouble, Trouble::Mismatch);
+    }
+}

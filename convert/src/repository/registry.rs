@@ -1,0 +1,127 @@
+//! A repository of a registry that speaks the OCI distribution protocol.
+//!
+//! Reading and the token exchange are oci-client's. Writing is our own ([`push`]): oci-client
+//! holds blobs back in pieces smaller than ECR takes and trips over the 201 with which ECR answers
+//! them. Nothing outside this module knows either.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use oci_client::client::{ClientConfig, ClientProtocol};
+use thiserror::Error;
+use tracing::debug;
+use zstart_core::{Digest, Reference, Tag};
+
+use self::session::Session;
+use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError};
+use crate::credentials::Credentials;
+use crate::image::RawManifest;
+
+mod answer;
+mod pull;
+mod push;
+mod retry;
+mod session;
+
+/// How long a connection may take to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a registry may be silent while it is read from.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// What registries see as the client's name.
+const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
+
+/// What holds for all registries.
+#[derive(Clone, Debug, Default)]
+pub struct RegistryOptions {
+    /// Registries (`host` or `host:port`) that are reached over plain http. All others need TLS.
+    pub plain_http: Vec<String>,
+}
+
+/// The way to registries. Cheap to clone; connections are shared.
+#[derive(Clone, Debug)]
+pub struct RegistryClient {
+    options: Arc<RegistryOptions>,
+    http: reqwest::Client,
+}
+
+/// The HTTP client can't be set up, e.g. because the system has no root certificates.
+#[derive(Debug, Error)]
+#[error("failed to set up the HTTP client: {message}")]
+pub struct ClientError {
+    message: String,
+}
+
+/// One repository, with the credentials for it.
+struct RegistryRepository {
+    location: String,
+    session: Session,
+}
+
+impl RegistryClient {
+    /// A client. TLS uses the process's default rustls provider and the system's root certificates.
+    pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
+        let http = reqwest::Client::builder()
+            .user_agent(USER_AGENT)
+            .connect_timeout(CONNECT_TIMEOUT)
+            // An upload goes where the registry's Location says, and no further.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| ClientError { message: retry::chain(&error) })?;
+        Ok(Self { options: Arc::new(options), http })
+    }
+
+    /// The repository of `reference`. No request is made yet.
+    pub fn repository(
+        &self,
+        reference: &Reference,
+        credentials: Credentials,
+    ) -> Result<Arc<dyn Repository>, ClientError> {
+        let config = ClientConfig {
+            protocol: ClientProtocol::HttpsExcept(self.options.plain_http.clone()),
+            connect_timeout: Some(CONNECT_TIMEOUT),
+            read_timeout: Some(READ_TIMEOUT),
+            user_agent: USER_AGENT,
+            ..ClientConfig::default()
+        };
+        // `Client::new` would fall back to another configuration without a word.
+        let oci = oci_client::Client::try_from(config)
+            .map_err(|error| ClientError { message: retry::chain(&error) })?;
+        let plain_http = self.options.plain_http.iter().any(|host| host == reference.registry());
+        let session = Session::new(oci, self.http.clone(), reference, credentials, plain_http);
+        debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
+        Ok(Arc::new(RegistryRepository { location: reference.name(), session }))
+    }
+}
+
+#[async_trait]
+impl Repository for RegistryRepository {
+    fn location(&self) -> &str {
+        &self.location
+    }
+
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError> {
+        retry::with_retries(|| pull::manifest(&self.session, key)).await
+    }
+
+    async fn put_manifest(
+        &self,
+        manifest: &RawManifest,
+        media_type: &str,
+        tag: Option<&Tag>,
+    ) -> Result<(), RepositoryError> {
+        retry::with_retries(|| push::manifest(&self.session, manifest, media_type, tag)).await
+    }
+
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
+        retry::with_retries(|| pull::blob(&self.session, digest)).await
+    }
+
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
+        retry::with_retries(|| pull::has_blob(&self.session, digest)).await
+    }
+
+    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
+        retry::with_retries(|| push::begin(&self.session)).await
+    }
+}

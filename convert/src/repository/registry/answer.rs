@@ -1,0 +1,144 @@
+//! What kind of trouble a registry's answer is. By status and by the specification's error codes
+//! (distribution specification, "Error codes"), never by the text for people.
+
+use std::time::Duration;
+
+use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
+use reqwest::header::RETRY_AFTER;
+use reqwest::{Response, StatusCode};
+
+use super::super::{Access, RepositoryError, Trouble};
+use super::retry::chain;
+use super::session::Session;
+
+/// How much of an error's body is read: enough for any message.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+/// How much of it is shown.
+const MESSAGE_MAX: usize = 300;
+
+/// An error of oci-client, told apart.
+pub(super) fn from_oci(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    error: &OciDistributionError,
+) -> RepositoryError {
+    let (trouble, message) = match error {
+        OciDistributionError::RegistryError { envelope, url: _ } => {
+            (envelope_trouble(envelope).unwrap_or(Trouble::Other), envelope_message(envelope))
+        }
+        OciDistributionError::ServerError { code, message, url: _ } => {
+            (status_trouble(*code, None), format!("HTTP {code} {}", shortened(message)))
+        }
+        OciDistributionError::UnauthorizedError { url: _ } => {
+            (Trouble::Denied, "HTTP 401: these credentials, or none, are not accepted".to_owned())
+        }
+        OciDistributionError::AuthenticationFailure(reason) => {
+            (Trouble::Denied, format!("the token server refused: {}", shortened(reason)))
+        }
+        OciDistributionError::ImageManifestNotFoundError(message) => (Trouble::NotFound, message.clone()),
+        OciDistributionError::DigestError(error) => (Trouble::Mismatch, error.to_string()),
+        OciDistributionError::RequestError(error) => (request_trouble(error), chain(error)),
+        OciDistributionError::IoError(error) => (io_trouble(error), chain(error)),
+        other => (Trouble::Other, chain(other)),
+    };
+    session.error(access, operation, trouble, message)
+}
+
+/// A request of our own that got no answer.
+pub(super) fn from_request(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    error: &reqwest::Error,
+) -> RepositoryError {
+    session.error(access, operation, request_trouble(error), chain(error))
+}
+
+/// An answer of another status than was hoped for.
+pub(super) async fn from_response(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    mut response: Response,
+) -> RepositoryError {
+    let status = response.status();
+    let retry_after = response
+        .headers()
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
+        .map(Duration::from_secs);
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        let room = ERROR_BODY_MAX - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if body.len() == ERROR_BODY_MAX {
+            break;
+        }
+    }
+    let envelope: Option<OciEnvelope> = serde_json::from_slice(&body).ok();
+    let by_status = status_trouble(status.as_u16(), retry_after);
+    let trouble = match (by_status, envelope.as_ref().and_then(envelope_trouble)) {
+        (Trouble::Other, Some(by_code)) => by_code,
+        (by_status, _) => by_status,
+    };
+    let said = envelope
+        .map_or_else(|| shortened(&String::from_utf8_lossy(&body)), |envelope| envelope_message(&envelope));
+    session.error(access, operation, trouble, format!("HTTP {} {said}", status.as_u16()))
+}
+
+fn status_trouble(status: u16, retry_after: Option<Duration>) -> Trouble {
+    match StatusCode::from_u16(status) {
+        Ok(StatusCode::NOT_FOUND) => Trouble::NotFound,
+        Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Trouble::Denied,
+        Ok(StatusCode::TOO_MANY_REQUESTS) => Trouble::RateLimited { retry_after },
+        Ok(StatusCode::REQUEST_TIMEOUT) => Trouble::Unavailable,
+        Ok(status) if status.is_server_error() => Trouble::Unavailable,
+        _ => Trouble::Other,
+    }
+}
+
+fn envelope_trouble(envelope: &OciEnvelope) -> Option<Trouble> {
+    envelope.errors.iter().find_map(|error| match error.code {
+        OciErrorCode::ManifestUnknown
+        | OciErrorCode::NameUnknown
+        | OciErrorCode::BlobUnknown
+        | OciErrorCode::NotFound => Some(Trouble::NotFound),
+        OciErrorCode::Unauthorized | OciErrorCode::Denied => Some(Trouble::Denied),
+        OciErrorCode::Toomanyrequests => Some(Trouble::RateLimited { retry_after: None }),
+        OciErrorCode::DigestInvalid | OciErrorCode::SizeInvalid => Some(Trouble::Mismatch),
+        // The session was lost: it starts again from a new one.
+        OciErrorCode::BlobUploadUnknown | OciErrorCode::BlobUploadInvalid => Some(Trouble::Unavailable),
+        _ => None,
+    })
+}
+
+fn envelope_message(envelope: &OciEnvelope) -> String {
+    let errors = envelope.errors.iter().map(|error| {
+        let code = serde_json::to_value(&error.code).ok();
+        let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or_default().to_owned();
+        format!("{code}: {}", error.message)
+    });
+    shortened(&errors.collect::<Vec<_>>().join("; "))
+}
+
+fn request_trouble(error: &reqwest::Error) -> Trouble {
+    // Whatever keeps a request from being answered may pass; a request that can't be built won't.
+    if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
+}
+
+/// oci-client compares a blob with its digest while it streams, and says so inside an io error.
+pub(super) fn io_trouble(error: &std::io::Error) -> Trouble {
+    let mismatch =
+        error.get_ref().and_then(|inner| inner.downcast_ref::<oci_client::errors::DigestError>()).is_some();
+    if mismatch { Trouble::Mismatch } else { Trouble::Unavailable }
+}
+
+/// The front of a text from outside, in one line.
+fn shortened(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}

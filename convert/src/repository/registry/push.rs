@@ -1,0 +1,126 @@
+//! Writing a repository: our own uploader.
+//!
+//! A blob goes in one session: POST, one streaming PATCH for all of it, PUT with the digest that is
+//! only known at the end. (`docker push` does the same; Amazon ECR takes it, and answers the PATCH
+//! with 201 where the specification says 202.) A manifest is one PUT.
+
+use async_trait::async_trait;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::{Body, Response, StatusCode, Url};
+use zstart_core::{Digest, Tag};
+
+use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
+use super::answer;
+use super::session::{Authorization, Session};
+use crate::image::RawManifest;
+
+/// Stores a manifest under its digest or a tag.
+pub(super) async fn manifest(
+    session: &Session,
+    manifest: &RawManifest,
+    media_type: &str,
+    tag: Option<&Tag>,
+) -> Result<(), RepositoryError> {
+    let operation = match tag {
+        Some(tag) => format!("push manifest {tag}"),
+        None => format!("push manifest {}", manifest.digest),
+    };
+    let authorization = session.allow_writing().await?;
+    let url = session.url(&Session::manifest_path(tag, &manifest.digest))?;
+    let request = session.http.put(url.clone()).header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
+    let sent = session.authorize(request, &url, &authorization).send().await;
+    let response = sent.map_err(|error| answer::from_request(session, Access::Push, &operation, &error))?;
+    match response.status() {
+        StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
+        _ => Err(answer::from_response(session, Access::Push, &operation, response).await),
+    }
+}
+
+/// Opens an upload session.
+pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, RepositoryError> {
+    const OPERATION: &str = "begin a blob upload";
+    let authorization = session.allow_writing().await?;
+    let url = session.url("blobs/uploads/")?;
+    let request = session.http.post(url.clone()).header(CONTENT_LENGTH, 0);
+    let sent = session.authorize(request, &url, &authorization).send().await;
+    let response = sent.map_err(|error| answer::from_request(session, Access::Push, OPERATION, &error))?;
+    if response.status() != StatusCode::ACCEPTED {
+        return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
+    }
+    let location = next_location(session, &url, response.headers())?;
+    Ok(Box::new(Upload { session: session.clone(), authorization, location }))
+}
+
+/// An open upload session.
+struct Upload {
+    session: Session,
+    authorization: Authorization,
+    /// Where the next request goes; each answer may name another place.
+    location: Url,
+}
+
+/// The place that an answer names for the next request, absolute or relative to the one before.
+fn next_location(session: &Session, base: &Url, headers: &HeaderMap) -> Result<Url, RepositoryError> {
+    let failed =
+        |message: &str| session.error(Access::Push, "go on with a blob upload", Trouble::Other, message);
+    let location = headers.get(LOCATION).ok_or_else(|| failed("the registry named no Location"))?;
+    let location = location.to_str().map_err(|_| failed("the registry's Location is not readable"))?;
+    let url = base.join(location).map_err(|_| failed("the registry's Location is not an address"))?;
+    let downgraded = base.scheme() == "https" && url.scheme() != "https";
+    if downgraded || !matches!(url.scheme(), "http" | "https") {
+        return Err(failed("the registry's Location leaves https"));
+    }
+    Ok(url)
+}
+
+impl Upload {
+    async fn failed(&self, operation: &str, response: Response) -> RepositoryError {
+        answer::from_response(&self.session, Access::Push, operation, response).await
+    }
+}
+
+#[async_trait]
+impl BlobUpload for Upload {
+    async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
+        const OPERATION: &str = "upload a blob";
+        let request = self
+            .session
+            .http
+            .patch(self.location.clone())
+            .header(CONTENT_TYPE, "application/octet-stream")
+            .body(Body::wrap_stream(content));
+        let sent = self.session.authorize(request, &self.location, &self.authorization).send().await;
+        let response =
+            sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, &error))?;
+        match response.status() {
+            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
+                self.location = next_location(&self.session, &self.location, response.headers())?;
+                Ok(())
+            }
+            _ => Err(self.failed(OPERATION, response).await),
+        }
+    }
+
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
+        let operation = format!("finish the upload of blob {digest}");
+        let mut url = self.location.clone();
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let request = self.session.http.put(url.clone()).header(CONTENT_LENGTH, 0);
+        let sent = self.session.authorize(request, &url, &self.authorization).send().await;
+        let response =
+            sent.map_err(|error| answer::from_request(&self.session, Access::Push, &operation, &error))?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
+            _ => Err(self.failed(&operation, response).await),
+        }
+    }
+
+    async fn abort(self: Box<Self>) {
+        let request = self.session.http.delete(self.location.clone());
+        let sent = self.session.authorize(request, &self.location, &self.authorization).send().await;
+        if let Err(error) = sent {
+            // The registry forgets sessions by itself; nothing hangs on this answer.
+            tracing::debug!(%error, "could not cancel an upload");
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Trying again what may pass.
+
+use std::error::Error;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+use super::super::{RepositoryError, Trouble};
+
+/// How often a request is made at most.
+const ATTEMPTS: u32 = 4;
+/// The pause before the second attempt; it doubles each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(400);
+/// A registry that asks for a longer pause is left to whoever called: a worker isn't held for that.
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Runs `operation` until it succeeds, fails for good, or has been tried often enough.
+pub(super) async fn with_retries<T, F, R>(operation: F) -> Result<T, RepositoryError>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<T, RepositoryError>>,
+{
+    let mut pause = FIRST_PAUSE;
+    for attempt in 1.. {
+        let error = match operation().await {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
+        let wanted = match error.trouble {
+            Trouble::Unavailable | Trouble::RateLimited { retry_after: None } => jittered(pause),
+            Trouble::RateLimited { retry_after: Some(wanted) } => wanted,
+            Trouble::NotFound | Trouble::Denied | Trouble::Mismatch | Trouble::Other => return Err(error),
+        };
+        if attempt == ATTEMPTS || wanted > LONGEST_PAUSE {
+            return Err(error);
+        }
+        tracing::debug!(error = %error, attempt, "trying a registry request again");
+        tokio::time::sleep(wanted).await;
+        pause *= 2;
+    }
+    unreachable!("the loop ends by returning")
+}
+
+/// Between half of the pause and all of it, so that many who failed together don't return together.
+fn jittered(pause: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 512;
+    pause / 2 + pause / 2 * u32::try_from(random).unwrap_or(0) / 512
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        // Some errors repeat their cause in their own text.
+        if !text.contains(&next) {
+            text.push_str(": ");
+            text.push_str(&next);
+        }
+        cause = error.source();
+    }
+    text
+}
