@@ -1,2 +1,59 @@
-//! To be written.
-fn main() {}
+//! `zstart`: container images with zstd layers, made and looked at. Also `kubectl zstart`.
+
+mod args;
+mod convert;
+mod crd;
+mod failure;
+mod inspect;
+mod place;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tracing_subscriber::EnvFilter;
+
+use self::args::{Arguments, Command};
+use self::failure::Failure;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // One crypto provider for the process; that another one is there already can't be.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&arguments.log))
+        .with_writer(std::io::stderr)
+        .without_time()
+        .init();
+    match run(arguments) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.report();
+            failure.exit_code()
+        }
+    }
+}
+
+fn run(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Failure::Runtime { source })?;
+    let result = runtime.block_on(async {
+        let command = async {
+            match arguments.command {
+                Command::Convert(arguments) => convert::run(arguments).await,
+                Command::Inspect(arguments) => inspect::run(arguments).await,
+                Command::Crd => crd::print(),
+            }
+        };
+        tokio::select! {
+            result = command => result,
+            // Whatever was on its way has no name yet: nothing is left half-made.
+            _ = tokio::signal::ctrl_c() => Err(Failure::Stopped),
+        }
+    });
+    // Threads that convert a layer end at their next read or write; nobody waits for them.
+    runtime.shutdown_background();
+    result
+}

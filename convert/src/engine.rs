@@ -10,7 +10,7 @@ mod variant;
 use zstart_core::{Digest, Platform};
 
 pub use execute::execute;
-pub use read::{Resolved, plan, resolve};
+pub use read::{Resolved, plan, platform_of, resolve};
 pub use variant::{find_variant, verify};
 
 /// A variant that stands in a repository, whole.

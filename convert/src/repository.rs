@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use thiserror::Error;
-use zstart_core::{Digest, Tag};
+use zstart_core::{Digest, Reference, Tag};
 
 use crate::image::RawManifest;
 
@@ -23,6 +23,16 @@ pub enum ManifestKey<'a> {
     Tag(&'a Tag),
     /// By digest.
     Digest(&'a Digest),
+}
+
+impl<'a> From<&'a Reference> for ManifestKey<'a> {
+    fn from(reference: &'a Reference) -> Self {
+        match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => Self::Digest(digest),
+            (None, Some(tag)) => Self::Tag(tag),
+            (None, None) => unreachable!("a reference has a tag or a digest"),
+        }
+    }
 }
 
 /// A place that holds images: manifests by tag and digest, blobs by digest.

@@ -27,9 +27,15 @@ pub struct AlreadyVariant {
 /// `v1.4` becomes `v1.4-zstd-1a2b3c4d5e6f`; a digest reference gets `sha256-1a2b3c4d5e6f-zstd`. The
 /// result is always a valid tag. A source tag over 110 characters is cut and told apart by a hash.
 pub fn tag(source: &Reference, digest: &Digest) -> Tag {
-    let text = match (source.digest(), source.tag()) {
-        (None, Some(tag)) => format!("{}-zstd-{}", stem(tag.as_str()), digest.short()),
-        (Some(_), _) | (None, None) => format!("{}-{}-zstd", digest.algorithm(), digest.short()),
+    // Where a digest decides, the tag beside it is for people only.
+    tag_beside(if source.digest().is_some() { None } else { source.tag() }, digest)
+}
+
+/// The same for an image that was asked for by `source_tag`, or by digest where that is `None`.
+pub fn tag_beside(source_tag: Option<&Tag>, digest: &Digest) -> Tag {
+    let text = match source_tag {
+        Some(tag) => format!("{}-zstd-{}", stem(tag.as_str()), digest.short()),
+        None => format!("{}-{}-zstd", digest.algorithm(), digest.short()),
     };
     // At most 110 characters of a valid tag, six of our own and twelve digits: a property test holds it.
     Tag::from_valid(text)

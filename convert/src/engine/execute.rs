@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use zstart_core::{Digest, Reference, Tag};
+use zstart_core::{Digest, Tag};
 
 use super::copy::{copy_blob, copy_entry};
 use super::layers::{LayerOutcome, convert_layer};
@@ -16,7 +16,7 @@ use crate::layer::LayerConverter;
 use crate::layer::zstd::ZstdConverter;
 use crate::plan::{EntryPlan, LayerAction, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
-use crate::repository::Repository;
+use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
 
 /// A manifest that was made but not pushed yet.
@@ -27,13 +27,13 @@ struct Made {
 
 /// Makes the variant that `plan` describes and puts it under `tag`.
 ///
-/// The tag comes last, and only while `reference` still means what was planned: whatever happens
+/// The tag comes last, and only while `key` still means what was planned: whatever happens
 /// before, nothing half-made has a name. All layers have been compared with the config's
 /// `diff_ids` before the first manifest is pushed.
-pub async fn execute(
+pub async fn execute<'a>(
     source: &dyn Repository,
     target: &dyn Repository,
-    reference: &Reference,
+    key: impl Into<ManifestKey<'a>>,
     tag: &Tag,
     plan: &Plan,
     settings: &Settings,
@@ -77,7 +77,7 @@ pub async fn execute(
         }
     };
     let Some(top) = top else { unreachable!("a plan has at least one conversion") };
-    require_unmoved(source, reference, &plan.source.digest).await?;
+    require_unmoved(source, key.into(), &plan.source.digest).await?;
     target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
     Ok(VariantImage {
         digest: top.digest,
@@ -172,15 +172,17 @@ async fn copy_unchanged(
 }
 
 /// A tag that moved: its new image is what pods want now.
-async fn require_unmoved(source: &dyn Repository, reference: &Reference, from: &Digest) -> Result<(), Error> {
-    if reference.digest().is_some() {
-        return Ok(());
-    }
-    let now = resolve(source, reference).await?;
+async fn require_unmoved(source: &dyn Repository, key: ManifestKey<'_>, from: &Digest) -> Result<(), Error> {
+    let ManifestKey::Tag(tag) = key else { return Ok(()) };
+    let now = resolve(source, key).await?;
     if now.digest() == from {
         return Ok(());
     }
-    Err(Error::SourceMoved { reference: reference.to_string(), from: from.clone(), to: now.digest().clone() })
+    Err(Error::SourceMoved {
+        reference: format!("{}:{tag}", source.location()),
+        from: from.clone(),
+        to: now.digest().clone(),
+    })
 }
 
 fn member(digest: &Digest, source: JsonError) -> Error {

@@ -1,7 +1,7 @@
 //! Phases *resolve* and *plan*: what the source is, and what is to be done with it.
 
 use futures::TryStreamExt as _;
-use zstart_core::{Digest, Reference};
+use zstart_core::{Digest, Platform};
 
 use crate::error::Error;
 use crate::image::{Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, RawManifest};
@@ -23,16 +23,19 @@ impl Resolved {
     pub fn digest(&self) -> &Digest {
         &self.manifest.digest
     }
+
+    /// The manifest or index itself.
+    pub fn manifest(&self) -> &RawManifest {
+        &self.manifest
+    }
 }
 
-/// Looks up what `reference` means: one request.
-pub async fn resolve(source: &dyn Repository, reference: &Reference) -> Result<Resolved, Error> {
-    let key = match (reference.digest(), reference.tag()) {
-        (Some(digest), _) => ManifestKey::Digest(digest),
-        (None, Some(tag)) => ManifestKey::Tag(tag),
-        (None, None) => unreachable!("a reference has a tag or a digest"),
-    };
-    Ok(Resolved { manifest: source.manifest(key).await? })
+/// Looks up what a tag or reference means: one request.
+pub async fn resolve<'a>(
+    source: &dyn Repository,
+    key: impl Into<ManifestKey<'a>>,
+) -> Result<Resolved, Error> {
+    Ok(Resolved { manifest: source.manifest(key.into()).await? })
 }
 
 /// Reads the manifests and configs that are needed and decides what is done with each.
@@ -107,6 +110,17 @@ async fn plan_manifest(
     }
     let config = read_config(source, &manifest.config).await?;
     Ok(ManifestPlan::new(raw, manifest, &config))
+}
+
+/// The platform that an image's config names.
+pub async fn platform_of(
+    source: &dyn Repository,
+    manifest: &ImageManifest,
+) -> Result<Option<Platform>, Error> {
+    if require_image(manifest).is_err_and(|refusal| refusal != Refusal::IsVariant) {
+        return Ok(None);
+    }
+    Ok(read_config(source, &manifest.config).await?.platform)
 }
 
 /// A config, compared with its digest.

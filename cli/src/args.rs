@@ -1,0 +1,133 @@
+//! The command line: the only place where configuration enters.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use zstart_convert::Level;
+use zstart_core::Platform;
+
+use crate::place::Place;
+
+/// Container images with zstd layers: made from images that exist, proven to hold the same files.
+#[derive(Debug, Parser)]
+#[command(version, bin_name = bin_name(), after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// What to log, e.g. `info` or `zstart_convert=debug`.
+    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "ZSTART_LOG")]
+    pub(crate) log: String,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 another failure; 2 wrong usage; 3 image not found; 4 no right to pull or push;
+5 registry away or rate limit; 6 content is not what its digest says; 7 image left alone (the
+message says why); 8 the tag moved, or the variant's tag is taken; 130 stopped.";
+
+/// `kubectl zstart` where it was started as that plugin.
+fn bin_name() -> &'static str {
+    let name = std::env::args_os().next().map(PathBuf::from);
+    let plugin =
+        name.as_deref().and_then(|name| name.file_stem()).is_some_and(|stem| stem == "kubectl-zstart");
+    if plugin { "kubectl zstart" } else { "zstart" }
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make the zstd variant of an image.
+    ///
+    /// An image is a registry reference (`registry.example/app:v1`) or an OCI layout folder
+    /// (`oci:FOLDER[:TAG]`). The source is never changed.
+    Convert(ConvertArguments),
+    /// Show an image's platforms, layers and compression, and whether it is a variant.
+    Inspect(InspectArguments),
+    /// Print the `ImageConversion` custom resource definition.
+    #[command(hide = true)]
+    Crd,
+}
+
+/// Arguments of `zstart convert`.
+#[derive(Debug, Args)]
+pub(crate) struct ConvertArguments {
+    /// The image to convert.
+    pub(crate) source: Place,
+    /// Where the variant goes. Without it: beside the source. Without a tag: under the tag that
+    /// zstart derives from the source, e.g. `v1-zstd-1a2b3c4d5e6f`.
+    pub(crate) target: Option<Place>,
+    /// zstd level, 1 (fastest) to 22 (smallest).
+    #[arg(long, default_value = "3", value_parser = level)]
+    pub(crate) level: Level,
+    /// Convert only this platform, e.g. `linux/arm64`; can be given several times. Others stay in
+    /// the index as they are.
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
+    /// Convert even where a variant exists, and replace what stands under its tag.
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Say what would be done, and do nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Print the result as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+}
+
+/// Arguments of `zstart inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct InspectArguments {
+    /// The image to look at.
+    pub(crate) image: Place,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+}
+
+/// How registries are reached.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
+    /// Reach this registry (`HOST[:PORT]`) over plain http. Loopback addresses always are.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) plain_http: Vec<String>,
+    /// Credentials, in the form of Docker's config.json. Without it: `config.json` in the folder
+    /// that `DOCKER_CONFIG` names, or in `~/.docker`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Docker's configuration folder.
+    #[arg(long, value_name = "FOLDER", env = "DOCKER_CONFIG", hide = true)]
+    pub(crate) docker_config: Option<PathBuf>,
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    let number: i32 = text.parse().map_err(|_| "a level is a whole number".to_owned())?;
+    Level::try_from(number).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn wrong_values_are_named() {
+        for (arguments, said) in [
+            (&["zstart", "convert", "app", "--level", "23"][..], "1 (fastest) to 22"),
+            (&["zstart", "convert", "app", "--platform", "linux"], "os/architecture"),
+            (&["zstart", "convert", "App"], "repository"),
+        ] {
+            let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}

@@ -1,0 +1,60 @@
+//! `zstart convert`.
+
+use std::time::Instant;
+
+use zstart_convert::{Settings, engine};
+use zstart_core::variant;
+
+use self::outcome::{Action, Outcome};
+use crate::args::ConvertArguments;
+use crate::failure::Failure;
+use crate::place::Place;
+use crate::progress;
+
+mod outcome;
+
+/// Makes the variant, or says what would be done.
+pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
+    let started = Instant::now();
+    let settings = settings(&arguments);
+    let target_place = arguments.target.as_ref().unwrap_or(&arguments.source);
+    let chosen_tag = arguments.target.as_ref().map(Place::target_tag).transpose()?.flatten();
+    let name = arguments.source.name().await?;
+    let source = arguments.source.open(&arguments.registry).await?;
+    let target = target_place.open(&arguments.registry).await?;
+    if source.location() == target.location() && chosen_tag.is_some() && chosen_tag.as_ref() == name.tag() {
+        return Err(Failure::TargetIsSource { target: target_place.to_string() });
+    }
+
+    let resolved = engine::resolve(&*source, name.key()).await?;
+    let plan = engine::plan(&*source, &resolved, &settings).await?;
+    let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(name.tag(), resolved.digest()));
+    let outcome =
+        |action, image| Outcome::new(&arguments.source, target.location(), &tag, &plan, action, image);
+
+    let same_place = source.location() == target.location();
+    if plan.already_zstd() && same_place && !settings.force {
+        return outcome(Action::Nothing, None).print(arguments.json);
+    }
+    let existing = if settings.force { None } else { engine::find_variant(&*target, &tag, &plan).await? };
+    if let Some(image) = existing {
+        return outcome(Action::Reused, Some(image)).print(arguments.json);
+    }
+    if arguments.dry_run {
+        return outcome(Action::WouldConvert, None).print(arguments.json);
+    }
+    let progress = progress::watcher(arguments.json);
+    let image = engine::execute(&*source, &*target, name.key(), &tag, &plan, &settings, &*progress).await?;
+    engine::verify(&*target, &tag, &plan, &image).await?;
+    drop(progress);
+    outcome(Action::Converted { took: started.elapsed() }, Some(image)).print(arguments.json)
+}
+
+fn settings(arguments: &ConvertArguments) -> Settings {
+    let platforms = if arguments.platforms.is_empty() {
+        zstart_convert::PlatformSelection::All
+    } else {
+        zstart_convert::PlatformSelection::Only(arguments.platforms.clone())
+    };
+    Settings { level: arguments.level, platforms, force: arguments.force, ..Settings::default() }
+}

@@ -1,0 +1,167 @@
+//! What `zstart convert` did, for people and for programs.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use serde::Serialize;
+use zstart_convert::plan::{EntryPlan, KeepReason, LayerAction, Shape};
+use zstart_convert::{Plan, VariantImage};
+use zstart_core::{Digest, Platform, Tag, units};
+
+use crate::failure::Failure;
+use crate::place::Place;
+
+/// What was done.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Action {
+    /// The variant was made.
+    Converted { took: Duration },
+    /// It stood there already.
+    Reused,
+    /// It would be made.
+    WouldConvert,
+    /// The source is zstd already.
+    Nothing,
+}
+
+/// The result, as `--json` prints it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Outcome {
+    action: &'static str,
+    source: String,
+    source_digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant_digest: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    settings: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    milliseconds: Option<u128>,
+    platforms: Vec<PlatformOutcome>,
+    unchanged: Vec<Unchanged>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PlatformOutcome {
+    platform: Platform,
+    layers: usize,
+    layers_to_convert: usize,
+    source_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant_bytes: Option<u64>,
+}
+
+/// An entry of the index that isn't converted.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Unchanged {
+    digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    platform: Option<Platform>,
+    reason: String,
+}
+
+impl Outcome {
+    pub(super) fn new(
+        source: &Place,
+        target: &str,
+        tag: &Tag,
+        plan: &Plan,
+        action: Action,
+        image: Option<VariantImage>,
+    ) -> Self {
+        let (action, took, named) = match action {
+            Action::Converted { took } => ("converted", Some(took), true),
+            Action::Reused => ("reused", None, true),
+            Action::WouldConvert => ("wouldConvert", None, true),
+            Action::Nothing => ("alreadyZstd", None, false),
+        };
+        let reports = image.as_ref().map(|image| &image.platforms[..]).unwrap_or_default();
+        let platforms = plan.conversions().enumerate().map(|(index, planned)| PlatformOutcome {
+            platform: planned.platform.clone(),
+            layers: planned.layers.len(),
+            layers_to_convert: planned
+                .layers
+                .iter()
+                .filter(|action| **action == LayerAction::Convert)
+                .count(),
+            source_bytes: planned.source_bytes(),
+            variant_bytes: reports.get(index).map(|report| report.variant_bytes),
+        });
+        Self {
+            action,
+            source: source.to_string(),
+            source_digest: plan.source.digest.clone(),
+            variant: named.then(|| format!("{target}:{tag}")),
+            platforms: platforms.collect(),
+            unchanged: unchanged(&plan.shape),
+            variant_digest: image.as_ref().map(|image| image.digest.clone()),
+            settings: image.map(|image| image.settings),
+            milliseconds: took.map(|took| took.as_millis()),
+        }
+    }
+
+    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+        let text = if json {
+            let text = serde_json::to_string_pretty(self);
+            text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
+        } else {
+            self.lines().join("\n")
+        };
+        writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        for platform in &self.platforms {
+            let front = format!("{:<16} {:>3} layers  ", platform.platform.to_string(), platform.layers);
+            let size = units::size(platform.source_bytes);
+            lines.push(match platform.variant_bytes {
+                Some(bytes) => format!(
+                    "{front}{size} → {}  ({} smaller)",
+                    units::size(bytes),
+                    units::saving(platform.source_bytes, bytes)
+                ),
+                None => format!("{front}{size}, {} to convert", platform.layers_to_convert),
+            });
+        }
+        for unchanged in &self.unchanged {
+            let name =
+                unchanged.platform.as_ref().map_or_else(|| "no platform".to_owned(), ToString::to_string);
+            lines.push(format!("{name:<16} unchanged: {}", unchanged.reason));
+        }
+        let took = self.milliseconds.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
+        lines.push(match (self.action, &self.variant, &self.variant_digest) {
+            ("converted", Some(variant), Some(digest)) => {
+                let took = took.map(units::duration).unwrap_or_default();
+                format!("converted and verified in {took}: {variant}@{digest}")
+            }
+            ("reused", Some(variant), Some(digest)) => format!("exists already: {variant}@{digest}"),
+            (_, Some(variant), None) => format!("would make {variant}"),
+            _ => format!("{}: all layers are zstd already, there is nothing to do", self.source),
+        });
+        lines
+    }
+}
+
+fn unchanged(shape: &Shape) -> Vec<Unchanged> {
+    let Shape::Index { index, entries } = shape else { return Vec::new() };
+    let described = index.entries.iter().zip(entries).filter_map(|(entry, plan)| {
+        let reason = match plan {
+            EntryPlan::Convert(_) => return None,
+            EntryPlan::Drop => "dropped, it attests an image that is converted".to_owned(),
+            EntryPlan::Keep(KeepReason::NotSelected) => "this platform was not asked for".to_owned(),
+            EntryPlan::Keep(KeepReason::NoPlatform) => "it is not for a platform".to_owned(),
+            EntryPlan::Keep(KeepReason::Refused(refusal)) => refusal.to_string(),
+        };
+        Some(Unchanged {
+            digest: entry.descriptor.digest().clone(),
+            platform: entry.platform.clone(),
+            reason,
+        })
+    });
+    described.collect()
+}

@@ -1,0 +1,17 @@
+//! `zstart crd`: the custom resource definition, as the chart carries it.
+
+use std::io::Write as _;
+
+use kube::CustomResourceExt as _;
+use zstart_core::ImageConversion;
+
+use crate::failure::Failure;
+
+/// Prints the definition as YAML.
+pub(crate) fn print() -> Result<(), Failure> {
+    let yaml = serde_saphyr::to_string(&ImageConversion::crd())
+        .map_err(|error| Failure::Format { what: "the definition", message: error.to_string() })?;
+    let text =
+        format!("# Made from core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}");
+    std::io::stdout().write_all(text.as_bytes()).map_err(|source| Failure::Print { source })
+}

@@ -1,0 +1,132 @@
+//! `zstart inspect`.
+
+use std::io::Write as _;
+
+use zstart_convert::engine;
+use zstart_convert::image::{Document, ImageManifest, RawManifest, media_type};
+use zstart_convert::repository::{ManifestKey, Repository};
+use zstart_core::{Digest, keys};
+
+use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
+use crate::args::InspectArguments;
+use crate::failure::Failure;
+
+mod report;
+
+/// Looks at an image and prints what it is.
+pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
+    let name = arguments.image.name().await?;
+    let repository = arguments.image.open(&arguments.registry).await?;
+    let resolved = engine::resolve(&*repository, name.key()).await?;
+    let report = look(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
+    let text = if arguments.json {
+        let text = serde_json::to_string_pretty(&report);
+        text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
+    } else {
+        report.lines().join("\n")
+    };
+    writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+}
+
+async fn look(
+    repository: &dyn Repository,
+    reference: String,
+    top: &RawManifest,
+) -> Result<ImageReport, Failure> {
+    let mut manifests = Vec::new();
+    let (media_type, annotations) = match top.read().map_err(zstart_convert::Error::from)? {
+        Document::Manifest(manifest) => {
+            let platform = engine::platform_of(repository, &manifest).await?;
+            let platform = platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
+            manifests.push(look_at_manifest(repository, platform, &top.digest, &manifest).await?);
+            (top.media_type(), manifest.annotations())
+        }
+        Document::Index(index) => {
+            for entry in &index.entries {
+                let platform =
+                    entry.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
+                let raw = repository.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
+                match raw.read() {
+                    Ok(Document::Manifest(manifest)) => {
+                        manifests.push(look_at_manifest(repository, platform, &raw.digest, &manifest).await?);
+                    }
+                    Ok(Document::Index(_)) => {
+                        manifests.push(ManifestReport::other(platform, raw.digest, "index"));
+                    }
+                    Err(error) => {
+                        manifests.push(ManifestReport::other(platform, raw.digest, &error.to_string()));
+                    }
+                }
+            }
+            (top.media_type(), index.annotations())
+        }
+    };
+    let annotations = annotations.unwrap_or_default();
+    Ok(ImageReport {
+        reference,
+        digest: top.digest.clone(),
+        media_type: media_type.map_err(zstart_convert::Error::from)?,
+        variant_of: annotations.get(keys::SOURCE_DIGEST).and_then(|digest| digest.parse().ok()),
+        settings: annotations.get(keys::SETTINGS).cloned(),
+        manifests,
+    })
+}
+
+async fn look_at_manifest(
+    repository: &dyn Repository,
+    platform: String,
+    digest: &Digest,
+    manifest: &ImageManifest,
+) -> Result<ManifestReport, Failure> {
+    let layers = manifest.layers.iter().map(|layer| LayerReport {
+        digest: layer.digest().clone(),
+        compression: compression(layer.media_type()),
+        bytes: layer.size(),
+        made_of: layer
+            .annotations()
+            .ok()
+            .and_then(|annotations| annotations.get(keys::LAYER_SOURCE_DIGEST)?.parse().ok()),
+    });
+    let layers: Vec<LayerReport> = layers.collect();
+    let annotations = manifest.annotations().unwrap_or_default();
+    let source: Option<Digest> = annotations.get(keys::SOURCE_DIGEST).and_then(|digest| digest.parse().ok());
+    let variant_of = match source {
+        Some(digest) => {
+            let bytes = source_bytes(repository, &digest).await?;
+            Some(VariantOf { digest, bytes })
+        }
+        None => None,
+    };
+    Ok(ManifestReport {
+        platform,
+        digest: digest.clone(),
+        bytes: layers.iter().map(|layer| layer.bytes).sum(),
+        layers,
+        variant_of,
+        note: manifest.artifact_member().map(|member| format!("an artifact (it has {member:?})")),
+    })
+}
+
+/// The compressed size of the image that a variant was made of, where the same repository still has it.
+async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, Failure> {
+    match repository.manifest(ManifestKey::Digest(digest)).await {
+        Ok(raw) => Ok(match raw.read() {
+            Ok(Document::Manifest(source)) => {
+                Some(source.layers.iter().map(zstart_convert::image::Descriptor::size).sum())
+            }
+            Ok(Document::Index(_)) | Err(_) => None,
+        }),
+        Err(error) if error.trouble == zstart_convert::repository::Trouble::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn compression(layer: &str) -> String {
+    use media_type::LayerKind;
+    match media_type::layer_kind(layer) {
+        LayerKind::Tar => "none".to_owned(),
+        LayerKind::Gzip => "gzip".to_owned(),
+        LayerKind::Zstd => "zstd".to_owned(),
+        LayerKind::Foreign | LayerKind::Encrypted | LayerKind::Unknown => layer.to_owned(),
+    }
+}

@@ -1,0 +1,108 @@
+//! What `zstart inspect` found, for people and for programs.
+
+use serde::Serialize;
+use zstart_core::{Digest, units};
+
+/// An image.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ImageReport {
+    pub(super) reference: String,
+    pub(super) digest: Digest,
+    pub(super) media_type: String,
+    /// The digest of the image that this one was made of, where zstart made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) variant_of: Option<Digest>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) settings: Option<String>,
+    pub(super) manifests: Vec<ManifestReport>,
+}
+
+/// One platform, or whatever else an index lists.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ManifestReport {
+    pub(super) platform: String,
+    pub(super) digest: Digest,
+    pub(super) bytes: u64,
+    pub(super) layers: Vec<LayerReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) variant_of: Option<VariantOf>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+}
+
+/// What a manifest was made of.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VariantOf {
+    pub(super) digest: Digest,
+    /// Its compressed size; `None` where the repository no longer has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes: Option<u64>,
+}
+
+/// One layer.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct LayerReport {
+    pub(super) digest: Digest,
+    /// `gzip`, `zstd`, `none`, or the media type where it is another.
+    pub(super) compression: String,
+    pub(super) bytes: u64,
+    /// The layer that it was made of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) made_of: Option<Digest>,
+}
+
+impl ManifestReport {
+    /// Something that isn't an image manifest.
+    pub(super) fn other(platform: String, digest: Digest, note: &str) -> Self {
+        Self { platform, digest, bytes: 0, layers: Vec::new(), variant_of: None, note: Some(note.to_owned()) }
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = vec![format!("  {:<16} {}", self.platform, self.digest)];
+        if let Some(note) = &self.note {
+            lines.push(format!("    {note}"));
+        }
+        for layer in &self.layers {
+            let made_of = layer.made_of.as_ref().map(|digest| format!("  made of {}", digest.short()));
+            lines.push(format!(
+                "    {}  {:<5} {:>9}{}",
+                layer.digest.short(),
+                layer.compression,
+                units::size(layer.bytes),
+                made_of.unwrap_or_default()
+            ));
+        }
+        let variant = match &self.variant_of {
+            Some(VariantOf { digest, bytes: Some(bytes) }) => format!(
+                "; variant of {digest}, {} → {} ({} smaller)",
+                units::size(*bytes),
+                units::size(self.bytes),
+                units::saving(*bytes, self.bytes)
+            ),
+            Some(VariantOf { digest, bytes: None }) => {
+                format!("; variant of {digest}, which is not in this repository")
+            }
+            None => String::new(),
+        };
+        lines.push(format!("    {} layers, {}{variant}", self.layers.len(), units::size(self.bytes)));
+        lines
+    }
+}
+
+impl ImageReport {
+    pub(super) fn lines(&self) -> Vec<String> {
+        let mut lines = vec![self.reference.clone(), format!("  digest           {}", self.digest)];
+        lines.push(format!("  type             {}", self.media_type));
+        lines.push(match (&self.variant_of, &self.settings) {
+            (Some(digest), Some(settings)) => format!("  variant of       {digest} ({settings})"),
+            (Some(digest), None) => format!("  variant of       {digest}"),
+            (None, _) => "  variant          no".to_owned(),
+        });
+        lines.extend(self.manifests.iter().flat_map(ManifestReport::lines));
+        lines
+    }
+}

@@ -1,0 +1,187 @@
+//! Images as users name them: a registry reference, or `oci:FOLDER[:TAG]`.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+
+use zstart_convert::credentials::{Credentials, DockerConfig};
+use zstart_convert::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
+use zstart_core::reference::ReferenceError;
+use zstart_core::{Digest, Reference, Tag};
+
+use crate::args::RegistryArguments;
+use crate::failure::Failure;
+
+/// Where an image is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In a registry. `tagged` says whether the user wrote a tag or digest.
+    Registry { reference: Reference, tagged: bool },
+    /// In an OCI layout folder.
+    Layout { folder: PathBuf, tag: Option<Tag> },
+}
+
+/// An image's name inside its repository.
+#[derive(Clone, Debug)]
+pub(crate) enum Name {
+    Tag(Tag),
+    Digest(Digest),
+}
+
+impl FromStr for Place {
+    type Err = ReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, ReferenceError> {
+        let Some(rest) = text.strip_prefix("oci:") else {
+            let last = text.rsplit('/').next().unwrap_or(text);
+            return Ok(Self::Registry { reference: text.parse()?, tagged: last.contains([':', '@']) });
+        };
+        // A colon with a slash behind it is part of the folder's name.
+        match rest.rsplit_once(':') {
+            Some((folder, tag)) if !tag.contains('/') => {
+                Ok(Self::Layout { folder: folder.into(), tag: Some(tag.parse()?) })
+            }
+            _ if rest.is_empty() => Err(ReferenceError::Empty),
+            _ => Ok(Self::Layout { folder: rest.into(), tag: None }),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Registry { reference, tagged: _ } => write!(formatter, "{reference}"),
+            Self::Layout { folder, tag: Some(tag) } => write!(formatter, "oci:{}:{tag}", folder.display()),
+            Self::Layout { folder, tag: None } => write!(formatter, "oci:{}", folder.display()),
+        }
+    }
+}
+
+impl Place {
+    /// Opens the repository.
+    pub(crate) async fn open(&self, arguments: &RegistryArguments) -> Result<Arc<dyn Repository>, Failure> {
+        let reference = match self {
+            Self::Layout { folder, tag: _ } => return Ok(Arc::new(LayoutFolder::new(folder))),
+            Self::Registry { reference, tagged: _ } => reference,
+        };
+        let config = docker_config(arguments)?;
+        let credentials = config.credentials_for(reference).await?.unwrap_or(Credentials::Anonymous);
+        let mut plain_http = arguments.plain_http.clone();
+        if is_loopback(reference.registry()) {
+            plain_http.push(reference.registry().to_owned());
+        }
+        let client = RegistryClient::new(RegistryOptions { plain_http })?;
+        Ok(client.repository(reference, credentials)?)
+    }
+
+    /// Which image is meant. A layout folder with one image needs no tag.
+    pub(crate) async fn name(&self) -> Result<Name, Failure> {
+        let (folder, tag) = match self {
+            Self::Registry { reference, tagged: _ } => {
+                return Ok(match (reference.digest(), reference.tag()) {
+                    (Some(digest), _) => Name::Digest(digest.clone()),
+                    (None, Some(tag)) => Name::Tag(tag.clone()),
+                    (None, None) => unreachable!("a reference has a tag or a digest"),
+                });
+            }
+            Self::Layout { folder, tag } => (folder, tag),
+        };
+        if let Some(tag) = tag {
+            return Ok(Name::Tag(tag.clone()));
+        }
+        let tags = LayoutFolder::new(folder).tags().await?;
+        match &tags[..] {
+            [tag] => Ok(Name::Tag(tag.parse().map_err(|_| unclear(folder, &tags))?)),
+            _ => Err(unclear(folder, &tags)),
+        }
+    }
+
+    /// The tag that a target asks for; `None` where it leaves that to zstart.
+    pub(crate) fn target_tag(&self) -> Result<Option<Tag>, Failure> {
+        match self {
+            Self::Layout { folder: _, tag } => Ok(tag.clone()),
+            Self::Registry { reference, tagged: _ } if reference.digest().is_some() => {
+                Err(Failure::TargetDigest { target: reference.to_string() })
+            }
+            Self::Registry { reference, tagged } => Ok(reference.tag().filter(|_| *tagged).cloned()),
+        }
+    }
+}
+
+impl Name {
+    /// The tag, where it is one.
+    pub(crate) fn tag(&self) -> Option<&Tag> {
+        match self {
+            Self::Tag(tag) => Some(tag),
+            Self::Digest(_) => None,
+        }
+    }
+
+    /// For the engine.
+    pub(crate) fn key(&self) -> zstart_convert::repository::ManifestKey<'_> {
+        match self {
+            Self::Tag(tag) => zstart_convert::repository::ManifestKey::Tag(tag),
+            Self::Digest(digest) => zstart_convert::repository::ManifestKey::Digest(digest),
+        }
+    }
+}
+
+fn unclear(folder: &Path, tags: &[String]) -> Failure {
+    let found = if tags.is_empty() {
+        "no image with a tag".to_owned()
+    } else {
+        format!("the images {}", tags.join(", "))
+    };
+    Failure::WhichImage { folder: folder.display().to_string(), found }
+}
+
+fn docker_config(arguments: &RegistryArguments) -> Result<DockerConfig, Failure> {
+    let file = match (&arguments.authfile, &arguments.docker_config) {
+        (Some(file), _) => file.clone(),
+        (None, Some(folder)) => folder.join("config.json"),
+        (None, None) => {
+            let below = PathBuf::from(".docker").join("config.json");
+            std::env::home_dir().ok_or(Failure::NoHome { file: below.clone() })?.join(below)
+        }
+    };
+    Ok(DockerConfig::load(&file)?)
+}
+
+/// Registries on this machine are plain http by Docker's convention.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => registry.split(':').next().unwrap_or(registry),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layouts_and_references_are_told_apart() {
+        let layout = |folder: &str, tag: Option<&str>| Place::Layout {
+            folder: folder.into(),
+            tag: tag.map(|tag| tag.parse().unwrap()),
+        };
+        assert_eq!("oci:folder:v1".parse(), Ok(layout("folder", Some("v1"))));
+        assert_eq!("oci:/a/b:c/d".parse(), Ok(layout("/a/b:c/d", None)));
+        let Ok(Place::Registry { reference, tagged }) = "localhost:5000/app".parse() else { panic!() };
+        assert_eq!((reference.to_string().as_str(), tagged), ("localhost:5000/app:latest", false));
+        assert!(matches!("app:v1".parse(), Ok(Place::Registry { tagged: true, .. })));
+        assert!("oci:".parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn only_loopback_is_plain_http_without_being_asked() {
+        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in ["registry.example", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example"] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+}
