@@ -1,0 +1,125 @@
+//! Helm, run on this repository's chart with a home of its own, so that nothing of the user's is read or
+//! written; and what it renders, as JSON.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::process::Command;
+
+/// The namespace that every test installs into.
+pub(crate) const NAMESPACE: &str = "zstart-system";
+
+/// The folder of the chart.
+pub(crate) fn chart() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/zstart")
+}
+
+/// The values files under `ci/`, one a variant of an installation.
+pub(crate) fn ci_values() -> Result<Vec<PathBuf>> {
+    let folder = chart().join("ci");
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    Ok(files)
+}
+
+/// The helm program.
+pub(crate) struct Helm {
+    program: PathBuf,
+    home: TempDir,
+    kubeconfig: Option<PathBuf>,
+}
+
+impl Helm {
+    /// Helm without a cluster: enough to lint and to render.
+    pub(crate) async fn find() -> Result<Self> {
+        Ok(Self { program: zstart_tests::tools::helm().await?, home: TempDir::new()?, kubeconfig: None })
+    }
+
+    /// Helm that installs into the cluster of that kubeconfig.
+    pub(crate) fn with_kubeconfig(mut self, path: &Path) -> Self {
+        self.kubeconfig = Some(path.to_owned());
+        self
+    }
+
+    /// Runs helm; what it printed, or an error with what it complained about.
+    pub(crate) async fn run<A: AsRef<OsStr>, B: AsRef<OsStr>>(
+        &self,
+        arguments: impl IntoIterator<Item = A>,
+        more: impl IntoIterator<Item = B>,
+    ) -> Result<String> {
+        let mut command = Command::new(&self.program);
+        command.args(arguments).args(more).env_clear().env("HOME", self.home.path()).kill_on_drop(true);
+        if let Some(kubeconfig) = &self.kubeconfig {
+            command.env("KUBECONFIG", kubeconfig);
+        }
+        let output =
+            command.output().await.with_context(|| format!("failed to start {}", self.program.display()))?;
+        if !output.status.success() {
+            bail!(
+                "helm failed ({}): {}{}",
+                output.status,
+                String::from_utf8_lossy(&output.stdout),
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
+        Ok(String::from_utf8(output.stdout)?)
+    }
+
+    async fn template(&self, release: &str, more: &[&OsStr]) -> Result<Vec<Value>> {
+        let chart = chart();
+        let arguments: [&OsStr; 5] = [
+            "template".as_ref(),
+            release.as_ref(),
+            chart.as_ref(),
+            "--namespace".as_ref(),
+            NAMESPACE.as_ref(),
+        ];
+        let text = self.run(arguments, more).await?;
+        let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
+        Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
+    }
+
+    /// The objects of a release with these values set.
+    pub(crate) async fn render(&self, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
+        self.template(release, &set_arguments(sets)).await
+    }
+
+    /// The objects of a release with the values of a file.
+    pub(crate) async fn render_file(&self, release: &str, values: &Path) -> Result<Vec<Value>> {
+        self.template(release, &["--values".as_ref(), values.as_ref()]).await
+    }
+
+    /// What helm says when it refuses to render.
+    pub(crate) async fn fails_to_render(&self, release: &str, sets: &[&str]) -> Result<String> {
+        match self.render(release, sets).await {
+            Ok(_) => bail!("helm rendered {release} with {sets:?} without a complaint"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+}
+
+/// `--set` in front of each.
+pub(crate) fn set_arguments<'a>(sets: &[&'a str]) -> Vec<&'a OsStr> {
+    sets.iter().flat_map(|set| [OsStr::new("--set"), OsStr::new(*set)]).collect()
+}
+
+/// The object's name.
+pub(crate) fn name(object: &Value) -> &str {
+    object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The object of that kind and name.
+pub(crate) fn find<'a>(objects: &'a [Value], kind: &str, wanted: &str) -> Result<&'a Value> {
+    objects
+        .iter()
+        .find(|object| object["kind"] == kind && name(object) == wanted)
+        .with_context(|| format!("no {kind} {wanted} was rendered"))
+}

@@ -1,0 +1,8 @@
+//! The Helm chart as an administrator meets it: what it accepts, what it renders, and what a real API
+//! server makes of that.
+
+mod helm;
+mod rendering;
+mod rights;
+mod server;
+mod values;

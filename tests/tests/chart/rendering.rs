@@ -1,0 +1,186 @@
+//! What the chart renders: names that fit together, settings that reach the binaries, pods without
+//! privileges.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
+
+use crate::helm::{Helm, chart, find, name};
+
+/// The configuration file in the `ConfigMap` of that name.
+fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
+    let text = find(objects, "ConfigMap", config_map)?
+        .pointer("/data/config.yaml")
+        .and_then(Value::as_str)
+        .with_context(|| format!("ConfigMap {config_map} has no config.yaml"))?;
+    Ok(serde_saphyr::from_str(text)?)
+}
+
+#[tokio::test]
+async fn names_follow_the_release_and_the_configuration_names_what_was_rendered() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (release, base) in [("zstart", "zstart"), ("prod", "prod-zstart"), ("my-zstart", "my-zstart")] {
+        let objects = helm.render(release, &[]).await?;
+        let controller = configuration(&objects, &format!("{base}-controller"))?;
+        let webhook = configuration(&objects, &format!("{base}-webhook"))?;
+        assert_eq!(
+            controller["webhook"],
+            json!({
+                "configuration": base,
+                "service": format!("{base}-webhook"),
+                "servingSecret": format!("{base}-webhook-tls"),
+                "caSecret": format!("{base}-webhook-ca"),
+            })
+        );
+        assert_eq!(webhook["servingSecret"], controller["webhook"]["servingSecret"]);
+        find(&objects, "Service", &format!("{base}-webhook"))?;
+        let admission = find(&objects, "MutatingWebhookConfiguration", base)?;
+        assert_eq!(
+            admission["webhooks"][0]["clientConfig"]["service"],
+            json!({"name": format!("{base}-webhook"), "namespace": "zstart-system", "path": "/mutate", "port": 443})
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render_file("zstart", &chart().join("ci/registry-values.yaml")).await?;
+    assert_eq!(
+        configuration(&objects, "zstart-controller")?,
+        json!({
+            "healthListen": "0.0.0.0:8080",
+            "level": 19,
+            "platforms": ["linux/amd64", "linux/arm/v7"],
+            "workers": 4,
+            "layersAtOnce": 1,
+            "recheckInterval": "90s",
+            "plainHttpRegistries": ["registry.example:5000"],
+            "credentialsFile": "/etc/zstart/credentials/config.json",
+            "webhook": {
+                "configuration": "zstart",
+                "service": "zstart-webhook",
+                "servingSecret": "zstart-webhook-tls",
+                "caSecret": "zstart-webhook-ca",
+            },
+        })
+    );
+    assert_eq!(
+        configuration(&objects, "zstart-webhook")?,
+        json!({
+            "listen": "0.0.0.0:8443",
+            "healthListen": "0.0.0.0:8080",
+            "servingSecret": "zstart-webhook-tls",
+            "maxStaleness": "1h",
+            "whenNoNode": "leave",
+            "allowedTargets": ["registry.example:5000/mirror"],
+            "allowedControllers": [],
+        })
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_changed_setting_rolls_the_pods_that_read_it_and_no_others() -> Result<()> {
+    let helm = Helm::find().await?;
+    let before = helm.render("zstart", &[]).await?;
+    let after = helm.render("zstart", &["controller.level=9"]).await?;
+    let pods = |objects: &[Value], name: &str| -> Result<Value> {
+        Ok(find(objects, "Deployment", name)?["spec"]["template"].clone())
+    };
+    assert_ne!(pods(&before, "zstart-controller")?, pods(&after, "zstart-controller")?);
+    assert_eq!(pods(&before, "zstart-webhook")?, pods(&after, "zstart-webhook")?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_webhook_is_asked_about_new_pods_and_ephemeral_containers_of_opted_in_namespaces() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render("zstart", &["webhook.excludedNamespaces={ingress}"]).await?;
+    let configuration = find(&objects, "MutatingWebhookConfiguration", "zstart")?;
+    let webhooks = configuration["webhooks"].as_array().context("no webhooks")?;
+    assert_eq!(webhooks.len(), 1);
+    let webhook = &webhooks[0];
+    assert_eq!(webhook["failurePolicy"], "Ignore");
+    assert_eq!(webhook["timeoutSeconds"], 2);
+    assert_eq!(webhook["sideEffects"], "None");
+    assert_eq!(webhook["reinvocationPolicy"], "IfNeeded");
+    let asked: Vec<_> = webhook["rules"]
+        .as_array()
+        .context("no rules")?
+        .iter()
+        .map(|rule| (rule["operations"].clone(), rule["resources"].clone()))
+        .collect();
+    assert_eq!(
+        asked,
+        [(json!(["CREATE"]), json!(["pods"])), (json!(["UPDATE"]), json!(["pods/ephemeralcontainers"]))]
+    );
+    assert_eq!(
+        webhook["namespaceSelector"]["matchExpressions"],
+        json!([
+            {"key": "zstart.dev/rewrite", "operator": "In", "values": ["enabled", "audit"]},
+            {
+                "key": "kubernetes.io/metadata.name",
+                "operator": "NotIn",
+                "values": ["kube-system", "zstart-system", "ingress"],
+            },
+        ])
+    );
+    assert_eq!(
+        webhook["clientConfig"].get("caBundle"),
+        None,
+        "an upgrade would overwrite what the controller wrote"
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_pods_run_without_root_privileges_or_a_writable_disk() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render("zstart", &[]).await?;
+    for deployment in ["zstart-controller", "zstart-webhook"] {
+        let spec = &find(&objects, "Deployment", deployment)?["spec"]["template"]["spec"];
+        assert_eq!(spec["securityContext"]["runAsNonRoot"], true, "{deployment}");
+        assert_eq!(spec["securityContext"]["runAsUser"], 65532, "{deployment}");
+        assert_eq!(spec["securityContext"]["seccompProfile"]["type"], "RuntimeDefault", "{deployment}");
+        let container = &spec["containers"][0]["securityContext"];
+        assert_eq!(container["readOnlyRootFilesystem"], true, "{deployment}");
+        assert_eq!(container["allowPrivilegeEscalation"], false, "{deployment}");
+        assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}), "{deployment}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_digest_takes_the_place_of_the_tag() -> Result<()> {
+    let helm = Helm::find().await?;
+    let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+    let set = format!("webhook.image.digest={digest}");
+    let objects =
+        helm.render("zstart", &["image.registry=registry.lab:5000/z", "image.tag=v2", &set]).await?;
+    let image = |deployment: &str| -> Result<Value> {
+        Ok(find(&objects, "Deployment", deployment)?["spec"]["template"]["spec"]["containers"][0]["image"]
+            .clone())
+    };
+    assert_eq!(image("zstart-webhook")?, format!("registry.lab:5000/z/zstart-webhook@{digest}"));
+    assert_eq!(image("zstart-controller")?, "registry.lab:5000/z/zstart-controller:v2");
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_definition_is_rendered_unchanged_and_survives_an_uninstall() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render("zstart", &[]).await?;
+    let rendered = find(&objects, "CustomResourceDefinition", "imageconversions.zstart.dev")?;
+    let file: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("files/crd.yaml"))?)?;
+    assert_eq!(rendered["spec"], file["spec"]);
+    assert_eq!(rendered["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+
+    let without = helm.render("zstart", &["crd.install=false"]).await?;
+    let kept: Vec<&str> =
+        without.iter().filter(|object| object["kind"] == "CustomResourceDefinition").map(name).collect();
+    assert_eq!(kept, Vec::<&str>::new());
+    Ok(())
+}

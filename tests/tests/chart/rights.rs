@@ -1,0 +1,110 @@
+//! What the two service accounts may do, asked of a real API server that has the chart's roles.
+
+use anyhow::{Context, Result};
+use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use kube::api::PostParams;
+use kube::{Api, Client};
+
+use crate::server::Installation;
+
+/// One question: verb, group, resource, namespace, name; an empty one means "any" or "none".
+type Question = (&'static str, &'static str, &'static str, &'static str, &'static str);
+
+const CONTROLLER_MAY: &[Question] = &[
+    ("watch", "", "pods", "", ""),
+    ("list", "", "nodes", "", ""),
+    ("watch", "batch", "cronjobs", "", ""),
+    ("get", "", "secrets", "team-a", "pull-secret"),
+    ("create", "zstart.dev", "imageconversions", "", ""),
+    ("patch", "zstart.dev", "imageconversions/status", "", "nginx"),
+    ("create", "events.k8s.io", "events", "team-a", ""),
+    ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),
+    ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
+    ("create", "", "secrets", "zstart-system", ""),
+    ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart"),
+];
+
+const CONTROLLER_MAY_NOT: &[Question] = &[
+    ("list", "", "secrets", "", ""),
+    ("list", "", "secrets", "zstart-system", ""),
+    ("update", "", "secrets", "zstart-system", "other"),
+    ("create", "", "secrets", "team-a", ""),
+    ("delete", "", "secrets", "zstart-system", "zstart-webhook-ca"),
+    ("create", "", "pods", "team-a", ""),
+    ("patch", "", "pods", "team-a", "web"),
+    ("patch", "apps", "deployments", "team-a", "web"),
+    ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "other"),
+    ("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", ""),
+    ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "", "zstart-records"),
+];
+
+const WEBHOOK_MAY: &[Question] = &[
+    ("watch", "", "namespaces", "", ""),
+    ("watch", "", "nodes", "", ""),
+    ("watch", "zstart.dev", "imageconversions", "", ""),
+    ("watch", "", "secrets", "zstart-system", "zstart-webhook-tls"),
+];
+
+const WEBHOOK_MAY_NOT: &[Question] = &[
+    ("get", "", "secrets", "zstart-system", "zstart-webhook-ca"),
+    ("get", "", "secrets", "team-a", "pull-secret"),
+    ("watch", "", "secrets", "zstart-system", ""),
+    ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
+    ("list", "", "pods", "", ""),
+    ("patch", "zstart.dev", "imageconversions", "", "nginx"),
+    ("patch", "zstart.dev", "imageconversions/status", "", "nginx"),
+    ("patch", "", "pods", "team-a", "web"),
+    ("create", "events.k8s.io", "events", "team-a", ""),
+];
+
+async fn allowed(client: &Client, account: &str, question: Question) -> Result<bool> {
+    let (verb, group, resource, namespace, name) = question;
+    let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+    let review = SubjectAccessReview {
+        spec: SubjectAccessReviewSpec {
+            user: Some(format!("system:serviceaccount:zstart-system:{account}")),
+            resource_attributes: Some(ResourceAttributes {
+                verb: text(verb),
+                group: text(group),
+                resource: text(resource),
+                subresource: text(subresource),
+                namespace: text(namespace),
+                name: text(name),
+                ..ResourceAttributes::default()
+            }),
+            ..SubjectAccessReviewSpec::default()
+        },
+        ..SubjectAccessReview::default()
+    };
+    let answer = Api::all(client.clone()).create(&PostParams::default(), &review).await?;
+    Ok(answer.status.context("the API server didn't answer the review")?.allowed)
+}
+
+async fn check(client: &Client, account: &str, questions: &[Question], expected: bool) -> Result<()> {
+    for question in questions {
+        assert_eq!(allowed(client, account, *question).await?, expected, "{account}: {question:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_service_account_may_do_its_work_and_nothing_else() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    let client = zstart.client();
+    check(client, "zstart-controller", CONTROLLER_MAY, true).await?;
+    check(client, "zstart-controller", CONTROLLER_MAY_NOT, false).await?;
+    check(client, "zstart-webhook", WEBHOOK_MAY, true).await?;
+    check(client, "zstart-webhook", WEBHOOK_MAY_NOT, false).await
+}
+
+#[tokio::test]
+async fn without_pull_secrets_the_controller_reads_no_secret_but_its_own() -> Result<()> {
+    let zstart = Installation::start(&["controller.usePullSecrets=false"]).await?;
+    let client = zstart.client();
+    let own = [("get", "", "secrets", "zstart-system", "zstart-webhook-ca")];
+    let others =
+        [("get", "", "secrets", "team-a", "pull-secret"), ("get", "", "secrets", "zstart-system", "other")];
+    check(client, "zstart-controller", &own, true).await?;
+    check(client, "zstart-controller", &others, false).await
+}

@@ -1,0 +1,265 @@
+//! The chart on a real API server: every object is accepted, records are guarded, upgrades and
+//! uninstalls leave alone what isn't Helm's.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
+use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
+use kube::discovery::{Discovery, Scope};
+use kube::{Api, Client, Config, Resource, ResourceExt};
+use serde_json::{Value, json};
+use zstart_core::record::{ImageConversionSpec, record_name};
+use zstart_core::{ImageConversion, Reference};
+use zstart_tests::control_plane::ControlPlane;
+
+use crate::helm::{Helm, NAMESPACE, chart, ci_values, set_arguments};
+
+const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
+
+/// A control plane of its own with the chart installed. No controllers run in it, so there are no
+/// pods: what counts here are objects, rights and admission.
+pub(crate) struct Installation {
+    plane: ControlPlane,
+    helm: Helm,
+    client: Client,
+}
+
+impl Installation {
+    pub(crate) async fn start(sets: &[&str]) -> Result<Self> {
+        let plane = ControlPlane::start().await?;
+        let client = plane.client().await?;
+        let helm = Helm::find().await?.with_kubeconfig(plane.kubeconfig());
+        let installation = Self { plane, helm, client };
+        installation.helm("install", "--create-namespace", sets).await?;
+        Ok(installation)
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    async fn helm(&self, verb: &str, flag: &str, sets: &[&str]) -> Result<String> {
+        let chart = chart();
+        let arguments = [verb.as_ref(), "zstart".as_ref(), chart.as_os_str()];
+        let more = ["--namespace".as_ref(), NAMESPACE.as_ref(), flag.as_ref()];
+        self.helm.run(arguments, more.into_iter().chain(set_arguments(sets))).await
+    }
+
+    /// A client that the API server takes for that user, in these groups and `system:authenticated`.
+    async fn user(&self, name: &str, groups: &[&str]) -> Result<Client> {
+        let mut config: Config = self.plane.config().await?;
+        config.auth_info.impersonate = Some(name.to_owned());
+        config.auth_info.impersonate_groups = Some(groups.iter().map(|&group| group.to_owned()).collect());
+        Ok(Client::try_from(config)?)
+    }
+
+    /// Gives a user every right on records that RBAC can give, so that only the policy is in the way.
+    async fn grant_records(&self, user: &str) -> Result<()> {
+        let role: ClusterRole = serde_json::from_value(json!({
+            "metadata": {"name": "record-writer"},
+            "rules": [{
+                "apiGroups": ["zstart.dev"],
+                "resources": ["imageconversions", "imageconversions/status"],
+                "verbs": ["*"],
+            }],
+        }))?;
+        self.apply(&role).await?;
+        self.bind(user, "record-writer").await
+    }
+
+    async fn bind(&self, user: &str, role: &str) -> Result<()> {
+        let binding: ClusterRoleBinding = serde_json::from_value(json!({
+            "metadata": {"name": format!("{user}-{role}")},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}],
+        }))?;
+        self.apply(&binding).await
+    }
+
+    async fn apply<K>(&self, object: &K) -> Result<()>
+    where
+        K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+            + Clone
+            + std::fmt::Debug
+            + serde::Serialize
+            + serde::de::DeserializeOwned,
+    {
+        let parameters = PatchParams::apply("chart-test");
+        Api::<K>::all(self.client.clone())
+            .patch(&object.name_any(), &parameters, &Patch::Apply(object))
+            .await?;
+        Ok(())
+    }
+}
+
+fn record(source: &str) -> Result<ImageConversion> {
+    let source: Reference = source.parse()?;
+    Ok(ImageConversion::new(&record_name(&source), ImageConversionSpec { source }))
+}
+
+/// Creates a record, without keeping it.
+async fn try_to_create(client: &Client, record: &ImageConversion) -> kube::Result<ImageConversion> {
+    let parameters = PostParams { dry_run: true, ..PostParams::default() };
+    Api::all(client.clone()).create(&parameters, record).await
+}
+
+/// The API server's own words, where it refused.
+fn refusal<T>(answer: kube::Result<T>) -> Result<String> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(status.message.clone()),
+        Err(error) => Err(error.into()),
+        Ok(_) => bail!("the API server allowed it"),
+    }
+}
+
+/// Asks until the answer holds; the API server picks new policies and roles up a moment after they are
+/// written.
+async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn() -> F) -> Result<()> {
+    let asking = async {
+        let mut ticks = tokio::time::interval(Duration::from_millis(100));
+        loop {
+            ticks.tick().await;
+            if ask().await? {
+                return Ok(());
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asking)
+        .await
+        .with_context(|| format!("waited 30 s in vain until {what}"))?
+}
+
+#[tokio::test]
+async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    let discovery = Discovery::new(zstart.client.clone()).run_aggregated().await?;
+    // Unknown and doubled fields are refused, not dropped.
+    let parameters = PatchParams::apply("chart-test").force().dry_run().validation_strict();
+    for values in ci_values()? {
+        for object in zstart.helm.render_file("zstart", &values).await? {
+            let object: DynamicObject = serde_json::from_value(object)?;
+            let (resource, capabilities) =
+                discovery.resolve_object(&object).with_context(|| format!("unknown kind: {object:?}"))?;
+            let api: Api<DynamicObject> = match capabilities.scope {
+                Scope::Cluster => Api::all_with(zstart.client.clone(), &resource),
+                Scope::Namespaced => Api::namespaced_with(
+                    zstart.client.clone(),
+                    object.metadata.namespace.as_deref().context("an object without its namespace")?,
+                    &resource,
+                ),
+            };
+            api.patch(&object.name_any(), &parameters, &Patch::Apply(&object)).await.with_context(|| {
+                format!("{}: {} {} was refused", values.display(), resource.kind, object.name_any())
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn only_the_controller_and_administrators_write_records() -> Result<()> {
+    let zstart = Installation::start(&["records.writers.groups={platform-team}"]).await?;
+    zstart.grant_records("mallory").await?;
+    zstart.bind("eks-administrator", "cluster-admin").await?;
+    let mallory = zstart.user("mallory", &["developers"]).await?;
+    let record = record("registry.example/team/app:v1")?;
+
+    eventually("the policy is in force", async || match try_to_create(&mallory, &record).await {
+        Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => Ok(true),
+        Ok(_) | Err(kube::Error::Api(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    })
+    .await?;
+    let message = refusal(try_to_create(&mallory, &record).await)?;
+    assert!(message.contains("written by zstart's controller and cluster administrators alone"), "{message}");
+    assert!(message.contains("mallory is neither"), "{message}");
+    assert!(message.contains("records.writers"), "{message}");
+
+    // The controller writes as it does in earnest: by server-side apply, record and status.
+    let controller: Api<ImageConversion> = Api::all(zstart.user(CONTROLLER, &[]).await?);
+    let apply = PatchParams::apply("zstart-controller");
+    let name = record.name_any();
+    controller.patch(&name, &apply, &Patch::Apply(&record)).await?;
+    let status = json!({
+        "apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion", "status": {"observedGeneration": 1},
+    });
+    controller.patch_status(&name, &apply, &Patch::Apply(&status)).await?;
+
+    // Mallory can't change, forge the status of, or delete what is there, one by one or all at once.
+    let hers: Api<ImageConversion> = Api::all(mallory);
+    let merge = PatchParams::default();
+    let label = Patch::Merge(json!({"metadata": {"labels": {"hers": "true"}}}));
+    refusal(hers.patch(&name, &merge, &label).await)?;
+    refusal(
+        hers.patch_status(&name, &merge, &Patch::Merge(json!({"status": {"observedGeneration": 2}}))).await,
+    )?;
+    refusal(hers.delete(&name, &DeleteParams::default()).await)?;
+    refusal(hers.delete_collection(&DeleteParams::default(), &kube::api::ListParams::default()).await)?;
+    let kept = controller.get(&name).await?;
+    assert_eq!(kept.status.and_then(|status| status.observed_generation), Some(1));
+
+    // Three kinds of administrators.
+    zstart.bind("colleague", "record-writer").await?;
+    for (user, groups) in [
+        ("root", ["system:masters"]),
+        ("eks-administrator", ["access-entry"]),
+        ("colleague", ["platform-team"]),
+    ] {
+        let client = zstart.user(user, &groups).await?;
+        try_to_create(&client, &crate::server::record("registry.example/team/app:v2")?)
+            .await
+            .with_context(|| format!("{user} of {groups:?} was refused"))?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upgrade_leaves_alone_the_bundle_that_the_controller_wrote() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    let controller: Api<MutatingWebhookConfiguration> = Api::all(zstart.user(CONTROLLER, &[]).await?);
+    let authority = rcgen::generate_simple_self_signed(["zstart".to_owned()])?.cert.pem();
+    let bundle = ByteString(authority.into_bytes());
+    let patch: Value = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingWebhookConfiguration",
+        "webhooks": [{"name": "pods.zstart.dev", "clientConfig": {"caBundle": bundle}}],
+    });
+    controller.patch("zstart", &PatchParams::apply("zstart-controller"), &Patch::Apply(&patch)).await?;
+
+    for (flag, timeout) in [("--server-side=true", 1), ("--server-side=false", 2)] {
+        let set = format!("webhook.timeoutSeconds={timeout}");
+        zstart.helm("upgrade", flag, &[&set]).await?;
+        let webhooks = controller.get("zstart").await?.webhooks.unwrap_or_default();
+        assert_eq!(webhooks.len(), 1);
+        assert_eq!(webhooks[0].timeout_seconds, Some(timeout), "{flag}");
+        assert_eq!(webhooks[0].client_config.ca_bundle.as_ref(), Some(&bundle), "{flag}");
+        assert!(webhooks[0].client_config.service.is_some(), "{flag}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_uninstall_takes_everything_but_the_records() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    let records: Api<ImageConversion> = Api::all(zstart.client.clone());
+    let record = record("registry.example/team/app:v1")?;
+    records.create(&PostParams::default(), &record).await?;
+
+    zstart.helm.run(["uninstall", "zstart", "--namespace", NAMESPACE], [] as [&str; 0]).await?;
+    records.get(&record.name_any()).await.context("the record is gone")?;
+    let webhooks: Api<MutatingWebhookConfiguration> = Api::all(zstart.client.clone());
+    assert!(webhooks.get_opt("zstart").await?.is_none());
+    let roles: Api<ClusterRole> = Api::all(zstart.client.clone());
+    assert!(roles.get_opt("zstart-controller").await?.is_none());
+    let namespaces: Api<Namespace> = Api::all(zstart.client.clone());
+    assert!(namespaces.get_opt(NAMESPACE).await?.is_some(), "helm doesn't delete what it made by a flag");
+
+    // And the next installation takes the definition over.
+    zstart.helm("install", "--create-namespace", &[]).await?;
+    records.get(&record.name_any()).await.context("the record is gone")?;
+    Ok(())
+}

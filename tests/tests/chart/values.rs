@@ -1,0 +1,121 @@
+//! What the chart accepts: values, their schema, their documentation, and the generated definition.
+
+use std::fs;
+
+use anyhow::{Context, Result};
+use kube::CustomResourceExt;
+use serde_json::Value;
+use zstart_core::ImageConversion;
+
+use crate::helm::{Helm, chart, ci_values};
+
+#[tokio::test]
+async fn every_ci_variant_passes_helm_lint() -> Result<()> {
+    let helm = Helm::find().await?;
+    for values in ci_values()? {
+        helm.run(["lint", "--strict", "--values"], [values.as_path(), &chart()]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_value_that_the_schema_does_not_know_or_allow_is_refused_with_its_path() -> Result<()> {
+    let helm = Helm::find().await?;
+    let cases = [
+        ("controller.level=23", ["/controller/level", "want 22"]),
+        ("controller.level=three", ["/controller/level", "want integer"]),
+        ("controller.platforms=linux", ["/controller/platforms", "'nodes', 'all'"]),
+        (
+            "controller.plainHttpRegistries={http://registry.lab}",
+            ["/controller/plainHttpRegistries/0", "pattern"],
+        ),
+        ("webhook.maxStaleness=10minutes", ["/webhook/maxStaleness", "10minutes"]),
+        ("webhook.timeoutSeconds=3", ["/webhook/timeoutSeconds", "want 2"]),
+        ("webhook.whenNoNode=guess", ["/webhook/whenNoNode", "'leave', 'rewrite'"]),
+        ("webhook.allowedControllers={Rollout}", ["/webhook/allowedControllers/0", "pattern"]),
+        ("webhook.image.digest=latest", ["/webhook/image/digest", "pattern"]),
+        ("webhok.replicas=3", ["additional properties", "webhok"]),
+        ("controller.recheckintervall=1m", ["/controller", "recheckintervall"]),
+    ];
+    for (set, expected) in cases {
+        let message = helm.fails_to_render("zstart", &[set]).await?;
+        for part in expected {
+            assert!(message.contains(part), "--set {set} says {message:?} without {part:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_must_be_looked_up_more_often_than_records_grow_stale() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (recheck, staleness) in [("15m", "15m"), ("1h", "59m"), ("61s", "1m")] {
+        let sets =
+            [format!("controller.recheckInterval={recheck}"), format!("webhook.maxStaleness={staleness}")];
+        let sets: Vec<&str> = sets.iter().map(String::as_str).collect();
+        let message = helm.fails_to_render("zstart", &sets).await?;
+        assert!(message.contains("controller.recheckInterval"), "{message}");
+        assert!(message.contains("must be shorter than webhook.maxStaleness"), "{message}");
+    }
+    helm.render("zstart", &["controller.recheckInterval=59m", "webhook.maxStaleness=1h"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_release_whose_name_would_sort_before_the_fargate_webhook_is_refused() -> Result<()> {
+    let helm = Helm::find().await?;
+    let message = helm.fails_to_render("00-zstart", &[]).await?;
+    assert!(message.contains("must start with a letter"), "{message}");
+    Ok(())
+}
+
+#[test]
+fn the_readme_lists_every_value_with_its_default() -> Result<()> {
+    let values: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("values.yaml"))?)?;
+    let readme = fs::read_to_string(chart().join("README.md"))?;
+    let mut documented = Vec::new();
+    for row in readme.lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let [_, path, default, ..] = cells[..] else { continue };
+        // The table of values alone has defaults in code marks.
+        let Ok(default) = serde_json::from_str::<Value>(default) else { continue };
+        let actual = values.pointer(&format!("/{}", path.replace('.', "/")));
+        assert_eq!(actual, Some(&default), "README says this of {path}, values.yaml that");
+        documented.push(path.to_owned());
+    }
+    let mut missing = Vec::new();
+    undocumented(&values, "", &documented, &mut missing);
+    assert_eq!(missing, Vec::<String>::new(), "values.yaml has these, README's table doesn't");
+    Ok(())
+}
+
+/// Collects the paths of values that neither stand in the table nor are part of one that does.
+fn undocumented(value: &Value, path: &str, documented: &[String], missing: &mut Vec<String>) {
+    if documented.iter().any(|known| known == path) {
+        return;
+    }
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, field) in fields {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                undocumented(field, &path, documented, missing);
+            }
+        }
+        _ => missing.push(path.to_owned()),
+    }
+}
+
+#[test]
+fn the_definition_in_the_chart_is_the_one_that_the_types_give() -> Result<()> {
+    let path = chart().join("files/crd.yaml");
+    let file = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+    let (comment, definition) = file.split_once('\n').context("files/crd.yaml is empty")?;
+    assert!(comment.starts_with('#'), "the first line says where the file comes from");
+    let expected = serde_saphyr::to_string(&ImageConversion::crd())?;
+    assert!(
+        definition == expected,
+        "charts/zstart/files/crd.yaml isn't what core/src/record.rs gives; make it anew:\n  \
+         cargo run -q -p zstart-cli -- crd > charts/zstart/files/crd.yaml"
+    );
+    Ok(())
+}
