@@ -1,0 +1,76 @@
+# zstart: `make help` lists what there is. Every target can be run again; what is built once is kept
+# in a cache outside this folder (XDG_CACHE_HOME, or ~/.cache).
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zstart
+NEXTEST_VERSION := 0.9.151
+DENY_VERSION := 0.20.2
+NEXTEST := $(CACHE)/cargo/nextest-$(NEXTEST_VERSION)/bin/cargo-nextest
+DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
+LAB := cargo run --quiet --package zstart-tests --bin lab --
+
+# These two are run for seconds: built fast rather than to be fast.
+QUICK := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: run
+run: ## Convert a real image and start a pod from it, on a real cluster made for it (KEEP=1 leaves it up)
+	@$(LAB) demo $(if $(KEEP),--keep)
+
+.PHONY: test
+test: tools $(NEXTEST) ## Run every test, the whole cluster included (ROOTLESS=1 leaves that out)
+	@echo "==> building zstart and its tests"
+	cargo build --workspace --bins
+	$(NEXTEST) nextest run --workspace
+
+.PHONY: check
+check: format lint licences generated test ## The gate: formatting, lints, licences, generated files, tests
+
+.PHONY: format
+format: ## Check the formatting
+	cargo fmt --all --check
+
+.PHONY: lint
+lint: ## Check with clippy, warnings denied
+	cargo clippy --workspace --all-targets -- --deny warnings
+
+.PHONY: licences
+licences: $(DENY) ## Check licences, sources and bans of all dependencies
+	$(DENY) --workspace check licenses bans sources
+
+.PHONY: generate
+generate: ## Write the generated files anew
+	cargo run --quiet --package zstart-cli -- crd > charts/zstart/files/crd.yaml
+
+.PHONY: generated
+generated: ## Check that the generated files are what the code says
+	cargo run --quiet --package zstart-cli -- crd | diff charts/zstart/files/crd.yaml - \
+	  || { echo "charts/zstart/files/crd.yaml is not what core/src/record.rs says: run make generate" >&2; exit 1; }
+
+.PHONY: tools
+tools: ## Find or build Kubernetes and the other real components that tests need
+	@$(LAB) tools
+
+.PHONY: lab
+lab: ## Start a single-node cluster with a registry, and a shell in it
+	@$(LAB) up
+
+.PHONY: images
+images: ## Build zstart's two images' context in dist/image (release binaries)
+	cargo build --release --package zstart-controller --package zstart-webhook
+	deploy/context.sh target/$$(rustc --print host-tuple)/release dist/image
+
+$(NEXTEST):
+	@echo "==> building cargo-nextest $(NEXTEST_VERSION) (about 3 minutes on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet cargo-nextest@$(NEXTEST_VERSION) --no-default-features \
+	  --features default-no-update --root $(CACHE)/cargo/nextest-$(NEXTEST_VERSION)
+
+$(DENY):
+	@echo "==> building cargo-deny $(DENY_VERSION) (about 3 minutes on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet cargo-deny@$(DENY_VERSION) --root $(CACHE)/cargo/deny-$(DENY_VERSION)
