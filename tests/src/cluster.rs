@@ -1,0 +1,193 @@
+//! A whole single-node cluster in network, mount and process namespaces of its own.
+//!
+//! etcd, API server, controller manager, scheduler, registry, containerd, kubelet and kube-proxy
+//! are real. When the first process of the namespaces ends, the kernel ends everything in them:
+//! processes, containers, mounts, interfaces, firewall rules. What lies outside (the run folder, the
+//! cgroups) is removed by the process that started it.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::Client;
+
+use crate::control_plane::{self, read_config};
+use crate::pki::Pki;
+use crate::process::{Component, run as run_command};
+use crate::registry::{Login, start_registry};
+use crate::tools::{self, Tool};
+use crate::wait;
+
+mod images;
+mod inside;
+mod install;
+mod network;
+mod node;
+mod pods;
+
+pub use images::BUSYBOX;
+pub use inside::{run, run_program};
+pub use install::{Installation, NAMESPACE, own_binaries};
+pub use pods::{Pull, parse_pulled};
+
+/// The node's address. The network namespace is the cluster's own, so every lab may use the same.
+pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
+/// The registry's name in pods and image references; the kubelet's containerd and pods with a
+/// `hostAliases` entry know it.
+pub const REGISTRY: &str = "registry.lab:5000";
+/// The same registry, from the lab itself.
+pub const REGISTRY_HERE: &str = "127.0.0.1:5000";
+
+const REGISTRY_PORT: u16 = 5000;
+const API_PORT: u16 = 6443;
+const ETCD_PORTS: (u16, u16) = (2379, 2380);
+const NODE_READY_WITHIN: Duration = Duration::from_mins(2);
+
+/// A running cluster, from the inside.
+pub struct Cluster {
+    folder: PathBuf,
+    binaries: PathBuf,
+    kubeconfig: PathBuf,
+    client: Client,
+    components: Vec<Component>,
+}
+
+impl Cluster {
+    /// Starts everything and waits until the node is ready. Works only inside the namespaces that
+    /// [`run`] makes.
+    async fn start(folder: &Path) -> Result<Self> {
+        let binaries = link_binaries(folder).await?;
+        network::set_up()?;
+        let address = ADDRESS.to_string();
+        let pki = Pki::create(&folder.join("pki"))?;
+        control_plane::issue(&pki, &[&address])?;
+        let server = format!("https://127.0.0.1:{API_PORT}");
+        let kubeconfig = pki.kubeconfig("admin", &server)?;
+        pki.kubeconfig("kubelet", &server)?;
+        pki.kubeconfig("proxy", &server)?;
+
+        let mut components = Vec::new();
+        let (clients, peers) = ETCD_PORTS;
+        components.push(control_plane::start_etcd(folder, &binaries.join("etcd"), clients, peers)?);
+        let registry = binaries.join("registry");
+        components.push(start_registry(
+            folder,
+            &registry,
+            Ipv4Addr::UNSPECIFIED,
+            REGISTRY_PORT,
+            &Login::Nobody,
+        )?);
+        let mut apiserver = start_apiserver(folder, &binaries, &pki)?;
+        components.push(node::start_containerd(folder, &binaries)?);
+        control_plane::wait_until_ready(&kubeconfig, &mut apiserver).await?;
+        components.push(apiserver);
+        components.extend(start_controllers(folder, &binaries, &pki)?);
+        let client = Client::try_from(read_config(&kubeconfig).await?)?;
+        let cluster = Self { folder: folder.into(), binaries, kubeconfig, client, components: components };
+        cluster.push_base_images().await?;
+        cluster.start_node(&pki).await
+    }
+
+    async fn start_node(mut self, pki: &Pki) -> Result<Self> {
+        let mut kubelet = node::start_kubelet(&self.folder, &self.binaries, pki)?;
+        self.components.push(node::start_proxy(&self.folder, &self.binaries, pki)?);
+        let client = self.client.clone();
+        let waiting =
+            wait::until("the node to be ready", NODE_READY_WITHIN, || node::is_ready(client.clone()));
+        let ready = waiting.await;
+        if ready.is_err() {
+            kubelet.require_alive()?;
+        }
+        ready.with_context(|| kubelet.last_words())?;
+        self.components.push(kubelet);
+        Ok(self)
+    }
+
+    /// A client with every right.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// A kubeconfig with every right.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// The run folder: logs, certificates, the registry's and containerd's files.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A program with the cluster's tools on its PATH and its kubeconfig.
+    pub fn command(&self, program: &str) -> Command {
+        let mut paths = vec![self.binaries.clone()];
+        paths.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
+        let found = self.binaries.join(program);
+        let mut command = Command::new(if found.exists() { found } else { program.into() });
+        // A path that holds a colon was no entry of PATH before either.
+        command.env("PATH", std::env::join_paths(paths).unwrap_or_default());
+        command
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env("CONTAINERD_ADDRESS", self.folder.join("containerd.sock"));
+        command.env("CONTAINERD_NAMESPACE", "k8s.io").env("HOME", &self.folder);
+        command
+    }
+
+    /// What `kubectl` prints.
+    pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
+        run_command(self.command("kubectl").args(arguments))
+    }
+
+    /// What `ctr` prints, in the kubelet's namespace.
+    pub fn ctr(&self, arguments: &[&str]) -> Result<String> {
+        run_command(self.command("ctr").args(arguments))
+    }
+}
+
+fn start_apiserver(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
+    let file = |name: &str| pki.path(name).display().to_string();
+    Component::start("kube-apiserver", folder, &binaries.join("kube-apiserver"), |command| {
+        command
+            .args(control_plane::common_arguments(pki, ETCD_PORTS.0))
+            .args([format!("--secure-port={API_PORT}"), format!("--advertise-address={ADDRESS}")])
+            .args(["--bind-address=0.0.0.0", "--authorization-mode=Node,RBAC", "--allow-privileged"])
+            .args(["--enable-admission-plugins=NodeRestriction"])
+            .args(["--kubelet-preferred-address-types=InternalIP"])
+            .arg(format!("--kubelet-client-certificate={}", file("admin.crt")))
+            .arg(format!("--kubelet-client-key={}", file("admin.key")))
+            .arg(format!("--kubelet-certificate-authority={}", file("ca.crt")))
+    })
+}
+
+fn start_controllers(folder: &Path, binaries: &Path, pki: &Pki) -> Result<[Component; 2]> {
+    let file = |name: &str| pki.path(name).display().to_string();
+    let kubeconfig = format!("--kubeconfig={}", file("admin.kubeconfig"));
+    let manager = binaries.join("kube-controller-manager");
+    let manager = Component::start("kube-controller-manager", folder, &manager, |command| {
+        command
+            .args([&kubeconfig, "--leader-elect=false", "--use-service-account-credentials"])
+            .args(["--cluster-cidr=10.244.0.0/16", "--allocate-node-cidrs"])
+            .arg(format!("--service-account-private-key-file={}", file("sa.key")))
+            .arg(format!("--root-ca-file={}", file("ca.crt")))
+    })?;
+    let scheduler =
+        Component::start("kube-scheduler", folder, &binaries.join("kube-scheduler"), |command| {
+            command.args([&kubeconfig, "--leader-elect=false"])
+        })?;
+    Ok([manager, scheduler])
+}
+
+/// One folder with a link to each tool: containerd looks for its shim, and the shim for runc, on PATH.
+async fn link_binaries(folder: &Path) -> Result<PathBuf> {
+    let binaries = folder.join("bin");
+    std::fs::create_dir_all(&binaries)?;
+    for tool in Tool::ALL {
+        let program = tools::find(tool).await?;
+        let link = binaries.join(tool.file_name());
+        std::os::unix::fs::symlink(&program, &link)
+            .with_context(|| format!("failed to link {}", link.display()))?;
+    }
+    Ok(binaries)
+}

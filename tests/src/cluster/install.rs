@@ -1,0 +1,105 @@
+//! zstart itself in a cluster: its own images, built as users build them, installed with Helm.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{ADDRESS, Cluster, REGISTRY, REGISTRY_HERE};
+use crate::process::run;
+
+/// The namespace that zstart is installed into.
+pub const NAMESPACE: &str = "zstart-system";
+/// The tag of the images.
+const TAG: &str = "lab";
+
+/// What was installed.
+#[derive(Debug)]
+pub struct Installation {
+    /// The namespace.
+    pub namespace: &'static str,
+}
+
+impl Cluster {
+    /// Builds zstart's two images from `deploy/Dockerfile` and pushes them to the cluster's
+    /// registry. `binaries` holds the static programs.
+    pub fn push_zstart_images(&self, binaries: &Path) -> Result<()> {
+        let deploy = repository().join("deploy");
+        let context = self.folder().join("image-context");
+        run(Command::new(deploy.join("context.sh")).arg(binaries).arg(&context))
+            .context("failed to gather what zstart's images hold")?;
+        for target in ["controller", "webhook"] {
+            let image = format!("zstart-{target}");
+            let mut build = self.buildah();
+            build.args(["build", "--quiet", "--isolation", "chroot", "--target", target, "--tag", &image]);
+            run(build.arg("--file").arg(deploy.join("Dockerfile")).arg(&context))
+                .with_context(|| format!("failed to build {image}"))?;
+            let target = format!("docker://{REGISTRY_HERE}/zstart/{image}:{TAG}");
+            let mut push = self.buildah();
+            run(push.args(["push", "--quiet", "--tls-verify=false", &image, &target]))
+                .with_context(|| format!("failed to push {image}"))?;
+        }
+        Ok(())
+    }
+
+    /// buildah with its storage in the run folder.
+    fn buildah(&self) -> Command {
+        let storage = self.folder().join("buildah");
+        let mut command = self.command("buildah");
+        command.args(["--storage-driver", "vfs", "--root"]).arg(storage.join("root"));
+        command.arg("--runroot").arg(storage.join("run"));
+        command
+    }
+
+    /// Installs the chart and waits until its pods are ready. `values` are more `--set` arguments.
+    pub fn install_zstart(&self, values: &[&str]) -> Result<Installation> {
+        let chart = repository().join("charts/zstart");
+        let mut helm = self.command("helm");
+        helm.args(["install", "zstart"]).arg(chart);
+        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m"]);
+        let own = [
+            format!("image.registry={REGISTRY}/zstart"),
+            format!("image.tag={TAG}"),
+            format!("controller.plainHttpRegistries={{{REGISTRY}}}"),
+            format!("hostAliases[0].ip={ADDRESS}"),
+            format!("hostAliases[0].hostnames[0]={}", REGISTRY.split(':').next().unwrap_or(REGISTRY)),
+        ];
+        for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
+            helm.args(["--set", value]);
+        }
+        let installed = run(&mut helm);
+        installed.with_context(|| self.what_pods_say(NAMESPACE))?;
+        Ok(Installation { namespace: NAMESPACE })
+    }
+
+    /// States, events and logs of a namespace's pods, for an error message.
+    pub fn what_pods_say(&self, namespace: &str) -> String {
+        let ask = |arguments: &[&str]| self.kubectl(arguments).unwrap_or_else(|error| format!("{error:#}"));
+        let mut text = ask(&["-n", namespace, "get", "pods", "-o", "wide"]);
+        text.push_str(&ask(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]));
+        let names = ask(&["-n", namespace, "get", "pods", "-o", "name"]);
+        for pod in names.lines() {
+            text.push_str(pod);
+            text.push('\n');
+            text.push_str(&ask(&["-n", namespace, "logs", "--tail=20", pod]));
+        }
+        text
+    }
+}
+
+/// zstart's release binaries, or those of the profile that this was built with: whatever lies beside
+/// the running program, or one folder up (test binaries are in `deps`).
+pub fn own_binaries() -> Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let folder =
+        program.ancestors().skip(1).take(2).find(|folder| folder.join("zstart-controller").is_file());
+    let folder = folder.with_context(|| {
+        format!("zstart-controller is not beside {}: run `cargo build --workspace --bins`", program.display())
+    })?;
+    ensure!(folder.join("zstart-webhook").is_file(), "zstart-webhook is not in {}", folder.display());
+    Ok(folder.to_owned())
+}
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

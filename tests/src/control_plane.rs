@@ -1,0 +1,159 @@
+//! An API server with etcd, as any user, on free loopback ports.
+
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tempfile::TempDir;
+
+use crate::pki::{Pki, Subject};
+use crate::process::Component;
+use crate::tools::{self, Tool};
+use crate::wait;
+
+/// How long an API server may take to become ready: it takes 3 to 6 s on two busy cores.
+const READY_WITHIN: Duration = Duration::from_secs(90);
+
+/// A running API server. There are no controllers and no nodes: objects stay as they are written.
+pub struct ControlPlane {
+    // Fields end in this order: the API server before its database, and the folder last.
+    _apiserver: Component,
+    _etcd: Component,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+impl ControlPlane {
+    /// Starts one and waits until it is ready.
+    ///
+    /// The admission plugin that wants a service account in each namespace is off: the controller
+    /// that makes those isn't there.
+    pub async fn start() -> Result<Self> {
+        install_crypto();
+        let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
+        let folder = TempDir::with_prefix("zstart-lab-")?;
+        let [port, clients, peers] = free_ports()?;
+        let pki = Pki::create(&folder.path().join("pki"))?;
+        issue(&pki, &[])?;
+        let database = start_etcd(folder.path(), &etcd, clients, peers)?;
+        let mut server = Component::start("kube-apiserver", folder.path(), &apiserver, |command| {
+            command
+                .args(common_arguments(&pki, clients))
+                .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
+                .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
+        })?;
+        let kubeconfig = pki.kubeconfig("admin", &format!("https://127.0.0.1:{port}"))?;
+        wait_until_ready(&kubeconfig, &mut server).await?;
+        Ok(Self { _apiserver: server, _etcd: database, kubeconfig, folder })
+    }
+
+    /// A client with every right.
+    pub async fn client(&self) -> Result<Client> {
+        Ok(Client::try_from(self.config().await?)?)
+    }
+
+    /// The configuration of such a client.
+    pub async fn config(&self) -> Result<Config> {
+        read_config(&self.kubeconfig).await
+    }
+
+    /// A kubeconfig file with every right.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// A folder for whatever belongs to this lab; it goes when the lab ends.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Makes ring the process's crypto provider, as the binaries do.
+pub fn install_crypto() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+}
+
+/// The certificates of an API server, its administrator, a kubelet and a proxy.
+pub(crate) fn issue(pki: &Pki, addresses: &[&str]) -> Result<()> {
+    let mut server = vec!["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"];
+    server.extend(addresses);
+    let mut node = vec!["127.0.0.1", "lab"];
+    node.extend(addresses);
+    for (file, name, organisation, addresses) in [
+        ("apiserver", "kube-apiserver", "kubernetes", &server),
+        ("admin", "admin", "system:masters", &vec!["admin"]),
+        ("kubelet", "system:node:lab", "system:nodes", &node),
+        ("proxy", "system:kube-proxy", "system:node-proxier", &vec!["proxy"]),
+    ] {
+        pki.issue(&Subject { file, name, organisation, addresses })?;
+    }
+    Ok(())
+}
+
+pub(crate) fn start_etcd(folder: &Path, program: &Path, clients: u16, peers: u16) -> Result<Component> {
+    let (clients, peers) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
+    Component::start("etcd", folder, program, |command| {
+        // Nothing here outlives the machine's next crash.
+        command
+            .args(["--data-dir", "etcd", "--unsafe-no-fsync", "--log-level", "warn"])
+            .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
+            .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
+            .args(["--initial-cluster", &format!("default={peers}")])
+    })
+}
+
+/// What every API server of the lab is started with.
+pub(crate) fn common_arguments(pki: &Pki, etcd: u16) -> Vec<String> {
+    let file = |name: &str| pki.path(name).display().to_string();
+    vec![
+        format!("--etcd-servers=http://127.0.0.1:{etcd}"),
+        "--service-cluster-ip-range=10.0.0.0/24".into(),
+        format!("--client-ca-file={}", file("ca.crt")),
+        format!("--tls-cert-file={}", file("apiserver.crt")),
+        format!("--tls-private-key-file={}", file("apiserver.key")),
+        "--service-account-issuer=https://kubernetes.default.svc".into(),
+        format!("--service-account-key-file={}", file("sa.key")),
+        format!("--service-account-signing-key-file={}", file("sa.key")),
+    ]
+}
+
+pub(crate) async fn wait_until_ready(kubeconfig: &Path, server: &mut Component) -> Result<()> {
+    let client = Client::try_from(read_config(kubeconfig).await?)?;
+    let server = std::sync::Mutex::new(server);
+    let ready = wait::until("the API server to be ready", READY_WITHIN, || async {
+        if let Ok(mut server) = server.lock() {
+            server.require_alive()?;
+        }
+        let request = http::Request::get("/readyz").body(Vec::new())?;
+        Ok((client.request_text(request).await? == "ok").then_some(()))
+    });
+    let ready = ready.await;
+    ready.with_context(|| server.lock().map(|server| server.last_words()).unwrap_or_default())
+}
+
+pub(crate) async fn read_config(kubeconfig: &Path) -> Result<Config> {
+    install_crypto();
+    let file = Kubeconfig::read_from(kubeconfig)?;
+    Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
+}
+
+/// Ports that were free a moment ago.
+pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
+    // All are held until all are known, so that no two are the same.
+    let mut listeners = Vec::with_capacity(N);
+    for _ in 0..N {
+        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?);
+    }
+    let mut ports = [0; N];
+    for (port, listener) in ports.iter_mut().zip(&listeners) {
+        *port = listener.local_addr()?.port();
+    }
+    Ok(ports)
+}

@@ -1,0 +1,71 @@
+//! The lab by hand: each part on its own.
+
+use std::process::Command;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::cluster::{self, Cluster};
+use crate::control_plane::ControlPlane;
+use crate::images::real;
+use crate::registry::Registry;
+use crate::tools;
+
+/// Finds or builds every component.
+pub fn tools() -> Result<()> {
+    runtime()?.block_on(tools::all())
+}
+
+/// Builds the large image and prints where it is.
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+pub fn image() -> Result<()> {
+    let folder = runtime()?.block_on(real::layout())?;
+    println!("oci:{}:{}", folder.display(), real::TAG);
+    Ok(())
+}
+
+/// A cluster with a command or a shell in it.
+pub fn up(command: Vec<String>) -> Result<()> {
+    let again: Vec<String> = std::env::args().skip(1).collect();
+    cluster::run_program(&again, |cluster| async move { shell(&cluster, &command) })
+}
+
+/// Runs a command, or a shell, that finds the cluster's tools and kubeconfig.
+#[expect(clippy::print_stderr, reason = "this is a command line")]
+pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
+    let (program, arguments) = match command.split_first() {
+        Some((program, arguments)) => (program.clone(), arguments),
+        None => {
+            eprintln!("A shell in the cluster. kubectl, helm and ctr are on the PATH; the registry is");
+            eprintln!(
+                "{} here and {} in pods. The cluster ends with the shell.",
+                cluster::REGISTRY_HERE,
+                cluster::REGISTRY
+            );
+            ("bash".to_owned(), &[][..])
+        }
+    };
+    let status = cluster.command(&program).args(arguments).status();
+    let status = status.with_context(|| format!("failed to start {program}"))?;
+    ensure!(command.is_empty() || status.success(), "{program} ended with {status}");
+    Ok(())
+}
+
+/// An API server and a registry with a command or a shell beside them.
+#[expect(clippy::print_stderr, reason = "this is a command line")]
+pub fn control_plane(command: &[String]) -> Result<()> {
+    let runtime = runtime()?;
+    let (plane, registry) =
+        runtime.block_on(async { anyhow::Ok((ControlPlane::start().await?, Registry::start().await?)) })?;
+    let program = command.first().cloned().unwrap_or_else(|| "bash".to_owned());
+    eprintln!("KUBECONFIG={} REGISTRY={}", plane.kubeconfig().display(), registry.host());
+    let mut process = Command::new(&program);
+    process.args(command.iter().skip(1));
+    process.env("KUBECONFIG", plane.kubeconfig()).env("REGISTRY", registry.host());
+    let status = process.status().with_context(|| format!("failed to start {program}"))?;
+    ensure!(command.is_empty() || status.success(), "{program} ended with {status}");
+    Ok(())
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

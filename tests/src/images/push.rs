@@ -1,0 +1,40 @@
+//! From an OCI layout folder to a registry.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use zstart_convert::credentials::Credentials;
+use zstart_convert::image::Document;
+use zstart_convert::repository::ManifestKey;
+use zstart_convert::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
+use zstart_core::{Digest, Reference, Tag};
+
+use crate::control_plane::install_crypto;
+
+/// A repository of one of the lab's registries: plain http, nobody's credentials.
+pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Repository>> {
+    install_crypto();
+    let client = RegistryClient::new(RegistryOptions { plain_http: vec![reference.registry().to_owned()] })?;
+    Ok(client.repository(reference, Credentials::Anonymous)?)
+}
+
+/// Pushes an image of one platform from a layout folder; answers its digest.
+pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Result<Digest> {
+    let (layout, registry) = (LayoutFolder::new(folder), open_registry(reference)?);
+    let raw = layout.manifest(ManifestKey::Tag(tag)).await?;
+    let Document::Manifest(manifest) = raw.read()? else {
+        anyhow::bail!("{} is an index", folder.display());
+    };
+    for blob in manifest.layers.iter().chain([&manifest.config]) {
+        if registry.has_blob(blob.digest()).await? {
+            continue;
+        }
+        let mut upload = registry.begin_blob().await?;
+        upload.send(layout.blob(blob.digest()).await?).await?;
+        upload.commit(blob.digest()).await?;
+    }
+    let tag = reference.tag().with_context(|| format!("{reference} has no tag"))?;
+    registry.put_manifest(&raw, &raw.media_type()?, Some(tag)).await?;
+    Ok(raw.digest)
+}

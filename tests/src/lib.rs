@@ -1,0 +1,23 @@
+//! The lab: real components that zstart is tested against, and run against by hand.
+//!
+//! - [`tools`]: where their binaries come from. They are built once, from pinned Go modules.
+//! - [`control_plane`]: an API server with etcd, as any user, on free ports.
+//! - [`registry`]: a registry, and a gateway in front of it that misbehaves on demand.
+//! - [`cluster`]: a whole single-node cluster in namespaces of its own. Needs root.
+//! - [`images`]: images with real digests: small ones for tests, a large one of real packages.
+//! - [`demo`]: what `make run` does.
+//!
+//! Every component ends with the test or program that started it, however that ends.
+#![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
+
+pub mod cluster;
+pub mod control_plane;
+pub mod demo;
+pub mod images;
+mod packages;
+mod pki;
+mod process;
+pub mod registry;
+pub mod settings;
+pub mod tools;
+pub mod wait;

@@ -1,0 +1,41 @@
+//! Debian packages that can't come from a Go module.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::run;
+use crate::settings;
+
+/// What a whole cluster needs beside its own binaries.
+pub(crate) const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
+/// What the real image is made of.
+pub(crate) const IMAGE: [&str; 1] = ["debootstrap"];
+
+/// Installs those that are missing, where that is possible, and says so.
+#[expect(clippy::print_stderr, reason = "an installation must not happen in silence")]
+pub(crate) fn require(packages: &[&str]) -> Result<()> {
+    let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let names = missing.join(" ");
+    if !settings::is_root() || !Path::new("/usr/bin/apt-get").exists() {
+        bail!("these packages are missing: {names}; install them and try again");
+    }
+    eprintln!("==> installing {names}");
+    let apt = |arguments: &[&str]| {
+        run(Command::new("apt-get").env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
+    };
+    apt(&["update", "-qq"]).context("failed to update the package lists")?;
+    let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    install.extend(&missing);
+    apt(&install).with_context(|| format!("failed to install {names}"))?;
+    Ok(())
+}
+
+fn is_installed(package: &str) -> bool {
+    let asked = run(Command::new("dpkg-query").args(["-W", "-f", "${db:Status-Status}", package]));
+    asked.is_ok_and(|status| status == "installed")
+}

@@ -1,0 +1,78 @@
+//! Keys and certificates of a lab, made anew each time.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
+    KeyUsagePurpose,
+};
+use serde_json::json;
+
+/// A certificate authority whose files lie in one folder.
+pub(crate) struct Pki {
+    folder: PathBuf,
+    authority: CertifiedIssuer<'static, KeyPair>,
+}
+
+/// One certificate: who it is for.
+pub(crate) struct Subject<'a> {
+    pub(crate) file: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) organisation: &'a str,
+    pub(crate) addresses: &'a [&'a str],
+}
+
+impl Pki {
+    /// A new authority. The folder gets `ca.crt`, and `sa.key` for service account tokens.
+    pub(crate) fn create(folder: &Path) -> Result<Self> {
+        fs::create_dir_all(folder)?;
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        parameters.distinguished_name.push(DnType::CommonName, "zstart lab");
+        parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
+        fs::write(folder.join("ca.crt"), authority.pem())?;
+        fs::write(folder.join("sa.key"), KeyPair::generate()?.serialize_pem())?;
+        Ok(Self { folder: folder.to_owned(), authority })
+    }
+
+    /// A file of this folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// Writes `FILE.crt` and `FILE.key`.
+    pub(crate) fn issue(&self, subject: &Subject<'_>) -> Result<()> {
+        let names: Vec<String> = subject.addresses.iter().map(ToString::to_string).collect();
+        let mut parameters = CertificateParams::new(names)?;
+        parameters.distinguished_name.push(DnType::CommonName, subject.name);
+        parameters.distinguished_name.push(DnType::OrganizationName, subject.organisation);
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate()?;
+        let certificate = parameters.signed_by(&key, &self.authority)?;
+        fs::write(self.path(&format!("{}.crt", subject.file)), certificate.pem())?;
+        fs::write(self.path(&format!("{}.key", subject.file)), key.serialize_pem())?;
+        Ok(())
+    }
+
+    /// Writes `FILE.kubeconfig` for a certificate that was issued. (JSON is YAML.)
+    pub(crate) fn kubeconfig(&self, file: &str, server: &str) -> Result<PathBuf> {
+        let config = json!({
+            "apiVersion": "v1", "kind": "Config", "current-context": "lab",
+            "clusters": [{"name": "lab", "cluster": {
+                "server": server, "certificate-authority": self.path("ca.crt"),
+            }}],
+            "users": [{"name": file, "user": {
+                "client-certificate": self.path(&format!("{file}.crt")),
+                "client-key": self.path(&format!("{file}.key")),
+            }}],
+            "contexts": [{"name": "lab", "context": {"cluster": "lab", "user": file}}],
+        });
+        let path = self.path(&format!("{file}.kubeconfig"));
+        fs::write(&path, serde_json::to_vec_pretty(&config)?)?;
+        Ok(path)
+    }
+}

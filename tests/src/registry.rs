@@ -1,0 +1,108 @@
+//! A registry (the CNCF's `distribution`) on a loopback port.
+
+use std::fs;
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::control_plane::free_ports;
+use crate::process::Component;
+use crate::tools::{self, Tool};
+use crate::wait;
+
+pub mod gateway;
+
+/// Who may use a registry.
+#[derive(Clone, Debug, Default)]
+pub enum Login {
+    /// Everybody.
+    #[default]
+    Nobody,
+    /// Only this user, by HTTP Basic.
+    Basic {
+        /// The user's name.
+        username: String,
+        /// The password.
+        password: String,
+    },
+}
+
+/// A running registry. What it stores goes with it.
+pub struct Registry {
+    component: Component,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Registry {
+    /// A registry that everybody may use.
+    pub async fn start() -> Result<Self> {
+        Self::start_with(Login::Nobody).await
+    }
+
+    /// A registry with a login.
+    pub async fn start_with(login: Login) -> Result<Self> {
+        let program = tools::find(Tool::Registry).await?;
+        let folder = TempDir::with_prefix("zstart-registry-")?;
+        let [port] = free_ports()?;
+        let component = start_registry(folder.path(), &program, Ipv4Addr::LOCALHOST, port, &login)?;
+        let mut registry = Self { component, port, folder };
+        registry.wait_until_ready().await?;
+        Ok(registry)
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// Where it stores what is pushed.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn wait_until_ready(&mut self) -> Result<()> {
+        let address = (Ipv4Addr::LOCALHOST, self.port);
+        let component = std::sync::Mutex::new(&mut self.component);
+        let ready = wait::until("the registry to listen", Duration::from_secs(20), || async {
+            if let Ok(mut component) = component.lock() {
+                component.require_alive()?;
+            }
+            Ok(tokio::net::TcpStream::connect(address).await.ok().map(|_| ()))
+        });
+        let ready = ready.await;
+        ready.with_context(|| component.lock().map(|component| component.last_words()).unwrap_or_default())
+    }
+}
+
+/// Starts a registry whose files lie in `folder`.
+pub(crate) fn start_registry(
+    folder: &Path,
+    program: &Path,
+    address: Ipv4Addr,
+    port: u16,
+    login: &Login,
+) -> Result<Component> {
+    let mut config = json!({
+        "version": "0.1",
+        "log": {"level": "warn"},
+        "storage": {"filesystem": {"rootdirectory": folder.join("blobs")}, "delete": {"enabled": true}},
+        "http": {"addr": format!("{address}:{port}")},
+    });
+    if let Login::Basic { username, password } = login {
+        let file = folder.join("htpasswd");
+        // The lowest cost: this protects nothing.
+        fs::write(&file, format!("{username}:{}\n", bcrypt::hash(password, 4)?))?;
+        config["auth"] = json!({"htpasswd": {"realm": "lab", "path": file}});
+    }
+    let file = folder.join("registry.yaml");
+    // JSON is YAML.
+    fs::write(&file, serde_json::to_vec_pretty(&config)?)?;
+    Component::start("registry", folder, program, |command| {
+        command.arg("serve").arg(&file).env("OTEL_TRACES_EXPORTER", "none")
+    })
+}

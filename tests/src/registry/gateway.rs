@@ -1,0 +1,272 @@
+//! A gateway in front of a real registry: it can ask for tokens, and it can misbehave.
+//!
+//! The registry behind it stays honest, so what a test sees is what a client makes of a lie, not
+//! what a fake thinks a registry does.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::task::JoinHandle;
+
+/// What is done to a request that a rule fits.
+#[derive(Clone)]
+pub enum Fault {
+    /// It is answered with this status and these headers; the registry doesn't see it.
+    Answer(StatusCode, Vec<(&'static str, String)>, &'static str),
+    /// Of the answer's body, that many bytes come; then the connection is cut.
+    CutAnswerAfter(usize),
+    /// Of the request's body, that many bytes are passed on; then both connections are cut.
+    CutRequestAfter(usize),
+    /// The answer's body is other bytes of the same length.
+    FlipBytes,
+    /// The answer waits until this has run.
+    After(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
+}
+
+/// Which requests get which fault, and how often.
+struct Rule {
+    method: Method,
+    part: String,
+    fault: Fault,
+    /// How many requests are still hit; `None`: all.
+    left: Option<usize>,
+}
+
+/// A login by token, as Docker Hub and most registries have it.
+#[derive(Clone, Debug)]
+pub struct TokenLogin {
+    /// The user who gets tokens.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+struct Shared {
+    upstream: String,
+    own: String,
+    login: Option<TokenLogin>,
+    http: reqwest::Client,
+    rules: Mutex<Vec<Rule>>,
+    calls: Mutex<Vec<String>>,
+    tokens: Mutex<Vec<String>>,
+}
+
+/// A running gateway.
+pub struct Gateway {
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// A gateway in front of the registry at `upstream` (`host:port`).
+    pub async fn start(upstream: &str) -> Result<Self> {
+        Self::start_with(upstream, None).await
+    }
+
+    /// The same, asking for a token with each request.
+    pub async fn start_with(upstream: &str, login: Option<TokenLogin>) -> Result<Self> {
+        crate::control_plane::install_crypto();
+        let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            own: listener.local_addr()?.to_string(),
+            login,
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .build()?,
+            rules: Mutex::default(),
+            calls: Mutex::default(),
+            tokens: Mutex::default(),
+        });
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let server = tokio::spawn(async move {
+            // It ends with the task; there is nobody to tell.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { shared, server })
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        self.shared.own.clone()
+    }
+
+    /// From now on, requests of this method whose path contains `part` get the fault.
+    pub fn fault(&self, method: Method, part: &str, fault: Fault) {
+        self.rule(Rule { method, part: part.to_owned(), fault, left: None });
+    }
+
+    /// The same for the next `times` such requests only.
+    pub fn fault_times(&self, times: usize, method: Method, part: &str, fault: Fault) {
+        self.rule(Rule { method, part: part.to_owned(), fault, left: Some(times) });
+    }
+
+    fn rule(&self, rule: Rule) {
+        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+    }
+
+    /// Behaves from now on.
+    pub fn heal(&self) {
+        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// The requests so far, as `METHOD /path?query`.
+    pub fn calls(&self) -> Vec<String> {
+        self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn take_fault(&self, method: &Method, path: &str) -> Option<Fault> {
+        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.method == *method && path.contains(&rule.part) && rule.left != Some(0))?;
+        rule.left = rule.left.map(|left| left - 1);
+        Some(rule.fault.clone())
+    }
+
+    fn may_pass(&self, headers: &HeaderMap) -> bool {
+        if self.login.is_none() {
+            return true;
+        }
+        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        given.is_some_and(|given| tokens.iter().any(|token| token == given))
+    }
+
+    fn token(&self, headers: &HeaderMap) -> Response {
+        let Some(TokenLogin { username, password }) = &self.login else {
+            return StatusCode::NOT_FOUND.into_response();
+        };
+        let expected = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
+        if headers.get(AUTHORIZATION).is_none_or(|given| given.as_bytes() != expected.as_bytes()) {
+            return StatusCode::UNAUTHORIZED.into_response();
+        }
+        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = format!("token-{}", tokens.len());
+        tokens.push(token.clone());
+        axum::Json(serde_json::json!({"token": token})).into_response()
+    }
+
+    fn challenge(&self) -> Response {
+        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"lab\"", self.own);
+        (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
+    }
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    let method = request.method().clone();
+    shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {path}"));
+    if path.starts_with("/token") {
+        return shared.token(request.headers());
+    }
+    if !shared.may_pass(request.headers()) {
+        return shared.challenge();
+    }
+    let fault = shared.take_fault(&method, &path);
+    match &fault {
+        Some(Fault::Answer(status, headers, body)) => {
+            let mut response = (*status, *body).into_response();
+            for (name, value) in headers {
+                if let Ok(value) = HeaderValue::from_str(value) {
+                    response.headers_mut().insert(*name, value);
+                }
+            }
+            return response;
+        }
+        Some(Fault::After(action)) => action().await,
+        Some(Fault::CutAnswerAfter(_) | Fault::CutRequestAfter(_) | Fault::FlipBytes) | None => {}
+    }
+    match forward(&shared, request, &path, fault.as_ref()).await {
+        Ok(response) => response,
+        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+    }
+}
+
+async fn forward(
+    shared: &Shared,
+    request: Request,
+    path: &str,
+    fault: Option<&Fault>,
+) -> Result<Response, reqwest::Error> {
+    let (parts, body) = request.into_parts();
+    let mut headers = parts.headers;
+    headers.remove(HOST);
+    if shared.login.is_some() {
+        headers.remove(AUTHORIZATION);
+    }
+    let body = body.into_data_stream();
+    let body = match fault {
+        Some(Fault::CutRequestAfter(limit)) => {
+            headers.remove(CONTENT_LENGTH);
+            reqwest::Body::wrap_stream(cut(body, *limit))
+        }
+        _ => reqwest::Body::wrap_stream(body),
+    };
+    let url = format!("http://{}{path}", shared.upstream);
+    let answer = shared.http.request(parts.method, url).headers(headers).body(body).send().await?;
+
+    let mut response = Response::builder().status(answer.status());
+    if let Some(headers) = response.headers_mut() {
+        for (name, value) in answer.headers() {
+            if name != TRANSFER_ENCODING {
+                headers.append(name, value.clone());
+            }
+        }
+        // The registry names itself; whoever follows would go round the gateway.
+        if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok()) {
+            let own = location.replace(&shared.upstream, &shared.own);
+            if let Ok(own) = HeaderValue::from_str(&own) {
+                headers.insert(LOCATION, own);
+            }
+        }
+    }
+    let content = answer.bytes_stream();
+    let body = match fault {
+        Some(Fault::CutAnswerAfter(limit)) => Body::from_stream(cut(content, *limit)),
+        Some(Fault::FlipBytes) => Body::from_stream(
+            content.map(|chunk| chunk.map(|chunk| chunk.iter().map(|byte| byte ^ 0x55).collect::<Bytes>())),
+        ),
+        _ => Body::from_stream(content),
+    };
+    Ok(response.body(body).unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response()))
+}
+
+/// The front of a stream, and then an error, which cuts the connection.
+fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    stream: impl futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
+    limit: usize,
+) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    stream.scan(limit, |left, chunk| {
+        let next = match chunk {
+            Err(error) => Err(std::io::Error::other(error)),
+            Ok(_) if *left == 0 => Err(std::io::Error::other("cut by the gateway")),
+            Ok(chunk) => {
+                let count = chunk.len().min(*left);
+                *left -= count;
+                Ok(chunk.slice(..count))
+            }
+        };
+        futures::future::ready(Some(next))
+    })
+}

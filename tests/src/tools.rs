@@ -1,0 +1,92 @@
+//! Where the lab's binaries come from.
+//!
+//! First a folder that the user names (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the
+//! cache, and else they are built, once, from the Go modules under `tests/tools/`, whose `go.mod`
+//! and `go.sum` pin every byte.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, ensure};
+use zstart_core::units;
+
+use crate::packages;
+use crate::process::run;
+use crate::settings;
+
+mod module;
+
+use module::Module;
+pub use module::Tool;
+
+/// The program, ready to run. Building it may take minutes, once.
+pub async fn find(tool: Tool) -> Result<PathBuf> {
+    tokio::task::spawn_blocking(move || find_blocking(tool)).await?
+}
+
+/// Helm.
+pub async fn helm() -> Result<PathBuf> {
+    find(Tool::Helm).await
+}
+
+/// Finds or builds every tool that this user can make use of, and says what it does.
+pub async fn all() -> Result<()> {
+    tokio::task::spawn_blocking(|| {
+        let everything = settings::is_root();
+        let tools = Tool::ALL.into_iter().filter(|tool| everything || !tool.needs_root());
+        for tool in tools {
+            find_blocking(tool)?;
+        }
+        if everything {
+            packages::require(&packages::CLUSTER)?;
+        }
+        Ok(())
+    })
+    .await?
+}
+
+fn find_blocking(tool: Tool) -> Result<PathBuf> {
+    let name = tool.file_name();
+    let mut folders = settings::binary_folders();
+    let module = tool.module();
+    let built = settings::cache_folder()?.join("tools").join(format!("{}-{}", module.name, module.version));
+    folders.push(built.clone());
+    let found =
+        |folders: &[PathBuf]| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
+    if let Some(path) = found(&folders) {
+        return Ok(path);
+    }
+    build(module, &built)?;
+    found(&[built]).with_context(|| format!("module {} did not build {name}", module.name))
+}
+
+/// Builds a module's programs into a folder that appears when it is whole. Of several processes that
+/// want it at once, one builds and the others wait.
+#[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
+fn build(module: &Module, folder: &Path) -> Result<()> {
+    let parent = folder.parent().context("the cache has a parent folder")?;
+    fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
+    let lock = File::create(parent.join(format!("{}.lock", module.name)))?;
+    lock.lock().context("failed to lock the tool cache")?;
+    if folder.is_dir() {
+        return Ok(());
+    }
+    packages::require(module.debian_packages)?;
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name);
+    ensure!(source.is_dir(), "{} is missing", source.display());
+    eprintln!("==> building {} {} (once; {} on 2 cores)", module.name, module.version, module.cold_build);
+    let started = Instant::now();
+    let partial = tempfile::Builder::new().prefix(&format!(".{}-", module.name)).tempdir_in(parent)?;
+    for (package, name) in module.packages {
+        let mut go = Command::new("go");
+        go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
+        go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
+        run(go.arg("-o").arg(partial.path().join(name)).arg(package))
+            .with_context(|| format!("failed to build {name} with Go (is go installed?)"))?;
+    }
+    fs::rename(partial.keep(), folder)?;
+    eprintln!("    {} built in {}", module.name, units::duration(started.elapsed()));
+    Ok(())
+}

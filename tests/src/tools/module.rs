@@ -1,0 +1,213 @@
+//! Which programs there are, and the pinned Go module that each is built from.
+
+/// A program of the lab.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "each is the program of that name")]
+pub enum Tool {
+    KubeApiserver,
+    Kubectl,
+    Etcd,
+    Registry,
+    Helm,
+    KubeControllerManager,
+    KubeScheduler,
+    Kubelet,
+    KubeProxy,
+    Containerd,
+    ContainerdShim,
+    Ctr,
+    Runc,
+    CniBridge,
+}
+
+/// A Go module under `tests/tools/`.
+#[derive(Debug)]
+pub(super) struct Module {
+    /// Its folder there.
+    pub(super) name: &'static str,
+    /// The version that its go.mod requires (a test compares them).
+    pub(super) version: &'static str,
+    /// Import path and file name of each program.
+    pub(super) packages: &'static [(&'static str, &'static str)],
+    /// Build tags.
+    pub(super) tags: &'static str,
+    /// More for the linker, mostly the version that the program then says it has.
+    pub(super) linker_flags: &'static str,
+    /// Debian packages that its C parts need.
+    pub(super) debian_packages: &'static [&'static str],
+    /// How long a cold build takes on two cores, measured.
+    pub(super) cold_build: &'static str,
+}
+
+static KUBERNETES: Module = Module {
+    name: "kubernetes",
+    version: "v1.36.3",
+    packages: &[
+        ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
+        ("k8s.io/kubernetes/cmd/kube-controller-manager", "kube-controller-manager"),
+        ("k8s.io/kubernetes/cmd/kube-scheduler", "kube-scheduler"),
+        ("k8s.io/kubernetes/cmd/kubelet", "kubelet"),
+        ("k8s.io/kubernetes/cmd/kube-proxy", "kube-proxy"),
+        ("k8s.io/kubernetes/cmd/kubectl", "kubectl"),
+    ],
+    tags: "",
+    linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
+                   -X k8s.io/component-base/version.gitMajor=1 \
+                   -X k8s.io/component-base/version.gitMinor=36",
+    debian_packages: &[],
+    cold_build: "5 to 10 minutes",
+};
+
+static ETCD: Module = Module {
+    name: "etcd",
+    version: "v3.6.7",
+    packages: &[("go.etcd.io/etcd/server/v3", "etcd")],
+    tags: "",
+    linker_flags: "",
+    debian_packages: &[],
+    cold_build: "a minute",
+};
+
+static REGISTRY: Module = Module {
+    name: "registry",
+    version: "v3.1.2",
+    packages: &[("github.com/distribution/distribution/v3/cmd/registry", "registry")],
+    tags: "",
+    linker_flags: "",
+    debian_packages: &[],
+    cold_build: "2 minutes",
+};
+
+static HELM: Module = Module {
+    name: "helm",
+    version: "v4.3.1",
+    packages: &[("helm.sh/helm/v4/cmd/helm", "helm")],
+    tags: "",
+    linker_flags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    debian_packages: &[],
+    cold_build: "3 minutes",
+};
+
+static CONTAINERD: Module = Module {
+    name: "containerd",
+    version: "v2.4.2",
+    packages: &[
+        ("github.com/containerd/containerd/v2/cmd/containerd", "containerd"),
+        ("github.com/containerd/containerd/v2/cmd/containerd-shim-runc-v2", "containerd-shim-runc-v2"),
+        ("github.com/containerd/containerd/v2/cmd/ctr", "ctr"),
+    ],
+    tags: "",
+    linker_flags: "-X github.com/containerd/containerd/v2/version.Version=2.4.2",
+    debian_packages: &[],
+    cold_build: "2 minutes",
+};
+
+static RUNC: Module = Module {
+    name: "runc",
+    version: "v1.5.2",
+    packages: &[("github.com/opencontainers/runc", "runc")],
+    tags: "seccomp",
+    linker_flags: "",
+    debian_packages: &["libseccomp-dev", "pkg-config", "gcc"],
+    cold_build: "half a minute",
+};
+
+static CNI: Module = Module {
+    name: "cni",
+    version: "v1.9.1",
+    packages: &[
+        ("github.com/containernetworking/plugins/plugins/main/bridge", "bridge"),
+        ("github.com/containernetworking/plugins/plugins/main/loopback", "loopback"),
+        ("github.com/containernetworking/plugins/plugins/ipam/host-local", "host-local"),
+        ("github.com/containernetworking/plugins/plugins/meta/portmap", "portmap"),
+    ],
+    tags: "",
+    linker_flags: "",
+    debian_packages: &[],
+    cold_build: "half a minute",
+};
+
+impl Tool {
+    /// All of them, in the order in which they are built.
+    pub const ALL: [Self; 14] = [
+        Self::KubeApiserver,
+        Self::Kubectl,
+        Self::Etcd,
+        Self::Registry,
+        Self::Helm,
+        Self::KubeControllerManager,
+        Self::KubeScheduler,
+        Self::Kubelet,
+        Self::KubeProxy,
+        Self::Containerd,
+        Self::ContainerdShim,
+        Self::Ctr,
+        Self::Runc,
+        Self::CniBridge,
+    ];
+
+    /// The program's file name.
+    pub fn file_name(self) -> &'static str {
+        match self {
+            Self::KubeApiserver => "kube-apiserver",
+            Self::Kubectl => "kubectl",
+            Self::Etcd => "etcd",
+            Self::Registry => "registry",
+            Self::Helm => "helm",
+            Self::KubeControllerManager => "kube-controller-manager",
+            Self::KubeScheduler => "kube-scheduler",
+            Self::Kubelet => "kubelet",
+            Self::KubeProxy => "kube-proxy",
+            Self::Containerd => "containerd",
+            Self::ContainerdShim => "containerd-shim-runc-v2",
+            Self::Ctr => "ctr",
+            Self::Runc => "runc",
+            Self::CniBridge => "bridge",
+        }
+    }
+
+    /// Whether only a whole cluster needs it.
+    pub(super) fn needs_root(self) -> bool {
+        std::ptr::eq(self.module(), &raw const CONTAINERD)
+            || std::ptr::eq(self.module(), &raw const RUNC)
+            || std::ptr::eq(self.module(), &raw const CNI)
+    }
+
+    pub(super) fn module(self) -> &'static Module {
+        match self {
+            Self::KubeApiserver
+            | Self::Kubectl
+            | Self::KubeControllerManager
+            | Self::KubeScheduler
+            | Self::Kubelet
+            | Self::KubeProxy => &KUBERNETES,
+            Self::Etcd => &ETCD,
+            Self::Registry => &REGISTRY,
+            Self::Helm => &HELM,
+            Self::Containerd | Self::ContainerdShim | Self::Ctr => &CONTAINERD,
+            Self::Runc => &RUNC,
+            Self::CniBridge => &CNI,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_versions_are_those_that_the_go_modules_pin() {
+        for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI] {
+            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+                .join("tools")
+                .join(module.name)
+                .join("go.mod");
+            let text = std::fs::read_to_string(file).unwrap();
+            let required = text.lines().any(|line| {
+                line.starts_with("require ") && line.ends_with(module.version)
+                    || line.starts_with('\t') && line.contains(&format!(" {}", module.version))
+            });
+            assert!(required, "{} {} is not in go.mod", module.name, module.version);
+        }
+    }
+}
