@@ -20,7 +20,7 @@ pub enum Reason {
     MirrorPod,
     /// The pod's controller is of a kind that may compare images and make the pod anew for ever.
     ForeignController,
-    /// The pod asks for Windows.
+    /// The pod asks for Windows, or could land on a Windows node: nobody has tried zstd there.
     Windows,
     /// The text isn't a reference that zstart understands.
     InvalidReference,

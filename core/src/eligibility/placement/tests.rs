@@ -1,0 +1,205 @@
+use serde_json::{Value, json};
+
+use super::*;
+
+fn node(name: &str, change: impl FnOnce(&mut Node)) -> Node {
+    let labels = [("kubernetes.io/arch", "amd64"), ("zone", "a"), ("size", "7")];
+    let mut node = Node {
+        name: name.to_owned(),
+        labels: labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into(),
+        taints: Vec::new(),
+        platform: Some(Platform::new("linux", "amd64")),
+        supports_zstd: true,
+    };
+    change(&mut node);
+    node
+}
+
+fn spec(value: &Value) -> PodSpec {
+    let mut whole = json!({"containers": []});
+    for (key, value) in value.as_object().unwrap() {
+        whole[key] = value.clone();
+    }
+    serde_json::from_value(whole).unwrap()
+}
+
+fn affinity(terms: &Value) -> PodSpec {
+    spec(&json!({"affinity": {"nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms},
+    }}}))
+}
+
+fn allows(spec: &PodSpec, node: &Node) -> bool {
+    Placement::of(spec).allows(node)
+}
+
+#[test]
+fn a_pod_that_asks_for_nothing_may_land_anywhere() {
+    assert!(allows(&spec(&json!({})), &node("a", |_| {})));
+}
+
+#[test]
+fn a_named_node_is_the_only_candidate_whatever_its_taints_and_labels() {
+    let spec = spec(&json!({"nodeName": "a", "nodeSelector": {"zone": "b"}}));
+    let tainted = node("a", |node| node.taints = taints(json!([{"key": "x", "effect": "NoSchedule"}])));
+    assert!(allows(&spec, &tainted));
+    assert!(!allows(&spec, &node("b", |_| {})));
+}
+
+#[test]
+fn a_node_selector_wants_every_label() {
+    assert!(allows(&spec(&json!({"nodeSelector": {"zone": "a", "size": "7"}})), &node("a", |_| {})));
+    assert!(!allows(&spec(&json!({"nodeSelector": {"zone": "a", "size": "8"}})), &node("a", |_| {})));
+}
+
+#[test]
+fn every_operator_of_a_term_is_understood() {
+    let cases = [
+        (json!({"key": "zone", "operator": "In", "values": ["b", "a"]}), true),
+        (json!({"key": "zone", "operator": "In", "values": ["b"]}), false),
+        (json!({"key": "gone", "operator": "In", "values": ["b"]}), false),
+        (json!({"key": "zone", "operator": "NotIn", "values": ["b"]}), true),
+        (json!({"key": "zone", "operator": "NotIn", "values": ["a"]}), false),
+        (json!({"key": "gone", "operator": "NotIn", "values": ["a"]}), true),
+        (json!({"key": "zone", "operator": "Exists"}), true),
+        (json!({"key": "gone", "operator": "Exists"}), false),
+        (json!({"key": "zone", "operator": "DoesNotExist"}), false),
+        (json!({"key": "gone", "operator": "DoesNotExist"}), true),
+        (json!({"key": "size", "operator": "Gt", "values": ["6"]}), true),
+        (json!({"key": "size", "operator": "Gt", "values": ["7"]}), false),
+        (json!({"key": "size", "operator": "Lt", "values": ["8"]}), true),
+        (json!({"key": "size", "operator": "Lt", "values": ["7"]}), false),
+        (json!({"key": "zone", "operator": "Gt", "values": ["1"]}), false),
+        (json!({"key": "gone", "operator": "Lt", "values": ["1"]}), false),
+        (json!({"key": "zone", "operator": "FromTheFuture"}), true),
+    ];
+    for (requirement, expected) in cases {
+        let spec = affinity(&json!([{"matchExpressions": [requirement]}]));
+        assert_eq!(allows(&spec, &node("a", |_| {})), expected, "{requirement}");
+    }
+}
+
+#[test]
+fn terms_are_alternatives_and_requirements_are_not() {
+    let yes = json!({"key": "zone", "operator": "Exists"});
+    let no = json!({"key": "gone", "operator": "Exists"});
+    let cases = [
+        (json!([{"matchExpressions": [yes, no]}]), false),
+        (json!([{"matchExpressions": [no]}, {"matchExpressions": [yes]}]), true),
+        (json!([]), false),
+        (json!([{}]), false),
+    ];
+    for (terms, expected) in cases {
+        assert_eq!(allows(&affinity(&terms), &node("a", |_| {})), expected, "{terms}");
+    }
+}
+
+#[test]
+fn a_daemon_sets_pod_lands_on_the_node_that_its_affinity_names() {
+    let field = json!({"key": "metadata.name", "operator": "In", "values": ["a"]});
+    let spec = affinity(&json!([{"matchFields": [field]}]));
+    assert!(allows(&spec, &node("a", |_| {})));
+    assert!(!allows(&spec, &node("b", |_| {})));
+    assert_eq!(Placement::of(&spec).pinned_node(), Some("a"));
+}
+
+fn taints(value: Value) -> Vec<k8s_openapi::api::core::v1::Taint> {
+    serde_json::from_value(value).unwrap()
+}
+
+#[test]
+fn taints_exclude_where_they_forbid_scheduling_and_nothing_tolerates_them() {
+    let dedicated = json!([{"key": "team", "value": "a", "effect": "NoSchedule"}]);
+    let cases = [
+        (dedicated.clone(), json!([]), false),
+        (dedicated.clone(), json!([{"operator": "Exists"}]), true),
+        (dedicated.clone(), json!([{"key": "team", "operator": "Exists"}]), true),
+        (dedicated.clone(), json!([{"key": "team", "value": "a"}]), true),
+        (dedicated.clone(), json!([{"key": "team", "operator": "Equal", "value": "b"}]), false),
+        (dedicated.clone(), json!([{"key": "team", "value": "a", "effect": "NoExecute"}]), false),
+        (dedicated.clone(), json!([{"key": "other", "operator": "Exists"}]), false),
+        (dedicated, json!([{"key": "team", "value": "a", "effect": "NoSchedule"}]), true),
+        (json!([{"key": "team", "effect": "NoExecute"}]), json!([]), false),
+        (json!([{"key": "team", "effect": "PreferNoSchedule"}]), json!([]), true),
+        (json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]), json!([]), true),
+        (json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]), json!([]), true),
+    ];
+    for (on_node, tolerations, expected) in cases {
+        let node = node("a", |node| node.taints = taints(on_node.clone()));
+        let spec = spec(&json!({"tolerations": tolerations}));
+        assert_eq!(allows(&spec, &node), expected, "{on_node} {:?}", spec.tolerations);
+    }
+}
+
+#[test]
+fn one_candidate_that_cannot_start_zstd_excludes_the_pod_and_a_node_out_of_reach_does_not() {
+    let good = node("a", |_| {});
+    let bad = node("b", |node| {
+        node.supports_zstd = false;
+        node.labels.insert("zone".into(), "b".into());
+    });
+    let anywhere = spec(&json!({}));
+    let landing = Placement::of(&anywhere).landing([&good, &bad]);
+    assert_eq!(landing, Landing::Excluded(Reason::RuntimeUnsupported));
+    let in_zone_a = spec(&json!({"nodeSelector": {"zone": "a"}}));
+    let landing = Placement::of(&in_zone_a).landing([&good, &bad]);
+    assert_eq!(landing, Landing::Platforms([Platform::new("linux", "amd64")].into()));
+}
+
+#[test]
+fn a_landing_has_the_platforms_of_all_candidates() {
+    let arm = node("b", |node| node.platform = Some(Platform::new("linux", "arm64")));
+    let spec = spec(&json!({}));
+    let Landing::Platforms(platforms) = Placement::of(&spec).landing([&node("a", |_| {}), &arm]) else {
+        panic!("both are candidates")
+    };
+    assert_eq!(platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
+}
+
+#[test]
+fn a_windows_node_and_a_node_without_a_platform_exclude_the_pod() {
+    let spec = spec(&json!({}));
+    let windows = node("w", |node| node.platform = Some(Platform::new("windows", "amd64")));
+    assert_eq!(Placement::of(&spec).landing([&windows]), Landing::Excluded(Reason::Windows));
+    let unknown = node("u", |node| node.platform = None);
+    assert_eq!(Placement::of(&spec).landing([&unknown]), Landing::Excluded(Reason::RuntimeUnsupported));
+}
+
+#[test]
+fn without_a_matching_node_a_pod_lands_nowhere() {
+    let spec = spec(&json!({"nodeSelector": {"zone": "z"}}));
+    assert_eq!(Placement::of(&spec).landing([&node("a", |_| {})]), Landing::Nowhere);
+}
+
+#[test]
+fn a_node_not_yet_there_has_the_processor_that_the_pod_pins() {
+    let arm = Landing::Platforms([Platform::new("linux", "arm64")].into());
+    let by_selector = spec(&json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}}));
+    assert_eq!(Placement::of(&by_selector).landing_unseen(), arm);
+    let pin = json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]});
+    let by_term = affinity(&json!([{"matchExpressions": [pin]}]));
+    assert_eq!(Placement::of(&by_term).landing_unseen(), arm);
+    let zone = json!({"key": "zone", "operator": "Exists"});
+    let half = affinity(&json!([{"matchExpressions": [pin]}, {"matchExpressions": [zone]}]));
+    assert_eq!(Placement::of(&half).landing_unseen(), Landing::Open);
+    assert_eq!(Placement::of(&spec(&json!({}))).landing_unseen(), Landing::Open);
+}
+
+#[test]
+fn windows_is_recognised_by_either_way_of_asking() {
+    for asked in
+        [json!({"os": {"name": "windows"}}), json!({"nodeSelector": {"kubernetes.io/os": "windows"}})]
+    {
+        assert!(Placement::of(&spec(&asked)).is_windows());
+    }
+    assert!(!Placement::of(&spec(&json!({"os": {"name": "linux"}}))).is_windows());
+}
+
+#[test]
+fn fargate_is_recognised_by_both_of_its_marks_together() {
+    let labels = [(keys::FARGATE_PROFILE.to_owned(), "default".to_owned())].into();
+    let marked = spec(&json!({"schedulerName": "fargate-scheduler"}));
+    assert!(Placement::of(&marked).is_fargate(Some(&labels)));
+    assert!(!Placement::of(&marked).is_fargate(None));
+    assert!(!Placement::of(&spec(&json!({}))).is_fargate(Some(&labels)));
+}

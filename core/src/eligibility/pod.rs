@@ -1,0 +1,138 @@
+//! What a pod says of itself that rules a rewrite out.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use thiserror::Error;
+
+use super::Reason;
+use crate::keys;
+
+/// Controllers that never compare the images of their pods with what they wrote.
+const KNOWN: [(&str, &str); 5] = [
+    ("ReplicaSet", "apps"),
+    ("StatefulSet", "apps"),
+    ("DaemonSet", "apps"),
+    ("Job", "batch"),
+    ("ReplicationController", ""),
+];
+
+/// A kind of pod controller, written `Kind.group` (`Kind` alone for the core group).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ControllerKind {
+    kind: String,
+    group: String,
+}
+
+/// The text isn't a kind.
+#[derive(Debug, Error, PartialEq, Eq)]
+#[error("pod controller {text:?} is not of the form Kind.group, e.g. CloneSet.apps.kruise.io")]
+pub struct ControllerKindError {
+    /// What was given.
+    pub text: String,
+}
+
+impl FromStr for ControllerKind {
+    type Err = ControllerKindError;
+
+    fn from_str(text: &str) -> Result<Self, ControllerKindError> {
+        let (kind, group) = text.split_once('.').unwrap_or((text, ""));
+        let well_formed = kind.starts_with(|first: char| first.is_ascii_uppercase())
+            && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
+            && !text.ends_with('.')
+            && group.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+        if well_formed {
+            Ok(Self { kind: kind.to_owned(), group: group.to_owned() })
+        } else {
+            Err(ControllerKindError { text: text.to_owned() })
+        }
+    }
+}
+
+impl fmt::Display for ControllerKind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.kind)?;
+        if self.group.is_empty() { Ok(()) } else { write!(formatter, ".{}", self.group) }
+    }
+}
+
+/// Why a pod with this metadata is never rewritten, if so. `allowed` are the controllers that an
+/// administrator vouches for.
+pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> Option<Reason> {
+    let label = metadata.labels.as_ref().and_then(|labels| labels.get(keys::REWRITE));
+    if label.is_some_and(|value| value == keys::DISABLED) {
+        return Some(Reason::PodOptedOut);
+    }
+    if metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(keys::MIRROR_POD)) {
+        return Some(Reason::MirrorPod);
+    }
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
+    let group = controller.api_version.rsplit_once('/').map_or("", |(group, _)| group);
+    let known = KNOWN.contains(&(controller.kind.as_str(), group));
+    let vouched = allowed.iter().any(|kind| kind.kind == controller.kind && kind.group == group);
+    (!known && !vouched).then_some(Reason::ForeignController)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn excluded(metadata: serde_json::Value, allowed: &[&str]) -> Option<Reason> {
+        let allowed = allowed.iter().map(|kind| kind.parse().unwrap()).collect();
+        exclusion(&serde_json::from_value(metadata).unwrap(), &allowed)
+    }
+
+    fn owned_by(api_version: &str, kind: &str) -> serde_json::Value {
+        json!({"ownerReferences": [
+            {"apiVersion": "v1", "kind": "ConfigMap", "name": "x", "uid": "1"},
+            {"apiVersion": api_version, "kind": kind, "name": "x", "uid": "2", "controller": true},
+        ]})
+    }
+
+    #[test]
+    fn a_bare_pod_and_pods_of_the_built_in_controllers_may_be_rewritten() {
+        assert_eq!(excluded(json!({}), &[]), None);
+        for (group, kind) in [
+            ("apps/v1", "ReplicaSet"),
+            ("apps/v1", "StatefulSet"),
+            ("apps/v1", "DaemonSet"),
+            ("batch/v1", "Job"),
+            ("v1", "ReplicationController"),
+        ] {
+            assert_eq!(excluded(owned_by(group, kind), &[]), None, "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_pod_of_another_operator_is_left_until_an_administrator_vouches_for_it() {
+        let owned = || owned_by("apps.kruise.io/v1alpha1", "CloneSet");
+        assert_eq!(excluded(owned(), &[]), Some(Reason::ForeignController));
+        assert_eq!(excluded(owned(), &["CloneSet"]), Some(Reason::ForeignController));
+        assert_eq!(excluded(owned(), &["CloneSet.apps.kruise.io"]), None);
+        // The same kind in another group is another controller.
+        assert_eq!(excluded(owned_by("example.com/v1", "Job"), &[]), Some(Reason::ForeignController));
+    }
+
+    #[test]
+    fn an_opted_out_pod_and_a_mirror_pod_are_left() {
+        let opted_out = json!({"labels": {keys::REWRITE: keys::DISABLED}});
+        assert_eq!(excluded(opted_out, &[]), Some(Reason::PodOptedOut));
+        let mirror = json!({"annotations": {keys::MIRROR_POD: "hash"}});
+        assert_eq!(excluded(mirror, &[]), Some(Reason::MirrorPod));
+    }
+
+    #[test]
+    fn a_controller_kind_prints_as_it_was_written_and_nonsense_is_refused() {
+        for text in ["CloneSet.apps.kruise.io", "Thing"] {
+            assert_eq!(text.parse::<ControllerKind>().unwrap().to_string(), text);
+        }
+        for text in ["", "cloneset.apps", "Clone Set.x", "Job.", "Job.a/b", ".apps"] {
+            assert!(text.parse::<ControllerKind>().is_err(), "{text}");
+        }
+    }
+}
