@@ -1,1 +1,3 @@
-//! To be written.
+//! The operator that converts images, and keeps what the webhook needs.
+
+pub mod certificates;

@@ -1,0 +1,229 @@
+//! The two Secrets and the webhook configuration in the cluster: read, and written so that two
+//! controllers never undo each other's work.
+//!
+//! Every write names the version of the object that the decision was made of, so the API server refuses
+//! it when somebody else was faster. And objects are read in the reverse of the order in which they
+//! follow from one another: configuration and serving Secret first, the authority last. So whoever
+//! writes one of the former knows at least the authority that the version it replaces was made with.
+
+use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
+use k8s_openapi::api::core::v1::Secret;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client};
+use serde_json::json;
+use zstart_core::keys;
+
+use super::CertificateSettings;
+use super::due::{Stored, WebhookBundle};
+use super::stored::{Authority, Data, Serving};
+
+/// What goes wrong between the controller and the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// A Secret can't be read.
+    #[error("failed to read the Secret {namespace}/{name}")]
+    ReadSecret {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// A Secret can't be written.
+    #[error("failed to write the Secret {namespace}/{name}")]
+    WriteSecret {
+        /// Where it is.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// The webhook configuration can't be read.
+    #[error("failed to read the MutatingWebhookConfiguration {name}")]
+    ReadConfiguration {
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+    /// The bundle can't be written into the webhook configuration.
+    #[error("failed to write the bundle into the MutatingWebhookConfiguration {name}")]
+    WriteConfiguration {
+        /// Its name.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: kube::Error,
+    },
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It was done.
+    Done,
+    /// Somebody else wrote in the meantime: read again.
+    Overtaken,
+}
+
+/// The objects as they were read at one time.
+pub struct View {
+    /// What they hold.
+    pub stored: Stored,
+    authority: Option<Secret>,
+    serving: Option<Secret>,
+    configuration_version: Option<String>,
+}
+
+/// Access to the three objects.
+pub struct Cluster {
+    secrets: Api<Secret>,
+    configurations: Api<MutatingWebhookConfiguration>,
+    settings: CertificateSettings,
+    namespace: String,
+}
+
+impl Cluster {
+    /// Access with that client.
+    pub fn new(client: Client, settings: CertificateSettings, namespace: String) -> Self {
+        let secrets = Api::namespaced(client.clone(), &namespace);
+        Self { secrets, configurations: Api::all(client), settings, namespace }
+    }
+
+    /// Reads all three, not from a cache.
+    pub async fn read(&self) -> Result<View, ClusterError> {
+        let configuration = self.read_configuration().await?;
+        let serving = self.read_secret(&self.settings.serving_secret).await?;
+        let authority = self.read_secret(&self.settings.ca_secret).await?;
+        let stored = Stored {
+            bundles: configuration.as_ref().map(|configuration| self.bundles(configuration)),
+            serving: serving.as_ref().map(|secret| Serving::read(data(secret))),
+            authority: authority.as_ref().map(|secret| Authority::read(data(secret))),
+        };
+        let configuration_version = configuration.and_then(|object| object.metadata.resource_version);
+        Ok(View { stored, authority, serving, configuration_version })
+    }
+
+    async fn read_configuration(&self) -> Result<Option<MutatingWebhookConfiguration>, ClusterError> {
+        let name = &self.settings.configuration;
+        let answer = self.configurations.get_opt(name).await;
+        answer.map_err(|source| ClusterError::ReadConfiguration { name: name.clone(), source })
+    }
+
+    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, ClusterError> {
+        self.secrets.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    /// The bundles of those webhooks that our Service answers. What else is in that configuration isn't
+    /// ours to vouch for.
+    fn bundles(&self, configuration: &MutatingWebhookConfiguration) -> Vec<WebhookBundle> {
+        let webhooks = configuration.webhooks.iter().flatten();
+        webhooks
+            .filter(|webhook| self.is_ours(webhook))
+            .map(|webhook| WebhookBundle {
+                webhook: webhook.name.clone(),
+                bundle: webhook.client_config.ca_bundle.clone().map(|bundle| bundle.0).unwrap_or_default(),
+            })
+            .collect()
+    }
+
+    fn is_ours(&self, webhook: &MutatingWebhook) -> bool {
+        webhook.client_config.service.as_ref().is_some_and(|service| {
+            service.name == self.settings.service && service.namespace == self.namespace
+        })
+    }
+
+    /// Writes the authority's Secret.
+    pub async fn write_authority(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
+        self.write_secret(&self.settings.ca_secret, view.authority.as_ref(), "Opaque", data).await
+    }
+
+    /// Writes the serving Secret.
+    pub async fn write_serving(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
+        let kind = "kubernetes.io/tls";
+        self.write_secret(&self.settings.serving_secret, view.serving.as_ref(), kind, data).await
+    }
+
+    async fn write_secret(
+        &self,
+        name: &str,
+        old: Option<&Secret>,
+        kind: &str,
+        data: Data,
+    ) -> Result<Written, ClusterError> {
+        let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
+        let answer = if let Some(old) = old {
+            // Labels and whatever else stands there stay; so does the version, which is the precondition.
+            let mut secret = old.clone();
+            secret.data = Some(data);
+            self.secrets.replace(name, &parameters, &secret).await
+        } else {
+            let mut secret = Secret { data: Some(data), type_: Some(kind.to_owned()), ..Secret::default() };
+            secret.metadata.name = Some(name.to_owned());
+            secret.metadata.labels = Some(labels());
+            self.secrets.create(&parameters, &secret).await
+        };
+        outcome(answer).map_err(|source| ClusterError::WriteSecret {
+            namespace: self.namespace.clone(),
+            name: name.to_owned(),
+            source,
+        })
+    }
+
+    /// Writes the bundle into every webhook of the view.
+    ///
+    /// By server-side apply of that one field, so that it is ours and the rest stays Helm's: an upgrade
+    /// of the chart, which doesn't name the field, leaves it alone.
+    pub async fn write_bundle(&self, view: &View, bundle: String) -> Result<Written, ClusterError> {
+        let name = &self.settings.configuration;
+        let bundle = k8s_openapi::ByteString(bundle.into_bytes());
+        let webhooks = view
+            .stored
+            .bundles
+            .iter()
+            .flatten()
+            .map(|webhook| json!({"name": webhook.webhook, "clientConfig": {"caBundle": bundle}}));
+        let patch = json!({
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "MutatingWebhookConfiguration",
+            // With a version an apply never creates, which Helm would then stumble over.
+            "metadata": {"name": name, "resourceVersion": view.configuration_version},
+            "webhooks": webhooks.collect::<Vec<_>>(),
+        });
+        let parameters = PatchParams::apply(keys::CONTROLLER).force();
+        let answer = self.configurations.patch_metadata(name, &parameters, &Patch::Apply(&patch)).await;
+        outcome(answer).map_err(|source| ClusterError::WriteConfiguration { name: name.clone(), source })
+    }
+}
+
+fn data(secret: &Secret) -> &Data {
+    static EMPTY: Data = Data::new();
+    secret.data.as_ref().unwrap_or(&EMPTY)
+}
+
+fn labels() -> std::collections::BTreeMap<String, String> {
+    let pairs = [("app.kubernetes.io/name", "zstart"), ("app.kubernetes.io/managed-by", keys::CONTROLLER)];
+    pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+}
+
+/// Not found counts as overtaken: the object was there when it was read.
+fn outcome<T>(answer: kube::Result<T>) -> Result<Written, kube::Error> {
+    match answer {
+        Ok(_) => Ok(Written::Done),
+        Err(kube::Error::Api(status))
+            if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
+        {
+            Ok(Written::Overtaken)
+        }
+        Err(error) => Err(error),
+    }
+}
