@@ -85,7 +85,7 @@ impl Cluster {
         components.push(apiserver);
         components.extend(start_controllers(folder, &binaries, &pki)?);
         let client = Client::try_from(read_config(&kubeconfig).await?)?;
-        let cluster = Self { folder: folder.into(), binaries, kubeconfig, client, components: components };
+        let cluster = Self { folder: folder.into(), binaries, kubeconfig, client, components };
         cluster.push_base_images().await?;
         cluster.start_node(&pki).await
     }
@@ -94,13 +94,8 @@ impl Cluster {
         let mut kubelet = node::start_kubelet(&self.folder, &self.binaries, pki)?;
         self.components.push(node::start_proxy(&self.folder, &self.binaries, pki)?);
         let client = self.client.clone();
-        let waiting =
-            wait::until("the node to be ready", NODE_READY_WITHIN, || node::is_ready(client.clone()));
-        let ready = waiting.await;
-        if ready.is_err() {
-            kubelet.require_alive()?;
-        }
-        ready.with_context(|| kubelet.last_words())?;
+        let ready = || node::is_ready(client.clone());
+        wait::until_of(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
         self.components.push(kubelet);
         Ok(self)
     }

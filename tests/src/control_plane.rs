@@ -119,23 +119,18 @@ pub(crate) fn common_arguments(pki: &Pki, etcd: u16) -> Vec<String> {
         format!("--tls-cert-file={}", file("apiserver.crt")),
         format!("--tls-private-key-file={}", file("apiserver.key")),
         "--service-account-issuer=https://kubernetes.default.svc".into(),
-        format!("--service-account-key-file={}", file("sa.key")),
+        format!("--service-account-key-file={}", file("sa.pub")),
         format!("--service-account-signing-key-file={}", file("sa.key")),
     ]
 }
 
 pub(crate) async fn wait_until_ready(kubeconfig: &Path, server: &mut Component) -> Result<()> {
     let client = Client::try_from(read_config(kubeconfig).await?)?;
-    let server = std::sync::Mutex::new(server);
-    let ready = wait::until("the API server to be ready", READY_WITHIN, || async {
-        if let Ok(mut server) = server.lock() {
-            server.require_alive()?;
-        }
+    wait::until_of(server, "the API server to be ready", READY_WITHIN, || async {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         Ok((client.request_text(request).await? == "ok").then_some(()))
-    });
-    let ready = ready.await;
-    ready.with_context(|| server.lock().map(|server| server.last_words()).unwrap_or_default())
+    })
+    .await
 }
 
 pub(crate) async fn read_config(kubeconfig: &Path) -> Result<Config> {

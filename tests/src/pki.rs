@@ -25,7 +25,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Pki {
-    /// A new authority. The folder gets `ca.crt`, and `sa.key` for service account tokens.
+    /// A new authority. The folder gets `ca.crt`, and `sa.key` with `sa.pub` for service account tokens.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let mut parameters = CertificateParams::default();
@@ -34,7 +34,9 @@ impl Pki {
         parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let authority = CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)?;
         fs::write(folder.join("ca.crt"), authority.pem())?;
-        fs::write(folder.join("sa.key"), KeyPair::generate()?.serialize_pem())?;
+        let tokens = KeyPair::generate()?;
+        fs::write(folder.join("sa.key"), tokens.serialize_pem())?;
+        fs::write(folder.join("sa.pub"), tokens.public_key_pem())?;
         Ok(Self { folder: folder.to_owned(), authority })
     }
 

@@ -36,11 +36,11 @@ impl Component {
         Ok(Self { name, child, log })
     }
 
-    /// An error with the log's end, where the process has ended by itself.
+    /// An error where the process has ended by itself.
     pub(crate) fn require_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended ({status}): {}", self.name, self.last_words()),
+            Some(status) => bail!("{} ended ({status})", self.name),
         }
     }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
@@ -67,15 +67,11 @@ impl Registry {
 
     async fn wait_until_ready(&mut self) -> Result<()> {
         let address = (Ipv4Addr::LOCALHOST, self.port);
-        let component = std::sync::Mutex::new(&mut self.component);
-        let ready = wait::until("the registry to listen", Duration::from_secs(20), || async {
-            if let Ok(mut component) = component.lock() {
-                component.require_alive()?;
-            }
-            Ok(tokio::net::TcpStream::connect(address).await.ok().map(|_| ()))
-        });
-        let ready = ready.await;
-        ready.with_context(|| component.lock().map(|component| component.last_words()).unwrap_or_default())
+        let limit = Duration::from_secs(20);
+        wait::until_of(&mut self.component, "the registry to listen", limit, || async {
+            Ok(Some(tokio::net::TcpStream::connect(address).await.map(drop)?))
+        })
+        .await
     }
 }
 

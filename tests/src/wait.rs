@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
+
+use crate::process::Component;
 
 /// How often a condition is looked at.
 const STEP: Duration = Duration::from_millis(100);
@@ -13,8 +15,34 @@ where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
+    wait(what, limit, || Ok(()), ask).await
+}
+
+/// The same for a condition that a component has to meet: it is given up as soon as that ends, and
+/// its last words are in the error.
+pub(crate) async fn until_of<T, F, R>(
+    component: &mut Component,
+    what: &str,
+    limit: Duration,
+    ask: F,
+) -> Result<T>
+where
+    F: Fn() -> R,
+    R: Future<Output = Result<Option<T>>>,
+{
+    let met = wait(what, limit, || component.require_alive(), ask).await;
+    met.with_context(|| component.last_words())
+}
+
+async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, ask: F) -> Result<T>
+where
+    A: FnMut() -> Result<()>,
+    F: Fn() -> R,
+    R: Future<Output = Result<Option<T>>>,
+{
     let end = tokio::time::Instant::now() + limit;
     loop {
+        require()?;
         let last = match ask().await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => "not yet".to_owned(),

@@ -52,7 +52,8 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:?}");
+            // The chain of causes, without a backtrace.
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

@@ -58,7 +58,7 @@ where
     packages::require(&packages::CLUSTER)?;
     let folder = tempfile::Builder::new().prefix("zstart-cluster-").tempdir()?;
     let status = enter(folder.path(), arguments);
-    remove_cgroups(&cgroup_of(folder.path()));
+    remove_cgroups(folder.path());
     let status = status?;
     let ended = match (status.code(), status.signal()) {
         (Some(0), _) => return Ok(()),
@@ -82,29 +82,35 @@ fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
         .context("failed to start unshare (package util-linux)")
 }
 
-/// The cgroup of a lab's containers, named after its run folder.
-pub(super) fn cgroup_of(folder: &Path) -> String {
-    let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    format!("/{name}")
-}
-
-/// Removes a lab's cgroups: in version 1 there is one tree a controller, in version 2 one for all.
-fn remove_cgroups(cgroup: &str) {
-    let name = cgroup.trim_start_matches('/');
+/// Removes the cgroups of the lab's containers, which the kernel leaves behind. Which ones are the
+/// lab's is known from containerd's own folder: another lab's lie beside them.
+fn remove_cgroups(folder: &Path) {
+    let tasks = folder.join("containerd-run/io.containerd.runtime.v2.task/k8s.io");
+    let containers: Vec<_> =
+        folders_in(&tasks).iter().filter_map(|task| task.file_name().map(Into::into)).collect();
+    // In version 1 there is one tree a controller, in version 2 one for all.
     let mut trees = vec![PathBuf::from(CGROUPS)];
-    trees.extend(fs::read_dir(CGROUPS).into_iter().flatten().flatten().map(|entry| entry.path()));
+    trees.extend(folders_in(Path::new(CGROUPS)));
     for tree in trees {
-        remove_tree(&tree.join(name));
+        let kubernetes = tree.join("k8s.io");
+        for container in &containers {
+            let container: &PathBuf = container;
+            remove_tree(&kubernetes.join(container));
+        }
+        // It goes with the last container; one that isn't there, or isn't empty, is no trouble.
+        let _ = fs::remove_dir(kubernetes);
     }
 }
 
 /// A cgroup goes when it is empty, so from the leaves up. It has no files that could be deleted.
 fn remove_tree(folder: &Path) {
-    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-        if entry.path().is_dir() {
-            remove_tree(&entry.path());
-        }
+    for inner in folders_in(folder) {
+        remove_tree(&inner);
     }
-    // One that isn't there is what was wanted.
     let _ = fs::remove_dir(folder);
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    entries.filter(|path| path.is_dir()).collect()
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, ServiceAccount};
 use kube::{Api, Client};
 use serde_json::json;
 
@@ -16,7 +16,10 @@ use crate::process::Component;
 /// The node's name.
 const NODE: &str = "lab";
 
+/// Whether pods can be made and would be started: the node says so, and the service account that
+/// every pod gets is there.
 pub(super) async fn is_ready(client: Client) -> Result<Option<()>> {
+    Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
     let node = Api::<Node>::all(client).get(NODE).await?;
     let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
     let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
@@ -94,10 +97,9 @@ fn write_pod_network(folder: &Path) -> Result<()> {
 pub(super) fn start_kubelet(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-        // Both cgroup versions are taken as they are found. Every container of this lab is below one
-        // folder, which whoever started the lab removes.
+        // Both cgroup versions are taken as they are found.
         "failCgroupV1": false, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false,
-        "enforceNodeAllocatable": [], "cgroupRoot": super::inside::cgroup_of(folder),
+        "enforceNodeAllocatable": [],
         "failSwapOn": false, "localStorageCapacityIsolation": false,
         // A developer's disk may be nearly full; the lab is gone before that matters.
         "imageGCHighThresholdPercent": 100,

@@ -32,19 +32,15 @@ pub fn up(command: Vec<String>) -> Result<()> {
 /// Runs a command, or a shell, that finds the cluster's tools and kubeconfig.
 #[expect(clippy::print_stderr, reason = "this is a command line")]
 pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
-    let (program, arguments) = match command.split_first() {
-        Some((program, arguments)) => (program.clone(), arguments),
-        None => {
-            eprintln!("A shell in the cluster. kubectl, helm and ctr are on the PATH; the registry is");
-            eprintln!(
-                "{} here and {} in pods. The cluster ends with the shell.",
-                cluster::REGISTRY_HERE,
-                cluster::REGISTRY
-            );
-            ("bash".to_owned(), &[][..])
-        }
+    let (program, arguments) = if let Some((program, arguments)) = command.split_first() {
+        (program.as_str(), arguments)
+    } else {
+        eprintln!("A shell in the cluster. kubectl, helm and ctr are on the PATH; the registry is");
+        eprintln!("{} here and {} in pods.", cluster::REGISTRY_HERE, cluster::REGISTRY);
+        eprintln!("The cluster ends with the shell.");
+        ("bash", &[][..])
     };
-    let status = cluster.command(&program).args(arguments).status();
+    let status = cluster.command(program).args(arguments).status();
     let status = status.with_context(|| format!("failed to start {program}"))?;
     ensure!(command.is_empty() || status.success(), "{program} ended with {status}");
     Ok(())
