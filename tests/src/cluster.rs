@@ -26,9 +26,10 @@ mod install;
 mod network;
 mod node;
 mod pods;
+mod store;
 
 pub use images::BUSYBOX;
-pub use inside::{run, run_program};
+pub use inside::{is_inside, run, run_program};
 pub use install::{Installation, NAMESPACE, own_binaries};
 pub use pods::{Pull, parse_pulled};
 

@@ -1,12 +1,45 @@
-//! What `make run` shows, and the lab by hand.
+//! What `make run` shows: a real image is converted and a pod starts from it, with nothing simulated.
 
 pub mod hand;
+
+mod measure;
+mod proof;
+mod rootless;
+mod steps;
+mod story;
+mod table;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-/// Converts a real image and starts a pod from it.
-pub fn run(_keep: bool, _binaries: Option<PathBuf>) -> Result<()> {
-    anyhow::bail!("not yet")
+use crate::cluster;
+use crate::images::real;
+use crate::settings;
+use crate::tools;
+
+/// Converts a real image and starts a pod from it, on a cluster of its own. Without root it goes as
+/// far as one can without, and says what it left out.
+///
+/// `binaries` holds the programs zstart-controller and zstart-webhook; without it they are looked for
+/// beside this one.
+pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
+    let binaries = binaries.map_or_else(cluster::own_binaries, Ok)?;
+    if cluster::is_inside() {
+        return cluster::run_program(&[], |cluster| async move {
+            story::tell(&cluster, &binaries).await?;
+            if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
+        });
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
+        steps::step("finding the real image, or building it (the first time)", real::layout()).await
+    })?;
+    if !settings::is_root() {
+        return runtime.block_on(rootless::tell(&binaries));
+    }
+    let again: Vec<String> = std::env::args().skip(1).collect();
+    // The body runs in the process that this starts; it takes the way above.
+    cluster::run_program(&again, |_| async { Ok(()) })
 }

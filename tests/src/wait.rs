@@ -10,12 +10,12 @@ use crate::process::Component;
 const STEP: Duration = Duration::from_millis(100);
 
 /// Asks until the answer is there. What went wrong last, or that nothing came, is in the error.
-pub async fn until<T, F, R>(what: &str, limit: Duration, ask: F) -> Result<T>
+pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, ask: F) -> Result<T>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    wait(what, limit, || Ok(()), ask).await
+    wait(&what.into(), limit, || Ok(()), ask).await
 }
 
 /// The same for a condition that a component has to meet: it is given up as soon as that ends, and

@@ -33,6 +33,11 @@ where
     run_program(&arguments, body).expect("the test in the cluster succeeds");
 }
 
+/// Whether this process is the one in a cluster's namespaces.
+pub fn is_inside() -> bool {
+    std::env::var_os(RUN_FOLDER).is_some()
+}
+
 /// The same for any program: it is started anew with `arguments`.
 #[expect(clippy::print_stderr, reason = "what is left out must be seen")]
 pub fn run_program<F, R>(arguments: &[String], body: F) -> Result<()>

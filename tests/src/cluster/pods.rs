@@ -1,17 +1,13 @@
-//! What the kubelet and containerd say of a pod's image.
+//! What the kubelet says of a pod's image.
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use k8s_openapi::api::core::v1::Event;
 use kube::Api;
 use kube::api::ListParams;
 
 use super::Cluster;
-use crate::wait;
-
-/// How long containerd may take to collect an image's content: it waits for leases to end.
-const CLEAN_WITHIN: Duration = Duration::from_mins(2);
 
 /// A pull, by the kubelet's own word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,30 +26,6 @@ impl Cluster {
         let events = events.list(&ListParams::default().fields(&of_pod)).await?;
         let messages = events.items.into_iter().filter_map(|event| event.message);
         Ok(messages.filter_map(|message| parse_pulled(&message)).collect())
-    }
-
-    /// Removes an image from containerd with all its content and snapshots, so that the next pull
-    /// starts from nothing. No container may use it.
-    pub async fn forget_image(&self, image: &str) -> Result<()> {
-        let names = self.ctr(&["images", "ls", "-q"])?;
-        // The kubelet also names images by digest and by config digest.
-        let same: Vec<&str> = names.lines().filter(|name| !name.contains("/pause:")).collect();
-        let digest = |name: &str| -> Result<String> {
-            let line = self.ctr(&["images", "ls", &format!("name=={name}")])?;
-            let fields = line.lines().nth(1).and_then(|line| line.split_whitespace().nth(2));
-            Ok(fields.unwrap_or_default().to_owned())
-        };
-        let wanted = digest(image).with_context(|| format!("containerd has no image {image}"))?;
-        for name in same {
-            if name == image || digest(name)? == wanted {
-                self.ctr(&["images", "rm", "--sync", name])?;
-            }
-        }
-        wait::until("containerd to forget an image", CLEAN_WITHIN, || async {
-            let gone = !self.ctr(&["content", "ls", "-q"])?.contains(&wanted);
-            Ok(gone.then_some(()))
-        })
-        .await
     }
 }
 

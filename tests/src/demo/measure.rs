@@ -1,0 +1,71 @@
+//! How long the kubelet takes to pull an image onto a node that has nothing of it.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, PostParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+
+use crate::cluster::Cluster;
+use crate::wait;
+
+/// How often each image is pulled.
+pub(super) const PULLS: usize = 3;
+/// A namespace that isn't opted in: its pods stay as they are written.
+const NAMESPACE: &str = "measure";
+const PULLED_WITHIN: Duration = Duration::from_mins(5);
+
+/// The kubelet's pull times of two images, taken in turns, each from a clean content store.
+pub(super) struct PullTimes {
+    pub(super) source: Vec<Duration>,
+    pub(super) variant: Vec<Duration>,
+}
+
+impl PullTimes {
+    /// Pulls both images [`PULLS`] times. Nothing may use either.
+    pub(super) async fn take(cluster: &Cluster, source: &str, variant: &str) -> Result<Self> {
+        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+        Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
+        let mut times = Self { source: Vec::new(), variant: Vec::new() };
+        for round in 0..PULLS {
+            times.source.push(pull(cluster, &format!("source-{round}"), source).await?);
+            times.variant.push(pull(cluster, &format!("variant-{round}"), variant).await?);
+        }
+        Ok(times)
+    }
+}
+
+/// The middle one.
+pub(super) fn median(times: &[Duration]) -> Duration {
+    let mut sorted = times.to_vec();
+    sorted.sort();
+    sorted.get(sorted.len() / 2).copied().unwrap_or_default()
+}
+
+/// Pulls an image for a pod that ends at once, and forgets it again.
+async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": name},
+        "spec": {
+            "restartPolicy": "Never",
+            "containers": [{"name": "app", "image": image, "command": ["/bin/true"], "imagePullPolicy": "Always"}],
+        },
+    }))?;
+    let uid = pods.create(&PostParams::default(), &pod).await?.uid();
+    let pulled = wait::until(format!("the kubelet to pull {image}"), PULLED_WITHIN, || async {
+        Ok(cluster.pulls(NAMESPACE, name).await?.into_iter().next())
+    });
+    let pulled = pulled.await.with_context(|| cluster.what_pods_say(NAMESPACE))?;
+    // Not by force: the pod is gone only when its containers are.
+    pods.delete(name, &DeleteParams::default()).await?;
+    wait::until("the pod to be gone", PULLED_WITHIN, || async {
+        let left = pods.get_opt(name).await?;
+        Ok(left.is_none_or(|left| left.uid() != uid).then_some(()))
+    })
+    .await?;
+    cluster.forget_image(image).await?;
+    Ok(pulled.duration)
+}

@@ -1,0 +1,65 @@
+//! That containerd really runs the variant, and that the variant holds the same files: looked up in
+//! containerd's own content store, with another decoder and hash than the converter's.
+
+use std::fs::File;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use zstart_convert::image::media_type;
+use zstart_core::Digest;
+
+use crate::cluster::Cluster;
+
+/// What was found.
+pub(super) struct Proof {
+    /// Layers, all of them `tar+zstd`, whose uncompressed bytes hash to the config's `diff_ids`.
+    pub(super) equal_layers: usize,
+    /// Uncompressed bytes, in all.
+    pub(super) plain_bytes: u64,
+}
+
+/// Looks at the variant in containerd's store and snapshots.
+pub(super) fn look(cluster: &Cluster, variant: &Digest) -> Result<Proof> {
+    let manifest = cluster.content_json(variant)?;
+    let diff_ids = cluster.diff_ids(variant)?;
+    let layers = manifest["layers"].as_array().context("the manifest has layers")?;
+    ensure!(layers.len() == diff_ids.len(), "{} layers, but {} diff_ids", layers.len(), diff_ids.len());
+    let mut proof = Proof { equal_layers: 0, plain_bytes: 0 };
+    for (layer, diff_id) in layers.iter().zip(&diff_ids) {
+        let media_type = field(layer, "mediaType")?;
+        ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has type {media_type}");
+        let digest: Digest = field(layer, "digest")?.parse()?;
+        let (found, bytes) = hash_plain(&cluster.content(&digest))?;
+        ensure!(*diff_id == found, "layer {digest} unpacks to {found}, not to {diff_id}");
+        proof.equal_layers += 1;
+        proof.plain_bytes += bytes;
+    }
+    ensure!(
+        cluster.has_snapshot(&diff_ids)?,
+        "containerd has no snapshot of {variant}: it did not unpack it"
+    );
+    Ok(proof)
+}
+
+fn field<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
+    value[name].as_str().with_context(|| format!("no {name} in {value}"))
+}
+
+/// The digest of what a zstd file unpacks to, and its size.
+fn hash_plain(path: &Path) -> Result<(Digest, u64)> {
+    let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
+    let mut decoder = zstd::stream::read::Decoder::new(file)?;
+    let mut hash = Sha256::new();
+    let mut bytes = 0;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let count = std::io::Read::read(&mut decoder, &mut buffer)?;
+        if count == 0 {
+            return Ok((Digest::from_sha256(hash.finalize().into()), bytes));
+        }
+        hash.update(&buffer[..count]);
+        bytes += count as u64;
+    }
+}

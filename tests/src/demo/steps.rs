@@ -1,0 +1,28 @@
+//! Steps that say what they are and how long they took.
+#![expect(clippy::print_stdout, reason = "this is what the user came to see")]
+
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use zstart_core::units;
+
+/// Runs a step.
+pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    println!("==> {what}");
+    let started = Instant::now();
+    let done = work.await.with_context(|| format!("this step failed: {what}"))?;
+    println!("    {}", units::duration(started.elapsed()));
+    Ok(done)
+}
+
+/// Says something below a step.
+pub(super) fn say(text: &str) {
+    for line in text.trim_end().lines() {
+        println!("    {line}");
+    }
+}
+
+/// Says something on its own.
+pub(super) fn show(text: &str) {
+    println!("\n{}\n", text.trim_end());
+}

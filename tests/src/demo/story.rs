@@ -1,0 +1,226 @@
+//! The whole way of an image and a pod, on a real cluster.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use zstart_core::record::{READY, condition, record_name};
+use zstart_core::{Digest, ImageConversion, Reference, keys, units};
+
+use super::measure::{PULLS, PullTimes, median};
+use super::proof::{self, Proof};
+use super::steps::{say, show, step};
+use super::table::table;
+use crate::cluster::{Cluster, REGISTRY, REGISTRY_HERE};
+use crate::images::{push_layout, real};
+use crate::wait;
+
+/// The namespace of the application.
+const NAMESPACE: &str = "shop";
+/// Its image's name.
+const IMAGE: &str = "shop/forecast:v1";
+const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
+const STARTED_WITHIN: Duration = Duration::from_mins(3);
+
+/// Tells it, and ends with the table.
+pub(super) async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
+    let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
+    say(&format!(
+        "a single-node Kubernetes {} is running",
+        cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?
+    ));
+    let digest = step(&format!("pushing the gzip image as {source}"), push_image()).await?;
+    let install = async {
+        cluster.push_zstart_images(binaries)?;
+        cluster.install_zstart(&[]).map(drop)
+    };
+    step("building zstart's images and installing zstart with helm", install).await?;
+
+    step(
+        "starting a Deployment in a namespace labelled zstart.dev/rewrite=enabled",
+        deploy(cluster, &source),
+    )
+    .await?;
+    let waiting = async {
+        let first = running_pod(cluster, &source.to_string()).await?;
+        say(&format!("pod {} runs {source}", first.name_any()));
+        anyhow::Ok(())
+    };
+    step("waiting for its first pod, which starts from gzip", waiting).await?;
+    let record =
+        step("waiting for the conversion record to become Ready", record_ready(cluster, &source)).await?;
+    say(&cluster.kubectl(&["get", "imgconv"])?);
+    let variant = record.status.as_ref().and_then(|status| status.variant.clone());
+    let variant = variant.context("a ready record has a variant")?;
+    let variant_digest = variant.reference.digest().cloned().context("a variant's reference has a digest")?;
+
+    let restart = restart(cluster, &source, &variant.reference);
+    let pod = step("restarting the Deployment on a node that has nothing of the image", restart).await?;
+    let proof = proof::look(cluster, &variant_digest)?;
+    require_untouched(&source, &digest).await?;
+
+    scale(cluster, 0).await?;
+    cluster.forget_image(&variant.reference.to_string()).await?;
+    let (gzip, zstd) = (source.to_string(), variant.reference.to_string());
+    let pulls = PullTimes::take(cluster, &gzip, &zstd);
+    let pulls = step(&format!("letting the kubelet pull each image {PULLS} times, in turns"), pulls).await?;
+    scale(cluster, 1).await?;
+    report(&record, &pod, &proof, &pulls)
+}
+
+async fn push_image() -> Result<Digest> {
+    let here: Reference = format!("{REGISTRY_HERE}/{IMAGE}").parse()?;
+    push_layout(&real::layout().await?, &real::TAG.parse()?, &here).await
+}
+
+async fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
+    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {keys::REWRITE: keys::ENABLED}},
+        },
+        {
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "forecast", "namespace": NAMESPACE},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": "forecast"}},
+                "template": {
+                    "metadata": {"labels": {"app": "forecast"}},
+                    "spec": {
+                        "terminationGracePeriodSeconds": 5,
+                        "containers": [{"name": "forecast", "image": image}],
+                    },
+                },
+            },
+        },
+    ]});
+    let file = cluster.folder().join("shop.json");
+    std::fs::write(&file, serde_json::to_vec_pretty(&list)?)?;
+    cluster.kubectl(&["apply", "-f", &file.display().to_string()])?;
+    Ok(())
+}
+
+/// The pod whose container runs that image, once it runs.
+async fn running_pod(cluster: &Cluster, image: &str) -> Result<Pod> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
+    let running = wait::until(format!("a running pod of {image}"), STARTED_WITHIN, || async {
+        let pods = pods.list(&ListParams::default()).await?;
+        Ok(pods.items.into_iter().find(|pod| is_running(pod, image)))
+    });
+    running.await.with_context(|| cluster.what_pods_say(NAMESPACE))
+}
+
+fn is_running(pod: &Pod, image: &str) -> bool {
+    let has_image =
+        pod.spec.iter().flat_map(|spec| &spec.containers).any(|c| c.image.as_deref() == Some(image));
+    let statuses = pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten());
+    let running = statuses.into_iter().all(|status| status.ready);
+    let started = pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
+    has_image && running && started && pod.metadata.deletion_timestamp.is_none()
+}
+
+async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<ImageConversion> {
+    let records: Api<ImageConversion> = Api::all(cluster.client());
+    let name = record_name(source);
+    let ready = wait::until(format!("record {name} to be Ready"), CONVERTED_WITHIN, || async {
+        let record = records.get(&name).await?;
+        let ready = record.status.as_ref().and_then(|status| condition(status, READY));
+        let is_ready = ready.is_some_and(|ready| ready.status == "True");
+        Ok(is_ready.then_some(record))
+    });
+    ready.await.with_context(|| {
+        let said = cluster.what_pods_say(crate::cluster::NAMESPACE);
+        let record = cluster.kubectl(&["describe", "imgconv"]).unwrap_or_default();
+        format!("{record}\n{said}")
+    })
+}
+
+/// Restarts the Deployment with nothing of the image left on the node; the new pod must run the
+/// variant, by digest.
+async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> Result<Pod> {
+    scale(cluster, 0).await?;
+    cluster.forget_image(&source.to_string()).await?;
+    cluster.kubectl(&["-n", NAMESPACE, "rollout", "restart", "deployment/forecast"])?;
+    scale(cluster, 1).await?;
+    let pod = running_pod(cluster, &variant.to_string()).await?;
+    let originals = pod.annotations().get(keys::ORIGINALS).cloned().unwrap_or_default();
+    ensure!(originals.contains(&source.to_string()), "the pod does not remember its original: {originals:?}");
+    let pulls = cluster.pulls(NAMESPACE, &pod.name_any()).await?;
+    let pulled = pulls.first().context("the kubelet says that it pulled nothing")?;
+    ensure!(pulled.image == variant.to_string(), "the kubelet pulled {}", pulled.image);
+    say(&format!("pod {} runs {variant}", pod.name_any()));
+    say(&format!("the kubelet pulled it in {}", units::duration(pulled.duration)));
+    say(cluster.kubectl(&["-n", NAMESPACE, "logs", "deployment/forecast"])?.trim());
+    Ok(pod)
+}
+
+/// Sets the number of pods and, at none, waits until the last one is gone.
+async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
+    let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
+        Api::namespaced(cluster.client(), NAMESPACE);
+    let scale = json!({"spec": {"replicas": replicas}});
+    deployments.patch_scale("forecast", &PatchParams::default(), &Patch::Merge(scale)).await?;
+    if replicas > 0 {
+        return Ok(());
+    }
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
+    wait::until("the Deployment's pods to be gone", STARTED_WITHIN, || async {
+        Ok(pods.list(&ListParams::default()).await?.items.is_empty().then_some(()))
+    })
+    .await
+}
+
+/// The source still means what was pushed.
+async fn require_untouched(source: &Reference, digest: &Digest) -> Result<()> {
+    let here: Reference = format!("{REGISTRY_HERE}/{IMAGE}").parse()?;
+    let repository = crate::images::open_registry(&here)?;
+    let now = zstart_convert::resolve(&*repository, &here).await?;
+    ensure!(now.digest() == digest, "{source} now means {}, not {digest}", now.digest());
+    Ok(())
+}
+
+fn report(record: &ImageConversion, pod: &Pod, proof: &Proof, pulls: &PullTimes) -> Result<()> {
+    let status = record.status.as_ref().context("a ready record has a status")?;
+    let variant = status.variant.as_ref().context("a ready record has a variant")?;
+    let sum = |bytes: fn(&zstart_core::record::PlatformVariant) -> i64| {
+        variant.platforms.iter().map(bytes).sum::<i64>().unsigned_abs()
+    };
+    let (gzip, zstd) = (sum(|platform| platform.source_bytes), sum(|platform| platform.variant_bytes));
+    let (slow, fast) = (median(&pulls.source), median(&pulls.variant));
+    let shorter = 100.0 * (1.0 - fast.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE));
+    let rows = [
+        vec![String::new(), "gzip".into(), "zstd".into(), "saved".into()],
+        vec!["compressed size".into(), units::size(gzip), units::size(zstd), units::saving(gzip, zstd)],
+        vec![
+            format!("kubelet's pull (median of {PULLS})"),
+            units::duration(slow),
+            units::duration(fast),
+            format!("{shorter:.1}%"),
+        ],
+    ];
+    let took = Duration::from_millis(variant.duration_milliseconds.unsigned_abs());
+    show(&table(&rows));
+    say(&format!("conversion       {} in zstart's controller", units::duration(took)));
+    say(&format!(
+        "files            {} of {} layers unpack to the config's diff_ids ({} of plain bytes)",
+        proof.equal_layers,
+        proof.equal_layers,
+        units::size(proof.plain_bytes)
+    ));
+    say(&format!("pod              {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
+    say(&format!("image            {}", variant.reference));
+    show(
+        "To look around, `make run KEEP=1` leaves a shell in the cluster:
+  kubectl get imgconv                          what was converted
+  kubectl describe imgconv                     how, and when
+  kubectl -n shop get pods -o yaml             the image by digest, and the annotation with the original
+  kubectl -n zstart-system logs deploy/zstart-controller
+  ctr images ls                                what containerd has",
+    );
+    Ok(())
+}
