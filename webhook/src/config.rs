@@ -1,0 +1,195 @@
+//! The configuration file: read once, into types.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use thiserror::Error;
+use zstart_core::eligibility::pod::{ControllerKind, ControllerKindError};
+use zstart_core::eligibility::serving::{Rules, TargetPrefix};
+use zstart_core::keys;
+
+#[cfg(test)]
+mod tests;
+
+/// What the webhook is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where HTTPS is served: `POST /mutate`.
+    pub listen: SocketAddr,
+    /// Where plain HTTP is served: `/livez`, `/readyz`, `/metrics`.
+    pub health_listen: SocketAddr,
+    /// The `kubernetes.io/tls` Secret, in the webhook's own namespace, with the serving certificate.
+    pub serving_secret: String,
+    /// What decisions go by.
+    pub policy: Policy,
+}
+
+/// The settings that decide.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// How long records are believed and where variants may lie.
+    pub rules: Rules,
+    /// What is done while no node matches a pod.
+    pub when_no_node: WhenNoNode,
+    /// Pod controllers, besides the built-in ones, that an administrator vouches for.
+    pub controllers: BTreeSet<ControllerKind>,
+}
+
+/// What is done while no node matches a pod: a cluster that scales from zero has none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum WhenNoNode {
+    /// The pod stays as it came.
+    #[default]
+    Leave,
+    /// The administrator says that every node to come can start zstd images.
+    Rewrite,
+}
+
+/// The file doesn't say what it should.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("failed to read the configuration file {}", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It isn't YAML, or a field is unknown or of another type.
+    #[error("failed to parse the configuration file {}: correct what follows", file.display())]
+    Parse {
+        /// Which file.
+        file: PathBuf,
+        /// Where, and what.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A duration that isn't one.
+    #[error("{}: maxStaleness is {value}; write a duration above zero, e.g. 15m", file.display())]
+    Staleness {
+        /// Which file.
+        file: PathBuf,
+        /// What stands there.
+        value: SignedDuration,
+    },
+    /// An entry that would match nothing.
+    #[error(
+        "{}: allowedTargets has {value:?}; write registry or registry/prefix, without scheme, tag or digest",
+        file.display()
+    )]
+    Target {
+        /// Which file.
+        file: PathBuf,
+        /// What stands there.
+        value: String,
+    },
+    /// An entry that isn't a kind.
+    #[error("{}: allowedControllers has an entry that isn't a kind", file.display())]
+    Controller {
+        /// Which file.
+        file: PathBuf,
+        /// What is wrong with it.
+        source: ControllerKindError,
+    },
+    /// A name that no Secret can have.
+    #[error("{}: servingSecret is empty; name a Secret of type kubernetes.io/tls", file.display())]
+    Secret {
+        /// Which file.
+        file: PathBuf,
+    },
+}
+
+/// The file as it is written. Every field has a default, so an empty file is a valid one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct File {
+    listen: SocketAddr,
+    health_listen: SocketAddr,
+    serving_secret: String,
+    max_staleness: SignedDuration,
+    when_no_node: WhenNoNode,
+    allowed_targets: Vec<String>,
+    allowed_controllers: Vec<String>,
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
+            health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            serving_secret: keys::SERVING_SECRET.to_owned(),
+            max_staleness: SignedDuration::from_mins(15),
+            when_no_node: WhenNoNode::default(),
+            allowed_targets: Vec::new(),
+            allowed_controllers: Vec::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text`; errors name `file`.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let named = || file.to_owned();
+        let parsed: File = if text.trim().is_empty() {
+            File::default()
+        } else {
+            serde_saphyr::from_str(text)
+                .map_err(|source| ConfigError::Parse { file: named(), source: Box::new(source) })?
+        };
+        // Without `..`, so that a new field can't be passed over.
+        let File {
+            listen,
+            health_listen,
+            serving_secret,
+            max_staleness,
+            when_no_node,
+            allowed_targets,
+            allowed_controllers,
+        } = parsed;
+        if serving_secret.is_empty() {
+            return Err(ConfigError::Secret { file: named() });
+        }
+        let max_staleness = Duration::try_from(max_staleness)
+            .ok()
+            .filter(|staleness| !staleness.is_zero())
+            .ok_or_else(|| ConfigError::Staleness { file: named(), value: max_staleness })?;
+        let targets = allowed_targets.into_iter().map(|value| {
+            if is_target(&value) {
+                Ok(TargetPrefix::new(&value))
+            } else {
+                Err(ConfigError::Target { file: named(), value })
+            }
+        });
+        let controllers = allowed_controllers
+            .iter()
+            .map(|text| text.parse().map_err(|source| ConfigError::Controller { file: named(), source }));
+        let policy = Policy {
+            rules: Rules { max_staleness, targets: targets.collect::<Result<_, _>>()? },
+            when_no_node,
+            controllers: controllers.collect::<Result<_, _>>()?,
+        };
+        Ok(Self { listen, health_listen, serving_secret, policy })
+    }
+}
+
+fn is_target(text: &str) -> bool {
+    let after_host = text.split_once('/').map_or("", |(_, path)| path);
+    !text.trim_matches('/').is_empty()
+        && !text.starts_with('/')
+        && !text.contains("://")
+        && !text.contains('@')
+        && !text.contains(char::is_whitespace)
+        && !after_host.contains(':')
+}

@@ -1,0 +1,60 @@
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(Path::new("config.yaml"), text)
+}
+
+/// The whole chain, as it is printed.
+fn failure(text: &str) -> String {
+    let error = parse(text).unwrap_err();
+    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+    format!("{error}: {source}")
+}
+
+#[test]
+fn an_empty_file_means_the_defaults() {
+    for text in ["", "{}", "# nothing\nlisten: 0.0.0.0:8443"] {
+        let config = parse(text).unwrap();
+        assert_eq!(config.listen.port(), 8443);
+        assert_eq!(config.serving_secret, keys::SERVING_SECRET);
+        assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(15));
+        assert_eq!(config.policy.when_no_node, WhenNoNode::Leave);
+    }
+}
+
+#[test]
+fn a_file_as_the_chart_renders_it_is_understood() {
+    let config = parse(
+        "listen: 0.0.0.0:9443\nhealthListen: 0.0.0.0:9080\nservingSecret: my-tls\nmaxStaleness: 1h30m\n\
+         whenNoNode: rewrite\nallowedTargets: [\"mirror.example:5000/zstd\"]\n\
+         allowedControllers: [\"CloneSet.apps.kruise.io\"]\n",
+    )
+    .unwrap();
+    assert_eq!((config.listen.port(), config.health_listen.port()), (9443, 9080));
+    assert_eq!(config.serving_secret, "my-tls");
+    assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(90));
+    assert_eq!(config.policy.when_no_node, WhenNoNode::Rewrite);
+    assert!(config.policy.rules.targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap()));
+    assert_eq!(config.policy.controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
+}
+
+#[test]
+fn what_is_wrong_is_named_with_its_file_and_field() {
+    let cases = [
+        ("maxStalenes: 10m", "maxStalenes"),
+        ("maxStaleness: 0s", "above zero"),
+        ("maxStaleness: -5m", "above zero"),
+        ("maxStaleness: soon", "line 1"),
+        ("listen: nowhere", "line 1"),
+        ("whenNoNode: maybe", "maybe"),
+        ("servingSecret: ''", "servingSecret"),
+        ("allowedTargets: ['https://mirror.example']", "https://mirror.example"),
+        ("allowedTargets: ['']", "allowedTargets"),
+        ("allowedTargets: ['mirror.example/app:v1']", "without scheme, tag or digest"),
+        ("allowedControllers: ['clone set']", "clone set"),
+    ];
+    for (text, part) in cases {
+        let failure = failure(text);
+        assert!(failure.contains("config.yaml") && failure.contains(part), "{text}: {failure}");
+    }
+}

@@ -1,0 +1,142 @@
+//! A cluster in memory, for tests: a snapshot filled as the watches fill it.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use zstart_core::record::record_name;
+use zstart_core::{Digest, Reference};
+
+use crate::config::{Config, Policy};
+use crate::rewrite::{Context, Decision, decide, images};
+use crate::snapshot::Snapshot;
+
+/// When every record was checked.
+const NOON: &str = "2026-11-23T12:00:00Z";
+
+/// Namespaces `on`, `audit` and `off`, and what a test adds.
+pub(crate) struct Cluster {
+    pub(crate) snapshot: Snapshot,
+    pub(crate) policy: Policy,
+    pub(crate) now: Timestamp,
+}
+
+pub(crate) fn parse<T: DeserializeOwned>(value: Value) -> T {
+    serde_json::from_value(value).unwrap()
+}
+
+pub(crate) fn pod(value: Value) -> Pod {
+    parse(value)
+}
+
+/// A pod with one container.
+pub(crate) fn pod_of(image: &str) -> Pod {
+    pod(
+        json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": image}]}}),
+    )
+}
+
+fn source_digest(source: &str) -> Digest {
+    let reference: Reference = source.parse().unwrap();
+    reference.digest().cloned().unwrap_or_else(|| Digest::sha256_of(source.as_bytes()))
+}
+
+/// The variant that [`Cluster::with_record`] makes of `source`.
+pub(crate) fn variant_of(source: &str) -> String {
+    let reference: Reference = source.parse().unwrap();
+    let tag = zstart_core::variant::tag(&reference, &source_digest(source));
+    reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string()
+}
+
+/// A ready record for `linux/amd64`.
+pub(crate) fn record(source: &str) -> Value {
+    let reference: Reference = source.parse().unwrap();
+    let digest = source_digest(source);
+    json!({
+        "apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion",
+        "metadata": {"name": record_name(&reference)},
+        "spec": {"source": reference.identity().to_string()},
+        "status": {
+            "source": {"digest": digest, "checkedAt": NOON},
+            "variant": {
+                "sourceDigest": digest, "reference": variant_of(source), "settings": "v1;level=3",
+                "platforms": [{"platform": "linux/amd64", "sourceBytes": 2, "variantBytes": 1, "layers": 1,
+                    "convertedLayers": 1}],
+                "verifiedAt": NOON, "durationMilliseconds": 1,
+            },
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Verified", "message": "",
+                "lastTransitionTime": NOON}],
+        },
+    })
+}
+
+/// A node that can start zstd images.
+pub(crate) fn node(name: &str, architecture: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": {"name": name, "labels": {
+            "kubernetes.io/hostname": name, "kubernetes.io/arch": architecture, "kubernetes.io/os": "linux",
+        }},
+        "status": {"nodeInfo": {
+            "architecture": architecture, "operatingSystem": "linux",
+            "containerRuntimeVersion": "containerd://2.1.6", "bootID": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
+        }},
+    })
+}
+
+impl Cluster {
+    /// Without records and nodes.
+    pub(crate) fn empty() -> Self {
+        let snapshot = Snapshot::default();
+        let list = |modes: [(&str, &str); 2]| {
+            snapshot.apply_namespace(Event::Init);
+            for (name, value) in modes {
+                let namespace = json!({"metadata": {"name": name, "labels": {"zstart.dev/rewrite": value}}});
+                let namespace: PartialObjectMeta<Namespace> = parse(namespace);
+                snapshot.apply_namespace(Event::InitApply(namespace));
+            }
+            snapshot.apply_namespace(Event::InitDone);
+        };
+        list([("on", "enabled"), ("audit", "audit")]);
+        for done in [Event::Init, Event::InitDone] {
+            snapshot.apply_record(done);
+        }
+        for done in [Event::Init, Event::InitDone] {
+            snapshot.apply_node(done);
+        }
+        let policy = Config::parse(std::path::Path::new("config.yaml"), "").unwrap().policy;
+        Self { snapshot, policy, now: NOON.parse().unwrap() }
+    }
+
+    /// With one amd64 node and a ready record of each source.
+    pub(crate) fn with_records(sources: &[&str]) -> Self {
+        let cluster = Self::empty().with_node(node("a", "amd64"));
+        sources.iter().fold(cluster, |cluster, source| cluster.with_record(record(source)))
+    }
+
+    pub(crate) fn with_record(self, record: Value) -> Self {
+        self.snapshot.apply_record(Event::Apply(parse(record)));
+        self
+    }
+
+    pub(crate) fn with_node(self, node: Value) -> Self {
+        self.snapshot.apply_node(Event::Apply(parse(node)));
+        self
+    }
+
+    pub(crate) fn context(&self) -> Context<'_> {
+        Context { snapshot: &self.snapshot, policy: &self.policy, now: self.now }
+    }
+
+    /// What is decided about every image of the pod in the namespace `on`.
+    pub(crate) fn decide(&self, pod: &Pod) -> Vec<Decision> {
+        self.decide_in("on", pod)
+    }
+
+    pub(crate) fn decide_in(&self, namespace: &str, pod: &Pod) -> Vec<Decision> {
+        decide(pod, namespace, images(pod), &self.context())
+    }
+}

@@ -1,0 +1,101 @@
+//! The patch: nothing but the images that change, and the annotation that keeps what stood there.
+//!
+//! Pure. `test` stands before each `replace`, so that an image is never written over another one
+//! than the decision was made for. Whole lists are never written.
+
+use std::collections::BTreeMap;
+
+use json_patch::jsonptr::PointerBuf;
+use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation, TestOperation};
+use k8s_openapi::api::core::v1::Pod;
+use serde_json::{Value, json};
+use zstart_core::{Reference, keys, variant};
+
+use crate::rewrite::{Decision, Place, images};
+
+#[cfg(test)]
+mod tests;
+
+/// Whether what the pod's metadata says is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Annotate {
+    /// A pod that is being made.
+    Yes,
+    /// `pods/ephemeralcontainers`: the API server keeps only the ephemeral containers of such an
+    /// update. An annotation would be dropped without a word.
+    No,
+}
+
+/// The patch for these decisions about `pod`; `None` where nothing changes.
+pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Patch> {
+    let changes: Vec<(&Decision, &Reference)> = decisions
+        .iter()
+        .filter_map(|decision| decision.variant.as_ref().map(|variant| (decision, variant)))
+        .collect();
+    if changes.is_empty() {
+        return None;
+    }
+    let mut operations = Vec::with_capacity(changes.len() * 2 + 2);
+    for (decision, variant) in &changes {
+        let path = pointer(&decision.image.place);
+        let value = Value::from(decision.image.reference.clone());
+        operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
+        let value = Value::from(variant.to_string());
+        operations.push(PatchOperation::Replace(ReplaceOperation { path, value }));
+    }
+    if annotate == Annotate::Yes {
+        annotate_originals(pod, &changes, &mut operations);
+    }
+    Some(Patch(operations))
+}
+
+/// Whether the patch can be applied to `object`, the pod as it came. The API server refuses a pod
+/// whose patch fails, whatever the failure policy says, so ours is tried here first.
+pub fn fits(patch: &Patch, object: &Value) -> bool {
+    json_patch::patch(&mut object.clone(), patch).is_ok()
+}
+
+/// The JSON pointer of a reference.
+fn pointer(place: &Place) -> PointerBuf {
+    let index = place.index.to_string();
+    let head = ["spec", place.list.field(), &index];
+    PointerBuf::from_tokens(head.into_iter().chain(place.list.reference_path().iter().copied()))
+}
+
+fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
+    let annotations = pod.metadata.annotations.as_ref();
+    let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
+    let mut originals = before.map(|text| still_true(pod, text)).unwrap_or_default();
+    for (decision, _) in changes {
+        originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
+    }
+    let text = json!(originals).to_string();
+    let path = PointerBuf::from_tokens(["metadata", "annotations", keys::ORIGINALS]);
+    match (annotations, before) {
+        (_, Some(before)) => {
+            let before = Value::from(before.clone());
+            operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: before }));
+            operations.push(PatchOperation::Replace(ReplaceOperation { path, value: text.into() }));
+        }
+        (Some(_), None) => operations.push(PatchOperation::Add(AddOperation { path, value: text.into() })),
+        (None, None) => {
+            let path = PointerBuf::from_tokens(["metadata", "annotations"]);
+            let value = json!({ keys::ORIGINALS: text });
+            operations.push(PatchOperation::Add(AddOperation { path, value }));
+        }
+    }
+}
+
+/// The entries of an annotation that was there before (the webhook is asked again when another one
+/// changed the pod; people copy pods) whose place still holds a variant. The others would put a
+/// container back on an image that it never had.
+fn still_true(pod: &Pod, text: &str) -> BTreeMap<String, String> {
+    let mut originals: BTreeMap<String, String> = serde_json::from_str(text).unwrap_or_default();
+    let rewritten = images(pod).into_iter().filter(|image| {
+        let reference: Result<Reference, _> = image.reference.parse();
+        reference.is_ok_and(|reference| variant::require_source(&reference).is_err())
+    });
+    let places: Vec<String> = rewritten.map(|image| image.place.to_string()).collect();
+    originals.retain(|place, _| places.contains(place));
+    originals
+}

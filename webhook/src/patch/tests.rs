@@ -1,0 +1,233 @@
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+use zstart_core::eligibility::Reason;
+
+use super::*;
+use crate::fixture::{Cluster, variant_of};
+use crate::rewrite::Decision;
+
+const APP: &str = "r.example/app:v1";
+const SIDECAR: &str = "r.example/proxy:v2";
+
+/// What is decided of a pod in JSON, and the patch.
+fn decide(cluster: &Cluster, object: &Value, annotate: Annotate) -> (Vec<Decision>, Option<Patch>) {
+    let pod: Pod = serde_json::from_value(object.clone()).unwrap();
+    let decisions = cluster.decide(&pod);
+    let patch = build(&pod, &decisions, annotate);
+    (decisions, patch)
+}
+
+fn applied(object: &Value, patch: &Patch) -> Value {
+    let mut object = object.clone();
+    json_patch::patch(&mut object, patch).unwrap();
+    object
+}
+
+fn rewritten(object: &Value) -> Value {
+    let cluster = Cluster::with_records(&[APP, SIDECAR]);
+    applied(object, &decide(&cluster, object, Annotate::Yes).1.unwrap())
+}
+
+fn originals(object: &Value) -> Value {
+    serde_json::from_str(object["metadata"]["annotations"][keys::ORIGINALS].as_str().unwrap()).unwrap()
+}
+
+#[test]
+fn a_patch_tests_before_it_replaces_and_notes_the_original() {
+    let object = json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": APP}]}});
+    let (_, patch) = decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes);
+    insta::assert_json_snapshot!(patch.unwrap());
+}
+
+#[test]
+fn a_pod_with_nothing_to_rewrite_gets_no_patch() {
+    let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": "other"}]}});
+    assert_eq!(decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes).1, None);
+}
+
+#[test]
+fn annotations_that_are_there_stay() {
+    let object = json!({"metadata": {"annotations": {"a/b~c": "d"}},
+        "spec": {"containers": [{"name": "app", "image": APP}]}});
+    let after = rewritten(&object);
+    assert_eq!(after["metadata"]["annotations"]["a/b~c"], "d");
+    assert_eq!(originals(&after), json!({"containers/app": APP}));
+    let empty = json!({"metadata": {"annotations": {}}, "spec": object["spec"]});
+    assert_eq!(originals(&rewritten(&empty)), json!({"containers/app": APP}));
+}
+
+#[test]
+fn asked_again_it_changes_nothing() {
+    let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
+    let after = rewritten(&object);
+    let cluster = Cluster::with_records(&[APP]);
+    assert_eq!(decide(&cluster, &after, Annotate::Yes).1, None);
+}
+
+#[test]
+fn asked_again_with_another_container_it_keeps_what_it_noted_before() {
+    let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
+    let mut after = rewritten(&object);
+    after["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "proxy", "image": SIDECAR}));
+    let again = rewritten(&after);
+    assert_eq!(originals(&again), json!({"containers/app": APP, "containers/proxy": SIDECAR}));
+    assert_eq!(again["spec"]["containers"][0]["image"], json!(variant_of(APP)));
+}
+
+#[test]
+fn notes_that_are_not_true_of_this_pod_are_dropped() {
+    // A pod that was copied from a rewritten one and then changed, and a note that isn't one.
+    for note in
+        [r#"{"containers/app":"r.example/old:v0","containers/gone":"x","volumes/app":"y"}"#, "nonsense"]
+    {
+        let object = json!({"metadata": {"annotations": {keys::ORIGINALS: note}},
+            "spec": {"containers": [{"name": "app", "image": APP}]}});
+        assert_eq!(originals(&rewritten(&object)), json!({"containers/app": APP}));
+    }
+}
+
+#[test]
+fn an_image_volumes_reference_is_patched_in_its_own_place() {
+    let object = json!({"metadata": {}, "spec": {"containers": [], "volumes": [
+        {"name": "empty", "emptyDir": {}},
+        {"name": "model", "image": {"reference": APP, "pullPolicy": "Always"}},
+    ]}});
+    let after = rewritten(&object);
+    let volume = json!({"name": "model", "image": {"reference": variant_of(APP), "pullPolicy": "Always"}});
+    assert_eq!(after["spec"]["volumes"][1], volume);
+    assert_eq!(originals(&after), json!({"volumes/model": APP}));
+}
+
+#[test]
+fn an_update_of_ephemeral_containers_gets_no_annotation() {
+    let object = json!({"metadata": {}, "spec": {"containers": [], "ephemeralContainers": [
+        {"name": "debug", "image": APP},
+    ]}});
+    let (_, patch) = decide(&Cluster::with_records(&[APP]), &object, Annotate::No);
+    let after = applied(&object, &patch.unwrap());
+    assert_eq!(after["metadata"], json!({}));
+    assert_eq!(after["spec"]["ephemeralContainers"][0]["image"], json!(variant_of(APP)));
+}
+
+#[test]
+fn a_patch_for_another_pod_does_not_fit() {
+    let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
+    let patch = decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes).1.unwrap();
+    assert!(fits(&patch, &object));
+    let other = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": SIDECAR}]}});
+    assert!(!fits(&patch, &other));
+}
+
+fn name() -> impl Strategy<Value = String> {
+    "[a-z]{1,3}"
+}
+
+fn image() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        3 => Just(json!(APP)), 2 => Just(json!(SIDECAR)), 1 => Just(json!("nginx")), 1 => Just(json!("")),
+        1 => Just(json!(variant_of(APP))), 1 => "\\PC{0,12}".prop_map(Value::from), 1 => Just(Value::Null),
+    ]
+}
+
+/// Fields that zstart has no business with, in every place where such may stand.
+fn other_fields() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        Just(json!({})),
+        Just(json!({"unknown": {"image": APP}})),
+        Just(json!({"fromTheFuture": [1, null]}))
+    ]
+}
+
+fn container() -> impl Strategy<Value = Value> {
+    (name(), image(), other_fields()).prop_map(|(name, image, mut fields)| {
+        fields["name"] = json!(name);
+        fields["image"] = image;
+        fields
+    })
+}
+
+fn volume() -> impl Strategy<Value = Value> {
+    prop_oneof![
+        name().prop_map(|name| json!({"name": name, "emptyDir": {}})),
+        (name(), image()).prop_map(|(name, image)| json!({"name": name, "image": {"reference": image}})),
+    ]
+}
+
+fn a_pod() -> impl Strategy<Value = Value> {
+    let containers = || prop::collection::vec(container(), 0..4);
+    let annotations = prop_oneof![
+        Just(Value::Null),
+        Just(json!({})),
+        Just(json!({"a/b": "c"})),
+        Just(json!({keys::ORIGINALS: "{\"containers/a\":\"x\"}"})),
+        Just(json!({keys::ORIGINALS: "]"})),
+    ];
+    (
+        annotations,
+        containers(),
+        containers(),
+        containers(),
+        prop::collection::vec(volume(), 0..4),
+        other_fields(),
+    )
+        .prop_map(|(annotations, init, containers, ephemeral, volumes, mut fields)| {
+            fields["metadata"] = json!({"generateName": "a-"});
+            if !annotations.is_null() {
+                fields["metadata"]["annotations"] = annotations;
+            }
+            fields["spec"] = json!({
+                "initContainers": init, "containers": containers, "ephemeralContainers": ephemeral,
+                "volumes": volumes,
+            });
+            fields
+        })
+}
+
+/// The pod as it should be after the decisions, written down without the patch.
+fn expected(object: &Value, decisions: &[Decision]) -> Value {
+    let mut object = object.clone();
+    for decision in decisions {
+        let Some(variant) = &decision.variant else { continue };
+        let place = &decision.image.place;
+        let entry = &mut object["spec"][place.list.field()][place.index];
+        let slot = if entry.get("emptyDir").is_none() && entry["image"].is_object() {
+            &mut entry["image"]["reference"]
+        } else {
+            &mut entry["image"]
+        };
+        *slot = json!(variant.to_string());
+    }
+    object
+}
+
+fn without_note(mut object: Value) -> Value {
+    if let Some(annotations) = object["metadata"].get_mut("annotations").and_then(Value::as_object_mut) {
+        annotations.remove(keys::ORIGINALS);
+        if annotations.is_empty() {
+            object["metadata"].as_object_mut().map(|metadata| metadata.remove("annotations"));
+        }
+    }
+    object
+}
+
+proptest! {
+    #[test]
+    fn a_patched_pod_is_the_decided_one_and_differs_in_nothing_else(object in a_pod()) {
+        let cluster = Cluster::with_records(&[APP, SIDECAR]);
+        let (decisions, patch) = decide(&cluster, &object, Annotate::Yes);
+        let rewrites: Vec<&Decision> =
+            decisions.iter().filter(|decision| decision.reason == Reason::Rewritten).collect();
+        match patch {
+            None => prop_assert!(rewrites.is_empty()),
+            Some(patch) => {
+                let after = applied(&object, &patch);
+                prop_assert!(fits(&patch, &object));
+                prop_assert_eq!(without_note(after.clone()), without_note(expected(&object, &decisions)));
+                let noted: Map<String, Value> = serde_json::from_value(originals(&after)).unwrap();
+                for decision in rewrites {
+                    prop_assert!(noted.contains_key(&decision.image.place.to_string()));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! The decision: for each image of a pod, whether its variant takes its place, and why (not).
+//!
+//! Pure: a pod, a [`Snapshot`], the settings and the time go in.
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Pod;
+use zstart_core::eligibility::{Landing, Placement, Reason, pod as pod_rules};
+use zstart_core::{Reference, variant};
+
+use crate::config::{Policy, WhenNoNode};
+use crate::snapshot::{Mode, Snapshot};
+
+mod place;
+#[cfg(test)]
+mod tests;
+
+pub use place::{Image, List, Place, images, new_ephemeral};
+
+/// What becomes of one image.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// The image as it stands in the pod.
+    pub image: Image,
+    /// Why it is rewritten or left.
+    pub reason: Reason,
+    /// What stands in its place from now on; only with [`Reason::Rewritten`].
+    pub variant: Option<Reference>,
+}
+
+/// What all decisions are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// The cluster.
+    pub snapshot: &'a Snapshot,
+    /// The settings.
+    pub policy: &'a Policy,
+    /// The time, against which records grow stale.
+    pub now: Timestamp,
+}
+
+/// One decision for each of `images`, in their order. `namespace` is the review's: a pod's own may
+/// be missing.
+pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<'_>) -> Vec<Decision> {
+    let mode = context.snapshot.mode(namespace);
+    if let Some(reason) = exclusion(pod, mode, context.policy) {
+        return images.into_iter().map(|image| Decision { image, reason, variant: None }).collect();
+    }
+    // Looking through the nodes is the dearest part: at most once, and only for an image that got so far.
+    let mut landing = None;
+    let mut decide_one = |image: &Image| -> Result<Reference, Reason> {
+        let source: Reference = image.reference.parse().map_err(|_| Reason::InvalidReference)?;
+        variant::require_source(&source).map_err(|_| Reason::AlreadyVariant)?;
+        let record = context.snapshot.serving(&source).ok_or(Reason::NoRecord)?;
+        let variant = record.variant(&context.policy.rules, context.now)?;
+        let landing = landing.get_or_insert_with(|| find_landing(pod, context));
+        match record.refusal(landing) {
+            Some(reason) => Err(reason),
+            None => Ok(variant.clone()),
+        }
+    };
+    let decide_one = |image: Image| {
+        let (reason, variant) = match decide_one(&image) {
+            Ok(_) if mode == Some(Mode::Audit) => (Reason::Audited, None),
+            Ok(variant) => (Reason::Rewritten, Some(variant)),
+            Err(reason) => (reason, None),
+        };
+        Decision { image, reason, variant }
+    };
+    images.into_iter().map(decide_one).collect()
+}
+
+/// What rules the whole pod out.
+fn exclusion(pod: &Pod, mode: Option<Mode>, policy: &Policy) -> Option<Reason> {
+    if mode.is_none() {
+        return Some(Reason::NamespaceNotEnabled);
+    }
+    let by_metadata = pod_rules::exclusion(&pod.metadata, &policy.controllers);
+    let is_windows = || pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows());
+    by_metadata.or_else(|| is_windows().then_some(Reason::Windows))
+}
+
+fn find_landing(pod: &Pod, context: &Context<'_>) -> Landing {
+    let Some(spec) = &pod.spec else { return Landing::Nowhere };
+    let placement = Placement::of(spec);
+    if placement.is_fargate(pod.metadata.labels.as_ref()) {
+        return placement.landing_unseen();
+    }
+    match context.snapshot.landing(&placement) {
+        // A pod that names a node which isn't known waits for that one, and it may be of any kind.
+        Landing::Nowhere
+            if context.policy.when_no_node == WhenNoNode::Rewrite && placement.node_name().is_none() =>
+        {
+            placement.landing_unseen()
+        }
+        landing => landing,
+    }
+}

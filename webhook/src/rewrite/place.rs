@@ -1,0 +1,107 @@
+//! Where images stand in a pod.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use k8s_openapi::api::core::v1::Pod;
+
+/// The list in a pod's specification that an image stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum List {
+    /// `spec.containers`
+    Containers,
+    /// `spec.initContainers`, sidecars among them
+    InitContainers,
+    /// `spec.ephemeralContainers`
+    EphemeralContainers,
+    /// `spec.volumes`, those with an image
+    Volumes,
+}
+
+impl List {
+    /// The field's name.
+    pub fn field(self) -> &'static str {
+        match self {
+            Self::Containers => "containers",
+            Self::InitContainers => "initContainers",
+            Self::EphemeralContainers => "ephemeralContainers",
+            Self::Volumes => "volumes",
+        }
+    }
+
+    /// The path from an entry of the list to its reference.
+    pub fn reference_path(self) -> &'static [&'static str] {
+        match self {
+            Self::Containers | Self::InitContainers | Self::EphemeralContainers => &["image"],
+            Self::Volumes => &["image", "reference"],
+        }
+    }
+}
+
+/// One place. It prints as the annotation's key: `containers/NAME`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Which list.
+    pub list: List,
+    /// Where in the list.
+    pub index: usize,
+    /// The name of the container or volume.
+    pub name: String,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}/{}", self.list.field(), self.name)
+    }
+}
+
+/// A reference as it stands in a pod.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// Where.
+    pub place: Place,
+    /// What its author wrote; it need not be valid.
+    pub reference: String,
+}
+
+/// Every image that the pod names. A container without one isn't listed.
+pub fn images(pod: &Pod) -> Vec<Image> {
+    let Some(spec) = &pod.spec else { return Vec::new() };
+    let mut images = Vec::new();
+    let mut add = |list: List, index: usize, name: &str, reference: Option<&String>| {
+        if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
+            let place = Place { list, index, name: name.to_owned() };
+            images.push(Image { place, reference: reference.clone() });
+        }
+    };
+    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
+        add(List::InitContainers, index, &container.name, container.image.as_ref());
+    }
+    for (index, container) in spec.containers.iter().enumerate() {
+        add(List::Containers, index, &container.name, container.image.as_ref());
+    }
+    for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
+        add(List::EphemeralContainers, index, &container.name, container.image.as_ref());
+    }
+    for (index, volume) in spec.volumes.iter().flatten().enumerate() {
+        let reference = volume.image.as_ref().and_then(|image| image.reference.as_ref());
+        add(List::Volumes, index, &volume.name, reference);
+    }
+    images
+}
+
+/// The ephemeral containers that `pod` has and `old` hasn't. The others run already, and the API
+/// server refuses any change of theirs.
+pub fn new_ephemeral(pod: &Pod, old: &Pod) -> Vec<Image> {
+    let spec = old.spec.as_ref();
+    let running: BTreeSet<&str> = spec
+        .and_then(|spec| spec.ephemeral_containers.as_deref())
+        .unwrap_or_default()
+        .iter()
+        .map(|container| container.name.as_str())
+        .collect();
+    let is_new = |image: &Image| {
+        image.place.list == List::EphemeralContainers && !running.contains(image.place.name.as_str())
+    };
+    images(pod).into_iter().filter(is_new).collect()
+}

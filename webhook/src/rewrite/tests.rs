@@ -1,0 +1,216 @@
+use serde_json::{Value, json};
+use zstart_core::Digest;
+
+use super::*;
+use crate::fixture::{Cluster, node, pod, pod_of, record, variant_of};
+
+const APP: &str = "r.example/app:v1";
+
+/// The one reason for the one image of a pod.
+fn reason(cluster: &Cluster, pod: &Pod) -> Reason {
+    let decisions = cluster.decide(pod);
+    assert_eq!(decisions.len(), 1);
+    let Decision { image: _, reason, variant } = &decisions[0];
+    assert_eq!(variant.is_some(), *reason == Reason::Rewritten);
+    *reason
+}
+
+fn changed(mut value: Value, pointer: &str, new: Value) -> Value {
+    *value.pointer_mut(pointer).unwrap() = new;
+    value
+}
+
+#[test]
+fn a_pod_with_a_ready_record_gets_the_variant() {
+    let decisions = Cluster::with_records(&[APP]).decide(&pod_of(APP));
+    assert_eq!(decisions[0].reason, Reason::Rewritten);
+    assert_eq!(decisions[0].variant.as_ref().unwrap().to_string(), variant_of(APP));
+}
+
+#[test]
+fn a_short_name_finds_the_record_of_its_full_one() {
+    let cluster = Cluster::with_records(&["docker.io/library/nginx:latest"]);
+    assert_eq!(reason(&cluster, &pod_of("nginx")), Reason::Rewritten);
+}
+
+#[test]
+fn a_digest_reference_is_rewritten_however_old_its_record() {
+    let source = format!("r.example/app@{}", Digest::sha256_of(b"x"));
+    let mut cluster = Cluster::with_records(&[&source]);
+    cluster.now += jiff::SignedDuration::from_hours(24 * 365);
+    assert_eq!(reason(&cluster, &pod_of(&source)), Reason::Rewritten);
+}
+
+#[test]
+fn in_an_audited_namespace_the_decision_is_reported_and_nothing_changes() {
+    let cluster = Cluster::with_records(&[APP]);
+    let decisions = cluster.decide_in("audit", &pod_of(APP));
+    assert_eq!((decisions[0].reason, &decisions[0].variant), (Reason::Audited, &None));
+    // What would not have been rewritten keeps its own reason.
+    assert_eq!(cluster.decide_in("audit", &pod_of("r.example/other:v1"))[0].reason, Reason::NoRecord);
+}
+
+#[test]
+fn a_namespace_that_is_not_opted_in_is_left() {
+    let cluster = Cluster::with_records(&[APP]);
+    for namespace in ["off", ""] {
+        assert_eq!(cluster.decide_in(namespace, &pod_of(APP))[0].reason, Reason::NamespaceNotEnabled);
+    }
+}
+
+#[test]
+fn what_the_pod_says_of_itself_comes_before_its_images() {
+    let cluster = Cluster::with_records(&[APP]);
+    let with = |metadata: Value, spec: Value| {
+        let mut value = json!({"metadata": metadata, "spec": spec});
+        value["spec"]["containers"] = json!([{"name": "app", "image": APP}]);
+        reason(&cluster, &pod(value))
+    };
+    let cases = [
+        (json!({"labels": {"zstart.dev/rewrite": "disabled"}}), json!({}), Reason::PodOptedOut),
+        (json!({"annotations": {"kubernetes.io/config.mirror": "x"}}), json!({}), Reason::MirrorPod),
+        (
+            json!({"ownerReferences": [{"apiVersion": "db.example/v1", "kind": "Database", "name": "d",
+                "uid": "1", "controller": true}]}),
+            json!({}),
+            Reason::ForeignController,
+        ),
+        (json!({}), json!({"os": {"name": "windows"}}), Reason::Windows),
+        (json!({}), json!({"nodeSelector": {"kubernetes.io/os": "windows"}}), Reason::Windows),
+        (json!({}), json!({"nodeSelector": {"zone": "none"}}), Reason::NoCandidateNode),
+        (json!({}), json!({"nodeName": "unheard-of"}), Reason::NoCandidateNode),
+        (json!({}), json!({}), Reason::Rewritten),
+    ];
+    for (metadata, spec, expected) in cases {
+        assert_eq!(with(metadata.clone(), spec.clone()), expected, "{metadata} {spec}");
+    }
+}
+
+#[test]
+fn an_image_without_a_serving_record_is_left() {
+    let moved = Digest::sha256_of(b"moved");
+    let cases = [
+        (json!([]), Reason::RecordNotReady, "/status/conditions"),
+        (json!("2026-11-23T11:44:59Z"), Reason::RecordStale, "/status/source/checkedAt"),
+        (json!(moved), Reason::SourceMoved, "/status/source/digest"),
+        (
+            json!(format!("elsewhere.example/app:v1@{moved}")),
+            Reason::TargetNotAllowed,
+            "/status/variant/reference",
+        ),
+        (json!("linux/arm64"), Reason::PlatformNotCovered, "/status/variant/platforms/0/platform"),
+    ];
+    for (value, expected, pointer) in cases {
+        let cluster = Cluster::with_records(&[]).with_record(changed(record(APP), pointer, value));
+        assert_eq!(reason(&cluster, &pod_of(APP)), expected, "{pointer}");
+    }
+    assert_eq!(reason(&Cluster::with_records(&[]), &pod_of(APP)), Reason::NoRecord);
+}
+
+#[test]
+fn a_record_under_a_wrong_name_or_that_cannot_be_read_counts_as_absent() {
+    let misnamed = changed(record("r.example/other:v1"), "/spec/source", json!(APP));
+    assert_eq!(reason(&Cluster::with_records(&[]).with_record(misnamed), &pod_of(APP)), Reason::NoRecord);
+    let forged = changed(record(APP), "/spec/source", json!("r.example/other:v1"));
+    assert_eq!(reason(&Cluster::with_records(&[]).with_record(forged), &pod_of(APP)), Reason::NoRecord);
+    let broken = changed(record(APP), "/status/variant/reference", json!("not a reference"));
+    assert_eq!(reason(&Cluster::with_records(&[]).with_record(broken), &pod_of(APP)), Reason::NoRecord);
+}
+
+#[test]
+fn a_variant_and_a_text_that_is_no_reference_are_left() {
+    let cluster = Cluster::with_records(&[APP]);
+    assert_eq!(reason(&cluster, &pod_of(&variant_of(APP))), Reason::AlreadyVariant);
+    assert_eq!(reason(&cluster, &pod_of("Not A Reference")), Reason::InvalidReference);
+}
+
+#[test]
+fn one_old_runtime_within_reach_leaves_the_pod_and_one_out_of_reach_does_not() {
+    let old = changed(
+        node("old", "amd64"),
+        "/status/nodeInfo/containerRuntimeVersion",
+        json!("containerd://1.4.1"),
+    );
+    let cluster = Cluster::with_records(&[APP]).with_node(old);
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::RuntimeUnsupported);
+    let pinned = json!({"nodeSelector": {"kubernetes.io/hostname": "a"}, "containers": [{"name": "app", "image": APP}]});
+    assert_eq!(reason(&cluster, &pod(json!({"spec": pinned}))), Reason::Rewritten);
+}
+
+#[test]
+fn a_cluster_of_two_processors_needs_both_covered() {
+    let both = Cluster::with_records(&[APP]).with_node(node("b", "arm64"));
+    assert_eq!(reason(&both, &pod_of(APP)), Reason::PlatformNotCovered);
+    let mut covering = record(APP);
+    let mut arm = covering["status"]["variant"]["platforms"][0].clone();
+    arm["platform"] = json!("linux/arm64");
+    covering["status"]["variant"]["platforms"].as_array_mut().unwrap().push(arm);
+    assert_eq!(reason(&both.with_record(covering), &pod_of(APP)), Reason::Rewritten);
+}
+
+#[test]
+fn without_nodes_the_setting_decides_and_a_pinned_processor_must_be_covered() {
+    let mut cluster = Cluster::empty().with_record(record(APP));
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::NoCandidateNode);
+    cluster.policy.when_no_node = WhenNoNode::Rewrite;
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::Rewritten);
+    let on = |architecture: &str| {
+        pod(json!({"spec": {"nodeSelector": {"kubernetes.io/arch": architecture},
+            "containers": [{"name": "app", "image": APP}]}}))
+    };
+    assert_eq!(reason(&cluster, &on("amd64")), Reason::Rewritten);
+    assert_eq!(reason(&cluster, &on("arm64")), Reason::PlatformNotCovered);
+    let named = json!({"spec": {"nodeName": "later", "containers": [{"name": "app", "image": APP}]}});
+    assert_eq!(reason(&cluster, &pod(named)), Reason::NoCandidateNode);
+}
+
+#[test]
+fn a_fargate_pod_needs_no_node() {
+    let cluster = Cluster::empty().with_record(record(APP));
+    let fargate = pod(json!({
+        "metadata": {"labels": {"eks.amazonaws.com/fargate-profile": "default"}},
+        "spec": {"schedulerName": "fargate-scheduler", "containers": [{"name": "app", "image": APP}]},
+    }));
+    assert_eq!(reason(&cluster, &fargate), Reason::Rewritten);
+}
+
+#[test]
+fn every_kind_of_image_goes_the_same_way() {
+    let cluster = Cluster::with_records(&[APP]);
+    let pod = pod(json!({"spec": {
+        "initContainers": [{"name": "init", "image": APP}],
+        "containers": [{"name": "none"}, {"name": "app", "image": APP}, {"name": "other", "image": "other"}],
+        "ephemeralContainers": [{"name": "debug", "image": APP}],
+        "volumes": [{"name": "empty", "emptyDir": {}}, {"name": "model", "image": {"reference": APP}}],
+    }}));
+    let decided: Vec<String> = cluster
+        .decide(&pod)
+        .iter()
+        .map(|decision| {
+            format!("{} {} {}", decision.image.place, decision.image.place.index, decision.reason)
+        })
+        .collect();
+    assert_eq!(
+        decided,
+        [
+            "initContainers/init 0 Rewritten",
+            "containers/app 1 Rewritten",
+            "containers/other 2 NoRecord",
+            "ephemeralContainers/debug 0 Rewritten",
+            "volumes/model 1 Rewritten",
+        ]
+    );
+}
+
+#[test]
+fn of_ephemeral_containers_only_new_ones_are_looked_at() {
+    let with = |names: &[&str]| {
+        let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": APP})).collect();
+        pod(
+            json!({"spec": {"containers": [{"name": "app", "image": APP}], "ephemeralContainers": containers}}),
+        )
+    };
+    let images = new_ephemeral(&with(&["one", "two"]), &with(&["one"]));
+    let places: Vec<String> = images.iter().map(|image| image.place.to_string()).collect();
+    assert_eq!(places, ["ephemeralContainers/two"]);
+}
