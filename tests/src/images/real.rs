@@ -22,16 +22,25 @@ use crate::process::run;
 use crate::settings;
 
 /// Changes when the content does, so that an older image isn't taken for it.
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// The tag under which the image stands in its layout folder.
 pub const TAG: &str = "v1";
 /// Debian 12: its Python is 3.11, for which the wheels are chosen.
 const SUITE: &str = "bookworm";
-const WHEELS: [&str; 4] = ["numpy==2.2.6", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1"];
+/// What most such images have, as one layer.
+const NUMERICS: [&str; 4] = ["numpy==2.0.2", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1"];
+/// What this one adds, as another; what these need is in the layer below.
+const ANALYTICS: [&str; 5] = [
+    "pyarrow==17.0.0",
+    "polars==1.9.0",
+    "opencv-python-headless==4.10.0.84",
+    "numba==0.60.0",
+    "llvmlite==0.43.0",
+];
 /// What a pod of this image runs: it is started when it has imported everything.
 const PROGRAM: &str = "\
 import signal, sys, time
-import numpy, pandas, scipy, sklearn
+import numba, numpy, pandas, polars, pyarrow, scipy, sklearn
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 frame = pandas.DataFrame(numpy.eye(3) @ numpy.arange(9).reshape(3, 3))
 print('ready', frame.sum().sum(), 'with scipy', scipy.__version__, 'and scikit-learn', sklearn.__version__, flush=True)
@@ -48,7 +57,7 @@ struct Packed {
 
 /// The layout folder that holds the image, built if it isn't there yet.
 ///
-/// The Debian tree needs root; without, the image has the other two layers: enough to convert, not
+/// The Debian tree needs root; without, the image has the other layers: enough to convert, not
 /// to run.
 #[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
 pub async fn layout() -> Result<PathBuf> {
@@ -83,19 +92,31 @@ fn build_layers(work: &Path, with_tree: bool) -> Result<(Vec<Packed>, PathBuf)> 
         run(&mut debootstrap).context("failed to make a Debian tree")?;
         layers.push(pack(&tree, &layout)?);
     }
-    let site = work.join("site/usr/local/lib/python3.11/dist-packages");
-    fs::create_dir_all(&site)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
-    pip.args(["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--only-binary=:all:"]);
-    pip.args(["--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"]);
-    run(pip.arg("--target").arg(&site).args(WHEELS)).context("failed to install Python packages")?;
-    layers.push(pack(&work.join("site"), &layout)?);
+    let numerics = work.join("numerics");
+    install_wheels(&numerics, &NUMERICS, &[])?;
+    layers.push(pack(&numerics, &layout)?);
+    let analytics = work.join("analytics");
+    install_wheels(&analytics, &ANALYTICS, &["--no-deps"])?;
+    layers.push(pack(&analytics, &layout)?);
     let app = work.join("app/app");
     fs::create_dir_all(&app)?;
     fs::write(app.join("main.py"), PROGRAM)?;
     layers.push(pack(&work.join("app"), &layout)?);
     Ok((layers, layout))
+}
+
+/// Installs Python packages where Debian's Python looks for local ones.
+fn install_wheels(root: &Path, wheels: &[&str], more: &[&str]) -> Result<()> {
+    let site = root.join("usr/local/lib/python3.11/dist-packages");
+    fs::create_dir_all(&site)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    pip.args(["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--only-binary=:all:"]);
+    pip.args(["--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"]);
+    pip.args(["--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_24_x86_64"]);
+    run(pip.args(more).arg("--target").arg(&site).args(wheels))
+        .context("failed to install Python packages")?;
+    Ok(())
 }
 
 /// Packs a folder as a gzip layer into a layout.
