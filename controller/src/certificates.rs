@@ -93,7 +93,8 @@ pub enum CertificateError {
     Issue(#[from] IssueError),
     /// Every step was followed by another.
     #[error(
-        "the certificates are still not as they should be after {steps} steps; does somebody else write the Secrets {ca_secret} and {serving_secret}?"
+        "the certificates are still not as they should be after {steps} steps; \
+         does somebody else write the Secrets {ca_secret} and {serving_secret}?"
     )]
     Unsettled {
         /// How many steps were taken.
@@ -173,6 +174,11 @@ impl Keeper {
             for error in view.stored.unreadable() {
                 warn!(error = error as &dyn std::error::Error, "failed to read the webhook's certificates");
             }
+            if view.stored.bundles.as_ref().is_some_and(Vec::is_empty) {
+                let CertificateSettings { configuration, service, serving_secret: _, ca_secret: _ } =
+                    &self.settings;
+                warn!(configuration, service, "no webhook of the configuration is served by our Service");
+            }
             match due::due(now, &view.stored, &self.names) {
                 Step::Rest { until } => return Ok(until),
                 step => self.take(step, &view, now).await?,
@@ -211,3 +217,6 @@ impl Keeper {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,7 +23,7 @@ use crate::handshake;
 pub(crate) const NAMESPACE: &str = "zstart-system";
 const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 /// Keys are made and objects written within a second or two; two busy cores take longer.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) struct Installation {
     plane: ControlPlane,

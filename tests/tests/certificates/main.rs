@@ -77,7 +77,7 @@ async fn a_configuration_that_comes_late_or_loses_its_bundle_gets_it() -> Result
     let _keeper = zstart.keeper().await?;
     // The Secrets don't wait for it.
     let secrets =
-        zstart_tests::wait::until("the serving Secret", std::time::Duration::from_secs(60), || async {
+        zstart_tests::wait::until("the serving Secret", std::time::Duration::from_mins(1), || async {
             Ok(zstart.secrets().get_opt("zstart-webhook-tls").await?)
         });
     secrets.await?;
