@@ -18,6 +18,8 @@ use crate::images::real;
 use crate::settings;
 use crate::tools;
 
+pub use story::tell;
+
 /// Converts a real image and starts a pod from it, on a cluster of its own. Without root it goes as
 /// far as one can without, and says what it left out.
 ///
@@ -27,7 +29,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let binaries = binaries.map_or_else(cluster::own_binaries, Ok)?;
     if cluster::is_inside() {
         return cluster::run_program(&[], |cluster| async move {
-            story::tell(&cluster, &binaries).await?;
+            tell(&cluster, &binaries).await?;
             if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
         });
     }

@@ -27,7 +27,7 @@ const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Tells it, and ends with the table.
-pub(super) async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
+pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     say(&format!(
         "a single-node Kubernetes {} is running",

@@ -1,0 +1,11 @@
+//! zstart in a cluster, from an image in the registry to a pod that runs its variant.
+
+use zstart_tests::{cluster, demo};
+
+#[test]
+fn a_pod_of_a_real_image_starts_from_its_verified_variant() {
+    cluster::run(
+        "end_to_end::a_pod_of_a_real_image_starts_from_its_verified_variant",
+        |cluster| async move { demo::tell(&cluster, &cluster::own_binaries()?).await },
+    );
+}

@@ -1,0 +1,97 @@
+//! The cluster itself: that it runs pods, keeps to itself, and leaves nothing behind.
+
+use std::collections::BTreeSet;
+
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use k8s_openapi::api::core::v1::Pod;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use zstart_tests::cluster::{self, BUSYBOX, Cluster, REGISTRY};
+use zstart_tests::{settings, wait};
+
+/// Starts a pod that says something, and waits until it has.
+async fn run_a_pod(cluster: &Cluster) -> Result<()> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
+    let pod: Pod = serde_json::from_value(json!({
+        "metadata": {"name": "hello"},
+        "spec": {
+            "containers": [{
+                "name": "hello", "image": format!("{REGISTRY}/{BUSYBOX}"),
+                "args": ["echo hello; exec /bin/busybox sleep 600"],
+            }],
+        },
+    }))?;
+    pods.create(&PostParams::default(), &pod).await?;
+    wait::until("the pod to have spoken", Duration::from_mins(1), || async {
+        Ok((cluster.kubectl(&["logs", "hello"])?.trim() == "hello").then_some(()))
+    })
+    .await?;
+    let pulls = cluster.pulls("default", "hello").await?;
+    ensure!(pulls.len() == 1 && pulls[0].image == format!("{REGISTRY}/{BUSYBOX}"), "{pulls:?}");
+    Ok(())
+}
+
+#[test]
+fn a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took() {
+    cluster::run("lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took", |cluster| async move {
+        run_a_pod(&cluster).await
+    });
+}
+
+/// What a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall
+/// rules, cgroups, files.
+fn traces() -> BTreeSet<String> {
+    let mut traces = BTreeSet::new();
+    let mut note = |kind: &str, text: &str| {
+        traces.extend(text.lines().map(|line| format!("{kind} {}", line.trim())));
+    };
+    let output = |program: &str, arguments: &[&str]| {
+        let output = Command::new(program).args(arguments).output().expect("it can be started");
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let folders = |folder: &str, part: &str| -> String {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.path().display().to_string());
+        names.filter(|name| name.contains(part)).collect::<Vec<_>>().join("\n")
+    };
+    for tool in ["kubelet", "containerd", "containerd-shim", "kube-proxy", "kube-scheduler"] {
+        note("process", &output("pgrep", &["--exact", tool]));
+    }
+    note("mount", &std::fs::read_to_string("/proc/self/mounts").expect("mounts are listed"));
+    note(
+        "interface",
+        &output("ip", &["-oneline", "link"]).split(':').nth(1).unwrap_or_default().replace(' ', ""),
+    );
+    note("firewall", &output("nft", &["list", "tables"]));
+    note("file", &folders(&std::env::temp_dir().display().to_string(), "zstart-cluster-"));
+    for tree in std::iter::once("/sys/fs/cgroup".to_owned())
+        .chain(folders("/sys/fs/cgroup", "").lines().map(Into::into))
+    {
+        note("cgroup", &folders(&format!("{tree}/k8s.io"), ""));
+    }
+    traces
+}
+
+#[test]
+fn two_clusters_run_at_once_and_leave_nothing_behind() {
+    if !settings::is_root() {
+        cluster::run("", |_| async { Ok(()) });
+        return;
+    }
+    let before = traces();
+    // This test can't be the first process of two clusters, so it starts the other test twice.
+    let test = "lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took";
+    let program = std::env::current_exe().expect("this program has a path");
+    let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("it can be started");
+    let clusters = [start(), start()];
+    for mut cluster in clusters {
+        let status = cluster.wait().expect("it can be waited for");
+        assert!(status.success(), "a cluster failed: {status}");
+    }
+    let left: Vec<String> = traces().difference(&before).cloned().collect();
+    assert!(left.is_empty(), "left behind: {left:#?}");
+}

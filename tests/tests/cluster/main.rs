@@ -1,0 +1,4 @@
+//! Whole clusters. They need root; each test starts its own cluster and is the first process in it.
+
+mod end_to_end;
+mod lab;
