@@ -7,6 +7,9 @@
 pub mod config;
 #[cfg(test)]
 mod fixture;
-pub mod patch;
-pub mod rewrite;
-pub mod snapshot;
+mod handler;
+mod metrics;
+mod patch;
+mod review;
+mod rewrite;
+mod snapshot;

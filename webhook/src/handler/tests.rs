@@ -1,0 +1,163 @@
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+use crate::fixture::{Cluster, variant_of};
+
+const APP: &str = "r.example/app:v1";
+
+fn handler() -> (Handler, Timestamp) {
+    let Cluster { snapshot, policy, now } = Cluster::with_records(&[APP]);
+    let snapshot = Arc::new(snapshot);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+    (Handler::new(snapshot, policy, metrics), now)
+}
+
+fn review(operation: &str, sub_resource: &str, object: Value, old: Value) -> Value {
+    json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
+        "uid": "7", "resource": {"group": "", "version": "v1", "resource": "pods"},
+        "subResource": sub_resource, "namespace": "on", "operation": operation, "userInfo": {},
+        "object": object, "oldObject": old,
+    }})
+}
+
+/// The response, and the object as the API server would store it.
+fn answer(handler: &Handler, now: Timestamp, review: &Value) -> (Value, Value) {
+    let response = handler.review(review.to_string().as_bytes(), now).unwrap();
+    let answer: Value = serde_json::from_slice(&response.to_review().unwrap()).unwrap();
+    let response = answer["response"].clone();
+    assert_eq!((&response["uid"], &response["allowed"]), (&json!("7"), &json!(true)));
+    let mut object = review["request"]["object"].clone();
+    if let Some(patch) = response["patch"].as_str() {
+        assert_eq!(response["patchType"], "JSONPatch");
+        let patch: Patch = serde_json::from_slice(&STANDARD.decode(patch).unwrap()).unwrap();
+        json_patch::patch(&mut object, &patch).unwrap();
+    }
+    (response, object)
+}
+
+fn pod() -> Value {
+    json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": APP}]}})
+}
+
+#[test]
+fn a_new_pod_is_patched_and_the_decisions_are_in_the_audit_log() {
+    let (handler, now) = handler();
+    let (response, after) = answer(&handler, now, &review("CREATE", "", pod(), Value::Null));
+    assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
+    assert_eq!(response["auditAnnotations"]["decisions"], r#"{"containers/app":"Rewritten"}"#);
+    let text = handler.metrics.text().unwrap();
+    for line in [
+        r#"zstart_webhook_images_total{reason="Rewritten"} 1"#,
+        r#"zstart_webhook_reviews_total{outcome="patched"} 1"#,
+        r#"zstart_webhook_cached_objects{resource="imageconversions"} 1"#,
+    ] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+#[test]
+fn a_dry_run_is_answered_the_same_and_not_counted() {
+    let (handler, now) = handler();
+    let mut review = review("CREATE", "", pod(), Value::Null);
+    review["request"]["dryRun"] = json!(true);
+    let (_, after) = answer(&handler, now, &review);
+    assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
+    assert!(!handler.metrics.text().unwrap().contains("Rewritten"));
+}
+
+#[test]
+fn an_update_of_a_pod_is_left_alone() {
+    let (handler, now) = handler();
+    for (operation, sub_resource) in
+        [("UPDATE", ""), ("DELETE", ""), ("CREATE", "binding"), ("UPDATE", "status")]
+    {
+        let (response, after) = answer(&handler, now, &review(operation, sub_resource, pod(), pod()));
+        assert_eq!(after, pod());
+        assert_eq!(response.get("auditAnnotations"), None);
+    }
+}
+
+#[test]
+fn of_a_running_pod_only_a_new_ephemeral_container_is_patched() {
+    let (handler, now) = handler();
+    let mut old = pod();
+    old["spec"]["ephemeralContainers"] = json!([{"name": "one", "image": APP}]);
+    let mut new = old.clone();
+    new["spec"]["ephemeralContainers"].as_array_mut().unwrap().push(json!({"name": "two", "image": APP}));
+    let (_, after) = answer(&handler, now, &review("UPDATE", "ephemeralcontainers", new.clone(), old));
+    let mut expected = new;
+    expected["spec"]["ephemeralContainers"][1]["image"] = json!(variant_of(APP));
+    assert_eq!(after, expected);
+}
+
+#[test]
+fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
+    let (handler, now) = handler();
+    for object in [Value::Null, json!([]), json!({"spec": {"containers": "none"}}), json!({"metadata": 7})] {
+        let (response, after) = answer(&handler, now, &review("CREATE", "", object.clone(), Value::Null));
+        assert_eq!(after, object);
+        assert_eq!(response.get("patch"), None);
+    }
+}
+
+#[test]
+fn another_kind_of_object_is_admitted_as_it_came() {
+    let (handler, now) = handler();
+    let mut review = review("CREATE", "", pod(), Value::Null);
+    review["request"]["resource"] = json!({"group": "apps", "version": "v1", "resource": "deployments"});
+    assert_eq!(answer(&handler, now, &review).1, pod());
+}
+
+#[test]
+fn what_is_not_a_review_is_an_error_and_counted() {
+    let (handler, now) = handler();
+    assert!(handler.review(b"{}", now).is_err());
+    assert!(handler.metrics.text().unwrap().contains(r#"reviews_total{outcome="malformed"} 1"#));
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        "\\PC{0,8}".prop_map(Value::from),
+        Just(json!(APP)),
+    ];
+    let key = prop_oneof![
+        Just("spec".to_owned()),
+        Just("metadata".to_owned()),
+        Just("containers".to_owned()),
+        Just("volumes".to_owned()),
+        Just("image".to_owned()),
+        Just("reference".to_owned()),
+        Just("name".to_owned()),
+        Just("annotations".to_owned()),
+        "[a-z]{0,3}",
+    ];
+    leaf.prop_recursive(5, 48, 6, move |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            prop::collection::btree_map(key.clone(), inner, 0..5)
+                .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn any_json_in_a_pods_place_is_admitted(object in any_json(), old in any_json()) {
+        let (handler, now) = handler();
+        for (operation, sub_resource) in [("CREATE", ""), ("UPDATE", "ephemeralcontainers")] {
+            answer(&handler, now, &review(operation, sub_resource, object.clone(), old.clone()));
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_answered_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+        let (handler, now) = handler();
+        let _ = handler.review(&body, now);
+    }
+}

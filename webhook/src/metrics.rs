@@ -1,0 +1,113 @@
+//! What is counted. Few series: reasons are a closed list, and nothing of a pod is a label.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use zstart_core::eligibility::Reason;
+
+use crate::snapshot::{Sizes, Snapshot};
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ReasonLabel {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResourceLabel {
+    resource: &'static str,
+}
+
+/// How a review ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The pod was patched.
+    Patched,
+    /// It was admitted as it came.
+    Unchanged,
+    /// It wasn't a review.
+    Malformed,
+}
+
+/// The counters, and the registry that prints them.
+pub(crate) struct Metrics {
+    registry: Registry,
+    images: Family<ReasonLabel, Counter>,
+    reviews: Family<OutcomeLabel, Counter>,
+    seconds: Histogram,
+    certificate_expires: Gauge,
+}
+
+impl Metrics {
+    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+        let mut registry = Registry::with_prefix("zstart_webhook");
+        let images = Family::default();
+        registry.register("images", "Images of admitted pods, by what was decided", images.clone());
+        let reviews = Family::default();
+        registry.register("reviews", "Reviews, by how they ended", reviews.clone());
+        // The API server waits two seconds; a decision takes microseconds.
+        let seconds = Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0]);
+        registry.register("review_seconds", "Time from a review read to its answer", seconds.clone());
+        let certificate_expires = Gauge::default();
+        let help = "End of the serving certificate, in seconds since 1970; 0 without one";
+        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expires.clone());
+        registry.register_collector(Box::new(CachedObjects(snapshot)));
+        Self { registry, images, reviews, seconds, certificate_expires }
+    }
+
+    pub(crate) fn image(&self, reason: Reason) {
+        self.images.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    pub(crate) fn review(&self, outcome: Outcome, took: Duration) {
+        let outcome = match outcome {
+            Outcome::Patched => "patched",
+            Outcome::Unchanged => "unchanged",
+            Outcome::Malformed => "malformed",
+        };
+        self.reviews.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn certificate_expires(&self, second: i64) {
+        self.certificate_expires.set(second);
+    }
+
+    /// Everything, as Prometheus scrapes it.
+    pub(crate) fn text(&self) -> Result<String, fmt::Error> {
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
+        Ok(text)
+    }
+}
+
+/// How many objects the snapshot holds, read at each scrape.
+#[derive(Debug)]
+struct CachedObjects(Arc<Snapshot>);
+
+impl Collector for CachedObjects {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Sizes { namespaces, records, nodes } = self.0.sizes();
+        let counts = [("namespaces", namespaces), ("imageconversions", records), ("nodes", nodes)];
+        let first = ConstGauge::new(0_i64);
+        let help = "Objects that decisions are made from";
+        let mut metric = encoder.encode_descriptor("cached_objects", help, None, first.metric_type())?;
+        for (resource, count) in counts {
+            let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(metric.encode_family(&ResourceLabel { resource })?)?;
+        }
+        Ok(())
+    }
+}

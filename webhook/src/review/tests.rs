@@ -1,0 +1,40 @@
+use serde_json::json;
+
+use super::*;
+
+fn parse(review: &Value) -> Result<Request, ReviewError> {
+    Request::parse(review.to_string().as_bytes())
+}
+
+#[test]
+fn a_review_is_read_as_far_as_it_decides() {
+    let request = parse(&json!({
+        "apiVersion": API_VERSION, "kind": KIND, "fromTheFuture": true,
+        "request": {
+            "uid": "7", "kind": {"group": "", "version": "v1", "kind": "Pod"},
+            "resource": {"group": "", "version": "v1", "resource": "pods"},
+            "subResource": "ephemeralcontainers", "namespace": "on", "operation": "UPDATE",
+            "userInfo": {"username": "someone"}, "object": {"a": 1}, "oldObject": null, "dryRun": true,
+        },
+    }))
+    .unwrap();
+    assert_eq!((request.uid.as_str(), request.namespace.as_deref()), ("7", Some("on")));
+    assert_eq!(request.sub_resource.as_deref(), Some("ephemeralcontainers"));
+    assert!(request.dry_run && request.old_object.is_null() && request.object["a"] == 1);
+}
+
+#[test]
+fn what_is_not_a_review_is_refused_and_named() {
+    assert!(matches!(Request::parse(b"nonsense"), Err(ReviewError::Parse { .. })));
+    let old = json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": KIND});
+    assert!(parse(&old).unwrap_err().to_string().contains("v1beta1"));
+    let empty = json!({"apiVersion": API_VERSION, "kind": KIND});
+    assert!(matches!(parse(&empty), Err(ReviewError::Empty)));
+}
+
+#[test]
+fn an_answer_without_a_patch_has_no_patch_fields() {
+    let review: Value = serde_json::from_slice(&Response::admit("7".into()).to_review().unwrap()).unwrap();
+    let response = json!({"uid": "7", "allowed": true});
+    assert_eq!(review, json!({"apiVersion": API_VERSION, "kind": KIND, "response": response}));
+}
