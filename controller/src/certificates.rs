@@ -9,7 +9,7 @@
 //! - [`certificate`], [`stored`]: reading back what is stored.
 //! - [`issue`]: making new ones.
 //! - [`cluster`]: the objects in the cluster, written so that two controllers don't fight.
-//! - [`wake`]: when to look again.
+//! - `wake`: when to look again.
 //!
 //! To replace a leaked authority delete its Secret: a new one is made at once, and the old one isn't
 //! trusted any more.

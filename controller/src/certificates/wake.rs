@@ -15,7 +15,7 @@ use tracing::warn;
 use super::CertificateSettings;
 
 /// A stream with one item for each change. It never ends, and it carries no content: whoever is woken
-/// reads for himself.
+/// reads the objects anew.
 pub(super) fn changes(
     client: &Client,
     settings: &CertificateSettings,
