@@ -49,7 +49,9 @@ impl Handler {
         report(&request, &decisions);
         // A dry run counts for nothing: no pod comes of it.
         if !request.dry_run {
-            decisions.iter().for_each(|decision| self.metrics.image(decision.reason));
+            for decision in &decisions {
+                self.metrics.image(decision.reason);
+            }
         }
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
         let mut response = Response::admit(request.uid);

@@ -8,8 +8,12 @@ pub mod config;
 #[cfg(test)]
 mod fixture;
 mod handler;
+mod health;
 mod metrics;
-mod patch;
-mod review;
-mod rewrite;
-mod snapshot;
+pub mod patch;
+pub mod review;
+pub mod rewrite;
+pub mod run;
+mod server;
+pub mod snapshot;
+mod tls;

@@ -15,7 +15,7 @@ fn handler() -> (Handler, Timestamp) {
     (Handler::new(snapshot, policy, metrics), now)
 }
 
-fn review(operation: &str, sub_resource: &str, object: Value, old: Value) -> Value {
+fn review(operation: &str, sub_resource: &str, object: &Value, old: &Value) -> Value {
     json!({"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "request": {
         "uid": "7", "resource": {"group": "", "version": "v1", "resource": "pods"},
         "subResource": sub_resource, "namespace": "on", "operation": operation, "userInfo": {},
@@ -45,7 +45,7 @@ fn pod() -> Value {
 #[test]
 fn a_new_pod_is_patched_and_the_decisions_are_in_the_audit_log() {
     let (handler, now) = handler();
-    let (response, after) = answer(&handler, now, &review("CREATE", "", pod(), Value::Null));
+    let (response, after) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
     assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
     assert_eq!(response["auditAnnotations"]["decisions"], r#"{"containers/app":"Rewritten"}"#);
     let text = handler.metrics.text().unwrap();
@@ -61,7 +61,7 @@ fn a_new_pod_is_patched_and_the_decisions_are_in_the_audit_log() {
 #[test]
 fn a_dry_run_is_answered_the_same_and_not_counted() {
     let (handler, now) = handler();
-    let mut review = review("CREATE", "", pod(), Value::Null);
+    let mut review = review("CREATE", "", &pod(), &Value::Null);
     review["request"]["dryRun"] = json!(true);
     let (_, after) = answer(&handler, now, &review);
     assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
@@ -74,7 +74,7 @@ fn an_update_of_a_pod_is_left_alone() {
     for (operation, sub_resource) in
         [("UPDATE", ""), ("DELETE", ""), ("CREATE", "binding"), ("UPDATE", "status")]
     {
-        let (response, after) = answer(&handler, now, &review(operation, sub_resource, pod(), pod()));
+        let (response, after) = answer(&handler, now, &review(operation, sub_resource, &pod(), &pod()));
         assert_eq!(after, pod());
         assert_eq!(response.get("auditAnnotations"), None);
     }
@@ -87,7 +87,7 @@ fn of_a_running_pod_only_a_new_ephemeral_container_is_patched() {
     old["spec"]["ephemeralContainers"] = json!([{"name": "one", "image": APP}]);
     let mut new = old.clone();
     new["spec"]["ephemeralContainers"].as_array_mut().unwrap().push(json!({"name": "two", "image": APP}));
-    let (_, after) = answer(&handler, now, &review("UPDATE", "ephemeralcontainers", new.clone(), old));
+    let (_, after) = answer(&handler, now, &review("UPDATE", "ephemeralcontainers", &new, &old));
     let mut expected = new;
     expected["spec"]["ephemeralContainers"][1]["image"] = json!(variant_of(APP));
     assert_eq!(after, expected);
@@ -97,7 +97,7 @@ fn of_a_running_pod_only_a_new_ephemeral_container_is_patched() {
 fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
     let (handler, now) = handler();
     for object in [Value::Null, json!([]), json!({"spec": {"containers": "none"}}), json!({"metadata": 7})] {
-        let (response, after) = answer(&handler, now, &review("CREATE", "", object.clone(), Value::Null));
+        let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
         assert_eq!(after, object);
         assert_eq!(response.get("patch"), None);
     }
@@ -106,7 +106,7 @@ fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
 #[test]
 fn another_kind_of_object_is_admitted_as_it_came() {
     let (handler, now) = handler();
-    let mut review = review("CREATE", "", pod(), Value::Null);
+    let mut review = review("CREATE", "", &pod(), &Value::Null);
     review["request"]["resource"] = json!({"group": "apps", "version": "v1", "resource": "deployments"});
     assert_eq!(answer(&handler, now, &review).1, pod());
 }
@@ -151,7 +151,7 @@ proptest! {
     fn any_json_in_a_pods_place_is_admitted(object in any_json(), old in any_json()) {
         let (handler, now) = handler();
         for (operation, sub_resource) in [("CREATE", ""), ("UPDATE", "ephemeralcontainers")] {
-            answer(&handler, now, &review(operation, sub_resource, object.clone(), old.clone()));
+            answer(&handler, now, &review(operation, sub_resource, &object, &old));
         }
     }
 

@@ -1,0 +1,53 @@
+use k8s_openapi::ByteString;
+
+use super::*;
+use crate::snapshot::Snapshot;
+
+/// The Secret's two fields, of a new certificate.
+fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["zstart-webhook.zstart.svc".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+fn secret(certificate: &str, key: &str) -> Secret {
+    let field = |name: &str, text: &str| (name.to_owned(), ByteString(text.as_bytes().to_vec()));
+    let data = [field(CERTIFICATE, certificate), field(KEY, key)].into();
+    Secret { data: Some(data), ..Secret::default() }
+}
+
+#[test]
+fn a_secret_with_a_matching_pair_serves() {
+    let (certificate, key) = pair();
+    let loaded = load(&secret(&certificate, &key)).unwrap();
+    assert_eq!(loaded.key.cert.len(), 1);
+    assert!(loaded.expires > 0);
+}
+
+#[test]
+fn what_is_wrong_with_a_secret_is_named() {
+    let ((certificate, key), (_, other_key)) = (pair(), pair());
+    let cases = [
+        (secret("", &key), "tls.crt"),
+        (secret(&certificate, ""), "tls.key"),
+        (secret("nonsense", &key), "tls.crt"),
+        (secret(&certificate, "nonsense"), "tls.key"),
+        (secret(&certificate, &other_key), "tls.key of the Secret with tls.crt"),
+        (Secret::default(), "tls.crt"),
+    ];
+    for (secret, part) in cases {
+        let error = load(&secret).unwrap_err();
+        assert!(error.to_string().contains(part), "{error}");
+    }
+}
+
+#[test]
+fn a_broken_secret_leaves_the_certificate_that_was_there_in_use() {
+    let certificate = Certificate::default();
+    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let (text, key) = pair();
+    certificate.take(&secret(&text, "nonsense"), "tls", &metrics);
+    assert!(!certificate.is_loaded());
+    certificate.take(&secret(&text, &key), "tls", &metrics);
+    certificate.take(&Secret::default(), "tls", &metrics);
+    assert!(certificate.is_loaded());
+}
