@@ -1,0 +1,241 @@
+//! The configuration file: read once, into types.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::SignedDuration;
+use serde::Deserialize;
+use thiserror::Error;
+use zstart_convert::{Level, SettingsError};
+use zstart_core::Platform;
+
+use crate::certificates::CertificateSettings;
+
+/// What the controller is told at start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where plain HTTP is served: `/livez`, `/readyz`, `/metrics`.
+    pub health_listen: SocketAddr,
+    /// zstd level.
+    pub level: Level,
+    /// What is converted.
+    pub platforms: Platforms,
+    /// How many images are converted at once.
+    pub workers: usize,
+    /// How many layers of one image are converted at once.
+    pub layers_at_once: usize,
+    /// How often a tag is looked up again.
+    pub recheck_interval: Duration,
+    /// Registries that are reached over plain http.
+    pub plain_http_registries: BTreeSet<String>,
+    /// The controller's own credentials, in the form of Docker's `config.json`.
+    pub credentials_file: Option<PathBuf>,
+    /// Where the webhook's certificates belong.
+    pub webhook: CertificateSettings,
+}
+
+/// Which platforms of an image are converted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Platforms {
+    /// Those that the cluster's nodes have.
+    Nodes,
+    /// Every one.
+    All,
+    /// These.
+    List(Vec<Platform>),
+}
+
+/// The file doesn't say what it should.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("failed to read the configuration file {}", file.display())]
+    Read {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It isn't YAML, or a field is unknown or of another type.
+    #[error("failed to parse the configuration file {}: correct what follows", file.display())]
+    Parse {
+        /// Which file.
+        file: PathBuf,
+        /// Where, and what.
+        source: Box<serde_saphyr::Error>,
+    },
+    /// A level that zstd doesn't have.
+    #[error("{}: level can't be used", file.display())]
+    Level {
+        /// Which file.
+        file: PathBuf,
+        /// Why.
+        source: SettingsError,
+    },
+    /// Another word than those that are known.
+    #[error("{}: platforms is {value:?}; write nodes, all, or a list like [linux/amd64]", file.display())]
+    Platforms {
+        /// Which file.
+        file: PathBuf,
+        /// What stands there.
+        value: String,
+    },
+    /// A number or duration that must be above zero.
+    #[error("{}: {field} must be above zero", file.display())]
+    Zero {
+        /// Which file.
+        file: PathBuf,
+        /// Which field.
+        field: &'static str,
+    },
+}
+
+/// The file as it is written. Every field has a default, so an empty file is a valid one.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct File {
+    health_listen: SocketAddr,
+    level: i32,
+    platforms: PlatformsField,
+    workers: usize,
+    layers_at_once: usize,
+    recheck_interval: SignedDuration,
+    plain_http_registries: BTreeSet<String>,
+    credentials_file: PathBuf,
+    webhook: CertificateSettings,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum PlatformsField {
+    List(Vec<Platform>),
+    Word(String),
+}
+
+impl Default for File {
+    fn default() -> Self {
+        Self {
+            health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            level: Level::default().get(),
+            platforms: PlatformsField::Word("nodes".to_owned()),
+            workers: 2,
+            layers_at_once: 2,
+            recheck_interval: SignedDuration::from_mins(5),
+            plain_http_registries: BTreeSet::new(),
+            credentials_file: PathBuf::new(),
+            webhook: CertificateSettings::default(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads and checks the file.
+    pub fn read(file: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text`; errors name `file`.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        let named = || file.to_owned();
+        let parsed: File = if text.trim().is_empty() {
+            File::default()
+        } else {
+            serde_saphyr::from_str(text)
+                .map_err(|source| ConfigError::Parse { file: named(), source: Box::new(source) })?
+        };
+        // Without `..`, so that a new field can't be passed over.
+        let File {
+            health_listen,
+            level,
+            platforms,
+            workers,
+            layers_at_once,
+            recheck_interval,
+            plain_http_registries,
+            credentials_file,
+            webhook,
+        } = parsed;
+        let zero = |field| ConfigError::Zero { file: named(), field };
+        let platforms = match platforms {
+            PlatformsField::List(platforms) => Platforms::List(platforms),
+            PlatformsField::Word(word) => match word.as_str() {
+                "nodes" => Platforms::Nodes,
+                "all" => Platforms::All,
+                _ => return Err(ConfigError::Platforms { file: named(), value: word }),
+            },
+        };
+        let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
+        for (field, is_zero) in [
+            ("workers", workers == 0),
+            ("layersAtOnce", layers_at_once == 0),
+            ("recheckInterval", recheck_interval.is_zero()),
+        ] {
+            if is_zero {
+                return Err(zero(field));
+            }
+        }
+        Ok(Self {
+            health_listen,
+            level: level.try_into().map_err(|source| ConfigError::Level { file: named(), source })?,
+            platforms,
+            workers,
+            layers_at_once,
+            recheck_interval,
+            plain_http_registries,
+            credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
+            webhook,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("config.yaml"), text)
+    }
+
+    #[test]
+    fn an_empty_file_has_the_defaults() {
+        let config = parse("").unwrap();
+        assert_eq!(config.level.get(), 3);
+        assert_eq!(config.platforms, Platforms::Nodes);
+        assert_eq!(config.recheck_interval, Duration::from_mins(5));
+        assert_eq!(config.credentials_file, None);
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let config = parse(
+            "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
+             recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ncredentialsFile: /a/config.json\n\
+             webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
+        )
+        .unwrap();
+        assert_eq!(config.level.get(), 19);
+        assert_eq!(config.platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
+        assert_eq!(config.recheck_interval, Duration::from_secs(90));
+        assert!(config.plain_http_registries.contains("registry.lab:5000"));
+        assert_eq!(config.webhook.service, "b");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_the_file() {
+        for (text, said) in [
+            ("level: 23", "level"),
+            ("platforms: some", "platforms"),
+            ("workers: 0", "workers"),
+            ("recheckInterval: 0s", "recheckInterval"),
+            ("recheckInterval: -5m", "recheckInterval"),
+            ("lvl: 3", "config.yaml"),
+        ] {
+            let error = parse(text).unwrap_err().to_string();
+            assert!(error.contains(said) && error.contains("config.yaml"), "{text}: {error}");
+        }
+    }
+}

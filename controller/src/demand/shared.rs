@@ -1,0 +1,63 @@
+//! The demand, shared between the watches that fill it and those who ask.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::watch;
+
+use super::Demand;
+
+/// What every watch must have done once before answers count: six kinds, namespaces, nodes.
+const WATCHES: usize = 8;
+
+/// A demand behind a lock, with a bell that rings at each change.
+#[derive(Clone)]
+pub struct SharedDemand {
+    state: Arc<Mutex<Demand>>,
+    bell: watch::Sender<u64>,
+    synced: watch::Sender<BTreeSet<&'static str>>,
+}
+
+impl Default for SharedDemand {
+    fn default() -> Self {
+        Self {
+            state: Arc::default(),
+            bell: watch::Sender::new(0),
+            synced: watch::Sender::new(BTreeSet::new()),
+        }
+    }
+}
+
+impl SharedDemand {
+    /// Looks at it.
+    pub fn read<T>(&self, look: impl FnOnce(&Demand) -> T) -> T {
+        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes it, and rings.
+    pub fn change(&self, change: impl FnOnce(&mut Demand)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        self.bell.send_modify(|count| *count += 1);
+    }
+
+    /// A watch has told all that there is.
+    pub fn synced(&self, watch: &'static str) {
+        self.synced.send_if_modified(|done| done.insert(watch));
+    }
+
+    /// Whether every watch has.
+    pub fn is_synced(&self) -> bool {
+        self.synced.borrow().len() == WATCHES
+    }
+
+    /// Waits until every watch has.
+    pub async fn wait_until_synced(&self) {
+        // The sender lives as long as `self`, so waiting can't fail.
+        let _ = self.synced.subscribe().wait_for(|done| done.len() == WATCHES).await;
+    }
+
+    /// Rings at each change from now on.
+    pub fn bell(&self) -> watch::Receiver<u64> {
+        self.bell.subscribe()
+    }
+}

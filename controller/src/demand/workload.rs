@@ -1,0 +1,123 @@
+//! What a pod or a pod template asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use kube::{Resource, ResourceExt as _};
+use zstart_core::keys;
+
+use super::{Key, Kind, Wants, source_of};
+
+/// An object with a pod's specification in it.
+pub trait Workload: Resource<DynamicType = ()> {
+    /// Its kind.
+    const KIND: Kind;
+
+    /// The specification, where it has one.
+    fn pod_spec(&self) -> Option<&PodSpec>;
+
+    /// Its key; `None` for an object without a namespace, which can't be.
+    fn key(&self) -> Option<Key> {
+        Some(Key { kind: Self::KIND, namespace: self.namespace()?, name: self.name_any() })
+    }
+
+    /// What it wants.
+    fn wants(&self) -> Wants {
+        let Some(spec) = self.pod_spec() else {
+            return Wants {
+                sources: BTreeSet::new(),
+                pull_secrets: BTreeSet::new(),
+                service_account: String::new(),
+                reports_to: None,
+            };
+        };
+        // A rewritten pod still wants its original: that is what its author wrote.
+        let originals: BTreeMap<String, String> = self
+            .annotations()
+            .get(keys::ORIGINALS)
+            .and_then(|text| serde_json::from_str(text).ok())
+            .unwrap_or_default();
+        let images = images_of(spec).into_iter().map(|(place, image)| {
+            originals.get(&place).map_or(image, String::as_str).to_owned()
+        });
+        let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
+        // A pod that somebody made speaks through whoever made it.
+        let speaks = self.owner_references().iter().all(|owner| owner.controller != Some(true));
+        Wants {
+            sources: images.filter_map(|image| source_of(&image)).collect(),
+            pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
+            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
+            reports_to: speaks.then(|| self.object_ref(&())),
+        }
+    }
+}
+
+/// The images of a pod, by their place in it, as [`keys::ORIGINALS`] names places.
+pub fn images_of(spec: &PodSpec) -> Vec<(String, &str)> {
+    let mut images = Vec::new();
+    let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
+    for (place, containers) in lists {
+        for container in containers.into_iter().flatten() {
+            images.extend(container.image.as_deref().map(|image| (format!("{place}/{}", container.name), image)));
+        }
+    }
+    for container in spec.ephemeral_containers.iter().flatten() {
+        let image = container.image.as_deref();
+        images.extend(image.map(|image| (format!("ephemeralContainers/{}", container.name), image)));
+    }
+    for volume in spec.volumes.iter().flatten() {
+        let image = volume.image.as_ref().and_then(|image| image.reference.as_deref());
+        images.extend(image.map(|image| (format!("volumes/{}", volume.name), image)));
+    }
+    images
+}
+
+impl Workload for Pod {
+    const KIND: Kind = Kind::Pod;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()
+    }
+}
+
+impl Workload for Deployment {
+    const KIND: Kind = Kind::Deployment;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.template.spec.as_ref()
+    }
+}
+
+impl Workload for StatefulSet {
+    const KIND: Kind = Kind::StatefulSet;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.template.spec.as_ref()
+    }
+}
+
+impl Workload for DaemonSet {
+    const KIND: Kind = Kind::DaemonSet;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.template.spec.as_ref()
+    }
+}
+
+impl Workload for Job {
+    const KIND: Kind = Kind::Job;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.template.spec.as_ref()
+    }
+}
+
+impl Workload for CronJob {
+    const KIND: Kind = Kind::CronJob;
+
+    fn pod_spec(&self) -> Option<&PodSpec> {
+        self.spec.as_ref()?.job_template.spec.as_ref()?.template.spec.as_ref()
+    }
+}
