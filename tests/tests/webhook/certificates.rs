@@ -1,0 +1,61 @@
+//! A certificate authority for the webhook, and a look at the certificate that is served.
+
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
+use serde_json::{Value, json};
+
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+}
+
+impl Authority {
+    pub(crate) fn make() -> Result<Self> {
+        let mut parameters = CertificateParams::default();
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        Ok(Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)? })
+    }
+
+    /// What a webhook configuration trusts.
+    pub(crate) fn bundle(&self) -> String {
+        STANDARD.encode(self.issuer.pem())
+    }
+
+    /// A new certificate for loopback, as the serving Secret holds it.
+    pub(crate) fn issue(&self) -> Result<Value> {
+        let key = KeyPair::generate()?;
+        let parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+        let certificate = parameters.signed_by(&key, &self.issuer)?;
+        Ok(json!({"tls.crt": certificate.pem(), "tls.key": key.serialize_pem()}))
+    }
+
+    /// The certificate that a new connection gets, in PEM's DER. It must be ours.
+    pub(crate) async fn served(&self, address: SocketAddr) -> Result<Vec<u8>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(self.issuer.pem().as_bytes())?)?;
+        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let shake_hands = move || -> Result<Vec<u8>> {
+            let mut socket = TcpStream::connect(address)?;
+            let mut client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip()))?;
+            while client.is_handshaking() {
+                client.complete_io(&mut socket)?;
+            }
+            let chain = client.peer_certificates().context("no certificate was served")?;
+            Ok(chain.first().context("an empty chain was served")?.to_vec())
+        };
+        tokio::task::spawn_blocking(shake_hands).await?
+    }
+}
+
+/// The certificate in a serving Secret's fields.
+pub(crate) fn der(data: &Value) -> Result<Vec<u8>> {
+    let text = data["tls.crt"].as_str().context("no certificate")?;
+    Ok(CertificateDer::from_pem_slice(text.as_bytes())?.to_vec())
+}

@@ -1,0 +1,235 @@
+//! An API server that asks a webhook of this process, which has no more rights than the chart grants.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, CustomResourceExt as _, Resource};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use zstart_core::ImageConversion;
+use zstart_tests::control_plane::ControlPlane;
+use zstart_tests::wait;
+use zstart_webhook::config::Config;
+use zstart_webhook::run::{Drain, RunError, Webhook};
+
+use crate::certificates::Authority;
+use crate::records;
+
+pub(crate) const SYSTEM: &str = "zstart-system";
+const USER: &str = "system:serviceaccount:zstart-system:zstart-webhook";
+/// Watches answer within milliseconds; two busy cores take longer.
+pub(crate) const WITHIN: Duration = Duration::from_mins(1);
+
+pub(crate) struct Installation {
+    plane: ControlPlane,
+    pub(crate) admin: Client,
+    pub(crate) authority: Authority,
+}
+
+/// A webhook that runs in this process.
+pub(crate) struct Running {
+    pub(crate) https: SocketAddr,
+    health: SocketAddr,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Installation {
+    /// An API server with the webhook's rights, and without records' type, certificate and
+    /// configuration.
+    pub(crate) async fn bare() -> Result<Self> {
+        let plane = ControlPlane::start().await?;
+        let admin = plane.client().await?;
+        let installation = Self { plane, admin, authority: Authority::make()? };
+        installation.namespace(SYSTEM, &json!({})).await?;
+        installation.grant().await?;
+        Ok(installation)
+    }
+
+    /// All of it: a webhook that is ready and asked about pods, a node, and the namespaces `on`,
+    /// `audit` and `off`.
+    pub(crate) async fn whole() -> Result<(Self, Running)> {
+        let installation = Self::bare().await?;
+        installation.define_records().await?;
+        installation.serve_with(&installation.authority.issue()?).await?;
+        for (name, label) in [("on", "enabled"), ("audit", "audit"), ("off", "disabled")] {
+            installation.namespace(name, &json!({"zstart.dev/rewrite": label})).await?;
+        }
+        installation.create::<Node>(Api::all(installation.admin.clone()), records::node("lab")).await?;
+        let webhook = installation.start("").await?;
+        webhook.wait_until_ready().await?;
+        installation.configure(webhook.https).await?;
+        Ok((installation, webhook))
+    }
+
+    async fn grant(&self) -> Result<()> {
+        let metadata = json!({"name": "zstart-webhook"});
+        let subjects = json!([{"kind": "ServiceAccount", "name": "zstart-webhook", "namespace": SYSTEM}]);
+        let role =
+            |kind| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "zstart-webhook"});
+        let verbs = json!(["get", "list", "watch"]);
+        let rules = json!([
+            {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": verbs},
+            {"apiGroups": ["zstart.dev"], "resources": ["imageconversions"], "verbs": verbs},
+        ]);
+        let all = self.admin.clone();
+        self.create::<ClusterRole>(Api::all(all.clone()), json!({"metadata": metadata, "rules": rules}))
+            .await?;
+        let binding = json!({"metadata": metadata, "roleRef": role("ClusterRole"), "subjects": subjects});
+        self.create::<ClusterRoleBinding>(Api::all(all), binding).await?;
+        let rules = json!([{"apiGroups": [""], "resources": ["secrets"],
+            "resourceNames": ["zstart-webhook-tls"], "verbs": verbs}]);
+        self.create::<Role>(self.namespaced(SYSTEM), json!({"metadata": metadata, "rules": rules})).await?;
+        let binding = json!({"metadata": metadata, "roleRef": role("Role"), "subjects": subjects});
+        self.create::<RoleBinding>(self.namespaced(SYSTEM), binding).await
+    }
+
+    pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), namespace)
+    }
+
+    pub(crate) async fn create<K>(&self, api: Api<K>, object: Value) -> Result<()>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + serde::Serialize,
+    {
+        let object = serde_json::from_value(object)?;
+        let kind = K::kind(&());
+        api.create(&PostParams::default(), &object)
+            .await
+            .with_context(|| format!("failed to create a {kind}"))?;
+        Ok(())
+    }
+
+    pub(crate) async fn namespace(&self, name: &str, labels: &Value) -> Result<()> {
+        let object = json!({"metadata": {"name": name, "labels": labels}});
+        self.create::<Namespace>(Api::all(self.admin.clone()), object).await
+    }
+
+    /// Installs the type of records and waits until the API server serves it.
+    pub(crate) async fn define_records(&self) -> Result<()> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+        api.create(&PostParams::default(), &ImageConversion::crd()).await?;
+        let records: Api<ImageConversion> = Api::all(self.admin.clone());
+        wait::until("records to be served", WITHIN, || async {
+            records.list(&kube::api::ListParams::default()).await?;
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    /// Makes or replaces the serving Secret.
+    pub(crate) async fn serve_with(&self, data: &Value) -> Result<()> {
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "zstart-webhook-tls"},
+            "type": "kubernetes.io/tls", "stringData": data,
+        });
+        let parameters = PatchParams::apply("test").force();
+        self.namespaced::<Secret>(SYSTEM)
+            .patch("zstart-webhook-tls", &parameters, &Patch::Apply(secret))
+            .await?;
+        Ok(())
+    }
+
+    /// Makes a record, with its status.
+    pub(crate) async fn record(&self, record: &Value) -> Result<()> {
+        let api: Api<ImageConversion> = Api::all(self.admin.clone());
+        self.create(api.clone(), record.clone()).await?;
+        let name = record["metadata"]["name"].as_str().context("a record without a name")?;
+        let status = json!({"status": record["status"]});
+        api.patch_status(name, &PatchParams::default(), &Patch::Merge(status)).await?;
+        Ok(())
+    }
+
+    /// Starts a webhook with `config` and the chart's rights. It goes at once when it is told to.
+    pub(crate) async fn start(&self, config: &str) -> Result<Running> {
+        let mut config = Config::parse(Path::new("config.yaml"), config)?;
+        (config.listen, config.health_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);
+        let mut client = self.plane.config().await?;
+        client.auth_info.impersonate = Some(USER.to_owned());
+        let client = Client::try_from(client)?;
+        let webhook = Webhook::bind(config).await?;
+        let (https, health) = (webhook.address()?, webhook.health_address()?);
+        let shutdown = CancellationToken::new();
+        let drain = Drain { grace: Duration::ZERO, finish_within: WITHIN };
+        let task = tokio::spawn(webhook.run(client, SYSTEM.to_owned(), drain, shutdown.clone()));
+        Ok(Running { https, health, shutdown, task })
+    }
+
+    /// Has the API server ask the webhook, as the chart's configuration does.
+    pub(crate) async fn configure(&self, address: SocketAddr) -> Result<()> {
+        let object = json!({"metadata": {"name": "zstart"}, "webhooks": [{
+            "name": "pods.zstart.dev", "admissionReviewVersions": ["v1"],
+            "clientConfig": {"url": format!("https://{address}/mutate"), "caBundle": self.authority.bundle()},
+            "failurePolicy": "Ignore", "timeoutSeconds": 2, "sideEffects": "None",
+            "reinvocationPolicy": "IfNeeded",
+            // Not the namespace selector: that a namespace isn't opted in is the webhook's to see, too.
+            "rules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]},
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
+                    "resources": ["pods/ephemeralcontainers"]},
+            ],
+        }]});
+        self.create::<MutatingWebhookConfiguration>(Api::all(self.admin.clone()), object).await
+    }
+
+    /// Creates a pod and answers what the API server made of it.
+    pub(crate) async fn pod(&self, namespace: &str, pod: &Value) -> Result<Value> {
+        let pod: Pod = serde_json::from_value(pod.clone())?;
+        let made = self.namespaced::<Pod>(namespace).create(&PostParams::default(), &pod).await?;
+        Ok(serde_json::to_value(made)?)
+    }
+
+    /// Waits until a new pod with this image would be rewritten: the webhook then knows of
+    /// everything that was written before.
+    pub(crate) async fn wait_until_rewritten(&self, image: &str) -> Result<()> {
+        let pod: Pod = serde_json::from_value(records::pod(image))?;
+        let dry = PostParams { dry_run: true, field_manager: None };
+        wait::until(&format!("{image} to be rewritten"), WITHIN, || async {
+            let made = serde_json::to_value(self.namespaced::<Pod>("on").create(&dry, &pod).await?)?;
+            Ok((made["spec"]["containers"][0]["image"] != image).then_some(()))
+        })
+        .await
+    }
+}
+
+impl Running {
+    /// Status and text of the health port's answer.
+    pub(crate) async fn get(&self, path: &str) -> Result<(u16, String)> {
+        let answer = reqwest::get(format!("http://{}{path}", self.health)).await?;
+        Ok((answer.status().as_u16(), answer.text().await?))
+    }
+
+    pub(crate) async fn wait_until_ready(&self) -> Result<()> {
+        wait::until("the webhook to be ready", WITHIN, || async {
+            Ok((self.get("/readyz").await?.0 == 200).then_some(()))
+        })
+        .await
+    }
+
+    /// How many images were decided about for this reason.
+    pub(crate) async fn decided(&self, reason: &str) -> Result<u64> {
+        let (_, text) = self.get("/metrics").await?;
+        let start = format!("zstart_webhook_images_total{{reason=\"{reason}\"}} ");
+        let line = text.lines().find_map(|line| line.strip_prefix(&start));
+        Ok(line.map(str::parse).transpose()?.unwrap_or_default())
+    }
+
+    /// Tells it to go, and waits until it has gone.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        Ok(self.task.await??)
+    }
+}

@@ -1,0 +1,180 @@
+//! The webhook, asked by a real API server.
+
+mod certificates;
+mod installation;
+mod records;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use zstart_tests::wait;
+
+use crate::installation::{Installation, WITHIN};
+use crate::records::{changed, pod, record, variant_of};
+
+const APP: &str = "r.example/app:v1";
+
+fn image(pod: &Value) -> &str {
+    pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_with_a_ready_record_is_rewritten_and_keeps_a_note_of_its_originals() -> Result<()> {
+    let (zstart, webhook) = Installation::whole().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    assert_eq!(webhook.decided("Rewritten").await?, 0, "dry runs aren't counted");
+
+    let made = zstart
+        .pod(
+            "on",
+            &json!({
+                "metadata": {"generateName": "app-", "annotations": {"kept": "yes"}},
+                "spec": {
+                    "initContainers": [{"name": "init", "image": APP}],
+                    "containers": [{"name": "app", "image": APP}, {"name": "other", "image": "r.example/other:v1"}],
+                    "volumes": [{"name": "model", "image": {"reference": APP}}],
+                },
+            }),
+        )
+        .await?;
+    let (spec, variant) = (&made["spec"], json!(variant_of(APP)));
+    assert_eq!(spec["initContainers"][0]["image"], variant);
+    assert_eq!(spec["containers"][0]["image"], variant);
+    assert_eq!(spec["containers"][1]["image"], "r.example/other:v1");
+    assert_eq!(spec["volumes"][0]["image"]["reference"], variant);
+    let annotations = &made["metadata"]["annotations"];
+    assert_eq!(annotations["kept"], "yes");
+    let originals: Value =
+        serde_json::from_str(annotations["zstart.dev/originals"].as_str().context("no note")?)?;
+    assert_eq!(originals, json!({"containers/app": APP, "initContainers/init": APP, "volumes/model": APP}));
+    assert_eq!((webhook.decided("Rewritten").await?, webhook.decided("NoRecord").await?), (3, 1));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> {
+    let (zstart, webhook) = Installation::whole().await?;
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    for record in [
+        changed("r.example/unready:v1", "/status/conditions/0/status", json!("False")),
+        changed("r.example/stale:v1", "/status/source/checkedAt", json!("2020-01-01T00:00:00Z")),
+        changed("r.example/arm:v1", "/status/variant/platforms/0/platform", json!("linux/arm64")),
+        changed("r.example/moved:v1", "/status/source/digest", json!(other)),
+        changed(
+            "r.example/far:v1",
+            "/status/variant/reference",
+            json!(format!("elsewhere.example/a:v1@{other}")),
+        ),
+        record(APP),
+    ] {
+        zstart.record(&record).await?;
+    }
+    // The last one that was written is known, so all are.
+    zstart.wait_until_rewritten(APP).await?;
+
+    let with = |pointer: &str, value: Value| {
+        let mut pod = pod(APP);
+        let (parent, field) = pointer.rsplit_once('/').unwrap_or_default();
+        if let Some(parent) = pod.pointer_mut(parent) {
+            parent[field] = value;
+        }
+        pod
+    };
+    let foreign = json!([{"apiVersion": "db.example/v1", "kind": "Database", "name": "d", "uid": "1",
+        "controller": true}]);
+    let cases = [
+        ("on", pod("r.example/unready:v1"), "RecordNotReady"),
+        ("on", pod("r.example/stale:v1"), "RecordStale"),
+        ("on", pod("r.example/arm:v1"), "PlatformNotCovered"),
+        ("on", pod("r.example/moved:v1"), "SourceMoved"),
+        ("on", pod("r.example/far:v1"), "TargetNotAllowed"),
+        ("on", pod("r.example/unheard-of:v1"), "NoRecord"),
+        ("on", with("/metadata/labels", json!({"zstart.dev/rewrite": "disabled"})), "PodOptedOut"),
+        ("on", with("/metadata/ownerReferences", foreign), "ForeignController"),
+        ("on", with("/spec/os", json!({"name": "windows"})), "Windows"),
+        ("on", with("/spec/nodeSelector", json!({"zone": "none"})), "NoCandidateNode"),
+        ("audit", pod(APP), "Audited"),
+        ("off", pod(APP), "NamespaceNotEnabled"),
+    ];
+    for (namespace, pod, reason) in cases {
+        let made = zstart.pod(namespace, &pod).await.with_context(|| format!("{reason}: refused"))?;
+        assert_eq!(image(&made), image(&pod), "{reason}");
+        assert_eq!(made["metadata"].get("annotations"), None, "{reason}");
+        assert_eq!(webhook.decided(reason).await?, 1, "{reason}");
+    }
+    assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_ephemeral_container_of_a_running_pod_is_rewritten_and_nothing_else_of_it() -> Result<()> {
+    let (zstart, webhook) = Installation::whole().await?;
+    // The pod is older than the record.
+    let running = zstart.pod("on", &pod(APP)).await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    let name = running["metadata"]["name"].as_str().context("no name")?;
+    let debug = json!({"spec": {"ephemeralContainers": [{"name": "debug", "image": APP}]}});
+    let pods = zstart.namespaced::<Pod>("on");
+    let patched =
+        pods.patch_ephemeral_containers(name, &PatchParams::default(), &Patch::Strategic(debug)).await?;
+    let patched = serde_json::to_value(patched)?;
+    assert_eq!(patched["spec"]["ephemeralContainers"][0]["image"], json!(variant_of(APP)));
+    assert_eq!(image(&patched), APP);
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_ready_only_with_a_certificate_and_every_list_complete() -> Result<()> {
+    let zstart = Installation::bare().await?;
+    let webhook = zstart.start("").await?;
+    let (status, why) = webhook.get("/readyz").await?;
+    assert_eq!((status, why.as_str()), (503, "no serving certificate yet"));
+    assert_eq!(webhook.get("/livez").await?.0, 200);
+    assert!(zstart.authority.served(webhook.https).await.is_err(), "nothing can be served yet");
+
+    zstart.serve_with(&zstart.authority.issue()?).await?;
+    wait::until("the certificate to be served", WITHIN, || async {
+        zstart.authority.served(webhook.https).await.map(Some)
+    })
+    .await?;
+    // The type of records isn't there, so they can't have been listed.
+    let (status, why) = webhook.get("/readyz").await?;
+    assert_eq!(status, 503);
+    assert!(why.contains("first list"), "{why}");
+
+    zstart.define_records().await?;
+    webhook.wait_until_ready().await?;
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_renewed_certificate_is_served_to_the_next_connection_and_a_broken_one_is_not() -> Result<()> {
+    let (zstart, webhook) = Installation::whole().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+
+    zstart.serve_with(&json!({"tls.crt": "broken", "tls.key": "broken"})).await?;
+    let renewed = zstart.authority.issue()?;
+    zstart.serve_with(&renewed).await?;
+    let renewed = certificates::der(&renewed)?;
+    wait::until("the renewed certificate to be served", WITHIN, || async {
+        Ok((zstart.authority.served(webhook.https).await? == renewed).then_some(()))
+    })
+    .await?;
+    assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pods_start_as_they_came_when_the_webhook_is_gone() -> Result<()> {
+    let (zstart, webhook) = Installation::whole().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    // It ends well, and the API server finds nobody.
+    webhook.stop().await?;
+    assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), APP);
+    Ok(())
+}

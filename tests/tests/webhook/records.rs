@@ -1,0 +1,65 @@
+//! Records, pods and nodes as a cluster has them.
+#![expect(clippy::unwrap_used, reason = "every text here is the tests' own")]
+
+use serde_json::{Value, json};
+use zstart_core::record::record_name;
+use zstart_core::{Digest, Reference, variant};
+
+/// The variant that [`record`] says `source` has.
+pub(crate) fn variant_of(source: &str) -> String {
+    let reference: Reference = source.parse().unwrap();
+    let tag = variant::tag(&reference, &digest_of(source));
+    reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string()
+}
+
+fn digest_of(source: &str) -> Digest {
+    Digest::sha256_of(source.as_bytes())
+}
+
+/// A record that is ready, looked up just now.
+pub(crate) fn record(source: &str) -> Value {
+    let reference: Reference = source.parse().unwrap();
+    let (digest, now) = (digest_of(source), jiff::Timestamp::now());
+    json!({
+        "metadata": {"name": record_name(&reference)},
+        "spec": {"source": reference.to_string()},
+        "status": {
+            "source": {"digest": digest, "checkedAt": now},
+            "variant": {
+                "sourceDigest": digest, "reference": variant_of(source), "settings": "v1;level=3",
+                "platforms": [{"platform": "linux/amd64", "sourceBytes": 2, "variantBytes": 1, "layers": 1,
+                    "convertedLayers": 1}],
+                "verifiedAt": now, "durationMilliseconds": 1,
+            },
+            "conditions": [{"type": "Ready", "status": "True", "reason": "Verified", "message": "",
+                "lastTransitionTime": now}],
+        },
+    })
+}
+
+/// The same with one field changed.
+pub(crate) fn changed(source: &str, pointer: &str, value: Value) -> Value {
+    let mut record = record(source);
+    *record.pointer_mut(pointer).unwrap() = value;
+    record
+}
+
+/// A pod with one container.
+pub(crate) fn pod(image: &str) -> Value {
+    json!({
+        "metadata": {"generateName": "app-"},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    })
+}
+
+/// A node that can start zstd images.
+pub(crate) fn node(name: &str) -> Value {
+    json!({
+        "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}},
+        "status": {"nodeInfo": {
+            "architecture": "amd64", "operatingSystem": "linux",
+            "containerRuntimeVersion": "containerd://2.1.6", "bootID": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
+        }},
+    })
+}
