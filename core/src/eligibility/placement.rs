@@ -68,12 +68,6 @@ impl<'a> Placement<'a> {
         self.spec.node_name.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// A label and value without which no node matches: the way into an index of nodes.
-    pub fn selected_labels(&self) -> impl Iterator<Item = (&'a str, &'a str)> {
-        let selector = self.spec.node_selector.iter().flatten();
-        selector.map(|(label, value)| (label.as_str(), value.as_str()))
-    }
-
     /// The one node that required affinity names by `metadata.name`, as the DaemonSet controller
     /// does for each of its pods.
     pub fn pinned_node(&self) -> Option<&'a str> {

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::fixture::{Cluster, variant_of};
+use crate::fixture::{Cluster, node, record, variant_of};
 
 const APP: &str = "r.example/app:v1";
 
@@ -159,5 +159,45 @@ proptest! {
     fn any_bytes_are_answered_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let (handler, now) = handler();
         let _ = handler.review(&body, now);
+    }
+}
+
+/// Prints how long a review takes in a large cluster; nothing is asserted of it.
+/// `cargo test --release -p zstart-webhook -- --ignored --nocapture how_long`
+#[test]
+#[ignore = "a measurement"]
+fn how_long_a_review_takes_with_thousands_of_nodes_and_records() {
+    const ROUNDS: u32 = 200;
+    for count in [100, 1_000, 5_000] {
+        let mut cluster = Cluster::with_records(&[APP]);
+        for index in 0..count {
+            let mut node = node(&format!("node-{index}"), "amd64");
+            for label in 0..20 {
+                node["metadata"]["labels"][format!("example.com/label-{label}")] =
+                    json!(format!("{}", index % 7));
+            }
+            cluster = cluster.with_node(node).with_record(record(&format!("r.example/app-{index}:v1")));
+        }
+        let Cluster { snapshot, policy, now } = cluster;
+        let snapshot = Arc::new(snapshot);
+        let handler = Handler::new(Arc::clone(&snapshot), policy, Arc::new(Metrics::new(snapshot)));
+        let mut selecting = pod();
+        selecting["spec"]["nodeSelector"] =
+            json!({"example.com/label-3": "3", "kubernetes.io/arch": "amd64"});
+        selecting["spec"]["tolerations"] = json!([{"key": "team", "operator": "Exists"}]);
+        selecting["spec"]["affinity"] = json!({"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        {"nodeSelectorTerms": [{"matchExpressions": [
+            {"key": "example.com/label-4", "operator": "In", "values": ["1", "2", "3"]},
+        ]}]}}});
+        let mut unknown = pod();
+        unknown["spec"]["containers"][0]["image"] = json!("r.example/unheard-of:v1");
+        for (what, pod) in [("anywhere", pod()), ("selecting", selecting), ("no record", unknown)] {
+            let body = review("CREATE", "", &pod, &Value::Null).to_string();
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                handler.review(body.as_bytes(), now).unwrap();
+            }
+            println!("{count:>5} nodes and records, {what:<9}: {:?} a review", start.elapsed() / ROUNDS);
+        }
     }
 }
