@@ -93,6 +93,7 @@ pub enum ConfigError {
 }
 
 /// The file as it is written. Every field has a default, so an empty file is a valid one.
+#[expect(clippy::struct_field_names, reason = "the fields are named as users write them")]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct File {

@@ -1,3 +1,27 @@
-//! The operator that converts images, and keeps what the webhook needs.
+//! The operator: finds the images that opted-in namespaces run, converts them, and keeps what the
+//! webhook needs.
+//!
+//! - [`demand`], [`watches`]: which sources are wanted, and by whom.
+//! - [`records`]: an `ImageConversion` for each.
+//! - [`reconcile`]: resolve, plan, execute, verify, status.
+//! - [`certificates`]: the webhook's authority and serving certificate.
+//!
+//! Rights that it needs (`charts/zstart/templates/controller/rbac.yaml` grants no more): get, list
+//! and watch namespaces, nodes, pods, service accounts, deployments, statefulsets, daemonsets, jobs
+//! and cronjobs; get secrets (pull secrets, by name; without it only its own credentials count);
+//! get, list, watch, create and patch imageconversions, get and patch their status; create and patch
+//! events; and, by name, its two Secrets and the webhook configuration.
 
 pub mod certificates;
+pub mod config;
+mod context;
+pub mod credentials;
+pub mod demand;
+mod events;
+mod health;
+mod locks;
+mod metrics;
+mod reconcile;
+pub mod records;
+pub mod run;
+pub mod watches;

@@ -8,8 +8,8 @@ use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod};
 use kube::core::PartialObjectMeta;
+use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt as _, metadata_watcher};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
 use zstart_core::{Platform, keys};
@@ -66,7 +66,10 @@ async fn namespaces(client: &Client, demand: &SharedDemand) {
         let label = namespace.labels().get(keys::REWRITE).map(String::as_str);
         matches!(label, Some(keys::ENABLED | keys::AUDIT))
     };
-    let events = metadata_watcher(Api::<Namespace>::all(client.clone()), watcher::Config::default());
+    let events = watcher::watcher(
+        Api::<PartialObjectMeta<Namespace>>::all(client.clone()),
+        watcher::Config::default(),
+    );
     let mut seen = BTreeSet::new();
     each(events, "namespaces", |event| match event {
         Event::Init => seen.clear(),
@@ -92,7 +95,8 @@ async fn nodes(client: &Client, demand: &SharedDemand) {
         let label = |key: &str| node.labels().get(key).map(String::as_str);
         Some(Platform::new(label("kubernetes.io/os")?, label("kubernetes.io/arch")?))
     };
-    let events = metadata_watcher(Api::<Node>::all(client.clone()), watcher::Config::default());
+    let events =
+        watcher::watcher(Api::<PartialObjectMeta<Node>>::all(client.clone()), watcher::Config::default());
     let mut seen = BTreeSet::new();
     each(events, "nodes", |event| match event {
         Event::Init => seen.clear(),

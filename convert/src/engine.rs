@@ -11,7 +11,7 @@ use zstart_core::{Digest, Platform};
 
 pub use execute::execute;
 pub use read::{Resolved, plan, platform_of, resolve};
-pub use variant::{find_variant, verify};
+pub use variant::{adopt, find_variant, verify};
 
 /// A variant that stands in a repository, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! A cluster in memory, for tests: a snapshot filled as the watches fill it.
 
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Namespace, Pod};
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::{Namespace, Pod, Secret};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
@@ -36,6 +37,19 @@ pub(crate) fn pod_of(image: &str) -> Pod {
     pod(
         json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": image}]}}),
     )
+}
+
+/// A new certificate for `zstart-webhook.zstart.svc`, and its key.
+pub(crate) fn pair() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["zstart-webhook.zstart.svc".to_owned()]).unwrap();
+    (made.cert.pem(), made.signing_key.serialize_pem())
+}
+
+/// A serving Secret.
+pub(crate) fn secret(certificate: &str, key: &str) -> Secret {
+    let field = |name: &str, text: &str| (name.to_owned(), ByteString(text.as_bytes().to_vec()));
+    let data = [field("tls.crt", certificate), field("tls.key", key)].into();
+    Secret { data: Some(data), ..Secret::default() }
 }
 
 fn source_digest(source: &str) -> Digest {

@@ -14,6 +14,9 @@ use crate::metrics::Metrics;
 use crate::snapshot::Snapshot;
 use crate::tls::Certificate;
 
+#[cfg(test)]
+mod tests;
+
 /// What readiness is earned by.
 pub(crate) struct Health {
     snapshot: Arc<Snapshot>,

@@ -1,5 +1,6 @@
 //! `zstart-webhook`: boots, and hands over to the library.
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -32,7 +33,8 @@ async fn main() -> ExitCode {
     let arguments = Arguments::parse();
     // One crypto provider for the process; that another one is there already can't be.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    tracing_subscriber::fmt().with_env_filter(EnvFilter::new(&arguments.log)).init();
+    let colours = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_ansi(colours).with_env_filter(EnvFilter::new(&arguments.log)).init();
     match boot(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -79,6 +79,7 @@ impl Webhook {
     /// Takes the ports.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
         let (https, health) = (listen(config.listen).await?, listen(config.health_listen).await?);
+        tracing::info!(https = %config.listen, health = %config.health_listen, "listening");
         Ok(Self { config, https, health })
     }
 

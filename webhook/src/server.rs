@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::handler::Handler;
 use crate::snapshot::watch::chain;
 
+#[cfg(test)]
+mod tests;
+
 /// An object has at most 3 MiB on its way into the API server, and an update sends two.
 const BODY_MAX: usize = 8 << 20;
 /// How long a handshake, a request's head or its body may take. The API server gives up after two

@@ -91,7 +91,7 @@ impl Certificate {
         }
     }
 
-    fn take(&self, secret: &Secret, name: &str, metrics: &Metrics) {
+    pub(crate) fn take(&self, secret: &Secret, name: &str, metrics: &Metrics) {
         match load(secret) {
             Ok(Loaded { key, expires }) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn pod(name: &str, spec: Value) -> Pod {
+fn pod(name: &str, spec: &Value) -> Pod {
     let metadata = json!({"name": name, "namespace": "shop", "uid": "1"});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
 }
@@ -31,7 +31,7 @@ fn sources(demand: &Demand) -> Vec<String> {
 fn every_image_of_a_pod_is_wanted_once_and_normalised() {
     let demand = demand(&[pod(
         "app",
-        json!({
+        &json!({
             "containers": [{"name": "a", "image": "nginx"}, {"name": "b", "image": "docker.io/library/nginx:latest"}],
             "initContainers": [{"name": "c", "image": "registry.example/init:v1"}],
             "ephemeralContainers": [{"name": "d", "image": "registry.example/debug:v1"}],
@@ -51,7 +51,7 @@ fn every_image_of_a_pod_is_wanted_once_and_normalised() {
 
 #[test]
 fn only_opted_in_namespaces_count_and_opting_in_is_enough() {
-    let mut demand = demand(&[pod("app", running("nginx"))]);
+    let mut demand = demand(&[pod("app", &running("nginx"))]);
     demand.namespace("shop", false);
     assert!(sources(&demand).is_empty());
     demand.namespace("shop", true);
@@ -61,13 +61,13 @@ fn only_opted_in_namespaces_count_and_opting_in_is_enough() {
 #[test]
 fn variants_and_nonsense_are_not_wanted() {
     let variant = "registry.example/app:v1-zstd-1a2b3c4d5e6f";
-    let demand = demand(&[pod("variant", running(variant)), pod("nonsense", running("NOT/an image"))]);
+    let demand = demand(&[pod("variant", &running(variant)), pod("nonsense", &running("NOT/an image"))]);
     assert!(sources(&demand).is_empty());
 }
 
 #[test]
 fn a_rewritten_pod_still_wants_what_its_author_wrote() {
-    let mut rewritten = pod("app", running("registry.example/app:v1-zstd-1a2b3c4d5e6f"));
+    let mut rewritten = pod("app", &running("registry.example/app:v1-zstd-1a2b3c4d5e6f"));
     let originals = json!({"containers/app": "registry.example/app:v1"}).to_string();
     rewritten.metadata.annotations = Some([(zstart_core::keys::ORIGINALS.to_owned(), originals)].into());
     assert_eq!(sources(&demand(&[rewritten])), ["registry.example/app:v1"]);
@@ -94,15 +94,17 @@ fn templates_are_read_at_every_depth() {
 
 #[test]
 fn who_wants_an_image_is_known_with_the_secrets_to_pull_it() {
-    let mut owned = pod("owned", running("registry.example/app:v1"));
-    owned.metadata.owner_references = Some(vec![serde_json::from_value(json!({
-        "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": true,
-    }))
-    .unwrap()]);
+    let mut owned = pod("owned", &running("registry.example/app:v1"));
+    owned.metadata.owner_references = Some(vec![
+        serde_json::from_value(json!({
+            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": true,
+        }))
+        .unwrap(),
+    ]);
     let mut bare = running("registry.example/app:v1");
     bare["imagePullSecrets"] = json!([{"name": "pull"}]);
     bare["serviceAccountName"] = json!("builder");
-    let demand = demand(&[owned, pod("bare", bare)]);
+    let demand = demand(&[owned, pod("bare", &bare)]);
     let wanters = demand.wanters(&"registry.example/app:v1".parse().unwrap());
     assert_eq!(wanters.len(), 2);
     assert_eq!(wanters[0].service_account, "builder");
@@ -113,7 +115,7 @@ fn who_wants_an_image_is_known_with_the_secrets_to_pull_it() {
 
 #[test]
 fn what_a_new_list_does_not_have_is_forgotten() {
-    let mut demand = demand(&[pod("one", running("a/one")), pod("two", running("a/two"))]);
+    let mut demand = demand(&[pod("one", &running("a/one")), pod("two", &running("a/two"))]);
     let left = BTreeSet::from([Key { kind: Kind::Pod, namespace: "shop".into(), name: "two".into() }]);
     demand.keep_only(Kind::Job, &BTreeSet::new());
     assert_eq!(sources(&demand).len(), 2);

@@ -11,7 +11,7 @@ use zstart_core::keys;
 use super::{Key, Kind, Wants, source_of};
 
 /// An object with a pod's specification in it.
-pub trait Workload: Resource<DynamicType = ()> {
+pub trait Workload: Resource<DynamicType = ()> + Sized {
     /// Its kind.
     const KIND: Kind;
 
@@ -39,14 +39,13 @@ pub trait Workload: Resource<DynamicType = ()> {
             .get(keys::ORIGINALS)
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
-        let images = images_of(spec).into_iter().map(|(place, image)| {
-            originals.get(&place).map_or(image, String::as_str).to_owned()
-        });
+        let images = images_of(spec).into_iter();
+        let images = images.map(|(place, image)| originals.get(&place).map_or(image, String::as_str));
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
         // A pod that somebody made speaks through whoever made it.
         let speaks = self.owner_references().iter().all(|owner| owner.controller != Some(true));
         Wants {
-            sources: images.filter_map(|image| source_of(&image)).collect(),
+            sources: images.filter_map(source_of).collect(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             reports_to: speaks.then(|| self.object_ref(&())),
@@ -60,7 +59,9 @@ pub fn images_of(spec: &PodSpec) -> Vec<(String, &str)> {
     let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
     for (place, containers) in lists {
         for container in containers.into_iter().flatten() {
-            images.extend(container.image.as_deref().map(|image| (format!("{place}/{}", container.name), image)));
+            images.extend(
+                container.image.as_deref().map(|image| (format!("{place}/{}", container.name), image)),
+            );
         }
     }
     for container in spec.ephemeral_containers.iter().flatten() {
@@ -118,6 +119,6 @@ impl Workload for CronJob {
     const KIND: Kind = Kind::CronJob;
 
     fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()?.job_template.spec.as_ref()?.template.spec.as_ref()
+        self.spec.job_template.spec.as_ref()?.template.spec.as_ref()
     }
 }

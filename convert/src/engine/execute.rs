@@ -96,17 +96,18 @@ async fn convert_layers(
     settings: &Settings,
     progress: &dyn Progress,
 ) -> Result<HashMap<Digest, LayerOutcome>, Error> {
-    let mut layers: Vec<&Descriptor> = plan
+    // Owned: a future that borrows them can't be proven to be `Send`.
+    let mut layers: Vec<Descriptor> = plan
         .conversions()
         .flat_map(|manifest| manifest.manifest.layers.iter().zip(&manifest.layers))
         .filter(|(_, action)| **action == LayerAction::Convert)
-        .map(|(layer, _)| layer)
+        .map(|(layer, _)| layer.clone())
         .collect();
     layers.sort_by(|one, other| other.size().cmp(&one.size()).then(one.digest().cmp(other.digest())));
     layers.dedup_by_key(|layer| layer.digest().clone());
     stream::iter(layers)
         .map(|layer| async move {
-            let outcome = convert_layer(source, target, converter, layer, progress).await?;
+            let outcome = convert_layer(source, target, converter, &layer, progress).await?;
             Ok((layer.digest().clone(), outcome))
         })
         .buffer_unordered(settings.layers_at_once.max(1))
@@ -172,7 +173,11 @@ async fn copy_unchanged(
 }
 
 /// A tag that moved: its new image is what pods want now.
-async fn require_unmoved(source: &dyn Repository, key: ManifestKey<'_>, from: &Digest) -> Result<(), Error> {
+pub(super) async fn require_unmoved(
+    source: &dyn Repository,
+    key: ManifestKey<'_>,
+    from: &Digest,
+) -> Result<(), Error> {
     let ManifestKey::Tag(tag) = key else { return Ok(()) };
     let now = resolve(source, key).await?;
     if now.digest() == from {

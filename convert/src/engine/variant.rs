@@ -7,8 +7,9 @@
 
 use std::collections::BTreeMap;
 
-use zstart_core::{Tag, keys};
+use zstart_core::{Digest, Tag, keys};
 
+use super::execute::require_unmoved;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
@@ -46,6 +47,26 @@ pub async fn find_variant(
             Err(Error::VariantConflict { location: target.location().to_owned(), tag: tag.clone(), found })
         }
     }
+}
+
+/// Puts a variant of this plan that the target already has, by digest, under another tag. Nothing is
+/// converted. `None` where `digest` isn't such a variant, or isn't there any more.
+pub async fn adopt<'a>(
+    repository: &dyn Repository,
+    key: impl Into<ManifestKey<'a>>,
+    tag: &Tag,
+    plan: &Plan,
+    digest: &Digest,
+) -> Result<Option<VariantImage>, Error> {
+    let manifest = match repository.manifest(ManifestKey::Digest(digest)).await {
+        Ok(manifest) => manifest,
+        Err(error) if error.trouble == Trouble::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let Found::Variant(image) = compare(repository, &manifest, plan).await? else { return Ok(None) };
+    require_unmoved(repository, key.into(), &plan.source.digest).await?;
+    repository.put_manifest(&manifest, &manifest.media_type()?, Some(tag)).await?;
+    Ok(Some(image))
 }
 
 /// Reads back what the tag says: it must be `image`, with every layer in its place.

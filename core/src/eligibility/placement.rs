@@ -1,6 +1,6 @@
 //! Where a pod could land, as far as anybody can say before it is scheduled.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::core::v1::{NodeSelector, PodSpec};
 
@@ -11,6 +11,8 @@ use crate::platform::Platform;
 
 /// Label that Kubernetes before 1.14 used; clusters still carry it beside the new one.
 const OLD_ARCHITECTURE_LABEL: &str = "beta.kubernetes.io/arch";
+/// The same of [`OS_LABEL`].
+const OLD_OS_LABEL: &str = "beta.kubernetes.io/os";
 
 /// What a pod asks of its node: borrowed from its specification.
 ///
@@ -142,21 +144,27 @@ impl<'a> Placement<'a> {
             .filter(|set: &BTreeSet<_>| !set.is_empty())
     }
 
-    /// Whether the pod asks for Windows, by `spec.os` or by its node selector.
+    /// Whether the pod asks for Windows, by `spec.os`, its node selector or a term of its affinity.
     pub fn is_windows(&self) -> bool {
+        let labels = [OS_LABEL, OLD_OS_LABEL];
         let by_os = self.spec.os.as_ref().is_some_and(|os| os.name == "windows");
-        let by_selector = [OS_LABEL, "beta.kubernetes.io/os"].into_iter().any(|label| {
-            let selector = self.spec.node_selector.as_ref();
-            selector.and_then(|labels| labels.get(label)).is_some_and(|os| os == "windows")
+        let selector = self.spec.node_selector.as_ref();
+        let by_selector = labels
+            .into_iter()
+            .any(|label| selector.and_then(|selector| selector.get(label)).is_some_and(|os| os == "windows"));
+        let mut terms = self.affinity.into_iter().flat_map(|affinity| &affinity.node_selector_terms);
+        let by_term = terms.any(|term| {
+            let mut pinned = labels.into_iter().filter_map(|label| selector::pinned(term, label));
+            pinned.any(|values| values.iter().any(|os| os == "windows"))
         });
-        by_os || by_selector
+        by_os || by_selector || by_term
     }
 
     /// Whether the pod will run on Fargate, which needs no node of the cluster's.
     ///
     /// The scheduler's name decides: nobody else schedules such a pod. The label alone doesn't,
     /// because anybody can write it on a pod that then lands on an ordinary node.
-    pub fn is_fargate(&self, labels: Option<&std::collections::BTreeMap<String, String>>) -> bool {
+    pub fn is_fargate(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
         self.spec.scheduler_name.as_deref() == Some(keys::FARGATE_SCHEDULER)
             && labels.is_some_and(|labels| labels.contains_key(keys::FARGATE_PROFILE))
     }

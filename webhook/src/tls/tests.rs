@@ -1,19 +1,6 @@
-use k8s_openapi::ByteString;
-
 use super::*;
+use crate::fixture::{pair, secret};
 use crate::snapshot::Snapshot;
-
-/// The Secret's two fields, of a new certificate.
-fn pair() -> (String, String) {
-    let made = rcgen::generate_simple_self_signed(vec!["zstart-webhook.zstart.svc".to_owned()]).unwrap();
-    (made.cert.pem(), made.signing_key.serialize_pem())
-}
-
-fn secret(certificate: &str, key: &str) -> Secret {
-    let field = |name: &str, text: &str| (name.to_owned(), ByteString(text.as_bytes().to_vec()));
-    let data = [field(CERTIFICATE, certificate), field(KEY, key)].into();
-    Secret { data: Some(data), ..Secret::default() }
-}
 
 #[test]
 fn a_secret_with_a_matching_pair_serves() {

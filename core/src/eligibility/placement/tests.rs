@@ -186,11 +186,15 @@ fn a_node_not_yet_there_has_the_processor_that_the_pod_pins() {
 }
 
 #[test]
-fn windows_is_recognised_by_either_way_of_asking() {
-    for asked in
-        [json!({"os": {"name": "windows"}}), json!({"nodeSelector": {"kubernetes.io/os": "windows"}})]
-    {
-        assert!(Placement::of(&spec(&asked)).is_windows());
+fn windows_is_recognised_by_every_way_of_asking() {
+    let term =
+        json!([{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}]}]);
+    for spec in [
+        spec(&json!({"os": {"name": "windows"}})),
+        spec(&json!({"nodeSelector": {"kubernetes.io/os": "windows"}})),
+        affinity(&term),
+    ] {
+        assert!(Placement::of(&spec).is_windows());
     }
     assert!(!Placement::of(&spec(&json!({"os": {"name": "linux"}}))).is_windows());
 }

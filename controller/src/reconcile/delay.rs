@@ -1,0 +1,69 @@
+//! How long to wait until a source is looked at again.
+
+use std::hash::Hash as _;
+use std::hash::{DefaultHasher, Hasher as _};
+use std::time::Duration;
+
+use zstart_convert::ErrorClass;
+
+/// After the failure number `failures` in a row (from 1). `recheck` is the setting of that name.
+pub(super) fn after_failure(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
+    let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
+    match class {
+        ErrorClass::SourceMoved => doubled(seconds(1), failures, minutes(1)),
+        ErrorClass::Unavailable => doubled(seconds(5), failures, minutes(5)),
+        ErrorClass::RateLimited { retry_after } => {
+            retry_after.unwrap_or_else(|| doubled(seconds(30), failures, minutes(10)))
+        }
+        // Somebody is likely at work on it: pushing the image, making the pull secret.
+        ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
+            doubled(seconds(5), failures, minutes(10))
+        }
+        ErrorClass::Other => doubled(seconds(30), failures, minutes(10)),
+        // Only another image under the tag, or another one at the variant's place, changes these.
+        ErrorClass::ContentMismatch | ErrorClass::VariantConflict | ErrorClass::Refused => recheck,
+    }
+}
+
+/// A little less than `delay`, the same for the same record: what began together drifts apart.
+pub(super) fn spread(delay: Duration, record: &str) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    record.hash(&mut hasher);
+    let part = u32::try_from(hasher.finish() % 100).unwrap_or_default();
+    delay.saturating_sub(delay / 1000 * part)
+}
+
+fn doubled(first: Duration, failures: u32, most: Duration) -> Duration {
+    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RECHECK: Duration = Duration::from_mins(5);
+
+    #[test]
+    fn trouble_that_stays_is_asked_about_less_and_less() {
+        let delays: Vec<u64> = (1..=8)
+            .map(|failures| after_failure(ErrorClass::Unavailable, failures, RECHECK).as_secs())
+            .collect();
+        assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300]);
+        assert_eq!(after_failure(ErrorClass::PullDenied, u32::MAX, RECHECK), Duration::from_mins(10));
+    }
+
+    #[test]
+    fn a_registry_that_names_a_time_is_given_it() {
+        let retry_after = Some(Duration::from_secs(77));
+        let class = ErrorClass::RateLimited { retry_after };
+        assert_eq!(after_failure(class, 3, RECHECK), Duration::from_secs(77));
+    }
+
+    #[test]
+    fn spreading_takes_at_most_a_tenth() {
+        for record in ["a", "b", "nginx-1-27-0123456789abcdef"] {
+            let spread = spread(RECHECK, record);
+            assert!(spread <= RECHECK && spread > RECHECK * 9 / 10, "{spread:?}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! One look at a source, phase by phase: resolve, plan, execute, verify.
+
+use std::time::Instant;
+
+use tokio::sync::Semaphore;
+use zstart_convert::credentials::Credentials;
+use zstart_convert::progress::Silent;
+use zstart_convert::repository::ManifestKey;
+use zstart_convert::{ErrorClass, Plan, Repository, Settings, VariantImage, engine};
+use zstart_core::record::{RecordReason, record_name};
+use zstart_core::{ImageConversion, Reference, Tag, variant};
+
+use super::attempts::Settled;
+use super::failure::Failure;
+use super::journal::Journal;
+use super::status::{self, Origin, Served};
+use crate::context::Context;
+use crate::credentials;
+use crate::demand::Wanter;
+use crate::events::Kind;
+
+/// A look that ended well.
+pub(super) enum Found {
+    /// A variant serves.
+    Served(Box<Served>),
+    /// It is the one that served before.
+    Unchanged(Settled),
+    /// Nothing needs to be converted.
+    AlreadyZstd,
+}
+
+/// What is looked at, and for whom.
+pub(super) struct Look<'a> {
+    pub(super) context: &'a Context,
+    pub(super) record: &'a ImageConversion,
+    pub(super) wanters: &'a [Wanter],
+    pub(super) settings: Settings,
+    /// What the last look found, if nothing else changed since.
+    pub(super) settled: Option<Settled>,
+}
+
+impl Look<'_> {
+    /// Looks with each of the credentials that there are, until one of them is let in.
+    pub(super) async fn run(&self, journal: &mut Journal<'_>) -> Result<Found, Failure> {
+        let source = self.source()?;
+        let candidates =
+            credentials::candidates(&self.context.client, &self.context.own, self.wanters, source).await;
+        let mut refused: Option<Failure> = None;
+        for credentials in candidates {
+            match self.with(source, credentials, journal).await {
+                Err(failure) if failure.is_about_credentials() => {
+                    refused = Some(match refused {
+                        Some(before) => before.or_further(failure),
+                        None => failure,
+                    });
+                }
+                ended => return ended,
+            }
+        }
+        let Some(failure) = refused else { unreachable!("anonymous is always a candidate") };
+        Err(failure)
+    }
+
+    /// The record's source, if the record is one that zstart can follow.
+    fn source(&self) -> Result<&Reference, Failure> {
+        let source = &self.record.spec.source;
+        let identity = source.identity();
+        let expected = record_name(source);
+        if source != &identity {
+            return Err(Failure::Record(format!(
+                "source {source} is not in its normal form: delete this record and make one with source {identity}"
+            )));
+        }
+        if self.record.metadata.name.as_ref() != Some(&expected) {
+            return Err(Failure::Record(format!(
+                "the record of {source} must be named {expected}: delete this one and make that"
+            )));
+        }
+        variant::require_source(source).map_err(|refusal| Failure::Record(refusal.to_string()))
+    }
+
+    async fn with(
+        &self,
+        source: &Reference,
+        credentials: Credentials,
+        journal: &mut Journal<'_>,
+    ) -> Result<Found, Failure> {
+        let started = Instant::now();
+        let repository = self.context.registries.repository(source, credentials)?;
+        let looking = permit(&self.context.looks).await;
+        let resolved = engine::resolve(&*repository, source).await.map_err(Failure::Resolve)?;
+        let digest = resolved.digest();
+        journal.change(|status, now| status::resolved(status, digest, now));
+        if journal.status().variant.is_none() && self.record_serves() {
+            // The tag moved: no pod may be pointed at the old image while the new one is converted.
+            journal.write().await?;
+        }
+        let tag = variant::tag(source, digest);
+        if let Some(settled) = self.settled.as_ref().filter(|settled| &settled.source == digest)
+            && still_there(&*repository, &tag, settled).await?
+        {
+            return Ok(Found::Unchanged(settled.clone()));
+        }
+
+        let plan = engine::plan(&*repository, &resolved, &self.settings).await.map_err(Failure::Convert)?;
+        if plan.already_zstd() {
+            return Ok(Found::AlreadyZstd);
+        }
+        let existing = engine::find_variant(&*repository, &tag, &plan).await.map_err(Failure::Convert)?;
+        drop(looking);
+        let (image, origin) = match existing {
+            Some(image) => (image, Origin::Found),
+            None => self.make(&*repository, source, &tag, &plan, journal, started).await?,
+        };
+        engine::verify(&*repository, &tag, &plan, &image).await.map_err(Failure::Convert)?;
+        let reference = source.with_tag_and_digest(tag, image.digest.clone());
+        Ok(Found::Served(Box::new(Served { reference, source: digest.clone(), image, origin })))
+    }
+
+    /// Whether the record, as it was read, says that pods are pointed at a variant.
+    fn record_serves(&self) -> bool {
+        self.record.status.as_ref().is_some_and(|status| status.variant.is_some())
+    }
+
+    async fn make(
+        &self,
+        repository: &dyn Repository,
+        source: &Reference,
+        tag: &Tag,
+        plan: &Plan,
+        journal: &mut Journal<'_>,
+        started: Instant,
+    ) -> Result<(VariantImage, Origin), Failure> {
+        let context = self.context;
+        let digest = &plan.source.digest;
+        let key = (repository.location().to_owned(), digest.clone());
+        let _alone = context.images.lock(key.clone()).await;
+        if let Some(made) = context.made(&key)
+            && let Some(image) =
+                engine::adopt(repository, source, tag, plan, &made).await.map_err(Failure::Convert)?
+        {
+            return Ok((image, Origin::Found));
+        }
+        let _worker = permit(&context.workers).await;
+        let _running = context.metrics.run();
+        journal.change(|status, now| status::converting(status, digest, now));
+        journal.write().await?;
+        let note = format!("converting {source}, which is {digest}");
+        context
+            .events
+            .publish(self.record, self.wanters, Kind::Normal, RecordReason::Converting, &note)
+            .await;
+        tracing::info!(%source, %digest, "converting");
+        let image = engine::execute(repository, repository, source, tag, plan, &self.settings, &Silent)
+            .await
+            .map_err(Failure::Convert)?;
+        context.remember(key, image.digest.clone());
+        let took = started.elapsed();
+        context.metrics.converted(image.source_bytes(), image.variant_bytes(), took);
+        Ok((image, Origin::Made { took }))
+    }
+}
+
+/// Whether the variant that was verified is what its tag means still.
+async fn still_there(repository: &dyn Repository, tag: &Tag, settled: &Settled) -> Result<bool, Failure> {
+    match engine::resolve(repository, ManifestKey::Tag(tag)).await {
+        Ok(found) => Ok(found.digest() == &settled.variant),
+        Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
+        Err(error) => Err(Failure::Convert(error)),
+    }
+}
+
+async fn permit(semaphore: &Semaphore) -> tokio::sync::SemaphorePermit<'_> {
+    let Ok(permit) = semaphore.acquire().await else { unreachable!("no semaphore here is ever closed") };
+    permit
+}

@@ -1,0 +1,148 @@
+//! What a look at a source changes in the record's status. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use zstart_convert::VariantImage;
+use zstart_core::record::{
+    CONVERTED, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason, ResolvedSource,
+    Summary, Variant, condition, set_condition,
+};
+use zstart_core::{Digest, Reference, units};
+
+use super::failure::Failure;
+
+/// A variant that was verified, and where it came from.
+#[derive(Clone, Debug)]
+pub(super) struct Served {
+    /// `repository:tag@digest`.
+    pub(super) reference: Reference,
+    /// The source digest that it was made of.
+    pub(super) source: Digest,
+    /// What it is.
+    pub(super) image: VariantImage,
+    /// How it came to be.
+    pub(super) origin: Origin,
+}
+
+/// How a variant came to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// It was made now.
+    Made {
+        /// How long that took.
+        took: Duration,
+    },
+    /// It stood in the registry.
+    Found,
+}
+
+/// The source means `digest`, seen at `now`. A variant of another digest doesn't serve any more.
+pub(super) fn resolved(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+    status.source = Some(ResolvedSource { digest: digest.clone(), checked_at: Time(now) });
+    set_condition(status, RESOLVED, true, RecordReason::Resolved, &format!("it means {digest}"), now);
+    if let Some(old) = status.variant.take_if(|variant| &variant.source_digest != digest) {
+        status.summary = None;
+        let message = format!("the source moved from {} to {digest}", old.source_digest);
+        set_condition(status, CONVERTED, false, RecordReason::SourceMoved, &message, now);
+        set_condition(status, READY, false, RecordReason::SourceMoved, &message, now);
+    }
+}
+
+/// Work begins.
+pub(super) fn converting(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+    let message = format!("converting {digest}");
+    set_condition(status, CONVERTED, false, RecordReason::Converting, &message, now);
+    set_condition(status, READY, false, RecordReason::Converting, &message, now);
+}
+
+/// A variant serves.
+pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: Timestamp) {
+    let Served { reference, source, image, origin } = served;
+    let (took, reason) = match origin {
+        Origin::Made { took } => (Some(*took), RecordReason::Converted),
+        Origin::Found => (took_before(status, reference), reason_before(status, reference)),
+    };
+    let (source_bytes, variant_bytes) = (image.source_bytes(), image.variant_bytes());
+    status.variant = Some(Variant {
+        source_digest: source.clone(),
+        reference: reference.clone(),
+        settings: image.settings.clone(),
+        platforms: platforms(image),
+        verified_at: Time(now),
+        duration_milliseconds: took.map_or(0, |took| i64::try_from(took.as_millis()).unwrap_or(i64::MAX)),
+    });
+    status.summary = Some(Summary {
+        source_size: units::size(source_bytes),
+        variant_size: units::size(variant_bytes),
+        saved: units::saving(source_bytes, variant_bytes),
+        took: took.map(units::duration).unwrap_or_default(),
+    });
+    let message = match reason {
+        RecordReason::Reused => format!("{reference} was already in the registry"),
+        _ => format!("made {reference}"),
+    };
+    set_condition(status, CONVERTED, true, reason, &message, now);
+    let message = "every layer was compared with the source's diff_ids; new pods start from the variant";
+    set_condition(status, READY, true, RecordReason::Verified, message, now);
+}
+
+/// There is nothing to convert.
+pub(super) fn already_zstd(status: &mut ImageConversionStatus, now: Timestamp) {
+    status.variant = None;
+    status.summary = None;
+    let message = "every layer is zstd already; pods run the image as it is";
+    set_condition(status, CONVERTED, false, RecordReason::AlreadyZstd, message, now);
+    set_condition(status, READY, false, RecordReason::AlreadyZstd, message, now);
+}
+
+/// It didn't work.
+pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now: Timestamp) {
+    let (reason, message) = (failure.reason(), failure.to_string());
+    let type_ = match failure {
+        Failure::Record(_) | Failure::Resolve(_) => RESOLVED,
+        Failure::Convert(_) | Failure::Client(_) | Failure::Status(_) => CONVERTED,
+    };
+    let serves = status.variant.is_some()
+        && condition(status, READY).is_some_and(|ready| ready.status == "True")
+        && failure.leaves_variant_in_service();
+    if serves {
+        // Only what couldn't be looked up is said: the variant is as good as it was.
+        set_condition(status, RESOLVED, false, reason, &message, now);
+        return;
+    }
+    status.variant = None;
+    status.summary = None;
+    set_condition(status, type_, false, reason, &message, now);
+    set_condition(status, READY, false, reason, &message, now);
+}
+
+fn platforms(image: &VariantImage) -> Vec<PlatformVariant> {
+    let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
+    let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
+    let entry = |report: &zstart_convert::engine::PlatformReport| PlatformVariant {
+        platform: report.platform.clone(),
+        source_bytes: bytes(report.source_bytes),
+        variant_bytes: bytes(report.variant_bytes),
+        layers: count(report.layers),
+        converted_layers: count(report.converted_layers),
+    };
+    image.platforms.iter().map(entry).collect()
+}
+
+/// How long it took when this very variant was made: a controller that restarts finds its own work.
+fn took_before(status: &ImageConversionStatus, reference: &Reference) -> Option<Duration> {
+    let variant = status.variant.as_ref().filter(|variant| &variant.reference == reference)?;
+    u64::try_from(variant.duration_milliseconds).ok().filter(|took| *took > 0).map(Duration::from_millis)
+}
+
+fn reason_before(status: &ImageConversionStatus, reference: &Reference) -> RecordReason {
+    match took_before(status, reference) {
+        Some(_) => RecordReason::Converted,
+        None => RecordReason::Reused,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,115 @@
+use zstart_convert::Error;
+use zstart_convert::engine::PlatformReport;
+use zstart_convert::repository::{Access, RepositoryError, Trouble};
+use zstart_core::Platform;
+
+use super::*;
+
+fn now() -> Timestamp {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::sha256_of(text.as_bytes())
+}
+
+fn variant_of(source: &Digest, origin: Origin) -> Served {
+    let report = PlatformReport {
+        platform: Platform::new("linux", "amd64"),
+        source_bytes: 1000,
+        variant_bytes: 800,
+        layers: 3,
+        converted_layers: 2,
+    };
+    let digest = digest("variant");
+    let reference = format!("registry.lab/app:v1-zstd-0123456789ab@{digest}");
+    Served {
+        reference: reference.parse().unwrap(),
+        source: source.clone(),
+        image: VariantImage { digest, settings: "zstart/1".to_owned(), platforms: vec![report] },
+        origin,
+    }
+}
+
+fn in_service(source: &Digest) -> ImageConversionStatus {
+    let mut status = ImageConversionStatus::default();
+    resolved(&mut status, source, now());
+    let took = Duration::from_secs(12);
+    served(&mut status, &variant_of(source, Origin::Made { took }), now());
+    status
+}
+
+fn repository_failure(trouble: Trouble) -> Failure {
+    Failure::Resolve(Error::Repository(RepositoryError {
+        operation: "pull manifest v1".to_owned(),
+        location: "registry.lab/app".to_owned(),
+        message: "it said so".to_owned(),
+        access: Access::Pull,
+        trouble,
+    }))
+}
+
+fn ready(status: &ImageConversionStatus) -> (&str, &str) {
+    let ready = condition(status, READY).unwrap();
+    (&ready.status, &ready.reason)
+}
+
+#[test]
+fn a_variant_that_serves_is_ready_with_its_numbers() {
+    let status = in_service(&digest("source"));
+    assert_eq!(ready(&status), ("True", "Verified"));
+    let variant = status.variant.unwrap();
+    assert_eq!(variant.duration_milliseconds, 12_000);
+    assert_eq!((variant.platforms[0].source_bytes, variant.platforms[0].variant_bytes), (1000, 800));
+    assert_eq!(status.summary.unwrap().saved, "20.0%");
+}
+
+#[test]
+fn a_tag_that_moved_is_served_by_nothing() {
+    let mut status = in_service(&digest("source"));
+    resolved(&mut status, &digest("another"), now());
+    assert_eq!(ready(&status), ("False", "SourceMoved"));
+    assert_eq!((status.variant, status.summary), (None, None));
+}
+
+#[test]
+fn a_registry_that_is_away_takes_no_variant_out_of_service() {
+    let mut status = in_service(&digest("source"));
+    let checked = status.source.clone();
+    failed(&mut status, &repository_failure(Trouble::Unavailable), now());
+    assert_eq!(ready(&status), ("True", "Verified"));
+    let resolved = condition(&status, RESOLVED).unwrap();
+    assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "RegistryUnavailable"));
+    assert_eq!(status.source, checked, "how long it may serve is counted from the last look that worked");
+}
+
+#[test]
+fn an_image_that_is_gone_or_forbidden_is_served_by_nothing() {
+    for (trouble, reason) in [(Trouble::NotFound, "SourceNotFound"), (Trouble::Denied, "PullDenied")] {
+        let mut status = in_service(&digest("source"));
+        failed(&mut status, &repository_failure(trouble), now());
+        assert_eq!(ready(&status), ("False", reason));
+        assert_eq!(status.variant, None);
+        let message = &condition(&status, READY).unwrap().message;
+        assert!(message.contains("registry.lab/app") && message.contains("it said so"), "{message}");
+    }
+}
+
+#[test]
+fn a_controller_that_restarts_keeps_how_long_its_own_conversion_took() {
+    let source = digest("source");
+    let mut status = in_service(&source);
+    served(&mut status, &variant_of(&source, Origin::Found), now());
+    assert_eq!(status.summary.unwrap().took, "12.0s");
+    assert_eq!(status.variant.unwrap().duration_milliseconds, 12_000);
+}
+
+#[test]
+fn a_variant_that_somebody_else_made_is_reused_and_took_no_time() {
+    let source = digest("source");
+    let mut status = ImageConversionStatus::default();
+    resolved(&mut status, &source, now());
+    served(&mut status, &variant_of(&source, Origin::Found), now());
+    assert_eq!(condition(&status, CONVERTED).unwrap().reason, "Reused");
+    assert_eq!(status.summary.unwrap().took, "");
+}

@@ -1,0 +1,162 @@
+//! The wiring: watches, records, reconciler, certificates, health.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt as _, stream};
+use kube::runtime::reflector::Store;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, Client, ResourceExt as _};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::{JoinError, JoinSet};
+use tokio_util::sync::CancellationToken;
+use zstart_convert::credentials::CredentialsError;
+use zstart_convert::repository::registry::ClientError;
+use zstart_convert::{RegistryClient, RegistryOptions};
+use zstart_core::ImageConversion;
+
+use crate::config::Config;
+use crate::context::Context;
+use crate::demand::SharedDemand;
+use crate::events::Events;
+use crate::{certificates, credentials, health, reconcile, records, watches};
+
+/// How long after a change all records are asked whether they are due: a rollout is many changes.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// Why a controller ended other than by being told to.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// A port can't be had.
+    #[error("failed to listen on {address}")]
+    Listen {
+        /// Which.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The controller's own credentials can't be read.
+    #[error("failed to read credentialsFile")]
+    Credentials(#[from] CredentialsError),
+    /// No request can be made to any registry.
+    #[error(transparent)]
+    Registries(#[from] ClientError),
+    /// The webhook's certificates can't be kept.
+    #[error("failed to keep the webhook's certificates")]
+    Certificates(#[from] certificates::CertificateError),
+    /// A part that runs for ever has ended.
+    #[error("the task {task} ended by itself")]
+    Ended {
+        /// Which.
+        task: &'static str,
+    },
+    /// A part panicked.
+    #[error("a task panicked")]
+    Panicked {
+        /// Which, and with what.
+        source: JoinError,
+    },
+}
+
+/// Runs until `shutdown`. A conversion under way is dropped then; it left no tag.
+pub async fn run(
+    client: Client,
+    config: Config,
+    namespace: String,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let address = config.health_listen;
+    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let own = credentials::own(config.credentials_file.as_deref())?;
+    let plain_http = config.plain_http_registries.iter().cloned().collect();
+    let registries = RegistryClient::new(RegistryOptions { plain_http })?;
+    let events = Events::new(client.clone(), &namespace);
+    let webhook = config.webhook.clone();
+    let context = Arc::new(Context::new(client.clone(), config, registries, own, events, shutdown.clone()));
+    tracing::info!(health = %address, namespace, "started");
+
+    // These end when they are told to, or fail.
+    let mut tasks: JoinSet<Result<&'static str, RunError>> = JoinSet::new();
+    let (follow, demand) = (watches::follow(client.clone(), context.demand.clone()), context.demand.clone());
+    tasks.spawn(async move {
+        Box::pin(follow).await;
+        Ok("watches")
+    });
+    let controller = Controller::new(Api::all(client.clone()), watcher::Config::default());
+    let known = controller.store();
+    tasks.spawn({
+        let (client, context) = (client.clone(), Arc::clone(&context));
+        async move {
+            // Until the store has them all, every record would seem to be missing.
+            if known.wait_until_ready().await.is_ok() {
+                let names = || {
+                    let names = names(&known);
+                    context.attempts.keep_only(|record| names.contains(record));
+                    names
+                };
+                records::keep(client, context.demand.clone(), names).await;
+            }
+            Ok("records")
+        }
+    });
+    let reconciler = controller
+        .reconcile_all_on(changes(&demand))
+        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
+        .run(reconcile::reconcile, reconcile::after_error, Arc::clone(&context));
+    tasks.spawn(async move {
+        let mut reconciler = std::pin::pin!(reconciler);
+        while let Some(done) = reconciler.next().await {
+            if let Err(error) = done {
+                tracing::debug!(error = &error as &dyn std::error::Error, "a reconciliation failed");
+            }
+        }
+        Ok("reconciler")
+    });
+    tasks.spawn({
+        let (shutdown, namespace) = (shutdown.clone(), namespace.clone());
+        async move {
+            certificates::keep(client, webhook, namespace, shutdown).await?;
+            Ok("certificates")
+        }
+    });
+    tasks.spawn(async move {
+        match health::serve(listener, context).await {
+            Ok(()) => {}
+            Err(error) => tracing::error!(%error, "the health port failed"),
+        }
+        Ok("health")
+    });
+
+    let ended = tokio::select! {
+        () = shutdown.cancelled() => None,
+        ended = tasks.join_next() => ended,
+    };
+    match ended {
+        // The reconciler may be told of a shutdown first.
+        _ if shutdown.is_cancelled() => {}
+        Some(Ok(Ok(task))) => return Err(RunError::Ended { task }),
+        Some(Ok(Err(error))) => return Err(error),
+        Some(Err(source)) => return Err(RunError::Panicked { source }),
+        None => {}
+    }
+    tasks.shutdown().await;
+    tracing::info!("shut down");
+    Ok(())
+}
+
+fn names(store: &Store<ImageConversion>) -> BTreeSet<String> {
+    store.state().iter().map(|record| record.name_any()).collect()
+}
+
+/// Rings, some time after the demand changed, once for all changes until then.
+fn changes(demand: &SharedDemand) -> impl Stream<Item = ()> + Send + Sync + 'static {
+    stream::unfold(demand.bell(), async |mut bell| {
+        bell.changed().await.ok()?;
+        tokio::time::sleep(SETTLE).await;
+        bell.mark_unchanged();
+        Some(((), bell))
+    })
+}

@@ -1,0 +1,22 @@
+use kube::runtime::watcher::Event;
+
+use super::*;
+use crate::fixture::{pair, secret};
+
+#[test]
+fn readiness_is_earned_step_by_step_and_given_up_at_once() {
+    let snapshot = Arc::new(Snapshot::default());
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+    let certificate = Arc::new(Certificate::default());
+    let health = Health::new(Arc::clone(&snapshot), Arc::clone(&certificate), Arc::clone(&metrics));
+    assert_eq!(health.missing(), Some("no serving certificate yet"));
+    let (text, key) = pair();
+    certificate.take(&secret(&text, &key), "tls", &metrics);
+    snapshot.apply_namespace(Event::InitDone);
+    snapshot.apply_record(Event::InitDone);
+    assert!(health.missing().is_some_and(|missing| missing.contains("nodes")));
+    snapshot.apply_node(Event::InitDone);
+    assert_eq!(health.missing(), None);
+    health.drain();
+    assert_eq!(health.missing(), Some("shutting down"));
+}

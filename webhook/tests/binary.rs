@@ -1,0 +1,71 @@
+//! The binary: how it starts, and how it ends.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// The webhook with this configuration, and an API server that isn't there.
+fn start(config: &Path) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_zstart-webhook"))
+        .arg(format!("--config={}", config.display()))
+        .env("POD_NAMESPACE", "zstart-system")
+        .env("KUBECONFIG", config.with_file_name("kubeconfig"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts")
+}
+
+fn folder(config: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("config.yaml"), config).expect("a file");
+    let nowhere = "apiVersion: v1\nkind: Config\ncurrent-context: a\n\
+        clusters: [{name: a, cluster: {server: 'http://127.0.0.1:1'}}]\n\
+        contexts: [{name: a, context: {cluster: a, user: a}}]\nusers: [{name: a, user: {}}]\n";
+    std::fs::write(folder.path().join("kubeconfig"), nowhere).expect("a file");
+    folder
+}
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_configuration_that_is_wrong_ends_it_with_what_to_correct() {
+    let folder = folder("maxStalenes: 10m\n");
+    let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1));
+    let text = printed(&output);
+    assert!(text.contains("config.yaml") && text.contains("maxStalenes"), "{text}");
+}
+
+fn get(port: u16, path: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
+#[test]
+fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
+    let child = start(&folder.path().join("config.yaml"));
+    let end = Instant::now() + Duration::from_secs(30);
+    let alive = loop {
+        match get(port, "/livez") {
+            Ok(answer) => break answer,
+            Err(error) => assert!(Instant::now() < end, "{error}"),
+        }
+    };
+    assert!(alive.contains("200 OK"), "{alive}");
+    let ready = get(port, "/readyz").expect("an answer");
+    assert!(ready.contains("503") && ready.contains("no serving certificate yet"), "{ready}");
+    let told = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(told.success());
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
