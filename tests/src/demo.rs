@@ -39,7 +39,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         steps::step("finding the real image, or building it (the first time)", real::layout()).await
     })?;
     if !settings::is_root() {
-        return runtime.block_on(rootless::tell(&binaries));
+        return rootless::tell(&binaries);
     }
     let again: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the process that this starts; it takes the way above.

@@ -5,6 +5,6 @@ use std::path::Path;
 use anyhow::Result;
 
 /// To come.
-pub(super) async fn tell(_binaries: &Path) -> Result<()> {
+pub(super) fn tell(_binaries: &Path) -> Result<()> {
     anyhow::bail!("not yet")
 }

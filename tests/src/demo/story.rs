@@ -40,10 +40,9 @@ pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
     };
     step("building zstart's images and installing zstart with helm", install).await?;
 
-    step(
-        "starting a Deployment in a namespace labelled zstart.dev/rewrite=enabled",
-        deploy(cluster, &source),
-    )
+    step("starting a Deployment in a namespace labelled zstart.dev/rewrite=enabled", async {
+        deploy(cluster, &source)
+    })
     .await?;
     let waiting = async {
         let first = running_pod(cluster, &source.to_string()).await?;
@@ -77,7 +76,7 @@ async fn push_image() -> Result<Digest> {
     push_layout(&real::layout().await?, &real::TAG.parse()?, &here).await
 }
 
-async fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
+fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
     let list = json!({"apiVersion": "v1", "kind": "List", "items": [
         {
             "apiVersion": "v1", "kind": "Namespace",
