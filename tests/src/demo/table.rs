@@ -26,7 +26,7 @@ mod tests {
 
     #[test]
     fn columns_line_up() {
-        let rows = [vec!["".into(), "gzip".into()], vec!["size".into(), "1 MiB".into()]];
+        let rows = [vec![String::new(), "gzip".into()], vec!["size".into(), "1 MiB".into()]];
         assert_eq!(table(&rows), "        gzip\nsize   1 MiB");
     }
 }
