@@ -2,8 +2,8 @@
 //! webhook needs.
 //!
 //! - [`demand`], [`watches`]: which sources are wanted, and by whom.
-//! - [`records`]: an `ImageConversion` for each.
-//! - [`reconcile`]: resolve, plan, execute, verify, status.
+//! - `records`: an `ImageConversion` for each.
+//! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //!
 //! Rights that it needs (`charts/zstart/templates/controller/rbac.yaml` grants no more): get, list
@@ -22,6 +22,6 @@ mod health;
 mod locks;
 mod metrics;
 mod reconcile;
-pub mod records;
+mod records;
 pub mod run;
 pub mod watches;

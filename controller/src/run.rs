@@ -1,14 +1,12 @@
 //! The wiring: watches, records, reconciler, certificates, health.
 
-use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt as _, stream};
-use kube::runtime::reflector::Store;
 use kube::runtime::{Controller, watcher};
-use kube::{Api, Client, ResourceExt as _};
+use kube::{Api, Client};
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::task::{JoinError, JoinSet};
@@ -16,7 +14,6 @@ use tokio_util::sync::CancellationToken;
 use zstart_convert::credentials::CredentialsError;
 use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{RegistryClient, RegistryOptions};
-use zstart_core::ImageConversion;
 
 use crate::config::Config;
 use crate::context::Context;
@@ -86,19 +83,10 @@ pub async fn run(
         Ok("watches")
     });
     let controller = Controller::new(Api::all(client.clone()), watcher::Config::default());
-    let known = controller.store();
     tasks.spawn({
-        let (client, context) = (client.clone(), Arc::clone(&context));
+        let context = Arc::clone(&context);
         async move {
-            // Until the store has them all, every record would seem to be missing.
-            if known.wait_until_ready().await.is_ok() {
-                let names = || {
-                    let names = names(&known);
-                    context.attempts.keep_only(|record| names.contains(record));
-                    names
-                };
-                records::keep(client, context.demand.clone(), names).await;
-            }
+            records::keep(context).await;
             Ok("records")
         }
     });
@@ -145,10 +133,6 @@ pub async fn run(
     tasks.shutdown().await;
     tracing::info!("shut down");
     Ok(())
-}
-
-fn names(store: &Store<ImageConversion>) -> BTreeSet<String> {
-    store.state().iter().map(|record| record.name_any()).collect()
 }
 
 /// Rings, some time after the demand changed, once for all changes until then.
