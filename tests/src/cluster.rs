@@ -93,11 +93,14 @@ impl Cluster {
 
     async fn start_node(mut self, pki: &Pki) -> Result<Self> {
         let mut kubelet = node::start_kubelet(&self.folder, &self.binaries, pki)?;
-        self.components.push(node::start_proxy(&self.folder, &self.binaries, pki)?);
+        let mut proxy = node::start_proxy(&self.folder, &self.binaries, pki)?;
         let client = self.client.clone();
         let ready = || node::is_ready(client.clone());
         wait::until_of(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
         self.components.push(kubelet);
+        let rules = "kube-proxy to write the Services' rules";
+        wait::until_of(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
+        self.components.push(proxy);
         Ok(self)
     }
 

@@ -15,6 +15,7 @@ use crate::process::Component;
 
 /// The node's name.
 const NODE: &str = "lab";
+const PROXY_HEALTH_PORT: u16 = 10256;
 
 /// Whether pods can be made and would be started: the node says so, and the service account that
 /// every pod gets is there.
@@ -126,11 +127,22 @@ pub(super) fn start_kubelet(folder: &Path, binaries: &Path, pki: &Pki) -> Result
     })
 }
 
+/// Whether kube-proxy has written the Services' rules.
+pub(super) async fn is_proxy_healthy() -> Result<Option<()>> {
+    let answer = reqwest::get(format!("http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")).await?;
+    Ok(answer.status().is_success().then_some(()))
+}
+
 pub(super) fn start_proxy(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
     let config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
         "mode": "nftables", "hostnameOverride": NODE, "clusterCIDR": "10.244.0.0/16",
         "clientConnection": {"kubeconfig": pki.path("proxy.kubeconfig")},
+        "healthzBindAddress": format!("127.0.0.1:{PROXY_HEALTH_PORT}"),
+        // The machine's connection table isn't ours to set; zero leaves each as it is.
+        "conntrack": {
+            "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
+        },
     });
     let file = folder.join("proxy.json");
     fs::write(&file, serde_json::to_vec_pretty(&config)?)?;

@@ -41,7 +41,7 @@ pub struct Fixture {
     platform: Platform,
     layers: Vec<Layer>,
     entrypoint: Vec<String>,
-    annotations: Value,
+    members: Value,
 }
 
 #[derive(Clone, Debug)]
@@ -83,7 +83,7 @@ impl Fixture {
             platform: Platform::new("linux", "amd64"),
             layers: Vec::new(),
             entrypoint: Vec::new(),
-            annotations: Value::Null,
+            members: Value::Null,
         }
     }
 
@@ -155,10 +155,10 @@ impl Fixture {
         self
     }
 
-    /// Annotations of its manifest.
+    /// More members of its manifest, or others: annotations, and whatever nobody knows.
     #[must_use]
-    pub fn annotations(mut self, annotations: Value) -> Self {
-        self.annotations = annotations;
+    pub fn members(mut self, members: Value) -> Self {
+        self.members = members;
         self
     }
 
@@ -191,8 +191,8 @@ impl Fixture {
             "config": descriptor(config_type, &config),
             "layers": layers.collect::<Vec<_>>(),
         });
-        if !self.annotations.is_null() {
-            manifest["annotations"] = self.annotations.clone();
+        for (key, value) in self.members.as_object().into_iter().flatten() {
+            manifest[key] = value.clone();
         }
         let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
         let mut blobs: Vec<Bytes> = self.layers.iter().map(|layer| layer.packed.clone().into()).collect();

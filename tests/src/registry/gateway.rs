@@ -257,16 +257,18 @@ fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     stream: impl futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
     limit: usize,
 ) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    stream.scan(limit, |left, chunk| {
+    let front = stream.scan(limit, |left, chunk| {
         let next = match chunk {
-            Err(error) => Err(std::io::Error::other(error)),
-            Ok(_) if *left == 0 => Err(std::io::Error::other("cut by the gateway")),
+            Err(error) => Some(Err(std::io::Error::other(error))),
+            Ok(_) if *left == 0 => None,
             Ok(chunk) => {
                 let count = chunk.len().min(*left);
                 *left -= count;
-                Ok(chunk.slice(..count))
+                Some(Ok(chunk.slice(..count)))
             }
         };
-        futures::future::ready(Some(next))
-    })
+        futures::future::ready(next)
+    });
+    // A body that ended here by itself is cut as well: it must not look whole.
+    front.chain(futures::stream::once(async { Err(std::io::Error::other("cut by the gateway")) }))
 }
