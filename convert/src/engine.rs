@@ -1,5 +1,6 @@
 //! The phases of a conversion that touch a repository.
 
+mod again;
 mod channel;
 mod copy;
 mod execute;

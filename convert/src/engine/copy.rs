@@ -1,11 +1,16 @@
 //! What goes from one repository to another as it is.
 
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use zstart_core::Digest;
 
+use super::again::with_attempts;
 use crate::error::Error;
 use crate::image::{Descriptor, Document, RawManifest};
+use crate::layer::LayerError;
 use crate::plan::Refusal;
 use crate::repository::{ManifestKey, Repository};
 
@@ -21,9 +26,28 @@ pub(super) async fn copy_blob(
     if source.location() == target.location() || target.has_blob(digest).await? {
         return Ok(());
     }
+    with_attempts(digest, || (), || attempt_copy(source, target, digest)).await
+}
+
+async fn attempt_copy(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    digest: &Digest,
+) -> Result<(), Error> {
     let content = source.blob(digest).await?;
     let mut upload = target.begin_blob().await?;
-    upload.send(Box::pin(content.into_stream())).await?;
+    // The target only sees that there is no more; why that is, is said here.
+    let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
+    let note = Arc::clone(&broken);
+    let content = content.map_err(move |error| {
+        *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        io::Error::other("the source broke off")
+    });
+    let sent = upload.send(Box::pin(content)).await;
+    if let Some(source) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(Error::Layer { digest: digest.clone(), source: LayerError::Read { source } });
+    }
+    sent?;
     upload.commit(digest).await?;
     Ok(())
 }

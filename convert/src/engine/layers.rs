@@ -6,16 +6,13 @@ use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 use zstart_core::Digest;
 
+use super::again::with_attempts;
 use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
-use crate::error::{Error, ErrorClass};
+use crate::error::Error;
 use crate::image::Descriptor;
 use crate::layer::{LayerConverter, LayerError};
 use crate::progress::{LayerResult, Progress};
 use crate::repository::{BlobUpload, Repository};
-
-/// How often a layer is begun anew after the other side broke off. The bytes that were sent are
-/// gone with the session, so there is nothing to resume.
-const ATTEMPTS: u32 = 3;
 
 /// What became of a layer.
 #[derive(Clone, Debug)]
@@ -35,29 +32,18 @@ pub(super) async fn convert_layer(
     progress: &dyn Progress,
 ) -> Result<LayerOutcome, Error> {
     progress.started(layer.digest(), layer.size());
-    for attempt in 1.. {
-        let error = match attempt_layer(source, target, converter, layer, progress).await {
-            Ok(outcome) => {
-                progress.finished(
-                    layer.digest(),
-                    match &outcome {
-                        LayerOutcome::Converted { digest: _, size, diff_id: _ } => {
-                            LayerResult::Converted { bytes: *size }
-                        }
-                        LayerOutcome::Unchanged => LayerResult::Kept,
-                    },
-                );
-                return Ok(outcome);
-            }
-            Err(error) => error,
-        };
-        if attempt == ATTEMPTS || error.class() != ErrorClass::Unavailable {
-            return Err(error);
-        }
-        tracing::warn!(layer = %layer.digest(), error = error.chain(), "starting a layer again");
-        progress.finished(layer.digest(), LayerResult::Retrying);
-    }
-    unreachable!("the loop ends by returning")
+    let outcome = with_attempts(
+        layer.digest(),
+        || progress.finished(layer.digest(), LayerResult::Retrying),
+        || attempt_layer(source, target, converter, layer, progress),
+    )
+    .await?;
+    let result = match &outcome {
+        LayerOutcome::Converted { digest: _, size, diff_id: _ } => LayerResult::Converted { bytes: *size },
+        LayerOutcome::Unchanged => LayerResult::Kept,
+    };
+    progress.finished(layer.digest(), result);
+    Ok(outcome)
 }
 
 /// What the working thread found out.
@@ -81,22 +67,25 @@ async fn attempt_layer(
     };
     let work = async {
         let worked = worker.await.map_err(|_| Error::Interrupted { digest: layer.digest().clone() })?;
-        worked.map_err(|source| Error::Layer { digest: layer.digest().clone(), source })
+        // Its failure waits for the other two: where the target hangs up, the worker only sees that
+        // nobody takes its bytes, and the target knows why.
+        Ok(worked.map_err(|source| Error::Layer { digest: layer.digest().clone(), source }))
     };
     let (worked, (), upload) =
-        tokio::try_join!(work, pull(source, layer, to_worker, progress), push(target, from_worker),)?;
+        tokio::try_join!(work, pull(source, layer, to_worker, progress), push(target, from_worker))?;
     match (worked, upload) {
-        (Worked::Converted { digest, size, diff_id }, Some(upload)) => {
+        (Ok(Worked::Converted { digest, size, diff_id }), Some(upload)) => {
             upload.commit(&digest).await?;
             Ok(LayerOutcome::Converted { digest, size, diff_id })
         }
-        (Worked::Unchanged, upload) => {
+        (Ok(Worked::Converted { .. }), None) => Err(Error::Interrupted { digest: layer.digest().clone() }),
+        (worked, upload) => {
+            // Whatever was sent is worth nothing.
             if let Some(upload) = upload {
                 upload.abort().await;
             }
-            Ok(LayerOutcome::Unchanged)
+            worked.map(|_| LayerOutcome::Unchanged)
         }
-        (Worked::Converted { .. }, None) => Err(Error::Interrupted { digest: layer.digest().clone() }),
     }
 }
 

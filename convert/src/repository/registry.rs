@@ -1,14 +1,16 @@
 //! A repository of a registry that speaks the OCI distribution protocol.
 //!
-//! Reading and the token exchange are oci-client's. Writing is our own ([`push`]): oci-client
-//! holds blobs back in pieces smaller than ECR takes and trips over the 201 with which ECR answers
-//! them. Nothing outside this module knows either.
+//! The token exchange is oci-client's. Reading is our own ([`pull`]) because oci-client bounds no
+//! body and hides `Retry-After`; so is writing ([`push`]), because it holds blobs back in pieces
+//! smaller than ECR takes and trips over the 201 with which ECR answers them. Nothing outside this
+//! module knows either.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use oci_client::client::{ClientConfig, ClientProtocol};
+use reqwest::redirect::Policy;
 use thiserror::Error;
 use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
@@ -28,6 +30,8 @@ mod session;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a registry may be silent while it is read from.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// How many redirects are followed.
+const REDIRECTS_MAX: usize = 5;
 /// What registries see as the client's name.
 const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
 
@@ -42,7 +46,8 @@ pub struct RegistryOptions {
 #[derive(Clone, Debug)]
 pub struct RegistryClient {
     options: Arc<RegistryOptions>,
-    http: reqwest::Client,
+    reader: reqwest::Client,
+    writer: reqwest::Client,
 }
 
 /// The HTTP client can't be set up, e.g. because the system has no root certificates.
@@ -61,14 +66,18 @@ struct RegistryRepository {
 impl RegistryClient {
     /// A client. TLS uses the process's default rustls provider and the system's root certificates.
     pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
-        let http = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .connect_timeout(CONNECT_TIMEOUT)
-            // An upload goes where the registry's Location says, and no further.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|error| ClientError { message: retry::chain(&error) })?;
-        Ok(Self { options: Arc::new(options), http })
+        let client = |builder: reqwest::ClientBuilder| {
+            let built = builder.user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT).build();
+            built.map_err(|error| ClientError { message: retry::chain(&error) })
+        };
+        let builder = reqwest::Client::builder;
+        Ok(Self {
+            options: Arc::new(options),
+            reader: client(builder().read_timeout(READ_TIMEOUT).redirect(never_from_https_to_http()))?,
+            // An upload goes where the registry's Location says, and no further. It has no time limit
+            // for silence: reqwest would count the whole time in which a layer is sent.
+            writer: client(builder().redirect(Policy::none()))?,
+        })
     }
 
     /// The repository of `reference`. No request is made yet.
@@ -88,10 +97,26 @@ impl RegistryClient {
         let oci = oci_client::Client::try_from(config)
             .map_err(|error| ClientError { message: retry::chain(&error) })?;
         let plain_http = self.options.plain_http.iter().any(|host| host == reference.registry());
-        let session = Session::new(oci, self.http.clone(), reference, credentials, plain_http);
+        let (reader, writer) = (self.reader.clone(), self.writer.clone());
+        let session = Session::new(oci, reader, writer, reference, credentials, plain_http);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
         Ok(Arc::new(RegistryRepository { location: reference.name(), session }))
     }
+}
+
+/// Registries redirect readers to their storage. reqwest takes credentials off a request that goes to
+/// another host or port.
+fn never_from_https_to_http() -> Policy {
+    Policy::custom(|attempt| {
+        let was_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
+        if was_https && attempt.url().scheme() != "https" {
+            attempt.error("the redirect leaves https")
+        } else if attempt.previous().len() > REDIRECTS_MAX {
+            attempt.error("too many redirects")
+        } else {
+            attempt.follow()
+        }
+    })
 }
 
 #[async_trait]

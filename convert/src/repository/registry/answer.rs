@@ -16,7 +16,7 @@ const ERROR_BODY_MAX: usize = 64 * 1024;
 /// How much of it is shown.
 const MESSAGE_MAX: usize = 300;
 
-/// An error of oci-client, told apart.
+/// An error of oci-client's token exchange, told apart.
 pub(super) fn from_oci(
     session: &Session,
     access: Access,
@@ -36,23 +36,24 @@ pub(super) fn from_oci(
         OciDistributionError::AuthenticationFailure(reason) => {
             (Trouble::Denied, format!("the token server refused: {}", shortened(reason)))
         }
-        OciDistributionError::ImageManifestNotFoundError(message) => (Trouble::NotFound, message.clone()),
-        OciDistributionError::DigestError(error) => (Trouble::Mismatch, error.to_string()),
         OciDistributionError::RequestError(error) => (request_trouble(error), chain(error)),
-        OciDistributionError::IoError(error) => (io_trouble(error), chain(error)),
         other => (Trouble::Other, chain(other)),
     };
     session.error(access, operation, trouble, message)
 }
 
-/// A request of our own that got no answer.
+/// A request that got no answer, or not all of it.
 pub(super) fn from_request(
     session: &Session,
     access: Access,
     operation: &str,
-    error: &reqwest::Error,
+    error: reqwest::Error,
 ) -> RepositoryError {
-    session.error(access, operation, request_trouble(error), chain(error))
+    let trouble = request_trouble(&error);
+    // Addresses of uploads and of storage behind a registry carry signatures: only the host is named.
+    let elsewhere = error.url().filter(|url| !session.is_own_host(url)).and_then(|url| url.host_str());
+    let host = elsewhere.map(|host| format!("{host}: ")).unwrap_or_default();
+    session.error(access, operation, trouble, format!("{host}{}", chain(&error.without_url())))
 }
 
 /// An answer of another status than was hoped for.
@@ -125,13 +126,6 @@ fn envelope_message(envelope: &OciEnvelope) -> String {
 fn request_trouble(error: &reqwest::Error) -> Trouble {
     // Whatever keeps a request from being answered may pass; a request that can't be built won't.
     if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
-}
-
-/// oci-client compares a blob with its digest while it streams, and says so inside an io error.
-pub(super) fn io_trouble(error: &std::io::Error) -> Trouble {
-    let mismatch =
-        error.get_ref().and_then(|inner| inner.downcast_ref::<oci_client::errors::DigestError>()).is_some();
-    if mismatch { Trouble::Mismatch } else { Trouble::Unavailable }
 }
 
 /// The front of a text from outside, in one line.

@@ -1,51 +1,99 @@
-//! Reading a repository, through oci-client.
+//! Reading a repository.
 
 use futures::TryStreamExt as _;
-use oci_client::errors::OciDistributionError;
+use reqwest::header::ACCEPT;
+use reqwest::{Method, Response, StatusCode};
 use zstart_core::Digest;
 
-use super::super::{Access, ByteStream, ManifestKey, RepositoryError};
+use super::super::{Access, ByteStream, MANIFEST_MAX, ManifestKey, RepositoryError, Trouble};
 use super::answer;
 use super::session::Session;
 use crate::image::{RawManifest, media_type};
 
-/// A manifest's bytes. oci-client compares them with the digest that was asked for.
+/// The registry's own word on a manifest's digest (OCI distribution specification, "Pulling
+/// manifests").
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// A manifest's bytes, compared with the digest that was asked for, or else with the one that the
+/// registry names.
 pub(super) async fn manifest(
     session: &Session,
     key: ManifestKey<'_>,
 ) -> Result<RawManifest, RepositoryError> {
-    session.allow_reading().await?;
-    let reference = session.oci_manifest(key);
-    let pulled = session.oci.pull_manifest_raw(&reference, &session.auth(), &media_type::ACCEPT).await;
-    match pulled {
-        Ok((bytes, _)) => Ok(RawManifest::new(bytes)),
-        Err(error) => {
-            let operation = match key {
-                ManifestKey::Tag(tag) => format!("pull image {tag}"),
-                ManifestKey::Digest(digest) => format!("pull manifest {digest}"),
-            };
-            Err(answer::from_oci(session, Access::Pull, &operation, &error))
+    let (operation, path) = match key {
+        ManifestKey::Tag(tag) => (format!("pull image {tag}"), format!("manifests/{tag}")),
+        ManifestKey::Digest(digest) => (format!("pull manifest {digest}"), format!("manifests/{digest}")),
+    };
+    let mut response = request(session, Method::GET, &path, &operation).await?;
+    if response.status() != StatusCode::OK {
+        return Err(answer::from_response(session, Access::Pull, &operation, response).await);
+    }
+    let named = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok()?.parse().ok());
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        match chunk.map_err(|error| answer::from_request(session, Access::Pull, &operation, error))? {
+            None => break,
+            Some(chunk) if bytes.len() + chunk.len() <= MANIFEST_MAX => bytes.extend_from_slice(&chunk),
+            Some(_) => {
+                let message = format!("it is larger than {MANIFEST_MAX} bytes");
+                return Err(session.error(Access::Pull, operation, Trouble::Other, message));
+            }
         }
+    }
+    let manifest = RawManifest::new(bytes.into());
+    let expected: Option<Digest> = match key {
+        ManifestKey::Digest(digest) => Some(digest.clone()),
+        ManifestKey::Tag(_) => named,
+    };
+    match expected {
+        Some(expected) if expected.algorithm() == "sha256" && expected != manifest.digest => {
+            let message = format!("the registry served {} instead of {expected}", manifest.digest);
+            Err(session.error(Access::Pull, operation, Trouble::Mismatch, message))
+        }
+        _ => Ok(manifest),
     }
 }
 
 /// A blob's bytes, in the pieces in which they arrive.
 pub(super) async fn blob(session: &Session, digest: &Digest) -> Result<ByteStream, RepositoryError> {
-    session.allow_reading().await?;
     let operation = format!("pull blob {digest}");
-    // A bare digest: a descriptor's `urls` would be followed to any host.
-    let pulled = session.oci.pull_blob_stream(&session.oci_repository(), digest.as_str()).await;
-    let stream = pulled.map_err(|error| answer::from_oci(session, Access::Pull, &operation, &error))?.stream;
+    // Always from this repository: a descriptor's `urls` would lead to any host.
+    let response = request(session, Method::GET, &format!("blobs/{digest}"), &operation).await?;
+    if response.status() != StatusCode::OK {
+        return Err(answer::from_response(session, Access::Pull, &operation, response).await);
+    }
     let session = session.clone();
-    Ok(Box::pin(stream.map_err(move |error| {
-        let error = OciDistributionError::IoError(error);
-        std::io::Error::other(answer::from_oci(&session, Access::Pull, &operation, &error))
+    Ok(Box::pin(response.bytes_stream().map_err(move |error| {
+        std::io::Error::other(answer::from_request(&session, Access::Pull, &operation, error))
     })))
 }
 
 /// Whether a blob is there.
 pub(super) async fn has_blob(session: &Session, digest: &Digest) -> Result<bool, RepositoryError> {
-    session.allow_reading().await?;
-    let found = session.oci.blob_exists(&session.oci_repository(), digest.as_str()).await;
-    found.map_err(|error| answer::from_oci(session, Access::Pull, &format!("look for blob {digest}"), &error))
+    let operation = format!("look for blob {digest}");
+    let response = request(session, Method::HEAD, &format!("blobs/{digest}"), &operation).await?;
+    match response.status() {
+        StatusCode::OK => Ok(true),
+        StatusCode::NOT_FOUND => Ok(false),
+        _ => Err(answer::from_response(session, Access::Pull, &operation, response).await),
+    }
+}
+
+async fn request(
+    session: &Session,
+    method: Method,
+    path: &str,
+    operation: &str,
+) -> Result<Response, RepositoryError> {
+    let authorization = session.allow(Access::Pull).await?;
+    let url = session.url(Access::Pull, path)?;
+    let request = session.reader.request(method, url.clone()).header(ACCEPT, accept(path));
+    let sent = session.authorize(request, &url, &authorization).send().await;
+    sent.map_err(|error| answer::from_request(session, Access::Pull, operation, error))
+}
+
+/// Every type of manifest, so that a registry doesn't translate one into another.
+fn accept(path: &str) -> String {
+    if path.starts_with("manifests/") { media_type::ACCEPT.join(", ") } else { "*/*".to_owned() }
 }

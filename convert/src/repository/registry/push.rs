@@ -11,7 +11,7 @@ use zstart_core::{Digest, Tag};
 
 use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
 use super::answer;
-use super::session::{Authorization, Session};
+use super::session::Session;
 use crate::image::RawManifest;
 
 /// Stores a manifest under its digest or a tag.
@@ -21,15 +21,16 @@ pub(super) async fn manifest(
     media_type: &str,
     tag: Option<&Tag>,
 ) -> Result<(), RepositoryError> {
-    let operation = match tag {
-        Some(tag) => format!("push manifest {tag}"),
-        None => format!("push manifest {}", manifest.digest),
+    let (operation, path) = match tag {
+        Some(tag) => (format!("push manifest {tag}"), format!("manifests/{tag}")),
+        None => (format!("push manifest {}", manifest.digest), format!("manifests/{}", manifest.digest)),
     };
-    let authorization = session.allow_writing().await?;
-    let url = session.url(&Session::manifest_path(tag, &manifest.digest))?;
-    let request = session.http.put(url.clone()).header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
+    let authorization = session.allow(Access::Push).await?;
+    let url = session.url(Access::Push, &path)?;
+    let request =
+        session.writer.put(url.clone()).header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
     let sent = session.authorize(request, &url, &authorization).send().await;
-    let response = sent.map_err(|error| answer::from_request(session, Access::Push, &operation, &error))?;
+    let response = sent.map_err(|error| answer::from_request(session, Access::Push, &operation, error))?;
     match response.status() {
         StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
         _ => Err(answer::from_response(session, Access::Push, &operation, response).await),
@@ -39,22 +40,21 @@ pub(super) async fn manifest(
 /// Opens an upload session.
 pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, RepositoryError> {
     const OPERATION: &str = "begin a blob upload";
-    let authorization = session.allow_writing().await?;
-    let url = session.url("blobs/uploads/")?;
-    let request = session.http.post(url.clone()).header(CONTENT_LENGTH, 0);
+    let authorization = session.allow(Access::Push).await?;
+    let url = session.url(Access::Push, "blobs/uploads/")?;
+    let request = session.writer.post(url.clone()).header(CONTENT_LENGTH, 0);
     let sent = session.authorize(request, &url, &authorization).send().await;
-    let response = sent.map_err(|error| answer::from_request(session, Access::Push, OPERATION, &error))?;
+    let response = sent.map_err(|error| answer::from_request(session, Access::Push, OPERATION, error))?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
     }
     let location = next_location(session, &url, response.headers())?;
-    Ok(Box::new(Upload { session: session.clone(), authorization, location }))
+    Ok(Box::new(Upload { session: session.clone(), location }))
 }
 
 /// An open upload session.
 struct Upload {
     session: Session,
-    authorization: Authorization,
     /// Where the next request goes; each answer may name another place.
     location: Url,
 }
@@ -83,15 +83,16 @@ impl Upload {
 impl BlobUpload for Upload {
     async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
         const OPERATION: &str = "upload a blob";
+        let authorization = self.session.allow(Access::Push).await?;
         let request = self
             .session
-            .http
+            .writer
             .patch(self.location.clone())
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(content));
-        let sent = self.session.authorize(request, &self.location, &self.authorization).send().await;
+        let sent = self.session.authorize(request, &self.location, &authorization).send().await;
         let response =
-            sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, &error))?;
+            sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, error))?;
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
                 self.location = next_location(&self.session, &self.location, response.headers())?;
@@ -103,12 +104,14 @@ impl BlobUpload for Upload {
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
         let operation = format!("finish the upload of blob {digest}");
+        // Asked for again: sending a large blob may take longer than a token lives.
+        let authorization = self.session.allow(Access::Push).await?;
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let request = self.session.http.put(url.clone()).header(CONTENT_LENGTH, 0);
-        let sent = self.session.authorize(request, &url, &self.authorization).send().await;
+        let request = self.session.writer.put(url.clone()).header(CONTENT_LENGTH, 0);
+        let sent = self.session.authorize(request, &url, &authorization).send().await;
         let response =
-            sent.map_err(|error| answer::from_request(&self.session, Access::Push, &operation, &error))?;
+            sent.map_err(|error| answer::from_request(&self.session, Access::Push, &operation, error))?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
             _ => Err(self.failed(&operation, response).await),
@@ -116,11 +119,12 @@ impl BlobUpload for Upload {
     }
 
     async fn abort(self: Box<Self>) {
-        let request = self.session.http.delete(self.location.clone());
-        let sent = self.session.authorize(request, &self.location, &self.authorization).send().await;
+        // The registry forgets sessions by itself; nothing hangs on this answer.
+        let Ok(authorization) = self.session.allow(Access::Push).await else { return };
+        let request = self.session.writer.delete(self.location.clone());
+        let sent = self.session.authorize(request, &self.location, &authorization).send().await;
         if let Err(error) = sent {
-            // The registry forgets sessions by itself; nothing hangs on this answer.
-            tracing::debug!(%error, "could not cancel an upload");
+            tracing::debug!(error = %error.without_url(), "could not cancel an upload");
         }
     }
 }

@@ -1,29 +1,44 @@
 //! One repository as a user: where it is, and the right to read or write it.
 
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Reference as OciReference, RegistryOperation};
 use reqwest::{RequestBuilder, Url};
-use tokio::sync::OnceCell;
-use zstart_core::{Digest, Reference};
+use tokio::sync::Mutex;
+use zstart_core::Reference;
 
-use super::super::{Access, ManifestKey, RepositoryError, Trouble};
+use super::super::{Access, RepositoryError, Trouble};
 use super::answer;
 use crate::credentials::Credentials;
+
+/// How long a token is used. Token servers give at least 60 s (distribution, "Token Authentication
+/// Specification", `expires_in`).
+const FRESH: Duration = Duration::from_secs(45);
 
 /// Shared by all requests to one repository.
 #[derive(Clone)]
 pub(super) struct Session {
-    pub(super) oci: oci_client::Client,
-    pub(super) http: reqwest::Client,
+    oci: oci_client::Client,
+    /// For reading: follows redirects.
+    pub(super) reader: reqwest::Client,
+    /// For writing: follows none.
+    pub(super) writer: reqwest::Client,
     reference: Reference,
     credentials: Credentials,
     plain_http: bool,
-    /// Done once before the first read: oci-client would go on without credentials, and without a
-    /// word, where they are refused.
-    read_allowed: std::sync::Arc<OnceCell<()>>,
+    may_read: Arc<Mutex<Option<Proof>>>,
+    may_write: Arc<Mutex<Option<Proof>>>,
 }
 
-/// The proof that goes with our own requests.
+/// An authorization, and since when it is there.
+struct Proof {
+    since: Instant,
+    authorization: Authorization,
+}
+
+/// The proof that goes with requests.
 #[derive(Clone)]
 pub(super) enum Authorization {
     None,
@@ -34,13 +49,22 @@ pub(super) enum Authorization {
 impl Session {
     pub(super) fn new(
         oci: oci_client::Client,
-        http: reqwest::Client,
+        reader: reqwest::Client,
+        writer: reqwest::Client,
         reference: &Reference,
         credentials: Credentials,
         plain_http: bool,
     ) -> Self {
-        let reference = reference.clone();
-        Self { oci, http, reference, credentials, plain_http, read_allowed: std::sync::Arc::default() }
+        Self {
+            oci,
+            reader,
+            writer,
+            reference: reference.clone(),
+            credentials,
+            plain_http,
+            may_read: Arc::default(),
+            may_write: Arc::default(),
+        }
     }
 
     pub(super) fn credentials(&self) -> &Credentials {
@@ -50,6 +74,11 @@ impl Session {
     /// The repository's name for messages.
     pub(super) fn location(&self) -> String {
         self.reference.name()
+    }
+
+    /// Whether an address is on the registry's own host.
+    pub(super) fn is_own_host(&self, url: &Url) -> bool {
+        Url::parse(&self.base()).is_ok_and(|base| base.host_str() == url.host_str())
     }
 
     /// An error about this repository.
@@ -69,7 +98,7 @@ impl Session {
         }
     }
 
-    pub(super) fn auth(&self) -> RegistryAuth {
+    fn auth(&self) -> RegistryAuth {
         match &self.credentials {
             Credentials::Anonymous => RegistryAuth::Anonymous,
             Credentials::Basic { username, password } => {
@@ -79,7 +108,7 @@ impl Session {
     }
 
     /// The repository itself, as oci-client names things.
-    pub(super) fn oci_repository(&self) -> OciReference {
+    fn oci_repository(&self) -> OciReference {
         let tag = self.reference.tag().map_or("latest", |tag| tag.as_str());
         OciReference::with_tag(
             self.reference.registry().into(),
@@ -88,37 +117,30 @@ impl Session {
         )
     }
 
-    /// A manifest, as oci-client names things.
-    pub(super) fn oci_manifest(&self, key: ManifestKey<'_>) -> OciReference {
-        let (registry, repository) = (self.reference.registry().into(), self.reference.repository().into());
-        match key {
-            ManifestKey::Tag(tag) => OciReference::with_tag(registry, repository, tag.to_string()),
-            ManifestKey::Digest(digest) => {
-                OciReference::with_digest(registry, repository, digest.to_string())
-            }
-        }
-    }
-
-    /// Asks for the right to read, once.
-    pub(super) async fn allow_reading(&self) -> Result<(), RepositoryError> {
-        let allow = || async {
-            let allowed = self.oci.auth(&self.oci_repository(), &self.auth(), RegistryOperation::Pull).await;
-            allowed.map(|_| ()).map_err(|error| answer::from_oci(self, Access::Pull, "log in", &error))
+    /// The right to read or write. One request at a time asks for it; the others wait and share it.
+    pub(super) async fn allow(&self, access: Access) -> Result<Authorization, RepositoryError> {
+        let (proof, operation) = match access {
+            Access::Pull => (&self.may_read, RegistryOperation::Pull),
+            Access::Push => (&self.may_write, RegistryOperation::Push),
         };
-        self.read_allowed.get_or_try_init(allow).await.map(|&()| ())
-    }
-
-    /// Asks for the right to write.
-    pub(super) async fn allow_writing(&self) -> Result<Authorization, RepositoryError> {
-        let token = self.oci.auth(&self.oci_repository(), &self.auth(), RegistryOperation::Push).await;
-        let token = token.map_err(|error| answer::from_oci(self, Access::Push, "log in", &error))?;
-        Ok(match (token, &self.credentials) {
+        let mut proof = proof.lock().await;
+        if let Some(Proof { since, authorization }) = &*proof
+            && since.elapsed() < FRESH
+        {
+            return Ok(authorization.clone());
+        }
+        let since = Instant::now();
+        let token = self.oci.auth(&self.oci_repository(), &self.auth(), operation).await;
+        let token = token.map_err(|error| answer::from_oci(self, access, "log in", &error))?;
+        let authorization = match (token, &self.credentials) {
             (Some(token), _) => Authorization::Bearer(token),
             (None, Credentials::Basic { username, password }) => {
                 Authorization::Basic { username: username.clone(), password: password.clone() }
             }
             (None, Credentials::Anonymous) => Authorization::None,
-        })
+        };
+        *proof = Some(Proof { since, authorization: authorization.clone() });
+        Ok(authorization)
     }
 
     /// The registry's address.
@@ -128,10 +150,10 @@ impl Session {
     }
 
     /// The address of something in this repository.
-    pub(super) fn url(&self, path: &str) -> Result<Url, RepositoryError> {
+    pub(super) fn url(&self, access: Access, path: &str) -> Result<Url, RepositoryError> {
         let text = format!("{}/v2/{}/{path}", self.base(), self.reference.repository());
         Url::parse(&text).map_err(|error| {
-            self.error(Access::Push, format!("form the address {text}"), Trouble::Other, error.to_string())
+            self.error(access, format!("form the address {text}"), Trouble::Other, error.to_string())
         })
     }
 
@@ -150,14 +172,6 @@ impl Session {
             }
             Authorization::Bearer(token) if own => request.bearer_auth(token),
             Authorization::Basic { .. } | Authorization::Bearer(_) | Authorization::None => request,
-        }
-    }
-
-    /// The path of a manifest in this repository.
-    pub(super) fn manifest_path(tag: Option<&zstart_core::Tag>, digest: &Digest) -> String {
-        match tag {
-            Some(tag) => format!("manifests/{tag}"),
-            None => format!("manifests/{digest}"),
         }
     }
 }
