@@ -1,0 +1,234 @@
+//! A registry that is away, in trouble, or asks for patience.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use http::{Method, StatusCode};
+use zstart_convert::{Error, ErrorClass};
+use zstart_tests::images::{Compression, Fixture};
+use zstart_tests::registry::gateway::{Fault, Gateway};
+
+use crate::conversion::{Conversion, Lab};
+use crate::stored::Stored;
+
+/// Larger than what a connection holds on its way.
+fn image() -> Fixture {
+    Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
+}
+
+fn answer(status: StatusCode) -> Fault {
+    Fault::Answer(status, vec![], "out of order")
+}
+
+/// A failed conversion says where, and leaves nothing that has a name.
+async fn require_clean_failure(lab: &Lab, error: &Error, class: ErrorClass) -> Result<()> {
+    assert_eq!(error.class(), class, "{}", error.chain());
+    assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
+    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_that_does_not_exist_is_not_found() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let error = lab.conversion("app:v2").run().await.unwrap_err();
+    require_clean_failure(&lab, &error, ErrorClass::NotFound).await?;
+    assert!(error.chain().contains("pull image v2"), "{}", error.chain());
+    let error = lab.conversion("nothing:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::NotFound, "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_that_is_away_is_unavailable() -> Result<()> {
+    let lab = Lab::start().await?;
+    let gone = Gateway::start(&lab.registry.host()).await?;
+    let host = gone.host();
+    drop(gone);
+    let error = Conversion::of(&format!("{host}/app:v1")).run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
+    assert!(error.chain().contains(&format!("{host}/app")), "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_error_of_the_registrys_own_in_any_place_does_not_end_a_conversion() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    for (method, part) in [
+        (Method::GET, "/manifests/v1"),
+        (Method::GET, "/blobs/sha256:"),
+        (Method::POST, "/blobs/uploads/"),
+        (Method::PATCH, "/blobs/uploads/"),
+        (Method::PUT, "/blobs/uploads/"),
+        (Method::PUT, "/manifests/"),
+        (Method::HEAD, "/blobs/"),
+    ] {
+        lab.gateway.heal();
+        lab.gateway.fault_times(1, method.clone(), part, answer(StatusCode::INTERNAL_SERVER_ERROR));
+        let made = lab.conversion("app:v1").forced().run().await;
+        assert!(made.is_ok(), "{method} {part}: {}", made.unwrap_err().chain());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn errors_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    for (method, part, tried) in [
+        (Method::GET, "/manifests/v1", "pull image v1"),
+        (Method::GET, "/blobs/sha256:", "pull blob sha256:"),
+        (Method::POST, "/blobs/uploads/", "begin a blob upload"),
+        (Method::PATCH, "/blobs/uploads/", "upload a blob"),
+        (Method::PUT, "/blobs/uploads/", "finish the upload of blob sha256:"),
+    ] {
+        lab.gateway.heal();
+        lab.gateway.fault(method, part, answer(StatusCode::SERVICE_UNAVAILABLE));
+        let error = lab.conversion("app:v1").run().await.unwrap_err();
+        require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
+        assert!(error.chain().contains(tried), "{tried}: {}", error.chain());
+        assert!(error.chain().contains("HTTP 503 out of order"), "{}", error.chain());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_that_asks_for_a_pause_gets_it() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let wait = |seconds: &str| {
+        let headers = vec![("retry-after", seconds.to_owned())];
+        Fault::Answer(StatusCode::TOO_MANY_REQUESTS, headers, "slow down")
+    };
+    for (method, part) in [
+        (Method::GET, "/manifests/v1"),
+        (Method::GET, "/blobs/sha256:"),
+        (Method::POST, "/blobs/uploads/"),
+        (Method::PATCH, "/blobs/uploads/"),
+        (Method::PUT, "/manifests/"),
+    ] {
+        lab.gateway.heal();
+        lab.gateway.fault_times(1, method.clone(), part, wait("1"));
+        let started = Instant::now();
+        let made = lab.conversion("app:v1").forced().run().await;
+        assert!(made.is_ok(), "{method} {part}: {}", made.unwrap_err().chain());
+        assert!(started.elapsed() >= Duration::from_secs(1), "{method} {part}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pause_that_is_too_long_for_a_worker_is_handed_to_whoever_called() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    for (method, part) in [
+        (Method::GET, "/manifests/v1"),
+        (Method::POST, "/blobs/uploads/"),
+        (Method::PATCH, "/blobs/uploads/"),
+    ] {
+        lab.gateway.heal();
+        let headers = vec![("retry-after", "3600".to_owned())];
+        let patience = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, headers, "slow down");
+        lab.gateway.fault(method, part, patience);
+        let error = lab.conversion("app:v1").run().await.unwrap_err();
+        let retry_after = Some(Duration::from_hours(1));
+        require_clean_failure(&lab, &error, ErrorClass::RateLimited { retry_after }).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pull_that_breaks_off_starts_again_or_ends_without_a_tag() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let layer = layer_digest(&lab, 0).await?;
+    lab.gateway.fault(Method::GET, &layer, Fault::CutAnswerAfter(200_000));
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
+    assert!(error.chain().contains(&layer), "{}", error.chain());
+
+    lab.gateway.heal();
+    lab.gateway.fault_times(1, Method::GET, &layer, Fault::CutAnswerAfter(200_000));
+    lab.conversion("app:v1").run().await?;
+    require_variant(&lab).await
+}
+
+#[tokio::test]
+async fn an_upload_that_breaks_off_starts_again_or_ends_without_a_tag() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", Fault::CutRequestAfter(20));
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
+    assert!(error.chain().contains("upload a blob"), "{}", error.chain());
+
+    lab.gateway.heal();
+    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::CutRequestAfter(100_000));
+    lab.conversion("app:v1").run().await?;
+    require_variant(&lab).await
+}
+
+#[tokio::test]
+async fn a_layer_that_is_only_copied_survives_a_broken_connection_too() -> Result<()> {
+    let lab = Lab::start().await?;
+    let files = b"zstd already ".repeat(100_000);
+    let image = Fixture::new().layer_as(Compression::Zstd, &[("data", &files)]).layer(&[("app", b"app")]);
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let layer = layer_digest(&lab, 0).await?;
+    let elsewhere = format!("{}/mirror", lab.gateway.host());
+    let conversion = lab.conversion("app:v1").into(&elsewhere);
+    for (method, part) in [(Method::GET, &*layer), (Method::PATCH, "/mirror/blobs/uploads/")] {
+        lab.gateway.heal();
+        let cut = match method {
+            Method::GET => Fault::CutAnswerAfter(10),
+            _ => Fault::CutRequestAfter(10),
+        };
+        lab.gateway.fault_times(1, method.clone(), part, cut);
+        let made = conversion.clone().forced().run().await;
+        assert!(made.is_ok(), "{method}: {}", made.unwrap_err().chain());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_during_the_conversion_gets_no_variant_of_what_it_was() -> Result<()> {
+    let lab = Lab::start().await?;
+    let old = image().push(&lab.registry.host(), "app:v1").await?;
+    let host = lab.registry.host();
+    let next = Fixture::new().layer(&[("etc/app", b"the next release")]);
+    let new = next.prepare()?.digest;
+    let push = move || -> futures::future::BoxFuture<'static, ()> {
+        let (host, next) = (host.clone(), next.clone());
+        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
+    };
+    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    let conversion = lab.conversion("app:v1");
+    let error = conversion.run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::SourceMoved);
+    let Error::SourceMoved { reference, from, to } = &error else { panic!("{}", error.chain()) };
+    assert_eq!(*reference, format!("{}/app:v1", lab.gateway.host()));
+    assert_eq!((from, to), (&old, &new));
+    let stored = Stored::new(&lab.registry, "app");
+    assert_eq!(stored.tags().await?, ["v1"]);
+
+    let made = conversion.run().await?;
+    assert_eq!(made.tag, conversion.tag_of(&new));
+    assert!(!stored.has(conversion.tag_of(&old).as_str()).await?);
+    Ok(())
+}
+
+async fn layer_digest(lab: &Lab, layer: usize) -> Result<String> {
+    let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
+    Ok(crate::stored::text(&source.json["layers"][layer]["digest"])?.to_owned())
+}
+
+async fn require_variant(lab: &Lab) -> Result<()> {
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?;
+    let tag = lab.conversion("app:v1").tag_of(&source.digest);
+    stored.require_same_files(&stored.manifest(tag.as_str()).await?.json, &source.json).await
+}

@@ -1,0 +1,121 @@
+//! A whole conversion, phase by phase, as the command line and the controller run it.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use zstart_convert::credentials::Credentials;
+use zstart_convert::progress::Silent;
+use zstart_convert::{
+    Error, RegistryClient, RegistryOptions, Repository, Settings, VariantImage, execute, find_variant, plan,
+    resolve, verify,
+};
+use zstart_core::{Digest, Reference, Tag, variant};
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::Gateway;
+
+/// A registry, and a gateway in front of it by which the engine reaches it.
+pub(crate) struct Lab {
+    pub(crate) registry: Registry,
+    pub(crate) gateway: Gateway,
+}
+
+impl Lab {
+    pub(crate) async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        let gateway = Gateway::start(&registry.host()).await?;
+        Ok(Self { registry, gateway })
+    }
+
+    /// The conversion of an image (`app:v1`), through the gateway.
+    pub(crate) fn conversion(&self, image: &str) -> Conversion {
+        Conversion::of(&format!("{}/{image}", self.gateway.host()))
+    }
+
+    /// The gateway's requests that write something, as `METHOD`.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        let writing = |call: &String| !call.starts_with("GET ") && !call.starts_with("HEAD ");
+        self.gateway.calls().into_iter().filter(writing).collect()
+    }
+
+    /// Whether a manifest was written, under a digest or a tag.
+    pub(crate) fn a_manifest_was_written(&self) -> bool {
+        self.writes().iter().any(|call| call.starts_with("PUT ") && call.contains("/manifests/"))
+    }
+}
+
+/// A conversion to be run.
+#[derive(Clone)]
+pub(crate) struct Conversion {
+    source: Reference,
+    target: Reference,
+    credentials: Credentials,
+    settings: Settings,
+}
+
+/// What a conversion came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) tag: Tag,
+    pub(crate) image: VariantImage,
+    /// It stood there already.
+    pub(crate) reused: bool,
+}
+
+impl Conversion {
+    /// Of `host:port/name:tag`, into the same repository.
+    pub(crate) fn of(image: &str) -> Self {
+        let source: Reference = image.parse().expect("a reference");
+        Self {
+            target: source.clone(),
+            source,
+            credentials: Credentials::Anonymous,
+            settings: Settings::default(),
+        }
+    }
+
+    /// Into another repository.
+    pub(crate) fn into(self, repository: &str) -> Self {
+        Self { target: repository.parse().expect("a reference"), ..self }
+    }
+
+    pub(crate) fn login(self, username: &str, password: &str) -> Self {
+        let credentials = Credentials::Basic { username: username.into(), password: password.into() };
+        Self { credentials, ..self }
+    }
+
+    pub(crate) fn settings(self, settings: Settings) -> Self {
+        Self { settings, ..self }
+    }
+
+    pub(crate) fn forced(self) -> Self {
+        let settings = Settings { force: true, ..self.settings };
+        Self { settings, ..self }
+    }
+
+    /// The tag under which the variant of `digest` stands.
+    pub(crate) fn tag_of(&self, digest: &Digest) -> Tag {
+        variant::tag(&self.source, digest)
+    }
+
+    fn open(&self, reference: &Reference) -> Arc<dyn Repository> {
+        zstart_tests::control_plane::install_crypto();
+        let options = RegistryOptions { plain_http: vec![reference.registry().to_owned()] };
+        let client = RegistryClient::new(options).expect("a client");
+        client.repository(reference, self.credentials.clone()).expect("a repository")
+    }
+
+    pub(crate) async fn run(&self) -> Result<Outcome, Error> {
+        let (source, target) = (self.open(&self.source), self.open(&self.target));
+        let resolved = resolve(&*source, &self.source).await?;
+        let plan = plan(&*source, &resolved, &self.settings).await?;
+        let tag = self.tag_of(resolved.digest());
+        if !self.settings.force
+            && let Some(image) = find_variant(&*target, &tag, &plan).await?
+        {
+            return Ok(Outcome { tag, image, reused: true });
+        }
+        let image = execute(&*source, &*target, &self.source, &tag, &plan, &self.settings, &Silent).await?;
+        verify(&*target, &tag, &plan, &image).await?;
+        Ok(Outcome { tag, image, reused: false })
+    }
+}

@@ -1,0 +1,119 @@
+//! Indexes: what is converted, what stays, what goes.
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+use zstart_convert::image::media_type;
+use zstart_convert::{PlatformSelection, Settings};
+use zstart_core::{Digest, Platform, keys};
+use zstart_tests::images::{Fixture, Index};
+
+use crate::conversion::Lab;
+use crate::stored::{Stored, text};
+
+const ATTESTS: &str = "vnd.docker.reference.digest";
+
+fn image(architecture: &str) -> Fixture {
+    Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 50_000)
+}
+
+/// An entry as `BuildKit` writes it for what it attests of an image.
+fn attestation(of: &Digest) -> (Fixture, Value) {
+    let statement = Fixture::new().oci().layer(&[("statement", of.as_str().as_bytes())]);
+    let entry = json!({
+        "platform": {"os": "unknown", "architecture": "unknown"},
+        "annotations": {ATTESTS: of, "vnd.docker.reference.type": "attestation-manifest"},
+    });
+    (statement, entry)
+}
+
+/// Two platforms that are asked for, one that isn't, and what is attested of a converted and of
+/// another one.
+fn index() -> Result<Index> {
+    let (amd64, arm64, s390x) = (image("amd64"), image("arm64"), image("s390x"));
+    let (of_amd64, amd64_entry) = attestation(&amd64.prepare()?.digest);
+    let (of_s390x, s390x_entry) = attestation(&s390x.prepare()?.digest);
+    let own = json!({
+        "platform": {"architecture": "arm64", "os": "linux", "variant": "v8", "os.features": ["x"]},
+        "x-own": [1, 2], "annotations": {"kept": "yes"},
+    });
+    Index::new()
+        .oci()
+        .image(&amd64)?
+        .image_with(&arm64, &own)?
+        .image(&s390x)?
+        .image_with(&of_amd64, &amd64_entry)?
+        .image_with(&of_s390x, &s390x_entry)
+}
+
+fn two_platforms() -> Settings {
+    let only = vec![Platform::new("linux", "amd64"), Platform::new("linux", "arm64")];
+    Settings { platforms: PlatformSelection::Only(only), ..Settings::default() }
+}
+
+#[tokio::test]
+async fn an_index_is_converted_where_it_was_asked_for_and_stays_whole_elsewhere() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?;
+    let made = lab.conversion("app:v1").settings(two_platforms()).run().await?;
+    assert_eq!(made.image.platforms.len(), 2);
+
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    assert_eq!(variant.json["mediaType"], media_type::OCI_INDEX);
+    assert_eq!(variant.json["annotations"][keys::SOURCE_DIGEST], json!(pushed));
+    let before = source.json["manifests"].as_array().context("entries")?;
+    let after = variant.json["manifests"].as_array().context("entries")?;
+    assert_eq!(after.len(), 4, "the attestation of a converted image is dropped: {after:#?}");
+    for (from, to) in before.iter().zip(after).take(2) {
+        assert_eq!(to["platform"].to_string(), from["platform"].to_string(), "byte for byte");
+        assert_eq!(
+            (&to["x-own"], &to["annotations"]["kept"]),
+            (&from["x-own"], &from["annotations"]["kept"])
+        );
+        assert_eq!(to["annotations"][keys::SOURCE_DIGEST], from["digest"]);
+        assert_eq!(to["mediaType"], media_type::OCI_MANIFEST);
+        let converted = stored.manifest(text(&to["digest"])?).await?;
+        assert_eq!(to["size"], converted.bytes.len());
+        let original = stored.manifest(text(&from["digest"])?).await?;
+        stored.require_same_files(&converted.json, &original.json).await?;
+    }
+    assert_eq!(after[2], before[2], "s390x was not asked for");
+    assert_eq!(after[3], before[4], "what is attested of s390x holds as before");
+    assert_eq!(stored.manifest("v1").await?.digest, pushed, "the source is untouched");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> {
+    let lab = Lab::start().await?;
+    index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let elsewhere = format!("{}/mirror/app", lab.gateway.host());
+    let made = lab.conversion("app:v1").into(&elsewhere).settings(two_platforms()).run().await?;
+    let stored = Stored::new(&lab.registry, "mirror/app");
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    for entry in variant.json["manifests"].as_array().context("entries")? {
+        let manifest = stored.manifest(text(&entry["digest"])?).await?;
+        for blob in manifest.json["layers"].as_array().context("layers")? {
+            stored.blob(blob).await?;
+        }
+        stored.blob(&manifest.json["config"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_platform_that_is_asked_for_later_is_added_to_the_variant() -> Result<()> {
+    let lab = Lab::start().await?;
+    index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let only = vec![Platform::new("linux", "amd64")];
+    let one = Settings { platforms: PlatformSelection::Only(only), ..Settings::default() };
+    let first = lab.conversion("app:v1").settings(one.clone()).run().await?;
+    assert_eq!(first.image.platforms.len(), 1);
+    let second = lab.conversion("app:v1").settings(two_platforms()).run().await?;
+    assert_eq!((second.image.platforms.len(), second.reused, &second.tag), (2, false, &first.tag));
+    // The larger variant serves whoever wants less.
+    let third = lab.conversion("app:v1").settings(one).run().await?;
+    assert_eq!((third.reused, third.image.digest), (true, second.image.digest));
+    Ok(())
+}

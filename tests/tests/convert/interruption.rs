@@ -1,0 +1,56 @@
+//! Conversions that are stopped in the middle, as a controller is that is killed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use http::Method;
+use tokio::sync::Notify;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::Fault;
+
+use crate::conversion::Lab;
+use crate::stored::Stored;
+
+/// A fault that says when a request has come, and then never answers it.
+fn stalled(arrived: &Arc<Notify>) -> Fault {
+    let arrived = Arc::clone(arrived);
+    Fault::After(Arc::new(move || -> BoxFuture<'static, ()> {
+        arrived.notify_one();
+        Box::pin(std::future::pending())
+    }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new()
+        .large_layer("usr/bin/app", 6 << 20)
+        .large_layer("usr/lib/lib", 3 << 20)
+        .push(&lab.registry.host(), "app:v1")
+        .await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let conversion = lab.conversion("app:v1");
+    let tag = conversion.tag_of(&pushed);
+    for (method, part) in [
+        (Method::GET, "/blobs/sha256:"),
+        (Method::PATCH, "/blobs/uploads/"),
+        (Method::PUT, "/blobs/uploads/"),
+        (Method::PUT, "/manifests/"),
+    ] {
+        let arrived = Arc::new(Notify::new());
+        lab.gateway.fault(method.clone(), part, stalled(&arrived));
+        tokio::select! {
+            ended = conversion.run() => panic!("{method} {part} was not reached: {ended:?}"),
+            () = arrived.notified() => {}
+            () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{method} {part} never came"),
+        }
+        lab.gateway.heal();
+        assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
+    }
+    let made = conversion.run().await?;
+    assert_eq!(made.tag, tag);
+    let (variant, source) = (stored.manifest(tag.as_str()).await?, stored.manifest("v1").await?);
+    stored.require_same_files(&variant.json, &source.json).await.context("after the interruptions")
+}

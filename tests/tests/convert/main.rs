@@ -1,0 +1,11 @@
+//! The conversion engine against a real registry, and against one that misbehaves.
+
+mod access;
+mod answers;
+mod content;
+mod conversion;
+mod indexes;
+mod interruption;
+mod manifests;
+mod reuse;
+mod stored;

@@ -1,0 +1,115 @@
+//! One manifest, all the way.
+
+use anyhow::Result;
+use serde_json::{Value, json};
+use zstart_core::keys;
+use zstart_tests::images::{Compression, Fixture};
+
+use crate::conversion::Lab;
+use crate::stored::{Stored, text};
+
+/// An image with every kind of layer, and with members that nobody knows.
+fn every_kind_of_layer() -> Fixture {
+    Fixture::new()
+        .large_layer("usr/bin/app", 700_000)
+        .layer_as(Compression::Plain, &[("etc/plain", b"plain ".repeat(300).as_slice())])
+        .layer_as(Compression::Zstd, &[("etc/zstd", b"zstd ".repeat(300).as_slice())])
+        .layer(&[])
+        .entrypoint(&["/usr/bin/app"])
+        .members(json!({
+            "annotations": {"org.opencontainers.image.version": "1.2"},
+            "x-unknown": {"b": [1, 2.50], "a": null},
+        }))
+}
+
+#[tokio::test]
+async fn an_image_of_docker_or_oci_types_becomes_oci_zstd_with_the_same_files() -> Result<()> {
+    let lab = Lab::start().await?;
+    for (name, image) in [("docker", every_kind_of_layer()), ("oci", every_kind_of_layer().oci())] {
+        let pushed = image.push(&lab.registry.host(), &format!("{name}:v1")).await?;
+        let stored = Stored::new(&lab.registry, name);
+        let before = stored.manifest("v1").await?;
+
+        let made = lab.conversion(&format!("{name}:v1")).run().await?;
+        assert_eq!(made.tag.as_str(), format!("v1-zstd-{}", pushed.short()));
+        let variant = stored.manifest(made.tag.as_str()).await?;
+        assert_eq!(variant.digest, made.image.digest);
+        stored.require_same_files(&variant.json, &before.json).await?;
+
+        assert_eq!(variant.json["x-unknown"], before.json["x-unknown"]);
+        let annotations = &variant.json["annotations"];
+        assert_eq!(annotations["org.opencontainers.image.version"], "1.2");
+        assert_eq!(annotations[keys::SOURCE_DIGEST], json!(pushed));
+        assert_eq!(annotations[keys::SETTINGS], json!(made.image.settings));
+        let (from, to) = (&before.json["layers"], &variant.json["layers"]);
+        for layer in [0, 1, 3] {
+            assert_eq!(to[layer]["annotations"][keys::LAYER_SOURCE_DIGEST], from[layer]["digest"]);
+        }
+        assert_eq!(to[2]["digest"], from[2]["digest"], "zstd stays as it is");
+
+        let report = &made.image.platforms[0];
+        assert_eq!((report.layers, report.converted_layers), (4, 3));
+        assert_eq!(report.source_bytes, total(from));
+        assert_eq!(report.variant_bytes, total(to));
+
+        let after = stored.manifest("v1").await?;
+        assert_eq!((after.digest, after.bytes), (pushed, before.bytes), "the source is untouched");
+    }
+    Ok(())
+}
+
+fn total(layers: &Value) -> u64 {
+    layers.as_array().into_iter().flatten().filter_map(|layer| layer["size"].as_u64()).sum()
+}
+
+#[tokio::test]
+async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
+    let lab = Lab::start().await?;
+    let plain = b"files, as a tar archive holds them ".repeat(2000);
+    let packed = zstd::encode_all(&plain[..], 1)?;
+    let image = Fixture::new().raw_layer(Compression::Gzip, plain.clone(), packed).raw_layer(
+        Compression::Gzip,
+        plain.clone(),
+        plain,
+    );
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    stored.require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(variant.json["layers"][0]["digest"], source.json["layers"][0]["digest"]);
+    assert_eq!(made.image.platforms[0].converted_layers, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_layer_that_an_image_has_twice_is_converted_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    let twice = Fixture::new().layer(&[("a", b"the same")]).layer(&[("a", b"the same")]);
+    twice.push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    stored.require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(text(&variant.json["layers"][0]["digest"])?, text(&variant.json["layers"][1]["digest"])?);
+    let uploads = lab.writes().into_iter().filter(|call| call.starts_with("POST ")).count();
+    assert_eq!(uploads, 1, "{:?}", lab.writes());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_goes_to_another_repository_with_all_that_it_needs() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = every_kind_of_layer();
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
+    let elsewhere = format!("{}/mirror/app", lab.gateway.host());
+    let made = lab.conversion("app:v1").into(&elsewhere).run().await?;
+    let stored = Stored::new(&lab.registry, "mirror/app");
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    stored.require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    Ok(())
+}

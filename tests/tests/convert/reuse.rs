@@ -1,0 +1,102 @@
+//! The same again: found, made equal, in the way, or at the same time.
+
+use anyhow::Result;
+use zstart_convert::{Error, ErrorClass, Level, Settings};
+use zstart_core::keys;
+use zstart_tests::images::{Compression, Fixture};
+
+use crate::conversion::Lab;
+use crate::stored::Stored;
+
+fn image() -> Fixture {
+    Fixture::new()
+        .large_layer("usr/bin/app", 300_000)
+        .large_layer("usr/lib/lib", 200_000)
+        .layer_as(Compression::Plain, &[("etc/app", b"configuration")])
+}
+
+#[tokio::test]
+async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<()> {
+    let (one, other) = tokio::try_join!(Lab::start(), Lab::start())?;
+    image().push(&one.registry.host(), "app:v1").await?;
+    image().push(&other.registry.host(), "team/service:v2").await?;
+    let single = Settings { layers_at_once: 1, ..Settings::default() };
+    let first = one.conversion("app:v1").run().await?;
+    let second = other.conversion("team/service:v2").settings(single).run().await?;
+    assert_eq!(first.image.digest, second.image.digest);
+    let level = Settings { level: Level::try_from(9)?, ..Settings::default() };
+    let third = one.conversion("app:v1").settings(level).forced().run().await?;
+    assert_ne!(third.image.digest, first.image.digest, "other settings, other bytes");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_variant_that_is_there_is_found_and_nothing_is_sent() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let first = lab.conversion("app:v1").run().await?;
+    let sent = lab.writes();
+    assert!(sent.iter().any(|call| call.starts_with("PATCH ")), "{sent:?}");
+    let second = lab.conversion("app:v1").run().await?;
+    assert!(second.reused);
+    assert_eq!(second.image, first.image);
+    assert_eq!(lab.writes(), sent);
+    Ok(())
+}
+
+#[tokio::test]
+async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_out() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = image().push(&lab.registry.host(), "app:v1").await?;
+    let conversion = lab.conversion("app:v1");
+    let tag = conversion.tag_of(&pushed);
+    let squatter = Fixture::new().layer(&[("bin/evil", b"evil")]);
+    let squatting = squatter.push(&lab.registry.host(), &format!("app:{tag}")).await?;
+
+    let error = conversion.run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::VariantConflict);
+    assert!(matches!(error, Error::VariantConflict { .. }), "{error}");
+    let said = format!("{}/app:{tag} is taken", lab.gateway.host());
+    assert!(error.to_string().starts_with(&said), "{error}");
+    assert_eq!(lab.writes(), [""; 0]);
+    let stored = Stored::new(&lab.registry, "app");
+    assert_eq!(stored.manifest(tag.as_str()).await?.digest, squatting);
+
+    let made = conversion.forced().run().await?;
+    assert_eq!(stored.manifest(tag.as_str()).await?.digest, made.image.digest);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_believed() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = image().push(&lab.registry.host(), "app:v1").await?;
+    let conversion = lab.conversion("app:v1");
+    let forged = Fixture::new()
+        .oci()
+        .layer_as(Compression::Zstd, &[("usr/bin/app", b"evil")])
+        .layer_as(Compression::Zstd, &[("usr/lib/lib", b"evil")])
+        .layer_as(Compression::Zstd, &[("etc/app", b"evil")])
+        .members(serde_json::json!({"annotations": {keys::SOURCE_DIGEST: pushed}}));
+    forged.push(&lab.registry.host(), &format!("app:{}", conversion.tag_of(&pushed))).await?;
+    let error = conversion.run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::VariantConflict);
+    assert!(error.to_string().contains("not the source's"), "{error}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    // Forced, so that neither can find what the other one has made.
+    let conversion = lab.conversion("app:v1").forced();
+    let (one, other) = tokio::try_join!(conversion.run(), conversion.run())?;
+    assert_eq!(one.image, other.image);
+    let stored = Stored::new(&lab.registry, "app");
+    let variant = stored.manifest(one.tag.as_str()).await?;
+    let source = stored.manifest("v1").await?;
+    stored.require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(variant.digest, one.image.digest);
+    Ok(())
+}

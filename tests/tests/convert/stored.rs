@@ -1,0 +1,99 @@
+//! What a registry really holds: read with plain requests, another decoder and another hash than
+//! the engine's.
+
+use anyhow::{Context as _, Result, ensure};
+use http::StatusCode;
+use http::header::ACCEPT;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use zstart_convert::image::media_type;
+use zstart_core::Digest;
+use zstart_tests::registry::Registry;
+
+/// One repository of a registry.
+pub(crate) struct Stored {
+    base: String,
+    http: reqwest::Client,
+}
+
+/// A manifest or index.
+pub(crate) struct Document {
+    pub(crate) digest: Digest,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) json: Value,
+}
+
+impl Stored {
+    pub(crate) fn new(registry: &Registry, repository: &str) -> Self {
+        zstart_tests::control_plane::install_crypto();
+        Self { base: format!("http://{}/v2/{repository}", registry.host()), http: reqwest::Client::new() }
+    }
+
+    async fn get(&self, path: &str) -> Result<reqwest::Response> {
+        let request = self.http.get(format!("{}/{path}", self.base));
+        Ok(request.header(ACCEPT, media_type::ACCEPT.join(", ")).send().await?)
+    }
+
+    /// A manifest by tag or digest.
+    pub(crate) async fn manifest(&self, key: &str) -> Result<Document> {
+        let answer = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
+        let bytes = answer.bytes().await?.to_vec();
+        Ok(Document { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
+    }
+
+    /// A blob, which must be what its descriptor says.
+    pub(crate) async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
+        let digest = text(&descriptor["digest"])?;
+        let answer = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
+        let bytes = answer.bytes().await?.to_vec();
+        ensure!(sha256(&bytes).as_str() == digest, "blob {digest} holds something else");
+        ensure!(Some(bytes.len() as u64) == descriptor["size"].as_u64(), "{digest} has another size");
+        Ok(bytes)
+    }
+
+    /// Whether there is a manifest.
+    pub(crate) async fn has(&self, key: &str) -> Result<bool> {
+        let status = self.get(&format!("manifests/{key}")).await?.status();
+        ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
+        Ok(status == StatusCode::OK)
+    }
+
+    /// All tags.
+    pub(crate) async fn tags(&self) -> Result<Vec<String>> {
+        let answer = self.get("tags/list").await?;
+        if answer.status() == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        let list: Value = answer.error_for_status()?.json().await?;
+        let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone())?;
+        tags.sort();
+        Ok(tags)
+    }
+
+    /// That `variant` runs the very files of `source`: the same config, as many layers, each an OCI
+    /// zstd blob that unpacks to what the config promises.
+    pub(crate) async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
+        ensure!(variant["mediaType"] == media_type::OCI_MANIFEST, "{variant:#}");
+        ensure!(variant["config"]["mediaType"] == media_type::OCI_CONFIG, "{variant:#}");
+        ensure!(variant["config"]["digest"] == source["config"]["digest"], "{variant:#}");
+        let config: Value = serde_json::from_slice(&self.blob(&variant["config"]).await?)?;
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
+        let layers = variant["layers"].as_array().context("layers")?;
+        ensure!(layers.len() == diff_ids.len(), "{} layers", layers.len());
+        for (layer, diff_id) in layers.iter().zip(diff_ids) {
+            ensure!(layer["mediaType"] == media_type::OCI_TAR_ZSTD, "{layer:#}");
+            let plain = zstd::decode_all(&self.blob(layer).await?[..])?;
+            ensure!(sha256(&plain).as_str() == text(diff_id)?, "{layer:#} does not unpack to {diff_id}");
+        }
+        Ok(())
+    }
+}
+
+fn sha256(bytes: &[u8]) -> Digest {
+    Digest::from_sha256(Sha256::digest(bytes).into())
+}
+
+/// A JSON string's text.
+pub(crate) fn text(value: &Value) -> Result<&str> {
+    value.as_str().with_context(|| format!("{value} is not text"))
+}
