@@ -1,0 +1,94 @@
+//! Docker's configuration and its credential helpers.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use anyhow::Result;
+use serde_json::json;
+use zstart_convert::credentials::Credentials;
+use zstart_convert::{RegistryClient, RegistryOptions};
+use zstart_core::Reference;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::{Login, Registry};
+
+use crate::command::{Zstart, finish};
+
+const PASSWORD: &str = "correct horse";
+
+/// A registry with a login and an image.
+async fn registry_with_login() -> Result<Registry> {
+    zstart_tests::control_plane::install_crypto();
+    let login = Login::Basic { username: "user".into(), password: PASSWORD.into() };
+    let registry = Registry::start_with(login).await?;
+    let reference: Reference = format!("{}/app:v1", registry.host()).parse()?;
+    let client = RegistryClient::new(RegistryOptions { plain_http: vec![registry.host()] })?;
+    let credentials = Credentials::Basic { username: "user".into(), password: PASSWORD.into() };
+    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).prepare()?;
+    image.store(&*client.repository(&reference, credentials)?, &"v1".parse()?).await?;
+    Ok(registry)
+}
+
+#[tokio::test]
+async fn a_credential_helper_on_the_path_is_asked_for_the_registry() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = registry_with_login().await?;
+    let name = format!("{}/app:v1", registry.host());
+    let ended = zstart.run(&["convert", &name]).await?;
+    assert_eq!(ended.code, Some(4), "nobody in particular may not read: {ended:#?}");
+
+    let helpers = zstart.folder().join("helpers");
+    fs::create_dir(&helpers)?;
+    let asked = zstart.folder().join("asked");
+    let script = format!(
+        "#!/bin/sh\nread -r server\necho \"$1 $server\" >> '{}'\n\
+         echo '{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'\n",
+        asked.display()
+    );
+    let program = helpers.join("docker-credential-lab");
+    fs::write(&program, script)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    zstart.docker_config(&json!({"credHelpers": {(registry.host()): "lab"}}))?;
+
+    let path = format!("{}:/usr/bin:/bin", helpers.display());
+    let ended = finish(zstart.command(&["convert", &name]).env("PATH", path)).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let asked = fs::read_to_string(asked)?;
+    assert!(asked.lines().all(|line| line == format!("get {}", registry.host())), "{asked}");
+    assert!(!format!("{ended:?}").contains(PASSWORD));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_helper_that_is_missing_or_fails_is_named() -> Result<()> {
+    let zstart = Zstart::find()?;
+    zstart.docker_config(&json!({"credHelpers": {"registry.example": "nowhere"}}))?;
+    let ended = zstart.run(&["inspect", "registry.example/app:v1"]).await?;
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    for text in ["docker-credential-nowhere", "registry.example"] {
+        assert!(ended.stderr.contains(text), "{}", ended.stderr);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = registry_with_login().await?;
+    let name = format!("{}/app:v1", registry.host());
+    let entry =
+        |password: &str| json!({"auths": {(registry.host()): {"username": "user", "password": password}}});
+    zstart.docker_config(&entry(PASSWORD))?;
+    assert_eq!(zstart.run(&["inspect", &name]).await?.code, Some(0));
+    let file = zstart.folder().join("auth.json");
+    fs::write(&file, serde_json::to_vec(&entry("wrong"))?)?;
+    let ended = zstart.run(&["inspect", &name, "--authfile", &file.display().to_string()]).await?;
+    assert_eq!(ended.code, Some(4), "{ended:#?}");
+    assert!(ended.stderr.contains(&format!("{}/app", registry.host())), "{}", ended.stderr);
+
+    // Without DOCKER_CONFIG it is the file in the home folder.
+    let home = zstart.folder().join(".docker");
+    fs::rename(zstart.folder().join("docker"), &home)?;
+    let ended = finish(zstart.command(&["inspect", &name]).env_remove("DOCKER_CONFIG")).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    Ok(())
+}

@@ -1,0 +1,157 @@
+//! Exit codes, and what is said beside them.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use futures::future::BoxFuture;
+use http::{Method, StatusCode};
+use serde_json::json;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway};
+
+use crate::command::Zstart;
+use crate::layout::Layout;
+
+fn image() -> Fixture {
+    Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 200_000)
+}
+
+/// A failure with this exit code whose message has all of these, and that printed no result.
+async fn require_failure(zstart: &Zstart, arguments: &[&str], code: i32, said: &[&str]) -> Result<()> {
+    let ended = zstart.run(arguments).await?;
+    assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:#?}");
+    assert!(ended.stderr.lines().any(|line| line.starts_with("error: ")), "{ended:#?}");
+    for text in said {
+        assert!(ended.stderr.contains(text), "{text:?} is missing: {ended:#?}");
+    }
+    assert_eq!(ended.stdout, "");
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_usage_is_2() -> Result<()> {
+    let zstart = Zstart::find()?;
+    for tag in ["v1", "v2"] {
+        image().prepare()?.write(&zstart.folder().join("images"), tag).await?;
+    }
+    let (folder, v1) = (zstart.oci("images"), zstart.oci("images:v1"));
+    require_failure(&zstart, &["convert", "registry.example/App:v1"], 2, &["registry.example/App:v1"])
+        .await?;
+    require_failure(&zstart, &["convert", &v1, "--level", "0"], 2, &["1 (fastest) to 22"]).await?;
+    require_failure(&zstart, &["inspect", &folder], 2, &[&folder, "the images v1, v2"]).await?;
+    require_failure(&zstart, &["convert", &v1, &v1], 2, &[&v1, "never changes a source"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_is_3() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    let name = format!("{}/app:v1", registry.host());
+    for command in ["convert", "inspect"] {
+        let at = format!("{}/app", registry.host());
+        require_failure(&zstart, &[command, &name], 3, &["pull image v1", &at]).await?;
+        let folder = zstart.oci("nowhere");
+        require_failure(&zstart, &[command, &zstart.oci("nowhere:v1")], 3, &["read image v1", &folder])
+            .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_registry_that_refuses_is_4_and_one_that_is_away_or_busy_is_5() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    image().push(&registry.host(), "app:v1").await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    let (name, at) = (format!("{}/app:v1", gateway.host()), format!("{}/app", gateway.host()));
+    let answer = |status, headers| Fault::Answer(status, headers, "says the registry");
+
+    gateway.fault(Method::GET, "/manifests/", answer(StatusCode::FORBIDDEN, vec![]));
+    require_failure(&zstart, &["inspect", &name], 4, &["pull image v1", &at, "HTTP 403"]).await?;
+    gateway.heal();
+    gateway.fault(Method::POST, "/blobs/uploads/", answer(StatusCode::UNAUTHORIZED, vec![]));
+    require_failure(&zstart, &["convert", &name], 4, &["begin a blob upload", &at, "HTTP 401"]).await?;
+
+    gateway.heal();
+    let later = vec![("retry-after", "600".to_owned())];
+    gateway.fault(Method::GET, "/manifests/", answer(StatusCode::TOO_MANY_REQUESTS, later));
+    require_failure(&zstart, &["inspect", &name], 5, &["HTTP 429 says the registry", &at]).await?;
+    drop(gateway);
+    require_failure(&zstart, &["inspect", &name], 5, &[&at, "refused"]).await?;
+    assert_eq!(
+        zstart.json(&["inspect", &format!("{}/app:v1", registry.host())]).await?["digest"],
+        json!(image().prepare()?.digest)
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn content_that_is_not_what_it_should_be_is_6() -> Result<()> {
+    let zstart = Zstart::find()?;
+    image().with_wrong_diff_id().prepare()?.write(&zstart.folder().join("images"), "v1").await?;
+    let layout = Layout::new(zstart.folder(), "images");
+    let layers = layout.manifest("v1")?["layers"].clone();
+    let layer = |index: usize| layers[index]["digest"].as_str().unwrap_or_default();
+    let promised = [layer(1), "promises diff_id"];
+    require_failure(&zstart, &["convert", &zstart.oci("images:v1")], 6, &promised).await?;
+
+    let blob = zstart.folder().join("images/blobs").join(layer(0).replace(':', "/"));
+    std::fs::write(blob, b"other bytes")?;
+    let served = [layer(0), "served 11 bytes"];
+    require_failure(&zstart, &["convert", &zstart.oci("images:v1"), &zstart.oci("out:v1")], 6, &served)
+        .await?;
+    assert_eq!(layout.tags()?, ["v1"]);
+    assert_eq!(Layout::new(zstart.folder(), "out").tags()?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_image_that_is_left_alone_is_7() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let folder = zstart.folder().join("images");
+    image().prepare()?.write(&folder, "v1").await?;
+    let artifact = image().members(json!({"artifactType": "application/x-signature"}));
+    artifact.prepare()?.write(&folder, "signature").await?;
+    zstart.print(&["convert", &zstart.oci("images:v1"), &zstart.oci("images:fast")]).await?;
+    let (at, fast) = (zstart.oci("images@sha256:"), zstart.oci("images:fast"));
+    require_failure(&zstart, &["convert", &fast], 7, &[&at, "a variant made by zstart already"]).await?;
+    require_failure(&zstart, &["convert", &zstart.oci("images:signature")], 7, &[&at, "artifact"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    let host = registry.host();
+    image().push(&host, "app:v1").await?;
+    Fixture::new().layer(&[("other", b"other")]).push(&host, "app:taken").await?;
+    let gateway = Gateway::start(&host).await?;
+    let (name, taken) = (format!("{}/app:v1", gateway.host()), format!("{}/app:taken", gateway.host()));
+    let said = [&*taken, "is taken", "--force"];
+    require_failure(&zstart, &["convert", &name, &taken], 8, &said).await?;
+
+    let push = move || -> BoxFuture<'static, ()> {
+        let host = host.clone();
+        Box::pin(async move {
+            let next = Fixture::new().layer(&[("next", b"release")]);
+            next.push(&host, "app:v1").await.expect("it is pushed");
+        })
+    };
+    gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    require_failure(&zstart, &["convert", &name], 8, &[&name, "moved from sha256:"]).await
+}
+
+#[tokio::test]
+async fn anything_else_is_1_and_says_what_failed() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let file = zstart.folder().join("auth.json");
+    std::fs::write(&file, r#"{"auths": {"registry.example": {"auth": "!secret!"}}}"#)?;
+    let arguments = ["inspect", "registry.example/app:v1", "--authfile", &file.display().to_string()];
+    require_failure(&zstart, &arguments, 1, &["find credentials", "caused by", "registry.example"]).await?;
+    let ended = zstart.run(&arguments).await?;
+    assert!(!ended.stderr.contains("secret"), "{}", ended.stderr);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! Ctrl-C.
+
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::future::BoxFuture;
+use http::Method;
+use tokio::process::Command;
+use tokio::sync::Notify;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway};
+
+use crate::command::Zstart;
+
+/// Longer than it can take.
+const WITHIN: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn ctrl_c_in_the_middle_of_an_upload_leaves_no_tag_and_the_next_run_finishes() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    let image = Fixture::new().large_layer("usr/bin/app", 4 << 20);
+    let digest = image.push(&registry.host(), "app:v1").await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    let arrived = Arc::new(Notify::new());
+    let upload = {
+        let arrived = Arc::clone(&arrived);
+        move || -> BoxFuture<'static, ()> {
+            arrived.notify_one();
+            Box::pin(std::future::pending())
+        }
+    };
+    gateway.fault(Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(upload)));
+
+    let name = format!("{}/app:v1", gateway.host());
+    let mut command = zstart.command(&["convert", &name]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let id = child.id().context("it runs")?;
+    tokio::time::timeout(WITHIN, arrived.notified()).await.context("the upload")?;
+    let sent = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
+    ensure!(sent.success(), "kill: {sent}");
+    let ended = tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("its end")??;
+    assert_eq!(ended.status.code(), Some(130));
+    assert_eq!(String::from_utf8(ended.stderr)?, "error: stopped; nothing was tagged\n");
+    assert_eq!(ended.stdout, b"");
+
+    gateway.heal();
+    let variant = format!("{}/app:v1-zstd-{}", gateway.host(), digest.short());
+    assert_eq!(zstart.run(&["inspect", &variant]).await?.code, Some(3));
+    zstart.print(&["convert", &name]).await?;
+    assert_eq!(zstart.run(&["inspect", &variant]).await?.code, Some(0));
+    Ok(())
+}

@@ -1,0 +1,10 @@
+//! The command line as a user runs it: the built program, in an environment of its own.
+
+mod command;
+mod convert;
+mod credentials;
+mod failures;
+mod inspect;
+mod interruption;
+mod layout;
+mod plugin;
