@@ -1,0 +1,148 @@
+//! Images that aren't there, that may not be pulled, or next to which nothing may be pushed.
+
+use anyhow::{Context as _, Result};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, StatusCode};
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use kube::api::{Patch, PatchParams};
+use serde_json::{Value, json};
+use zstart_convert::credentials::Credentials;
+use zstart_convert::{RegistryClient, RegistryOptions};
+use zstart_core::Reference;
+use zstart_core::record::{CONVERTED, RESOLVED, RecordReason};
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
+use zstart_tests::registry::{Login, Registry};
+
+use crate::lab::Lab;
+use crate::records::{says, tag_of};
+
+fn small() -> Fixture {
+    Fixture::new().layer(&[("etc/app", b"configuration")])
+}
+
+/// A pull secret for `host`.
+fn pull_secret(name: &str, host: &str, username: &str, password: &str) -> Value {
+    let auth = STANDARD.encode(format!("{username}:{password}"));
+    let config = json!({"auths": {host: {"auth": auth}}}).to_string();
+    json!({
+        "metadata": {"name": name}, "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": config},
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_does_not_exist_is_converted_once_it_does() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let message = lab.not_ready(&image, RecordReason::SourceNotFound).await?;
+    assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
+    assert!(lab.warning("web", RecordReason::SourceNotFound).await?.contains(&image));
+
+    lab.push("app:v1", &small()).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Result<()> {
+    let mut lab = Lab::start().await?;
+    let (username, password) = ("user".to_owned(), "right".to_owned());
+    let login = Login::Basic { username: username.clone(), password: password.clone() };
+    lab.registry = Registry::start_with(login).await?;
+    lab.gateway = Gateway::start(&lab.registry.host()).await?;
+    let pushed: Reference = format!("{}/app:v1", lab.registry.host()).parse()?;
+    let client = RegistryClient::new(RegistryOptions { plain_http: vec![lab.registry.host()] })?;
+    let repository = client.repository(&pushed, Credentials::Basic { username, password })?;
+    small().prepare()?.store(&*repository, pushed.tag().context("no tag")?).await?;
+
+    let image = lab.image("app:v1");
+    let secrets = lab.namespaced::<Secret>("on");
+    lab.create(&secrets, pull_secret("right", &lab.gateway.host(), "user", "right")).await?;
+    lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
+    let _controller = lab.controller().await?;
+    // A secret that the pod doesn't name isn't the pod's.
+    for named in [json!([]), json!([{"name": "wrong"}]), json!([{"name": "absent"}])] {
+        lab.deploy_with("on", "web", &image, &json!({"imagePullSecrets": named})).await?;
+        let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
+        assert!(message.contains(&lab.image("app")) && message.contains("401"), "{message}");
+    }
+    assert!(lab.warning("web", RecordReason::PullDenied).await?.contains(&image));
+
+    let both = json!({"imagePullSecrets": [{"name": "wrong"}, {"name": "right"}]});
+    lab.deploy_with("on", "web", &image, &both).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret() -> Result<()> {
+    let mut lab = Lab::start().await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    let secret = pull_secret("right", &lab.gateway.host(), "user", "right");
+    lab.create(&lab.namespaced::<Secret>("on"), secret).await?;
+    let accounts = lab.namespaced::<ServiceAccount>("on");
+    lab.create(&accounts, json!({"metadata": {"name": "runner"}})).await?;
+    lab.deploy_with("on", "web", &image, &json!({"serviceAccountName": "runner"})).await?;
+    let _controller = lab.controller().await?;
+    let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
+    assert!(message.contains(&lab.image("app")), "{message}");
+
+    let secrets = json!({"imagePullSecrets": [{"name": "right"}]});
+    accounts.patch("runner", &PatchParams::default(), &Patch::Merge(secrets)).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Result<()> {
+    let mut lab = Lab::start().await?;
+    let login = TokenLogin { username: "zstart".into(), password: "right".into() };
+    lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let file = lab.plane.folder().join("credentials.json");
+    let auth = STANDARD.encode("zstart:right");
+    std::fs::write(&file, json!({"auths": {lab.gateway.host(): {"auth": auth}}}).to_string())?;
+    let _controller = lab.controller_with(&format!("credentialsFile: {}", file.display())).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repository_that_may_not_be_written_gets_no_variant_until_it_may() -> Result<()> {
+    let lab = Lab::start().await?;
+    let mut images = Vec::new();
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        let (repository, name) = (format!("app-{}", status.as_u16()), format!("web-{}", status.as_u16()));
+        let source = lab.push(&format!("{repository}:v1"), &small()).await?;
+        let uploads = format!("/v2/{repository}/blobs/uploads/");
+        lab.gateway.fault(Method::POST, &uploads, Fault::Answer(status, vec![], "read only"));
+        let image = lab.image(&format!("{repository}:v1"));
+        lab.deploy("on", &name, &image).await?;
+        images.push((repository, name, image, source));
+    }
+    let _controller = lab.controller().await?;
+    for (repository, name, image, _) in &images {
+        let message = lab.not_ready(image, RecordReason::PushDenied).await?;
+        assert!(message.contains("begin a blob upload"), "{message}");
+        assert!(message.contains(&lab.image(repository)) && message.contains("read only"), "{message}");
+        assert!(lab.warning(name, RecordReason::PushDenied).await?.contains(image));
+        let status = lab.wait_for(image, "resolved", |status| says(status, RESOLVED).0 == "True").await?;
+        assert_eq!(says(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
+        assert_eq!(lab.stored(repository).tags().await?, ["v1"]);
+    }
+    lab.gateway.heal();
+    for (repository, _, image, source) in &images {
+        lab.ready(image).await?;
+        assert_eq!(lab.stored(repository).tags().await?, ["v1", &tag_of(image, source)?]);
+    }
+    Ok(())
+}

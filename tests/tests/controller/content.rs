@@ -1,0 +1,67 @@
+//! Bytes that are not what they should be: never tagged, never used.
+
+use anyhow::Result;
+use http::Method;
+use zstart_core::record::RecordReason;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::Fault;
+
+use crate::lab::Lab;
+use crate::records::tag_of;
+use crate::stored::{layers, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 1 << 20);
+    let mut cases = Vec::new();
+    for part in ["layer", "config"] {
+        let source = lab.push(&format!("{part}:v1"), &image).await?;
+        let manifest = lab.stored(part).manifest("v1", "amd64").await?;
+        let descriptor = if part == "layer" { &layers(&manifest)?[1] } else { &manifest["config"] };
+        let blob = text(&descriptor["digest"])?.to_owned();
+        lab.gateway.fault(Method::GET, &format!("/v2/{part}/blobs/{blob}"), Fault::FlipBytes);
+        let reference = lab.image(&format!("{part}:v1"));
+        lab.deploy("on", part, &reference).await?;
+        cases.push((part, reference, source, blob));
+    }
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    for (part, reference, _, blob) in &cases {
+        let message = lab.not_ready(reference, RecordReason::ContentMismatch).await?;
+        assert!(message.contains(blob), "{part} {blob}: {message}");
+        assert!(lab.warning(part, RecordReason::ContentMismatch).await?.contains(reference));
+        assert_eq!(lab.stored(part).tags().await?, ["v1"]);
+        let manifests = format!("PUT /v2/{part}/manifests/");
+        assert!(!lab.gateway.calls().iter().any(|call| call.starts_with(&manifests)), "{part}");
+    }
+    // Whatever stood in the way may be mended.
+    lab.gateway.heal();
+    for (part, reference, source, _) in &cases {
+        lab.ready(reference).await?;
+        assert_eq!(lab.stored(part).tags().await?, ["v1", &tag_of(reference, source)?]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_layer_that_is_not_what_its_config_promises_is_named_and_nothing_is_tagged() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/lie", b"a lie")]);
+    lab.push("app:v1", &image.clone().with_wrong_diff_id()).await?;
+    let lying = lab.stored("app").manifest("v1", "amd64").await?;
+    let layer = text(&layers(&lying)?[1]["digest"])?.to_owned();
+    let reference = lab.image("app:v1");
+    lab.deploy("on", "web", &reference).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let message = lab.not_ready(&reference, RecordReason::ContentMismatch).await?;
+    assert!(message.contains(&layer) && message.contains("diff_id"), "{layer}: {message}");
+    assert!(lab.warning("web", RecordReason::ContentMismatch).await?.contains(&layer));
+    assert_eq!(lab.stored("app").tags().await?, ["v1"]);
+    let calls = lab.gateway.calls();
+    assert!(!calls.iter().any(|call| call.starts_with("PUT /v2/app/manifests/")), "{calls:?}");
+
+    // A build that is right, under the same tag.
+    lab.push("app:v1", &image).await?;
+    lab.ready(&reference).await?;
+    Ok(())
+}

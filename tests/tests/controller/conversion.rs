@@ -1,0 +1,141 @@
+//! From a Deployment to a variant that serves, and who is told of it.
+
+use anyhow::{Context as _, Result};
+use zstart_core::record::{CONVERTED, READY, RESOLVED};
+use zstart_core::{Reference, units};
+use zstart_tests::images::{Fixture, Index};
+
+use crate::lab::Lab;
+use crate::records::{Told, name_of, says, tag_of};
+use crate::stored::{layers_size, text};
+
+fn application() -> Fixture {
+    Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_are() -> Result<()> {
+    let lab = Lab::start().await?;
+    let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
+    let index = Index::new().image(&application())?.image(&arm)?.prepare()?;
+    let source = index.push(&lab.registry.host(), "app:v1").await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+
+    let status = lab.ready(&image).await?;
+    let variant = status.variant.as_ref().context("no variant")?;
+    assert_eq!((says(&status, RESOLVED).0, says(&status, CONVERTED).0), ("True", "True"));
+    assert!(says(&status, RESOLVED).2.contains(source.as_str()), "{status:?}");
+    assert_eq!(status.source.as_ref().map(|resolved| &resolved.digest), Some(&source));
+    assert_eq!(variant.source_digest, source);
+    assert!(variant.duration_milliseconds > 0);
+
+    // What the reference says can be pulled, by tag and by digest, and is the source's files.
+    let (tag, stored) = (tag_of(&image, &source)?, lab.stored("app"));
+    let digest = variant.reference.digest().context("no digest")?;
+    assert_eq!(variant.reference.name(), image.parse::<Reference>()?.name());
+    assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
+    assert_eq!(&stored.digest(&tag).await?, digest);
+    let before = stored.manifest("v1", "amd64").await?;
+    let after = stored.manifest(digest.as_str(), "amd64").await?;
+    stored.require_variant(&after, &before).await?;
+    assert_eq!(
+        stored.manifest(digest.as_str(), "arm64").await?,
+        stored.manifest("v1", "arm64").await?,
+        "no node runs that"
+    );
+
+    let [platform] = &variant.platforms[..] else { panic!("{:?}", variant.platforms) };
+    assert_eq!(platform.platform.to_string(), "linux/amd64");
+    assert_eq!(
+        (platform.source_bytes, platform.variant_bytes),
+        (layers_size(&before)?, layers_size(&after)?)
+    );
+    assert_eq!((platform.layers, platform.converted_layers), (2, 2));
+    let summary = status.summary.as_ref().context("no summary")?;
+    assert_eq!(summary.source_size, units::size(layers_size(&before)?.unsigned_abs()));
+    assert_eq!(summary.variant_size, units::size(layers_size(&after)?.unsigned_abs()));
+
+    assert_eq!(stored.digest("v1").await?, source, "the original is never touched");
+    assert_eq!(stored.tags().await?, ["v1", &tag]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversion_is_told_on_the_record_and_on_the_deployment() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &application()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let status = lab.ready(&image).await?;
+    let variant = status.variant.context("no variant")?.reference.to_string();
+    let record = name_of(&image)?;
+    let on_record = lab.events("default", "ImageConversion", &record).await?;
+    let on_deployment = lab.events("on", "Deployment", "web").await?;
+    for told in [on_record, on_deployment] {
+        let find =
+            |reason: &str| told.iter().find(|told| told.reason == reason).map(|told| (told, &*told.note));
+        let (Told { type_, .. }, note) = find("Converting").with_context(|| format!("{told:?}"))?;
+        assert_eq!(type_, "Normal");
+        assert!(note.contains(&image) && note.contains(source.as_str()), "{note}");
+        let (Told { type_, .. }, note) = find("Converted").with_context(|| format!("{told:?}"))?;
+        assert_eq!(type_, "Normal");
+        assert!(note.contains(&image) && note.contains(&variant), "{note}");
+        assert_eq!(told.len(), 2, "{told:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_controller_that_starts_again_finds_its_work_and_converts_nothing() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &application()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let first = lab.controller().await?;
+    let before = lab.ready(&image).await?;
+    first.stop().await?;
+
+    let writes = || lab.gateway.calls().iter().filter(|call| !call.starts_with(['G', 'H'])).count();
+    let (written, checked) = (writes(), before.source.as_ref().map(|source| source.checked_at.clone()));
+    // Records know seconds, and the first look of the second may be in the same one.
+    let second = lab.controller_with("recheckInterval: 1s").await?;
+    let after = lab
+        .wait_for(&image, "looked at again", |status| {
+            status.source.as_ref().map(|source| source.checked_at.clone()) != checked
+        })
+        .await?;
+    second.stop().await?;
+    assert_eq!(writes(), written, "{:?}", lab.gateway.calls());
+    assert_eq!(says(&after, READY), says(&before, READY));
+    let (before, after) = (before.variant.context("no variant")?, after.variant.context("no variant")?);
+    assert_eq!(after.reference, before.reference);
+    assert_eq!(
+        after.duration_milliseconds, before.duration_milliseconds,
+        "how long it took when it was made"
+    );
+    assert_eq!(lab.events("on", "Deployment", "web").await?.len(), 2, "nobody is told twice");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &application()).await?;
+    let image = format!("{}@{source}", lab.image("app"));
+    // The tag beside a digest is for people.
+    let beside = format!("{}@{source}", lab.image("app:v1"));
+    lab.deploy("on", "web", &beside).await?;
+    let _controller = lab.controller().await?;
+    let status = lab.ready(&image).await?;
+    let variant = status.variant.context("no variant")?;
+    assert_eq!(variant.reference.tag().map(ToString::to_string), Some(tag_of(&image, &source)?));
+    let (stored, tag) = (lab.stored("app"), tag_of(&image, &source)?);
+    let manifest = stored.manifest(&tag, "amd64").await?;
+    let made_of = text(&manifest["annotations"]["dev.zstart.source.digest"])?;
+    assert_eq!(made_of, source.as_str());
+    assert_eq!(lab.records().list(&kube::api::ListParams::default()).await?.items.len(), 1);
+    Ok(())
+}

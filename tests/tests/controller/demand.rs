@@ -1,0 +1,108 @@
+//! Whose images are converted.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, ResourceExt as _};
+use serde_json::json;
+use zstart_tests::images::Fixture;
+
+use crate::lab::{Lab, template};
+use crate::records::name_of;
+
+fn small(content: &[u8]) -> Fixture {
+    Fixture::new().layer(&[("etc/app", content)])
+}
+
+async fn sources(lab: &Lab) -> Result<BTreeSet<String>> {
+    let records = lab.records().list(&ListParams::default()).await?;
+    Ok(records.into_iter().map(|record| record.spec.source.to_string()).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("theirs:v1", &small(b"theirs")).await?;
+    lab.push("ours:v1", &small(b"ours")).await?;
+    let (theirs, ours) = (lab.image("theirs:v1"), lab.image("ours:v1"));
+    lab.deploy("off", "web", &theirs).await?;
+    let _controller = lab.controller().await?;
+    // Made after the other one, so the controller has seen both when this one is ready.
+    lab.deploy("on", "web", &ours).await?;
+    lab.ready(&ours).await?;
+    assert_eq!(sources(&lab).await?, BTreeSet::from([ours.clone()]));
+    let asked = |path: &str| lab.gateway.calls().iter().any(|call| call.contains(path));
+    assert!(asked("/v2/ours/") && !asked("/v2/theirs/"), "{:?}", lab.gateway.calls());
+
+    let label = json!({"metadata": {"labels": {"zstart.dev/rewrite": "enabled"}}});
+    let namespaces: Api<Namespace> = Api::all(lab.admin.clone());
+    namespaces.patch("off", &PatchParams::default(), &Patch::Merge(label)).await?;
+    lab.ready(&theirs).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_kind_that_runs_images_is_heard() -> Result<()> {
+    let lab = Lab::start().await?;
+    let images: Vec<String> =
+        (0..6).map(|number| lab.image(&format!("app:v{number}"))).collect::<Vec<String>>();
+    for number in 0..6_u8 {
+        lab.push(&format!("app:v{number}"), &small(&[number])).await?;
+    }
+    let _controller = lab.controller().await?;
+    let metadata = json!({"name": "app"});
+    let pods = |image: &str| template("app", image);
+    let jobs = |image: &str| {
+        let mut template = template("app", image);
+        template["spec"]["restartPolicy"] = json!("Never");
+        json!({"template": template})
+    };
+    let selector = json!({"matchLabels": {"app": "app"}});
+
+    let mut pod = pods(&images[0]);
+    pod["metadata"] = metadata.clone();
+    pod["spec"]["initContainers"] = json!([{"name": "init", "image": images[1]}]);
+    lab.create::<Pod>(&lab.namespaced("on"), pod).await?;
+    let spec = json!({"selector": selector, "serviceName": "app", "template": pods(&images[2])});
+    lab.create::<StatefulSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
+    let spec = json!({"selector": selector, "template": pods(&images[3])});
+    lab.create::<DaemonSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
+    lab.create::<Job>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": jobs(&images[4])})).await?;
+    let spec = json!({"schedule": "0 0 1 1 *", "jobTemplate": {"spec": jobs(&images[5])}});
+    lab.create::<CronJob>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
+    for image in &images {
+        lab.ready(image).await?;
+    }
+    assert_eq!(sources(&lab).await?, images.into_iter().collect());
+    for kind in ["Pod", "StatefulSet", "DaemonSet", "Job", "CronJob"] {
+        assert!(!lab.events("on", kind, "app").await?.is_empty(), "nothing on the {kind}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small(b"app")).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let (name, mut before) = (name_of(&image)?, lab.ready(&image).await?);
+    // More than once: something else may happen by chance that makes it look.
+    for _ in 0..3 {
+        let old = lab.records().get(&name).await?.uid();
+        lab.records().delete(&name, &DeleteParams::default()).await?;
+        let after = lab.ready(&image).await?;
+        assert_ne!(lab.records().get(&name).await?.uid(), old);
+        let reference = |status: zstart_core::record::ImageConversionStatus| {
+            status.variant.map(|variant| variant.reference)
+        };
+        assert_eq!(reference(after.clone()), reference(before), "the variant is where it was");
+        before = after;
+    }
+    Ok(())
+}

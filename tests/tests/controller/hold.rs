@@ -1,0 +1,38 @@
+//! A request that is held until a test lets it go.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+use zstart_tests::registry::gateway::Fault;
+
+use crate::lab::WITHIN;
+
+/// Holds every request that its fault is put on.
+#[derive(Default)]
+pub(crate) struct Hold {
+    arrived: CancellationToken,
+    released: CancellationToken,
+}
+
+impl Hold {
+    pub(crate) fn fault(&self) -> Fault {
+        let (arrived, released) = (self.arrived.clone(), self.released.clone());
+        Fault::After(Arc::new(move || -> BoxFuture<'static, ()> {
+            arrived.cancel();
+            Box::pin(released.clone().cancelled_owned())
+        }))
+    }
+
+    /// Waits until a request is held.
+    pub(crate) async fn arrived(&self, what: &str) -> Result<()> {
+        let arrived = tokio::time::timeout(WITHIN, self.arrived.cancelled()).await;
+        arrived.with_context(|| format!("no request to {what} came"))
+    }
+
+    /// Lets it go on, and all that come after it.
+    pub(crate) fn release(&self) {
+        self.released.cancel();
+    }
+}

@@ -1,0 +1,190 @@
+//! An API server, a registry with a gateway in front of it, and a controller of this process.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Client, CustomResourceExt as _, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use zstart_controller::config::Config;
+use zstart_controller::run::{RunError, run};
+use zstart_core::{Digest, ImageConversion};
+use zstart_tests::control_plane::ControlPlane;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::Gateway;
+use zstart_tests::wait;
+
+use crate::rights;
+use crate::stored::Stored;
+
+/// The namespace that zstart is installed in.
+pub(crate) const SYSTEM: &str = "zstart-system";
+/// Most answers come within a second, second attempts within five; two busy cores take longer.
+pub(crate) const WITHIN: Duration = Duration::from_mins(1);
+
+/// A cluster without nodes' programs, with the namespaces `on`, which is opted in, and `off`.
+pub(crate) struct Lab {
+    pub(crate) plane: ControlPlane,
+    pub(crate) admin: Client,
+    pub(crate) registry: Registry,
+    /// How the controller reaches the registry.
+    pub(crate) gateway: Gateway,
+}
+
+/// A controller that runs in this process. It ends with the test at the latest.
+pub(crate) struct Controller {
+    shutdown: CancellationToken,
+    task: JoinHandle<Result<(), RunError>>,
+}
+
+impl Lab {
+    pub(crate) async fn start() -> Result<Self> {
+        // Shown where a test fails.
+        let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
+        let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+        let gateway = Gateway::start(&registry.host()).await?;
+        let admin = plane.client().await?;
+        let lab = Self { plane, admin, registry, gateway };
+        for (name, label) in [(SYSTEM, "disabled"), ("on", "enabled"), ("off", "disabled")] {
+            lab.namespace(name, label).await?;
+        }
+        rights::grant(&lab).await?;
+        let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
+        let node = json!({"metadata": {"name": "lab", "labels": labels}});
+        lab.create::<Node>(&Api::all(lab.admin.clone()), node).await?;
+        lab.define_records().await?;
+        Ok(lab)
+    }
+
+    /// Installs the type of records and waits until the API server serves it.
+    async fn define_records(&self) -> Result<()> {
+        let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
+        api.create(&PostParams::default(), &ImageConversion::crd()).await?;
+        wait::until("records to be served", WITHIN, || async {
+            self.records().list(&ListParams::default()).await?;
+            Ok(Some(()))
+        })
+        .await
+    }
+
+    pub(crate) fn records(&self) -> Api<ImageConversion> {
+        Api::all(self.admin.clone())
+    }
+
+    pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.admin.clone(), namespace)
+    }
+
+    pub(crate) async fn create<K>(&self, api: &Api<K>, object: Value) -> Result<()>
+    where
+        K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+    {
+        let object = serde_json::from_value(object)?;
+        let made = api.create(&PostParams::default(), &object).await;
+        made.with_context(|| format!("failed to create a {}", K::kind(&())))?;
+        Ok(())
+    }
+
+    async fn namespace(&self, name: &str, rewrite: &str) -> Result<()> {
+        let object = json!({"metadata": {"name": name, "labels": {"zstart.dev/rewrite": rewrite}}});
+        self.create::<Namespace>(&Api::all(self.admin.clone()), object).await
+    }
+
+    /// `HOST:PORT/name`, as the controller and the cluster's users name what is pushed as `name`.
+    pub(crate) fn image(&self, name: &str) -> String {
+        format!("{}/{name}", self.gateway.host())
+    }
+
+    /// Pushes past the gateway.
+    pub(crate) async fn push(&self, name: &str, image: &Fixture) -> Result<Digest> {
+        image.push(&self.registry.host(), name).await
+    }
+
+    /// What the registry holds.
+    pub(crate) fn stored(&self, repository: &str) -> Stored {
+        Stored::new(&self.registry, repository)
+    }
+
+    /// A Deployment of one container.
+    pub(crate) async fn deploy(&self, namespace: &str, name: &str, image: &str) -> Result<()> {
+        self.deploy_with(namespace, name, image, &json!({})).await
+    }
+
+    /// The same with more members of the pods' specification. One that is there is changed.
+    pub(crate) async fn deploy_with(
+        &self,
+        namespace: &str,
+        name: &str,
+        image: &str,
+        more: &Value,
+    ) -> Result<()> {
+        let mut object = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": name},
+            "spec": {"selector": {"matchLabels": {"app": name}}, "template": template(name, image)},
+        });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            object["spec"]["template"]["spec"][key] = value.clone();
+        }
+        let deployments = self.namespaced::<Deployment>(namespace);
+        deployments.patch(name, &PatchParams::apply("test"), &Patch::Apply(object)).await?;
+        Ok(())
+    }
+
+    /// A controller with the chart's rights. A tag is looked up again after five minutes.
+    pub(crate) async fn controller(&self) -> Result<Controller> {
+        self.controller_with("").await
+    }
+
+    /// The same with more of a configuration.
+    pub(crate) async fn controller_with(&self, more: &str) -> Result<Controller> {
+        let config = Config::parse(Path::new("test"), &self.config(&[&self.gateway.host()], more))?;
+        self.run(config).await
+    }
+
+    /// A controller that reaches registries at these addresses.
+    pub(crate) async fn controller_for(&self, registries: &[&str], more: &str) -> Result<Controller> {
+        self.run(Config::parse(Path::new("test"), &self.config(registries, more))?).await
+    }
+
+    async fn run(&self, config: Config) -> Result<Controller> {
+        let mut client = self.plane.config().await?;
+        client.auth_info.impersonate = Some(rights::USER.to_owned());
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(run(Client::try_from(client)?, config, SYSTEM.to_owned(), shutdown.clone()));
+        Ok(Controller { shutdown, task })
+    }
+
+    /// A configuration file.
+    pub(crate) fn config(&self, registries: &[&str], more: &str) -> String {
+        format!("healthListen: 127.0.0.1:0\nplainHttpRegistries: {}\n{more}\n", json!(registries))
+    }
+}
+
+/// The template of pods of one container.
+pub(crate) fn template(name: &str, image: &str) -> Value {
+    json!({
+        "metadata": {"labels": {"app": name}},
+        "spec": {"containers": [{"name": "app", "image": image}]},
+    })
+}
+
+impl Controller {
+    /// Tells it to end; it must end well.
+    pub(crate) async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        Ok(tokio::time::timeout(WITHIN, self.task).await???)
+    }
+}

@@ -1,0 +1,115 @@
+//! Tags that move: no pod is ever pointed at what a tag meant before.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use http::Method;
+use zstart_core::record::{READY, RecordReason};
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::Fault;
+
+use crate::hold::Hold;
+use crate::lab::Lab;
+use crate::records::{says, tag_of};
+
+fn release(content: &[u8]) -> Fixture {
+    Fixture::new().layer(&[("etc/app", content)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moves_while_it_is_converted_is_served_by_its_new_image_only() -> Result<()> {
+    let lab = Lab::start().await?;
+    let old = lab.push("app:v1", &release(b"old")).await?;
+    let next = release(b"new");
+    let (new, host, image) = (next.prepare()?.digest, lab.registry.host(), lab.image("app:v1"));
+    let push = move || -> BoxFuture<'static, ()> {
+        let (host, next) = (host.clone(), next.clone());
+        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
+    };
+    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+
+    let status = lab.ready(&image).await?;
+    assert_eq!(status.source.context("no source")?.digest, new);
+    let variant = status.variant.context("no variant")?;
+    assert_eq!(variant.source_digest, new);
+    let tag = tag_of(&image, &new)?;
+    assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
+    assert_eq!(lab.stored("app").tags().await?, ["v1", &tag]);
+    let warning = lab.warning("web", RecordReason::SourceMoved).await?;
+    assert!(warning.contains(old.as_str()) && warning.contains(new.as_str()), "{warning}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moves_later_stops_serving_until_its_new_image_is_converted() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (old, image) = (lab.push("app:v1", &release(b"old")).await?, lab.image("app:v1"));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    lab.ready(&image).await?;
+
+    let hold = Hold::default();
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    let new = lab.push("app:v1", &release(b"new")).await?;
+    hold.arrived("upload a layer of the new image").await?;
+    let between = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;
+    assert_eq!(between.source.as_ref().map(|source| &source.digest), Some(&new));
+    assert_eq!((says(&between, READY).0, &between.variant), ("False", &None));
+    hold.release();
+
+    let status = lab.ready(&image).await?;
+    let variant = status.variant.context("no variant")?;
+    assert_eq!(variant.source_digest, new);
+    let (was, is) = (tag_of(&image, &old)?, tag_of(&image, &new)?);
+    assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&is));
+    let mut tags = vec!["v1".to_owned(), was, is];
+    tags.sort();
+    assert_eq!(lab.stored("app").tags().await?, tags, "pods that run from the old variant can still pull it");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moves_back_is_served_by_the_variant_that_was_made_first() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (old, image) = (lab.push("app:v1", &release(b"old")).await?, lab.image("app:v1"));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let first = lab.ready(&image).await?.variant.context("no variant")?;
+    let new = lab.push("app:v1", &release(b"new")).await?;
+    let made_of = |digest: &zstart_core::Digest| {
+        let digest = digest.clone();
+        move |status: &zstart_core::record::ImageConversionStatus| {
+            says(status, READY).0 == "True"
+                && status.variant.as_ref().is_some_and(|variant| variant.source_digest == digest)
+        }
+    };
+    lab.wait_for(&image, "ready for the new image", made_of(&new)).await?;
+    let uploads = || lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
+    let before = uploads();
+    lab.push("app:v1", &release(b"old")).await?;
+    let status = lab.wait_for(&image, "ready for the old image", made_of(&old)).await?;
+    assert_eq!(status.variant.context("no variant")?.reference, first.reference);
+    assert_eq!(uploads(), before, "nothing was converted");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_that_somebody_deletes_is_made_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let first = lab.ready(&image).await?.variant.context("no variant")?;
+    let (stored, tag) = (lab.stored("app"), tag_of(&image, &source)?);
+    let digest = first.reference.digest().context("no digest")?;
+    stored.delete(digest).await?;
+    zstart_tests::wait::until("the variant to be there again", crate::lab::WITHIN, || async {
+        Ok((stored.digest(&tag).await? == *digest).then_some(()))
+    })
+    .await?;
+    assert_eq!(lab.ready(&image).await?.variant.context("no variant")?.reference, first.reference);
+    Ok(())
+}

@@ -1,0 +1,102 @@
+//! A registry that is away, in trouble, or asks for patience.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use http::{Method, StatusCode};
+use zstart_core::record::{READY, RESOLVED, RecordReason};
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::Fault;
+
+use crate::lab::Lab;
+use crate::records::says;
+use crate::wire::Wire;
+
+fn small() -> Fixture {
+    Fixture::new().layer(&[("etc/app", b"configuration")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_in_trouble_is_tried_again_until_it_is_well() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    let trouble = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
+    lab.gateway.fault(Method::GET, "/manifests/v1", trouble);
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
+    assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
+    assert!(message.contains("HTTP 500 out of order"), "{message}");
+    assert!(lab.warning("web", RecordReason::RegistryUnavailable).await?.contains(&image));
+    lab.gateway.heal();
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_asks_for_a_pause_is_left_alone_for_that_long() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    // Longer than a worker is held for.
+    let patience = vec![("retry-after", "11".to_owned())];
+    let patience = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
+    lab.gateway.fault_times(1, Method::GET, "/manifests/v1", patience);
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let message = lab.not_ready(&image, RecordReason::RateLimited).await?;
+    let asked = Instant::now();
+    assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
+    assert!(message.contains("HTTP 429 slow down"), "{message}");
+    lab.ready(&image).await?;
+    // It may come up to a tenth early, and it began to wait a little before the record said so.
+    assert!(asked.elapsed() > Duration::from_secs(9), "{:?}", asked.elapsed());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small()).await?;
+    let mut wire = Wire::to(lab.registry.host()).await?;
+    wire.cut().await;
+    let image = format!("{}/app:v1", wire.host());
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_for(&[&wire.host()], "").await?;
+    let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
+    assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
+    assert!(message.to_lowercase().contains("connection refused"), "{message}");
+    wire.mend().await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small()).await?;
+    let mut wire = Wire::to(lab.registry.host()).await?;
+    let image = format!("{}/app:v1", wire.host());
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_for(&[&wire.host()], "recheckInterval: 1s").await?;
+    let before = lab.ready(&image).await?;
+
+    wire.cut().await;
+    let away = lab.wait_for(&image, "unresolved", |status| says(status, RESOLVED).0 == "False").await?;
+    let (_, reason, message) = says(&away, RESOLVED);
+    assert_eq!(reason, "RegistryUnavailable");
+    assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
+    assert_eq!(says(&away, READY), says(&before, READY));
+    let (old, now) = (before.variant.context("no variant")?, away.variant.context("no variant")?);
+    assert_eq!(now, old);
+    assert!(lab.warning("web", RecordReason::RegistryUnavailable).await?.contains(&image));
+
+    wire.mend().await?;
+    let back = lab.wait_for(&image, "resolved", |status| says(status, RESOLVED).0 == "True").await?;
+    assert_eq!(says(&back, READY).0, "True");
+    assert_eq!(back.variant.context("no variant")?.reference, old.reference);
+    let (away, back) = (away.source.context("no source")?, back.source.context("no source")?);
+    assert!(back.checked_at > away.checked_at, "when it was last seen moves only while it is seen");
+    Ok(())
+}

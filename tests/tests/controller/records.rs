@@ -1,0 +1,128 @@
+//! Waiting for what a record says, and reading the events about it.
+
+use anyhow::{Context as _, Result, bail};
+use k8s_openapi::api::events::v1::Event;
+use kube::api::ListParams;
+use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
+use zstart_core::{Reference, variant};
+use zstart_tests::wait;
+
+use crate::lab::{Lab, WITHIN};
+
+/// An event: its type, reason, and text.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) type_: String,
+    pub(crate) reason: String,
+    pub(crate) note: String,
+}
+
+/// The record's name of an image.
+pub(crate) fn name_of(image: &str) -> Result<String> {
+    Ok(record_name(&image.parse::<Reference>()?))
+}
+
+/// The status and reason of a condition, and what it says.
+pub(crate) fn says<'a>(status: &'a ImageConversionStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
+    condition(status, type_).map_or(("", "", ""), |condition| {
+        (condition.status.as_str(), condition.reason.as_str(), condition.message.as_str())
+    })
+}
+
+/// The tag of the variant of what `image` means when that is `digest`.
+pub(crate) fn tag_of(image: &str, digest: &zstart_core::Digest) -> Result<String> {
+    Ok(variant::tag(&image.parse::<Reference>()?, digest).to_string())
+}
+
+impl Lab {
+    /// Waits until the image's record is as it should be.
+    pub(crate) async fn wait_for(
+        &self,
+        image: &str,
+        what: &str,
+        is_so: impl Fn(&ImageConversionStatus) -> bool,
+    ) -> Result<ImageConversionStatus> {
+        self.wait_for_record(&name_of(image)?, &format!("{image} to be {what}"), is_so).await
+    }
+
+    async fn wait_for_record(
+        &self,
+        name: &str,
+        what: &str,
+        is_so: impl Fn(&ImageConversionStatus) -> bool,
+    ) -> Result<ImageConversionStatus> {
+        let is_so = &is_so;
+        wait::until(format!("the record of {what}"), WITHIN, || async move {
+            let Some(record) = self.records().get_opt(name).await? else { bail!("there is no record") };
+            let status = record.status.unwrap_or_default();
+            if is_so(&status) {
+                return Ok(Some(status));
+            }
+            let conditions = status.conditions.iter().map(|condition| {
+                format!(
+                    "{}={} ({}): {}",
+                    condition.type_, condition.status, condition.reason, condition.message
+                )
+            });
+            bail!("it says: {}", conditions.collect::<Vec<_>>().join("; "))
+        })
+        .await
+    }
+
+    /// Waits until a verified variant serves.
+    pub(crate) async fn ready(&self, image: &str) -> Result<ImageConversionStatus> {
+        let verified = ("True", RecordReason::Verified.as_str());
+        self.wait_for(image, "ready", |status| {
+            let (met, reason, _) = says(status, READY);
+            (met, reason) == verified && status.variant.is_some()
+        })
+        .await
+    }
+
+    /// Waits until it is said that no variant serves, for this reason; answers the message.
+    pub(crate) async fn not_ready(&self, image: &str, expected: RecordReason) -> Result<String> {
+        self.record_says(&name_of(image)?, expected).await
+    }
+
+    /// The same for a record of whatever name.
+    pub(crate) async fn record_says(&self, record: &str, expected: RecordReason) -> Result<String> {
+        let what = format!("{record} to be {expected}");
+        let status = self.wait_for_record(record, &what, |status| {
+            let (met, reason, _) = says(status, READY);
+            (met, reason) == ("False", expected.as_str())
+        });
+        let status = status.await?;
+        assert_eq!(status.variant, None, "what isn't ready serves nothing");
+        Ok(says(&status, READY).2.to_owned())
+    }
+
+    /// The events on an object.
+    pub(crate) async fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Told>> {
+        let events = self.namespaced::<Event>(namespace).list(&ListParams::default()).await?;
+        let mut told = Vec::new();
+        for event in events {
+            let regarding = event.regarding.context("an event about nothing")?;
+            if (regarding.kind.as_deref(), regarding.name.as_deref()) != (Some(kind), Some(name)) {
+                continue;
+            }
+            assert_eq!(event.reporting_controller.as_deref(), Some("zstart-controller"));
+            told.push(Told {
+                type_: event.type_.unwrap_or_default(),
+                reason: event.reason.unwrap_or_default(),
+                note: event.note.unwrap_or_default(),
+            });
+        }
+        Ok(told)
+    }
+
+    /// What a warning with this reason says, on a Deployment in the namespace `on`.
+    pub(crate) async fn warning(&self, deployment: &str, reason: RecordReason) -> Result<String> {
+        wait::until(format!("a {reason} event on {deployment}"), WITHIN, || async {
+            let told = self.events("on", "Deployment", deployment).await?;
+            let warning =
+                told.into_iter().find(|told| told.type_ == "Warning" && told.reason == reason.as_str());
+            Ok(warning.map(|told| told.note))
+        })
+        .await
+    }
+}

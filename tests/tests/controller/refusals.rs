@@ -1,0 +1,105 @@
+//! Images that zstart leaves alone, and records that it can't follow.
+
+use anyhow::Result;
+use serde_json::json;
+use zstart_core::record::RecordReason;
+use zstart_core::{ImageConversion, Reference};
+use zstart_tests::images::{Compression, Fixture};
+
+use crate::lab::Lab;
+use crate::records::{name_of, tag_of};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    let files: &[(&str, &[u8])] = &[("etc/app", b"configuration")];
+    let plain = Fixture::new().layer(files);
+    lab.push("chart:v0", &plain).await?;
+    let mut config = lab.stored("chart").manifest("v0", "amd64").await?["config"].take();
+    config["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
+    let cases = [
+        ("zstd", Fixture::new().oci().layer_as(Compression::Zstd, files), RecordReason::AlreadyZstd, "zstd"),
+        (
+            "artifact",
+            plain.clone().oci().members(json!({"artifactType": "application/vnd.example"})),
+            RecordReason::NotConvertible,
+            "artifactType",
+        ),
+        (
+            "chart",
+            plain.clone().oci().members(json!({"config": config})),
+            RecordReason::NotConvertible,
+            "application/vnd.cncf.helm.config.v1+json",
+        ),
+        (
+            "windows",
+            plain.clone().platform("windows", "amd64"),
+            RecordReason::NotConvertible,
+            "it is for Windows",
+        ),
+        (
+            "arm",
+            plain.clone().platform("linux", "arm64"),
+            RecordReason::NotConvertible,
+            "none of its platforms was asked for; it has linux/arm64",
+        ),
+    ];
+    for (name, image, _, _) in &cases {
+        lab.push(&format!("{name}:v1"), image).await?;
+        lab.deploy("on", name, &lab.image(&format!("{name}:v1"))).await?;
+    }
+    let _controller = lab.controller().await?;
+    for (name, _, reason, said) in &cases {
+        let message = lab.not_ready(&lab.image(&format!("{name}:v1")), *reason).await?;
+        assert!(message.contains(said), "{name}: {message}");
+    }
+    let writes = lab.gateway.calls().into_iter().filter(|call| !call.starts_with(['G', 'H']));
+    assert_eq!(writes.collect::<Vec<_>>(), Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    let image = lab.image("app:v1");
+    let tag = tag_of(&image, &source)?;
+    let other = lab.push(&format!("app:{tag}"), &Fixture::new().layer(&[("etc/app", b"other")])).await?;
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
+    assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
+    assert_eq!(lab.stored("app").digest(&tag).await?, other);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_zstart_can_not_follow_says_which_one_it_would() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    let image = lab.image("app:v1");
+    let expected = name_of(&image)?;
+    let both = format!("{image}@sha256:{}", "0".repeat(64));
+    let variant = lab.image("app:v1-zstd-0123456789ab");
+    let cases = [
+        ("by-hand", image.clone(), expected.clone()),
+        ("abnormal", both.clone(), both.parse::<Reference>()?.identity().to_string()),
+        (&*name_of(&variant)?, variant.clone(), "already a variant".to_owned()),
+    ];
+    for (name, source, _) in &cases {
+        let record = json!({"metadata": {"name": name}, "spec": {"source": source}});
+        lab.create::<ImageConversion>(&lab.records(), record).await?;
+    }
+    let _controller = lab.controller().await?;
+    for (name, source, said) in &cases {
+        let message = lab.record_says(name, RecordReason::NotConvertible).await?;
+        assert!(message.contains(source) && message.contains(said), "{name}: {message}");
+    }
+    assert_eq!(lab.gateway.calls(), Vec::<String>::new(), "no registry is asked about any of them");
+
+    // One by hand that zstart would have made itself is as good.
+    let record = json!({"metadata": {"name": expected}, "spec": {"source": image}});
+    lab.create::<ImageConversion>(&lab.records(), record).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! One image that many want at once.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result};
+use zstart_tests::images::Fixture;
+
+use crate::lab::Lab;
+
+/// The uploads that were begun.
+fn uploads(lab: &Lab) -> usize {
+    lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count()
+}
+
+fn application() -> Fixture {
+    Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &application()).await?;
+    assert_eq!(lab.push("app:latest", &application()).await?, source);
+    let images = [lab.image("app:v1"), lab.image("app:latest"), format!("{}@{source}", lab.image("app"))];
+    for (number, image) in images.iter().enumerate() {
+        lab.deploy("on", &format!("web-{number}"), image).await?;
+    }
+    // All of them are due when it starts.
+    let _controller = lab.controller_with("workers: 4").await?;
+    let (mut digests, mut tags) = (BTreeSet::new(), BTreeSet::from(["v1".to_owned(), "latest".to_owned()]));
+    for image in &images {
+        let variant = lab.ready(image).await?.variant.context("no variant")?.reference;
+        digests.insert(variant.digest().context("no digest")?.clone());
+        assert!(tags.insert(variant.tag().context("no tag")?.to_string()), "each has its own tag");
+    }
+    assert_eq!(digests.len(), 1, "{digests:?}");
+    assert_eq!(lab.stored("app").tags().await?, tags.into_iter().collect::<Vec<_>>());
+    assert_eq!(uploads(&lab), 2, "each layer once: {:?}", lab.gateway.calls());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &application()).await?;
+    let image = lab.image("app:v1");
+    for name in ["one", "other", "third"] {
+        lab.deploy("on", name, &image).await?;
+    }
+    let _controller = lab.controller().await?;
+    lab.ready(&image).await?;
+    assert_eq!(lab.records().list(&kube::api::ListParams::default()).await?.items.len(), 1);
+    assert_eq!(uploads(&lab), 2, "{:?}", lab.gateway.calls());
+    for name in ["one", "other", "third"] {
+        let told = lab.events("on", "Deployment", name).await?;
+        assert!(told.iter().any(|told| told.reason == "Converted"), "{name}: {told:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_controllers_at_once_agree() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &application()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    // As while one that is rolled out takes over.
+    let controllers = [lab.controller().await?, lab.controller().await?];
+    let variant = lab.ready(&image).await?.variant.context("no variant")?;
+    assert_eq!(variant.source_digest, source);
+    for controller in controllers {
+        controller.stop().await?;
+    }
+    let stored = lab.stored("app");
+    let tag = variant.reference.tag().context("no tag")?.to_string();
+    assert_eq!(Some(&stored.digest(&tag).await?), variant.reference.digest());
+    let (after, before) = (stored.manifest(&tag, "amd64").await?, stored.manifest("v1", "amd64").await?);
+    stored.require_variant(&after, &before).await
+}

@@ -1,0 +1,68 @@
+//! A wire to a registry that can be cut: then nobody listens at its address.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use anyhow::{Context as _, Result};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, JoinSet};
+
+/// A port of its own that leads to a registry.
+pub(crate) struct Wire {
+    upstream: String,
+    address: SocketAddr,
+    task: Option<JoinHandle<()>>,
+}
+
+impl Wire {
+    /// A wire to `upstream` (`host:port`).
+    pub(crate) async fn to(upstream: String) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = listener.local_addr()?;
+        let task = Some(tokio::spawn(carry(listener, upstream.clone())));
+        Ok(Self { upstream, address, task })
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub(crate) fn host(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Nobody listens any more, and what was connected isn't.
+    pub(crate) async fn cut(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+            // It was aborted, so this is an error; the port is free after it.
+            let _ = task.await;
+        }
+    }
+
+    /// As before.
+    pub(crate) async fn mend(&mut self) -> Result<()> {
+        let listener = TcpListener::bind(self.address).await.context("somebody else took the port")?;
+        self.task = Some(tokio::spawn(carry(listener, self.upstream.clone())));
+        Ok(())
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if let Some(task) = &self.task {
+            task.abort();
+        }
+    }
+}
+
+async fn carry(listener: TcpListener, upstream: String) {
+    // Connections end with this task.
+    let mut connections = JoinSet::new();
+    while let Ok((mut near, _)) = listener.accept().await {
+        let upstream = upstream.clone();
+        connections.spawn(async move {
+            if let Ok(mut far) = TcpStream::connect(&upstream).await {
+                // Either side may hang up whenever it likes.
+                let _ = copy_bidirectional(&mut near, &mut far).await;
+            }
+        });
+    }
+}
