@@ -54,6 +54,15 @@ pub enum Error {
         #[source]
         source: LayerError,
     },
+    /// A config, or a layer that stays as it is, can't be read whole.
+    #[error("failed to read blob {digest}")]
+    Blob {
+        /// Which blob.
+        digest: Digest,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
     /// A layer's uncompressed bytes are not those that the config promises.
     #[error(
         "layer {layer} of manifest {manifest} unpacks to {found}, but its config promises diff_id {promised}"
@@ -140,7 +149,7 @@ impl Error {
         match self {
             Self::Repository(error) => error.class(),
             Self::Manifest(_) | Self::Config { .. } | Self::Refused { .. } => ErrorClass::Refused,
-            Self::Layer { source, .. } => source.class(),
+            Self::Layer { source, .. } | Self::Blob { source, .. } => source.class(),
             Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,
             Self::VariantConflict { .. } => ErrorClass::VariantConflict,

@@ -72,7 +72,7 @@ pub enum LayerError {
         expected_size: u64,
     },
     /// The source stopped in the middle.
-    #[error("failed to read the layer")]
+    #[error("the source broke off")]
     Read {
         /// What the repository said.
         #[source]

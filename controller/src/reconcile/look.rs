@@ -96,7 +96,9 @@ impl Look<'_> {
             journal.write().await?;
         }
         let tag = variant::tag(source, digest);
+        // Not where trouble in between took the variant out of service: it is verified anew first.
         if let Some(settled) = self.settled.as_ref().filter(|settled| &settled.source == digest)
+            && journal.status().variant.is_some()
             && still_there(&*repository, &tag, settled).await?
         {
             return Ok(Found::Unchanged(settled.clone()));

@@ -6,6 +6,7 @@ use std::time::Duration;
 use zstart_core::Digest;
 
 use crate::error::{Error, ErrorClass};
+use crate::repository::RepositoryError;
 
 /// How often a blob is begun at most.
 const ATTEMPTS: u32 = 3;
@@ -14,17 +15,45 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// A registry that asks for a longer pause is left to whoever called: a worker isn't held for that.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
+/// How an attempt failed.
+pub(super) enum Failed {
+    /// Before the first byte. The repository has tried that often enough itself.
+    AtOnce(Error),
+    /// On the way.
+    Midway(Error),
+}
+
+impl Failed {
+    /// A blob or an upload that could not be opened.
+    pub(super) fn opening(error: RepositoryError) -> Self {
+        Self::AtOnce(error.into())
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(error: Error) -> Self {
+        Self::Midway(error)
+    }
+}
+
+impl From<RepositoryError> for Failed {
+    fn from(error: RepositoryError) -> Self {
+        Self::Midway(error.into())
+    }
+}
+
 /// Runs `attempt` until it succeeds, fails for good, or has been tried often enough. `retrying` is
 /// told of each new beginning.
 pub(super) async fn with_attempts<T, F, R>(blob: &Digest, retrying: impl Fn(), attempt: F) -> Result<T, Error>
 where
     F: Fn() -> R,
-    R: Future<Output = Result<T, Error>>,
+    R: Future<Output = Result<T, Failed>>,
 {
     for number in 1.. {
         let error = match attempt().await {
             Ok(value) => return Ok(value),
-            Err(error) => error,
+            Err(Failed::AtOnce(error)) => return Err(error),
+            Err(Failed::Midway(error)) => error,
         };
         let Some(pause) = pause_after(&error, number).filter(|_| number < ATTEMPTS) else {
             return Err(error);

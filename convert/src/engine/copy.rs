@@ -7,7 +7,7 @@ use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use zstart_core::Digest;
 
-use super::again::with_attempts;
+use super::again::{Failed, with_attempts};
 use crate::error::Error;
 use crate::image::{Descriptor, Document, RawManifest};
 use crate::layer::LayerError;
@@ -33,9 +33,9 @@ async fn attempt_copy(
     source: &dyn Repository,
     target: &dyn Repository,
     digest: &Digest,
-) -> Result<(), Error> {
-    let content = source.blob(digest).await?;
-    let mut upload = target.begin_blob().await?;
+) -> Result<(), Failed> {
+    let content = source.blob(digest).await.map_err(Failed::opening)?;
+    let mut upload = target.begin_blob().await.map_err(Failed::opening)?;
     // The target only sees that there is no more; why that is, is said here.
     let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
     let note = Arc::clone(&broken);
@@ -45,7 +45,7 @@ async fn attempt_copy(
     });
     let sent = upload.send(Box::pin(content)).await;
     if let Some(source) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(Error::Layer { digest: digest.clone(), source: LayerError::Read { source } });
+        return Err(Error::Blob { digest: digest.clone(), source: LayerError::Read { source } }.into());
     }
     sent?;
     upload.commit(digest).await?;

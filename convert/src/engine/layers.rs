@@ -6,7 +6,7 @@ use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 use zstart_core::Digest;
 
-use super::again::with_attempts;
+use super::again::{Failed, with_attempts};
 use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
 use crate::error::Error;
 use crate::image::Descriptor;
@@ -58,7 +58,7 @@ async fn attempt_layer(
     converter: &Arc<dyn LayerConverter>,
     layer: &Descriptor,
     progress: &dyn Progress,
-) -> Result<LayerOutcome, Error> {
+) -> Result<LayerOutcome, Failed> {
     let (to_worker, from_source) = mpsc::channel::<Chunk>(CHUNKS);
     let (to_target, from_worker) = mpsc::channel::<Chunk>(CHUNKS);
     let worker = {
@@ -78,13 +78,15 @@ async fn attempt_layer(
             upload.commit(&digest).await?;
             Ok(LayerOutcome::Converted { digest, size, diff_id })
         }
-        (Ok(Worked::Converted { .. }), None) => Err(Error::Interrupted { digest: layer.digest().clone() }),
+        (Ok(Worked::Converted { .. }), None) => {
+            Err(Error::Interrupted { digest: layer.digest().clone() }.into())
+        }
         (worked, upload) => {
             // Whatever was sent is worth nothing.
             if let Some(upload) = upload {
                 upload.abort().await;
             }
-            worked.map(|_| LayerOutcome::Unchanged)
+            Ok(worked.map(|_| LayerOutcome::Unchanged)?)
         }
     }
 }
@@ -95,8 +97,8 @@ async fn pull(
     layer: &Descriptor,
     to_worker: mpsc::Sender<Chunk>,
     progress: &dyn Progress,
-) -> Result<(), Error> {
-    let mut content = source.blob(layer.digest()).await?;
+) -> Result<(), Failed> {
+    let mut content = source.blob(layer.digest()).await.map_err(Failed::opening)?;
     loop {
         match content.try_next().await {
             Ok(None) => return Ok(()),
@@ -120,9 +122,9 @@ async fn pull(
 async fn push(
     target: &dyn Repository,
     mut from_worker: mpsc::Receiver<Chunk>,
-) -> Result<Option<Box<dyn BlobUpload>>, Error> {
+) -> Result<Option<Box<dyn BlobUpload>>, Failed> {
     let Some(first) = from_worker.recv().await else { return Ok(None) };
-    let mut upload = target.begin_blob().await?;
+    let mut upload = target.begin_blob().await.map_err(Failed::opening)?;
     upload.send(stream_of(first, from_worker)).await?;
     Ok(Some(upload))
 }

@@ -126,7 +126,7 @@ pub async fn platform_of(
 /// A config, compared with its digest.
 async fn read_config(source: &dyn Repository, descriptor: &Descriptor) -> Result<ImageConfig, Error> {
     let digest = descriptor.digest();
-    let failed = |source| Error::Layer { digest: digest.clone(), source };
+    let failed = |source| Error::Blob { digest: digest.clone(), source };
     let mut content = source.blob(digest).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = content.try_next().await.map_err(|source| failed(LayerError::Read { source }))? {

@@ -1,7 +1,8 @@
 //! An OCI image layout folder (OCI image specification, `image-layout.md`) as a repository.
 //!
 //! Nothing is visible before it is whole: blobs and `index.json` are written beside their place and
-//! renamed. Entries of `index.json` that aren't touched stay as they are.
+//! renamed. Entries of `index.json` that aren't touched stay as they are. Whoever changes it holds a
+//! lock on the folder, so that two who do so at once don't undo each other's change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -98,6 +99,7 @@ impl LayoutFolder {
         let path = self.blob_path(&manifest.digest);
         write_whole(&path, &manifest.bytes).await?;
         let Some(tag) = tag else { return Ok(()) };
+        let _lock = self.lock().await?;
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let mut index = self.read_index().await?;
         index.entries.retain(|entry| {
@@ -114,12 +116,15 @@ impl LayoutFolder {
     /// Makes the folder a layout, if it isn't one yet.
     async fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(self.folder.join("blobs").join("sha256")).await?;
-        let marker = self.folder.join("oci-layout");
+        let (marker, index) = (self.folder.join("oci-layout"), self.folder.join("index.json"));
+        if fs::try_exists(&marker).await? && fs::try_exists(&index).await? {
+            return Ok(());
+        }
+        let _lock = self.lock().await?;
         if !fs::try_exists(&marker).await? {
             let layout = serde_json::to_vec(&LayoutFile { version: "1.0.0".to_owned() })?;
             write_whole(&marker, &layout).await?;
         }
-        let index = self.folder.join("index.json");
         if !fs::try_exists(&index).await? {
             let empty = serde_json::json!({
                 "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []
@@ -127,6 +132,17 @@ impl LayoutFolder {
             write_whole(&index, &serde_json::to_vec(&empty)?).await?;
         }
         Ok(())
+    }
+
+    /// Waits until nobody else changes `index.json`. The lock goes with the file that is returned.
+    async fn lock(&self) -> io::Result<std::fs::File> {
+        let folder = self.folder.clone();
+        let locked = tokio::task::spawn_blocking(move || {
+            let folder = std::fs::File::open(folder)?;
+            folder.lock()?;
+            Ok(folder)
+        });
+        locked.await.map_err(io::Error::other)?
     }
 
     fn error(&self, access: Access, operation: &str, source: &io::Error) -> RepositoryError {

@@ -43,7 +43,11 @@ impl Cluster {
     /// Removes an image from containerd with all its content and snapshots, so that the next pull
     /// starts from nothing. The containers that used it must be on their way out.
     pub async fn forget_image(&self, image: &str) -> Result<()> {
-        let digest = self.image_digest(image)?;
+        // An image asked for by tag and digest is named by its digest alone.
+        let digest = match image.split_once('@') {
+            Some((_, digest)) => digest.to_owned(),
+            None => self.image_digest(image)?,
+        };
         let diff_ids = self.diff_ids(&digest.parse()?)?;
         // The kubelet's containerd also names an image by digest and by config digest.
         for name in self.ctr(&["images", "ls", "-q"])?.lines() {

@@ -192,3 +192,22 @@ async fn images_go_between_registries_and_folders_and_stay_the_same() -> Result<
     assert_eq!(up["variantDigest"], beside["variantDigest"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn many_conversions_into_one_folder_at_once_all_get_their_tag() -> Result<()> {
+    let (zstart, _) = with_image("source", "v1").await?;
+    let source = zstart.oci("source:v1");
+    let tags: Vec<String> = (0..12).map(|number| format!("v{number}")).collect();
+    let targets = tags.iter().map(|tag| zstart.oci(&format!("target:{tag}")));
+    let runs = targets.map(|target| {
+        let (zstart, source) = (&zstart, &source);
+        async move { zstart.print(&["convert", source, &target]).await }
+    });
+    futures::future::try_join_all(runs).await?;
+    let layout = Layout::new(zstart.folder(), "target");
+    let (mut found, mut wanted) = (layout.tags()?, tags);
+    found.sort();
+    wanted.sort();
+    assert_eq!(found, wanted);
+    layout.require_zstd_with_its_own_files(&layout.manifest("v7")?)
+}

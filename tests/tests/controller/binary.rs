@@ -11,7 +11,7 @@ use zstart_tests::cluster::own_binaries;
 use zstart_tests::images::Fixture;
 
 use crate::hold::Hold;
-use crate::lab::{Lab, SYSTEM, WITHIN};
+use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
 use crate::records::{says, tag_of};
 
 fn application() -> Fixture {
@@ -31,7 +31,7 @@ fn start(lab: &Lab, config: &PathBuf) -> Result<Child> {
 
 fn write_config(lab: &Lab) -> Result<PathBuf> {
     let file = lab.plane.folder().join("controller.yaml");
-    std::fs::write(&file, lab.config(&[&lab.gateway.host()], ""))?;
+    std::fs::write(&file, configuration(&[&lab.gateway.host()], ""))?;
     Ok(file)
 }
 

@@ -42,6 +42,11 @@ async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result
     let namespaces: Api<Namespace> = Api::all(lab.admin.clone());
     namespaces.patch("off", &PatchParams::default(), &Patch::Merge(label)).await?;
     lab.ready(&theirs).await?;
+
+    // Auditing asks what would be: without a variant, nothing.
+    lab.push("audited:v1", &small(b"audited")).await?;
+    lab.deploy("audit", "web", &lab.image("audited:v1")).await?;
+    lab.ready(&lab.image("audited:v1")).await?;
     Ok(())
 }
 

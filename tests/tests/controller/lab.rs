@@ -13,8 +13,8 @@ use kube::{Api, Client, CustomResourceExt as _, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::config::Config;
 use zstart_controller::run::{RunError, run};
 use zstart_core::{Digest, ImageConversion};
@@ -32,7 +32,7 @@ pub(crate) const SYSTEM: &str = "zstart-system";
 /// Most answers come within a second, second attempts within five; two busy cores take longer.
 pub(crate) const WITHIN: Duration = Duration::from_mins(1);
 
-/// A cluster without nodes' programs, with the namespaces `on`, which is opted in, and `off`.
+/// A cluster without nodes' programs, with the namespaces `on`, `audit` and `off`.
 pub(crate) struct Lab {
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Client,
@@ -44,7 +44,7 @@ pub(crate) struct Lab {
 /// A controller that runs in this process. It ends with the test at the latest.
 pub(crate) struct Controller {
     shutdown: CancellationToken,
-    task: JoinHandle<Result<(), RunError>>,
+    task: AbortOnDropHandle<Result<(), RunError>>,
 }
 
 impl Lab {
@@ -55,7 +55,9 @@ impl Lab {
         let gateway = Gateway::start(&registry.host()).await?;
         let admin = plane.client().await?;
         let lab = Self { plane, admin, registry, gateway };
-        for (name, label) in [(SYSTEM, "disabled"), ("on", "enabled"), ("off", "disabled")] {
+        for (name, label) in
+            [(SYSTEM, "disabled"), ("on", "enabled"), ("audit", "audit"), ("off", "disabled")]
+        {
             lab.namespace(name, label).await?;
         }
         rights::grant(&lab).await?;
@@ -150,27 +152,27 @@ impl Lab {
 
     /// The same with more of a configuration.
     pub(crate) async fn controller_with(&self, more: &str) -> Result<Controller> {
-        let config = Config::parse(Path::new("test"), &self.config(&[&self.gateway.host()], more))?;
-        self.run(config).await
+        self.run(self.plane.config().await?, &[&self.gateway.host()], more)
     }
 
-    /// A controller that reaches registries at these addresses.
-    pub(crate) async fn controller_for(&self, registries: &[&str], more: &str) -> Result<Controller> {
-        self.run(Config::parse(Path::new("test"), &self.config(registries, more))?).await
-    }
-
-    async fn run(&self, config: Config) -> Result<Controller> {
-        let mut client = self.plane.config().await?;
+    /// A controller that reaches the API server, and registries, in its own way.
+    pub(crate) fn run(
+        &self,
+        mut client: kube::Config,
+        registries: &[&str],
+        more: &str,
+    ) -> Result<Controller> {
+        let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
         client.auth_info.impersonate = Some(rights::USER.to_owned());
-        let shutdown = CancellationToken::new();
-        let task = tokio::spawn(run(Client::try_from(client)?, config, SYSTEM.to_owned(), shutdown.clone()));
-        Ok(Controller { shutdown, task })
+        let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
+        let task = tokio::spawn(run(client, config, SYSTEM.to_owned(), shutdown.clone()));
+        Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
     }
+}
 
-    /// A configuration file.
-    pub(crate) fn config(&self, registries: &[&str], more: &str) -> String {
-        format!("healthListen: 127.0.0.1:0\nplainHttpRegistries: {}\n{more}\n", json!(registries))
-    }
+/// A configuration file.
+pub(crate) fn configuration(registries: &[&str], more: &str) -> String {
+    format!("healthListen: 127.0.0.1:0\nplainHttpRegistries: {}\n{more}\n", json!(registries))
 }
 
 /// The template of pods of one container.

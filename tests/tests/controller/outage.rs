@@ -1,4 +1,4 @@
-//! A registry that is away, in trouble, or asks for patience.
+//! A registry or an API server that is away, in trouble, or asks for patience.
 
 use std::time::{Duration, Instant};
 
@@ -7,9 +7,11 @@ use http::{Method, StatusCode};
 use zstart_core::record::{READY, RESOLVED, RecordReason};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
+use zstart_tests::wait;
 
-use crate::lab::Lab;
-use crate::records::says;
+use crate::hold::Hold;
+use crate::lab::{Lab, WITHIN};
+use crate::records::{says, tag_of};
 use crate::wire::Wire;
 
 fn small() -> Fixture {
@@ -63,7 +65,7 @@ async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<
     wire.cut().await;
     let image = format!("{}/app:v1", wire.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller_for(&[&wire.host()], "").await?;
+    let _controller = lab.run(lab.plane.config().await?, &[&wire.host()], "")?;
     let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
     assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
     assert!(message.to_lowercase().contains("connection refused"), "{message}");
@@ -79,7 +81,7 @@ async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
     let mut wire = Wire::to(lab.registry.host()).await?;
     let image = format!("{}/app:v1", wire.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller_for(&[&wire.host()], "recheckInterval: 1s").await?;
+    let _controller = lab.run(lab.plane.config().await?, &[&wire.host()], "recheckInterval: 1s")?;
     let before = lab.ready(&image).await?;
 
     wire.cut().await;
@@ -99,4 +101,50 @@ async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
     let (away, back) = (away.source.context("no source")?, back.source.context("no source")?);
     assert!(back.checked_at > away.checked_at, "when it was last seen moves only while it is seen");
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (source, image) = (lab.push("app:v1", &small()).await?, lab.image("app:v1"));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    lab.ready(&image).await?;
+    lab.stored("app").delete(&source).await?;
+    lab.not_ready(&image, RecordReason::SourceNotFound).await?;
+    lab.push("app:v1", &small()).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
+    let lab = Lab::start().await?;
+    for name in ["app:v1", "app:v2"] {
+        let content = name.as_bytes();
+        lab.push(name, &Fixture::new().layer(&[("etc/app", content)])).await?;
+    }
+    let mut config = lab.plane.config().await?;
+    let server = config.cluster_url.authority().context("no address")?.to_string();
+    let mut wire = Wire::to(server).await?;
+    config.cluster_url = format!("https://{}", wire.host()).parse()?;
+    let (first, second) = (lab.image("app:v1"), lab.image("app:v2"));
+    lab.deploy("on", "first", &first).await?;
+    let hold = Hold::default();
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    let controller = lab.run(config, &[&lab.gateway.host()], "")?;
+    hold.arrived("upload a layer").await?;
+
+    // It goes in the middle of a conversion, whose end can't be written then.
+    wire.cut().await;
+    hold.release();
+    let tag = tag_of(&first, &lab.stored("app").digest("v1").await?)?;
+    wait::until("the variant", WITHIN, || async { lab.stored("app").digest(&tag).await.map(Some) }).await?;
+    lab.deploy("on", "second", &second).await?;
+    wire.mend().await?;
+    lab.ready(&first).await?;
+    lab.ready(&second).await?;
+    let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
+    assert_eq!(uploads, 2, "what was made is found: {:?}", lab.gateway.calls());
+    controller.stop().await
 }

@@ -76,16 +76,28 @@ async fn one_error_of_the_registrys_own_in_any_place_does_not_end_a_conversion()
 }
 
 #[tokio::test]
-async fn errors_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
-    let lab = Lab::start().await?;
-    image().push(&lab.registry.host(), "app:v1").await?;
-    for (method, part, tried) in [
+async fn errors_of_a_source_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
+    let tried = [
         (Method::GET, "/manifests/v1", "pull image v1"),
         (Method::GET, "/blobs/sha256:", "pull blob sha256:"),
+    ];
+    require_reports(tried).await
+}
+
+#[tokio::test]
+async fn errors_of_a_target_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
+    let tried = [
         (Method::POST, "/blobs/uploads/", "begin a blob upload"),
         (Method::PATCH, "/blobs/uploads/", "upload a blob"),
         (Method::PUT, "/blobs/uploads/", "finish the upload of blob sha256:"),
-    ] {
+    ];
+    require_reports(tried).await
+}
+
+async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    for (method, part, tried) in tried {
         lab.gateway.heal();
         lab.gateway.fault(method, part, answer(StatusCode::SERVICE_UNAVAILABLE));
         let error = lab.conversion("app:v1").run().await.unwrap_err();

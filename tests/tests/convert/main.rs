@@ -7,5 +7,6 @@ mod conversion;
 mod indexes;
 mod interruption;
 mod manifests;
+mod redirects;
 mod reuse;
 mod stored;

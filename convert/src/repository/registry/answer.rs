@@ -124,8 +124,9 @@ fn envelope_message(envelope: &OciEnvelope) -> String {
 }
 
 fn request_trouble(error: &reqwest::Error) -> Trouble {
-    // Whatever keeps a request from being answered may pass; a request that can't be built won't.
-    if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
+    // Whatever keeps a request from being answered may pass; a request that can't be built, or a
+    // redirect that isn't followed, won't.
+    if error.is_builder() || error.is_redirect() { Trouble::Other } else { Trouble::Unavailable }
 }
 
 /// The front of a text from outside, in one line.
