@@ -152,22 +152,17 @@ impl Lab {
 
     /// The same with more of a configuration.
     pub(crate) async fn controller_with(&self, more: &str) -> Result<Controller> {
-        self.run(self.plane.config().await?, &[&self.gateway.host()], more)
+        launch(self.plane.config().await?, &[&self.gateway.host()], more)
     }
+}
 
-    /// A controller that reaches the API server, and registries, in its own way.
-    pub(crate) fn run(
-        &self,
-        mut client: kube::Config,
-        registries: &[&str],
-        more: &str,
-    ) -> Result<Controller> {
-        let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
-        client.auth_info.impersonate = Some(rights::USER.to_owned());
-        let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
-        let task = tokio::spawn(run(client, config, SYSTEM.to_owned(), shutdown.clone()));
-        Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
-    }
+/// A controller that reaches the API server, and registries, in its own way.
+pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) -> Result<Controller> {
+    let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
+    client.auth_info.impersonate = Some(rights::USER.to_owned());
+    let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
+    let task = tokio::spawn(run(client, config, SYSTEM.to_owned(), shutdown.clone()));
+    Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
 }
 
 /// A configuration file.

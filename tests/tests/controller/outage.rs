@@ -10,7 +10,7 @@ use zstart_tests::registry::gateway::Fault;
 use zstart_tests::wait;
 
 use crate::hold::Hold;
-use crate::lab::{Lab, WITHIN};
+use crate::lab::{Lab, WITHIN, launch};
 use crate::records::{says, tag_of};
 use crate::wire::Wire;
 
@@ -65,7 +65,7 @@ async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<
     wire.cut().await;
     let image = format!("{}/app:v1", wire.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.run(lab.plane.config().await?, &[&wire.host()], "")?;
+    let _controller = launch(lab.plane.config().await?, &[&wire.host()], "")?;
     let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
     assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
     assert!(message.to_lowercase().contains("connection refused"), "{message}");
@@ -81,7 +81,7 @@ async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
     let mut wire = Wire::to(lab.registry.host()).await?;
     let image = format!("{}/app:v1", wire.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.run(lab.plane.config().await?, &[&wire.host()], "recheckInterval: 1s")?;
+    let _controller = launch(lab.plane.config().await?, &[&wire.host()], "recheckInterval: 1s")?;
     let before = lab.ready(&image).await?;
 
     wire.cut().await;
@@ -132,7 +132,7 @@ async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
     lab.deploy("on", "first", &first).await?;
     let hold = Hold::default();
     lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
-    let controller = lab.run(config, &[&lab.gateway.host()], "")?;
+    let controller = launch(config, &[&lab.gateway.host()], "")?;
     hold.arrived("upload a layer").await?;
 
     // It goes in the middle of a conversion, whose end can't be written then.
