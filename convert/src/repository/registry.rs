@@ -30,8 +30,6 @@ mod session;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a registry may be silent while it is read from.
 const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// How many redirects are followed.
-const REDIRECTS_MAX: usize = 5;
 /// What registries see as the client's name.
 const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
 
@@ -67,16 +65,17 @@ impl RegistryClient {
     /// A client. TLS uses the process's default rustls provider and the system's root certificates.
     pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
         let client = |builder: reqwest::ClientBuilder| {
+            // Where an answer leads elsewhere, whoever made the request decides who is told what there.
+            let builder = builder.redirect(Policy::none());
             let built = builder.user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT).build();
             built.map_err(|error| ClientError { message: retry::chain(&error) })
         };
         let builder = reqwest::Client::builder;
         Ok(Self {
             options: Arc::new(options),
-            reader: client(builder().read_timeout(READ_TIMEOUT).redirect(never_from_https_to_http()))?,
-            // An upload goes where the registry's Location says, and no further. It has no time limit
-            // for silence: reqwest would count the whole time in which a layer is sent.
-            writer: client(builder().redirect(Policy::none()))?,
+            reader: client(builder().read_timeout(READ_TIMEOUT))?,
+            // No time limit for silence: reqwest would count the whole time in which a layer is sent.
+            writer: client(builder())?,
         })
     }
 
@@ -102,21 +101,6 @@ impl RegistryClient {
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
         Ok(Arc::new(RegistryRepository { location: reference.name(), session }))
     }
-}
-
-/// Registries redirect readers to their storage. reqwest takes credentials off a request that goes to
-/// another host or port.
-fn never_from_https_to_http() -> Policy {
-    Policy::custom(|attempt| {
-        let was_https = attempt.previous().last().is_some_and(|url| url.scheme() == "https");
-        if was_https && attempt.url().scheme() != "https" {
-            attempt.error("the redirect leaves https")
-        } else if attempt.previous().len() > REDIRECTS_MAX {
-            attempt.error("too many redirects")
-        } else {
-            attempt.follow()
-        }
-    })
 }
 
 #[async_trait]

@@ -14,7 +14,7 @@ use crate::stored::Stored;
 
 /// Larger than what a connection holds on its way.
 fn image() -> Fixture {
-    Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
+    Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
 }
 
 fn answer(status: StatusCode) -> Fault {
@@ -100,7 +100,7 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
     for (method, part, tried) in tried {
         lab.gateway.heal();
         lab.gateway.fault(method, part, answer(StatusCode::SERVICE_UNAVAILABLE));
-        let error = lab.conversion("app:v1").run().await.unwrap_err();
+        let error = lab.conversion("app:v1").run().await.expect_err("it fails for ever");
         require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
         assert!(error.chain().contains(tried), "{tried}: {}", error.chain());
         assert!(error.chain().contains("HTTP 503 out of order"), "{}", error.chain());

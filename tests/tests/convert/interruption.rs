@@ -26,8 +26,8 @@ fn stalled(arrived: &Arc<Notify>) -> Fault {
 async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new()
-        .large_layer("usr/bin/app", 6 << 20)
-        .large_layer("usr/lib/lib", 3 << 20)
+        .large_layer("usr/bin/app", 2 << 20)
+        .large_layer("usr/lib/lib", 1 << 20)
         .push(&lab.registry.host(), "app:v1")
         .await?;
     let stored = Stored::new(&lab.registry, "app");

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
-use reqwest::header::RETRY_AFTER;
-use reqwest::{Response, StatusCode};
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Response, StatusCode, Url};
 
 use super::super::{Access, RepositoryError, Trouble};
 use super::retry::chain;
@@ -88,6 +88,25 @@ pub(super) async fn from_response(
     session.error(access, operation, trouble, format!("HTTP {} {said}", status.as_u16()))
 }
 
+/// The place that an answer names for the next request, absolute or relative to the one before.
+pub(super) fn location(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    base: &Url,
+    headers: &HeaderMap,
+) -> Result<Url, RepositoryError> {
+    let failed = |message: &str| session.error(access, operation, Trouble::Other, message);
+    let location = headers.get(LOCATION).ok_or_else(|| failed("the registry named no Location"))?;
+    let location = location.to_str().map_err(|_| failed("the registry's Location is not readable"))?;
+    let url = base.join(location).map_err(|_| failed("the registry's Location is not an address"))?;
+    let downgraded = base.scheme() == "https" && url.scheme() != "https";
+    if downgraded || !matches!(url.scheme(), "http" | "https") {
+        return Err(failed("the registry's Location leaves https"));
+    }
+    Ok(url)
+}
+
 fn status_trouble(status: u16, retry_after: Option<Duration>) -> Trouble {
     match StatusCode::from_u16(status) {
         Ok(StatusCode::NOT_FOUND) => Trouble::NotFound,
@@ -124,9 +143,8 @@ fn envelope_message(envelope: &OciEnvelope) -> String {
 }
 
 fn request_trouble(error: &reqwest::Error) -> Trouble {
-    // Whatever keeps a request from being answered may pass; a request that can't be built, or a
-    // redirect that isn't followed, won't.
-    if error.is_builder() || error.is_redirect() { Trouble::Other } else { Trouble::Unavailable }
+    // Whatever keeps a request from being answered may pass; a request that can't be built won't.
+    if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
 }
 
 /// The front of a text from outside, in one line.

@@ -13,6 +13,8 @@ use crate::image::{RawManifest, media_type};
 /// The registry's own word on a manifest's digest (OCI distribution specification, "Pulling
 /// manifests").
 const CONTENT_DIGEST: &str = "docker-content-digest";
+/// How many redirects are followed. Registries send readers of blobs to their storage, once.
+const REDIRECTS_MAX: usize = 5;
 
 /// A manifest's bytes, compared with the digest that was asked for, or else with the one that the
 /// registry names.
@@ -80,6 +82,7 @@ pub(super) async fn has_blob(session: &Session, digest: &Digest) -> Result<bool,
     }
 }
 
+/// Sends a request, also to where the registry sends its readers. Credentials go to the registry alone.
 async fn request(
     session: &Session,
     method: Method,
@@ -87,10 +90,18 @@ async fn request(
     operation: &str,
 ) -> Result<Response, RepositoryError> {
     let authorization = session.allow(Access::Pull).await?;
-    let url = session.url(Access::Pull, path)?;
-    let request = session.reader.request(method, url.clone()).header(ACCEPT, accept(path));
-    let sent = session.authorize(request, &url, &authorization).send().await;
-    sent.map_err(|error| answer::from_request(session, Access::Pull, operation, error))
+    let mut url = session.url(Access::Pull, path)?;
+    for _ in 0..=REDIRECTS_MAX {
+        let request = session.reader.request(method.clone(), url.clone()).header(ACCEPT, accept(path));
+        let sent = session.authorize(request, &url, &authorization).send().await;
+        let response = sent.map_err(|error| answer::from_request(session, Access::Pull, operation, error))?;
+        if !response.status().is_redirection() {
+            return Ok(response);
+        }
+        url = answer::location(session, Access::Pull, operation, &url, response.headers())?;
+    }
+    let message = format!("more than {REDIRECTS_MAX} redirects");
+    Err(session.error(Access::Pull, operation, Trouble::Other, message))
 }
 
 /// Every type of manifest, so that a registry doesn't translate one into another.

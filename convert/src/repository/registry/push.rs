@@ -5,11 +5,11 @@
 //! with 201 where the specification says 202.) A manifest is one PUT.
 
 use async_trait::async_trait;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
-use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
+use super::super::{Access, BlobUpload, ByteStream, RepositoryError};
 use super::answer;
 use super::session::Session;
 use crate::image::RawManifest;
@@ -48,7 +48,7 @@ pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, Repo
     if response.status() != StatusCode::ACCEPTED {
         return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
     }
-    let location = next_location(session, &url, response.headers())?;
+    let location = answer::location(session, Access::Push, OPERATION, &url, response.headers())?;
     Ok(Box::new(Upload { session: session.clone(), location }))
 }
 
@@ -57,20 +57,6 @@ struct Upload {
     session: Session,
     /// Where the next request goes; each answer may name another place.
     location: Url,
-}
-
-/// The place that an answer names for the next request, absolute or relative to the one before.
-fn next_location(session: &Session, base: &Url, headers: &HeaderMap) -> Result<Url, RepositoryError> {
-    let failed =
-        |message: &str| session.error(Access::Push, "go on with a blob upload", Trouble::Other, message);
-    let location = headers.get(LOCATION).ok_or_else(|| failed("the registry named no Location"))?;
-    let location = location.to_str().map_err(|_| failed("the registry's Location is not readable"))?;
-    let url = base.join(location).map_err(|_| failed("the registry's Location is not an address"))?;
-    let downgraded = base.scheme() == "https" && url.scheme() != "https";
-    if downgraded || !matches!(url.scheme(), "http" | "https") {
-        return Err(failed("the registry's Location leaves https"));
-    }
-    Ok(url)
 }
 
 impl Upload {
@@ -95,7 +81,9 @@ impl BlobUpload for Upload {
             sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, error))?;
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-                self.location = next_location(&self.session, &self.location, response.headers())?;
+                let headers = response.headers();
+                self.location =
+                    answer::location(&self.session, Access::Push, OPERATION, &self.location, headers)?;
                 Ok(())
             }
             _ => Err(self.failed(OPERATION, response).await),

@@ -21,9 +21,9 @@ const FRESH: Duration = Duration::from_secs(45);
 #[derive(Clone)]
 pub(super) struct Session {
     oci: oci_client::Client,
-    /// For reading: follows redirects.
+    /// For reading: gives up when nothing comes.
     pub(super) reader: reqwest::Client,
-    /// For writing: follows none.
+    /// For writing.
     pub(super) writer: reqwest::Client,
     reference: Reference,
     credentials: Credentials,

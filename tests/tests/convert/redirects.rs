@@ -1,0 +1,117 @@
+//! Registries that send readers and writers elsewhere, as those with storage of its own do.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Request, State};
+use http::header::AUTHORIZATION;
+use http::{Method, StatusCode};
+use tokio::task::JoinHandle;
+use zstart_convert::ErrorClass;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
+
+use crate::conversion::Conversion;
+use crate::stored::{Stored, text};
+
+/// Another host than the registry's.
+const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// A storage that serves one blob to everybody, and notes what it is sent.
+struct Storage {
+    address: String,
+    /// For each request, whether it came with somebody's credentials.
+    with_credentials: Arc<Mutex<Vec<bool>>>,
+    server: JoinHandle<()>,
+}
+
+type Shared = (Vec<u8>, Arc<Mutex<Vec<bool>>>);
+
+impl Storage {
+    async fn start(blob: Vec<u8>) -> Result<Self> {
+        let listener = tokio::net::TcpListener::bind((HOST, 0)).await?;
+        let address = listener.local_addr()?.to_string();
+        let with_credentials = Arc::default();
+        let shared: Shared = (blob, Arc::clone(&with_credentials));
+        let router = Router::new().fallback(serve).with_state(shared);
+        let server = tokio::spawn(async move {
+            // It ends with the task; there is nobody to tell.
+            let _ = axum::serve(listener, router).await;
+        });
+        Ok(Self { address, with_credentials, server })
+    }
+
+    fn requests(&self) -> Vec<bool> {
+        self.with_credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+async fn serve(State((blob, seen)): State<Shared>, request: Request) -> Vec<u8> {
+    let credentials = request.headers().contains_key(AUTHORIZATION);
+    seen.lock().unwrap_or_else(PoisonError::into_inner).push(credentials);
+    blob
+}
+
+#[tokio::test]
+async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credentials() -> Result<()> {
+    let registry = Registry::start().await?;
+    let image = Fixture::new().large_layer("usr/bin/app", 200_000);
+    image.push(&registry.host(), "app:v1").await?;
+    let stored = Stored::new(&registry, "app");
+    let source = stored.manifest("v1").await?.json;
+    let layer = &source["layers"][0];
+    let storage = Storage::start(stored.blob(layer).await?).await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+    let elsewhere = vec![("location", format!("http://{}/bucket/blob?signature=hidden", storage.address))];
+    let redirect = Fault::Answer(StatusCode::TEMPORARY_REDIRECT, elsewhere, "");
+    gateway.fault(Method::GET, text(&layer["digest"])?, redirect);
+
+    let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
+    let made = conversion.run().await?;
+    stored.require_same_files(&stored.manifest(made.tag.as_str()).await?.json, &source).await?;
+    assert_eq!(storage.requests(), [false]);
+
+    // When the storage is gone, its host is named, and the signature in its address is not.
+    drop(storage);
+    let error = conversion.forced().run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
+    for text in [&*gateway.host(), &HOST.to_string()] {
+        assert!(error.chain().contains(text), "{text}: {}", error.chain());
+    }
+    assert!(!error.chain().contains("hidden"), "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirects_in_a_circle_come_to_an_end() -> Result<()> {
+    let registry = Registry::start().await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    let itself = vec![("location", "/v2/app/manifests/v1".to_owned())];
+    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::TEMPORARY_REDIRECT, itself, ""));
+    let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Other);
+    assert!(error.chain().contains("more than 5 redirects"), "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_manifest_without_end_is_not_read_to_its_end() -> Result<()> {
+    let registry = Registry::start().await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    let endless: &'static str = " ".repeat(5 << 20).leak();
+    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::OK, vec![], endless));
+    let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Other);
+    assert!(error.chain().contains("larger than 4194304 bytes"), "{}", error.chain());
+    Ok(())
+}
