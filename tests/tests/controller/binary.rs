@@ -1,6 +1,6 @@
 //! The program itself: killed in the middle of its work, and told to end.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result};
@@ -9,22 +9,28 @@ use tokio::process::{Child, Command};
 use zstart_core::record::{READY, RecordReason};
 use zstart_tests::cluster::own_binaries;
 use zstart_tests::images::Fixture;
+use zstart_tests::wait;
 
 use crate::hold::Hold;
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
 use crate::records::{says, tag_of};
+use crate::wire::Wire;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
 }
 
 /// Starts `zstart-controller`. It is killed when this is dropped, or when this process dies.
-fn start(lab: &Lab, config: &PathBuf) -> Result<Child> {
+fn start(lab: &Lab, config: &Path) -> Result<Child> {
+    start_as(lab.plane.kubeconfig(), config)
+}
+
+fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
     let program = own_binaries()?.join("zstart-controller");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.arg("--config").arg(config).args(["--namespace", SYSTEM]);
-    command.env("KUBECONFIG", lab.plane.kubeconfig()).env_remove("RUST_LOG");
+    command.env("KUBECONFIG", kubeconfig).env_remove("RUST_LOG");
     command.stdin(Stdio::null()).kill_on_drop(true);
     command.spawn().context("failed to start zstart-controller with setpriv")
 }
@@ -95,6 +101,56 @@ async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() ->
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
     let status = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;
     assert_eq!(says(&status, READY).0, "False");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &application()).await?;
+    let (there, absent) = (lab.image("app:v1"), lab.image("app:v2"));
+    lab.deploy("on", "web", &there).await?;
+    lab.deploy("on", "absent", &absent).await?;
+    // Free a moment ago.
+    let health = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let config = lab.plane.folder().join("controller.yaml");
+    let text = configuration(&[&lab.gateway.host()], "");
+    std::fs::write(&config, text.replace("127.0.0.1:0", &health.to_string()))?;
+    let get = |path: &'static str| async move {
+        let answer = reqwest::get(format!("http://{health}{path}")).await?;
+        anyhow::Ok((answer.status().as_u16(), answer.text().await?))
+    };
+
+    // Nobody lets it list pods: it lives, but isn't ready.
+    let server = lab.plane.config().await?.cluster_url.authority().context("no address")?.to_string();
+    let mut wire = Wire::to(server.clone()).await?;
+    wire.cut().await;
+    let kubeconfig = lab.plane.folder().join("wire.kubeconfig");
+    std::fs::write(
+        &kubeconfig,
+        std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &wire.host()),
+    )?;
+    let mut controller = start_as(&kubeconfig, &config)?;
+    wait::until("it to live", WITHIN, || async { Ok((get("/livez").await?.0 == 200).then_some(())) }).await?;
+    let (status, why) = get("/readyz").await?;
+    assert_eq!(status, 503);
+    assert!(why.contains("first list"), "{why}");
+
+    wire.mend().await?;
+    lab.ready(&there).await?;
+    lab.not_ready(&absent, RecordReason::SourceNotFound).await?;
+    assert_eq!(get("/readyz").await?.0, 200);
+    let (_, metrics) = get("/metrics").await?;
+    for line in [
+        "zstart_controller_attempts_total{reason=\"Verified\"} 1",
+        "zstart_controller_conversion_seconds_count 1",
+        "zstart_controller_conversions_running 0",
+    ] {
+        assert!(metrics.lines().any(|other| other == line), "{line} is missing:\n{metrics}");
+    }
+    // It may have been asked about more than once.
+    assert!(metrics.contains("zstart_controller_attempts_total{reason=\"SourceNotFound\"} "), "{metrics}");
+    assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())
 }
 

@@ -139,3 +139,31 @@ async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
     assert_eq!(lab.records().list(&kube::api::ListParams::default()).await?.items.len(), 1);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_architecture_gets_its_platform_converted_too() -> Result<()> {
+    let lab = Lab::start().await?;
+    let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
+    let index = Index::new().oci().image(&application())?.image(&arm)?.prepare()?;
+    index.push(&lab.registry.host(), "app:v1").await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let first = lab.ready(&image).await?.variant.context("no variant")?;
+    assert_eq!(first.platforms.len(), 1, "{first:?}");
+
+    lab.node("other", "arm64").await?;
+    let both = lab.wait_for(&image, "ready for both", |status| {
+        says(status, READY).0 == "True"
+            && status.variant.as_ref().is_some_and(|variant| variant.platforms.len() == 2)
+    });
+    let second = both.await?.variant.context("no variant")?;
+    let (stored, digest) = (lab.stored("app"), second.reference.digest().context("no digest")?);
+    for architecture in ["amd64", "arm64"] {
+        let after = stored.manifest(digest.as_str(), architecture).await?;
+        stored.require_variant(&after, &stored.manifest("v1", architecture).await?).await?;
+    }
+    let old = first.reference.digest().context("no digest")?;
+    assert_eq!(&stored.digest(old.as_str()).await?, old, "pods that run from it can still pull it");
+    Ok(())
+}

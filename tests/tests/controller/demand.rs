@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::Result;
+use http::Method;
 use k8s_openapi::api::apps::v1::{DaemonSet, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -11,7 +12,8 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_tests::images::Fixture;
 
-use crate::lab::{Lab, template};
+use crate::hold::Hold;
+use crate::lab::{Lab, WITHIN, template};
 use crate::records::name_of;
 
 fn small(content: &[u8]) -> Fixture {
@@ -109,5 +111,28 @@ async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> R
         assert_eq!(reference(after.clone()), reference(before), "the variant is where it was");
         before = after;
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_is_deleted_in_the_middle_of_its_conversion_is_made_and_served_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small(b"app")).await?;
+    let (image, hold) = (lab.image("app:v1"), Hold::default());
+    lab.deploy("on", "web", &image).await?;
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    let _controller = lab.controller().await?;
+    hold.arrived("upload a layer").await?;
+    let name = name_of(&image)?;
+    let old = lab.records().get(&name).await?.uid();
+    lab.records().delete(&name, &DeleteParams::default()).await?;
+    zstart_tests::wait::until("a new record", WITHIN, || async {
+        Ok(lab.records().get_opt(&name).await?.filter(|record| record.uid() != old))
+    })
+    .await?;
+    hold.release();
+    lab.ready(&image).await?;
+    let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
+    assert_eq!(uploads, 1, "what the first one made serves the second: {:?}", lab.gateway.calls());
     Ok(())
 }

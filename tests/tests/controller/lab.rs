@@ -61,9 +61,7 @@ impl Lab {
             lab.namespace(name, label).await?;
         }
         rights::grant(&lab).await?;
-        let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"});
-        let node = json!({"metadata": {"name": "lab", "labels": labels}});
-        lab.create::<Node>(&Api::all(lab.admin.clone()), node).await?;
+        lab.node("lab", "amd64").await?;
         lab.define_records().await?;
         Ok(lab)
     }
@@ -103,6 +101,13 @@ impl Lab {
     async fn namespace(&self, name: &str, rewrite: &str) -> Result<()> {
         let object = json!({"metadata": {"name": name, "labels": {"zstart.dev/rewrite": rewrite}}});
         self.create::<Namespace>(&Api::all(self.admin.clone()), object).await
+    }
+
+    /// A node that runs Linux.
+    pub(crate) async fn node(&self, name: &str, architecture: &str) -> Result<()> {
+        let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture});
+        let node = json!({"metadata": {"name": name, "labels": labels}});
+        self.create::<Node>(&Api::all(self.admin.clone()), node).await
     }
 
     /// `HOST:PORT/name`, as the controller and the cluster's users name what is pushed as `name`.

@@ -74,6 +74,28 @@ async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Result<()> {
+    let lab = Lab::start().await?;
+    let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    lab.ready(&image).await?;
+    let tag = tag_of(&image, &source)?;
+    let evil = Fixture::new().layer(&[("etc/app", b"evil")]);
+    let evil = evil.members(json!({"annotations": {"dev.zstart.source.digest": source}}));
+    let evil = lab.push(&format!("app:{tag}"), &evil).await?;
+    let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
+    assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
+
+    // Nothing but whoever put it there takes it away.
+    assert_eq!(lab.stored("app").digest(&tag).await?, evil);
+    lab.stored("app").delete(&evil).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_that_zstart_can_not_follow_says_which_one_it_would() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
