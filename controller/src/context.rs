@@ -13,11 +13,12 @@ use zstart_core::Digest;
 use crate::config::{Config, Platforms};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
-use crate::locks::KeyedLocks;
+use crate::locks::KeyedPermits;
 use crate::metrics::Metrics;
 use crate::reconcile::attempts::Attempts;
 
-/// How many sources are looked up at once. A controller that starts looks up all of them.
+/// How many sources are looked up at once in one registry. A controller that starts looks up all of
+/// them; a registry that is silent holds up its own alone.
 const LOOKS_AT_ONCE: usize = 8;
 
 /// An image, wherever its tags point: repository and source digest.
@@ -31,12 +32,12 @@ pub(crate) struct Context {
     pub(crate) registries: RegistryClient,
     /// The controller's own credentials.
     pub(crate) own: DockerConfig,
-    /// Permits to ask a registry what there is.
-    pub(crate) looks: Semaphore,
+    /// Permits to ask a registry what there is, by its name.
+    pub(crate) looks: KeyedPermits<String>,
     /// Permits to convert.
     pub(crate) workers: Semaphore,
     /// Two tags of one image are converted one after the other: the second finds the first's.
-    pub(crate) images: KeyedLocks<ImageKey>,
+    pub(crate) images: KeyedPermits<ImageKey>,
     /// Variants that were made since the start.
     made: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
@@ -65,9 +66,9 @@ impl Context {
             demand: SharedDemand::default(),
             registries,
             own,
-            looks: Semaphore::new(LOOKS_AT_ONCE),
+            looks: KeyedPermits::new(LOOKS_AT_ONCE),
             workers: Semaphore::new(workers),
-            images: KeyedLocks::default(),
+            images: KeyedPermits::new(1),
             made: Mutex::default(),
             attempts: Attempts::default(),
             events,

@@ -1,37 +1,41 @@
-//! One at a time, by key.
+//! Some at a time, by key.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use tokio::sync::{Mutex as AsyncMutex, OwnedMutexGuard};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Locks that exist as long as somebody holds or awaits them.
+/// Permits for each key, which exist as long as somebody holds or awaits them.
 #[derive(Debug)]
-pub(crate) struct KeyedLocks<K> {
-    locks: Mutex<HashMap<K, Weak<AsyncMutex<()>>>>,
+pub(crate) struct KeyedPermits<K> {
+    /// How many may hold one key's at once.
+    each: usize,
+    keys: Mutex<HashMap<K, Weak<Semaphore>>>,
 }
 
-impl<K> Default for KeyedLocks<K> {
-    fn default() -> Self {
-        Self { locks: Mutex::default() }
+impl<K: Eq + Hash> KeyedPermits<K> {
+    /// So many permits for each key. One makes it a lock.
+    pub(crate) fn new(each: usize) -> Self {
+        Self { each, keys: Mutex::default() }
     }
-}
 
-impl<K: Eq + Hash> KeyedLocks<K> {
-    /// Waits until nobody else holds this key's lock.
-    pub(crate) async fn lock(&self, key: K) -> OwnedMutexGuard<()> {
-        let lock = {
-            let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
-            locks.retain(|_, lock| lock.strong_count() > 0);
-            let known = locks.get(&key).and_then(Weak::upgrade);
+    /// Waits until there is a permit for this key.
+    pub(crate) async fn permit(&self, key: K) -> OwnedSemaphorePermit {
+        let permits = {
+            let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+            keys.retain(|_, permits| permits.strong_count() > 0);
+            let known = keys.get(&key).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
-                let lock = Arc::default();
-                locks.insert(key, Arc::downgrade(&lock));
-                lock
+                let permits = Arc::new(Semaphore::new(self.each));
+                keys.insert(key, Arc::downgrade(&permits));
+                permits
             })
         };
-        lock.lock_owned().await
+        let Ok(permit) = permits.acquire_owned().await else {
+            unreachable!("no semaphore here is ever closed")
+        };
+        permit
     }
 }
 
@@ -40,13 +44,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn one_key_is_held_by_one_and_others_are_free() {
-        let locks = KeyedLocks::default();
-        let first = locks.lock("a").await;
-        let _other = locks.lock("b").await;
-        assert!(futures::poll!(std::pin::pin!(locks.lock("a"))).is_pending());
+    async fn one_key_is_held_by_so_many_and_others_are_free() {
+        let permits = KeyedPermits::new(2);
+        let first = permits.permit("a").await;
+        let _second = permits.permit("a").await;
+        let _other = permits.permit("b").await;
+        assert!(futures::poll!(std::pin::pin!(permits.permit("a"))).is_pending());
         drop(first);
-        locks.lock("a").await;
-        assert_eq!(locks.locks.lock().unwrap().len(), 2);
+        let _third = permits.permit("a").await;
+        assert_eq!(permits.keys.lock().unwrap().len(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_key_that_nobody_holds_is_forgotten() {
+        let permits = KeyedPermits::new(1);
+        drop(permits.permit("a").await);
+        let _other = permits.permit("b").await;
+        assert_eq!(permits.keys.lock().unwrap().len(), 1);
     }
 }

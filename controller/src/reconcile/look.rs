@@ -87,7 +87,7 @@ impl Look<'_> {
     ) -> Result<Found, Failure> {
         let started = Instant::now();
         let repository = self.context.registries.repository(source, credentials)?;
-        let looking = permit(&self.context.looks).await;
+        let looking = self.context.looks.permit(source.registry().to_owned()).await;
         let resolved = engine::resolve(&*repository, source).await.map_err(Failure::Resolve)?;
         let digest = resolved.digest();
         journal.change(|status, now| status::resolved(status, digest, now));
@@ -136,7 +136,7 @@ impl Look<'_> {
         let context = self.context;
         let digest = &plan.source.digest;
         let key = (repository.location().to_owned(), digest.clone());
-        let _alone = context.images.lock(key.clone()).await;
+        let _alone = context.images.permit(key.clone()).await;
         if let Some(made) = context.made(&key)
             && let Some(image) =
                 engine::adopt(repository, source, tag, plan, &made).await.map_err(Failure::Convert)?

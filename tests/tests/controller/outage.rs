@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use zstart_core::record::{READY, RESOLVED, RecordReason};
 use zstart_tests::images::Fixture;
-use zstart_tests::registry::gateway::Fault;
+use zstart_tests::registry::gateway::{Fault, Gateway};
 use zstart_tests::wait;
 
 use crate::hold::Hold;
@@ -100,6 +100,28 @@ async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
     assert_eq!(back.variant.context("no variant")?.reference, old.reference);
     let (away, back) = (away.source.context("no source")?, back.source.context("no source")?);
     assert!(back.checked_at > away.checked_at, "when it was last seen moves only while it is seen");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_never_answers_holds_up_no_other() -> Result<()> {
+    let lab = Lab::start().await?;
+    let silent = Gateway::start(&lab.registry.host()).await?;
+    let hold = Hold::default();
+    silent.fault(Method::GET, "/v2/", hold.fault());
+    // More than are looked up at once.
+    for number in 0..12 {
+        let image = format!("{}/app:v{number}", silent.host());
+        lab.deploy("on", &format!("silent-{number}"), &image).await?;
+    }
+    let _controller = launch(lab.plane.config().await?, &[&silent.host(), &lab.gateway.host()], "")?;
+    hold.arrived("look an image up").await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let started = Instant::now();
+    lab.ready(&image).await?;
+    assert!(started.elapsed() < Duration::from_secs(30), "{:?}", started.elapsed());
     Ok(())
 }
 
