@@ -25,6 +25,7 @@ mod pull;
 mod push;
 mod retry;
 mod session;
+mod silence;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -74,7 +75,7 @@ impl RegistryClient {
         Ok(Self {
             options: Arc::new(options),
             reader: client(builder().read_timeout(READ_TIMEOUT))?,
-            // No time limit for silence: reqwest would count the whole time in which a layer is sent.
+            // reqwest would count the whole time in which a layer is sent: see `silence`.
             writer: client(builder())?,
         })
     }

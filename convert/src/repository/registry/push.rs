@@ -4,15 +4,20 @@
 //! only known at the end. (`docker push` does the same; Amazon ECR takes it, and answers the PATCH
 //! with 201 where the specification says 202.) A manifest is one PUT.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
-use super::super::{Access, BlobUpload, ByteStream, RepositoryError};
-use super::answer;
+use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
 use super::session::Session;
+use super::{answer, silence};
 use crate::image::RawManifest;
+
+/// How long a registry is asked to forget an upload. Somebody waits for the error that led to it.
+const ABORT_LIMIT: Duration = Duration::from_secs(5);
 
 /// Stores a manifest under its digest or a tag.
 pub(super) async fn manifest(
@@ -27,8 +32,8 @@ pub(super) async fn manifest(
     };
     let authorization = session.allow(Access::Push).await?;
     let url = session.url(Access::Push, &path)?;
-    let request =
-        session.writer.put(url.clone()).header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
+    let request = session.writer.put(url.clone()).timeout(silence::LIMIT);
+    let request = request.header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
     let sent = session.authorize(request, &url, &authorization).send().await;
     let response = sent.map_err(|error| answer::from_request(session, Access::Push, &operation, error))?;
     match response.status() {
@@ -42,7 +47,7 @@ pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, Repo
     const OPERATION: &str = "begin a blob upload";
     let authorization = session.allow(Access::Push).await?;
     let url = session.url(Access::Push, "blobs/uploads/")?;
-    let request = session.writer.post(url.clone()).header(CONTENT_LENGTH, 0);
+    let request = session.writer.post(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
     let sent = session.authorize(request, &url, &authorization).send().await;
     let response = sent.map_err(|error| answer::from_request(session, Access::Push, OPERATION, error))?;
     if response.status() != StatusCode::ACCEPTED {
@@ -70,13 +75,20 @@ impl BlobUpload for Upload {
     async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
         const OPERATION: &str = "upload a blob";
         let authorization = self.session.allow(Access::Push).await?;
+        let (content, taken) = silence::watched(content);
         let request = self
             .session
             .writer
             .patch(self.location.clone())
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(content));
-        let sent = self.session.authorize(request, &self.location, &authorization).send().await;
+        let sent = tokio::select! {
+            sent = self.session.authorize(request, &self.location, &authorization).send() => sent,
+            () = taken.silence(silence::LIMIT) => {
+                let message = format!("it took nothing for {} s", silence::LIMIT.as_secs());
+                return Err(self.session.error(Access::Push, OPERATION, Trouble::Unavailable, message));
+            }
+        };
         let response =
             sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, error))?;
         match response.status() {
@@ -96,7 +108,7 @@ impl BlobUpload for Upload {
         let authorization = self.session.allow(Access::Push).await?;
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let request = self.session.writer.put(url.clone()).header(CONTENT_LENGTH, 0);
+        let request = self.session.writer.put(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
         let sent = self.session.authorize(request, &url, &authorization).send().await;
         let response =
             sent.map_err(|error| answer::from_request(&self.session, Access::Push, &operation, error))?;
@@ -109,7 +121,7 @@ impl BlobUpload for Upload {
     async fn abort(self: Box<Self>) {
         // The registry forgets sessions by itself; nothing hangs on this answer.
         let Ok(authorization) = self.session.allow(Access::Push).await else { return };
-        let request = self.session.writer.delete(self.location.clone());
+        let request = self.session.writer.delete(self.location.clone()).timeout(ABORT_LIMIT);
         let sent = self.session.authorize(request, &self.location, &authorization).send().await;
         if let Err(error) = sent {
             tracing::debug!(error = %error.without_url(), "could not cancel an upload");
