@@ -2,6 +2,7 @@
 
 pub mod hand;
 
+mod application;
 mod measure;
 mod proof;
 mod rootless;
@@ -11,7 +12,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::cluster;
 use crate::images::real;
@@ -26,7 +27,11 @@ pub use story::tell;
 /// `binaries` holds the programs zstart-controller and zstart-webhook; without it they are looked for
 /// beside this one.
 pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
-    let binaries = binaries.map_or_else(cluster::own_binaries, Ok)?;
+    let binaries = match binaries {
+        // Programs are started in folders of their own.
+        Some(folder) => folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?,
+        None => cluster::own_binaries()?,
+    };
     if cluster::is_inside() {
         return cluster::run_program(&[], |cluster| async move {
             tell(&cluster, &binaries).await?;
@@ -39,7 +44,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         steps::step("finding the real image, or building it (the first time)", real::layout()).await
     })?;
     if !settings::is_root() {
-        return rootless::tell(&binaries);
+        return runtime.block_on(rootless::tell(&binaries));
     }
     let again: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the process that this starts; it takes the way above.

@@ -2,7 +2,7 @@
 //! containerd's own content store, with another decoder and hash than the converter's.
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -22,8 +22,24 @@ pub(super) struct Proof {
 
 /// Looks at the variant in containerd's store and snapshots.
 pub(super) fn look(cluster: &Cluster, variant: &Digest) -> Result<Proof> {
-    let manifest = cluster.content_json(variant)?;
-    let diff_ids = cluster.diff_ids(variant)?;
+    let proof = unpack(|digest| cluster.content(digest), variant)?;
+    ensure!(
+        cluster.has_snapshot(&cluster.diff_ids(variant)?)?,
+        "containerd has no snapshot of {variant}: it did not unpack it"
+    );
+    Ok(proof)
+}
+
+/// Unpacks every layer of the variant; `blob` says where the file with that digest is.
+pub(super) fn unpack(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<Proof> {
+    let json = |digest: &Digest| -> Result<Value> {
+        let path = blob(digest);
+        let bytes = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        Ok(serde_json::from_slice(&bytes)?)
+    };
+    let manifest = json(variant)?;
+    let config = json(&field(&manifest["config"], "digest")?.parse()?)?;
+    let diff_ids: Vec<Digest> = serde_json::from_value(config["rootfs"]["diff_ids"].clone())?;
     let layers = manifest["layers"].as_array().context("the manifest has layers")?;
     ensure!(layers.len() == diff_ids.len(), "{} layers, but {} diff_ids", layers.len(), diff_ids.len());
     let mut proof = Proof { equal_layers: 0, plain_bytes: 0 };
@@ -31,15 +47,11 @@ pub(super) fn look(cluster: &Cluster, variant: &Digest) -> Result<Proof> {
         let media_type = field(layer, "mediaType")?;
         ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has type {media_type}");
         let digest: Digest = field(layer, "digest")?.parse()?;
-        let (found, bytes) = hash_plain(&cluster.content(&digest))?;
+        let (found, bytes) = hash_plain(&blob(&digest))?;
         ensure!(*diff_id == found, "layer {digest} unpacks to {found}, not to {diff_id}");
         proof.equal_layers += 1;
         proof.plain_bytes += bytes;
     }
-    ensure!(
-        cluster.has_snapshot(&diff_ids)?,
-        "containerd has no snapshot of {variant}: it did not unpack it"
-    );
     Ok(proof)
 }
 

@@ -8,22 +8,16 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::{READY, condition, record_name};
-use zstart_core::{Digest, ImageConversion, Reference, keys, units};
+use zstart_core::{Reference, keys, units};
 
+use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::measure::{PULLS, PullTimes, median};
 use super::proof::{self, Proof};
 use super::steps::{say, show, step};
 use super::table::table;
 use crate::cluster::{Cluster, REGISTRY, REGISTRY_HERE};
-use crate::images::{push_layout, real};
 use crate::wait;
 
-/// The namespace of the application.
-const NAMESPACE: &str = "shop";
-/// Its image's name.
-const IMAGE: &str = "shop/forecast:v1";
-const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Tells it, and ends with the table.
@@ -33,7 +27,8 @@ pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
         "a single-node Kubernetes {} is running",
         cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?
     ));
-    let digest = step(&format!("pushing the gzip image as {source}"), push_image()).await?;
+    let digest =
+        step(&format!("pushing the gzip image as {source}"), application::push_image(REGISTRY_HERE)).await?;
     let install = async {
         cluster.push_zstart_images(binaries)?;
         cluster.install_zstart(&[]).map(drop)
@@ -50,56 +45,29 @@ pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
         anyhow::Ok(())
     };
     step("waiting for its first pod, which starts from gzip", waiting).await?;
-    let record =
+    let ready =
         step("waiting for the conversion record to become Ready", record_ready(cluster, &source)).await?;
     say(&cluster.kubectl(&["get", "imgconv"])?);
-    let variant = record.status.as_ref().and_then(|status| status.variant.clone());
-    let variant = variant.context("a ready record has a variant")?;
-    let variant_digest = variant.reference.digest().cloned().context("a variant's reference has a digest")?;
+    let variant = &ready.variant.reference;
 
-    let restart = restart(cluster, &source, &variant.reference);
+    let restart = restart(cluster, &source, variant);
     let pod = step("restarting the Deployment on a node that has nothing of the image", restart).await?;
-    let proof = proof::look(cluster, &variant_digest)?;
-    require_untouched(&source, &digest).await?;
+    let proof = proof::look(cluster, &ready.digest)?;
+    application::require_untouched(REGISTRY_HERE, &digest).await?;
 
     scale(cluster, 0).await?;
-    cluster.forget_image(&variant.reference.to_string()).await?;
-    let (gzip, zstd) = (source.to_string(), variant.reference.to_string());
+    let (gzip, zstd) = (source.to_string(), variant.to_string());
+    cluster.forget_image(&zstd).await?;
     let pulls = PullTimes::take(cluster, &gzip, &zstd);
     let pulls = step(&format!("letting the kubelet pull each image {PULLS} times, in turns"), pulls).await?;
     scale(cluster, 1).await?;
-    report(&record, &pod, &proof, &pulls)
-}
-
-async fn push_image() -> Result<Digest> {
-    let here: Reference = format!("{REGISTRY_HERE}/{IMAGE}").parse()?;
-    push_layout(&real::layout().await?, &real::TAG.parse()?, &here).await
+    report(&ready, &pod, &proof, &pulls);
+    Ok(())
 }
 
 fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
-    let list = json!({"apiVersion": "v1", "kind": "List", "items": [
-        {
-            "apiVersion": "v1", "kind": "Namespace",
-            "metadata": {"name": NAMESPACE, "labels": {keys::REWRITE: keys::ENABLED}},
-        },
-        {
-            "apiVersion": "apps/v1", "kind": "Deployment",
-            "metadata": {"name": "forecast", "namespace": NAMESPACE},
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": {"app": "forecast"}},
-                "template": {
-                    "metadata": {"labels": {"app": "forecast"}},
-                    "spec": {
-                        "terminationGracePeriodSeconds": 5,
-                        "containers": [{"name": "forecast", "image": image}],
-                    },
-                },
-            },
-        },
-    ]});
     let file = cluster.folder().join("shop.json");
-    std::fs::write(&file, serde_json::to_vec_pretty(&list)?)?;
+    std::fs::write(&file, serde_json::to_vec_pretty(&application::objects(image))?)?;
     cluster.kubectl(&["apply", "-f", &file.display().to_string()])?;
     Ok(())
 }
@@ -123,16 +91,8 @@ fn is_running(pod: &Pod, image: &str) -> bool {
     has_image && running && started && pod.metadata.deletion_timestamp.is_none()
 }
 
-async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<ImageConversion> {
-    let records: Api<ImageConversion> = Api::all(cluster.client());
-    let name = record_name(source);
-    let ready = wait::until(format!("record {name} to be Ready"), CONVERTED_WITHIN, || async {
-        let record = records.get(&name).await?;
-        let ready = record.status.as_ref().and_then(|status| condition(status, READY));
-        let is_ready = ready.is_some_and(|ready| ready.status == "True");
-        Ok(is_ready.then_some(record))
-    });
-    ready.await.with_context(|| {
+async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<Ready> {
+    Ready::wait(cluster.client(), source).await.with_context(|| {
         let said = cluster.what_pods_say(crate::cluster::NAMESPACE);
         let record = cluster.kubectl(&["describe", "imgconv"]).unwrap_or_default();
         format!("{record}\n{said}")
@@ -174,22 +134,8 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     .await
 }
 
-/// The source still means what was pushed.
-async fn require_untouched(source: &Reference, digest: &Digest) -> Result<()> {
-    let here: Reference = format!("{REGISTRY_HERE}/{IMAGE}").parse()?;
-    let repository = crate::images::open_registry(&here)?;
-    let now = zstart_convert::resolve(&*repository, &here).await?;
-    ensure!(now.digest() == digest, "{source} now means {}, not {digest}", now.digest());
-    Ok(())
-}
-
-fn report(record: &ImageConversion, pod: &Pod, proof: &Proof, pulls: &PullTimes) -> Result<()> {
-    let status = record.status.as_ref().context("a ready record has a status")?;
-    let variant = status.variant.as_ref().context("a ready record has a variant")?;
-    let sum = |bytes: fn(&zstart_core::record::PlatformVariant) -> i64| {
-        variant.platforms.iter().map(bytes).sum::<i64>().unsigned_abs()
-    };
-    let (gzip, zstd) = (sum(|platform| platform.source_bytes), sum(|platform| platform.variant_bytes));
+fn report(ready: &Ready, pod: &Pod, proof: &Proof, pulls: &PullTimes) {
+    let (gzip, zstd) = ready.sizes();
     let (slow, fast) = (median(&pulls.source), median(&pulls.variant));
     let shorter = 100.0 * (1.0 - fast.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE));
     let rows = [
@@ -202,9 +148,8 @@ fn report(record: &ImageConversion, pod: &Pod, proof: &Proof, pulls: &PullTimes)
             format!("{shorter:.1}%"),
         ],
     ];
-    let took = Duration::from_millis(variant.duration_milliseconds.unsigned_abs());
     show(&table(&rows));
-    say(&format!("conversion       {} in zstart's controller", units::duration(took)));
+    say(&format!("conversion       {} in zstart's controller", units::duration(ready.took())));
     say(&format!(
         "files            {} of {} layers unpack to the config's diff_ids ({} of plain bytes)",
         proof.equal_layers,
@@ -212,7 +157,7 @@ fn report(record: &ImageConversion, pod: &Pod, proof: &Proof, pulls: &PullTimes)
         units::size(proof.plain_bytes)
     ));
     say(&format!("pod              {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
-    say(&format!("image            {}", variant.reference));
+    say(&format!("image            {}", ready.variant.reference));
     show(
         "To look around, `make run KEEP=1` leaves a shell in the cluster:
   kubectl get imgconv                          what was converted
@@ -221,5 +166,4 @@ fn report(record: &ImageConversion, pod: &Pod, proof: &Proof, pulls: &PullTimes)
   kubectl -n zstart-system logs deploy/zstart-controller
   ctr images ls                                what containerd has",
     );
-    Ok(())
 }

@@ -1,0 +1,98 @@
+//! The application that the demo runs, and what zstart makes of its image.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use zstart_core::record::{PlatformVariant, READY, Variant, condition, record_name};
+use zstart_core::{Digest, ImageConversion, Reference, keys};
+
+use crate::images::{open_registry, push_layout, real};
+use crate::wait;
+
+/// Its namespace.
+pub(super) const NAMESPACE: &str = "shop";
+/// Its image's name.
+pub(super) const IMAGE: &str = "shop/forecast:v1";
+const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
+
+/// Pushes its image, made of real packages, to a registry; what the tag means then.
+pub(super) async fn push_image(registry: &str) -> Result<Digest> {
+    let here: Reference = format!("{registry}/{IMAGE}").parse()?;
+    push_layout(&real::layout().await?, &real::TAG.parse()?, &here).await
+}
+
+/// The source still means what was pushed.
+pub(super) async fn require_untouched(registry: &str, digest: &Digest) -> Result<()> {
+    let here: Reference = format!("{registry}/{IMAGE}").parse()?;
+    let now = zstart_convert::resolve(&*open_registry(&here)?, &here).await?;
+    ensure!(now.digest() == digest, "{here} now means {}, not {digest}", now.digest());
+    Ok(())
+}
+
+/// What its owner applies: a namespace with zstart's label, and a Deployment.
+pub(super) fn objects(image: &Reference) -> Value {
+    json!({"apiVersion": "v1", "kind": "List", "items": [
+        {
+            "apiVersion": "v1", "kind": "Namespace",
+            "metadata": {"name": NAMESPACE, "labels": {keys::REWRITE: keys::ENABLED}},
+        },
+        {
+            "apiVersion": "apps/v1", "kind": "Deployment",
+            "metadata": {"name": "forecast", "namespace": NAMESPACE},
+            "spec": {
+                "replicas": 1,
+                "selector": {"matchLabels": {"app": "forecast"}},
+                "template": {"metadata": {"labels": {"app": "forecast"}}, "spec": pod_spec(image)},
+            },
+        },
+    ]})
+}
+
+/// The specification of its pods.
+pub(super) fn pod_spec(image: &Reference) -> Value {
+    json!({
+        "terminationGracePeriodSeconds": 5,
+        "containers": [{"name": "forecast", "image": image}],
+    })
+}
+
+/// What is known of a source whose record is Ready.
+pub(super) struct Ready {
+    /// The variant that serves.
+    pub(super) variant: Variant,
+    /// Its digest.
+    pub(super) digest: Digest,
+}
+
+impl Ready {
+    /// Waits until the record of `source` is Ready.
+    pub(super) async fn wait(client: Client, source: &Reference) -> Result<Self> {
+        let records: Api<ImageConversion> = Api::all(client);
+        let name = record_name(source);
+        let record = wait::until(format!("record {name} to be Ready"), CONVERTED_WITHIN, || async {
+            let record = records.get(&name).await?;
+            let ready = record.status.as_ref().and_then(|status| condition(status, READY));
+            let is_ready = ready.is_some_and(|ready| ready.status == "True");
+            Ok(is_ready.then_some(record))
+        })
+        .await?;
+        let variant = record.status.and_then(|status| status.variant).context("it has a variant")?;
+        let digest = variant.reference.digest().cloned().context("a variant has a digest")?;
+        Ok(Self { variant, digest })
+    }
+
+    /// Compressed bytes before and after.
+    pub(super) fn sizes(&self) -> (u64, u64) {
+        let sum = |bytes: fn(&PlatformVariant) -> i64| {
+            self.variant.platforms.iter().map(bytes).sum::<i64>().unsigned_abs()
+        };
+        (sum(|platform| platform.source_bytes), sum(|platform| platform.variant_bytes))
+    }
+
+    /// How long the conversion took.
+    pub(super) fn took(&self) -> Duration {
+        Duration::from_millis(self.variant.duration_milliseconds.unsigned_abs())
+    }
+}
