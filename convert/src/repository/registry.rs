@@ -16,7 +16,7 @@ use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
 
 use self::session::Session;
-use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError};
+use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use crate::credentials::Credentials;
 use crate::image::RawManifest;
 
@@ -120,7 +120,17 @@ impl Repository for RegistryRepository {
         media_type: &str,
         tag: Option<&Tag>,
     ) -> Result<(), RepositoryError> {
-        retry::with_retries(|| push::manifest(&self.session, manifest, media_type, tag)).await
+        let pushed = retry::with_retries(|| push::manifest(&self.session, manifest, media_type, tag)).await;
+        // Where tags can't be moved, some registries refuse even what stands there already (Amazon ECR:
+        // 400 TAG_INVALID). Two who make the same variant at once must both succeed.
+        if let (Err(error), Some(tag)) = (&pushed, tag)
+            && error.trouble == Trouble::Other
+            && let Ok(found) = pull::manifest(&self.session, ManifestKey::Tag(tag)).await
+            && found.digest == manifest.digest
+        {
+            return Ok(());
+        }
+        pushed
     }
 
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {

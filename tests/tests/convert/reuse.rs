@@ -1,9 +1,11 @@
 //! The same again: found, made equal, in the way, or at the same time.
 
 use anyhow::Result;
+use http::{Method, StatusCode};
 use zstart_convert::{Error, ErrorClass, Level, Settings};
 use zstart_core::keys;
 use zstart_tests::images::{Compression, Fixture};
+use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
 use crate::stored::Stored;
@@ -98,5 +100,23 @@ async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -
     let source = stored.manifest("v1").await?;
     stored.require_same_files(&variant.json, &source.json).await?;
     assert_eq!(variant.digest, one.image.digest);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_that_cannot_be_moved_is_no_trouble_where_it_means_the_same_variant() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let conversion = lab.conversion("app:v1").forced();
+    let first = conversion.run().await?;
+    let body = r#"{"errors":[{"code":"TAG_INVALID","message":"The image tag already exists"}]}"#;
+    let refusal = Fault::Answer(StatusCode::BAD_REQUEST, vec![], body);
+    lab.gateway.fault(Method::PUT, &format!("/manifests/{}", first.tag), refusal);
+    assert_eq!(conversion.run().await?.image, first.image);
+
+    let level = Settings { level: Level::try_from(9)?, ..Settings::default() };
+    let error = conversion.settings(level).forced().run().await.unwrap_err();
+    assert!(error.chain().contains("HTTP 400 TAG_INVALID: The image tag"), "{}", error.chain());
+    assert!(error.chain().contains(&format!("push manifest {}", first.tag)), "{}", error.chain());
     Ok(())
 }
