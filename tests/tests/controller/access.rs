@@ -72,8 +72,10 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
     }
     assert!(lab.warning("web", RecordReason::PullDenied).await?.contains(&image));
 
-    let both = json!({"imagePullSecrets": [{"name": "wrong"}, {"name": "right"}]});
-    lab.deploy_with("on", "web", &image, &both).await?;
+    // Each is tried in turn, and one that comes late is found.
+    let two = json!({"imagePullSecrets": [{"name": "wrong"}, {"name": "late"}]});
+    lab.deploy_with("on", "web", &image, &two).await?;
+    lab.create(&secrets, pull_secret("late", &lab.gateway.host(), "user", "right")).await?;
     lab.ready(&image).await?;
     Ok(())
 }
