@@ -59,6 +59,27 @@ async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    let _controller = lab.controller().await?;
+    let mut images = Vec::new();
+    for number in 0..20_u8 {
+        let name = format!("app-{}:v{number}", number % 4);
+        lab.push(&name, &Fixture::new().layer(&[("etc/app", &[number])])).await?;
+        images.push(lab.image(&name));
+    }
+    for (number, image) in images.iter().enumerate() {
+        lab.deploy("on", &format!("web-{number}"), image).await?;
+    }
+    let mut variants = BTreeSet::new();
+    for image in &images {
+        variants.insert(lab.ready(image).await?.variant.context("no variant")?.reference);
+    }
+    assert_eq!((variants.len(), uploads(&lab)), (20, 20));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_controllers_at_once_agree() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
