@@ -10,6 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, SettingsError};
 use zstart_core::Platform;
+use zstart_process::config_file::{self, ConfigFileError};
 
 use crate::certificates::CertificateSettings;
 
@@ -50,22 +51,9 @@ pub enum Platforms {
 /// The file doesn't say what it should.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file can't be read.
-    #[error("failed to read the configuration file {}", file.display())]
-    Read {
-        /// Which file.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It isn't YAML, or a field is unknown or of another type.
-    #[error("failed to parse the configuration file {}: correct what follows", file.display())]
-    Parse {
-        /// Which file.
-        file: PathBuf,
-        /// Where, and what.
-        source: Box<serde_saphyr::Error>,
-    },
+    /// The file can't be read, or isn't such a file.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
     /// A level that zstd doesn't have.
     #[error("{}: level can't be used", file.display())]
     Level {
@@ -134,20 +122,12 @@ impl Default for File {
 impl Config {
     /// Reads and checks the file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
-        Self::parse(file, &text)
+        Self::parse(file, &config_file::read(file)?)
     }
 
     /// Checks `text`; errors name `file`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let named = || file.to_owned();
-        let parsed: File = if text.trim().is_empty() {
-            File::default()
-        } else {
-            serde_saphyr::from_str(text)
-                .map_err(|source| ConfigError::Parse { file: named(), source: Box::new(source) })?
-        };
         // Without `..`, so that a new field can't be passed over.
         let File {
             health_listen,
@@ -159,7 +139,7 @@ impl Config {
             plain_http_registries,
             credentials_file,
             webhook,
-        } = parsed;
+        } = config_file::parse(file, text)?;
         let zero = |field| ConfigError::Zero { file: named(), field };
         let platforms = match platforms {
             PlatformsField::List(platforms) => Platforms::List(platforms),

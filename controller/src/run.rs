@@ -1,6 +1,5 @@
 //! The wiring: watches, records, reconciler, certificates, health.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,18 +7,19 @@ use futures::{Stream, StreamExt as _, stream};
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
-use tokio::net::TcpListener;
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use zstart_convert::credentials::CredentialsError;
 use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{RegistryClient, RegistryOptions};
+use zstart_process::health;
+use zstart_process::tasks::{self, TaskError};
 
 use crate::config::Config;
 use crate::context::Context;
 use crate::demand::SharedDemand;
 use crate::events::Events;
-use crate::{certificates, credentials, health, reconcile, records, watches};
+use crate::{certificates, credentials, reconcile, records, watches};
 
 /// How long after a change all records are asked whether they are due: a rollout is many changes.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -27,14 +27,9 @@ const SETTLE: Duration = Duration::from_millis(200);
 /// Why a controller ended other than by being told to.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// A port can't be had.
-    #[error("failed to listen on {address}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A port can't be had, or a part ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// The controller's own credentials can't be read.
     #[error("failed to read credentialsFile")]
     Credentials(#[from] CredentialsError),
@@ -44,18 +39,6 @@ pub enum RunError {
     /// The webhook's certificates can't be kept.
     #[error("failed to keep the webhook's certificates")]
     Certificates(#[from] certificates::CertificateError),
-    /// A part that runs for ever has ended.
-    #[error("the task {task} ended by itself")]
-    Ended {
-        /// Which.
-        task: &'static str,
-    },
-    /// A part panicked.
-    #[error("a task panicked")]
-    Panicked {
-        /// Which, and with what.
-        source: JoinError,
-    },
 }
 
 /// Runs until `shutdown`. A conversion under way is dropped then; it left no tag.
@@ -66,7 +49,7 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let address = config.health_listen;
-    let listener = TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })?;
+    let listener = tasks::listen(address).await?;
     let own = credentials::own(config.credentials_file.as_deref())?;
     let plain_http = config.plain_http_registries.iter().cloned().collect();
     let registries = RegistryClient::new(RegistryOptions { plain_http })?;
@@ -76,14 +59,14 @@ pub async fn run(
     tracing::info!(health = %address, namespace, "started");
 
     // These end when they are told to, or fail.
-    let mut tasks: JoinSet<Result<&'static str, RunError>> = JoinSet::new();
+    let mut running: JoinSet<Result<&'static str, RunError>> = JoinSet::new();
     let (follow, demand) = (watches::follow(client.clone(), context.demand.clone()), context.demand.clone());
-    tasks.spawn(async move {
+    running.spawn(async move {
         Box::pin(follow).await;
         Ok("watches")
     });
     let controller = Controller::new(Api::all(client.clone()), watcher::Config::default());
-    tasks.spawn({
+    running.spawn({
         let context = Arc::clone(&context);
         async move {
             records::keep(context).await;
@@ -94,7 +77,7 @@ pub async fn run(
         .reconcile_all_on(changes(&demand))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::after_error, Arc::clone(&context));
-    tasks.spawn(async move {
+    running.spawn(async move {
         let mut reconciler = std::pin::pin!(reconciler);
         while let Some(done) = reconciler.next().await {
             if let Err(error) = done {
@@ -103,34 +86,31 @@ pub async fn run(
         }
         Ok("reconciler")
     });
-    tasks.spawn({
+    running.spawn({
         let (shutdown, namespace) = (shutdown.clone(), namespace.clone());
         async move {
             certificates::keep(client, webhook, namespace, shutdown).await?;
             Ok("certificates")
         }
     });
-    tasks.spawn(async move {
-        match health::serve(listener, context).await {
-            Ok(()) => {}
-            Err(error) => tracing::error!(%error, "the health port failed"),
-        }
+    running.spawn(async move {
+        health::serve(listener, context).await;
         Ok("health")
     });
 
     let ended = tokio::select! {
         () = shutdown.cancelled() => None,
-        ended = tasks.join_next() => ended,
+        ended = running.join_next() => ended,
     };
     match ended {
         // The reconciler may be told of a shutdown first.
         _ if shutdown.is_cancelled() => {}
-        Some(Ok(Ok(task))) => return Err(RunError::Ended { task }),
+        Some(Ok(Ok(task))) => return Err(TaskError::Ended { task }.into()),
         Some(Ok(Err(error))) => return Err(error),
-        Some(Err(source)) => return Err(RunError::Panicked { source }),
+        Some(Err(source)) => return Err(TaskError::Panicked { source }.into()),
         None => {}
     }
-    tasks.shutdown().await;
+    running.shutdown().await;
     tracing::info!("shut down");
     Ok(())
 }

@@ -21,6 +21,9 @@ use crate::tools;
 
 pub use story::tell;
 
+/// How often `make run` has each image pulled.
+const PULLS: usize = 3;
+
 /// Converts a real image and starts a pod from it, on a cluster of its own. Without root it goes as
 /// far as one can without, and says what it left out.
 ///
@@ -34,7 +37,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     };
     if cluster::is_inside() {
         return cluster::run_program(&[], |cluster| async move {
-            tell(&cluster, &binaries).await?;
+            tell(&cluster, &binaries, PULLS).await?;
             if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
         });
     }

@@ -11,6 +11,7 @@ use thiserror::Error;
 use zstart_core::eligibility::pod::{ControllerKind, ControllerKindError};
 use zstart_core::eligibility::serving::{Rules, TargetPrefix};
 use zstart_core::keys;
+use zstart_process::config_file::{self, ConfigFileError};
 
 #[cfg(test)]
 mod tests;
@@ -53,22 +54,9 @@ pub enum WhenNoNode {
 /// The file doesn't say what it should.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file can't be read.
-    #[error("failed to read the configuration file {}", file.display())]
-    Read {
-        /// Which file.
-        file: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// It isn't YAML, or a field is unknown or of another type.
-    #[error("failed to parse the configuration file {}: correct what follows", file.display())]
-    Parse {
-        /// Which file.
-        file: PathBuf,
-        /// Where, and what.
-        source: Box<serde_saphyr::Error>,
-    },
+    /// The file can't be read, or isn't such a file.
+    #[error(transparent)]
+    File(#[from] ConfigFileError),
     /// A duration that isn't one.
     #[error("{}: maxStaleness is {value}; write a duration above zero, e.g. 15m", file.display())]
     Staleness {
@@ -134,20 +122,12 @@ impl Default for File {
 impl Config {
     /// Reads and checks the file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(file)
-            .map_err(|source| ConfigError::Read { file: file.to_owned(), source })?;
-        Self::parse(file, &text)
+        Self::parse(file, &config_file::read(file)?)
     }
 
     /// Checks `text`; errors name `file`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let named = || file.to_owned();
-        let parsed: File = if text.trim().is_empty() {
-            File::default()
-        } else {
-            serde_saphyr::from_str(text)
-                .map_err(|source| ConfigError::Parse { file: named(), source: Box::new(source) })?
-        };
         // Without `..`, so that a new field can't be passed over.
         let File {
             listen,
@@ -157,7 +137,7 @@ impl Config {
             when_no_node,
             allowed_targets,
             allowed_controllers,
-        } = parsed;
+        } = config_file::parse(file, text)?;
         if serving_secret.is_empty() {
             return Err(ConfigError::Secret { file: named() });
         }

@@ -11,9 +11,12 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+use zstart_process::health;
+use zstart_process::tasks::{self, TaskError};
+
 use crate::config::Config;
 use crate::handler::Handler;
-use crate::health::{self, Health};
+use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::server;
 use crate::snapshot::{Snapshot, watch};
@@ -47,38 +50,22 @@ impl Default for Drain {
 /// Why a webhook ended other than by being told to.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// A port can't be had.
-    #[error("failed to listen on {address}")]
-    Listen {
-        /// Which.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
+    /// A port can't be had, or a part ended.
+    #[error(transparent)]
+    Task(#[from] TaskError),
     /// rustls refuses its settings.
     #[error("failed to set up TLS")]
     Tls {
         /// Why.
         source: rustls::Error,
     },
-    /// A part that runs for ever has ended.
-    #[error("the task {task} ended by itself")]
-    Ended {
-        /// Which.
-        task: &'static str,
-    },
-    /// A part panicked.
-    #[error("a task panicked")]
-    Panicked {
-        /// Which, and with what.
-        source: tokio::task::JoinError,
-    },
 }
 
 impl Webhook {
     /// Takes the ports.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
-        let (https, health) = (listen(config.listen).await?, listen(config.health_listen).await?);
+        let https = tasks::listen(config.listen).await?;
+        let health = tasks::listen(config.health_listen).await?;
         tracing::info!(https = %config.listen, health = %config.health_listen, "listening");
         Ok(Self { config, https, health })
     }
@@ -112,24 +99,22 @@ impl Webhook {
         let tls = tls::server_config(Arc::clone(&certificate)).map_err(|source| RunError::Tls { source })?;
 
         // These run for ever; whichever ends takes the process with it.
-        let mut tasks: JoinSet<&'static str> = JoinSet::new();
-        tasks.spawn({
+        let mut running: JoinSet<&'static str> = JoinSet::new();
+        running.spawn({
             let client = client.clone();
             async move {
                 Box::pin(watch::follow(client, &snapshot)).await;
                 "watches"
             }
         });
-        tasks.spawn(async move {
+        running.spawn(async move {
             certificate.follow(client, &namespace, &serving_secret, &metrics).await;
             "certificate"
         });
-        tasks.spawn({
+        running.spawn({
             let health = Arc::clone(&health);
             async move {
-                if let Err(error) = health::serve(health_listener, health).await {
-                    tracing::error!(%error, "the health port failed");
-                }
+                health::serve(health_listener, health).await;
                 "health"
             }
         });
@@ -141,28 +126,16 @@ impl Webhook {
 
         tokio::select! {
             () = shutdown.cancelled() => {}
-            ended = tasks.join_next() => return Err(ended_early(ended)),
-            ended = &mut serving => return Err(ended_early(Some(ended.map(|()| "server")))),
+            ended = running.join_next() => return Err(tasks::ended(ended).into()),
+            ended = &mut serving => return Err(tasks::ended(Some(ended.map(|()| "server"))).into()),
         }
         tracing::info!("shutting down");
         health.drain();
         tokio::time::sleep(drain.grace).await;
         stop.cancel();
         // Watches and health go on until the last request has its answer.
-        serving.await.map_err(|source| RunError::Panicked { source })?;
+        serving.await.map_err(|source| TaskError::Panicked { source })?;
         tracing::info!("shut down");
         Ok(())
     }
-}
-
-fn ended_early(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> RunError {
-    match ended {
-        Some(Ok(task)) => RunError::Ended { task },
-        Some(Err(source)) => RunError::Panicked { source },
-        None => RunError::Ended { task: "all" },
-    }
-}
-
-async fn listen(address: SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { address, source })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
@@ -103,6 +104,10 @@ async fn connection(stream: TcpStream, acceptor: TlsAcceptor, router: Router, wa
 }
 
 async fn mutate(State(handler): State<Arc<Handler>>, request: Request) -> Response {
+    // What says beforehand that it is too large isn't waited for.
+    if request.body().size_hint().lower() > BODY_MAX as u64 {
+        return (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large").into_response();
+    }
     let body = match timeout(READ_WITHIN, Bytes::from_request(request, &())).await {
         Ok(Ok(body)) => body,
         Ok(Err(rejection)) => return rejection.into_response(),

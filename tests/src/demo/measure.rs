@@ -11,8 +11,6 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::wait;
 
-/// How often each image is pulled.
-pub(super) const PULLS: usize = 3;
 /// A namespace that isn't opted in: its pods stay as they are written.
 const NAMESPACE: &str = "measure";
 const PULLED_WITHIN: Duration = Duration::from_mins(5);
@@ -24,12 +22,12 @@ pub(super) struct PullTimes {
 }
 
 impl PullTimes {
-    /// Pulls both images [`PULLS`] times. Nothing may use either.
-    pub(super) async fn take(cluster: &Cluster, source: &str, variant: &str) -> Result<Self> {
+    /// Pulls both images `pulls` times. Nothing may use either.
+    pub(super) async fn take(cluster: &Cluster, source: &str, variant: &str, pulls: usize) -> Result<Self> {
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
         Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
         let mut times = Self { source: Vec::new(), variant: Vec::new() };
-        for round in 0..PULLS {
+        for round in 0..pulls {
             times.source.push(pull(cluster, &format!("source-{round}"), source).await?);
             times.variant.push(pull(cluster, &format!("variant-{round}"), variant).await?);
         }

@@ -11,7 +11,7 @@ use serde_json::json;
 use zstart_core::{Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
-use super::measure::{PULLS, PullTimes, median};
+use super::measure::{PullTimes, median};
 use super::proof::{self, Proof};
 use super::steps::{say, show, step};
 use super::table::table;
@@ -20,8 +20,8 @@ use crate::wait;
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Tells it, and ends with the table.
-pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
+/// Tells it, and ends with the table. The kubelet's pull time is the median of `pulls` of each image.
+pub async fn tell(cluster: &Cluster, binaries: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     say(&format!(
         "a single-node Kubernetes {} is running",
@@ -58,8 +58,9 @@ pub async fn tell(cluster: &Cluster, binaries: &Path) -> Result<()> {
     scale(cluster, 0).await?;
     let (gzip, zstd) = (source.to_string(), variant.to_string());
     cluster.forget_image(&zstd).await?;
-    let pulls = PullTimes::take(cluster, &gzip, &zstd);
-    let pulls = step(&format!("letting the kubelet pull each image {PULLS} times, in turns"), pulls).await?;
+    let pulling = PullTimes::take(cluster, &gzip, &zstd, pulls);
+    let pulls =
+        step(&format!("letting the kubelet pull each image {pulls} times, in turns"), pulling).await?;
     scale(cluster, 1).await?;
     report(&ready, &pod, &proof, &pulls);
     Ok(())
@@ -142,7 +143,7 @@ fn report(ready: &Ready, pod: &Pod, proof: &Proof, pulls: &PullTimes) {
         vec![String::new(), "gzip".into(), "zstd".into(), "saved".into()],
         vec!["compressed size".into(), units::size(gzip), units::size(zstd), units::saving(gzip, zstd)],
         vec![
-            format!("kubelet's pull (median of {PULLS})"),
+            format!("kubelet's pull (median of {})", pulls.source.len()),
             units::duration(slow),
             units::duration(fast),
             format!("{shorter:.1}%"),

@@ -92,6 +92,9 @@ fn build_layers(work: &Path, with_tree: bool) -> Result<(Vec<Packed>, PathBuf)> 
         run(&mut debootstrap).context("failed to make a Debian tree")?;
         layers.push(pack(&tree, &layout)?);
     }
+    if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
+        packages::require(&["python3-pip"])?;
+    }
     let numerics = work.join("numerics");
     install_wheels(&numerics, &NUMERICS, &[])?;
     layers.push(pack(&numerics, &layout)?);

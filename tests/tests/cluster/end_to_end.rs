@@ -6,6 +6,6 @@ use zstart_tests::{cluster, demo};
 fn a_pod_of_a_real_image_starts_from_its_verified_variant() {
     cluster::run(
         "end_to_end::a_pod_of_a_real_image_starts_from_its_verified_variant",
-        |cluster| async move { demo::tell(&cluster, &cluster::own_binaries()?).await },
+        |cluster| async move { demo::tell(&cluster, &cluster::own_binaries()?, 1).await },
     );
 }

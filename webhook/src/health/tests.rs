@@ -1,4 +1,5 @@
 use kube::runtime::watcher::Event;
+use zstart_process::health::Health as _;
 
 use super::*;
 use crate::fixture::{pair, secret};

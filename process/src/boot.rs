@@ -1,0 +1,78 @@
+//! From the command line to a running server, and to the exit code.
+
+use std::error::Error;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+/// What each server is started with.
+#[derive(Debug, Args)]
+pub struct ServerArguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// The namespace that zstart is installed in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    namespace: String,
+    /// What is logged, e.g. "info" or "`zstart_webhook=debug`".
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    log: String,
+}
+
+/// Any error that ends the process.
+pub type Failure = Box<dyn Error + Send + Sync>;
+
+/// Runs a server until a signal stops it: `serve` gets the configuration file, the namespace, and
+/// what tells it to stop. The first SIGTERM or SIGINT asks, the second one doesn't.
+pub async fn run<F>(arguments: ServerArguments, serve: F) -> ExitCode
+where
+    F: AsyncFnOnce(&Path, String, CancellationToken) -> Result<(), Failure>,
+{
+    let ServerArguments { config, namespace, log } = arguments;
+    // One crypto provider for the process; that another one is there already can't be.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let colours = std::io::stdout().is_terminal();
+    tracing_subscriber::fmt().with_ansi(colours).with_env_filter(EnvFilter::new(log)).init();
+    let shutdown = CancellationToken::new();
+    let served = match watch_signals(shutdown.clone()) {
+        Ok(watching) => {
+            tokio::spawn(watching);
+            serve(&config, namespace, shutdown).await
+        }
+        Err(error) => Err(error.into()),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            tracing::error!(error = %failure, causes = causes(&*failure), "failed");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn causes(failure: &dyn Error) -> String {
+    let causes = std::iter::successors(failure.source(), |&cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+fn watch_signals(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut next = async move || {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    Ok(async move {
+        next().await;
+        shutdown.cancel();
+        next().await;
+        tracing::warn!("a second signal: ending at once");
+        std::process::exit(1);
+    })
+}

@@ -1,0 +1,11 @@
+//! What zstart's two servers do alike.
+//!
+//! - [`boot`]: arguments, log, signals, exit code.
+//! - [`config_file`]: a YAML file, read into types.
+//! - [`health`]: `/livez`, `/readyz`, `/metrics`.
+//! - [`tasks`]: parts that run for as long as the process does.
+
+pub mod boot;
+pub mod config_file;
+pub mod health;
+pub mod tasks;
