@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use thiserror::Error;
 
 /// A digest that has been checked: a registered algorithm and exactly as many lower-case
@@ -51,6 +51,16 @@ impl Digest {
         text.push_str("sha256:");
         push_hex(&mut text, &hash);
         Self { text }
+    }
+
+    /// Whether this is the digest of `bytes`, by its own algorithm.
+    pub fn matches(&self, bytes: &[u8]) -> bool {
+        if self.algorithm() == "sha256" {
+            return *self == Self::sha256_of(bytes);
+        }
+        let mut hex = String::with_capacity(128);
+        push_hex(&mut hex, &Sha512::digest(bytes));
+        self.hex() == hex
     }
 
     /// `sha256` or `sha512`.
@@ -147,6 +157,18 @@ impl schemars::JsonSchema for Digest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn both_algorithms_tell_their_own_bytes_from_others() {
+        // FIPS 180-2, the examples for "abc".
+        let sha512: Digest = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
+                              2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
+            .parse()
+            .unwrap();
+        for digest in [sha512, Digest::sha256_of(b"abc")] {
+            assert!(digest.matches(b"abc") && !digest.matches(b"abd"), "{digest}");
+        }
+    }
 
     #[test]
     fn the_digest_of_nothing_is_the_one_everybody_knows() {

@@ -49,7 +49,7 @@ pub(super) async fn manifest(
         ManifestKey::Tag(_) => named,
     };
     match expected {
-        Some(expected) if expected.algorithm() == "sha256" && expected != manifest.digest => {
+        Some(expected) if !expected.matches(&manifest.bytes) => {
             let message = format!("the registry served {} instead of {expected}", manifest.digest);
             Err(session.error(Access::Pull, operation, Trouble::Mismatch, message))
         }
