@@ -31,7 +31,7 @@ run: ## Convert a real image and start a pod from it, on a real cluster made for
 
 .PHONY: test
 test: tools $(NEXTEST) ## Run every test, the whole cluster included (ROOTLESS=1 accepts to do without, where there is no root)
-	@echo "==> building zstart and its tests (about 5 minutes on 2 cores the first time)"
+	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
 	@$(if $(ROOT),,echo '==> LEFT OUT without root: $(NEEDS_ROOT)' >&2)
 	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
