@@ -1,16 +1,16 @@
 //! An API server with etcd, as any user, on free loopback ports.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
 
 use crate::pki::{Pki, Subject};
+use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;
@@ -137,18 +137,4 @@ pub(crate) async fn read_config(kubeconfig: &Path) -> Result<Config> {
     install_crypto();
     let file = Kubeconfig::read_from(kubeconfig)?;
     Ok(Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await?)
-}
-
-/// Ports that were free a moment ago.
-pub(crate) fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    // All are held until all are known, so that no two are the same.
-    let mut listeners = Vec::with_capacity(N);
-    for _ in 0..N {
-        listeners.push(TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("failed to find a free port")?);
-    }
-    let mut ports = [0; N];
-    for (port, listener) in ports.iter_mut().zip(&listeners) {
-        *port = listener.local_addr()?.port();
-    }
-    Ok(ports)
 }

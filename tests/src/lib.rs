@@ -5,6 +5,7 @@
 //! - [`registry`]: a registry, and a gateway in front of it that misbehaves on demand.
 //! - [`cluster`]: a whole single-node cluster in namespaces of its own. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, a large one of real packages.
+//! - [`ports`]: loopback ports that nobody else takes.
 //! - [`demo`]: what `make run` does.
 //!
 //! Every component ends with the test or program that started it, however that ends.
@@ -16,6 +17,7 @@ pub mod demo;
 pub mod images;
 mod packages;
 mod pki;
+pub mod ports;
 mod process;
 pub mod registry;
 pub mod settings;

@@ -9,7 +9,7 @@ use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::control_plane::free_ports;
+use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;

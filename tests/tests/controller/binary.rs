@@ -111,14 +111,17 @@ async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
     let (there, absent) = (lab.image("app:v1"), lab.image("app:v2"));
     lab.deploy("on", "web", &there).await?;
     lab.deploy("on", "absent", &absent).await?;
-    // Free a moment ago.
-    let health = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let [port] = zstart_tests::ports::free_ports()?;
+    let health = format!("127.0.0.1:{port}");
     let config = lab.plane.folder().join("controller.yaml");
     let text = configuration(&[&lab.gateway.host()], "");
-    std::fs::write(&config, text.replace("127.0.0.1:0", &health.to_string()))?;
-    let get = |path: &'static str| async move {
-        let answer = reqwest::get(format!("http://{health}{path}")).await?;
-        anyhow::Ok((answer.status().as_u16(), answer.text().await?))
+    std::fs::write(&config, text.replace("127.0.0.1:0", &health))?;
+    let get = |path: &'static str| {
+        let url = format!("http://{health}{path}");
+        async move {
+            let answer = reqwest::get(url).await?;
+            anyhow::Ok((answer.status().as_u16(), answer.text().await?))
+        }
     };
 
     // Nobody lets it list pods: it lives, but isn't ready.

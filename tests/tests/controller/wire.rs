@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
+use zstart_tests::ports::free_ports;
 
 /// A port of its own that leads to a registry.
 pub(crate) struct Wire {
@@ -17,7 +18,8 @@ pub(crate) struct Wire {
 impl Wire {
     /// A wire to `upstream` (`host:port`).
     pub(crate) async fn to(upstream: String) -> Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let [port] = free_ports()?;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
         let task = Some(tokio::spawn(carry(listener, upstream.clone())));
         Ok(Self { upstream, address, task })

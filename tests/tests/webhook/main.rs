@@ -1,5 +1,6 @@
 //! The webhook, asked by a real API server.
 
+mod binary;
 mod certificates;
 mod installation;
 mod records;

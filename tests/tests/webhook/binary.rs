@@ -1,14 +1,17 @@
 //! The binary: how it starts, and how it ends.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use zstart_tests::cluster::own_binaries;
+use zstart_tests::ports::free_ports;
+
 /// The webhook with this configuration, and an API server that isn't there.
 fn start(config: &Path) -> Child {
-    Command::new(env!("CARGO_BIN_EXE_zstart-webhook"))
+    Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
         .arg(format!("--config={}", config.display()))
         .env("POD_NAMESPACE", "zstart-system")
         .env("KUBECONFIG", config.with_file_name("kubeconfig"))
@@ -51,7 +54,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
 
 #[test]
 fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
-    let port = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+    let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
     let end = Instant::now() + Duration::from_secs(30);
