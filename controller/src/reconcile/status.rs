@@ -84,7 +84,7 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
         _ => format!("made {reference}"),
     };
     set_condition(status, CONVERTED, true, reason, &message, now);
-    let message = "every layer was compared with the source's diff_ids; new pods start from the variant";
+    let message = "every layer that was converted equals its diff_id; new pods start from the variant";
     set_condition(status, READY, true, RecordReason::Verified, message, now);
 }
 
