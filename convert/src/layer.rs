@@ -8,7 +8,9 @@ use zstart_core::Digest;
 use crate::error::ErrorClass;
 use crate::repository::RepositoryError;
 
-pub(crate) mod gzip;
+mod counted;
+mod frames;
+mod gzip;
 #[cfg(test)]
 mod tests;
 pub mod zstd;
@@ -22,22 +24,18 @@ pub trait LayerConverter: Send + Sync {
     /// source and settings give the same bytes.
     fn settings(&self) -> String;
 
-    /// Reads `source` to its end and writes the converted layer to `target`. `None` means that the
-    /// layer stays as it is; then nothing was written.
-    fn convert(
-        &self,
-        source: &mut dyn BufRead,
-        target: &mut dyn Write,
-    ) -> Result<Option<Converted>, LayerError>;
+    /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
+    /// layer stays as it is.
+    fn convert(&self, source: &mut dyn BufRead, target: &mut dyn Write) -> Result<Converted, LayerError>;
 }
 
 /// What a conversion found out about a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// The digest of the uncompressed bytes.
+    /// The digest of the uncompressed bytes, whether they were encoded anew or not.
     pub diff_id: Digest,
-    /// How many of them there are.
-    pub plain_bytes: u64,
+    /// Whether a new layer was written. Else the layer stays as it is.
+    pub anew: bool,
 }
 
 /// Why a layer can't be converted.
@@ -57,6 +55,15 @@ pub enum LayerError {
     TrailingGarbage {
         /// Where they start.
         offset: u64,
+    },
+    /// The zstd frames are damaged, cut short, or ask for more memory than decoders must have.
+    #[error("the zstd frames can't be decoded at or before byte {offset} of the compressed layer")]
+    Zstd {
+        /// How many compressed bytes had been read.
+        offset: u64,
+        /// What the decoder said.
+        #[source]
+        source: io::Error,
     },
     /// The compressed bytes don't hash to the layer's digest, or there are more or fewer of them
     /// than its descriptor says.
@@ -91,7 +98,7 @@ impl LayerError {
     /// What kind of trouble this is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Gzip { .. } | Self::TrailingGarbage { .. } => ErrorClass::Refused,
+            Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } => ErrorClass::Refused,
             Self::Digest { .. } => ErrorClass::ContentMismatch,
             // The stream carries the repository's own error inside the io error, where it is one.
             Self::Read { source } | Self::Write { source } => source
@@ -104,6 +111,6 @@ impl LayerError {
     /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
     /// right bytes at all.
     pub(crate) fn blames_content(&self) -> bool {
-        matches!(self, Self::Gzip { .. } | Self::TrailingGarbage { .. })
+        matches!(self, Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. })
     }
 }

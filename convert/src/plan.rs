@@ -67,17 +67,6 @@ pub struct ManifestPlan {
     pub platform: Platform,
     /// The digest of each layer's uncompressed bytes, as the config promises it.
     pub diff_ids: Vec<Digest>,
-    /// What is done with each layer, in order.
-    pub layers: Vec<LayerAction>,
-}
-
-/// What is done with one layer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LayerAction {
-    /// It is decoded and encoded anew.
-    Convert,
-    /// It is zstd already: its bytes stay, under OCI's media type.
-    Keep,
 }
 
 /// Why an image is left alone.
@@ -190,27 +179,33 @@ impl Plan {
 impl ManifestPlan {
     /// The plan for one manifest and its config.
     pub fn new(raw: RawManifest, manifest: ImageManifest, config: &ImageConfig) -> Result<Self, Refusal> {
-        let layers = manifest.layers.iter().map(|layer| {
+        for layer in &manifest.layers {
             let digest = layer.digest().clone();
             match media_type::layer_kind(layer.media_type()) {
-                LayerKind::Tar | LayerKind::Gzip => Ok(LayerAction::Convert),
-                LayerKind::Zstd => Ok(LayerAction::Keep),
-                LayerKind::Foreign => Err(Refusal::ForeignLayer { digest }),
-                LayerKind::Encrypted => Err(Refusal::EncryptedLayer { digest }),
+                LayerKind::Tar | LayerKind::Gzip | LayerKind::Zstd => {}
+                LayerKind::Foreign => return Err(Refusal::ForeignLayer { digest }),
+                LayerKind::Encrypted => return Err(Refusal::EncryptedLayer { digest }),
                 LayerKind::Unknown => {
-                    Err(Refusal::UnknownLayer { digest, media_type: layer.media_type().to_owned() })
+                    return Err(Refusal::UnknownLayer { digest, media_type: layer.media_type().to_owned() });
                 }
             }
-        });
-        let layers: Vec<LayerAction> = layers.collect::<Result<_, _>>()?;
+        }
         let platform = config.platform.clone().ok_or(Refusal::NoPlatform)?;
         if platform.os == "windows" {
             return Err(Refusal::Windows);
         }
-        if config.diff_ids.len() != layers.len() {
-            return Err(Refusal::LayerCount { layers: layers.len(), diff_ids: config.diff_ids.len() });
+        let (layers, diff_ids) = (manifest.layers.len(), config.diff_ids.len());
+        if diff_ids != layers {
+            return Err(Refusal::LayerCount { layers, diff_ids });
         }
-        Ok(Self { raw, manifest, platform, diff_ids: config.diff_ids.clone(), layers })
+        Ok(Self { raw, manifest, platform, diff_ids: config.diff_ids.clone() })
+    }
+
+    /// How many layers are to be encoded anew, as far as media types tell: in the end a layer's first
+    /// bytes decide.
+    pub fn layers_to_convert(&self) -> usize {
+        let kinds = self.manifest.layers.iter().map(|layer| media_type::layer_kind(layer.media_type()));
+        kinds.filter(|kind| *kind != LayerKind::Zstd).count()
     }
 
     /// Sum of the source's compressed layers, in bytes.

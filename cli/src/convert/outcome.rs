@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
-use zstart_convert::plan::{EntryPlan, KeepReason, LayerAction, Shape};
+use zstart_convert::plan::{EntryPlan, KeepReason, Shape};
 use zstart_convert::{Plan, VariantImage};
 use zstart_core::{Digest, Platform, Tag, units};
 
@@ -82,12 +82,8 @@ impl Outcome {
         let reports = image.as_ref().map(|image| &image.platforms[..]).unwrap_or_default();
         let platforms = plan.conversions().enumerate().map(|(index, planned)| PlatformOutcome {
             platform: planned.platform.clone(),
-            layers: planned.layers.len(),
-            layers_to_convert: planned
-                .layers
-                .iter()
-                .filter(|action| **action == LayerAction::Convert)
-                .count(),
+            layers: planned.manifest.layers.len(),
+            layers_to_convert: planned.layers_to_convert(),
             source_bytes: planned.source_bytes(),
             variant_bytes: reports.get(index).map(|report| report.variant_bytes),
         });

@@ -79,13 +79,17 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
         saved: units::saving(source_bytes, variant_bytes),
         took: took.map(units::duration).unwrap_or_default(),
     });
-    let message = match reason {
-        RecordReason::Reused => format!("{reference} was already in the registry"),
-        _ => format!("made {reference}"),
+    // A variant that was found isn't unpacked again: its config is the source's, and nodes compare
+    // the layers with that.
+    let (converted, verified) = match reason {
+        RecordReason::Reused => {
+            (format!("{reference} was already in the registry"), "it has the source's config")
+        }
+        _ => (format!("made {reference}"), "every layer equals its diff_id"),
     };
-    set_condition(status, CONVERTED, true, reason, &message, now);
-    let message = "every layer that was converted equals its diff_id; new pods start from the variant";
-    set_condition(status, READY, true, RecordReason::Verified, message, now);
+    set_condition(status, CONVERTED, true, reason, &converted, now);
+    let message = format!("{verified}; new pods start from the variant");
+    set_condition(status, READY, true, RecordReason::Verified, &message, now);
 }
 
 /// There is nothing to convert.

@@ -7,14 +7,14 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use zstart_core::{Digest, Tag};
 
 use super::copy::{copy_blob, copy_entry};
-use super::layers::{LayerOutcome, convert_layer};
+use super::layers::{LayerOutcome, Written, convert_layer};
 use super::read::resolve;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, JsonError, RawManifest, media_type};
 use crate::layer::LayerConverter;
 use crate::layer::zstd::ZstdConverter;
-use crate::plan::{EntryPlan, LayerAction, ManifestPlan, Plan, Shape};
+use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
@@ -28,8 +28,8 @@ struct Made {
 /// Makes the variant that `plan` describes and puts it under `tag`.
 ///
 /// The tag comes last, and only while `key` still means what was planned: whatever happens
-/// before, nothing half-made has a name. All layers have been compared with the config's
-/// `diff_ids` before the first manifest is pushed.
+/// before, nothing half-made has a name. All layers, those that stay as they are too, have been
+/// compared with the config's `diff_ids` before the first manifest is pushed.
 pub async fn execute<'a>(
     source: &dyn Repository,
     target: &dyn Repository,
@@ -97,12 +97,8 @@ async fn convert_layers(
     progress: &dyn Progress,
 ) -> Result<HashMap<Digest, LayerOutcome>, Error> {
     // Owned: a future that borrows them can't be proven to be `Send`.
-    let mut layers: Vec<Descriptor> = plan
-        .conversions()
-        .flat_map(|manifest| manifest.manifest.layers.iter().zip(&manifest.layers))
-        .filter(|(_, action)| **action == LayerAction::Convert)
-        .map(|(layer, _)| layer.clone())
-        .collect();
+    let mut layers: Vec<Descriptor> =
+        plan.conversions().flat_map(|manifest| manifest.manifest.layers.iter().cloned()).collect();
     layers.sort_by(|one, other| other.size().cmp(&one.size()).then(one.digest().cmp(other.digest())));
     layers.dedup_by_key(|layer| layer.digest().clone());
     stream::iter(layers)
@@ -115,30 +111,31 @@ async fn convert_layers(
         .await
 }
 
-/// The variant's manifest. Every layer that was decoded must have given what the config promises.
+/// The variant's manifest. Every layer must unpack to what the config promises.
 fn make_manifest(
     plan: &ManifestPlan,
     outcomes: &HashMap<Digest, LayerOutcome>,
     marks: &str,
 ) -> Result<Made, Error> {
     let digest = &plan.raw.digest;
-    let mut layers = Vec::with_capacity(plan.layers.len());
+    let mut layers = Vec::with_capacity(plan.manifest.layers.len());
     let mut converted_layers = 0;
     for (layer, promised) in plan.manifest.layers.iter().zip(&plan.diff_ids) {
-        let next = match outcomes.get(layer.digest()) {
-            Some(LayerOutcome::Converted { digest: found, size, diff_id }) => {
-                if diff_id != promised {
-                    return Err(Error::DiffId {
-                        manifest: digest.clone(),
-                        layer: layer.digest().clone(),
-                        found: diff_id.clone(),
-                        promised: promised.clone(),
-                    });
-                }
+        let LayerOutcome { diff_id, written } = &outcomes[layer.digest()];
+        if diff_id != promised {
+            return Err(Error::DiffId {
+                manifest: digest.clone(),
+                layer: layer.digest().clone(),
+                found: diff_id.clone(),
+                promised: promised.clone(),
+            });
+        }
+        let next = match written {
+            Some(Written { digest, size }) => {
                 converted_layers += 1;
-                layer.recompressed(found.clone(), *size)
+                layer.recompressed(digest.clone(), *size)
             }
-            Some(LayerOutcome::Unchanged) | None => layer.with_media_type(media_type::OCI_TAR_ZSTD),
+            None => layer.with_media_type(media_type::OCI_TAR_ZSTD),
         };
         layers.push(next.map_err(|error| member(digest, error))?);
     }
@@ -164,9 +161,8 @@ async fn copy_unchanged(
 ) -> Result<(), Error> {
     copy_blob(source, target, plan.manifest.config.digest()).await?;
     for layer in &plan.manifest.layers {
-        match outcomes.get(layer.digest()) {
-            Some(LayerOutcome::Converted { .. }) => {}
-            Some(LayerOutcome::Unchanged) | None => copy_blob(source, target, layer.digest()).await?,
+        if outcomes[layer.digest()].written.is_none() {
+            copy_blob(source, target, layer.digest()).await?;
         }
     }
     Ok(())

@@ -16,11 +16,19 @@ use crate::repository::{BlobUpload, Repository};
 
 /// What became of a layer.
 #[derive(Clone, Debug)]
-pub(super) enum LayerOutcome {
-    /// It stands in the target under a new digest.
-    Converted { digest: Digest, size: u64, diff_id: Digest },
-    /// Its bytes are zstd already, whatever its media type says.
-    Unchanged,
+pub(super) struct LayerOutcome {
+    /// The digest of its uncompressed bytes.
+    pub(super) diff_id: Digest,
+    /// The new layer in the target; `None` where its bytes are zstd already, whatever its media type
+    /// says.
+    pub(super) written: Option<Written>,
+}
+
+/// A layer that was written.
+#[derive(Clone, Debug)]
+pub(super) struct Written {
+    pub(super) digest: Digest,
+    pub(super) size: u64,
 }
 
 /// Converts one layer into the target.
@@ -38,18 +46,12 @@ pub(super) async fn convert_layer(
         || attempt_layer(source, target, converter, layer, progress),
     )
     .await?;
-    let result = match &outcome {
-        LayerOutcome::Converted { digest: _, size, diff_id: _ } => LayerResult::Converted { bytes: *size },
-        LayerOutcome::Unchanged => LayerResult::Kept,
+    let result = match &outcome.written {
+        Some(Written { digest: _, size }) => LayerResult::Converted { bytes: *size },
+        None => LayerResult::Kept,
     };
     progress.finished(layer.digest(), result);
     Ok(outcome)
-}
-
-/// What the working thread found out.
-enum Worked {
-    Converted { digest: Digest, size: u64, diff_id: Digest },
-    Unchanged,
 }
 
 async fn attempt_layer(
@@ -74,11 +76,11 @@ async fn attempt_layer(
     let (worked, (), upload) =
         tokio::try_join!(work, pull(source, layer, to_worker, progress), push(target, from_worker))?;
     match (worked, upload) {
-        (Ok(Worked::Converted { digest, size, diff_id }), Some(upload)) => {
-            upload.commit(&digest).await?;
-            Ok(LayerOutcome::Converted { digest, size, diff_id })
+        (Ok(LayerOutcome { diff_id, written: Some(written) }), Some(upload)) => {
+            upload.commit(&written.digest).await?;
+            Ok(LayerOutcome { diff_id, written: Some(written) })
         }
-        (Ok(Worked::Converted { .. }), None) => {
+        (Ok(LayerOutcome { written: Some(_), .. }), None) => {
             Err(Error::Interrupted { digest: layer.digest().clone() }.into())
         }
         (worked, upload) => {
@@ -86,7 +88,7 @@ async fn attempt_layer(
             if let Some(upload) = upload {
                 upload.abort().await;
             }
-            Ok(worked.map(|_| LayerOutcome::Unchanged)?)
+            Ok(worked?)
         }
     }
 }
@@ -135,12 +137,11 @@ fn work(
     layer: &Descriptor,
     from_source: mpsc::Receiver<Chunk>,
     to_target: mpsc::Sender<Chunk>,
-) -> Result<Worked, LayerError> {
+) -> Result<LayerOutcome, LayerError> {
     let mut source = Source::new(from_source);
     let mut target = Target::new(to_target);
     let converted = match converter.convert(&mut source, &mut target) {
-        Ok(None) => return Ok(Worked::Unchanged),
-        Ok(Some(converted)) => converted,
+        Ok(converted) => converted,
         // Damaged bytes may not be the layer's bytes at all: that is the better message.
         Err(error) if error.blames_content() => {
             require_content(source, layer)?;
@@ -149,8 +150,13 @@ fn work(
         Err(error) => return Err(error),
     };
     require_content(source, layer)?;
-    let (digest, size) = target.finish().map_err(|source| LayerError::Write { source })?;
-    Ok(Worked::Converted { digest, size, diff_id: converted.diff_id })
+    let written = if converted.anew {
+        let (digest, size) = target.finish().map_err(|source| LayerError::Write { source })?;
+        Some(Written { digest, size })
+    } else {
+        None
+    };
+    Ok(LayerOutcome { diff_id: converted.diff_id, written })
 }
 
 /// Compares all of the source's bytes with what the descriptor promises.

@@ -160,8 +160,9 @@ fn compare_manifest(found: &ImageManifest, expected: &ManifestPlan) -> Result<Pl
     if found.config.digest() != expected.manifest.config.digest() {
         return Err(format!("its config is {}, not the source's", found.config.digest()));
     }
-    if found.layers.len() != expected.layers.len() {
-        return Err(format!("it has {} layers, the source {}", found.layers.len(), expected.layers.len()));
+    let (layers, wanted) = (found.layers.len(), expected.manifest.layers.len());
+    if layers != wanted {
+        return Err(format!("it has {layers} layers, the source {wanted}"));
     }
     if let Some(layer) = found.layers.iter().find(|layer| layer.media_type() != media_type::OCI_TAR_ZSTD) {
         return Err(format!("layer {} has type {}", layer.digest(), layer.media_type()));
@@ -173,7 +174,7 @@ fn compare_manifest(found: &ImageManifest, expected: &ManifestPlan) -> Result<Pl
         platform: expected.platform.clone(),
         source_bytes: expected.source_bytes(),
         variant_bytes: found.layers.iter().map(Descriptor::size).sum(),
-        layers: found.layers.len(),
+        layers,
         converted_layers: found.layers.iter().filter(encoded).count(),
     })
 }

@@ -3,11 +3,12 @@
 //! `flate2::read::GzDecoder` stops after the first member and keeps silent about the rest, where
 //! the decoders on nodes read on; so the members are walked here, one by one.
 
-use std::io::{BufRead, Read};
+use std::io::{BufRead, Read as _};
 
 use flate2::bufread::GzDecoder;
 
 use super::LayerError;
+use super::counted::Counted;
 
 /// How much is decoded at a time. Larger gains nothing (measured 64 KiB to 1 MiB: within 2 %).
 const STEP: usize = 128 * 1024;
@@ -17,7 +18,7 @@ pub(super) fn decode(
     source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
-    let mut source = Counted { inner: source, count: 0 };
+    let mut source = Counted::new(source);
     let mut buffer = vec![0; STEP];
     loop {
         // `bufread` leaves the source exactly behind the member's trailer, whose checksum and
@@ -27,24 +28,13 @@ pub(super) fn decode(
             match member.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => consume(&buffer[..count])?,
-                Err(source) => {
-                    return Err(classify(source, member.get_ref().count));
-                }
+                Err(source) if member.get_ref().failed() => return Err(LayerError::Read { source }),
+                Err(source) => return Err(LayerError::Gzip { offset: member.get_ref().count(), source }),
             }
         }
         if !another_member(&mut source)? {
             return Ok(());
         }
-    }
-}
-
-/// A read that failed on the way is the source's fault, anything else the stream's.
-fn classify(source: std::io::Error, offset: u64) -> LayerError {
-    if source.get_ref().and_then(|inner| inner.downcast_ref::<crate::repository::RepositoryError>()).is_some()
-    {
-        LayerError::Read { source }
-    } else {
-        LayerError::Gzip { offset, source }
     }
 }
 
@@ -65,32 +55,7 @@ fn another_member(source: &mut Counted<'_>) -> Result<bool, LayerError> {
         return if starts_member {
             Ok(true)
         } else {
-            Err(LayerError::TrailingGarbage { offset: source.count })
+            Err(LayerError::TrailingGarbage { offset: source.count() })
         };
-    }
-}
-
-/// A reader that knows how far it has come.
-struct Counted<'a> {
-    inner: &'a mut dyn BufRead,
-    count: u64,
-}
-
-impl Read for Counted<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        let count = self.inner.read(buffer)?;
-        self.count += count as u64;
-        Ok(count)
-    }
-}
-
-impl BufRead for Counted<'_> {
-    fn fill_buf(&mut self) -> std::io::Result<&[u8]> {
-        self.inner.fill_buf()
-    }
-
-    fn consume(&mut self, amount: usize) {
-        self.inner.consume(amount);
-        self.count += amount as u64;
     }
 }

@@ -1,5 +1,6 @@
-use std::io::{BufReader, Write as _};
+use std::io::{BufReader, Read as _, Write as _};
 
+use ::zstd::zstd_safe::CParameter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
@@ -14,18 +15,28 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn convert(source: &[u8]) -> Result<Option<(Converted, Vec<u8>)>, LayerError> {
+fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     let mut target = Vec::new();
     // A buffer of five bytes: nothing may depend on where a read ends.
     let mut source = BufReader::with_capacity(5, source);
     let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target)?;
-    Ok(converted.map(|converted| (converted, target)))
+    Ok((converted, target))
+}
+
+fn zstd(bytes: &[u8]) -> Vec<u8> {
+    ::zstd::encode_all(bytes, 3).unwrap()
 }
 
 fn assert_unpacks_to(source: &[u8], plain: &[u8]) {
-    let (converted, target) = convert(source).unwrap().expect("it was converted");
+    let (converted, target) = convert(source).unwrap();
     assert_eq!(::zstd::decode_all(&target[..]).unwrap(), plain);
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), plain_bytes: plain.len() as u64 });
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), anew: true });
+}
+
+fn assert_stays(source: &[u8], plain: &[u8]) {
+    let (converted, target) = convert(source).unwrap();
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), anew: false });
+    assert_eq!(target, [0; 0], "nothing is written");
 }
 
 #[test]
@@ -51,9 +62,71 @@ fn every_member_of_a_gzip_stream_is_decoded() {
 }
 
 #[test]
-fn a_layer_that_is_zstd_already_is_left_as_it_is() {
-    let layer = ::zstd::encode_all(&b"files"[..], 3).unwrap();
-    assert_eq!(convert(&layer).unwrap(), None);
+fn a_layer_that_is_zstd_already_stays_and_is_still_known_by_what_it_holds() {
+    assert_stays(&zstd(b"files"), b"files");
+    assert_stays(&zstd(b""), b"");
+    let plain = b"many files ".repeat(100_000);
+    assert_stays(&[zstd(&plain), zstd(b"more")].concat(), &[&plain[..], b"more"].concat());
+}
+
+#[test]
+fn skippable_frames_are_zstd_in_front_and_behind() {
+    for last in 0x50..0x60 {
+        let skippable = [&[last, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
+        assert_stays(&[skippable.clone(), zstd(b"files"), skippable].concat(), b"files");
+    }
+}
+
+#[test]
+fn zstd_that_is_damaged_cut_short_or_followed_by_garbage_is_refused() {
+    let plain: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
+    let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(&plain).unwrap();
+    let stream = encoder.finish().unwrap();
+    assert_stays(&stream, &plain);
+    for length in [5, stream.len() / 2, stream.len() - 1] {
+        assert!(matches!(convert(&stream[..length]), Err(LayerError::Zstd { .. })), "{length}");
+    }
+    for place in [stream.len() / 2, stream.len() - 1] {
+        let mut damaged = stream.clone();
+        damaged[place] ^= 1;
+        assert!(matches!(convert(&damaged), Err(LayerError::Zstd { .. })), "{place}");
+    }
+    let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
+    assert!(matches!(error, LayerError::Zstd { offset, .. } if offset >= stream.len() as u64), "{error}");
+}
+
+#[test]
+fn a_window_that_would_take_much_memory_is_refused() {
+    let with_window = |log: u32| {
+        let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
+        encoder.set_parameter(CParameter::WindowLog(log)).unwrap();
+        encoder.write_all(b"files").unwrap();
+        encoder.flush().unwrap();
+        encoder.finish().unwrap()
+    };
+    assert_stays(&with_window(25), b"files");
+    assert!(matches!(convert(&with_window(26)), Err(LayerError::Zstd { .. })));
+}
+
+#[test]
+fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
+    let plain = b"files ".repeat(10_000);
+    for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
+        let (front, _) = layer.split_at(layer.len() / 2);
+        let mut source = BufReader::new(front.chain(Broken));
+        let error = ZstdConverter::new(Level::default()).convert(&mut source, &mut io::sink()).unwrap_err();
+        assert!(matches!(error, LayerError::Read { .. }), "{error}");
+    }
+}
+
+struct Broken;
+
+impl io::Read for Broken {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer"))
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Decode and encode: gzip or plain in, one zstd frame out.
+//! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
 
 use std::io::{BufRead, Cursor, Read, Write};
 
@@ -7,13 +7,11 @@ use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
-use super::{Converted, LayerConverter, LayerError, gzip};
+use super::{Converted, LayerConverter, LayerError, frames, gzip};
 use crate::settings::Level;
 
 /// First bytes of a gzip member (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// First bytes of a zstd frame (RFC 8878).
-const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// RFC 8878 asks every decoder for windows up to 8 MiB and no more; zstd's levels 20 to 22 would
 /// use up to 128 MiB.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -49,21 +47,21 @@ impl LayerConverter for ZstdConverter {
         format!("zstart/1;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }
 
-    fn convert(
-        &self,
-        source: &mut dyn BufRead,
-        target: &mut dyn Write,
-    ) -> Result<Option<Converted>, LayerError> {
+    fn convert(&self, source: &mut dyn BufRead, target: &mut dyn Write) -> Result<Converted, LayerError> {
         // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
         let (magic, count) = read_magic(source)?;
         let magic = &magic[..count];
-        if magic == ZSTD_MAGIC {
-            return Ok(None);
-        }
         let mut source = Cursor::new(magic).chain(source);
+        if frames::start_with(magic) {
+            let mut hash = Sha256::new();
+            frames::decode(&mut source, |bytes| {
+                hash.update(bytes);
+                Ok(())
+            })?;
+            return Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: false });
+        }
         let mut sink = Sink {
             hash: Sha256::new(),
-            plain_bytes: 0,
             encoder: self.encoder(target).map_err(|source| LayerError::Write { source })?,
         };
         if magic.starts_with(&GZIP_MAGIC) {
@@ -77,7 +75,7 @@ impl LayerConverter for ZstdConverter {
                 }
             }
         }
-        sink.finish().map(Some)
+        sink.finish()
     }
 }
 
@@ -97,14 +95,12 @@ fn read_magic(source: &mut dyn BufRead) -> Result<([u8; 4], usize), LayerError> 
 /// Where plain bytes go: hashed, then encoded.
 struct Sink<W: Write> {
     hash: Sha256,
-    plain_bytes: u64,
     encoder: Encoder<'static, W>,
 }
 
 impl<W: Write> Sink<W> {
     fn write(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         self.hash.update(bytes);
-        self.plain_bytes += bytes.len() as u64;
         self.encoder.write_all(bytes).map_err(|source| LayerError::Write { source })
     }
 
@@ -113,9 +109,6 @@ impl<W: Write> Sink<W> {
             .finish()
             .and_then(|mut target| target.flush())
             .map_err(|source| LayerError::Write { source })?;
-        Ok(Converted {
-            diff_id: Digest::from_sha256(self.hash.finalize().into()),
-            plain_bytes: self.plain_bytes,
-        })
+        Ok(Converted { diff_id: Digest::from_sha256(self.hash.finalize().into()), anew: true })
     }
 }

@@ -22,6 +22,8 @@ use tokio::task::JoinHandle;
 /// What is done to a request that a rule fits.
 #[derive(Clone)]
 pub enum Fault {
+    /// None: this request is spared, and counts.
+    Nothing,
     /// It is answered with this status and these headers; the registry doesn't see it.
     Answer(StatusCode, Vec<(&'static str, String)>, &'static str),
     /// Of the answer's body, that many bytes come; then the connection is cut.
@@ -122,6 +124,12 @@ impl Gateway {
         self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
+    /// Whether every fault that was asked for a number of times came that often.
+    pub fn has_done_all(&self) -> bool {
+        let rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        rules.iter().all(|rule| rule.left.is_none_or(|left| left == 0))
+    }
+
     /// The requests so far, as `METHOD /path?query`.
     pub fn calls(&self) -> Vec<String> {
         self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -195,7 +203,8 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             return response;
         }
         Some(Fault::After(action)) => action().await,
-        Some(Fault::CutAnswerAfter(_) | Fault::CutRequestAfter(_) | Fault::FlipBytes) | None => {}
+        Some(Fault::Nothing | Fault::CutAnswerAfter(_) | Fault::CutRequestAfter(_) | Fault::FlipBytes)
+        | None => {}
     }
     match forward(&shared, request, &path, fault.as_ref()).await {
         Ok(response) => response,

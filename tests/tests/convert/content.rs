@@ -37,19 +37,24 @@ async fn flipped_bytes_of_a_layer_config_or_manifest_are_noticed_and_named() -> 
 }
 
 #[tokio::test]
-async fn flipped_bytes_of_a_layer_that_is_only_copied_are_noticed_too() -> Result<()> {
+async fn flipped_bytes_of_a_layer_that_stays_are_noticed_when_it_is_checked_and_when_it_is_copied()
+-> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer_as(Compression::Zstd, &[("a", b"zstd")]).layer(&[("b", b"gzip")]);
     image.push(&lab.registry.host(), "app:v1").await?;
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
     let layer = text(&source["layers"][0]["digest"])?;
-    lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
     let elsewhere = format!("{}/mirror", lab.gateway.host());
-    let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::ContentMismatch, "{}", error.chain());
-    assert!(error.chain().contains(layer), "{}", error.chain());
-    require_nothing_made(&lab).await?;
-    assert_eq!(Stored::new(&lab.registry, "mirror").tags().await?, [""; 0]);
+    for honest_reads in [0, 1] {
+        lab.gateway.heal();
+        lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::Nothing);
+        lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
+        let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::ContentMismatch, "{}", error.chain());
+        assert!(error.chain().contains(layer), "{}", error.chain());
+        require_nothing_made(&lab).await?;
+        assert_eq!(Stored::new(&lab.registry, "mirror").tags().await?, [""; 0]);
+    }
     Ok(())
 }
 
@@ -68,18 +73,37 @@ async fn a_layer_that_is_not_what_the_config_promises_is_never_pushed_as_an_imag
 }
 
 #[tokio::test]
+async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = image().layer_as(Compression::Zstd, &[("etc/more", b"zstd")]);
+    image.clone().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
+    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    let Error::DiffId { manifest: _, layer, found, promised: _ } = &error else {
+        panic!("{}", error.chain())
+    };
+    assert_eq!(layer.as_str(), text(&source["layers"][2]["digest"])?);
+    assert_eq!(*found, image.diff_ids()[2]);
+    require_nothing_made(&lab).await
+}
+
+#[tokio::test]
 async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
     let lab = Lab::start().await?;
-    // The right bytes by digest, but gzip that ends too early: damaged before it was pushed.
+    // The right bytes by digest, but streams that end too early: damaged before they were pushed.
     let plain = b"files ".repeat(50_000);
-    let mut packed = Vec::new();
-    let mut encoder = flate2::write::GzEncoder::new(&mut packed, flate2::Compression::default());
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, &plain)?;
-    encoder.finish()?;
-    packed.truncate(packed.len() - 20);
-    Fixture::new().raw_layer(Compression::Gzip, plain, packed).push(&lab.registry.host(), "app:v1").await?;
-    let error = lab.conversion("app:v1").run().await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
-    assert!(error.chain().contains("gzip stream is damaged"), "{}", error.chain());
-    require_nothing_made(&lab).await
+    let gzip = (Compression::Gzip, encoder.finish()?, "the gzip stream is damaged");
+    let zstd = (Compression::Zstd, zstd::encode_all(&plain[..], 3)?, "the zstd frames can't be decoded");
+    for (compression, mut packed, said) in [gzip, zstd] {
+        packed.truncate(packed.len() - 10);
+        let image = image().raw_layer(compression, plain.clone(), packed);
+        image.push(&lab.registry.host(), "app:v1").await?;
+        let error = lab.conversion("app:v1").run().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
+        assert!(error.chain().contains(said), "{}", error.chain());
+        require_nothing_made(&lab).await?;
+    }
+    Ok(())
 }

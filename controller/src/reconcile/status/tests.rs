@@ -100,6 +100,7 @@ fn a_controller_that_restarts_keeps_how_long_its_own_conversion_took() {
     let source = digest("source");
     let mut status = in_service(&source);
     served(&mut status, &variant_of(&source, Origin::Found), now());
+    assert!(condition(&status, READY).unwrap().message.starts_with("every layer equals its diff_id"));
     assert_eq!(status.summary.unwrap().took, "12.0s");
     assert_eq!(status.variant.unwrap().duration_milliseconds, 12_000);
 }
@@ -111,5 +112,7 @@ fn a_variant_that_somebody_else_made_is_reused_and_took_no_time() {
     resolved(&mut status, &source, now());
     served(&mut status, &variant_of(&source, Origin::Found), now());
     assert_eq!(condition(&status, CONVERTED).unwrap().reason, "Reused");
+    let message = &condition(&status, READY).unwrap().message;
+    assert!(message.starts_with("it has the source's config"), "only what was looked at is said: {message}");
     assert_eq!(status.summary.unwrap().took, "");
 }

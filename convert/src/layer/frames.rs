@@ -1,0 +1,46 @@
+//! zstd frames that stay as they are: decoded only to learn what they hold.
+
+use std::io::{BufRead, Read};
+
+use zstd::stream::read::Decoder;
+
+use super::LayerError;
+use super::counted::Counted;
+
+/// First bytes of a zstd frame (RFC 8878, 3.1.1).
+const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// Last three bytes of the sixteen magics of skippable frames (RFC 8878, 3.1.2); the first is 0x50
+/// to 0x5f. Container runtimes take a layer that starts with one for zstd too.
+const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
+/// The largest window that is decoded: 32 MiB, as much as the encoder of Go's container tools ever
+/// asks for. It bounds the memory that somebody else's layer can take.
+const WINDOW_LOG_MAX: u32 = 25;
+/// How much is decoded at a time.
+const STEP: usize = 128 * 1024;
+
+/// Whether a layer that starts with these bytes is zstd.
+pub(super) fn start_with(magic: &[u8]) -> bool {
+    match magic {
+        [first, rest @ ..] if rest == SKIPPABLE_MAGIC => first & 0xf0 == 0x50,
+        magic => magic == FRAME_MAGIC,
+    }
+}
+
+/// Decodes every frame and hands the bytes to `consume`, in order.
+pub(super) fn decode(
+    source: &mut dyn BufRead,
+    mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let started = |source| LayerError::Zstd { offset: 0, source };
+    let mut decoder = Decoder::with_buffer(Counted::new(source)).map_err(started)?;
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(started)?;
+    let mut buffer = vec![0; STEP];
+    loop {
+        match decoder.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(count) => consume(&buffer[..count])?,
+            Err(source) if decoder.get_ref().failed() => return Err(LayerError::Read { source }),
+            Err(source) => return Err(LayerError::Zstd { offset: decoder.get_ref().count(), source }),
+        }
+    }
+}
