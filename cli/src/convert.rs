@@ -2,7 +2,8 @@
 
 use std::time::Instant;
 
-use zstart_convert::{Settings, engine};
+use zstart_convert::engine::Existing;
+use zstart_convert::{Plan, Settings, engine};
 use zstart_core::variant;
 
 use self::outcome::{Action, Outcome};
@@ -27,27 +28,36 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
     }
 
     let resolved = engine::resolve(&*source, name.key()).await?;
-    let plan = engine::plan(&*source, &resolved, &settings).await?;
+    let mut plan = engine::plan(&*source, &resolved, &settings).await?;
     let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(name.tag(), resolved.digest()));
-    let outcome =
-        |action, image| Outcome::new(&arguments.source, target.location(), &tag, &plan, action, image);
+    let outcome = |plan: &Plan, action, image| {
+        Outcome::new(&arguments.source, target.location(), &tag, plan, action, image)
+    };
 
     let same_place = source.location() == target.location();
     if plan.already_zstd() && same_place && !settings.force {
-        return outcome(Action::Nothing, None).print(arguments.json);
+        return outcome(&plan, Action::Nothing, None).print(arguments.json);
     }
-    let existing = if settings.force { None } else { engine::find_variant(&*target, &tag, &plan).await? };
-    if let Some(image) = existing {
-        return outcome(Action::Reused, Some(image)).print(arguments.json);
+    if !settings.force {
+        match engine::find_variant(&*target, &tag, &plan).await? {
+            Existing::Variant(image) => {
+                return outcome(&plan, Action::Reused, Some(image)).print(arguments.json);
+            }
+            Existing::Partial(platforms) => {
+                let settings = settings.with_platforms(&platforms);
+                plan = engine::plan(&*source, &resolved, &settings).await?;
+            }
+            Existing::Nothing => {}
+        }
     }
     if arguments.dry_run {
-        return outcome(Action::WouldConvert, None).print(arguments.json);
+        return outcome(&plan, Action::WouldConvert, None).print(arguments.json);
     }
     let progress = progress::watcher(arguments.json);
     let image = engine::execute(&*source, &*target, name.key(), &tag, &plan, &settings, &*progress).await?;
     engine::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
-    outcome(Action::Converted { took: started.elapsed() }, Some(image)).print(arguments.json)
+    outcome(&plan, Action::Converted { took: started.elapsed() }, Some(image)).print(arguments.json)
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

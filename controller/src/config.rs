@@ -10,9 +10,11 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, SettingsError};
 use zstart_core::Platform;
+use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use crate::certificates::CertificateSettings;
+use crate::watches::Exclusions;
 
 /// What the controller is told at start.
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Config {
     pub plain_http_registries: BTreeSet<String>,
     /// The controller's own credentials, in the form of Docker's `config.json`.
     pub credentials_file: Option<PathBuf>,
+    /// Which pods are never rewritten. The namespaces `kube-system` and zstart's own come on top.
+    pub exclusions: Exclusions,
     /// Where the webhook's certificates belong.
     pub webhook: CertificateSettings,
 }
@@ -70,6 +74,14 @@ pub enum ConfigError {
         /// What stands there.
         value: String,
     },
+    /// A maker of pods that isn't a kind.
+    #[error("{}: allowedControllers has an entry that isn't a kind", file.display())]
+    Controller {
+        /// Which file.
+        file: PathBuf,
+        /// Which entry.
+        source: ControllerKindError,
+    },
     /// A number or duration that must be above zero.
     #[error("{}: {field} must be above zero", file.display())]
     Zero {
@@ -93,6 +105,8 @@ struct File {
     recheck_interval: SignedDuration,
     plain_http_registries: BTreeSet<String>,
     credentials_file: PathBuf,
+    excluded_namespaces: BTreeSet<String>,
+    allowed_controllers: BTreeSet<String>,
     webhook: CertificateSettings,
 }
 
@@ -114,6 +128,8 @@ impl Default for File {
             recheck_interval: SignedDuration::from_mins(5),
             plain_http_registries: BTreeSet::new(),
             credentials_file: PathBuf::new(),
+            excluded_namespaces: BTreeSet::new(),
+            allowed_controllers: BTreeSet::new(),
             webhook: CertificateSettings::default(),
         }
     }
@@ -138,6 +154,8 @@ impl Config {
             recheck_interval,
             plain_http_registries,
             credentials_file,
+            excluded_namespaces,
+            allowed_controllers,
             webhook,
         } = config_file::parse(file, text)?;
         let zero = |field| ConfigError::Zero { file: named(), field };
@@ -149,6 +167,10 @@ impl Config {
                 _ => return Err(ConfigError::Platforms { file: named(), value: word }),
             },
         };
+        let allowed_controllers = allowed_controllers.iter().map(|kind| kind.parse());
+        let allowed_controllers = allowed_controllers
+            .collect::<Result<_, _>>()
+            .map_err(|source| ConfigError::Controller { file: named(), source })?;
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         for (field, is_zero) in [
             ("workers", workers == 0),
@@ -167,6 +189,7 @@ impl Config {
             layers_at_once,
             recheck_interval,
             plain_http_registries,
+            exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
             webhook,
         })
@@ -195,14 +218,33 @@ mod tests {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
              recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ncredentialsFile: /a/config.json\n\
+             excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
         )
         .unwrap();
-        assert_eq!(config.level.get(), 19);
-        assert_eq!(config.platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
-        assert_eq!(config.recheck_interval, Duration::from_secs(90));
-        assert!(config.plain_http_registries.contains("registry.lab:5000"));
-        assert_eq!(config.webhook.service, "b");
+        // Without `..`, so that a new field can't be passed over.
+        let Config {
+            health_listen,
+            level,
+            platforms,
+            workers,
+            layers_at_once,
+            recheck_interval,
+            plain_http_registries,
+            credentials_file,
+            exclusions: Exclusions { namespaces, allowed_controllers },
+            webhook: CertificateSettings { configuration, service, serving_secret, ca_secret },
+        } = config;
+        assert_eq!(health_listen.to_string(), "127.0.0.1:1");
+        assert_eq!((level.get(), workers, layers_at_once), (19, 4, 3));
+        assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
+        assert_eq!(recheck_interval, Duration::from_secs(90));
+        assert!(plain_http_registries.contains("registry.lab:5000"));
+        assert_eq!(credentials_file, Some("/a/config.json".into()));
+        assert!(namespaces.contains("quiet"));
+        assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));
+        let names = [configuration, service, serving_secret, ca_secret];
+        assert_eq!(names, ["a", "b", "c", "d"]);
     }
 
     #[test]
@@ -213,6 +255,7 @@ mod tests {
             ("workers: 0", "workers"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
+            ("allowedControllers: ['clone set']", "allowedControllers"),
             ("lvl: 3", "config.yaml"),
         ] {
             let error = parse(text).unwrap_err().to_string();

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zstart_convert::credentials::DockerConfig;
 use zstart_convert::{PlatformSelection, RegistryClient, Settings};
 use zstart_core::Digest;
 
@@ -30,8 +29,6 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
     pub(crate) registries: RegistryClient,
-    /// The controller's own credentials.
-    pub(crate) own: DockerConfig,
     /// Permits to ask a registry what there is, by its name.
     pub(crate) looks: KeyedPermits<String>,
     /// Permits to convert.
@@ -55,7 +52,6 @@ impl Context {
         client: Client,
         config: Config,
         registries: RegistryClient,
-        own: DockerConfig,
         events: Events,
         shutdown: CancellationToken,
     ) -> Self {
@@ -65,7 +61,6 @@ impl Context {
             config,
             demand: SharedDemand::default(),
             registries,
-            own,
             looks: KeyedPermits::new(LOOKS_AT_ONCE),
             workers: Semaphore::new(workers),
             images: KeyedPermits::new(1),

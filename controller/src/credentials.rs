@@ -5,90 +5,154 @@ use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
-use tracing::debug;
+use thiserror::Error;
 use zstart_convert::credentials::{Credentials, CredentialsError, DockerConfig};
 use zstart_core::Reference;
 
 use crate::demand::Wanter;
 
-/// A pull secret: namespace and name.
-type SecretName = (String, String);
+/// How many credentials are tried for one image: a registry counts failed logins.
+const MOST_TRIED: usize = 16;
+
+/// Credentials can't be had now. That says nothing about whether there are any.
+#[derive(Debug, Error)]
+pub enum CandidateError {
+    /// The controller's own.
+    #[error("failed to read the controller's own credentials")]
+    Own(#[from] CredentialsError),
+    /// The API server didn't say.
+    #[error("failed to read {kind} {namespace}/{name}")]
+    Read {
+        /// `ServiceAccount` or `Secret`.
+        kind: &'static str,
+        /// Where.
+        namespace: String,
+        /// Which.
+        name: String,
+        /// What the API server said.
+        #[source]
+        source: Box<kube::Error>,
+    },
+}
 
 /// The controller's own credentials. No helper that they name is run: the image holds no programs.
-pub fn own(file: Option<&Path>) -> Result<DockerConfig, CredentialsError> {
-    Ok(file.map(DockerConfig::load).transpose()?.unwrap_or_default().without_helpers())
+pub fn own(file: &Path) -> Result<DockerConfig, CredentialsError> {
+    Ok(DockerConfig::load(file)?.without_helpers())
 }
 
 /// The credentials to try, in turn: the controller's own where an administrator listed the registry,
-/// then the pull secrets of those who want the image, then none.
-pub async fn candidates(
-    client: &Client,
-    own: &DockerConfig,
-    wanters: &[Wanter],
-    source: &Reference,
-) -> Vec<Credentials> {
-    let mut found = Vec::new();
-    if own.knows(source) {
-        note(&mut found, own, source, "the controller's own").await;
-    }
-    for (namespace, name) in secret_names(client, wanters).await {
-        if let Some(config) = pull_secret(client, &namespace, &name).await {
-            note(&mut found, &config, source, &format!("{namespace}/{name}")).await;
+/// then the pull secrets of those who want the image, then none. Each is read when it is its turn.
+pub struct Candidates<'a> {
+    client: &'a Client,
+    source: &'a Reference,
+    own: Option<&'a Path>,
+    accounts: BTreeSet<Name>,
+    secrets: BTreeSet<Name>,
+    /// Secrets that were read.
+    read: BTreeSet<Name>,
+    tried: Vec<Credentials>,
+}
+
+/// Namespace and name.
+type Name = (String, String);
+
+impl<'a> Candidates<'a> {
+    /// Those for `source`. `own` is the file with the controller's own.
+    pub fn new(client: &'a Client, own: Option<&'a Path>, wanters: &[Wanter], source: &'a Reference) -> Self {
+        let (mut accounts, mut secrets) = (BTreeSet::new(), BTreeSet::new());
+        for wanter in wanters {
+            accounts.insert((wanter.namespace.clone(), wanter.service_account.clone()));
+            secrets.extend(wanter.pull_secrets.iter().map(|name| (wanter.namespace.clone(), name.clone())));
         }
+        Self { client, source, own, accounts, secrets, read: BTreeSet::new(), tried: Vec::new() }
     }
-    found.push(Credentials::Anonymous);
-    found
-}
 
-async fn note(found: &mut Vec<Credentials>, config: &DockerConfig, source: &Reference, origin: &str) {
-    match config.credentials_for(source).await {
-        Ok(Some(credentials)) if !found.contains(&credentials) => found.push(credentials),
-        Ok(_) => {}
-        Err(error) => tracing::warn!(origin, %error, "credentials that can't be used"),
-    }
-}
-
-/// The pull secrets that pods name, and those of their service accounts.
-async fn secret_names(client: &Client, wanters: &[Wanter]) -> BTreeSet<SecretName> {
-    let mut names = BTreeSet::new();
-    let mut accounts = BTreeSet::new();
-    for wanter in wanters {
-        names.extend(wanter.pull_secrets.iter().map(|name| (wanter.namespace.clone(), name.clone())));
-        accounts.insert((wanter.namespace.clone(), wanter.service_account.clone()));
-    }
-    for (namespace, name) in accounts {
-        let account = Api::<ServiceAccount>::namespaced(client.clone(), &namespace).get_opt(&name).await;
-        match account {
-            Ok(account) => {
-                let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
-                names.extend(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)));
+    /// The next ones; none at all come last.
+    pub async fn next(&mut self) -> Result<Option<Credentials>, CandidateError> {
+        if self.tried.last() == Some(&Credentials::Anonymous) {
+            return Ok(None);
+        }
+        while self.tried.len() < MOST_TRIED {
+            let Some((origin, config)) = self.next_config().await? else { break };
+            match config.credentials_for(self.source).await {
+                Ok(Some(credentials)) if !self.tried.contains(&credentials) => {
+                    self.tried.push(credentials.clone());
+                    return Ok(Some(credentials));
+                }
+                Ok(_) => {}
+                Err(error) => tracing::warn!(origin, %error, "credentials that can't be used"),
             }
-            Err(error) => debug!(namespace, name, %error, "could not read a service account"),
+        }
+        self.tried.push(Credentials::Anonymous);
+        Ok(Some(Credentials::Anonymous))
+    }
+
+    async fn next_config(&mut self) -> Result<Option<(String, DockerConfig)>, CandidateError> {
+        if let Some(file) = self.own.take() {
+            // Read anew each time: a token in it may have been renewed.
+            let config = own(file)?;
+            if config.knows(self.source) {
+                return Ok(Some(("the controller's own".to_owned(), config)));
+            }
+        }
+        loop {
+            if let Some(name) = self.secrets.pop_first() {
+                if self.read.insert(name.clone())
+                    && let Some(config) = self.pull_secret(&name).await?
+                {
+                    return Ok(Some((format!("{}/{}", name.0, name.1), config)));
+                }
+            } else if let Some(account) = self.accounts.pop_first() {
+                self.secrets = self.secrets_of(&account).await?;
+            } else {
+                return Ok(None);
+            }
         }
     }
-    names
+
+    /// The pull secrets of a service account.
+    async fn secrets_of(&self, (namespace, name): &Name) -> Result<BTreeSet<Name>, CandidateError> {
+        let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
+        let account = allowed("ServiceAccount", namespace, name, accounts.get_opt(name).await)?;
+        let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
+        Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
+    }
+
+    /// A pull secret's content. One that isn't there is no credentials: the kubelet sees it so too.
+    async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
+        let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
+        let Some(secret) = allowed("Secret", namespace, name, secrets.get_opt(name).await)? else {
+            return Ok(None);
+        };
+        let data = secret.data.unwrap_or_default();
+        let parsed = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
+            (Some(config), _) => DockerConfig::parse(&config.0),
+            (None, Some(config)) => DockerConfig::parse_legacy(&config.0),
+            (None, None) => return Ok(None),
+        };
+        match parsed {
+            Ok(config) => Ok(Some(config.without_helpers())),
+            Err(error) => {
+                tracing::warn!(namespace, name, %error, "a pull secret can't be read");
+                Ok(None)
+            }
+        }
+    }
 }
 
-/// A pull secret's content. One that can't be had is no credentials: the kubelet sees it so too.
-async fn pull_secret(client: &Client, namespace: &str, name: &str) -> Option<DockerConfig> {
-    let secret = match Api::<Secret>::namespaced(client.clone(), namespace).get_opt(name).await {
-        Ok(secret) => secret?,
-        Err(error) => {
-            debug!(namespace, name, %error, "could not read a pull secret");
-            return None;
-        }
-    };
-    let data = secret.data.unwrap_or_default();
-    let parsed = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
-        (Some(config), _) => DockerConfig::parse(&config.0),
-        (None, Some(config)) => DockerConfig::parse_legacy(&config.0),
-        (None, None) => return None,
-    };
-    match parsed {
-        Ok(config) => Some(config.without_helpers()),
-        Err(error) => {
-            tracing::warn!(namespace, name, %error, "a pull secret can't be read");
-            None
+/// What may not be read isn't there: an administrator decided so.
+fn allowed<K>(
+    kind: &'static str,
+    namespace: &str,
+    name: &str,
+    answer: kube::Result<Option<K>>,
+) -> Result<Option<K>, CandidateError> {
+    match answer {
+        Ok(object) => Ok(object),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Err(source) => {
+            let (namespace, name) = (namespace.to_owned(), name.to_owned());
+            Err(CandidateError::Read { kind, namespace, name, source: source.into() })
         }
     }
 }

@@ -14,7 +14,7 @@ mod tests;
 mod workload;
 
 pub use shared::SharedDemand;
-pub use workload::{Workload, images_of};
+pub use workload::Workload;
 
 /// Kinds that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +40,7 @@ pub struct Key {
 }
 
 /// What an object wants.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Wants {
     /// The normalised sources, each once. Variants are left out.
     pub sources: BTreeSet<Reference>,
@@ -65,6 +65,11 @@ pub struct Wanter {
     pub reports_to: Option<ObjectReference>,
 }
 
+/// Whether another answer may be given than before. A pod's heartbeat changes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Changed(pub bool);
+
 /// Everything that is known.
 #[derive(Debug, Default)]
 pub struct Demand {
@@ -75,45 +80,56 @@ pub struct Demand {
 
 impl Demand {
     /// A namespace appeared or changed; `enabled` says whether its images are wanted.
-    pub fn namespace(&mut self, name: &str, enabled: bool) {
-        if enabled {
-            self.enabled.insert(name.to_owned());
-        } else {
-            self.enabled.remove(name);
-        }
+    pub fn namespace(&mut self, name: &str, enabled: bool) -> Changed {
+        Changed(if enabled { self.enabled.insert(name.to_owned()) } else { self.enabled.remove(name) })
     }
 
-    /// An object appeared or changed.
-    pub fn apply(&mut self, key: Key, wants: Wants) {
+    /// An object appeared or changed. Those that want nothing aren't kept.
+    pub fn apply(&mut self, key: Key, wants: Wants) -> Changed {
+        if wants.sources.is_empty() {
+            return self.delete(&key);
+        }
+        let is_heard = self.enabled.contains(&key.namespace);
+        let is_new = self.objects.get(&key) != Some(&wants);
         self.objects.insert(key, wants);
+        Changed(is_heard && is_new)
     }
 
     /// An object went.
-    pub fn delete(&mut self, key: &Key) {
-        self.objects.remove(key);
+    pub fn delete(&mut self, key: &Key) -> Changed {
+        let is_gone = self.objects.remove(key).is_some();
+        Changed(is_gone && self.enabled.contains(&key.namespace))
     }
 
     /// A watch started anew: of its kind, only these objects exist.
-    pub fn keep_only(&mut self, kind: Kind, existing: &BTreeSet<Key>) {
+    pub fn keep_only(&mut self, kind: Kind, existing: &BTreeSet<Key>) -> Changed {
+        let before = self.objects.len();
         self.objects.retain(|key, _| key.kind != kind || existing.contains(key));
+        Changed(self.objects.len() != before)
     }
 
     /// Of all namespaces, only these exist.
-    pub fn keep_only_namespaces(&mut self, existing: &BTreeSet<String>) {
+    pub fn keep_only_namespaces(&mut self, existing: &BTreeSet<String>) -> Changed {
+        let before = self.enabled.len();
         self.enabled.retain(|name| existing.contains(name));
+        Changed(self.enabled.len() != before)
     }
 
     /// A node appeared or changed.
-    pub fn node(&mut self, name: &str, platform: Option<Platform>) {
+    pub fn node(&mut self, name: &str, platform: Option<Platform>) -> Changed {
+        let is_new = self.nodes.get(name) != platform.as_ref();
         match platform {
             Some(platform) => self.nodes.insert(name.to_owned(), platform),
             None => self.nodes.remove(name),
         };
+        Changed(is_new)
     }
 
     /// Of all nodes, only these exist.
-    pub fn keep_only_nodes(&mut self, existing: &BTreeSet<String>) {
+    pub fn keep_only_nodes(&mut self, existing: &BTreeSet<String>) -> Changed {
+        let before = self.nodes.len();
         self.nodes.retain(|name, _| existing.contains(name));
+        Changed(self.nodes.len() != before)
     }
 
     /// The platforms that nodes have.

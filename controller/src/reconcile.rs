@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::ResourceExt as _;
+use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
+use kube::{Api, ResourceExt as _};
 use tracing::{info, warn};
 use zstart_convert::PlatformSelection;
 use zstart_core::record::{READY, RecordReason, condition};
@@ -29,21 +30,38 @@ mod status;
 /// The pause after the API server didn't take a status.
 const AFTER_API_ERROR: Duration = Duration::from_secs(5);
 
+/// A record, or what is wrong with it: one that can't be read mustn't keep the others from being
+/// followed.
+pub(crate) type ReadRecord = DeserializeGuard<ImageConversion>;
+
 /// Looks at the record's source if that is due, and says when it is due again.
-pub(crate) async fn reconcile(record: Arc<ImageConversion>, context: Arc<Context>) -> kube::Result<Action> {
+pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) -> kube::Result<Action> {
+    let record = match &record.0 {
+        Ok(record) => record,
+        Err(error) => {
+            warn!(record = error.metadata.name, %error, "ignoring a record that can't be read");
+            return Ok(Action::await_change());
+        }
+    };
     // Whether anybody wants an image is known only then.
     context.demand.wait_until_synced().await;
     let wanters = context.demand.read(|demand| demand.wanters(&record.spec.source));
-    if record.metadata.deletion_timestamp.is_some() || (wanters.is_empty() && is_settled(&record)) {
+    if record.metadata.deletion_timestamp.is_some() || (wanters.is_empty() && is_settled(record)) {
         // Who wants it again rings the bell.
         return Ok(Action::await_change());
     }
+    let name = record.name_any();
     let platforms = context.platforms();
-    let basis = basis(&record, &wanters, &platforms);
-    let last = context.attempts.last(&record.name_any(), basis);
+    let basis = basis(record, &wanters, &platforms);
+    let last = context.attempts.last(&name, basis);
     if let Some(rest) = last.as_ref().and_then(|last| last.rest(Instant::now())) {
         return Ok(Action::requeue(rest));
     }
+    // The watch may lag behind what the last look wrote.
+    let records = Api::<ImageConversion>::all(context.client.clone());
+    let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
+        return Ok(Action::await_change());
+    };
     let (failures, settled) = last.map(|last| (last.failures, last.settled)).unwrap_or_default();
     let look = Look {
         context: &context,
@@ -59,20 +77,13 @@ pub(crate) async fn reconcile(record: Arc<ImageConversion>, context: Arc<Context
     };
     let (delay, failures, settled) = conclude(&look, &mut journal, found, failures).await?;
     journal.write().await?;
-    let delay = delay::spread(delay, &record.name_any());
-    context
-        .attempts
-        .note(&record.name_any(), Attempt { basis, next: Instant::now() + delay, failures, settled });
+    context.attempts.note(&name, Attempt { basis, next: Instant::now() + delay, failures, settled });
     Ok(Action::requeue(delay))
 }
 
 /// What is done when the API server didn't take a status.
 #[expect(clippy::needless_pass_by_value, reason = "kube asks for this signature")]
-pub(crate) fn after_error(
-    record: Arc<ImageConversion>,
-    error: &kube::Error,
-    _context: Arc<Context>,
-) -> Action {
+pub(crate) fn after_error(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
     warn!(record = record.name_any(), error = error as &dyn std::error::Error, "could not write a status");
     Action::requeue(AFTER_API_ERROR)
 }
@@ -87,16 +98,18 @@ async fn conclude(
 ) -> kube::Result<(Duration, u32, Option<Settled>)> {
     let Look { context, record, wanters, .. } = *look;
     let recheck = context.config.recheck_interval;
-    let source = &record.spec.source;
+    let (name, source) = (record.name_any(), &record.spec.source);
+    // Never later than the setting says.
+    let next = recheck.saturating_sub(delay::spread(recheck, &name));
     match found {
         Ok(Found::Unchanged(settled)) => {
             context.metrics.ended(RecordReason::Verified);
-            Ok((recheck, 0, Some(settled)))
+            Ok((next, 0, Some(settled)))
         }
         Ok(Found::AlreadyZstd) => {
             journal.change(status::already_zstd);
             context.metrics.ended(RecordReason::AlreadyZstd);
-            Ok((recheck, 0, None))
+            Ok((next, 0, None))
         }
         Ok(Found::Served(served)) => {
             let is_news = record
@@ -119,12 +132,14 @@ async fn conclude(
                 context.events.publish(record, wanters, Kind::Normal, RecordReason::Converted, &note).await;
             }
             let settled = Settled { source: served.source.clone(), variant: served.image.digest.clone() };
-            Ok((recheck, 0, Some(settled)))
+            Ok((next, 0, Some(settled)))
         }
         Err(Failure::Status(error)) => Err(error),
         Err(failure) => {
             let failures = failures.saturating_add(1);
             let delay = delay::after_failure(failure.class(), failures, recheck);
+            // Never sooner than a registry asked for.
+            let delay = delay + delay::spread(delay, &name);
             let (reason, text) = (failure.reason(), failure.to_string());
             warn!(%source, reason = reason.as_str(), error = text, ?delay, "a source isn't served by a variant");
             context.metrics.ended(reason);
@@ -153,5 +168,6 @@ fn basis(record: &ImageConversion, wanters: &[Wanter], platforms: &PlatformSelec
 /// Whether an earlier look came to an end.
 fn is_settled(record: &ImageConversion) -> bool {
     let ready = record.status.as_ref().and_then(|status| condition(status, READY));
-    ready.is_some_and(|ready| ready.reason != RecordReason::Converting.as_str())
+    let under_way = [RecordReason::Pending, RecordReason::Converting].map(RecordReason::as_str);
+    ready.is_some_and(|ready| !under_way.contains(&&*ready.reason))
 }

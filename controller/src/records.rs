@@ -55,7 +55,8 @@ pub(crate) async fn keep(context: Arc<Context>) {
             }
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => true,
         };
-        if look && known.complete {
+        let may_try = retry.is_none_or(|at| at <= Instant::now());
+        if look && known.complete && may_try {
             context.attempts.keep_only(|record| known.names.contains(record));
             retry = make_missing(&records, &context, &mut known.names).await.err();
         }

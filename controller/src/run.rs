@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::demand::SharedDemand;
 use crate::events::Events;
+use crate::reconcile::ReadRecord;
 use crate::{certificates, credentials, reconcile, records, watches};
 
 /// How long after a change all records are asked whether they are due: a rollout is many changes.
@@ -50,22 +51,27 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let address = config.health_listen;
     let listener = tasks::listen(address).await?;
-    let own = credentials::own(config.credentials_file.as_deref())?;
+    // They are read again for each look; a file that can't be read is better known now.
+    config.credentials_file.as_deref().map(credentials::own).transpose()?;
     let plain_http = config.plain_http_registries.iter().cloned().collect();
     let registries = RegistryClient::new(RegistryOptions { plain_http })?;
     let events = Events::new(client.clone(), &namespace);
     let webhook = config.webhook.clone();
-    let context = Arc::new(Context::new(client.clone(), config, registries, own, events, shutdown.clone()));
+    let context = Arc::new(Context::new(client.clone(), config, registries, events, shutdown.clone()));
     tracing::info!(health = %address, namespace, "started");
 
     // These end when they are told to, or fail.
     let mut running: JoinSet<Result<&'static str, RunError>> = JoinSet::new();
-    let (follow, demand) = (watches::follow(client.clone(), context.demand.clone()), context.demand.clone());
+    let mut exclusions = context.config.exclusions.clone();
+    exclusions.namespaces.extend(["kube-system".to_owned(), namespace.clone()]);
+    let demand = context.demand.clone();
+    let follow = watches::follow(client.clone(), demand.clone(), exclusions);
     running.spawn(async move {
         Box::pin(follow).await;
         Ok("watches")
     });
-    let controller = Controller::new(Api::all(client.clone()), watcher::Config::default());
+    let records = Api::<ReadRecord>::all(client.clone());
+    let controller = Controller::new(records, watcher::Config::default());
     running.spawn({
         let context = Arc::clone(&context);
         async move {

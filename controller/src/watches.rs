@@ -12,27 +12,42 @@ use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Client, ResourceExt as _};
 use serde::de::DeserializeOwned;
+use zstart_core::eligibility::pod::ControllerKind;
 use zstart_core::{Platform, keys};
 
 use crate::demand::{Key, SharedDemand, Workload};
 
+/// Which pods are never rewritten, as the webhook is told too: their images aren't converted.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions {
+    /// Namespaces that are left out whatever their labels say.
+    pub namespaces: BTreeSet<String>,
+    /// Makers of pods that ignore a changed image, besides Kubernetes' own.
+    pub allowed_controllers: BTreeSet<ControllerKind>,
+}
+
 /// Follows everything, for ever.
-pub async fn follow(client: Client, demand: SharedDemand) {
+pub async fn follow(client: Client, demand: SharedDemand, exclusions: Exclusions) {
+    let Exclusions { namespaces: excluded, allowed_controllers: allowed } = &exclusions;
     tokio::join!(
-        workloads::<Pod>(&client, &demand, "pods"),
-        workloads::<Deployment>(&client, &demand, "deployments"),
-        workloads::<StatefulSet>(&client, &demand, "statefulsets"),
-        workloads::<DaemonSet>(&client, &demand, "daemonsets"),
-        workloads::<Job>(&client, &demand, "jobs"),
-        workloads::<CronJob>(&client, &demand, "cronjobs"),
-        namespaces(&client, &demand),
+        workloads::<Pod>(&client, &demand, allowed, "pods"),
+        workloads::<Deployment>(&client, &demand, allowed, "deployments"),
+        workloads::<StatefulSet>(&client, &demand, allowed, "statefulsets"),
+        workloads::<DaemonSet>(&client, &demand, allowed, "daemonsets"),
+        workloads::<Job>(&client, &demand, allowed, "jobs"),
+        workloads::<CronJob>(&client, &demand, allowed, "cronjobs"),
+        namespaces(&client, &demand, excluded),
         nodes(&client, &demand),
     );
 }
 
 /// Pods or templates. Only what they want is kept of them.
-async fn workloads<K>(client: &Client, demand: &SharedDemand, name: &'static str)
-where
+async fn workloads<K>(
+    client: &Client,
+    demand: &SharedDemand,
+    allowed: &BTreeSet<ControllerKind>,
+    name: &'static str,
+) where
     K: Workload + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     let events = watcher::watcher(Api::<K>::all(client.clone()), watcher::Config::default());
@@ -42,7 +57,7 @@ where
         Event::InitApply(object) => {
             let Some(key) = object.key() else { return };
             seen.insert(key.clone());
-            demand.change(|demand| demand.apply(key, object.wants()));
+            demand.change(|demand| demand.apply(key, object.wants(allowed)));
         }
         Event::InitDone => {
             demand.change(|demand| demand.keep_only(K::KIND, &seen));
@@ -50,7 +65,7 @@ where
         }
         Event::Apply(object) => {
             let Some(key) = object.key() else { return };
-            demand.change(|demand| demand.apply(key, object.wants()));
+            demand.change(|demand| demand.apply(key, object.wants(allowed)));
         }
         Event::Delete(object) => {
             let Some(key) = object.key() else { return };
@@ -61,10 +76,10 @@ where
 }
 
 /// Namespaces: their labels are enough.
-async fn namespaces(client: &Client, demand: &SharedDemand) {
+async fn namespaces(client: &Client, demand: &SharedDemand, excluded: &BTreeSet<String>) {
     let is_enabled = |namespace: &PartialObjectMeta<Namespace>| {
         let label = namespace.labels().get(keys::REWRITE).map(String::as_str);
-        matches!(label, Some(keys::ENABLED | keys::AUDIT))
+        matches!(label, Some(keys::ENABLED | keys::AUDIT)) && !excluded.contains(&namespace.name_any())
     };
     let events = watcher::watcher(
         Api::<PartialObjectMeta<Namespace>>::all(client.clone()),

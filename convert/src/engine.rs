@@ -10,9 +10,9 @@ mod variant;
 
 use zstart_core::{Digest, Platform};
 
-pub use execute::execute;
-pub use read::{Resolved, plan, platform_of, resolve};
-pub use variant::{adopt, find_variant, verify};
+pub use execute::{execute, require_unmoved};
+pub use read::{Resolved, digest_of, plan, platform_of, resolve};
+pub use variant::{Existing, adopt, find_variant, verify};
 
 /// A variant that stands in a repository, whole.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -45,6 +45,11 @@ pub trait Repository: Send + Sync {
     /// the repository holds.
     async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError>;
 
+    /// The digest that a tag means. Registries that count pulls don't count this.
+    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
+        Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest)
+    }
+
     /// Stores a manifest under its digest, and under a tag where one is given.
     async fn put_manifest(
         &self,

@@ -76,6 +76,18 @@ pub struct Settings {
     pub force: bool,
 }
 
+impl Settings {
+    /// The same, and these platforms too.
+    #[must_use]
+    pub fn with_platforms(&self, more: &[Platform]) -> Self {
+        let platforms = match &self.platforms {
+            PlatformSelection::All => PlatformSelection::All,
+            PlatformSelection::Only(some) => PlatformSelection::Only([some, more].concat()),
+        };
+        Self { platforms, ..self.clone() }
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {

@@ -5,6 +5,7 @@
 //! Nothing here talks to a registry or an API server, and nothing here needs an async runtime, so
 //! that the rules zstart is judged by can be read and tested on their own.
 
+mod chain;
 pub mod digest;
 pub mod eligibility;
 pub mod keys;
@@ -14,6 +15,7 @@ pub mod reference;
 pub mod units;
 pub mod variant;
 
+pub use chain::chain;
 pub use digest::Digest;
 pub use platform::Platform;
 pub use record::ImageConversion;

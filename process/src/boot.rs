@@ -49,15 +49,10 @@ where
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            tracing::error!(error = %failure, causes = causes(&*failure), "failed");
+            tracing::error!(error = zstart_core::chain(&*failure), "failed");
             ExitCode::FAILURE
         }
     }
-}
-
-fn causes(failure: &dyn Error) -> String {
-    let causes = std::iter::successors(failure.source(), |&cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn watch_signals(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {

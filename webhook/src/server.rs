@@ -22,7 +22,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::handler::Handler;
-use crate::snapshot::watch::chain;
+use zstart_core::chain;
 
 #[cfg(test)]
 mod tests;

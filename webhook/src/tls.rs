@@ -17,7 +17,7 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 
 use crate::metrics::Metrics;
-use crate::snapshot::watch::chain;
+use zstart_core::chain;
 
 #[cfg(test)]
 mod tests;

@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::watch;
 
-use super::Demand;
+use super::{Changed, Demand};
 
 /// What every watch must have done once before answers count: six kinds, namespaces, nodes.
 const WATCHES: usize = 8;
 
-/// A demand behind a lock, with a bell that rings at each change.
+/// A demand behind a lock, with a bell that rings when another answer may be given.
 #[derive(Clone)]
 pub struct SharedDemand {
     state: Arc<Mutex<Demand>>,
@@ -34,10 +34,12 @@ impl SharedDemand {
         look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Changes it, and rings.
-    pub fn change(&self, change: impl FnOnce(&mut Demand)) {
-        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
-        self.bell.send_modify(|count| *count += 1);
+    /// Changes it, and rings if that made a difference.
+    pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changed) {
+        let Changed(is_changed) = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        if is_changed {
+            self.bell.send_modify(|count| *count += 1);
+        }
     }
 
     /// A watch has told all that there is.
@@ -56,7 +58,7 @@ impl SharedDemand {
         let _ = self.synced.subscribe().wait_for(|done| done.len() == WATCHES).await;
     }
 
-    /// Rings at each change from now on.
+    /// Rings from now on.
     pub fn bell(&self) -> watch::Receiver<u64> {
         self.bell.subscribe()
     }

@@ -16,9 +16,9 @@ fn running(image: &str) -> Value {
 
 fn demand(objects: &[Pod]) -> Demand {
     let mut demand = Demand::default();
-    demand.namespace("shop", true);
+    let _ = demand.namespace("shop", true);
     for object in objects {
-        demand.apply(object.key().unwrap(), object.wants());
+        let _ = demand.apply(object.key().unwrap(), object.wants(&BTreeSet::new()));
     }
     demand
 }
@@ -52,9 +52,10 @@ fn every_image_of_a_pod_is_wanted_once_and_normalised() {
 #[test]
 fn only_opted_in_namespaces_count_and_opting_in_is_enough() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    demand.namespace("shop", false);
+    assert_eq!(demand.namespace("shop", true), Changed(false));
+    assert_eq!(demand.namespace("shop", false), Changed(true));
     assert!(sources(&demand).is_empty());
-    demand.namespace("shop", true);
+    assert_eq!(demand.namespace("shop", true), Changed(true));
     assert_eq!(sources(&demand).len(), 1);
 }
 
@@ -86,7 +87,8 @@ fn templates_are_read_at_every_depth() {
         "spec": {"schedule": "* * * * *", "jobTemplate": {"spec": {"template": template}}},
     }))
     .unwrap();
-    for wants in [deployment.wants(), cron.wants()] {
+    let none = BTreeSet::new();
+    for wants in [deployment.wants(&none), cron.wants(&none)] {
         assert_eq!(wants.sources.len(), 1);
         assert!(wants.reports_to.is_some());
     }
@@ -94,13 +96,7 @@ fn templates_are_read_at_every_depth() {
 
 #[test]
 fn who_wants_an_image_is_known_with_the_secrets_to_pull_it() {
-    let mut owned = pod("owned", &running("registry.example/app:v1"));
-    owned.metadata.owner_references = Some(vec![
-        serde_json::from_value(json!({
-            "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "x", "uid": "2", "controller": true,
-        }))
-        .unwrap(),
-    ]);
+    let owned = owned_pod("owned", "apps/v1", "StatefulSet");
     let mut bare = running("registry.example/app:v1");
     bare["imagePullSecrets"] = json!([{"name": "pull"}]);
     bare["serviceAccountName"] = json!("builder");
@@ -110,28 +106,91 @@ fn who_wants_an_image_is_known_with_the_secrets_to_pull_it() {
     assert_eq!(wanters[0].service_account, "builder");
     assert!(wanters[0].pull_secrets.contains("pull"));
     assert!(wanters[0].reports_to.is_some());
-    assert!(wanters[1].reports_to.is_none(), "its ReplicaSet's owner speaks for it");
+    assert!(wanters[1].reports_to.is_none(), "its StatefulSet speaks for it");
+}
+
+fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
+    let mut owned = pod(name, &running("registry.example/app:v1"));
+    let owner = json!({"apiVersion": api_version, "kind": kind, "name": "x", "uid": "2", "controller": true});
+    owned.metadata.owner_references = Some(vec![serde_json::from_value(owner).unwrap()]);
+    owned
+}
+
+#[test]
+fn events_go_to_whoever_made_a_pod_if_that_is_watched_and_else_to_the_pod() {
+    let mut rolled_out = owned_pod("rolled-out", "apps/v1", "ReplicaSet");
+    rolled_out.metadata.labels = Some([("pod-template-hash".to_owned(), "5d4f".to_owned())].into());
+    for (object, speaks) in [
+        (rolled_out, false),
+        (owned_pod("one", "apps/v1", "DaemonSet"), false),
+        (owned_pod("two", "batch/v1", "Job"), false),
+        // Not made by a Deployment, so nobody else is told.
+        (owned_pod("three", "apps/v1", "ReplicaSet"), true),
+        (owned_pod("four", "v1", "ReplicationController"), true),
+    ] {
+        let wants = object.wants(&BTreeSet::new());
+        assert_eq!(wants.reports_to.is_some(), speaks, "{:?}", object.metadata.owner_references);
+    }
+    let mut deployment: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "app", "namespace": "shop"},
+        "spec": {"selector": {}, "template": {"spec": running("registry.example/app:v1")}},
+    }))
+    .unwrap();
+    deployment.metadata.owner_references = owned_pod("x", "example.com/v1", "Shop").metadata.owner_references;
+    assert!(deployment.wants(&BTreeSet::new()).reports_to.is_some(), "a custom resource isn't told");
+}
+
+#[test]
+fn what_is_never_rewritten_is_not_wanted() {
+    let disabled = json!({"labels": {zstart_core::keys::REWRITE: zstart_core::keys::DISABLED}});
+    let mut opted_out = pod("opted-out", &running("registry.example/app:v1"));
+    opted_out.metadata.labels = serde_json::from_value(disabled["labels"].clone()).unwrap();
+    let template: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "app", "namespace": "shop"},
+        "spec": {"selector": {}, "template": {"metadata": disabled, "spec": running("registry.example/app:v1")}},
+    }))
+    .unwrap();
+    let foreign = owned_pod("foreign", "apps.kruise.io/v1alpha1", "CloneSet");
+    let none = BTreeSet::new();
+    for wants in [opted_out.wants(&none), template.wants(&none), foreign.wants(&none)] {
+        assert!(wants.sources.is_empty(), "{wants:?}");
+    }
+    let vouched = BTreeSet::from(["CloneSet.apps.kruise.io".parse().unwrap()]);
+    assert_eq!(foreign.wants(&vouched).sources.len(), 1);
+}
+
+#[test]
+fn a_heartbeat_changes_nothing() {
+    let mut demand = demand(&[pod("app", &running("nginx"))]);
+    let same = pod("app", &running("nginx"));
+    assert_eq!(demand.apply(same.key().unwrap(), same.wants(&BTreeSet::new())), Changed(false));
+    let next = pod("app", &running("nginx:1.27"));
+    assert_eq!(demand.apply(next.key().unwrap(), next.wants(&BTreeSet::new())), Changed(true));
+    let elsewhere = Key { kind: Kind::Pod, namespace: "not-opted-in".into(), name: "app".into() };
+    assert_eq!(demand.apply(elsewhere.clone(), next.wants(&BTreeSet::new())), Changed(false));
+    assert_eq!(demand.delete(&elsewhere), Changed(false));
 }
 
 #[test]
 fn what_a_new_list_does_not_have_is_forgotten() {
     let mut demand = demand(&[pod("one", &running("a/one")), pod("two", &running("a/two"))]);
     let left = BTreeSet::from([Key { kind: Kind::Pod, namespace: "shop".into(), name: "two".into() }]);
-    demand.keep_only(Kind::Job, &BTreeSet::new());
+    assert_eq!(demand.keep_only(Kind::Job, &BTreeSet::new()), Changed(false));
     assert_eq!(sources(&demand).len(), 2);
-    demand.keep_only(Kind::Pod, &left);
+    assert_eq!(demand.keep_only(Kind::Pod, &left), Changed(true));
     assert_eq!(sources(&demand), ["docker.io/a/two:latest"]);
-    demand.delete(left.first().unwrap());
+    assert_eq!(demand.delete(left.first().unwrap()), Changed(true));
     assert!(sources(&demand).is_empty());
 }
 
 #[test]
 fn platforms_are_those_of_the_nodes_there_are() {
     let mut demand = Demand::default();
-    demand.node("one", Some(Platform::new("linux", "amd64")));
-    demand.node("two", Some(Platform::new("linux", "arm64")));
-    demand.node("three", Some(Platform::new("linux", "amd64")));
+    for (name, architecture) in [("one", "amd64"), ("two", "arm64"), ("three", "amd64")] {
+        assert_eq!(demand.node(name, Some(Platform::new("linux", architecture))), Changed(true));
+    }
     assert_eq!(demand.platforms().len(), 2);
-    demand.keep_only_nodes(&BTreeSet::from(["one".to_owned()]));
+    assert_eq!(demand.node("one", Some(Platform::new("linux", "amd64"))), Changed(false));
+    assert_eq!(demand.keep_only_nodes(&BTreeSet::from(["one".to_owned()])), Changed(true));
     assert_eq!(demand.platforms().len(), 1);
 }

@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
+use zstart_core::eligibility::pod::{ControllerKind, exclusion};
 use zstart_core::keys;
 
 use super::{Key, Kind, Wants, source_of};
@@ -18,20 +20,19 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     /// The specification, where it has one.
     fn pod_spec(&self) -> Option<&PodSpec>;
 
+    /// What the pods say of themselves: the template's metadata, or the pod's own.
+    fn pod_metadata(&self) -> Option<&ObjectMeta>;
+
     /// Its key; `None` for an object without a namespace, which can't be.
     fn key(&self) -> Option<Key> {
         Some(Key { kind: Self::KIND, namespace: self.namespace()?, name: self.name_any() })
     }
 
-    /// What it wants.
-    fn wants(&self) -> Wants {
-        let Some(spec) = self.pod_spec() else {
-            return Wants {
-                sources: BTreeSet::new(),
-                pull_secrets: BTreeSet::new(),
-                service_account: String::new(),
-                reports_to: None,
-            };
+    /// What it wants: nothing, where its pods are never rewritten.
+    fn wants(&self, allowed: &BTreeSet<ControllerKind>) -> Wants {
+        let excluded = self.pod_metadata().is_some_and(|pod| exclusion(pod, allowed).is_some());
+        let Some(spec) = self.pod_spec().filter(|_| !excluded) else {
+            return Wants::default();
         };
         // A rewritten pod still wants its original: that is what its author wrote.
         let originals: BTreeMap<String, String> = self
@@ -42,19 +43,33 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         let images = images_of(spec).into_iter();
         let images = images.map(|(place, image)| originals.get(&place).map_or(image, String::as_str));
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
-        // A pod that somebody made speaks through whoever made it.
-        let speaks = self.owner_references().iter().all(|owner| owner.controller != Some(true));
         Wants {
             sources: images.filter_map(source_of).collect(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            reports_to: speaks.then(|| self.object_ref(&())),
+            reports_to: (!is_spoken_for(self.meta())).then(|| self.object_ref(&())),
         }
     }
 }
 
+/// Whether an object was made by another one that is watched, and that gets the events. Whatever
+/// else made it is unknown here.
+fn is_spoken_for(metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.iter().flatten();
+    let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return false };
+    let group = owner.api_version.split('/').next().unwrap_or_default();
+    match (group, &*owner.kind) {
+        ("apps", "StatefulSet" | "DaemonSet") | ("batch", "Job" | "CronJob") => true,
+        // Deployments label the pods of their ReplicaSets so; a ReplicaSet alone isn't watched.
+        ("apps", "ReplicaSet") => {
+            metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("pod-template-hash"))
+        }
+        _ => false,
+    }
+}
+
 /// The images of a pod, by their place in it, as [`keys::ORIGINALS`] names places.
-pub fn images_of(spec: &PodSpec) -> Vec<(String, &str)> {
+fn images_of(spec: &PodSpec) -> Vec<(String, &str)> {
     let mut images = Vec::new();
     let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
     for (place, containers) in lists {
@@ -81,6 +96,10 @@ impl Workload for Pod {
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.as_ref()
     }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        Some(&self.metadata)
+    }
 }
 
 impl Workload for Deployment {
@@ -88,6 +107,10 @@ impl Workload for Deployment {
 
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.as_ref()?.template.spec.as_ref()
+    }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        self.spec.as_ref()?.template.metadata.as_ref()
     }
 }
 
@@ -97,6 +120,10 @@ impl Workload for StatefulSet {
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.as_ref()?.template.spec.as_ref()
     }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        self.spec.as_ref()?.template.metadata.as_ref()
+    }
 }
 
 impl Workload for DaemonSet {
@@ -104,6 +131,10 @@ impl Workload for DaemonSet {
 
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.as_ref()?.template.spec.as_ref()
+    }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        self.spec.as_ref()?.template.metadata.as_ref()
     }
 }
 
@@ -113,6 +144,10 @@ impl Workload for Job {
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.as_ref()?.template.spec.as_ref()
     }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        self.spec.as_ref()?.template.metadata.as_ref()
+    }
 }
 
 impl Workload for CronJob {
@@ -120,5 +155,9 @@ impl Workload for CronJob {
 
     fn pod_spec(&self) -> Option<&PodSpec> {
         self.spec.job_template.spec.as_ref()?.template.spec.as_ref()
+    }
+
+    fn pod_metadata(&self) -> Option<&ObjectMeta> {
+        self.spec.job_template.spec.as_ref()?.template.metadata.as_ref()
     }
 }

@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use zstart_convert::ErrorClass;
 
+/// The longest pause that a registry is given. Nobody but zstart keeps a record's time.
+const LONGEST: Duration = Duration::from_hours(1);
+
 /// After the failure number `failures` in a row (from 1). `recheck` is the setting of that name.
 pub(super) fn after_failure(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
     let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
     match class {
         ErrorClass::SourceMoved => doubled(seconds(1), failures, minutes(1)),
         ErrorClass::Unavailable => doubled(seconds(5), failures, minutes(5)),
-        ErrorClass::RateLimited { retry_after } => {
-            retry_after.unwrap_or_else(|| doubled(seconds(30), failures, minutes(10)))
-        }
+        ErrorClass::RateLimited { retry_after } => retry_after
+            .map_or_else(|| doubled(seconds(30), failures, minutes(10)), |wanted| wanted.min(LONGEST)),
         // Somebody is likely at work on it: pushing the image, making the pull secret.
         ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
             doubled(seconds(5), failures, minutes(10))
@@ -25,12 +27,12 @@ pub(super) fn after_failure(class: ErrorClass, failures: u32, recheck: Duration)
     }
 }
 
-/// A little less than `delay`, the same for the same record: what began together drifts apart.
+/// A part of a tenth of `delay`, the same for the same record: what began together drifts apart.
 pub(super) fn spread(delay: Duration, record: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     record.hash(&mut hasher);
     let part = u32::try_from(hasher.finish() % 100).unwrap_or_default();
-    delay.saturating_sub(delay / 1000 * part)
+    delay / 1000 * part
 }
 
 fn doubled(first: Duration, failures: u32, most: Duration) -> Duration {
@@ -60,10 +62,18 @@ mod tests {
     }
 
     #[test]
-    fn spreading_takes_at_most_a_tenth() {
+    fn a_registry_cannot_ask_for_a_pause_without_end() {
+        let class = ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(u64::MAX)) };
+        let delay = after_failure(class, 1, RECHECK);
+        assert_eq!(delay, Duration::from_hours(1));
+    }
+
+    #[test]
+    fn records_are_spread_over_at_most_a_tenth() {
         for record in ["a", "b", "nginx-1-27-0123456789abcdef"] {
             let spread = spread(RECHECK, record);
-            assert!(spread <= RECHECK && spread > RECHECK * 9 / 10, "{spread:?}");
+            assert!(spread < RECHECK / 10, "{spread:?}");
         }
+        assert_ne!(spread(RECHECK, "a"), spread(RECHECK, "b"));
     }
 }

@@ -5,6 +5,8 @@ use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{Error, ErrorClass};
 use zstart_core::record::RecordReason;
 
+use crate::credentials::CandidateError;
+
 /// Why a source isn't served by a variant.
 #[derive(Debug, Error)]
 pub(super) enum Failure {
@@ -17,6 +19,9 @@ pub(super) enum Failure {
     /// It is known, but there is no variant of it.
     #[error("{}", .0.chain())]
     Convert(#[source] Error),
+    /// It isn't known as whom to ask.
+    #[error("{}", zstart_core::chain(.0))]
+    Credentials(#[from] CandidateError),
     /// No request could be made.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -30,7 +35,7 @@ impl Failure {
         match self {
             Self::Record(_) => ErrorClass::Refused,
             Self::Resolve(error) | Self::Convert(error) => error.class(),
-            Self::Client(_) | Self::Status(_) => ErrorClass::Other,
+            Self::Credentials(_) | Self::Client(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
 

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use zstart_convert::credentials::Credentials;
+use zstart_convert::engine::Existing;
 use zstart_convert::progress::Silent;
 use zstart_convert::repository::ManifestKey;
-use zstart_convert::{ErrorClass, Plan, Repository, Settings, VariantImage, engine};
+use zstart_convert::{Error, ErrorClass, Plan, Repository, Settings, VariantImage, engine};
 use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, Reference, Tag, variant};
 
@@ -15,7 +16,7 @@ use super::failure::Failure;
 use super::journal::Journal;
 use super::status::{self, Origin, Served};
 use crate::context::Context;
-use crate::credentials;
+use crate::credentials::Candidates;
 use crate::demand::Wanter;
 use crate::events::Kind;
 
@@ -43,10 +44,11 @@ impl Look<'_> {
     /// Looks with each of the credentials that there are, until one of them is let in.
     pub(super) async fn run(&self, journal: &mut Journal<'_>) -> Result<Found, Failure> {
         let source = self.source()?;
-        let candidates =
-            credentials::candidates(&self.context.client, &self.context.own, self.wanters, source).await;
+        let Context { client, config, .. } = self.context;
+        let own = config.credentials_file.as_deref();
+        let mut candidates = Candidates::new(client, own, self.wanters, source);
         let mut refused: Option<Failure> = None;
-        for credentials in candidates {
+        while let Some(credentials) = candidates.next().await? {
             match self.with(source, credentials, journal).await {
                 Err(failure) if failure.is_about_credentials() => {
                     refused = Some(match refused {
@@ -85,9 +87,14 @@ impl Look<'_> {
         credentials: Credentials,
         journal: &mut Journal<'_>,
     ) -> Result<Found, Failure> {
-        let started = Instant::now();
         let repository = self.context.registries.repository(source, credentials)?;
         let looking = self.context.looks.permit(source.registry().to_owned()).await;
+        // Not where trouble in between took the variant out of service: it is verified anew first.
+        if let Some(settled) = self.settled.as_ref().filter(|_| journal.status().variant.is_some())
+            && still_there(&*repository, source, settled, journal).await?
+        {
+            return Ok(Found::Unchanged(settled.clone()));
+        }
         let resolved = engine::resolve(&*repository, source).await.map_err(Failure::Resolve)?;
         let digest = resolved.digest();
         journal.change(|status, now| status::resolved(status, digest, now));
@@ -96,25 +103,37 @@ impl Look<'_> {
             journal.write().await?;
         }
         let tag = variant::tag(source, digest);
-        // Not where trouble in between took the variant out of service: it is verified anew first.
-        if let Some(settled) = self.settled.as_ref().filter(|settled| &settled.source == digest)
-            && journal.status().variant.is_some()
-            && still_there(&*repository, &tag, settled).await?
-        {
-            return Ok(Found::Unchanged(settled.clone()));
-        }
-
-        let plan = engine::plan(&*repository, &resolved, &self.settings).await.map_err(Failure::Convert)?;
+        let mut plan =
+            engine::plan(&*repository, &resolved, &self.settings).await.map_err(Failure::Convert)?;
         if plan.already_zstd() {
             return Ok(Found::AlreadyZstd);
         }
-        let existing = engine::find_variant(&*repository, &tag, &plan).await.map_err(Failure::Convert)?;
-        drop(looking);
-        let (image, origin) = match existing {
-            Some(image) => (image, Origin::Found),
-            None => self.make(&*repository, source, &tag, &plan, journal, started).await?,
+        let found = match engine::find_variant(&*repository, &tag, &plan).await.map_err(Failure::Convert)? {
+            Existing::Variant(image) => {
+                let whole = whole(&*repository, &tag, &plan, image).await?;
+                if whole.is_none() {
+                    journal.change(|status, _| status::withdraw(status));
+                }
+                whole
+            }
+            Existing::Partial(platforms) => {
+                let settings = self.settings.with_platforms(&platforms);
+                plan = engine::plan(&*repository, &resolved, &settings).await.map_err(Failure::Convert)?;
+                None
+            }
+            Existing::Nothing => None,
         };
-        engine::verify(&*repository, &tag, &plan, &image).await.map_err(Failure::Convert)?;
+        drop(looking);
+        let (image, origin) = if let Some(image) = found {
+            (image, Origin::Found)
+        } else {
+            let made = self.make(&*repository, source, &tag, &plan, journal).await?;
+            // That took its time, and pods may be pointed at it only while it is known what the tag
+            // means.
+            engine::require_unmoved(&*repository, source, digest).await.map_err(Failure::Convert)?;
+            journal.change(|status, now| status::resolved(status, digest, now));
+            made
+        };
         let reference = source.with_tag_and_digest(tag, image.digest.clone());
         Ok(Found::Served(Box::new(Served { reference, source: digest.clone(), image, origin })))
     }
@@ -131,20 +150,23 @@ impl Look<'_> {
         tag: &Tag,
         plan: &Plan,
         journal: &mut Journal<'_>,
-        started: Instant,
     ) -> Result<(VariantImage, Origin), Failure> {
         let context = self.context;
         let digest = &plan.source.digest;
+        journal.change(|status, now| status::pending(status, digest, now));
+        journal.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
         let _alone = context.images.permit(key.clone()).await;
         if let Some(made) = context.made(&key)
             && let Some(image) =
                 engine::adopt(repository, source, tag, plan, &made).await.map_err(Failure::Convert)?
+            && let Some(image) = whole(repository, tag, plan, image).await?
         {
             return Ok((image, Origin::Found));
         }
         let _worker = permit(&context.workers).await;
         let _running = context.metrics.run();
+        let started = Instant::now();
         journal.change(|status, now| status::converting(status, digest, now));
         journal.write().await?;
         let note = format!("converting {source}, which is {digest}");
@@ -156,6 +178,7 @@ impl Look<'_> {
         let image = engine::execute(repository, repository, source, tag, plan, &self.settings, &Silent)
             .await
             .map_err(Failure::Convert)?;
+        engine::verify(repository, tag, plan, &image).await.map_err(Failure::Convert)?;
         context.remember(key, image.digest.clone());
         let took = started.elapsed();
         context.metrics.converted(image.source_bytes(), image.variant_bytes(), took);
@@ -163,11 +186,41 @@ impl Look<'_> {
     }
 }
 
-/// Whether the variant that was verified is what its tag means still.
-async fn still_there(repository: &dyn Repository, tag: &Tag, settled: &Settled) -> Result<bool, Failure> {
-    match engine::resolve(repository, ManifestKey::Tag(tag)).await {
-        Ok(found) => Ok(found.digest() == &settled.variant),
+/// Whether nothing happened since the last look: the source means what it meant, and so does the
+/// variant's tag.
+async fn still_there(
+    repository: &dyn Repository,
+    source: &Reference,
+    settled: &Settled,
+    journal: &mut Journal<'_>,
+) -> Result<bool, Failure> {
+    let digest = engine::digest_of(repository, source).await.map_err(Failure::Resolve)?;
+    if digest != settled.source {
+        return Ok(false);
+    }
+    journal.change(|status, now| status::resolved(status, &digest, now));
+    let tag = variant::tag(source, &digest);
+    match engine::digest_of(repository, ManifestKey::Tag(&tag)).await {
+        Ok(found) => Ok(found == settled.variant),
         Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
+        Err(error) => Err(Failure::Convert(error)),
+    }
+}
+
+/// A variant that was found, if everything that it names is there. One that lost something is made
+/// again.
+async fn whole(
+    repository: &dyn Repository,
+    tag: &Tag,
+    plan: &Plan,
+    image: VariantImage,
+) -> Result<Option<VariantImage>, Failure> {
+    match engine::verify(repository, tag, plan, &image).await {
+        Ok(()) => Ok(Some(image)),
+        Err(error @ Error::NotVerified { .. }) => {
+            tracing::warn!(error = error.chain(), "making a variant again");
+            Ok(None)
+        }
         Err(error) => Err(Failure::Convert(error)),
     }
 }

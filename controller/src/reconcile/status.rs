@@ -50,11 +50,33 @@ pub(super) fn resolved(status: &mut ImageConversionStatus, digest: &Digest, now:
     }
 }
 
+/// There is work to do, as soon as others are done with theirs.
+pub(super) fn pending(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+    to_be_made(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
+}
+
 /// Work begins.
 pub(super) fn converting(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    let message = format!("converting {digest}");
-    set_condition(status, CONVERTED, false, RecordReason::Converting, &message, now);
-    set_condition(status, READY, false, RecordReason::Converting, &message, now);
+    to_be_made(status, RecordReason::Converting, &format!("converting {digest}"), now);
+}
+
+fn to_be_made(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
+    set_condition(status, CONVERTED, false, reason, message, now);
+    // One that lacks a platform serves the others meanwhile.
+    if !serves(status) {
+        set_condition(status, READY, false, reason, message, now);
+    }
+}
+
+/// The variant that served can't be pulled any more.
+pub(super) fn withdraw(status: &mut ImageConversionStatus) {
+    status.variant = None;
+    status.summary = None;
+}
+
+/// Whether pods are pointed at a variant.
+fn serves(status: &ImageConversionStatus) -> bool {
+    status.variant.is_some() && condition(status, READY).is_some_and(|ready| ready.status == "True")
 }
 
 /// A variant serves.
@@ -94,8 +116,7 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
 
 /// There is nothing to convert.
 pub(super) fn already_zstd(status: &mut ImageConversionStatus, now: Timestamp) {
-    status.variant = None;
-    status.summary = None;
+    withdraw(status);
     let message = "every layer is zstd already; pods run the image as it is";
     set_condition(status, CONVERTED, false, RecordReason::AlreadyZstd, message, now);
     set_condition(status, READY, false, RecordReason::AlreadyZstd, message, now);
@@ -106,18 +127,17 @@ pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now:
     let (reason, message) = (failure.reason(), failure.to_string());
     let type_ = match failure {
         Failure::Record(_) | Failure::Resolve(_) => RESOLVED,
-        Failure::Convert(_) | Failure::Client(_) | Failure::Status(_) => CONVERTED,
+        Failure::Convert(_) | Failure::Client(_) | Failure::Credentials(_) | Failure::Status(_) => CONVERTED,
     };
-    let serves = status.variant.is_some()
-        && condition(status, READY).is_some_and(|ready| ready.status == "True")
-        && failure.leaves_variant_in_service();
-    if serves {
-        // Only what couldn't be looked up is said: the variant is as good as it was.
-        set_condition(status, RESOLVED, false, reason, &message, now);
+    if serves(status) && failure.leaves_variant_in_service() {
+        // The variant is as good as it was. If it is the source that couldn't be looked up, that is
+        // said; else the event says enough.
+        if type_ == RESOLVED {
+            set_condition(status, RESOLVED, false, reason, &message, now);
+        }
         return;
     }
-    status.variant = None;
-    status.summary = None;
+    withdraw(status);
     set_condition(status, type_, false, reason, &message, now);
     set_condition(status, READY, false, reason, &message, now);
 }

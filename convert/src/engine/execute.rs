@@ -8,7 +8,6 @@ use zstart_core::{Digest, Tag};
 
 use super::copy::{copy_blob, copy_entry};
 use super::layers::{LayerOutcome, Written, convert_layer};
-use super::read::resolve;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, JsonError, RawManifest, media_type};
@@ -77,7 +76,7 @@ pub async fn execute<'a>(
         }
     };
     let Some(top) = top else { unreachable!("a plan has at least one conversion") };
-    require_unmoved(source, key.into(), &plan.source.digest).await?;
+    require_unmoved(source, key, &plan.source.digest).await?;
     target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
     Ok(VariantImage {
         digest: top.digest,
@@ -168,22 +167,21 @@ async fn copy_unchanged(
     Ok(())
 }
 
-/// A tag that moved: its new image is what pods want now.
-pub(super) async fn require_unmoved(
+/// Whether a reference means `from` still. A tag that moved is [`Error::SourceMoved`]: its new image
+/// is what pods want now.
+pub async fn require_unmoved<'a>(
     source: &dyn Repository,
-    key: ManifestKey<'_>,
+    key: impl Into<ManifestKey<'a>>,
     from: &Digest,
 ) -> Result<(), Error> {
+    let key = key.into();
     let ManifestKey::Tag(tag) = key else { return Ok(()) };
-    let now = resolve(source, key).await?;
-    if now.digest() == from {
+    let now = source.tag_digest(tag).await?;
+    if &now == from {
         return Ok(());
     }
-    Err(Error::SourceMoved {
-        reference: format!("{}:{tag}", source.location()),
-        from: from.clone(),
-        to: now.digest().clone(),
-    })
+    let reference = format!("{}:{tag}", source.location());
+    Err(Error::SourceMoved { reference, from: from.clone(), to: now })
 }
 
 fn member(digest: &Digest, source: JsonError) -> Error {

@@ -38,6 +38,17 @@ pub async fn resolve<'a>(
     Ok(Resolved { manifest: source.manifest(key.into()).await? })
 }
 
+/// Looks up which digest a tag or reference means, and no more.
+pub async fn digest_of<'a>(
+    source: &dyn Repository,
+    key: impl Into<ManifestKey<'a>>,
+) -> Result<Digest, Error> {
+    match key.into() {
+        ManifestKey::Tag(tag) => Ok(source.tag_digest(tag).await?),
+        ManifestKey::Digest(digest) => Ok(source.manifest(ManifestKey::Digest(digest)).await?.digest),
+    }
+}
+
 /// Reads the manifests and configs that are needed and decides what is done with each.
 ///
 /// An image that zstart leaves alone is [`Error::Refused`], with the reason. Of an index, what can't

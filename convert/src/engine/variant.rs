@@ -7,42 +7,50 @@
 
 use std::collections::BTreeMap;
 
-use zstart_core::{Digest, Tag, keys};
+use zstart_core::{Digest, Platform, Tag, keys};
 
 use super::execute::require_unmoved;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
-use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
+use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
 use crate::repository::{ManifestKey, Repository, Trouble};
 
-/// What was found under a tag.
-enum Found {
-    /// The variant of this plan.
+/// What stands under a variant's tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Nothing.
+    Nothing,
+    /// The variant of the plan.
     Variant(VariantImage),
-    /// A variant of this source, but not of all that the plan converts.
-    Partial,
+    /// A variant of this source, but not of all that the plan converts. Whoever makes the variant
+    /// anew must convert these too, or takes them from those who share the repository.
+    Partial(Vec<Platform>),
+}
+
+/// What a manifest turned out to be.
+enum Found {
+    /// The variant of the plan.
+    Variant(VariantImage),
+    /// As [`Existing::Partial`].
+    Partial(Vec<Platform>),
     /// Something else.
     Other(String),
 }
 
-/// The variant of this plan, if it stands under `tag`.
+/// Looks for the variant of this plan under `tag`.
 ///
 /// A variant with other settings counts: the same files, found again, are worth more than a few
 /// percent. Something else under the tag is [`Error::VariantConflict`].
-pub async fn find_variant(
-    target: &dyn Repository,
-    tag: &Tag,
-    plan: &Plan,
-) -> Result<Option<VariantImage>, Error> {
+pub async fn find_variant(target: &dyn Repository, tag: &Tag, plan: &Plan) -> Result<Existing, Error> {
     let manifest = match target.manifest(ManifestKey::Tag(tag)).await {
         Ok(manifest) => manifest,
-        Err(error) if error.trouble == Trouble::NotFound => return Ok(None),
+        Err(error) if error.trouble == Trouble::NotFound => return Ok(Existing::Nothing),
         Err(error) => return Err(error.into()),
     };
     match compare(target, &manifest, plan).await? {
-        Found::Variant(image) => Ok(Some(image)),
-        Found::Partial => Ok(None),
+        Found::Variant(image) => Ok(Existing::Variant(image)),
+        Found::Partial(platforms) => Ok(Existing::Partial(platforms)),
         Found::Other(found) => {
             Err(Error::VariantConflict { location: target.location().to_owned(), tag: tag.clone(), found })
         }
@@ -64,7 +72,7 @@ pub async fn adopt<'a>(
         Err(error) => return Err(error.into()),
     };
     let Found::Variant(image) = compare(repository, &manifest, plan).await? else { return Ok(None) };
-    require_unmoved(repository, key.into(), &plan.source.digest).await?;
+    require_unmoved(repository, key, &plan.source.digest).await?;
     repository.put_manifest(&manifest, &manifest.media_type()?, Some(tag)).await?;
     Ok(Some(image))
 }
@@ -87,7 +95,7 @@ pub async fn verify(
     }
     match compare(target, &manifest, plan).await? {
         Found::Variant(_) => {}
-        Found::Partial => return Err(failed("a platform is missing".to_owned())),
+        Found::Partial(_) => return Err(failed("a platform is missing".to_owned())),
         Found::Other(found) => return Err(failed(found)),
     }
     for manifest in converted_manifests(target, &manifest).await? {
@@ -123,10 +131,13 @@ async fn compare(target: &dyn Repository, found: &RawManifest, plan: &Plan) -> R
                 return Ok(Found::Other("it was not made of this image".to_owned()));
             }
             let mut reports = Vec::new();
+            let mut is_whole = true;
             for (entry, expected) in source.entries.iter().zip(entries) {
                 let EntryPlan::Convert(expected) = expected else { continue };
-                let Some(descriptor) = made_of(&index, &entry.descriptor) else { return Ok(Found::Partial) };
-                let raw = target.manifest(ManifestKey::Digest(descriptor.digest())).await?;
+                let Some(raw) = part(target, &index, &entry.descriptor).await? else {
+                    is_whole = false;
+                    continue;
+                };
                 let Document::Manifest(manifest) = raw.read()? else {
                     return Ok(Found::Other(format!("{} is not a manifest", raw.digest)));
                 };
@@ -135,7 +146,14 @@ async fn compare(target: &dyn Repository, found: &RawManifest, plan: &Plan) -> R
                     Err(other) => return Ok(Found::Other(other)),
                 }
             }
-            Ok(variant(found, &annotations, reports))
+            if is_whole {
+                return Ok(variant(found, &annotations, reports));
+            }
+            let others = source.entries.iter().zip(entries).filter(|(entry, plan)| {
+                matches!(plan, EntryPlan::Keep(KeepReason::NotSelected))
+                    && made_of(&index, &entry.descriptor).is_some()
+            });
+            Ok(Found::Partial(others.filter_map(|(entry, _)| entry.platform.clone()).collect()))
         }
         (Document::Manifest(_), Shape::Index { .. }) => Ok(Found::Other("it is no index".to_owned())),
         (Document::Index(_), Shape::Single(_)) => Ok(Found::Other("it is an index".to_owned())),
@@ -179,6 +197,19 @@ fn compare_manifest(found: &ImageManifest, expected: &ManifestPlan) -> Result<Pl
     })
 }
 
+/// The manifest of a variant's index that was made of a source's entry. `None` where it isn't listed,
+/// or where somebody deleted it: it can be made again.
+async fn part(
+    target: &dyn Repository,
+    index: &ImageIndex,
+    source: &Descriptor,
+) -> Result<Option<RawManifest>, Error> {
+    match made_of(index, source) {
+        Some(descriptor) => manifest_if_there(target, descriptor).await,
+        None => Ok(None),
+    }
+}
+
 /// The entry of a variant's index that was made of a source's entry.
 fn made_of<'a>(index: &'a ImageIndex, source: &Descriptor) -> Option<&'a Descriptor> {
     index.entries.iter().map(|entry| &entry.descriptor).find(|descriptor| {
@@ -188,7 +219,8 @@ fn made_of<'a>(index: &'a ImageIndex, source: &Descriptor) -> Option<&'a Descrip
     })
 }
 
-/// The manifests of a variant that zstart made.
+/// The manifests of a variant that zstart made, as far as they are there: [`compare`] has asked for
+/// those that the plan needs.
 async fn converted_manifests(
     target: &dyn Repository,
     found: &RawManifest,
@@ -203,10 +235,22 @@ async fn converted_manifests(
         if !ours.is_ok_and(|annotations| annotations.contains_key(keys::SOURCE_DIGEST)) {
             continue;
         }
-        let raw = target.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
-        if let Document::Manifest(manifest) = raw.read()? {
+        if let Some(raw) = manifest_if_there(target, &entry.descriptor).await?
+            && let Document::Manifest(manifest) = raw.read()?
+        {
             manifests.push(manifest);
         }
     }
     Ok(manifests)
+}
+
+async fn manifest_if_there(
+    target: &dyn Repository,
+    descriptor: &Descriptor,
+) -> Result<Option<RawManifest>, Error> {
+    match target.manifest(ManifestKey::Digest(descriptor.digest())).await {
+        Ok(raw) => Ok(Some(raw)),
+        Err(error) if error.trouble == Trouble::NotFound => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }

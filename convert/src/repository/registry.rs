@@ -69,7 +69,7 @@ impl RegistryClient {
             // Where an answer leads elsewhere, whoever made the request decides who is told what there.
             let builder = builder.redirect(Policy::none());
             let built = builder.user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT).build();
-            built.map_err(|error| ClientError { message: retry::chain(&error) })
+            built.map_err(|error| ClientError { message: zstart_core::chain(&error) })
         };
         let builder = reqwest::Client::builder;
         Ok(Self {
@@ -95,7 +95,7 @@ impl RegistryClient {
         };
         // `Client::new` would fall back to another configuration without a word.
         let oci = oci_client::Client::try_from(config)
-            .map_err(|error| ClientError { message: retry::chain(&error) })?;
+            .map_err(|error| ClientError { message: zstart_core::chain(&error) })?;
         let plain_http = self.options.plain_http.iter().any(|host| host == reference.registry());
         let (reader, writer) = (self.reader.clone(), self.writer.clone());
         let session = Session::new(oci, reader, writer, reference, credentials, plain_http);
@@ -114,6 +114,13 @@ impl Repository for RegistryRepository {
         retry::with_retries(|| pull::manifest(&self.session, key)).await
     }
 
+    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
+        match pull::tag_digest(&self.session, tag).await? {
+            Some(digest) => Ok(digest),
+            None => Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest),
+        }
+    }
+
     async fn put_manifest(
         &self,
         manifest: &RawManifest,
@@ -125,8 +132,7 @@ impl Repository for RegistryRepository {
         // 400 TAG_INVALID). Two who make the same variant at once must both succeed.
         if let (Err(error), Some(tag)) = (&pushed, tag)
             && error.trouble == Trouble::Other
-            && let Ok(found) = pull::manifest(&self.session, ManifestKey::Tag(tag)).await
-            && found.digest == manifest.digest
+            && self.tag_digest(tag).await.is_ok_and(|found| found == manifest.digest)
         {
             return Ok(());
         }

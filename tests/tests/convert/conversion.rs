@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use zstart_convert::credentials::Credentials;
+use zstart_convert::engine::Existing;
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, RegistryClient, RegistryOptions, Repository, Settings, VariantImage, execute, find_variant, plan,
@@ -107,13 +108,18 @@ impl Conversion {
     pub(crate) async fn run(&self) -> Result<Outcome, Error> {
         let (source, target) = (self.open(&self.source), self.open(&self.target));
         let resolved = resolve(&*source, &self.source).await?;
-        let plan = plan(&*source, &resolved, &self.settings).await?;
+        let mut planned = plan(&*source, &resolved, &self.settings).await?;
         let tag = self.tag_of(resolved.digest());
-        if !self.settings.force
-            && let Some(image) = find_variant(&*target, &tag, &plan).await?
-        {
-            return Ok(Outcome { tag, image, reused: true });
+        if !self.settings.force {
+            match find_variant(&*target, &tag, &planned).await? {
+                Existing::Variant(image) => return Ok(Outcome { tag, image, reused: true }),
+                Existing::Partial(platforms) => {
+                    planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
+                }
+                Existing::Nothing => {}
+            }
         }
+        let plan = planned;
         let image = execute(&*source, &*target, &self.source, &tag, &plan, &self.settings, &Silent).await?;
         verify(&*target, &tag, &plan, &image).await?;
         Ok(Outcome { tag, image, reused: false })

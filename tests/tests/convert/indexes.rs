@@ -45,9 +45,13 @@ fn index() -> Result<Index> {
         .image_with(&of_s390x, &s390x_entry)
 }
 
-fn two_platforms() -> Settings {
-    let only = vec![Platform::new("linux", "amd64"), Platform::new("linux", "arm64")];
+fn only(architectures: &[&str]) -> Settings {
+    let only = architectures.iter().map(|architecture| Platform::new("linux", *architecture)).collect();
     Settings { platforms: PlatformSelection::Only(only), ..Settings::default() }
+}
+
+fn two_platforms() -> Settings {
+    only(&["amd64", "arm64"])
 }
 
 #[tokio::test]
@@ -106,14 +110,40 @@ async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> 
 async fn a_platform_that_is_asked_for_later_is_added_to_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let only = vec![Platform::new("linux", "amd64")];
-    let one = Settings { platforms: PlatformSelection::Only(only), ..Settings::default() };
-    let first = lab.conversion("app:v1").settings(one.clone()).run().await?;
+    let first = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
     assert_eq!(first.image.platforms.len(), 1);
     let second = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!((second.image.platforms.len(), second.reused, &second.tag), (2, false, &first.tag));
     // The larger variant serves whoever wants less.
-    let third = lab.conversion("app:v1").settings(one).run().await?;
+    let third = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
     assert_eq!((third.reused, third.image.digest), (true, second.image.digest));
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_who_want_other_platforms_of_one_image_take_nothing_from_each_other() -> Result<()> {
+    let lab = Lab::start().await?;
+    index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
+    let both = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    assert_eq!((both.image.platforms.len(), both.reused), (2, false));
+    for architecture in ["amd64", "arm64"] {
+        let found = lab.conversion("app:v1").settings(only(&[architecture])).run().await?;
+        assert_eq!((found.reused, &found.image.digest), (true, &both.image.digest), "{architecture}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let first = lab.conversion("app:v1").settings(two_platforms()).run().await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let variant = stored.manifest(first.tag.as_str()).await?;
+    stored.delete_manifest(text(&variant.json["manifests"][1]["digest"])?).await?;
+    let again = lab.conversion("app:v1").settings(two_platforms()).run().await?;
+    assert_eq!((again.reused, again.image.digest), (false, first.image.digest));
+    stored.manifest(text(&variant.json["manifests"][1]["digest"])?).await?;
     Ok(())
 }

@@ -58,6 +58,13 @@ impl Stored {
         Ok(status == StatusCode::OK)
     }
 
+    /// Deletes a manifest, as a registry's clean-up does.
+    pub(crate) async fn delete_manifest(&self, digest: &str) -> Result<()> {
+        let request = self.http.delete(format!("{}/manifests/{digest}", self.base));
+        request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// All tags.
     pub(crate) async fn tags(&self) -> Result<Vec<String>> {
         let answer = self.get("tags/list").await?;

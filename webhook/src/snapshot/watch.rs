@@ -8,7 +8,7 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Config, Event};
 use kube::{Api, Client};
-use zstart_core::{ImageConversion, keys};
+use zstart_core::{ImageConversion, chain, keys};
 
 use super::Snapshot;
 
@@ -50,20 +50,4 @@ async fn drain<K>(
             }
         }
     }
-}
-
-/// An error with its causes, for the log.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let cause = source.to_string();
-        // Some libraries' messages carry their cause already.
-        if !text.ends_with(&cause) {
-            text.push_str(": ");
-            text.push_str(&cause);
-        }
-        next = source.source();
-    }
-    text
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
+use zstart_core::chain;
 
 use super::super::{Access, RepositoryError, Trouble};
-use super::retry::chain;
 use super::session::Session;
 
 /// How much of an error's body is read: enough for any message.

@@ -3,7 +3,7 @@
 use futures::TryStreamExt as _;
 use reqwest::header::ACCEPT;
 use reqwest::{Method, Response, StatusCode};
-use zstart_core::Digest;
+use zstart_core::{Digest, Tag};
 
 use super::super::{Access, ByteStream, MANIFEST_MAX, ManifestKey, RepositoryError, Trouble};
 use super::answer;
@@ -30,7 +30,7 @@ pub(super) async fn manifest(
     if response.status() != StatusCode::OK {
         return Err(answer::from_response(session, Access::Pull, &operation, response).await);
     }
-    let named = response.headers().get(CONTENT_DIGEST).and_then(|value| value.to_str().ok()?.parse().ok());
+    let named = named_digest(&response);
     let mut bytes = Vec::new();
     loop {
         let chunk = response.chunk().await;
@@ -55,6 +55,23 @@ pub(super) async fn manifest(
         }
         _ => Ok(manifest),
     }
+}
+
+/// What a registry says that a tag means. `None` where it gives no such answer: then reading the
+/// manifest gives it, or says why not (answers to HEAD have no body that could).
+pub(super) async fn tag_digest(session: &Session, tag: &Tag) -> Result<Option<Digest>, RepositoryError> {
+    let operation = format!("look for image {tag}");
+    let response = request(session, Method::HEAD, &format!("manifests/{tag}"), &operation).await;
+    match response {
+        Ok(response) if response.status() == StatusCode::OK => Ok(named_digest(&response)),
+        Ok(_) => Ok(None),
+        Err(error) if error.trouble == Trouble::Unavailable => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn named_digest(response: &Response) -> Option<Digest> {
+    response.headers().get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
 }
 
 /// A blob's bytes, in the pieces in which they arrive.
