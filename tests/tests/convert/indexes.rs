@@ -46,7 +46,7 @@ fn index() -> Result<Index> {
 }
 
 fn only(architectures: &[&str]) -> Settings {
-    let only = architectures.iter().map(|architecture| Platform::new("linux", *architecture)).collect();
+    let only = architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect();
     Settings { platforms: PlatformSelection::Only(only), ..Settings::default() }
 }
 
