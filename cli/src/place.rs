@@ -72,7 +72,7 @@ impl Place {
             plain_http.push(reference.registry().to_owned());
         }
         let client = RegistryClient::new(RegistryOptions { plain_http })?;
-        Ok(client.repository(reference, credentials)?)
+        Ok(client.repository(reference, credentials))
     }
 
     /// Which image is meant. A layout folder with one image needs no tag.

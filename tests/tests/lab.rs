@@ -19,7 +19,7 @@ async fn digest_of(image: &str, credentials: Credentials) -> Result<String> {
     zstart_tests::control_plane::install_crypto();
     let reference: Reference = image.parse()?;
     let options = RegistryOptions { plain_http: vec![reference.registry().to_owned()] };
-    let repository = RegistryClient::new(options)?.repository(&reference, credentials)?;
+    let repository = RegistryClient::new(options)?.repository(&reference, credentials);
     Ok(zstart_convert::resolve(&*repository, &reference).await?.digest().to_string())
 }
 

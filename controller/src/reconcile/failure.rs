@@ -1,7 +1,6 @@
 //! A look at a source that didn't end well: what kind it is and how it is told.
 
 use thiserror::Error;
-use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{Error, ErrorClass};
 use zstart_core::record::RecordReason;
 
@@ -22,9 +21,6 @@ pub(super) enum Failure {
     /// It isn't known as whom to ask.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
-    /// No request could be made.
-    #[error(transparent)]
-    Client(#[from] ClientError),
     /// The status can't be written.
     #[error("failed to write the record's status")]
     Status(#[from] kube::Error),
@@ -35,7 +31,7 @@ impl Failure {
         match self {
             Self::Record(_) => ErrorClass::Refused,
             Self::Resolve(error) | Self::Convert(error) => error.class(),
-            Self::Credentials(_) | Self::Client(_) | Self::Status(_) => ErrorClass::Other,
+            Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
 

@@ -87,7 +87,7 @@ impl Look<'_> {
         credentials: Credentials,
         journal: &mut Journal<'_>,
     ) -> Result<Found, Failure> {
-        let repository = self.context.registries.repository(source, credentials)?;
+        let repository = self.context.registries.repository(source, credentials);
         let looking = self.context.looks.permit(source.registry().to_owned()).await;
         // Not where trouble in between took the variant out of service: it is verified anew first.
         if let Some(settled) = self.settled.as_ref().filter(|_| journal.status().variant.is_some())

@@ -127,7 +127,7 @@ pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now:
     let (reason, message) = (failure.reason(), failure.to_string());
     let type_ = match failure {
         Failure::Record(_) | Failure::Resolve(_) => RESOLVED,
-        Failure::Convert(_) | Failure::Client(_) | Failure::Credentials(_) | Failure::Status(_) => CONVERTED,
+        Failure::Convert(_) | Failure::Credentials(_) | Failure::Status(_) => CONVERTED,
     };
     if serves(status) && failure.leaves_variant_in_service() {
         // The variant is as good as it was. If it is the source that couldn't be looked up, that is

@@ -1,15 +1,13 @@
 //! A repository of a registry that speaks the OCI distribution protocol.
 //!
-//! The token exchange is oci-client's. Reading is our own ([`pull`]) because oci-client bounds no
-//! body and hides `Retry-After`; so is writing ([`push`]), because it holds blobs back in pieces
-//! smaller than ECR takes and trips over the 201 with which ECR answers them. Nothing outside this
-//! module knows either.
+//! Our own client: of those that there are, oci-client (0.18) bounds no body, hides `Retry-After`,
+//! holds blobs back in pieces smaller than ECR takes, trips over the 201 with which ECR answers them,
+//! and sends passwords wherever a challenge points.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use oci_client::client::{ClientConfig, ClientProtocol};
 use reqwest::redirect::Policy;
 use thiserror::Error;
 use tracing::debug;
@@ -21,6 +19,8 @@ use crate::credentials::Credentials;
 use crate::image::RawManifest;
 
 mod answer;
+mod challenge;
+mod login;
 mod pull;
 mod push;
 mod retry;
@@ -81,26 +81,12 @@ impl RegistryClient {
     }
 
     /// The repository of `reference`. No request is made yet.
-    pub fn repository(
-        &self,
-        reference: &Reference,
-        credentials: Credentials,
-    ) -> Result<Arc<dyn Repository>, ClientError> {
-        let config = ClientConfig {
-            protocol: ClientProtocol::HttpsExcept(self.options.plain_http.clone()),
-            connect_timeout: Some(CONNECT_TIMEOUT),
-            read_timeout: Some(READ_TIMEOUT),
-            user_agent: USER_AGENT,
-            ..ClientConfig::default()
-        };
-        // `Client::new` would fall back to another configuration without a word.
-        let oci = oci_client::Client::try_from(config)
-            .map_err(|error| ClientError { message: zstart_core::chain(&error) })?;
+    pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Arc<dyn Repository> {
         let plain_http = self.options.plain_http.iter().any(|host| host == reference.registry());
         let (reader, writer) = (self.reader.clone(), self.writer.clone());
-        let session = Session::new(oci, reader, writer, reference, credentials, plain_http);
+        let session = Session::new(reader, writer, reference, credentials, plain_http);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
-        Ok(Arc::new(RegistryRepository { location: reference.name(), session }))
+        Arc::new(RegistryRepository { location: reference.name(), session })
     }
 }
 

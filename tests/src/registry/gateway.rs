@@ -130,6 +130,11 @@ impl Gateway {
         rules.iter().all(|rule| rule.left.is_none_or(|left| left == 0))
     }
 
+    /// Accepts no token that it gave so far.
+    pub fn forget_tokens(&self) {
+        self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The requests so far, as `METHOD /path?query`.
     pub fn calls(&self) -> Vec<String> {
         self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -170,7 +175,7 @@ impl Shared {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = format!("token-{}", tokens.len());
+        let token = format!("token-{}", self.calls.lock().unwrap_or_else(PoisonError::into_inner).len());
         tokens.push(token.clone());
         axum::Json(serde_json::json!({"token": token})).into_response()
     }
@@ -185,12 +190,6 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let method = request.method().clone();
     shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {path}"));
-    if path.starts_with("/token") {
-        return shared.token(request.headers());
-    }
-    if !shared.may_pass(request.headers()) {
-        return shared.challenge();
-    }
     let fault = shared.take_fault(&method, &path);
     match &fault {
         Some(Fault::Answer(status, headers, body)) => {
@@ -205,6 +204,12 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Some(Fault::After(action)) => action().await,
         Some(Fault::Nothing | Fault::CutAnswerAfter(_) | Fault::CutRequestAfter(_) | Fault::FlipBytes)
         | None => {}
+    }
+    if path.starts_with("/token") {
+        return shared.token(request.headers());
+    }
+    if !shared.may_pass(request.headers()) {
+        return shared.challenge();
     }
     match forward(&shared, request, &path, fault.as_ref()).await {
         Ok(response) => response,

@@ -24,7 +24,7 @@ async fn registry_with_login() -> Result<Registry> {
     let client = RegistryClient::new(RegistryOptions { plain_http: vec![registry.host()] })?;
     let credentials = Credentials::Basic { username: "user".into(), password: PASSWORD.into() };
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).prepare()?;
-    image.store(&*client.repository(&reference, credentials)?, &"v1".parse()?).await?;
+    image.store(&*client.repository(&reference, credentials), &"v1".parse()?).await?;
     Ok(registry)
 }
 

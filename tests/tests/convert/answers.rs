@@ -185,6 +185,23 @@ async fn an_upload_that_breaks_off_starts_again_or_ends_without_a_tag() -> Resul
 }
 
 #[tokio::test]
+async fn an_upload_that_the_registry_forgot_starts_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    // As the reference implementation says it, and it says it with 404.
+    let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown to registry"}]}"#;
+    for method in [Method::PATCH, Method::PUT] {
+        lab.gateway.heal();
+        let lost = Fault::Answer(StatusCode::NOT_FOUND, vec![], body);
+        lab.gateway.fault_times(1, method.clone(), "/blobs/uploads/", lost);
+        lab.conversion("app:v1").forced().run().await?;
+        assert!(lab.gateway.has_done_all(), "{method}");
+        require_variant(&lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_layer_that_stays_survives_a_broken_connection_too() -> Result<()> {
     let lab = Lab::start().await?;
     let files = b"zstd already ".repeat(100_000);

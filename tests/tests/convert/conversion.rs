@@ -102,7 +102,7 @@ impl Conversion {
         zstart_tests::control_plane::install_crypto();
         let options = RegistryOptions { plain_http: vec![reference.registry().to_owned()] };
         let client = RegistryClient::new(options).expect("a client");
-        client.repository(reference, self.credentials.clone()).expect("a repository")
+        client.repository(reference, self.credentials.clone())
     }
 
     pub(crate) async fn run(&self) -> Result<Outcome, Error> {

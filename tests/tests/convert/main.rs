@@ -6,6 +6,7 @@ mod content;
 mod conversion;
 mod indexes;
 mod interruption;
+mod login;
 mod manifests;
 mod redirects;
 mod reuse;

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use oci_client::errors::{OciDistributionError, OciEnvelope, OciErrorCode};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
 use zstart_core::chain;
 
 use super::super::{Access, RepositoryError, Trouble};
@@ -15,32 +15,6 @@ use super::session::Session;
 const ERROR_BODY_MAX: usize = 64 * 1024;
 /// How much of it is shown.
 const MESSAGE_MAX: usize = 300;
-
-/// An error of oci-client's token exchange, told apart.
-pub(super) fn from_oci(
-    session: &Session,
-    access: Access,
-    operation: &str,
-    error: &OciDistributionError,
-) -> RepositoryError {
-    let (trouble, message) = match error {
-        OciDistributionError::RegistryError { envelope, url: _ } => {
-            (envelope_trouble(envelope).unwrap_or(Trouble::Other), envelope_message(envelope))
-        }
-        OciDistributionError::ServerError { code, message, url: _ } => {
-            (status_trouble(*code, None), format!("HTTP {code} {}", shortened(message)))
-        }
-        OciDistributionError::UnauthorizedError { url: _ } => {
-            (Trouble::Denied, "HTTP 401: these credentials, or none, are not accepted".to_owned())
-        }
-        OciDistributionError::AuthenticationFailure(reason) => {
-            (Trouble::Denied, format!("the token server refused: {}", shortened(reason)))
-        }
-        OciDistributionError::RequestError(error) => (request_trouble(error), chain(error)),
-        other => (Trouble::Other, chain(other)),
-    };
-    session.error(access, operation, trouble, message)
-}
 
 /// A request that got no answer, or not all of it.
 pub(super) fn from_request(
@@ -77,14 +51,14 @@ pub(super) async fn from_response(
             break;
         }
     }
-    let envelope: Option<OciEnvelope> = serde_json::from_slice(&body).ok();
-    let by_status = status_trouble(status.as_u16(), retry_after);
-    let trouble = match (by_status, envelope.as_ref().and_then(envelope_trouble)) {
-        (Trouble::Other, Some(by_code)) => by_code,
+    let envelope: Option<Envelope> = serde_json::from_slice(&body).ok();
+    let trouble = match (status_trouble(status, retry_after), envelope.as_ref().and_then(Envelope::trouble)) {
+        // An upload that was lost is a 404 to some, and isn't a missing image.
+        (Trouble::NotFound | Trouble::Other, Some(by_code)) => by_code,
         (by_status, _) => by_status,
     };
-    let said = envelope
-        .map_or_else(|| shortened(&String::from_utf8_lossy(&body)), |envelope| envelope_message(&envelope));
+    let said =
+        envelope.map_or_else(|| shortened(&String::from_utf8_lossy(&body)), |envelope| envelope.message());
     session.error(access, operation, trouble, format!("HTTP {} {said}", status.as_u16()))
 }
 
@@ -107,39 +81,47 @@ pub(super) fn location(
     Ok(url)
 }
 
-fn status_trouble(status: u16, retry_after: Option<Duration>) -> Trouble {
-    match StatusCode::from_u16(status) {
-        Ok(StatusCode::NOT_FOUND) => Trouble::NotFound,
-        Ok(StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) => Trouble::Denied,
-        Ok(StatusCode::TOO_MANY_REQUESTS) => Trouble::RateLimited { retry_after },
-        Ok(StatusCode::REQUEST_TIMEOUT) => Trouble::Unavailable,
-        Ok(status) if status.is_server_error() => Trouble::Unavailable,
+fn status_trouble(status: StatusCode, retry_after: Option<Duration>) -> Trouble {
+    match status {
+        StatusCode::NOT_FOUND => Trouble::NotFound,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Denied,
+        StatusCode::TOO_MANY_REQUESTS => Trouble::RateLimited { retry_after },
+        StatusCode::REQUEST_TIMEOUT => Trouble::Unavailable,
+        status if status.is_server_error() => Trouble::Unavailable,
         _ => Trouble::Other,
     }
 }
 
-fn envelope_trouble(envelope: &OciEnvelope) -> Option<Trouble> {
-    envelope.errors.iter().find_map(|error| match error.code {
-        OciErrorCode::ManifestUnknown
-        | OciErrorCode::NameUnknown
-        | OciErrorCode::BlobUnknown
-        | OciErrorCode::NotFound => Some(Trouble::NotFound),
-        OciErrorCode::Unauthorized | OciErrorCode::Denied => Some(Trouble::Denied),
-        OciErrorCode::Toomanyrequests => Some(Trouble::RateLimited { retry_after: None }),
-        OciErrorCode::DigestInvalid | OciErrorCode::SizeInvalid => Some(Trouble::Mismatch),
-        // The session was lost: it starts again from a new one.
-        OciErrorCode::BlobUploadUnknown | OciErrorCode::BlobUploadInvalid => Some(Trouble::Unavailable),
-        _ => None,
-    })
+/// The body of an error (distribution specification, "Error codes").
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<EnvelopeError>,
 }
 
-fn envelope_message(envelope: &OciEnvelope) -> String {
-    let errors = envelope.errors.iter().map(|error| {
-        let code = serde_json::to_value(&error.code).ok();
-        let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or_default().to_owned();
-        format!("{code}: {}", error.message)
-    });
-    shortened(&errors.collect::<Vec<_>>().join("; "))
+#[derive(Deserialize)]
+struct EnvelopeError {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl Envelope {
+    fn trouble(&self) -> Option<Trouble> {
+        self.errors.iter().find_map(|error| match &*error.code {
+            "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => Some(Trouble::NotFound),
+            "UNAUTHORIZED" | "DENIED" => Some(Trouble::Denied),
+            "TOOMANYREQUESTS" => Some(Trouble::RateLimited { retry_after: None }),
+            "DIGEST_INVALID" | "SIZE_INVALID" => Some(Trouble::Mismatch),
+            // The session was lost: it starts again from a new one.
+            "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" => Some(Trouble::Unavailable),
+            _ => None,
+        })
+    }
+
+    fn message(&self) -> String {
+        let errors = self.errors.iter().map(|error| format!("{}: {}", error.code, error.message));
+        shortened(&errors.collect::<Vec<_>>().join("; "))
+    }
 }
 
 fn request_trouble(error: &reqwest::Error) -> Trouble {

@@ -106,12 +106,10 @@ async fn request(
     path: &str,
     operation: &str,
 ) -> Result<Response, RepositoryError> {
-    let authorization = session.allow(Access::Pull).await?;
     let mut url = session.url(Access::Pull, path)?;
     for _ in 0..=REDIRECTS_MAX {
         let request = session.reader.request(method.clone(), url.clone()).header(ACCEPT, accept(path));
-        let sent = session.authorize(request, &url, &authorization).send().await;
-        let response = sent.map_err(|error| answer::from_request(session, Access::Pull, operation, error))?;
+        let response = session.send(Access::Pull, operation, &url, request).await?;
         if !response.status().is_redirection() {
             return Ok(response);
         }

@@ -30,12 +30,10 @@ pub(super) async fn manifest(
         Some(tag) => (format!("push manifest {tag}"), format!("manifests/{tag}")),
         None => (format!("push manifest {}", manifest.digest), format!("manifests/{}", manifest.digest)),
     };
-    let authorization = session.allow(Access::Push).await?;
     let url = session.url(Access::Push, &path)?;
     let request = session.writer.put(url.clone()).timeout(silence::LIMIT);
     let request = request.header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
-    let sent = session.authorize(request, &url, &authorization).send().await;
-    let response = sent.map_err(|error| answer::from_request(session, Access::Push, &operation, error))?;
+    let response = session.send(Access::Push, &operation, &url, request).await?;
     match response.status() {
         StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
         _ => Err(answer::from_response(session, Access::Push, &operation, response).await),
@@ -45,11 +43,9 @@ pub(super) async fn manifest(
 /// Opens an upload session.
 pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, RepositoryError> {
     const OPERATION: &str = "begin a blob upload";
-    let authorization = session.allow(Access::Push).await?;
     let url = session.url(Access::Push, "blobs/uploads/")?;
     let request = session.writer.post(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
-    let sent = session.authorize(request, &url, &authorization).send().await;
-    let response = sent.map_err(|error| answer::from_request(session, Access::Push, OPERATION, error))?;
+    let response = session.send(Access::Push, OPERATION, &url, request).await?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
     }
@@ -74,7 +70,6 @@ impl Upload {
 impl BlobUpload for Upload {
     async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
         const OPERATION: &str = "upload a blob";
-        let authorization = self.session.allow(Access::Push).await?;
         let (content, taken) = silence::watched(content);
         let request = self
             .session
@@ -82,15 +77,13 @@ impl BlobUpload for Upload {
             .patch(self.location.clone())
             .header(CONTENT_TYPE, "application/octet-stream")
             .body(Body::wrap_stream(content));
-        let sent = tokio::select! {
-            sent = self.session.authorize(request, &self.location, &authorization).send() => sent,
+        let response = tokio::select! {
+            response = self.session.send(Access::Push, OPERATION, &self.location, request) => response?,
             () = taken.silence(silence::LIMIT) => {
                 let message = format!("it took nothing for {} s", silence::LIMIT.as_secs());
                 return Err(self.session.error(Access::Push, OPERATION, Trouble::Unavailable, message));
             }
         };
-        let response =
-            sent.map_err(|error| answer::from_request(&self.session, Access::Push, OPERATION, error))?;
         match response.status() {
             StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
                 let headers = response.headers();
@@ -104,14 +97,10 @@ impl BlobUpload for Upload {
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
         let operation = format!("finish the upload of blob {digest}");
-        // Asked for again: sending a large blob may take longer than a token lives.
-        let authorization = self.session.allow(Access::Push).await?;
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
         let request = self.session.writer.put(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
-        let sent = self.session.authorize(request, &url, &authorization).send().await;
-        let response =
-            sent.map_err(|error| answer::from_request(&self.session, Access::Push, &operation, error))?;
+        let response = self.session.send(Access::Push, &operation, &url, request).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
             _ => Err(self.failed(&operation, response).await),
@@ -120,11 +109,10 @@ impl BlobUpload for Upload {
 
     async fn abort(self: Box<Self>) {
         // The registry forgets sessions by itself; nothing hangs on this answer.
-        let Ok(authorization) = self.session.allow(Access::Push).await else { return };
         let request = self.session.writer.delete(self.location.clone()).timeout(ABORT_LIMIT);
-        let sent = self.session.authorize(request, &self.location, &authorization).send().await;
+        let sent = self.session.send(Access::Push, "cancel an upload", &self.location, request).await;
         if let Err(error) = sent {
-            tracing::debug!(error = %error.without_url(), "could not cancel an upload");
+            tracing::debug!(%error, "could not cancel an upload");
         }
     }
 }

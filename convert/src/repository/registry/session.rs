@@ -1,26 +1,23 @@
 //! One repository as a user: where it is, and the right to read or write it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Reference as OciReference, RegistryOperation};
-use reqwest::{RequestBuilder, Url};
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 use zstart_core::Reference;
 
 use super::super::{Access, RepositoryError, Trouble};
 use super::answer;
+use super::login::{self, Granted};
 use crate::credentials::Credentials;
 
-/// How long a token is used. Token servers give at least 60 s (distribution, "Token Authentication
-/// Specification", `expires_in`).
-const FRESH: Duration = Duration::from_secs(45);
+/// Where Docker Hub's registry is; its images are named by `docker.io`.
+const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 
 /// Shared by all requests to one repository.
 #[derive(Clone)]
 pub(super) struct Session {
-    oci: oci_client::Client,
     /// For reading: gives up when nothing comes.
     pub(super) reader: reqwest::Client,
     /// For writing.
@@ -32,14 +29,14 @@ pub(super) struct Session {
     may_write: Arc<Mutex<Option<Proof>>>,
 }
 
-/// An authorization, and since when it is there.
+/// An authorization, and until when it is used.
 struct Proof {
-    since: Instant,
+    until: Instant,
     authorization: Authorization,
 }
 
 /// The proof that goes with requests.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) enum Authorization {
     None,
     Basic { username: String, password: String },
@@ -48,7 +45,6 @@ pub(super) enum Authorization {
 
 impl Session {
     pub(super) fn new(
-        oci: oci_client::Client,
         reader: reqwest::Client,
         writer: reqwest::Client,
         reference: &Reference,
@@ -56,7 +52,6 @@ impl Session {
         plain_http: bool,
     ) -> Self {
         Self {
-            oci,
             reader,
             writer,
             reference: reference.clone(),
@@ -98,74 +93,106 @@ impl Session {
         }
     }
 
-    fn auth(&self) -> RegistryAuth {
-        match &self.credentials {
-            Credentials::Anonymous => RegistryAuth::Anonymous,
-            Credentials::Basic { username, password } => {
-                RegistryAuth::Basic(username.clone(), password.clone())
-            }
-        }
-    }
-
-    /// The repository itself, as oci-client names things.
-    fn oci_repository(&self) -> OciReference {
-        let tag = self.reference.tag().map_or("latest", |tag| tag.as_str());
-        OciReference::with_tag(
-            self.reference.registry().into(),
-            self.reference.repository().into(),
-            tag.into(),
-        )
-    }
-
     /// The right to read or write. One request at a time asks for it; the others wait and share it.
-    pub(super) async fn allow(&self, access: Access) -> Result<Authorization, RepositoryError> {
-        let (proof, operation) = match access {
-            Access::Pull => (&self.may_read, RegistryOperation::Pull),
-            Access::Push => (&self.may_write, RegistryOperation::Push),
-        };
-        let mut proof = proof.lock().await;
-        if let Some(Proof { since, authorization }) = &*proof
-            && since.elapsed() < FRESH
+    /// `false`: it was there already, and may have been taken away meanwhile.
+    async fn allow(&self, access: Access) -> Result<(Authorization, bool), RepositoryError> {
+        let mut proof = self.proof(access).lock().await;
+        if let Some(Proof { until, authorization }) = &*proof
+            && Instant::now() < *until
         {
-            return Ok(authorization.clone());
+            return Ok((authorization.clone(), false));
         }
-        let since = Instant::now();
-        let token = self.oci.auth(&self.oci_repository(), &self.auth(), operation).await;
-        let token = token.map_err(|error| answer::from_oci(self, access, "log in", &error))?;
-        let authorization = match (token, &self.credentials) {
-            (Some(token), _) => Authorization::Bearer(token),
-            (None, Credentials::Basic { username, password }) => {
-                Authorization::Basic { username: username.clone(), password: password.clone() }
+        let started = Instant::now();
+        let Granted { authorization, life } = login::log_in(self, access).await?;
+        *proof = Some(Proof { until: started + life, authorization: authorization.clone() });
+        Ok((authorization, true))
+    }
+
+    fn proof(&self, access: Access) -> &Mutex<Option<Proof>> {
+        match access {
+            Access::Pull => &self.may_read,
+            Access::Push => &self.may_write,
+        }
+    }
+
+    /// Forgets a proof that isn't accepted any more.
+    async fn forget(&self, access: Access, refused: &Authorization) {
+        self.proof(access).lock().await.take_if(|proof| proof.authorization == *refused);
+    }
+
+    /// Sends a request with the proof that it needs. A token that is refused is renewed, once, where
+    /// the request can be sent again.
+    pub(super) async fn send(
+        &self,
+        access: Access,
+        operation: &str,
+        url: &Url,
+        request: RequestBuilder,
+    ) -> Result<Response, RepositoryError> {
+        let (authorization, is_new) = self.allow(access).await?;
+        let failed = |error| answer::from_request(self, access, operation, error);
+        let again = request.try_clone();
+        let response = self.authorize(request, url, &authorization).send().await.map_err(failed)?;
+        let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+        match again {
+            Some(again) if is_refused && !is_new && self.is_own(url) => {
+                self.forget(access, &authorization).await;
+                let (authorization, _) = self.allow(access).await?;
+                self.authorize(again, url, &authorization).send().await.map_err(failed)
             }
-            (None, Credentials::Anonymous) => Authorization::None,
-        };
-        *proof = Some(Proof { since, authorization: authorization.clone() });
-        Ok(authorization)
+            _ => Ok(response),
+        }
+    }
+
+    /// The registry's host name.
+    pub(super) fn host(&self) -> String {
+        let base = Url::parse(&self.base()).ok();
+        base.and_then(|base| base.host_str().map(ToOwned::to_owned)).unwrap_or_default()
+    }
+
+    /// Whether the registry is one that is reached over plain http.
+    pub(super) fn is_plain_http(&self) -> bool {
+        self.plain_http
+    }
+
+    /// The repository's name inside the registry.
+    pub(super) fn repository(&self) -> &str {
+        self.reference.repository()
     }
 
     /// The registry's address.
     fn base(&self) -> String {
         let scheme = if self.plain_http { "http" } else { "https" };
-        format!("{scheme}://{}", self.oci_repository().resolve_registry())
+        let (hub, host) = DOCKER_HUB;
+        let registry = self.reference.registry();
+        format!("{scheme}://{}", if registry == hub { host } else { registry })
+    }
+
+    /// The address under which a registry says what it is.
+    pub(super) fn base_url(&self, access: Access) -> Result<Url, RepositoryError> {
+        self.parse(access, &format!("{}/v2/", self.base()))
     }
 
     /// The address of something in this repository.
     pub(super) fn url(&self, access: Access, path: &str) -> Result<Url, RepositoryError> {
-        let text = format!("{}/v2/{}/{path}", self.base(), self.reference.repository());
-        Url::parse(&text).map_err(|error| {
+        self.parse(access, &format!("{}/v2/{}/{path}", self.base(), self.repository()))
+    }
+
+    fn parse(&self, access: Access, text: &str) -> Result<Url, RepositoryError> {
+        Url::parse(text).map_err(|error| {
             self.error(access, format!("form the address {text}"), Trouble::Other, error.to_string())
         })
     }
 
+    /// Whether an address is the registry's own: scheme, host and port.
+    fn is_own(&self, url: &Url) -> bool {
+        Url::parse(&self.base()).is_ok_and(|base| base.origin() == url.origin())
+    }
+
     /// Adds the proof to a request, unless it goes to somebody else: another host, another port, or
     /// from https back to http.
-    pub(super) fn authorize(
-        &self,
-        request: RequestBuilder,
-        url: &Url,
-        authorization: &Authorization,
-    ) -> RequestBuilder {
-        let own = Url::parse(&self.base()).is_ok_and(|base| base.origin() == url.origin());
+    fn authorize(&self, request: RequestBuilder, url: &Url, authorization: &Authorization) -> RequestBuilder {
+        let own = self.is_own(url);
         match authorization {
             Authorization::Basic { username, password } if own => {
                 request.basic_auth(username, Some(password))

@@ -1,0 +1,207 @@
+//! The right to read or write a repository: what the registry asks for, and how it is got.
+//!
+//! Our own, because oci-client (0.18) takes a registry's 503 for "no login needed" and a token server's
+//! for "wrong password", bounds no answer, and sends passwords wherever a challenge points.
+
+use std::time::Duration;
+
+use reqwest::{Response, StatusCode, Url};
+use serde::Deserialize;
+
+use super::super::{Access, RepositoryError, Trouble};
+use super::answer;
+use super::challenge::{self, Challenge};
+use super::session::{Authorization, Session};
+use crate::credentials::Credentials;
+
+const OPERATION: &str = "log in";
+/// Largest answer of a token server that is read. Real ones have some KiB.
+const TOKEN_MAX: usize = 256 * 1024;
+/// How long a token lives that doesn't say so (distribution, "Token Authentication Specification",
+/// `expires_in`).
+const TOKEN_LIFE: Duration = Duration::from_mins(1);
+/// The longest time for which a proof is used before the registry is asked anew.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// A proof, and how long it may be used.
+pub(super) struct Granted {
+    pub(super) authorization: Authorization,
+    pub(super) life: Duration,
+}
+
+/// A token server's answer.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    token: Option<String>,
+    /// The same, as OAuth names it.
+    access_token: Option<String>,
+    /// In seconds.
+    expires_in: Option<u64>,
+}
+
+/// Asks the registry what it wants, and gets it.
+pub(super) async fn log_in(session: &Session, access: Access) -> Result<Granted, RepositoryError> {
+    let url = session.base_url(access)?;
+    let sent = session.reader.get(url).send().await;
+    let response = sent.map_err(|error| answer::from_request(session, access, OPERATION, error))?;
+    match response.status() {
+        StatusCode::UNAUTHORIZED => {}
+        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+            return Err(answer::from_response(session, access, OPERATION, response).await);
+        }
+        // Whatever else it says here, requests that matter will say so too.
+        _ => return Ok(with_password(session)),
+    }
+    let challenge = challenge::read(response.headers()).map_err(|reason| {
+        let message = format!("the registry's WWW-Authenticate can't be read: {reason}");
+        session.error(access, OPERATION, Trouble::Other, message)
+    })?;
+    match challenge {
+        Challenge::None | Challenge::Basic => Ok(with_password(session)),
+        Challenge::Bearer { realm, service } => fetch_token(session, access, realm, service).await,
+    }
+}
+
+/// The password goes with every request.
+fn with_password(session: &Session) -> Granted {
+    let authorization = match session.credentials() {
+        Credentials::Anonymous => Authorization::None,
+        Credentials::Basic { username, password } => {
+            Authorization::Basic { username: username.clone(), password: password.clone() }
+        }
+    };
+    Granted { authorization, life: LONGEST }
+}
+
+async fn fetch_token(
+    session: &Session,
+    access: Access,
+    mut realm: Url,
+    service: Option<String>,
+) -> Result<Granted, RepositoryError> {
+    if let Err(reason) = may_be_asked(session, &realm) {
+        let host = realm.host_str().unwrap_or_default();
+        let message = format!("the registry sends logins to {host}, {reason}: nothing was sent there");
+        return Err(session.error(access, OPERATION, Trouble::Other, message));
+    }
+    let actions = match access {
+        Access::Pull => "pull",
+        Access::Push => "pull,push",
+    };
+    {
+        let mut query = realm.query_pairs_mut();
+        if let Some(service) = &service {
+            query.append_pair("service", service);
+        }
+        query.append_pair("scope", &format!("repository:{}:{actions}", session.repository()));
+    }
+    let request = session.reader.get(realm);
+    let request = match session.credentials() {
+        Credentials::Anonymous => request,
+        Credentials::Basic { username, password } => request.basic_auth(username, Some(password)),
+    };
+    let sent = request.send().await;
+    let response = sent.map_err(|error| answer::from_request(session, access, OPERATION, error))?;
+    if response.status() != StatusCode::OK {
+        let mut error = answer::from_response(session, access, OPERATION, response).await;
+        error.message = format!("the token server answered {}", error.message);
+        // It isn't the image that is missing.
+        if error.trouble == Trouble::NotFound {
+            error.trouble = Trouble::Other;
+        }
+        return Err(error);
+    }
+    let unreadable = |message: &str| session.error(access, OPERATION, Trouble::Other, message);
+    let bytes = read_bounded(session, access, response).await?;
+    let answer: TokenAnswer = serde_json::from_slice(&bytes)
+        .map_err(|_| unreadable("the token server's answer is not what the specification says"))?;
+    let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| unreadable("the token server's answer has no token in it"))?;
+    let life = answer.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).clamp(TOKEN_LIFE, LONGEST);
+    // A quarter early: a request may take its time to arrive.
+    Ok(Granted { authorization: Authorization::Bearer(token), life: life / 4 * 3 })
+}
+
+/// Whether a token server may get what it would get: its connection must be as safe as the
+/// registry's own, and a password leaves only for the registry's own domain. The error says why not.
+fn may_be_asked(session: &Session, realm: &Url) -> Result<(), &'static str> {
+    let is_safe = realm.scheme() == "https" || (realm.scheme() == "http" && session.is_plain_http());
+    if !is_safe {
+        return Err("which is not https");
+    }
+    if !realm.username().is_empty() || realm.password().is_some() {
+        return Err("with a user name in the address");
+    }
+    let is_secret = *session.credentials() != Credentials::Anonymous;
+    let own = session.host();
+    let of_own_domain = realm.host_str().is_some_and(|host| same_domain(&own, host));
+    if is_secret && !of_own_domain { Err("which is not of its own domain") } else { Ok(()) }
+}
+
+/// Whether two hosts are one, or belong to one registrable domain (`auth.docker.io` and
+/// `registry-1.docker.io`). Addresses are themselves only.
+fn same_domain(one: &str, other: &str) -> bool {
+    if one.eq_ignore_ascii_case(other) {
+        return true;
+    }
+    let is_address = |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
+    if is_address(one) || is_address(other) {
+        return false;
+    }
+    let (one, other) = (one.to_ascii_lowercase(), other.to_ascii_lowercase());
+    match (psl::domain(one.as_bytes()), psl::domain(other.as_bytes())) {
+        // A suffix that nobody registered as one (`registry.lab`) says nothing about who owns what.
+        (Some(one), Some(other)) => one.suffix().is_known() && one == other,
+        _ => false,
+    }
+}
+
+async fn read_bounded(
+    session: &Session,
+    access: Access,
+    mut response: Response,
+) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        match chunk.map_err(|error| answer::from_request(session, access, OPERATION, error))? {
+            None => return Ok(bytes),
+            Some(chunk) if bytes.len() + chunk.len() <= TOKEN_MAX => bytes.extend_from_slice(&chunk),
+            Some(_) => {
+                let message = format!("the token server's answer is larger than {TOKEN_MAX} bytes");
+                return Err(session.error(access, OPERATION, Trouble::Other, message));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_stays_in_the_registrys_own_domain() {
+        for (registry, realm) in [
+            ("registry-1.docker.io", "auth.docker.io"),
+            ("ghcr.io", "ghcr.io"),
+            ("registry.gitlab.com", "gitlab.com"),
+            ("registry.example.co.uk", "LOGIN.example.co.uk"),
+            ("localhost", "localhost"),
+            ("10.0.0.1", "10.0.0.1"),
+        ] {
+            assert!(same_domain(registry, realm), "{registry} {realm}");
+        }
+        for (registry, realm) in [
+            ("registry.example.com", "example.org"),
+            ("registry.example.co.uk", "evil.co.uk"),
+            ("one.github.io", "other.github.io"),
+            ("registry.lab", "evil.lab"),
+            ("a.lab", "b.a.lab"),
+            ("10.0.0.1", "10.0.0.2"),
+            ("10.0.0.1", "0.0.1"),
+            ("registry.example.com", "169.254.169.254"),
+        ] {
+            assert!(!same_domain(registry, realm), "{registry} {realm}");
+        }
+    }
+}

@@ -1,0 +1,119 @@
+//! The exchange of a password for a token, and who gets to see the password.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use http::{Method, StatusCode};
+use zstart_convert::ErrorClass;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
+
+use crate::conversion::Conversion;
+
+/// A registry that asks for tokens, with an image in it.
+struct Lab {
+    _registry: Registry,
+    gateway: Arc<Gateway>,
+}
+
+impl Lab {
+    async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        let image =
+            Fixture::new().large_layer("usr/bin/app", 100_000).layer(&[("etc/app", b"configuration")]);
+        image.push(&registry.host(), "app:v1").await?;
+        let login = TokenLogin { username: "user".into(), password: "right".into() };
+        let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+        Ok(Self { _registry: registry, gateway: Arc::new(gateway) })
+    }
+
+    fn conversion(&self) -> Conversion {
+        Conversion::of(&format!("{}/app:v1", self.gateway.host())).login("user", "right")
+    }
+}
+
+#[tokio::test]
+async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> Result<()> {
+    let lab = Lab::start().await?;
+    let unavailable = || Fault::Answer(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
+    let pause = vec![("retry-after", "77".to_owned())];
+    let limited = || Fault::Answer(StatusCode::TOO_MANY_REQUESTS, pause.clone(), "");
+    for path in ["/v2/", "/token"] {
+        lab.gateway.heal();
+        lab.gateway.fault(Method::GET, path, unavailable());
+        let error = lab.conversion().run().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Unavailable, "{path}: {}", error.chain());
+        assert!(error.chain().contains("log in"), "{path}: {}", error.chain());
+
+        lab.gateway.heal();
+        lab.gateway.fault(Method::GET, path, limited());
+        let error = lab.conversion().run().await.unwrap_err();
+        let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
+        assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(77), "{path}");
+
+        lab.gateway.heal();
+        lab.gateway.fault_times(1, Method::GET, path, unavailable());
+        lab.conversion().forced().run().await?;
+        assert!(lab.gateway.has_done_all(), "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_is_taken_away_is_renewed() -> Result<()> {
+    let lab = Lab::start().await?;
+    let gateway = Arc::clone(&lab.gateway);
+    let forget = move || -> futures::future::BoxFuture<'static, ()> {
+        let gateway = Arc::clone(&gateway);
+        Box::pin(async move { gateway.forget_tokens() })
+    };
+    // None of these is the first request with its token.
+    for (method, part, spared) in [
+        (Method::GET, "/blobs/sha256", 0),
+        (Method::HEAD, "/manifests/", 0),
+        (Method::HEAD, "/blobs/", 0),
+        (Method::POST, "/blobs/uploads/", 1),
+        (Method::PUT, "/blobs/uploads/", 0),
+        (Method::PUT, "/manifests/", 0),
+    ] {
+        lab.gateway.heal();
+        lab.gateway.fault_times(spared, method.clone(), part, Fault::Nothing);
+        lab.gateway.fault_times(1, method.clone(), part, Fault::After(Arc::new(forget.clone())));
+        lab.conversion().forced().run().await?;
+        assert!(lab.gateway.has_done_all(), "{method} {part}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_password_is_sent_to_no_token_server_on_another_host() -> Result<()> {
+    let lab = Lab::start().await?;
+    let thief = Gateway::start(&lab.gateway.host()).await?;
+    let realm = thief.host().replace("127.0.0.1", "localhost");
+    let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"lab\"");
+    let points_elsewhere = Fault::Answer(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
+    lab.gateway.fault(Method::GET, "/v2/", points_elsewhere);
+    let error = lab.conversion().run().await.unwrap_err();
+    assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
+    assert_eq!(thief.calls(), [""; 0], "nothing at all is sent there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<()> {
+    let lab = Lab::start().await?;
+    let endless: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
+    for (answer, said) in [
+        ("<html>", "not what the specification says"),
+        ("{}", "no token in it"),
+        (r#"{"token":""}"#, "no token in it"),
+        (endless, "larger than"),
+    ] {
+        lab.gateway.heal();
+        lab.gateway.fault(Method::GET, "/token", Fault::Answer(StatusCode::OK, vec![], answer));
+        let error = lab.conversion().run().await.unwrap_err();
+        assert!(error.chain().contains(said), "{}", error.chain());
+    }
+    Ok(())
+}
