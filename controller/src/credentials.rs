@@ -113,7 +113,7 @@ impl<'a> Candidates<'a> {
     /// The pull secrets of a service account.
     async fn secrets_of(&self, (namespace, name): &Name) -> Result<BTreeSet<Name>, CandidateError> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let account = allowed("ServiceAccount", namespace, name, accounts.get_opt(name).await)?;
+        let account = allowed("ServiceAccount", namespace, name, accounts.get(name).await)?;
         let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
         Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
     }
@@ -121,7 +121,7 @@ impl<'a> Candidates<'a> {
     /// A pull secret's content. One that isn't there is no credentials: the kubelet sees it so too.
     async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let Some(secret) = allowed("Secret", namespace, name, secrets.get_opt(name).await)? else {
+        let Some(secret) = allowed("Secret", namespace, name, secrets.get(name).await)? else {
             return Ok(None);
         };
         let data = secret.data.unwrap_or_default();
@@ -140,16 +140,16 @@ impl<'a> Candidates<'a> {
     }
 }
 
-/// What may not be read isn't there: an administrator decided so.
+/// What may not be read isn't there either: an administrator decided so.
 fn allowed<K>(
     kind: &'static str,
     namespace: &str,
     name: &str,
-    answer: kube::Result<Option<K>>,
+    answer: kube::Result<K>,
 ) -> Result<Option<K>, CandidateError> {
     match answer {
-        Ok(object) => Ok(object),
-        Err(kube::Error::Api(status)) if status.code == 403 => Ok(None),
+        Ok(object) => Ok(Some(object)),
+        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
         Err(source) => {
             let (namespace, name) = (namespace.to_owned(), name.to_owned());
             Err(CandidateError::Read { kind, namespace, name, source: source.into() })

@@ -1,5 +1,7 @@
 //! Images that aren't there, that may not be pulled, or next to which nothing may be pushed.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -7,6 +9,9 @@ use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+use zstart_controller::credentials::{CandidateError, Candidates};
+use zstart_controller::demand::Wanter;
 use zstart_convert::credentials::Credentials;
 use zstart_convert::{RegistryClient, RegistryOptions};
 use zstart_core::Reference;
@@ -111,10 +116,50 @@ async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Resu
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
     let file = lab.plane.folder().join("credentials.json");
-    let auth = STANDARD.encode("zstart:right");
-    std::fs::write(&file, json!({"auths": {lab.gateway.host(): {"auth": auth}}}).to_string())?;
+    let write = |login: &str| {
+        let auth = STANDARD.encode(login);
+        std::fs::write(&file, json!({"auths": {lab.gateway.host(): {"auth": auth}}}).to_string())
+    };
+    write("zstart:expired")?;
     let _controller = lab.controller_with(&format!("credentialsFile: {}", file.display())).await?;
+    lab.not_ready(&image, RecordReason::PullDenied).await?;
+    // Whoever renews them writes the file anew, and tells nobody.
+    write("zstart:right")?;
     lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credentials() -> Result<()> {
+    zstart_tests::control_plane::install_crypto();
+    let source: Reference = "registry.example/app:v1".parse()?;
+    let wanter = Wanter {
+        namespace: "on".to_owned(),
+        pull_secrets: BTreeSet::from(["pull".to_owned()]),
+        service_account: "default".to_owned(),
+        reports_to: None,
+    };
+    for (status, known) in [
+        (StatusCode::FORBIDDEN, true),
+        (StatusCode::NOT_FOUND, true),
+        (StatusCode::INTERNAL_SERVER_ERROR, false),
+    ] {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let address = format!("http://{}", listener.local_addr()?).parse()?;
+        let answer =
+            json!({"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": status.as_u16()});
+        let router = axum::Router::new().fallback(move || async move { (status, axum::Json(answer)) });
+        let _server = AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, router).await }));
+        let client = kube::Client::try_from(kube::Config::new(address))?;
+        let mut candidates = Candidates::new(&client, None, std::slice::from_ref(&wanter), &source);
+        let first = candidates.next().await;
+        if known {
+            assert_eq!(first?, Some(Credentials::Anonymous), "{status}");
+            assert_eq!(candidates.next().await?, None, "{status}");
+        } else {
+            assert!(matches!(first, Err(CandidateError::Read { .. })), "{status}: {first:?}");
+        }
+    }
     Ok(())
 }
 

@@ -53,6 +53,26 @@ async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("ours:v1", &small(b"ours")).await?;
+    let theirs = lab.image("theirs:v1");
+    let mut template = template("opted-out", &theirs);
+    template["metadata"]["labels"]["zstart.dev/rewrite"] = json!("disabled");
+    let selector = json!({"matchLabels": {"app": "opted-out"}});
+    let metadata = json!({"name": "opted-out"});
+    let spec = json!({"selector": selector, "template": template});
+    lab.create::<DaemonSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
+    lab.deploy("audit", "web", &theirs).await?;
+    let _controller = lab.controller_with("excludedNamespaces: [audit]").await?;
+    // Made after the others, so the controller has seen them when this one is ready.
+    lab.deploy("on", "web", &lab.image("ours:v1")).await?;
+    lab.ready(&lab.image("ours:v1")).await?;
+    assert_eq!(sources(&lab).await?, BTreeSet::from([lab.image("ours:v1")]));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_kind_that_runs_images_is_heard() -> Result<()> {
     let lab = Lab::start().await?;
     let images: Vec<String> =

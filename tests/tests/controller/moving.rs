@@ -113,3 +113,44 @@ async fn a_variant_that_somebody_deletes_is_made_again() -> Result<()> {
     assert_eq!(lab.ready(&image).await?.variant.context("no variant")?.reference, first.reference);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_variant_that_lost_a_layer_is_made_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
+    lab.deploy("on", "web", &image).await?;
+    let controller = lab.controller().await?;
+    let first = lab.ready(&image).await?.variant.context("no variant")?;
+    controller.stop().await?;
+    let stored = lab.stored("app");
+    let layer = stored.layers(&tag_of(&image, &source)?).await?.remove(0);
+    stored.delete_blob(&layer).await?;
+    // A controller that starts looks at everything that is there.
+    let _controller = lab.controller().await?;
+    lab.wait_for(&image, "verified again", |status| {
+        let verified_at = status.variant.as_ref().map(|variant| &variant.verified_at);
+        says(status, READY).0 == "True" && verified_at.is_some_and(|at| at.0 > first.verified_at.0)
+    })
+    .await?;
+    assert!(stored.has_blob(&layer).await?);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_did_not_change_is_only_asked_after() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &release(b"app")).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let ready = lab.ready(&image).await?.source.context("no source")?.checked_at;
+    let pulls = || lab.gateway.calls().iter().filter(|call| call.starts_with("GET /v2/app/")).count();
+    let before = pulls();
+    lab.wait_for(&image, "looked up again", |status| {
+        let checked_at = status.source.as_ref().map(|source| &source.checked_at);
+        checked_at.is_some_and(|at| at.0.duration_since(ready.0).as_secs() >= 3)
+    })
+    .await?;
+    assert_eq!(pulls(), before, "registries count pulls: {:?}", lab.gateway.calls());
+    Ok(())
+}

@@ -3,9 +3,13 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
-use zstart_tests::images::Fixture;
+use http::Method;
+use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
+use zstart_tests::images::{Fixture, Index};
 
+use crate::hold::Hold;
 use crate::lab::Lab;
+use crate::records::says;
 
 /// The uploads that were begun.
 fn uploads(lab: &Lab) -> usize {
@@ -97,4 +101,53 @@ async fn two_controllers_at_once_agree() -> Result<()> {
     assert_eq!(Some(&stored.digest(&tag).await?), variant.reference.digest());
     let (after, before) = (stored.manifest(&tag, "amd64").await?, stored.manifest("v1", "amd64").await?);
     stored.require_variant(&after, &before).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_waits_for_its_turn_says_so() -> Result<()> {
+    let lab = Lab::start().await?;
+    for name in ["first:v1", "second:v1"] {
+        lab.push(name, &Fixture::new().layer(&[("etc/app", name.as_bytes())])).await?;
+    }
+    let hold = Hold::default();
+    lab.gateway.fault(Method::PATCH, "/first/blobs/uploads/", hold.fault());
+    lab.deploy("on", "first", &lab.image("first:v1")).await?;
+    let _controller = lab.controller_with("workers: 1").await?;
+    hold.arrived("upload a layer").await?;
+    lab.deploy("on", "second", &lab.image("second:v1")).await?;
+    let message = lab.not_ready(&lab.image("second:v1"), RecordReason::Pending).await?;
+    assert!(message.contains("waiting to convert sha256:"), "{message}");
+    hold.release();
+    lab.ready(&lab.image("second:v1")).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_platform_that_a_new_node_brings_is_added_while_the_others_serve() -> Result<()> {
+    let lab = Lab::start().await?;
+    let of = |architecture| {
+        Fixture::new().platform("linux", architecture).layer(&[("etc/app", architecture.as_bytes())])
+    };
+    let index = Index::new().image(&of("amd64"))?.image(&of("arm64"))?;
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.controller().await?;
+    let first = lab.ready(&image).await?.variant.context("no variant")?;
+    assert_eq!(first.platforms.len(), 1);
+
+    let hold = Hold::default();
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.node("graviton", "arm64").await?;
+    hold.arrived("upload the layer for arm64").await?;
+    let between =
+        lab.wait_for(&image, "converting", |status| says(status, CONVERTED).1 == "Converting").await?;
+    assert_eq!((says(&between, READY).0, &between.variant), ("True", &Some(first)));
+    hold.release();
+    let both = |status: &ImageConversionStatus| {
+        status.variant.as_ref().is_some_and(|variant| variant.platforms.len() == 2)
+    };
+    let after = lab.wait_for(&image, "converted for both", both).await?;
+    assert_eq!(says(&after, READY).0, "True");
+    Ok(())
 }

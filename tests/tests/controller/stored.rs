@@ -42,6 +42,25 @@ impl Stored {
         Ok(Digest::sha256_of(&answer.bytes().await?))
     }
 
+    /// The digests of a manifest's layers.
+    pub(crate) async fn layers(&self, key: &str) -> Result<Vec<String>> {
+        let answer = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
+        let manifest: Value = answer.json().await?;
+        let layers = manifest["layers"].as_array().context("layers")?;
+        layers.iter().map(|layer| Ok(layer["digest"].as_str().context("a digest")?.to_owned())).collect()
+    }
+
+    /// Whether there is a blob.
+    pub(crate) async fn has_blob(&self, digest: &str) -> Result<bool> {
+        Ok(self.get(&format!("blobs/{digest}")).await?.status() == StatusCode::OK)
+    }
+
+    /// Deletes a blob, as a disk that fails does.
+    pub(crate) async fn delete_blob(&self, digest: &str) -> Result<()> {
+        self.http.delete(format!("{}/blobs/{digest}", self.base)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// Deletes a manifest, and so its tags.
     pub(crate) async fn delete(&self, digest: &Digest) -> Result<()> {
         self.http.delete(format!("{}/manifests/{digest}", self.base)).send().await?.error_for_status()?;
