@@ -29,9 +29,9 @@ pub(crate) enum Kind {
 }
 
 impl Events {
-    pub(crate) fn new(client: Client, instance: &str) -> Self {
-        let reporter =
-            Reporter { controller: keys::CONTROLLER.to_owned(), instance: Some(instance.to_owned()) };
+    /// `instance` is the pod that reports.
+    pub(crate) fn new(client: Client, instance: String) -> Self {
+        let reporter = Reporter { controller: keys::CONTROLLER.to_owned(), instance: Some(instance) };
         Self { recorder: Arc::new(Recorder::new(client, reporter)) }
     }
 

@@ -6,10 +6,10 @@
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //!
-//! Rights that it needs (`charts/zstart/templates/controller/rbac.yaml` grants no more): get, list
-//! and watch namespaces, nodes, pods, service accounts, deployments, statefulsets, daemonsets, jobs
-//! and cronjobs; get secrets (pull secrets, by name; without it only its own credentials count);
-//! get, list, watch, create and patch imageconversions, get and patch their status; create and patch
+//! Rights that it needs (`charts/zstart/templates/controller/rbac.yaml` grants no more): list and
+//! watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs; get
+//! service accounts and secrets (pull secrets, by name; without them only its own credentials count);
+//! get, list, watch, create and patch imageconversions, and patch their status; create and patch
 //! events; and, by name, its two Secrets and the webhook configuration.
 
 pub mod certificates;
