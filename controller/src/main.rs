@@ -17,10 +17,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    boot::run(Arguments::parse().server, async |config, namespace, shutdown| {
+    boot::run(Arguments::parse().server, async |config, identity, shutdown| {
         let config = Config::read(config)?;
         let client = kube::Client::try_default().await?;
-        Ok(run(client, config, namespace, shutdown).await?)
+        Ok(run(client, config, identity, shutdown).await?)
     })
     .await
 }

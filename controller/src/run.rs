@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use zstart_convert::credentials::CredentialsError;
 use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{RegistryClient, RegistryOptions};
-use zstart_core::keys;
+use zstart_process::boot::Identity;
 use zstart_process::health;
 use zstart_process::tasks::{self, TaskError};
 
@@ -47,7 +47,7 @@ pub enum RunError {
 pub async fn run(
     client: Client,
     config: Config,
-    namespace: String,
+    identity: Identity,
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let address = config.health_listen;
@@ -56,8 +56,8 @@ pub async fn run(
     config.credentials_file.as_deref().map(credentials::own).transpose()?;
     let plain_http = config.plain_http_registries.iter().cloned().collect();
     let registries = RegistryClient::new(RegistryOptions { plain_http })?;
-    let instance = std::env::var("POD_NAME").unwrap_or_else(|_| keys::CONTROLLER.to_owned());
-    let events = Events::new(client.clone(), instance);
+    let Identity { namespace, pod } = identity;
+    let events = Events::new(client.clone(), pod);
     let webhook = config.webhook.clone();
     let context = Arc::new(Context::new(client.clone(), config, registries, events, shutdown.clone()));
     tracing::info!(health = %address, namespace, "started");

@@ -16,24 +16,34 @@ pub struct ServerArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// The namespace that zstart is installed in.
-    #[arg(long, env = "POD_NAMESPACE")]
-    namespace: String,
+    #[command(flatten)]
+    identity: Identity,
     /// What is logged, e.g. "info" or "`zstart_webhook=debug`".
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     log: String,
 }
 
+/// Which of all pods this is.
+#[derive(Clone, Debug, Args)]
+pub struct Identity {
+    /// The namespace that zstart is installed in.
+    #[arg(long, env = "POD_NAMESPACE")]
+    pub namespace: String,
+    /// The pod's name, as events give it.
+    #[arg(long, env = "POD_NAME", default_value = "outside-a-pod")]
+    pub pod: String,
+}
+
 /// Any error that ends the process.
 pub type Failure = Box<dyn Error + Send + Sync>;
 
-/// Runs a server until a signal stops it: `serve` gets the configuration file, the namespace, and
+/// Runs a server until a signal stops it: `serve` gets the configuration file, who it is, and
 /// what tells it to stop. The first SIGTERM or SIGINT asks, the second one doesn't.
 pub async fn run<F>(arguments: ServerArguments, serve: F) -> ExitCode
 where
-    F: AsyncFnOnce(&Path, String, CancellationToken) -> Result<(), Failure>,
+    F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), Failure>,
 {
-    let ServerArguments { config, namespace, log } = arguments;
+    let ServerArguments { config, identity, log } = arguments;
     // One crypto provider for the process; that another one is there already can't be.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let colours = std::io::stdout().is_terminal();
@@ -42,7 +52,7 @@ where
     let served = match watch_signals(shutdown.clone()) {
         Ok(watching) => {
             tokio::spawn(watching);
-            serve(&config, namespace, shutdown).await
+            serve(&config, identity, shutdown).await
         }
         Err(error) => Err(error.into()),
     };

@@ -17,10 +17,10 @@ struct Arguments {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    boot::run(Arguments::parse().server, async |config, namespace, shutdown| {
+    boot::run(Arguments::parse().server, async |config, identity, shutdown| {
         let webhook = Webhook::bind(Config::read(config)?).await?;
         let client = kube::Client::try_default().await?;
-        Ok(webhook.run(client, namespace, Drain::default(), shutdown).await?)
+        Ok(webhook.run(client, identity.namespace, Drain::default(), shutdown).await?)
     })
     .await
 }

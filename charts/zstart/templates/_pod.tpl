@@ -68,6 +68,10 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.namespace
+  - name: POD_NAME
+    valueFrom:
+      fieldRef:
+        fieldPath: metadata.name
   - name: RUST_LOG
     value: {{ .root.Values.logLevel | quote }}
   {{- with .values.extraEnv }}

@@ -18,6 +18,7 @@ use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::config::Config;
 use zstart_controller::run::{RunError, run};
 use zstart_core::{Digest, ImageConversion};
+use zstart_process::boot::Identity;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
@@ -165,8 +166,9 @@ impl Lab {
 pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) -> Result<Controller> {
     let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
     client.auth_info.impersonate = Some(rights::USER.to_owned());
+    let identity = Identity { namespace: SYSTEM.to_owned(), pod: "zstart-controller-0".to_owned() };
     let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
-    let task = tokio::spawn(run(client, config, SYSTEM.to_owned(), shutdown.clone()));
+    let task = tokio::spawn(run(client, config, identity, shutdown.clone()));
     Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
 }
 
