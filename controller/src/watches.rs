@@ -108,7 +108,7 @@ async fn namespaces(client: &Client, demand: &SharedDemand, excluded: &BTreeSet<
 async fn nodes(client: &Client, demand: &SharedDemand) {
     let platform = |node: &PartialObjectMeta<Node>| {
         let label = |key: &str| node.labels().get(key).map(String::as_str);
-        Some(Platform::new(label("kubernetes.io/os")?, label("kubernetes.io/arch")?))
+        Platform::named(label("kubernetes.io/os")?, label("kubernetes.io/arch")?, None)
     };
     let events =
         watcher::watcher(Api::<PartialObjectMeta<Node>>::all(client.clone()), watcher::Config::default());

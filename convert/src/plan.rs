@@ -5,7 +5,7 @@ use std::fmt;
 use zstart_core::{Digest, Platform};
 
 use crate::image::media_type::{self, LayerKind};
-use crate::image::{ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
+use crate::image::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 use crate::settings::PlatformSelection;
 
 #[cfg(test)]
@@ -106,6 +106,16 @@ pub enum Refusal {
         /// How many the config names.
         diff_ids: usize,
     },
+    /// A layer, or what it unpacks to, is named by another digest than SHA-256.
+    UnsupportedDigest {
+        /// Which digest.
+        digest: Digest,
+    },
+    /// It isn't there, or isn't what the specification says.
+    Unreadable {
+        /// What is wrong with it.
+        reason: String,
+    },
     /// It runs on Windows, where zstd layers are untested.
     Windows,
     /// The config names no platform.
@@ -140,6 +150,10 @@ impl fmt::Display for Refusal {
             Self::LayerCount { layers, diff_ids } => {
                 write!(formatter, "its manifest has {layers} layers, but its config names {diff_ids}")
             }
+            Self::UnsupportedDigest { digest } => {
+                write!(formatter, "{digest} is not a SHA-256 digest, the only kind that runtimes compare")
+            }
+            Self::Unreadable { reason } => formatter.write_str(reason),
             Self::Windows => formatter.write_str("it is for Windows, where zstd layers are untested"),
             Self::NoPlatform => formatter.write_str("its config names no operating system or architecture"),
             Self::NoSuchPlatform { found } if found.is_empty() => {
@@ -198,6 +212,10 @@ impl ManifestPlan {
         if diff_ids != layers {
             return Err(Refusal::LayerCount { layers, diff_ids });
         }
+        let digests = manifest.layers.iter().map(Descriptor::digest).chain(&config.diff_ids);
+        if let Some(digest) = digests.into_iter().find(|digest| digest.algorithm() != "sha256") {
+            return Err(Refusal::UnsupportedDigest { digest: digest.clone() });
+        }
         Ok(Self { raw, manifest, platform, diff_ids: config.diff_ids.clone() })
     }
 
@@ -210,7 +228,7 @@ impl ManifestPlan {
 
     /// Sum of the source's compressed layers, in bytes.
     pub fn source_bytes(&self) -> u64 {
-        self.manifest.layers.iter().map(crate::image::Descriptor::size).sum()
+        self.manifest.layers.iter().map(Descriptor::size).sum()
     }
 }
 

@@ -29,6 +29,18 @@ pub struct PlatformError {
 }
 
 impl Platform {
+    /// The platform of these names, as somebody else gave them. `None` where they aren't names: an empty
+    /// variant is no variant.
+    pub fn named(os: &str, architecture: &str, variant: Option<&str>) -> Option<Self> {
+        let variant = variant.filter(|variant| !variant.is_empty());
+        let are_names = [Some(os), Some(architecture), variant].into_iter().flatten().all(is_name);
+        are_names.then(|| Self {
+            os: os.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.map(str::to_owned),
+        })
+    }
+
     /// A platform without a variant.
     pub fn new(os: &str, architecture: &str) -> Self {
         Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: None }
@@ -65,14 +77,8 @@ impl FromStr for Platform {
             [os, architecture, variant] => (os, architecture, Some(variant)),
             _ => return Err(PlatformError { text: text.to_owned() }),
         };
-        if !parts.iter().all(|part| is_name(part)) {
-            return Err(PlatformError { text: text.to_owned() });
-        }
-        Ok(Self {
-            os: os.to_owned(),
-            architecture: architecture.to_owned(),
-            variant: variant.map(str::to_owned),
-        })
+        let platform = Self::named(os, architecture, variant).filter(|_| variant != Some(""));
+        platform.ok_or_else(|| PlatformError { text: text.to_owned() })
     }
 }
 
@@ -105,7 +111,9 @@ impl schemars::JsonSchema for Platform {
     }
 
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "maxLength": 98 })
+        let name = "[A-Za-z0-9._-]{1,32}";
+        let pattern = format!("^{name}/{name}(/{name})?$");
+        schemars::json_schema!({ "type": "string", "maxLength": 98, "pattern": pattern })
     }
 }
 
@@ -122,8 +130,25 @@ mod tests {
 
     #[test]
     fn what_is_not_a_platform_is_refused() {
-        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64"] {
+        for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64", "linux/arm/"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_somebody_else_calls_a_platform_can_be_read_again_once_it_was_taken() {
+        let taken = Platform::named("linux", "arm", Some("v7")).unwrap();
+        assert_eq!(taken.to_string().parse(), Ok(taken));
+        assert_eq!(Platform::named("linux", "amd64", Some("")), Some(Platform::new("linux", "amd64")));
+        let long = "v".repeat(33);
+        for (os, architecture, variant) in [
+            ("", "amd64", None),
+            ("linux", "", None),
+            ("linux", "amd64", Some("v 8")),
+            ("linux", "amd64/v8", None),
+            ("linux", "amd64", Some(&*long)),
+        ] {
+            assert_eq!(Platform::named(os, architecture, variant), None, "{os} {architecture} {variant:?}");
         }
     }
 

@@ -14,12 +14,21 @@ const WHOLE_TAG_MAX: usize = 110;
 /// Of a longer tag, how much is kept in front of a hash of the rest.
 const TAG_STEM: usize = 97;
 
-/// The reference is itself a variant's: there is nothing to convert.
+/// Why there is no variant of a reference.
 #[derive(Debug, Error, PartialEq, Eq)]
-#[error("{reference} is already a variant made by zstart")]
-pub struct AlreadyVariant {
-    /// The reference that was given.
-    pub reference: Reference,
+pub enum SourceError {
+    /// It is itself a variant's: there is nothing to convert.
+    #[error("{reference} is already a variant made by zstart")]
+    AlreadyVariant {
+        /// The reference that was given.
+        reference: Reference,
+    },
+    /// It names its image by another digest than SHA-256, the only one that runtimes report.
+    #[error("{reference} is not named by a SHA-256 digest: use the image's sha256 digest, or its tag")]
+    UnsupportedDigest {
+        /// The reference that was given.
+        reference: Reference,
+    },
 }
 
 /// The tag of the variant of `source` while it means `digest`.
@@ -63,10 +72,15 @@ pub fn is_variant_tag(tag: &Tag) -> bool {
     of_tag || of_digest
 }
 
-/// `source` if it may be converted: not a variant's own reference.
-pub fn require_source(source: &Reference) -> Result<&Reference, AlreadyVariant> {
-    match source.tag() {
-        Some(tag) if is_variant_tag(tag) => Err(AlreadyVariant { reference: source.clone() }),
+/// `source` if it may be converted: not a variant's own reference, and by no digest that nobody
+/// compares.
+pub fn require_source(source: &Reference) -> Result<&Reference, SourceError> {
+    let reference = || source.clone();
+    match (source.tag(), source.digest()) {
+        (Some(tag), _) if is_variant_tag(tag) => Err(SourceError::AlreadyVariant { reference: reference() }),
+        (_, Some(digest)) if digest.algorithm() != "sha256" => {
+            Err(SourceError::UnsupportedDigest { reference: reference() })
+        }
         _ => Ok(source),
     }
 }

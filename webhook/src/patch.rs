@@ -93,7 +93,7 @@ fn still_true(pod: &Pod, text: &str) -> BTreeMap<String, String> {
     let mut originals: BTreeMap<String, String> = serde_json::from_str(text).unwrap_or_default();
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
-        reference.is_ok_and(|reference| variant::require_source(&reference).is_err())
+        reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))
     });
     let places: Vec<String> = rewritten.map(|image| image.place.to_string()).collect();
     originals.retain(|place, _| places.contains(place));

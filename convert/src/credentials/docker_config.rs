@@ -139,10 +139,13 @@ impl DockerConfig {
         }
     }
 
-    /// The entry that fits best: the one with the longest path, as the kubelet chooses it.
+    /// The entry that fits best: the one with the longest path, as the kubelet chooses it; of equal
+    /// ones the one that names the host itself.
     fn entry(&self, reference: &Reference) -> Option<(&str, &Entry)> {
-        let fitting = self.auths.iter().filter(|(key, _)| matches(key, reference));
-        fitting.max_by_key(|(key, _)| key.len()).map(|(key, entry)| (key.as_str(), entry))
+        let fitting = self.auths.iter().map(|(key, entry)| (place(key), key, entry));
+        let fitting = fitting.filter(|(place, _, _)| matches(*place, reference));
+        let best = fitting.max_by_key(|((host, path), _, _)| (path.len(), !host.contains('*'), host.len()));
+        best.map(|(_, key, entry)| (key.as_str(), entry))
     }
 }
 
@@ -155,15 +158,19 @@ fn unreadable(error: &serde_json::Error) -> CredentialsError {
     CredentialsError::Parse { line: error.line(), column: error.column() }
 }
 
-/// Whether a key fits an image. Keys are hosts, maybe with a scheme, a port, a path, and `*` for
-/// parts of the host (Kubernetes: "Config.json interpretation").
-fn matches(key: &str, reference: &Reference) -> bool {
+/// The host and the path that a key means. Keys are hosts, maybe with a scheme, a port, a path, and
+/// `*` for parts of the host (Kubernetes: "Config.json interpretation").
+fn place(key: &str) -> (&str, &str) {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
     let path = path.trim_end_matches('/');
     // The API's version in old keys is no part of a repository's name.
     let path = if path == "v1" || path == "v2" { "" } else { path };
-    let host = if host == "index.docker.io" { "docker.io" } else { host };
+    (if host == "index.docker.io" { "docker.io" } else { host }, path)
+}
+
+/// Whether a place is the image's own, or above it.
+fn matches((host, path): (&str, &str), reference: &Reference) -> bool {
     let repository = reference.repository();
     let below = repository
         .strip_prefix(path)
@@ -224,6 +231,10 @@ mod tests {
                 "https://index.docker.io/v1/": {"auth": "aHViOnNlY3JldA=="},
                 "registry.example": {"username": "all", "password": "1"},
                 "registry.example/team": {"username": "team", "password": "2"},
+                "https://other.example:5000/v1/": {"username": "all", "password": "4"},
+                "other.example:5000/team": {"username": "team", "password": "5"},
+                "*.wide.example": {"username": "any", "password": "6"},
+                "b.wide.example": {"username": "b", "password": "7"},
                 "*.wild.example:5000": {"username": "wild", "password": "3"}}}"#,
         )
         .unwrap();
@@ -232,6 +243,11 @@ mod tests {
             ("registry.example/app", Some(basic("all", "1"))),
             ("registry.example/team/app", Some(basic("team", "2"))),
             ("registry.example/teams/app", Some(basic("all", "1"))),
+            // It is the path that counts, not how long the key is written.
+            ("other.example:5000/team/app", Some(basic("team", "5"))),
+            ("other.example:5000/app", Some(basic("all", "4"))),
+            ("a.wide.example/app", Some(basic("any", "6"))),
+            ("b.wide.example/app", Some(basic("b", "7"))),
             ("a.wild.example:5000/app", Some(basic("wild", "3"))),
             ("a.wild.example/app", None),
             ("a.b.wild.example:5000/app", None),

@@ -72,18 +72,20 @@ fn copy_document<'a>(
 ) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(async move {
         let raw = source.manifest(ManifestKey::Digest(digest)).await?;
-        match raw.read()? {
-            Document::Manifest(manifest) => {
+        match raw.read() {
+            // What it names is unknown; if the target misses something, it says so.
+            Err(_) => {}
+            Ok(Document::Manifest(manifest)) => {
                 copy_blob(source, target, manifest.config.digest()).await?;
                 for layer in &manifest.layers {
                     copy_blob(source, target, layer.digest()).await?;
                 }
             }
-            Document::Index(_) if depth == 0 => {
+            Ok(Document::Index(_)) if depth == 0 => {
                 let reference = format!("{}@{digest}", source.location());
                 return Err(Error::Refused { reference, refusal: Refusal::NestedIndex });
             }
-            Document::Index(index) => {
+            Ok(Document::Index(index)) => {
                 for entry in &index.entries {
                     copy_document(source, target, entry.descriptor.digest(), depth - 1).await?;
                 }

@@ -3,8 +3,10 @@
 use futures::TryStreamExt as _;
 use zstart_core::{Digest, Platform};
 
-use crate::error::Error;
-use crate::image::{Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, RawManifest};
+use crate::error::{Error, ErrorClass};
+use crate::image::{
+    ConfigError, Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest,
+};
 use crate::layer::LayerError;
 use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
@@ -96,10 +98,13 @@ async fn plan_entries(
             entries.push(EntryPlan::Keep(reason));
             continue;
         }
-        let raw = source.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
-        let planned = match raw.read()? {
-            Document::Manifest(manifest) => plan_manifest(source, raw, manifest).await?,
-            Document::Index(_) => Err(Refusal::NestedIndex),
+        let planned = match plan_entry(source, entry).await {
+            Ok(planned) => planned,
+            // Others of the same index may be in order.
+            Err(error) if matches!(error.class(), ErrorClass::Refused | ErrorClass::NotFound) => {
+                Err(Refusal::Unreadable { reason: error.chain() })
+            }
+            Err(error) => return Err(error),
         };
         entries.push(match planned {
             Ok(manifest) => EntryPlan::Convert(Box::new(manifest)),
@@ -108,6 +113,17 @@ async fn plan_entries(
     }
     drop_attestations(index, &mut entries);
     Ok(entries)
+}
+
+async fn plan_entry(
+    source: &dyn Repository,
+    entry: &IndexEntry,
+) -> Result<Result<ManifestPlan, Refusal>, Error> {
+    let raw = source.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
+    match raw.read()? {
+        Document::Manifest(manifest) => plan_manifest(source, raw, manifest).await,
+        Document::Index(_) => Ok(Err(Refusal::NestedIndex)),
+    }
 }
 
 /// One manifest with its config; the inner error leaves it alone.
@@ -138,20 +154,24 @@ pub async fn platform_of(
 async fn read_config(source: &dyn Repository, descriptor: &Descriptor) -> Result<ImageConfig, Error> {
     let digest = descriptor.digest();
     let failed = |source| Error::Blob { digest: digest.clone(), source };
+    let unusable = |source| Error::Config { digest: digest.clone(), source };
+    if descriptor.size() > CONFIG_MAX {
+        return Err(unusable(ConfigError::TooLarge { size: descriptor.size() }));
+    }
     let mut content = source.blob(digest).await?;
     let mut bytes = Vec::new();
     while let Some(chunk) = content.try_next().await.map_err(|source| failed(LayerError::Read { source }))? {
         bytes.extend_from_slice(&chunk);
-        if bytes.len() as u64 > descriptor.size().min(CONFIG_MAX) {
+        if bytes.len() as u64 > descriptor.size() {
             break;
         }
     }
-    let found = Digest::sha256_of(&bytes);
-    if &found != digest {
+    if !digest.matches(&bytes) {
         let (found_size, expected_size) = (bytes.len() as u64, descriptor.size());
+        let found = Digest::sha256_of(&bytes);
         return Err(failed(LayerError::Digest { found, found_size, expected_size }));
     }
-    ImageConfig::parse(&bytes).map_err(|source| Error::Config { digest: digest.clone(), source })
+    ImageConfig::parse(&bytes).map_err(unusable)
 }
 
 /// The reason to name for an index of which nothing can be converted: the first that blames the

@@ -4,10 +4,13 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::{Digest, Platform};
 
+use crate::repository::CONFIG_MAX;
+
 /// What an image config says of platform and layers (OCI image specification, `config.md`).
 #[derive(Clone, Debug)]
 pub struct ImageConfig {
-    /// Where the image runs; `None` where operating system or architecture isn't named.
+    /// Where the image runs; `None` where operating system or architecture isn't named, or none of them
+    /// is a name.
     pub platform: Option<Platform>,
     /// The digest of each layer's uncompressed bytes, lowest layer first.
     pub diff_ids: Vec<Digest>,
@@ -15,10 +18,16 @@ pub struct ImageConfig {
 
 /// Why a config can't be used.
 #[derive(Debug, Error)]
-#[error("the image config is not readable")]
-pub struct ConfigError {
-    #[source]
-    source: serde_json::Error,
+pub enum ConfigError {
+    /// It isn't what the specification says.
+    #[error("the image config is not readable")]
+    Json(#[source] serde_json::Error),
+    /// It is larger than any that was ever seen.
+    #[error("the image config has {size} bytes; at most {CONFIG_MAX} are read")]
+    TooLarge {
+        /// How large the manifest says that it is.
+        size: u64,
+    },
 }
 
 #[derive(Deserialize)]
@@ -37,15 +46,11 @@ struct RootFs {
 impl ImageConfig {
     /// Reads a config.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let members: Members = serde_json::from_slice(bytes).map_err(|source| ConfigError { source })?;
-        let platform = match (members.os, members.architecture) {
-            (Some(os), Some(architecture)) if !os.is_empty() && !architecture.is_empty() => Some(Platform {
-                os,
-                architecture,
-                variant: members.variant.filter(|variant| !variant.is_empty()),
-            }),
-            _ => None,
-        };
-        Ok(Self { platform, diff_ids: members.rootfs.diff_ids })
+        let members: Members = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
+        let Members { os, architecture, variant, rootfs } = members;
+        let platform = os
+            .zip(architecture)
+            .and_then(|(os, architecture)| Platform::named(&os, &architecture, variant.as_deref()));
+        Ok(Self { platform, diff_ids: rootfs.diff_ids })
     }
 }

@@ -73,12 +73,8 @@ impl Descriptor {
     /// The platform, where operating system and architecture are named.
     pub fn platform(&self) -> Result<Option<Platform>, JsonError> {
         let members: Option<PlatformMembers> = self.object.get("platform")?;
-        Ok(members.and_then(|members| {
-            Some(Platform {
-                os: members.os.filter(|os| !os.is_empty())?,
-                architecture: members.architecture.filter(|architecture| !architecture.is_empty())?,
-                variant: members.variant.filter(|variant| !variant.is_empty()),
-            })
+        Ok(members.and_then(|PlatformMembers { os, architecture, variant }| {
+            Platform::named(&os?, &architecture?, variant.as_deref())
         }))
     }
 

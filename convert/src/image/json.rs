@@ -1,6 +1,7 @@
 //! JSON objects that survive being edited: members keep their order, and values that aren't touched
 //! keep their very bytes.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -125,8 +126,9 @@ impl<'de> Deserialize<'de> for RawObject {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawObject, A::Error> {
                 let mut object = RawObject::default();
+                let mut names = HashSet::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if object.has(&name) {
+                    if !names.insert(name.clone()) {
                         return Err(serde::de::Error::custom(format!("member {name:?} is there twice")));
                     }
                     object.members.push((name, value));

@@ -62,6 +62,16 @@ fn layers_that_cannot_be_read_by_everybody_leave_the_image_alone() {
 }
 
 #[test]
+fn layers_that_runtimes_could_not_compare_leave_the_image_alone() {
+    let other: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
+    let config = ImageConfig { diff_ids: vec![other.clone()], ..config("linux", 1) };
+    assert_eq!(
+        plan(&[media_type::OCI_TAR_GZIP], &config).unwrap_err(),
+        Refusal::UnsupportedDigest { digest: other }
+    );
+}
+
+#[test]
 fn a_config_that_does_not_fit_the_manifest_leaves_the_image_alone() {
     let layers = [media_type::OCI_TAR_GZIP];
     for diff_ids in [0, 2] {

@@ -166,9 +166,16 @@ async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let (file, temporary) = beside(path)?;
     let mut file = File::from_std(file);
     file.write_all(bytes).await?;
-    file.sync_all().await?;
+    settle(&mut file).await?;
     temporary.persist(path)?;
     Ok(())
+}
+
+/// Waits until everything that was written is on the disk.
+async fn settle(file: &mut File) -> io::Result<()> {
+    // tokio writes behind our back, and only `flush` says how that went: `sync_all` doesn't.
+    file.flush().await?;
+    file.sync_all().await
 }
 
 fn beside(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
@@ -198,7 +205,7 @@ impl Repository for LayoutFolder {
         let mut bytes = Vec::new();
         file.take(MANIFEST_MAX as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
         let manifest = RawManifest::new(bytes.into());
-        if manifest.digest == digest {
+        if digest.matches(&manifest.bytes) {
             return Ok(manifest);
         }
         let found = format!("the file holds {} instead, or more than {MANIFEST_MAX} bytes", manifest.digest);
@@ -257,7 +264,7 @@ impl BlobUpload for BlobFile {
                 self.hash.update(&chunk);
                 self.file.write_all(&chunk).await?;
             }
-            self.file.sync_all().await
+            settle(&mut self.file).await
         };
         let written = written.await;
         written.map_err(|error| self.layout.error(Access::Push, "write a blob", &error))
@@ -317,6 +324,15 @@ mod tests {
         upload.commit(&digest).await.unwrap();
         let read: Vec<bytes::Bytes> = layout.blob(&digest).await.unwrap().try_collect().await.unwrap();
         assert_eq!(read.concat(), b"content");
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn a_full_disk_is_noticed_with_the_last_bytes_too() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut file = File::from_std(full);
+        file.write_all(b"the last bytes").await.unwrap();
+        assert_eq!(settle(&mut file).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[tokio::test]

@@ -26,8 +26,15 @@ fn ordinary_tags_are_not_taken_for_variants() {
 #[test]
 fn a_variant_is_not_a_source() {
     let variant = reference("app:v1-zstd-e3b0c44298fc");
-    assert_eq!(require_source(&variant), Err(AlreadyVariant { reference: variant.clone() }));
+    assert_eq!(require_source(&variant), Err(SourceError::AlreadyVariant { reference: variant.clone() }));
     assert!(require_source(&reference("app:v1")).is_ok());
+}
+
+#[test]
+fn a_source_is_named_by_a_tag_or_by_the_digest_that_everybody_compares() {
+    assert!(require_source(&reference(&format!("app@sha256:{}", "a".repeat(64)))).is_ok());
+    let other = reference(&format!("app@sha512:{}", "a".repeat(128)));
+    assert_eq!(require_source(&other), Err(SourceError::UnsupportedDigest { reference: other.clone() }));
 }
 
 proptest! {

@@ -1,11 +1,13 @@
 //! Indexes: what is converted, what stays, what goes.
 
 use anyhow::{Context as _, Result};
+use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use zstart_convert::image::media_type;
-use zstart_convert::{PlatformSelection, Settings};
+use zstart_convert::{ErrorClass, PlatformSelection, Settings};
 use zstart_core::{Digest, Platform, keys};
-use zstart_tests::images::{Fixture, Index};
+use zstart_tests::images::{Compression, Fixture, Index};
+use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
 use crate::stored::{Stored, text};
@@ -145,5 +147,39 @@ async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()
     let again = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!((again.reused, again.image.digest), (false, first.image.digest));
     stored.manifest(text(&variant.json["manifests"][1]["digest"])?).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_entry_that_cannot_be_read_stays_as_it_is_and_the_others_are_converted() -> Result<()> {
+    let lab = Lab::start().await?;
+    let odd = image("s390x").members(json!({"config": {"mediaType": media_type::OCI_CONFIG, "size": 2,
+        "digest": Digest::sha256_of(b"{}")}}));
+    let index = Index::new().oci().image(&image("amd64"))?.image(&odd)?.prepare()?;
+    // What it calls its config is a blob, and no config.
+    let blob = Fixture::new().oci().raw_layer(Compression::Plain, b"{}".to_vec(), b"{}".to_vec());
+    blob.push(&lab.registry.host(), "app:blob").await?;
+    index.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    assert_eq!(made.image.platforms.len(), 1);
+    let stored = Stored::new(&lab.registry, "app");
+    let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
+    assert_eq!(variant.json["manifests"][1], source.json["manifests"][1]);
+
+    // The same goes for one that isn't there at all: a sparse index.
+    let entry = text(&source.json["manifests"][1]["digest"])?;
+    let missing = Fault::Answer(StatusCode::NOT_FOUND, vec![], "");
+    lab.gateway.fault(Method::GET, entry, missing);
+    assert_eq!(lab.conversion("app:v1").forced().run().await?.image.digest, made.image.digest);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    image("v 8").push(&lab.registry.host(), "app:v1").await?;
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
+    assert!(error.chain().contains("no operating system or architecture"), "{}", error.chain());
     Ok(())
 }
