@@ -6,7 +6,7 @@ use std::time::Instant;
 use jiff::Timestamp;
 use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
-use serde::Deserialize as _;
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use zstart_core::eligibility::Reason;
 
@@ -45,41 +45,58 @@ impl Handler {
                 return Err(error);
             }
         };
-        let (decisions, patch) = self.decide(&request, now);
-        report(&request, &decisions);
-        // A dry run counts for nothing: no pod comes of it.
-        if !request.dry_run {
-            for decision in &decisions {
-                self.metrics.image(decision.reason);
-            }
-        }
+        let Decided { pod, decisions, patch } = &self.decide(&request, now);
+        report(&request, pod, decisions);
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
         let mut response = Response::admit(request.uid);
         if !decisions.is_empty() {
-            response = response.with_audit(DECISIONS, summary(&decisions));
+            response = response.with_audit(DECISIONS, summary(decisions));
         }
         if let Some(patch) = patch {
-            response = response.with_patch(&patch);
+            response = response.with_patch(patch);
         }
-        self.metrics.review(outcome, start.elapsed());
+        // A dry run counts for nothing: no pod comes of it.
+        if !request.dry_run {
+            let noted = patch::originals(pod);
+            for Decision { image, reason, .. } in decisions {
+                // Where the webhook is asked again, it finds what it did itself.
+                let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.place.to_string());
+                if !again {
+                    self.metrics.image(*reason);
+                }
+            }
+            self.metrics.review(outcome, start.elapsed());
+        }
         Ok(response)
     }
 
-    fn decide(&self, request: &Request, now: Timestamp) -> (Vec<Decision>, Option<Patch>) {
-        let Some(question) = Question::of(request) else { return (Vec::new(), None) };
-        let Question { pod, images, annotate } = question;
+    fn decide(&self, request: &Request, now: Timestamp) -> Decided {
+        let Some(Question { pod, images, annotate }) = Question::of(request) else {
+            return Decided::default();
+        };
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
-        let decisions = decide(&pod, namespace, images, &context);
-        let patch = patch::build(&pod, &decisions, annotate);
-        match patch {
-            Some(patch) if !patch::fits(&patch, &request.object) => {
-                tracing::error!(uid = request.uid, ?patch, "a patch doesn't fit its own pod and is left out");
-                (decisions, None)
+        let mut decisions = decide(&pod, namespace, images, &context);
+        let mut patch = patch::build(&pod, &decisions, annotate);
+        if let Some(unfit) = patch.take_if(|patch| !patch::fits(patch, request.object.as_deref())) {
+            let uid = &request.uid;
+            tracing::error!(uid, patch = ?unfit, "a patch doesn't fit its own pod and is left out");
+            for decision in &mut decisions {
+                if decision.variant.take().is_some() {
+                    decision.reason = Reason::Failed;
+                }
             }
-            patch => (decisions, patch),
         }
+        Decided { pod, decisions, patch }
     }
+}
+
+/// What a review led to.
+#[derive(Default)]
+struct Decided {
+    pod: Pod,
+    decisions: Vec<Decision>,
+    patch: Option<Patch>,
 }
 
 /// A review that is about images.
@@ -99,14 +116,14 @@ impl Question {
         let sub_resource = request.sub_resource.as_deref().unwrap_or_default();
         match (request.operation.as_str(), sub_resource) {
             ("CREATE", "") => {
-                let pod = read_pod(request, &request.object)?;
+                let pod = read_pod(request, request.object.as_deref())?;
                 let images = images(&pod);
                 Some(Self { pod, images, annotate: Annotate::Yes })
             }
             // An update of the pod itself is left alone: a changed image restarts a container.
             ("UPDATE", "ephemeralcontainers") => {
-                let pod = read_pod(request, &request.object)?;
-                let old = read_pod(request, &request.old_object)?;
+                let pod = read_pod(request, request.object.as_deref())?;
+                let old = read_pod(request, request.old_object.as_deref())?;
                 let images = new_ephemeral(&pod, &old);
                 Some(Self { pod, images, annotate: Annotate::No })
             }
@@ -115,8 +132,8 @@ impl Question {
     }
 }
 
-fn read_pod(request: &Request, object: &Value) -> Option<Pod> {
-    match Pod::deserialize(object) {
+fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
+    match serde_json::from_str(object.map_or("null", RawValue::get)) {
         Ok(pod) => Some(pod),
         Err(error) => {
             tracing::warn!(uid = request.uid, %error, "a pod can't be read and is admitted as it came");
@@ -133,12 +150,12 @@ fn summary(decisions: &[Decision]) -> String {
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 
-fn report(request: &Request, decisions: &[Decision]) {
+fn report(request: &Request, pod: &Pod, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
     }
     let name = match request.name.as_str() {
-        "" => request.object.pointer("/metadata/generateName").and_then(Value::as_str).unwrap_or_default(),
+        "" => pod.metadata.generate_name.as_deref().unwrap_or_default(),
         name => name,
     };
     let (uid, dry_run) = (&request.uid, request.dry_run);

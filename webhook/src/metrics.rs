@@ -54,7 +54,7 @@ impl Metrics {
     pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
         let mut registry = Registry::with_prefix("zstart_webhook");
         let images = Family::default();
-        registry.register("images", "Images of admitted pods, by what was decided", images.clone());
+        registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
         let reviews = Family::default();
         registry.register("reviews", "Reviews, by how they ended", reviews.clone());
         // The API server waits two seconds; a decision takes microseconds.

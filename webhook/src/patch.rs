@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use json_patch::jsonptr::PointerBuf;
 use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation, TestOperation};
 use k8s_openapi::api::core::v1::Pod;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zstart_core::{Reference, keys, variant};
 
@@ -51,8 +52,15 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
 
 /// Whether the patch can be applied to `object`, the pod as it came. The API server refuses a pod
 /// whose patch fails, whatever the failure policy says, so ours is tried here first.
-pub fn fits(patch: &Patch, object: &Value) -> bool {
-    json_patch::patch(&mut object.clone(), patch).is_ok()
+pub fn fits(patch: &Patch, object: Option<&RawValue>) -> bool {
+    let object: Option<Value> = object.and_then(|object| serde_json::from_str(object.get()).ok());
+    object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
+}
+
+/// What a pod's annotation says of the images that its author wrote, by their places.
+pub fn originals(pod: &Pod) -> BTreeMap<String, String> {
+    let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(keys::ORIGINALS));
+    annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
 }
 
 /// The JSON pointer of a reference.
@@ -65,7 +73,7 @@ fn pointer(place: &Place) -> PointerBuf {
 fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let mut originals = before.map(|text| still_true(pod, text)).unwrap_or_default();
+    let mut originals = still_true(pod);
     for (decision, _) in changes {
         originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
     }
@@ -89,8 +97,8 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
 /// The entries of an annotation that was there before (the webhook is asked again when another one
 /// changed the pod; people copy pods) whose place still holds a variant. The others would put a
 /// container back on an image that it never had.
-fn still_true(pod: &Pod, text: &str) -> BTreeMap<String, String> {
-    let mut originals: BTreeMap<String, String> = serde_json::from_str(text).unwrap_or_default();
+fn still_true(pod: &Pod) -> BTreeMap<String, String> {
+    let mut originals = originals(pod);
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
         reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))

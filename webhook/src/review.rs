@@ -9,7 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use json_patch::Patch;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use thiserror::Error;
 
 #[cfg(test)]
@@ -37,12 +37,13 @@ pub struct Request {
     pub name: String,
     /// `CREATE`, `UPDATE`, …
     pub operation: String,
-    /// The object as it would be stored.
+    /// The object as it would be stored, unread: many reviews need none of it, and as values it would
+    /// take many times its size.
     #[serde(default)]
-    pub object: Value,
+    pub object: Option<Box<RawValue>>,
     /// The object as it is stored, for an update.
     #[serde(default)]
-    pub old_object: Value,
+    pub old_object: Option<Box<RawValue>>,
     /// Nothing of it will be stored.
     #[serde(default)]
     pub dry_run: bool,

@@ -49,7 +49,12 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
     let mut landing = None;
     let mut decide_one = |image: &Image| -> Result<Reference, Reason> {
         let source: Reference = image.reference.parse().map_err(|_| Reason::InvalidReference)?;
-        variant::require_source(&source).map_err(|_| Reason::AlreadyVariant)?;
+        if source.tag().is_some_and(variant::is_variant_tag) {
+            return Err(Reason::AlreadyVariant);
+        }
+        if !image.may_be_pulled {
+            return Err(Reason::NeverPulled);
+        }
         let record = context.snapshot.serving(&source).ok_or(Reason::NoRecord)?;
         let variant = record.variant(&context.policy.rules, context.now)?;
         let landing = landing.get_or_insert_with(|| find_landing(pod, context));
@@ -90,7 +95,11 @@ fn find_landing(pod: &Pod, context: &Context<'_>) -> Landing {
         Landing::Nowhere
             if context.policy.when_no_node == WhenNoNode::Rewrite && placement.node_name().is_none() =>
         {
-            placement.landing_unseen()
+            // The setting vouches for nodes to come, not for those that are there behind a taint.
+            match context.snapshot.landing(&placement.without_taints()) {
+                excluded @ Landing::Excluded(_) => excluded,
+                _ => placement.landing_unseen(),
+            }
         }
         landing => landing,
     }

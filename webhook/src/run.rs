@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::server;
+use crate::server::{self, Limits};
 use crate::snapshot::{Snapshot, watch};
 use crate::tls::{self, Certificate};
 
@@ -121,8 +121,14 @@ impl Webhook {
         // It ends when it is told to.
         let stop = CancellationToken::new();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let mut serving =
-            tokio::spawn(server::serve(https, acceptor, handler, stop.clone(), drain.finish_within));
+        let mut serving = tokio::spawn(server::serve(
+            https,
+            acceptor,
+            handler,
+            Limits::default(),
+            stop.clone(),
+            drain.finish_within,
+        ));
 
         tokio::select! {
             () = shutdown.cancelled() => {}

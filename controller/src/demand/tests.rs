@@ -67,6 +67,18 @@ fn variants_and_nonsense_are_not_wanted() {
 }
 
 #[test]
+fn what_is_never_pulled_is_not_wanted() {
+    let demand = demand(&[pod(
+        "app",
+        &json!({
+            "containers": [{"name": "a", "image": "preloaded:v1", "imagePullPolicy": "Never"}],
+            "volumes": [{"name": "b", "image": {"reference": "preloaded:v2", "pullPolicy": "Never"}}],
+        }),
+    )]);
+    assert!(sources(&demand).is_empty());
+}
+
+#[test]
 fn a_rewritten_pod_still_wants_what_its_author_wrote() {
     let mut rewritten = pod("app", &running("registry.example/app:v1-zstd-1a2b3c4d5e6f"));
     let originals = json!({"containers/app": "registry.example/app:v1"}).to_string();

@@ -68,24 +68,29 @@ fn is_spoken_for(metadata: &ObjectMeta) -> bool {
     }
 }
 
-/// The images of a pod, by their place in it, as [`keys::ORIGINALS`] names places.
-fn images_of(spec: &PodSpec) -> Vec<(String, &str)> {
-    let mut images = Vec::new();
+/// The images of a pod that are pulled, by their place in it, as [`keys::ORIGINALS`] names places.
+fn images_of<'a>(spec: &'a PodSpec) -> Vec<(String, &'a str)> {
+    let mut images: Vec<(String, &'a str)> = Vec::new();
+    let mut add = |list: &str, name: &str, image: Option<&'a String>, policy: Option<&String>| {
+        if let Some(image) = image
+            && policy.is_none_or(|policy| policy != "Never")
+        {
+            images.push((format!("{list}/{name}"), image));
+        }
+    };
     let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
-    for (place, containers) in lists {
+    for (list, containers) in lists {
         for container in containers.into_iter().flatten() {
-            images.extend(
-                container.image.as_deref().map(|image| (format!("{place}/{}", container.name), image)),
-            );
+            add(list, &container.name, container.image.as_ref(), container.image_pull_policy.as_ref());
         }
     }
     for container in spec.ephemeral_containers.iter().flatten() {
-        let image = container.image.as_deref();
-        images.extend(image.map(|image| (format!("ephemeralContainers/{}", container.name), image)));
+        let policy = container.image_pull_policy.as_ref();
+        add("ephemeralContainers", &container.name, container.image.as_ref(), policy);
     }
     for volume in spec.volumes.iter().flatten() {
-        let image = volume.image.as_ref().and_then(|image| image.reference.as_deref());
-        images.extend(image.map(|image| (format!("volumes/{}", volume.name), image)));
+        let Some(image) = &volume.image else { continue };
+        add("volumes", &volume.name, image.reference.as_ref(), image.pull_policy.as_ref());
     }
     images
 }

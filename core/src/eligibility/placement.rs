@@ -23,6 +23,7 @@ const OLD_OS_LABEL: &str = "beta.kubernetes.io/os";
 pub struct Placement<'a> {
     spec: &'a PodSpec,
     affinity: Option<&'a NodeSelector>,
+    heeds_taints: bool,
 }
 
 /// What the nodes that a pod could land on have in common.
@@ -47,7 +48,13 @@ impl<'a> Placement<'a> {
             .as_ref()
             .and_then(|affinity| affinity.node_affinity.as_ref())
             .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        Self { spec, affinity }
+        Self { spec, affinity, heeds_taints: true }
+    }
+
+    /// The same, as if no node had a taint: whoever set them may take them away.
+    #[must_use]
+    pub fn without_taints(self) -> Self {
+        Self { heeds_taints: false, ..self }
     }
 
     /// Whether the pod could land on this node.
@@ -60,9 +67,11 @@ impl<'a> Placement<'a> {
             self.spec.node_selector.as_ref().is_none_or(|wanted| {
                 wanted.iter().all(|(label, value)| node.labels.get(label) == Some(value))
             });
+        let is_tainted =
+            || taint::exclude(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
         selected
             && self.affinity.is_none_or(|affinity| selector::matches(affinity, node))
-            && !taint::exclude(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default())
+            && !(self.heeds_taints && is_tainted())
     }
 
     /// The one node that the pod names, if it does: by `nodeName`.

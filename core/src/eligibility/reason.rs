@@ -26,6 +26,9 @@ pub enum Reason {
     InvalidReference,
     /// The image is already a variant.
     AlreadyVariant,
+    /// The pod asks for an image that is on the node already (`imagePullPolicy: Never`): its variant
+    /// isn't.
+    NeverPulled,
     /// No record of this source, or not yet in the webhook's memory.
     NoRecord,
     /// The record has no verified variant (yet).
@@ -40,8 +43,11 @@ pub enum Reason {
     TargetNotAllowed,
     /// A node that the pod could land on has a runtime that can't start zstd images.
     RuntimeUnsupported,
-    /// No node matches the pod now, and the setting for that case says to wait.
+    /// No node matches the pod now, and `whenNoNode` doesn't say to rewrite then; or the pod names a
+    /// node that isn't known.
     NoCandidateNode,
+    /// The patch didn't fit the pod: a defect of zstart's own. The pod was admitted as it came.
+    Failed,
 }
 
 impl Reason {
@@ -57,6 +63,7 @@ impl Reason {
             Self::Windows => "Windows",
             Self::InvalidReference => "InvalidReference",
             Self::AlreadyVariant => "AlreadyVariant",
+            Self::NeverPulled => "NeverPulled",
             Self::NoRecord => "NoRecord",
             Self::RecordNotReady => "RecordNotReady",
             Self::RecordStale => "RecordStale",
@@ -65,6 +72,7 @@ impl Reason {
             Self::TargetNotAllowed => "TargetNotAllowed",
             Self::RuntimeUnsupported => "RuntimeUnsupported",
             Self::NoCandidateNode => "NoCandidateNode",
+            Self::Failed => "Failed",
         }
     }
 }

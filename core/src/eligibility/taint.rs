@@ -2,9 +2,27 @@
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-/// Taints that Kubernetes itself sets and takes away: not ready, unreachable, under pressure,
-/// cordoned. A pod that waits may land there once they are gone, so they exclude nothing.
-const PASSING: [&str; 2] = ["node.kubernetes.io/", "node.cloudprovider.kubernetes.io/"];
+/// Owners of taints that come and go by themselves: Kubernetes' own (not ready, unreachable, under
+/// pressure, cordoned), and those that others put on a node until it is ready for pods. A pod that
+/// waits may land there once they are gone, so they exclude nothing.
+const PASSING_OWNERS: [&str; 9] = [
+    "node.kubernetes.io/",
+    "node.cloudprovider.kubernetes.io/",
+    "startup-taint.cluster-autoscaler.kubernetes.io/",
+    "ignore-taint.cluster-autoscaler.kubernetes.io/",
+    "readiness.k8s.io/",
+    "karpenter.sh/",
+    "node.cilium.io/",
+    "ebs.csi.aws.com/",
+    "efs.csi.aws.com/",
+];
+/// How the names of such taints end, whoever owns them.
+const PASSING_ENDS: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
+
+fn may_pass(taint: &Taint) -> bool {
+    PASSING_OWNERS.iter().any(|owner| taint.key.starts_with(owner))
+        || PASSING_ENDS.iter().any(|end| taint.key.ends_with(end))
+}
 
 /// Whether the taints keep a pod with these tolerations away for good. Only `NoSchedule` and
 /// `NoExecute` do; `PreferNoSchedule` is a wish.
@@ -12,7 +30,7 @@ pub(super) fn exclude(taints: &[Taint], tolerations: &[Toleration]) -> bool {
     taints
         .iter()
         .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .filter(|taint| !PASSING.iter().any(|prefix| taint.key.starts_with(prefix)))
+        .filter(|taint| !may_pass(taint))
         .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 

@@ -65,7 +65,19 @@ fn a_dry_run_is_answered_the_same_and_not_counted() {
     review["request"]["dryRun"] = json!(true);
     let (_, after) = answer(&handler, now, &review);
     assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
-    assert!(!handler.metrics.text().unwrap().contains("Rewritten"));
+    let text = handler.metrics.text().unwrap();
+    assert!(!text.contains("Rewritten") && !text.contains("outcome="), "{text}");
+}
+
+#[test]
+fn a_pod_that_comes_again_is_counted_once() {
+    let (handler, now) = handler();
+    let (_, once) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
+    let (_, twice) = answer(&handler, now, &review("CREATE", "", &once, &Value::Null));
+    assert_eq!(twice, once);
+    let text = handler.metrics.text().unwrap();
+    assert!(text.contains(r#"images_total{reason="Rewritten"} 1"#), "{text}");
+    assert!(!text.contains("AlreadyVariant"), "what was done by the webhook itself: {text}");
 }
 
 #[test]

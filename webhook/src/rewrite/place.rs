@@ -62,30 +62,40 @@ pub struct Image {
     pub place: Place,
     /// What its author wrote; it need not be valid.
     pub reference: String,
+    /// Whether the kubelet may pull it. Else it must be on the node already.
+    pub may_be_pulled: bool,
 }
 
 /// Every image that the pod names. A container without one isn't listed.
 pub fn images(pod: &Pod) -> Vec<Image> {
     let Some(spec) = &pod.spec else { return Vec::new() };
     let mut images = Vec::new();
-    let mut add = |list: List, index: usize, name: &str, reference: Option<&String>| {
+    let mut add = |list, index, name: &str, reference: Option<&String>, policy: Option<&String>| {
         if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
             let place = Place { list, index, name: name.to_owned() };
-            images.push(Image { place, reference: reference.clone() });
+            let may_be_pulled = policy.is_none_or(|policy| policy != "Never");
+            images.push(Image { place, reference: reference.clone(), may_be_pulled });
         }
     };
-    for (index, container) in spec.init_containers.iter().flatten().enumerate() {
-        add(List::InitContainers, index, &container.name, container.image.as_ref());
-    }
-    for (index, container) in spec.containers.iter().enumerate() {
-        add(List::Containers, index, &container.name, container.image.as_ref());
+    let lists = [
+        (List::InitContainers, spec.init_containers.as_deref().unwrap_or_default()),
+        (List::Containers, &spec.containers),
+    ];
+    for (list, containers) in lists {
+        for (index, container) in containers.iter().enumerate() {
+            let (image, policy) = (container.image.as_ref(), container.image_pull_policy.as_ref());
+            add(list, index, &container.name, image, policy);
+        }
     }
     for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
-        add(List::EphemeralContainers, index, &container.name, container.image.as_ref());
+        let (image, policy) = (container.image.as_ref(), container.image_pull_policy.as_ref());
+        add(List::EphemeralContainers, index, &container.name, image, policy);
     }
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
-        let reference = volume.image.as_ref().and_then(|image| image.reference.as_ref());
-        add(List::Volumes, index, &volume.name, reference);
+        let image = volume.image.as_ref();
+        let reference = image.and_then(|image| image.reference.as_ref());
+        let policy = image.and_then(|image| image.pull_policy.as_ref());
+        add(List::Volumes, index, &volume.name, reference, policy);
     }
     images
 }

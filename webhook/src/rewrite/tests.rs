@@ -165,6 +165,16 @@ fn without_nodes_the_setting_decides_and_a_pinned_processor_must_be_covered() {
 }
 
 #[test]
+fn an_old_node_behind_a_taint_is_not_one_that_the_setting_vouches_for() {
+    let mut old = node("old", "amd64");
+    old["status"]["nodeInfo"]["containerRuntimeVersion"] = json!("containerd://1.4.13");
+    old["spec"] = json!({"taints": [{"key": "example.com/being-prepared", "effect": "NoSchedule"}]});
+    let mut cluster = Cluster::empty().with_record(record(APP)).with_node(old);
+    cluster.policy.when_no_node = WhenNoNode::Rewrite;
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::RuntimeUnsupported);
+}
+
+#[test]
 fn a_fargate_pod_needs_no_node() {
     let cluster = Cluster::empty().with_record(record(APP));
     let fargate = pod(json!({
@@ -213,4 +223,21 @@ fn of_ephemeral_containers_only_new_ones_are_looked_at() {
     let images = new_ephemeral(&with(&["one", "two"]), &with(&["one"]));
     let places: Vec<String> = images.iter().map(|image| image.place.to_string()).collect();
     assert_eq!(places, ["ephemeralContainers/two"]);
+}
+
+#[test]
+fn an_image_that_must_be_on_the_node_already_is_left() {
+    let cluster = Cluster::with_records(&[APP]);
+    for policy in ["Never", "IfNotPresent", "Always"] {
+        let expected = if policy == "Never" { Reason::NeverPulled } else { Reason::Rewritten };
+        let container = json!({"name": "app", "image": APP, "imagePullPolicy": policy});
+        for list in ["containers", "initContainers", "ephemeralContainers"] {
+            let mut spec = json!({"containers": []});
+            spec[list] = json!([container]);
+            assert_eq!(reason(&cluster, &pod(json!({"spec": spec}))), expected, "{list} {policy}");
+        }
+        let volume = json!([{"name": "data", "image": {"reference": APP, "pullPolicy": policy}}]);
+        let spec = json!({"containers": [], "volumes": volume});
+        assert_eq!(reason(&cluster, &pod(json!({"spec": spec}))), expected, "volume {policy}");
+    }
 }

@@ -23,6 +23,10 @@ struct Server {
 
 /// A server that knows a record of `r.example/app:v1`.
 async fn start() -> Server {
+    start_with(Limits::default()).await
+}
+
+async fn start_with(limits: Limits) -> Server {
     let Cluster { snapshot, policy, now: _ } = Cluster::with_records(&["r.example/app:v1"]);
     let snapshot = Arc::new(snapshot);
     let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
@@ -36,7 +40,8 @@ async fn start() -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate).unwrap()));
     let handler = Arc::new(Handler::new(snapshot, policy, metrics));
     let stop = CancellationToken::new();
-    let task = tokio::spawn(serve(listener, acceptor, handler, stop.clone(), Duration::from_mins(1)));
+    let serving = serve(listener, acceptor, handler, limits, stop.clone(), Duration::from_mins(1));
+    let task = tokio::spawn(serving);
     Server { address, roots, stop, task }
 }
 
@@ -120,4 +125,22 @@ async fn a_request_on_its_way_is_answered_when_the_server_stops() {
     stream.write_all(second.as_bytes()).await.unwrap();
     assert!(read(stream).await.starts_with("HTTP/1.1 200"));
     server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
+    let limits = Limits { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
+    let server = start_with(limits).await;
+    // No request at all, of either version.
+    assert_eq!(read(server.connect().await).await, "");
+    let mut preface = server.connect().await;
+    preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let frames = read(preface).await;
+    assert!(!frames.is_empty(), "settings and goodbye");
+    // One request, on a connection that stays open, and then nothing.
+    let mut kept = server.connect().await;
+    let body = review();
+    let head = head("POST /mutate", body.len()).replace("connection: close\r\n", "");
+    kept.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    assert!(read(kept).await.starts_with("HTTP/1.1 200"));
 }

@@ -123,6 +123,10 @@ fn taints_exclude_where_they_forbid_scheduling_and_nothing_tolerates_them() {
         (json!([{"key": "team", "effect": "PreferNoSchedule"}]), json!([]), true),
         (json!([{"key": "node.kubernetes.io/unschedulable", "effect": "NoSchedule"}]), json!([]), true),
         (json!([{"key": "node.kubernetes.io/not-ready", "effect": "NoExecute"}]), json!([]), true),
+        (json!([{"key": "node.cilium.io/agent-not-ready", "effect": "NoExecute"}]), json!([]), true),
+        (json!([{"key": "karpenter.sh/unregistered", "effect": "NoExecute"}]), json!([]), true),
+        (json!([{"key": "ebs.csi.aws.com/agent-not-ready", "effect": "NoExecute"}]), json!([]), true),
+        (json!([{"key": "example.com/agent-not-ready", "effect": "NoSchedule"}]), json!([]), true),
     ];
     for (on_node, tolerations, expected) in cases {
         let node = node("a", |node| node.taints = taints(on_node.clone()));

@@ -81,6 +81,10 @@ fn a_check_by_a_clock_that_is_ahead_is_fresh() {
     let ahead =
         record("r.example/app:v1", |status| status["source"]["checkedAt"] = json!("2026-11-23T12:00:30Z"));
     assert!(offered(&ahead, 0, &[]).is_ok());
+    // Further ahead than a record may be old: it would seem fresh for longer than was promised.
+    let far =
+        record("r.example/app:v1", |status| status["source"]["checkedAt"] = json!("2026-11-23T18:00:00Z"));
+    assert_eq!(offered(&far, 0, &[]), Err(Reason::RecordStale));
 }
 
 #[test]
