@@ -12,15 +12,16 @@ pub const DISABLED: &str = "disabled";
 
 /// Annotation on a rewritten pod: a JSON object from the place of an image in the pod
 /// (`containers/NAME`, `initContainers/NAME`, `ephemeralContainers/NAME`, `volumes/NAME`) to the
-/// reference its author wrote there.
+/// reference its author wrote there. An entry counts only while a variant stands in its place. Of
+/// ephemeral containers there is none: the API server takes no annotation with them.
 pub const ORIGINALS: &str = "zstart.dev/originals";
 
 /// Annotation of a variant's manifest or index: the digest of the manifest or index it was made of.
 pub const SOURCE_DIGEST: &str = "dev.zstart.source.digest";
 /// Annotation of a variant's layer descriptor: the digest of the layer it was made of.
 pub const LAYER_SOURCE_DIGEST: &str = "dev.zstart.layer.source.digest";
-/// Annotation of a variant's manifest or index: the settings it was made with, e.g. `v1;level=3`.
-/// The same source and settings give the same bytes.
+/// Annotation of a variant's manifest or index: the settings it was made with, e.g.
+/// `zstart/1;zstd=1.5.7;level=3`. The same source and settings give the same bytes.
 pub const SETTINGS: &str = "dev.zstart.settings";
 
 /// The API group of zstart's own kinds.

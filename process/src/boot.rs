@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+
+use crate::log_filter::{self, LogFilter};
 
 /// What each server is started with.
 #[derive(Debug, Args)]
@@ -19,8 +20,8 @@ pub struct ServerArguments {
     #[command(flatten)]
     identity: Identity,
     /// What is logged, e.g. "info" or "`zstart_webhook=debug`".
-    #[arg(long, env = "RUST_LOG", default_value = "info")]
-    log: String,
+    #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = log_filter::parse)]
+    log: LogFilter,
 }
 
 /// Which of all pods this is.
@@ -47,7 +48,7 @@ where
     // One crypto provider for the process; that another one is there already can't be.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let colours = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_ansi(colours).with_env_filter(EnvFilter::new(log)).init();
+    tracing_subscriber::fmt().with_ansi(colours).with_env_filter(log.into_filter()).init();
     let shutdown = CancellationToken::new();
     let served = match watch_signals(shutdown.clone()) {
         Ok(watching) => {

@@ -3,9 +3,11 @@
 //! - [`boot`]: arguments, log, signals, exit code.
 //! - [`config_file`]: a YAML file, read into types.
 //! - [`health`]: `/livez`, `/readyz`, `/metrics`.
+//! - [`log_filter`]: what is logged.
 //! - [`tasks`]: parts that run for as long as the process does.
 
 pub mod boot;
 pub mod config_file;
 pub mod health;
+pub mod log_filter;
 pub mod tasks;

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::eligibility::pod::{ControllerKind, ControllerKindError};
 use zstart_core::eligibility::serving::{Rules, TargetPrefix};
-use zstart_core::keys;
+use zstart_core::{Reference, keys};
 use zstart_process::config_file::{self, ConfigFileError};
 
 #[cfg(test)]
@@ -164,12 +164,9 @@ impl Config {
     }
 }
 
+/// Whether it is a registry, or a registry and the front of repositories' names, as references are
+/// normalised: anything else would match nothing.
 fn is_target(text: &str) -> bool {
-    let after_host = text.split_once('/').map_or("", |(_, path)| path);
-    !text.trim_matches('/').is_empty()
-        && !text.starts_with('/')
-        && !text.contains("://")
-        && !text.contains('@')
-        && !text.contains(char::is_whitespace)
-        && !after_host.contains(':')
+    let below = format!("{}/x", text.strip_suffix('/').unwrap_or(text));
+    below.parse::<Reference>().is_ok_and(|reference| reference.name() == below)
 }

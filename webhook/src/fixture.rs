@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 /// When every record was checked.
 const NOON: &str = "2026-11-23T12:00:00Z";
 
-/// Namespaces `on`, `audit` and `off`, and what a test adds.
+/// Namespaces `on` and `audit`, and what a test adds.
 pub(crate) struct Cluster {
     pub(crate) snapshot: Snapshot,
     pub(crate) policy: Policy,

@@ -18,8 +18,8 @@ their names, of which EKS's own Fargate webhook ("0500-amazon-eks-fargate-…") 
 {{- $name = printf "%s-zstart" .Release.Name -}}
 {{- end -}}
 {{- $name = $name | trunc 50 | trimSuffix "-" -}}
-{{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) -}}
-{{- fail (printf "the name %q must start with a letter and hold only lower-case letters, digits and dashes: choose another release name, or set fullnameOverride" $name) -}}
+{{- if or (not (regexMatch "^[a-z][a-z0-9-]*$" $name)) (has $name (list "true" "false" "yes" "no" "on" "off" "null" "y" "n")) -}}
+{{- fail (printf "the name %q must start with a letter, hold only lower-case letters, digits and dashes, and be no word of YAML's own: choose another release name, or set fullnameOverride" $name) -}}
 {{- end -}}
 {{- $name -}}
 {{- end -}}
@@ -46,7 +46,7 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{/* Labels by which a component's pods are found: they can't change once it is installed. */}}
 {{- define "zstart.selectorLabels" -}}
 app.kubernetes.io/name: zstart
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 

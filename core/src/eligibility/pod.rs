@@ -41,14 +41,18 @@ impl FromStr for ControllerKind {
         let (kind, group) = text.split_once('.').unwrap_or((text, ""));
         let well_formed = kind.starts_with(|first: char| first.is_ascii_uppercase())
             && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && !text.ends_with('.')
-            && group.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte));
+            && (!text.contains('.') || group.split('.').all(is_label));
         if well_formed {
             Ok(Self { kind: kind.to_owned(), group: group.to_owned() })
         } else {
             Err(ControllerKindError { text: text.to_owned() })
         }
     }
+}
+
+/// A part of a group's name, as DNS has it.
+fn is_label(part: &str) -> bool {
+    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
 impl fmt::Display for ControllerKind {
@@ -131,7 +135,7 @@ mod tests {
         for text in ["CloneSet.apps.kruise.io", "Thing"] {
             assert_eq!(text.parse::<ControllerKind>().unwrap().to_string(), text);
         }
-        for text in ["", "cloneset.apps", "Clone Set.x", "Job.", "Job.a/b", ".apps"] {
+        for text in ["", "cloneset.apps", "Clone Set.x", "Job.", "Job.a/b", ".apps", "Job..x"] {
             assert!(text.parse::<ControllerKind>().is_err(), "{text}");
         }
     }

@@ -59,6 +59,8 @@ async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<
             "recheckInterval": "90s",
             "plainHttpRegistries": ["registry.example:5000"],
             "credentialsFile": "/etc/zstart/credentials/config.json",
+            "excludedNamespaces": [],
+            "allowedControllers": [],
             "webhook": {
                 "configuration": "zstart",
                 "service": "zstart-webhook",
@@ -79,6 +81,52 @@ async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<
             "allowedControllers": [],
         })
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn both_binaries_know_which_pods_are_never_rewritten() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render_file("zstart", &chart().join("ci/locked-down-values.yaml")).await?;
+    let controller = configuration(&objects, "zstart-controller")?;
+    assert_eq!(controller["excludedNamespaces"], json!(["ingress", "cni-system"]));
+    assert_eq!(controller["allowedControllers"], json!(["Rollout.argoproj.io"]));
+    assert_eq!(
+        configuration(&objects, "zstart-webhook")?["allowedControllers"],
+        controller["allowedControllers"]
+    );
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_release_named_like_a_number_or_a_truth_stays_text() -> Result<()> {
+    let helm = Helm::find().await?;
+    for release in ["true", "20260101"] {
+        let objects = helm.render(release, &["fullnameOverride=zs"]).await?;
+        for object in &objects {
+            let instance = &object["metadata"]["labels"]["app.kubernetes.io/instance"];
+            assert!(instance.is_null() || instance == release, "{} {instance}", name(object));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_that_is_unset_is_an_empty_one() -> Result<()> {
+    let helm = Helm::find().await?;
+    let sets = [
+        "records.writers.users=null",
+        "records.writers.groups=null",
+        "controller.plainHttpRegistries=null",
+        "webhook.allowedTargets=null",
+        "webhook.allowedControllers=null",
+        "webhook.excludedNamespaces=null",
+    ];
+    let objects = helm.render("zstart", &sets).await?;
+    assert_eq!(configuration(&objects, "zstart-controller")?["plainHttpRegistries"], json!([]));
+    assert_eq!(configuration(&objects, "zstart-webhook")?["allowedTargets"], json!([]));
+    let policy = find(&objects, "ValidatingAdmissionPolicy", "zstart-records")?.to_string();
+    assert!(!policy.contains("null"), "{policy}");
     Ok(())
 }
 

@@ -15,6 +15,8 @@ const CONTROLLER_MAY: &[Question] = &[
     ("list", "", "nodes", "", ""),
     ("watch", "batch", "cronjobs", "", ""),
     ("get", "", "secrets", "team-a", "pull-secret"),
+    ("get", "", "serviceaccounts", "team-a", "builder"),
+    ("get", "zstart.dev", "imageconversions", "", "nginx"),
     ("create", "zstart.dev", "imageconversions", "", ""),
     ("patch", "zstart.dev", "imageconversions/status", "", "nginx"),
     ("create", "events.k8s.io", "events", "team-a", ""),
@@ -25,6 +27,12 @@ const CONTROLLER_MAY: &[Question] = &[
 ];
 
 const CONTROLLER_MAY_NOT: &[Question] = &[
+    ("get", "", "pods", "team-a", "web"),
+    ("get", "", "nodes", "", "a"),
+    ("list", "", "serviceaccounts", "", ""),
+    ("get", "zstart.dev", "imageconversions/status", "", "nginx"),
+    ("delete", "zstart.dev", "imageconversions", "", "nginx"),
+    ("patch", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("list", "", "secrets", "", ""),
     ("list", "", "secrets", "zstart-system", ""),
     ("update", "", "secrets", "zstart-system", "other"),
@@ -46,6 +54,8 @@ const WEBHOOK_MAY: &[Question] = &[
 ];
 
 const WEBHOOK_MAY_NOT: &[Question] = &[
+    ("get", "", "nodes", "", "a"),
+    ("get", "zstart.dev", "imageconversions", "", "nginx"),
     ("get", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("get", "", "secrets", "team-a", "pull-secret"),
     ("watch", "", "secrets", "zstart-system", ""),
@@ -103,8 +113,11 @@ async fn without_pull_secrets_the_controller_reads_no_secret_but_its_own() -> Re
     let zstart = Installation::start(&["controller.usePullSecrets=false"]).await?;
     let client = zstart.client();
     let own = [("get", "", "secrets", "zstart-system", "zstart-webhook-ca")];
-    let others =
-        [("get", "", "secrets", "team-a", "pull-secret"), ("get", "", "secrets", "zstart-system", "other")];
+    let others = [
+        ("get", "", "secrets", "team-a", "pull-secret"),
+        ("get", "", "secrets", "zstart-system", "other"),
+        ("get", "", "serviceaccounts", "team-a", "builder"),
+    ];
     check(client, "zstart-controller", &own, true).await?;
     check(client, "zstart-controller", &others, false).await
 }

@@ -34,6 +34,15 @@ async fn a_value_that_the_schema_does_not_know_or_allow_is_refused_with_its_path
         ("webhook.whenNoNode=guess", ["/webhook/whenNoNode", "'leave', 'rewrite'"]),
         ("webhook.allowedControllers={Rollout}", ["/webhook/allowedControllers/0", "pattern"]),
         ("webhook.image.digest=latest", ["/webhook/image/digest", "pattern"]),
+        ("webhook.port=8080", ["webhook.port and webhook.healthPort are both 8080", "listen twice"]),
+        ("webhook.hostNetwork=true,webhook.port=443", ["webhook.hostNetwork", "from 1024 up"]),
+        ("fullnameOverride=on", ["\"on\"", "no word of YAML's own"]),
+        ("logLevel=inof", ["/logLevel", "pattern"]),
+        (
+            "commonLabels.app\\.kubernetes\\.io/part-of=x",
+            ["invalid propertyName", "app.kubernetes.io/part-of"],
+        ),
+        ("controller.podLabels.zstart\\.dev/rewrite=enabled", ["invalid propertyName", "zstart.dev/rewrite"]),
         ("webhok.replicas=3", ["additional properties", "webhok"]),
         ("controller.recheckintervall=1m", ["/controller", "recheckintervall"]),
     ];

@@ -50,6 +50,11 @@ fn what_is_wrong_is_named_with_its_file_and_field() {
         ("servingSecret: ''", "servingSecret"),
         ("allowedTargets: ['https://mirror.example']", "https://mirror.example"),
         ("allowedTargets: ['']", "allowedTargets"),
+        // None of these begins any reference as it is normalised.
+        ("allowedTargets: [myteam]", "myteam"),
+        ("allowedTargets: [index.docker.io/team]", "index.docker.io/team"),
+        ("allowedTargets: [r.example/Team]", "r.example/Team"),
+        ("allowedTargets: [r.example//team]", "r.example//team"),
         ("allowedTargets: ['mirror.example/app:v1']", "without scheme, tag or digest"),
         ("allowedControllers: ['clone set']", "clone set"),
     ];

@@ -11,8 +11,10 @@ platforms: {{ toJson $values.platforms }}
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
-plainHttpRegistries: {{ toJson $values.plainHttpRegistries }}
+plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
+excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
+allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}
 webhook:
   configuration: {{ include "zstart.fullname" . }}
   service: {{ include "zstart.webhook.fullname" . }}
