@@ -160,6 +160,23 @@ fn the_highest_level_keeps_to_a_window_that_every_decoder_has() {
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), plain.len() as u64);
 }
 
+#[test]
+fn no_level_takes_more_memory_than_its_window_needs() {
+    use ::zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
+    for level in 1..=Level::MAX {
+        let mut context = CCtx::create();
+        context.set_parameter(CParameter::CompressionLevel(level)).unwrap();
+        for parameter in zstd::bounds(Level::try_from(level).unwrap()) {
+            context.set_parameter(*parameter).unwrap();
+        }
+        let mut output = [0; 64];
+        context
+            .compress_stream(&mut OutBuffer::around(&mut output[..]), &mut InBuffer::around(b"x"))
+            .unwrap();
+        assert!(context.sizeof() < 150 << 20, "level {level}: {} bytes", context.sizeof());
+    }
+}
+
 proptest! {
     #[test]
     fn whatever_the_bytes_they_come_out_the_same(
