@@ -10,7 +10,8 @@ use crate::layer::LayerError;
 use crate::plan::Refusal;
 use crate::repository::{Access, RepositoryError, Trouble};
 
-/// A conversion that didn't come to its end. Nothing was tagged.
+/// A conversion that didn't come to its end. It tagged nothing, unless it is
+/// [`NotVerified`](Self::NotVerified): then the tag was written, and what is read there isn't whole.
 #[derive(Debug, Error)]
 pub enum Error {
     /// Reading or writing a repository failed.
@@ -118,7 +119,7 @@ pub enum Error {
 /// Kinds of trouble, by which callers choose a condition, an exit code and a delay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// The source isn't there.
+    /// Something that was to be read isn't there: the source, or what its manifests name.
     NotFound,
     /// The credentials may not read.
     PullDenied,

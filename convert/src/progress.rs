@@ -10,7 +10,7 @@ pub enum LayerResult {
         /// Compressed size of the new layer.
         bytes: u64,
     },
-    /// Already zstd, or not to be converted.
+    /// Its bytes are zstd already.
     Kept,
     /// It failed on the way and starts again.
     Retrying,

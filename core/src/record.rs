@@ -107,7 +107,8 @@ pub struct Variant {
     pub platforms: Vec<PlatformVariant>,
     /// When it was verified.
     pub verified_at: Time,
-    /// How long resolving, converting and verifying took, in milliseconds.
+    /// How long making the variant took, in milliseconds: from when a worker was free until the
+    /// variant was verified. 0 where somebody else made it.
     pub duration_milliseconds: i64,
 }
 
@@ -123,7 +124,7 @@ pub struct PlatformVariant {
     pub variant_bytes: i64,
     /// How many layers the image has.
     pub layers: i32,
-    /// How many of them were encoded anew; the others already were zstd, or had been converted before.
+    /// How many of them were encoded anew; the others already were zstd.
     pub converted_layers: i32,
 }
 
@@ -137,6 +138,7 @@ pub struct Summary {
     pub variant_size: String,
     /// How much smaller that is.
     pub saved: String,
-    /// How long the conversion took.
+    /// How long making the variant took, from when a worker was free until it was verified. Empty
+    /// where somebody else made it.
     pub took: String,
 }
