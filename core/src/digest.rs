@@ -53,14 +53,21 @@ impl Digest {
         Self { text }
     }
 
+    /// The same of SHA-512.
+    pub fn from_sha512(hash: [u8; 64]) -> Self {
+        let mut text = String::with_capacity(135);
+        text.push_str("sha512:");
+        push_hex(&mut text, &hash);
+        Self { text }
+    }
+
     /// Whether this is the digest of `bytes`, by its own algorithm.
     pub fn matches(&self, bytes: &[u8]) -> bool {
-        if self.algorithm() == "sha256" {
-            return *self == Self::sha256_of(bytes);
-        }
-        let mut hex = String::with_capacity(128);
-        push_hex(&mut hex, &Sha512::digest(bytes));
-        self.hex() == hex
+        *self
+            == match self.algorithm() {
+                "sha256" => Self::sha256_of(bytes),
+                _ => Self::from_sha512(Sha512::digest(bytes).into()),
+            }
     }
 
     /// `sha256` or `sha512`.

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use futures::TryStreamExt as _;
 use futures::stream;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, Sha512};
 use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -64,6 +64,15 @@ impl LayoutFolder {
         self.folder.join("blobs").join(digest.algorithm()).join(digest.hex())
     }
 
+    /// The same, where something is to be put: its folder is there.
+    async fn place(&self, digest: &Digest) -> io::Result<PathBuf> {
+        let path = self.blob_path(digest);
+        if let Some(folder) = path.parent() {
+            fs::create_dir_all(folder).await?;
+        }
+        Ok(path)
+    }
+
     async fn read_index(&self) -> io::Result<IndexFile> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let object = RawObject::parse(&fs::read(self.folder.join("index.json")).await?).map_err(invalid)?;
@@ -96,7 +105,7 @@ impl LayoutFolder {
         tag: Option<&Tag>,
     ) -> io::Result<()> {
         self.prepare().await?;
-        let path = self.blob_path(&manifest.digest);
+        let path = self.place(&manifest.digest).await?;
         write_whole(&path, &manifest.bytes).await?;
         let Some(tag) = tag else { return Ok(()) };
         let _lock = self.lock().await?;
@@ -176,6 +185,17 @@ async fn settle(file: &mut File) -> io::Result<()> {
     // tokio writes behind our back, and only `flush` says how that went: `sync_all` doesn't.
     file.flush().await?;
     file.sync_all().await
+}
+
+async fn sha512_of(path: &Path) -> io::Result<Digest> {
+    let mut file = File::open(path).await?;
+    let (mut hash, mut buffer) = (Sha512::new(), vec![0; STEP]);
+    loop {
+        match file.read(&mut buffer).await? {
+            0 => return Ok(Digest::from_sha512(hash.finalize().into())),
+            count => hash.update(&buffer[..count]),
+        }
+    }
 }
 
 fn beside(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
@@ -271,15 +291,19 @@ impl BlobUpload for BlobFile {
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
-        let operation = format!("write blob {digest}");
-        let found = Digest::from_sha256(self.hash.finalize().into());
+        let Self { layout, file: _, path, hash } = *self;
+        let failed = |error: &io::Error| layout.error(Access::Push, &format!("write blob {digest}"), error);
+        let found = match digest.algorithm() {
+            "sha256" => Digest::from_sha256(hash.finalize().into()),
+            // Rare enough to be read again, rather than to hash everything twice.
+            _ => sha512_of(&path).await.map_err(|error| failed(&error))?,
+        };
         if &found != digest {
-            let error = io::Error::other(format!("the content has digest {found}"));
-            let error = self.layout.error(Access::Push, &operation, &error);
+            let error = failed(&io::Error::other(format!("the content has digest {found}")));
             return Err(RepositoryError { trouble: Trouble::Mismatch, ..error });
         }
-        let persisted = self.path.persist(self.layout.blob_path(digest));
-        persisted.map_err(|error| self.layout.error(Access::Push, &operation, &error.error))
+        let place = layout.place(digest).await.map_err(|error| failed(&error))?;
+        path.persist(place).map_err(|error| failed(&error.error))
     }
 
     async fn abort(self: Box<Self>) {}
@@ -324,6 +348,27 @@ mod tests {
         upload.commit(&digest).await.unwrap();
         let read: Vec<bytes::Bytes> = layout.blob(&digest).await.unwrap().try_collect().await.unwrap();
         assert_eq!(read.concat(), b"content");
+    }
+
+    #[tokio::test]
+    async fn what_is_named_by_its_sha512_is_kept_and_compared_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = LayoutFolder::new(folder.path());
+        let digest = |text: &str| Digest::from_sha512(Sha512::digest(text).into());
+        let content = || Box::pin(stream::iter([Ok("content".into())]));
+        let mut upload = layout.begin_blob().await.unwrap();
+        upload.send(content()).await.unwrap();
+        upload.commit(&digest("content")).await.unwrap();
+        assert!(layout.has_blob(&digest("content")).await.unwrap());
+        let mut upload = layout.begin_blob().await.unwrap();
+        upload.send(content()).await.unwrap();
+        let error = upload.commit(&digest("other")).await.unwrap_err();
+        assert_eq!(error.trouble, Trouble::Mismatch);
+
+        let manifest = RawManifest { digest: digest("{}"), ..RawManifest::new("{}".into()) };
+        layout.put_manifest(&manifest, media_type::OCI_MANIFEST, None).await.unwrap();
+        let read = layout.manifest(ManifestKey::Digest(&manifest.digest)).await.unwrap();
+        assert_eq!(read.bytes, manifest.bytes);
     }
 
     #[cfg(target_os = "linux")]
