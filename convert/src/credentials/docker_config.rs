@@ -163,9 +163,10 @@ fn unreadable(error: &serde_json::Error) -> CredentialsError {
 fn place(key: &str) -> (&str, &str) {
     let key = key.strip_prefix("https://").or_else(|| key.strip_prefix("http://")).unwrap_or(key);
     let (host, path) = key.split_once('/').unwrap_or((key, ""));
-    let path = path.trim_end_matches('/');
     // The API's version in old keys is no part of a repository's name.
-    let path = if path == "v1" || path == "v2" { "" } else { path };
+    let below = ["v1", "v2"].into_iter().find_map(|version| path.strip_prefix(version));
+    let path = below.filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
+    let path = path.trim_matches('/');
     (if host == "index.docker.io" { "docker.io" } else { host }, path)
 }
 
@@ -232,6 +233,8 @@ mod tests {
                 "registry.example": {"username": "all", "password": "1"},
                 "registry.example/team": {"username": "team", "password": "2"},
                 "https://other.example:5000/v1/": {"username": "all", "password": "4"},
+                "https://old.example/v2/team/": {"username": "old", "password": "8"},
+                "old.example/v2x": {"username": "v2x", "password": "9"},
                 "other.example:5000/team": {"username": "team", "password": "5"},
                 "*.wide.example": {"username": "any", "password": "6"},
                 "b.wide.example": {"username": "b", "password": "7"},
@@ -246,6 +249,9 @@ mod tests {
             // It is the path that counts, not how long the key is written.
             ("other.example:5000/team/app", Some(basic("team", "5"))),
             ("other.example:5000/app", Some(basic("all", "4"))),
+            ("old.example/team/app", Some(basic("old", "8"))),
+            ("old.example/v2x/app", Some(basic("v2x", "9"))),
+            ("old.example/app", None),
             ("a.wide.example/app", Some(basic("any", "6"))),
             ("b.wide.example/app", Some(basic("b", "7"))),
             ("a.wild.example:5000/app", Some(basic("wild", "3"))),
