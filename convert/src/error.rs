@@ -46,6 +46,17 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
+    /// An index that is to go to another repository lists a manifest that isn't there. Beside the
+    /// source it stays listed, as it was.
+    #[error(
+        "the index lists manifest {digest}, which is not at {location}: it can't be copied elsewhere whole"
+    )]
+    EntryMissing {
+        /// The source's repository.
+        location: String,
+        /// Which manifest.
+        digest: Digest,
+    },
     /// A layer can't be converted.
     #[error("failed to convert layer {digest}")]
     Layer {
@@ -149,7 +160,9 @@ impl Error {
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Repository(error) => error.class(),
-            Self::Manifest(_) | Self::Config { .. } | Self::Refused { .. } => ErrorClass::Refused,
+            Self::Manifest(_) | Self::Config { .. } | Self::Refused { .. } | Self::EntryMissing { .. } => {
+                ErrorClass::Refused
+            }
             Self::Layer { source, .. } | Self::Blob { source, .. } => source.class(),
             Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,

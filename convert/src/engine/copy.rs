@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::image::{Descriptor, Document, RawManifest};
 use crate::layer::LayerError;
 use crate::plan::Refusal;
-use crate::repository::{ManifestKey, Repository};
+use crate::repository::{ManifestKey, Repository, Trouble};
 
 /// How deep indexes inside indexes are followed.
 const DEPTH_MAX: u32 = 4;
@@ -61,17 +61,25 @@ pub(super) async fn copy_entry(
     if source.location() == target.location() {
         return Ok(());
     }
-    copy_document(source, target, entry.digest(), DEPTH_MAX).await
+    copy_document(source, target, entry, DEPTH_MAX).await
 }
 
 fn copy_document<'a>(
     source: &'a dyn Repository,
     target: &'a dyn Repository,
-    digest: &'a Digest,
+    entry: &'a Descriptor,
     depth: u32,
 ) -> BoxFuture<'a, Result<(), Error>> {
     Box::pin(async move {
-        let raw = source.manifest(ManifestKey::Digest(digest)).await?;
+        let digest = entry.digest();
+        let raw = match source.manifest(ManifestKey::Digest(digest)).await {
+            Ok(raw) => raw,
+            Err(error) if error.trouble == Trouble::NotFound => {
+                let location = source.location().to_owned();
+                return Err(Error::EntryMissing { location, digest: digest.clone() });
+            }
+            Err(error) => return Err(error.into()),
+        };
         match raw.read() {
             // What it names is unknown; if the target misses something, it says so.
             Err(_) => {}
@@ -87,16 +95,14 @@ fn copy_document<'a>(
             }
             Ok(Document::Index(index)) => {
                 for entry in &index.entries {
-                    copy_document(source, target, entry.descriptor.digest(), depth - 1).await?;
+                    copy_document(source, target, &entry.descriptor, depth - 1).await?;
                 }
             }
         }
-        put_as_it_is(target, &raw).await
+        let media_type = raw.media_type_as_listed(entry);
+        // Under the very digest that the index lists, which may be a sha512 one.
+        let raw = RawManifest { digest: digest.clone(), ..raw };
+        target.put_manifest(&raw, &media_type, None).await?;
+        Ok(())
     })
-}
-
-async fn put_as_it_is(target: &dyn Repository, raw: &RawManifest) -> Result<(), Error> {
-    let media_type = raw.media_type()?;
-    target.put_manifest(raw, &media_type, None).await?;
-    Ok(())
 }

@@ -80,7 +80,7 @@ impl Descriptor {
 
     /// All annotations.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
-        Ok(self.object.get("annotations")?.unwrap_or_default())
+        self.object.annotations()
     }
 
     /// Adds an annotation, or gives it another value.

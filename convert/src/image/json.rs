@@ -1,7 +1,7 @@
 //! JSON objects that survive being edited: members keep their order, and values that aren't touched
 //! keep their very bytes.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 
 use serde::de::{DeserializeOwned, MapAccess, Visitor};
@@ -79,6 +79,11 @@ impl RawObject {
     /// A member's value that must be there.
     pub fn require<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, JsonError> {
         self.get(name)?.ok_or(JsonError::Missing { name })
+    }
+
+    /// The `annotations`, which descriptors, manifests and indexes all may have.
+    pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
+        Ok(self.get("annotations")?.unwrap_or_default())
     }
 
     /// Puts a value in the member's place, or at the end where there was none.

@@ -141,6 +141,13 @@ impl RawManifest {
         let default = if object.has("manifests") { media_type::OCI_INDEX } else { media_type::OCI_MANIFEST };
         Ok(stated.unwrap_or_else(|| default.to_owned()))
     }
+
+    /// The same for what an index lists, whatever it is: its own, or the one that the index says.
+    pub fn media_type_as_listed(&self, entry: &Descriptor) -> String {
+        let object = RawObject::parse(&self.bytes).ok();
+        let stated: Option<String> = object.and_then(|object| object.get("mediaType").ok().flatten());
+        stated.unwrap_or_else(|| entry.media_type().to_owned())
+    }
 }
 
 impl ImageManifest {
@@ -150,12 +157,12 @@ impl ImageManifest {
 
     /// The `artifactType` or `subject` that makes this something else than an image of its own.
     pub fn artifact_member(&self) -> Option<&'static str> {
-        ["artifactType", "subject"].into_iter().find(|name| self.object.has(name))
+        artifact_member(&self.object)
     }
 
     /// All annotations.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
-        Ok(self.object.get("annotations")?.unwrap_or_default())
+        self.object.annotations()
     }
 
     /// The manifest of the variant: same config, other layers, OCI types, and where it came from.
@@ -184,12 +191,12 @@ impl ImageIndex {
 
     /// The `artifactType` or `subject` that makes this something else than an image of its own.
     pub fn artifact_member(&self) -> Option<&'static str> {
-        ["artifactType", "subject"].into_iter().find(|name| self.object.has(name))
+        artifact_member(&self.object)
     }
 
     /// All annotations.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
-        Ok(self.object.get("annotations")?.unwrap_or_default())
+        self.object.annotations()
     }
 
     /// The index of the variant.
@@ -213,6 +220,10 @@ impl IndexEntry {
         let attests = descriptor.annotations()?.remove("vnd.docker.reference.digest");
         Ok(Self { platform: descriptor.platform()?, attests, descriptor })
     }
+}
+
+fn artifact_member(object: &RawObject) -> Option<&'static str> {
+    ["artifactType", "subject"].into_iter().find(|name| object.has(name))
 }
 
 fn marked(

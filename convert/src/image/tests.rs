@@ -75,6 +75,19 @@ fn a_manifest_that_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
+fn what_an_index_lists_has_its_own_media_type_or_the_one_that_the_index_says() {
+    let entry = Descriptor::new("application/x-listed", digest("x"), 1).unwrap();
+    for (text, media_type) in [
+        (r#"{"mediaType":"application/x-own"}"#, "application/x-own"),
+        (r#"{"layers":[]}"#, "application/x-listed"),
+        ("not JSON", "application/x-listed"),
+    ] {
+        let raw = RawManifest::new(text.into());
+        assert_eq!(raw.media_type_as_listed(&entry), media_type, "{text}");
+    }
+}
+
+#[test]
 fn what_is_not_an_image_is_told_apart() {
     assert!(matches!(read(r#"{"schemaVersion":1,"fsLayers":[]}"#), Err(ManifestError::Schema1 { .. })));
     assert!(matches!(

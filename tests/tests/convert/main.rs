@@ -6,6 +6,7 @@ mod content;
 mod conversion;
 mod indexes;
 mod interruption;
+mod kept;
 mod login;
 mod manifests;
 mod redirects;
