@@ -10,7 +10,7 @@ use super::copy::{copy_blob, copy_entry};
 use super::layers::{LayerOutcome, Written, convert_layer};
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
-use crate::image::{Descriptor, JsonError, RawManifest, media_type};
+use crate::image::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use crate::layer::LayerConverter;
 use crate::layer::zstd::ZstdConverter;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
@@ -52,26 +52,8 @@ pub async fn execute<'a>(
     let top = match &plan.shape {
         Shape::Single(_) => made.first().map(|made| made.manifest.clone()),
         Shape::Index { index, entries } => {
-            let mut made = made.iter();
-            let mut descriptors = Vec::with_capacity(entries.len());
-            for (entry, plan) in index.entries.iter().zip(entries) {
-                match plan {
-                    EntryPlan::Drop => {}
-                    EntryPlan::Keep(_) => {
-                        copy_entry(source, target, &entry.descriptor).await?;
-                        descriptors.push(entry.descriptor.clone());
-                    }
-                    EntryPlan::Convert(_) => {
-                        let Some(Made { manifest, report: _ }) = made.next() else { continue };
-                        target.put_manifest(manifest, media_type::OCI_MANIFEST, None).await?;
-                        let size = manifest.bytes.len() as u64;
-                        let converted = entry.descriptor.converted(manifest.digest.clone(), size);
-                        descriptors
-                            .push(converted.map_err(|error| member(entry.descriptor.digest(), error))?);
-                    }
-                }
-            }
-            let converted = index.converted(&plan.source.digest, &marks, &descriptors);
+            let entries = place_entries(source, target, index, entries, &made).await?;
+            let converted = index.converted(&plan.source.digest, &marks, &entries);
             Some(converted.map_err(|error| member(&plan.source.digest, error))?)
         }
     };
@@ -149,6 +131,35 @@ fn make_manifest(
             converted_layers,
         },
     })
+}
+
+/// Everything that the variant's index will list, brought to where the index will be: `made` has the
+/// converted manifests, in order.
+async fn place_entries(
+    source: &dyn Repository,
+    target: &dyn Repository,
+    index: &ImageIndex,
+    plans: &[EntryPlan],
+    made: &[Made],
+) -> Result<Vec<Descriptor>, Error> {
+    let mut made = made.iter();
+    let mut descriptors = Vec::with_capacity(plans.len());
+    for (IndexEntry { descriptor, .. }, plan) in index.entries.iter().zip(plans) {
+        match plan {
+            EntryPlan::Drop => {}
+            EntryPlan::Keep(_) => {
+                copy_entry(source, target, descriptor).await?;
+                descriptors.push(descriptor.clone());
+            }
+            EntryPlan::Convert(_) => {
+                let Some(Made { manifest, report: _ }) = made.next() else { continue };
+                target.put_manifest(manifest, media_type::OCI_MANIFEST, None).await?;
+                let converted = descriptor.converted(manifest.digest.clone(), manifest.bytes.len() as u64);
+                descriptors.push(converted.map_err(|error| member(descriptor.digest(), error))?);
+            }
+        }
+    }
+    Ok(descriptors)
 }
 
 /// The config and the layers that stay as they are.
