@@ -118,7 +118,7 @@ pub enum Refusal {
     },
     /// It runs on Windows, where zstd layers are untested.
     Windows,
-    /// The config names no platform.
+    /// The config names no platform, or one that could not be written down and read again.
     NoPlatform,
     /// Nothing in it is for a platform that was asked for.
     NoSuchPlatform {
@@ -155,7 +155,9 @@ impl fmt::Display for Refusal {
             }
             Self::Unreadable { reason } => formatter.write_str(reason),
             Self::Windows => formatter.write_str("it is for Windows, where zstd layers are untested"),
-            Self::NoPlatform => formatter.write_str("its config names no operating system or architecture"),
+            Self::NoPlatform => formatter.write_str(
+                "its config names no operating system or architecture, or not in words like linux/arm/v7",
+            ),
             Self::NoSuchPlatform { found } if found.is_empty() => {
                 formatter.write_str("it has no platform that can be converted")
             }

@@ -9,8 +9,8 @@ use crate::repository::CONFIG_MAX;
 /// What an image config says of platform and layers (OCI image specification, `config.md`).
 #[derive(Clone, Debug)]
 pub struct ImageConfig {
-    /// Where the image runs; `None` where operating system or architecture isn't named, or none of them
-    /// is a name.
+    /// Where the image runs; `None` where operating system or architecture isn't named, or what is said
+    /// of them or of the variant is no name.
     pub platform: Option<Platform>,
     /// The digest of each layer's uncompressed bytes, lowest layer first.
     pub diff_ids: Vec<Digest>,

@@ -100,6 +100,19 @@ fn what_is_not_an_image_is_told_apart() {
 }
 
 #[test]
+fn a_config_whose_platform_could_not_be_read_back_has_none() {
+    let platform = |variant: &str| {
+        let config = serde_json::json!({
+            "os": "linux", "architecture": "arm64", "variant": variant, "rootfs": {"diff_ids": []},
+        });
+        ImageConfig::parse(config.to_string().as_bytes()).unwrap().platform
+    };
+    assert_eq!(platform("v8"), Some("linux/arm64/v8".parse().unwrap()));
+    assert_eq!(platform(""), Some("linux/arm64".parse().unwrap()));
+    assert_eq!(platform("v 8"), None);
+}
+
+#[test]
 fn layer_kinds_follow_the_media_type() {
     use media_type::{LayerKind, layer_kind};
     for (text, kind) in [

@@ -2,7 +2,11 @@
 
 use anyhow::Result;
 use http::Method;
-use zstart_convert::{Error, ErrorClass};
+use serde_json::json;
+use zstart_convert::image::media_type;
+use zstart_convert::repository::{CONFIG_MAX, ManifestKey};
+use zstart_convert::{Error, ErrorClass, LayoutFolder, Settings, plan, resolve};
+use zstart_core::Digest;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
@@ -85,6 +89,21 @@ async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> 
     assert_eq!(layer.as_str(), text(&source["layers"][2]["digest"])?);
     assert_eq!(*found, image.diff_ids()[2]);
     require_nothing_made(&lab).await
+}
+
+#[tokio::test]
+async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = json!({
+        "mediaType": media_type::OCI_CONFIG, "digest": Digest::sha256_of(b"large"), "size": CONFIG_MAX + 1,
+    });
+    image().oci().members(json!({"config": config})).prepare()?.write(folder.path(), "v1").await?;
+    let layout = LayoutFolder::new(folder.path());
+    let resolved = resolve(&layout, ManifestKey::Tag(&"v1".parse()?)).await?;
+    let error = plan(&layout, &resolved, &Settings::default()).await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
+    assert!(error.chain().contains(&format!("{} bytes", CONFIG_MAX + 1)), "{}", error.chain());
+    Ok(())
 }
 
 #[tokio::test]
