@@ -3,6 +3,7 @@
 //! - [`tools`]: where their binaries come from. They are built once, from pinned Go modules.
 //! - [`control_plane`]: an API server with etcd, as any user, on free ports.
 //! - [`registry`]: a registry, and a gateway in front of it that misbehaves on demand.
+//! - [`chart`]: what helm makes of `charts/zstart`.
 //! - [`cluster`]: a whole single-node cluster in namespaces of its own. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, a large one of real packages.
 //! - [`ports`]: loopback ports that nobody else takes.
@@ -11,6 +12,7 @@
 //! Every component ends with the test or program that started it, however that ends.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
+pub mod chart;
 pub mod cluster;
 pub mod control_plane;
 pub mod demo;

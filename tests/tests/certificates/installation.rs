@@ -6,7 +6,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Secret};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind, TypeMeta};
 use kube::{Api, Client, Resource, ResourceExt as _};
@@ -15,6 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use zstart_controller::certificates::stored::Data;
 use zstart_controller::certificates::{CertificateError, CertificateSettings, keep};
+use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::wait;
 
@@ -37,37 +37,8 @@ impl Installation {
         let admin = plane.client().await?;
         let installation = Self { plane, admin };
         installation.apply::<Namespace>(None, json!({"metadata": {"name": NAMESPACE}})).await?;
-        installation.grant().await?;
+        chart::grant(&installation.admin, "zstart-controller").await?;
         Ok(installation)
-    }
-
-    async fn grant(&self) -> Result<()> {
-        let name = json!({"name": "zstart-controller"});
-        let subjects = json!([{
-            "kind": "ServiceAccount", "name": "zstart-controller", "namespace": NAMESPACE,
-        }]);
-        let role = |kind| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "zstart-controller"});
-        let rules = json!([{
-            "apiGroups": ["admissionregistration.k8s.io"],
-            "resources": ["mutatingwebhookconfigurations"],
-            "resourceNames": ["zstart"],
-            "verbs": ["get", "list", "watch", "patch"],
-        }]);
-        self.apply::<ClusterRole>(None, json!({"metadata": name, "rules": rules})).await?;
-        let binding = json!({"metadata": name, "roleRef": role("ClusterRole"), "subjects": subjects});
-        self.apply::<ClusterRoleBinding>(None, binding).await?;
-        let rules = json!([
-            {
-                "apiGroups": [""],
-                "resources": ["secrets"],
-                "resourceNames": ["zstart-webhook-ca", "zstart-webhook-tls"],
-                "verbs": ["get", "list", "watch", "update", "patch"],
-            },
-            {"apiGroups": [""], "resources": ["secrets"], "verbs": ["create"]},
-        ]);
-        self.apply::<Role>(Some(NAMESPACE), json!({"metadata": name, "rules": rules})).await?;
-        let binding = json!({"metadata": name, "roleRef": role("Role"), "subjects": subjects});
-        self.apply::<RoleBinding>(Some(NAMESPACE), binding).await
     }
 
     async fn apply<K: Resource<DynamicType = ()>>(

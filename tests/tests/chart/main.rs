@@ -1,7 +1,6 @@
 //! The Helm chart as an administrator meets it: what it accepts, what it renders, and what a real API
 //! server makes of that.
 
-mod helm;
 mod rendering;
 mod rights;
 mod server;

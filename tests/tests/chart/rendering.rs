@@ -6,7 +6,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use crate::helm::{Helm, chart, find, name};
+use zstart_tests::chart::{Helm, chart, find, name};
 
 /// The configuration file in the `ConfigMap` of that name.
 fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {

@@ -16,7 +16,7 @@ use zstart_core::record::{ImageConversionSpec, record_name};
 use zstart_core::{ImageConversion, Reference};
 use zstart_tests::control_plane::ControlPlane;
 
-use crate::helm::{Helm, NAMESPACE, chart, ci_values, set_arguments};
+use zstart_tests::chart::{Helm, NAMESPACE, chart, ci_values, set_arguments};
 
 const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 

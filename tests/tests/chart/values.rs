@@ -7,7 +7,7 @@ use kube::CustomResourceExt;
 use serde_json::Value;
 use zstart_core::ImageConversion;
 
-use crate::helm::{Helm, chart, ci_values};
+use zstart_tests::chart::{Helm, chart, ci_values};
 
 #[tokio::test]
 async fn every_ci_variant_passes_helm_lint() -> Result<()> {

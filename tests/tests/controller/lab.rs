@@ -19,17 +19,19 @@ use zstart_controller::config::Config;
 use zstart_controller::run::{RunError, run};
 use zstart_core::{Digest, ImageConversion};
 use zstart_process::boot::Identity;
+use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
 use zstart_tests::wait;
 
-use crate::rights;
 use crate::stored::Stored;
 
 /// The namespace that zstart is installed in.
-pub(crate) const SYSTEM: &str = "zstart-system";
+pub(crate) const SYSTEM: &str = chart::NAMESPACE;
+/// As whom the API server knows the controller.
+pub(crate) const USER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 /// Most answers come within a second, second attempts within five; two busy cores take longer.
 pub(crate) const WITHIN: Duration = Duration::from_mins(1);
 
@@ -61,7 +63,7 @@ impl Lab {
         {
             lab.namespace(name, label).await?;
         }
-        rights::grant(&lab).await?;
+        chart::grant(&lab.admin, "zstart-controller").await?;
         lab.node("lab", "amd64").await?;
         lab.define_records().await?;
         Ok(lab)
@@ -165,7 +167,7 @@ impl Lab {
 /// A controller that reaches the API server, and registries, in its own way.
 pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) -> Result<Controller> {
     let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
-    client.auth_info.impersonate = Some(rights::USER.to_owned());
+    client.auth_info.impersonate = Some(USER.to_owned());
     let identity = Identity { namespace: SYSTEM.to_owned(), pod: "zstart-controller-0".to_owned() };
     let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
     let task = tokio::spawn(run(client, config, identity, shutdown.clone()));

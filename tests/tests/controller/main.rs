@@ -11,7 +11,6 @@ mod moving;
 mod outage;
 mod records;
 mod refusals;
-mod rights;
 mod sharing;
 mod stored;
 mod wire;

@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
-use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zstart_core::ImageConversion;
+use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::wait;
 use zstart_webhook::config::Config;
@@ -52,7 +52,7 @@ impl Installation {
         let admin = plane.client().await?;
         let installation = Self { plane, admin, authority: Authority::make()? };
         installation.namespace(SYSTEM, &json!({})).await?;
-        installation.grant().await?;
+        chart::grant(&installation.admin, "zstart-webhook").await?;
         Ok(installation)
     }
 
@@ -70,28 +70,6 @@ impl Installation {
         webhook.wait_until_ready().await?;
         installation.configure(webhook.https).await?;
         Ok((installation, webhook))
-    }
-
-    async fn grant(&self) -> Result<()> {
-        let metadata = json!({"name": "zstart-webhook"});
-        let subjects = json!([{"kind": "ServiceAccount", "name": "zstart-webhook", "namespace": SYSTEM}]);
-        let role =
-            |kind| json!({"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": "zstart-webhook"});
-        let verbs = json!(["get", "list", "watch"]);
-        let rules = json!([
-            {"apiGroups": [""], "resources": ["namespaces", "nodes"], "verbs": verbs},
-            {"apiGroups": ["zstart.dev"], "resources": ["imageconversions"], "verbs": verbs},
-        ]);
-        let all = self.admin.clone();
-        self.create::<ClusterRole>(Api::all(all.clone()), json!({"metadata": metadata, "rules": rules}))
-            .await?;
-        let binding = json!({"metadata": metadata, "roleRef": role("ClusterRole"), "subjects": subjects});
-        self.create::<ClusterRoleBinding>(Api::all(all), binding).await?;
-        let rules = json!([{"apiGroups": [""], "resources": ["secrets"],
-            "resourceNames": ["zstart-webhook-tls"], "verbs": verbs}]);
-        self.create::<Role>(self.namespaced(SYSTEM), json!({"metadata": metadata, "rules": rules})).await?;
-        let binding = json!({"metadata": metadata, "roleRef": role("Role"), "subjects": subjects});
-        self.create::<RoleBinding>(self.namespaced(SYSTEM), binding).await
     }
 
     pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>

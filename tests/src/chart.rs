@@ -10,16 +10,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+mod rights;
+
+pub use rights::grant;
+
 /// The namespace that every test installs into.
-pub(crate) const NAMESPACE: &str = "zstart-system";
+pub const NAMESPACE: &str = "zstart-system";
 
 /// The folder of the chart.
-pub(crate) fn chart() -> PathBuf {
+pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/zstart")
 }
 
 /// The values files under `ci/`, one a variant of an installation.
-pub(crate) fn ci_values() -> Result<Vec<PathBuf>> {
+pub fn ci_values() -> Result<Vec<PathBuf>> {
     let folder = chart().join("ci");
     let mut files = Vec::new();
     for entry in fs::read_dir(&folder).with_context(|| format!("failed to read {}", folder.display()))? {
@@ -31,7 +35,7 @@ pub(crate) fn ci_values() -> Result<Vec<PathBuf>> {
 }
 
 /// The helm program.
-pub(crate) struct Helm {
+pub struct Helm {
     program: PathBuf,
     home: TempDir,
     kubeconfig: Option<PathBuf>,
@@ -39,18 +43,19 @@ pub(crate) struct Helm {
 
 impl Helm {
     /// Helm without a cluster: enough to lint and to render.
-    pub(crate) async fn find() -> Result<Self> {
-        Ok(Self { program: zstart_tests::tools::helm().await?, home: TempDir::new()?, kubeconfig: None })
+    pub async fn find() -> Result<Self> {
+        Ok(Self { program: crate::tools::helm().await?, home: TempDir::new()?, kubeconfig: None })
     }
 
     /// Helm that installs into the cluster of that kubeconfig.
-    pub(crate) fn with_kubeconfig(mut self, path: &Path) -> Self {
+    #[must_use]
+    pub fn with_kubeconfig(mut self, path: &Path) -> Self {
         self.kubeconfig = Some(path.to_owned());
         self
     }
 
     /// Runs helm; what it printed, or an error with what it complained about.
-    pub(crate) async fn run<A: AsRef<OsStr>, B: AsRef<OsStr>>(
+    pub async fn run<A: AsRef<OsStr>, B: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
         more: impl IntoIterator<Item = B>,
@@ -88,17 +93,17 @@ impl Helm {
     }
 
     /// The objects of a release with these values set.
-    pub(crate) async fn render(&self, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
+    pub async fn render(&self, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
         self.template(release, &set_arguments(sets)).await
     }
 
     /// The objects of a release with the values of a file.
-    pub(crate) async fn render_file(&self, release: &str, values: &Path) -> Result<Vec<Value>> {
+    pub async fn render_file(&self, release: &str, values: &Path) -> Result<Vec<Value>> {
         self.template(release, &["--values".as_ref(), values.as_ref()]).await
     }
 
     /// What helm says when it refuses to render.
-    pub(crate) async fn fails_to_render(&self, release: &str, sets: &[&str]) -> Result<String> {
+    pub async fn fails_to_render(&self, release: &str, sets: &[&str]) -> Result<String> {
         match self.render(release, sets).await {
             Ok(_) => bail!("helm rendered {release} with {sets:?} without a complaint"),
             Err(error) => Ok(format!("{error:#}")),
@@ -107,17 +112,17 @@ impl Helm {
 }
 
 /// `--set` in front of each.
-pub(crate) fn set_arguments<'a>(sets: &[&'a str]) -> Vec<&'a OsStr> {
+pub fn set_arguments<'a>(sets: &[&'a str]) -> Vec<&'a OsStr> {
     sets.iter().flat_map(|set| [OsStr::new("--set"), OsStr::new(*set)]).collect()
 }
 
 /// The object's name.
-pub(crate) fn name(object: &Value) -> &str {
+pub fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
 /// The object of that kind and name.
-pub(crate) fn find<'a>(objects: &'a [Value], kind: &str, wanted: &str) -> Result<&'a Value> {
+pub fn find<'a>(objects: &'a [Value], kind: &str, wanted: &str) -> Result<&'a Value> {
     objects
         .iter()
         .find(|object| object["kind"] == kind && name(object) == wanted)

@@ -1,0 +1,33 @@
+//! What the chart lets zstart's service accounts do, for tests that run its parts without the chart:
+//! what is missing in the chart fails there.
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
+use kube::api::PostParams;
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{Helm, NAMESPACE, find};
+
+/// Grants a service account (`zstart-controller`, `zstart-webhook`) its rights in a cluster that has the
+/// namespace [`NAMESPACE`]. Answers the user's name under which the API server knows it.
+pub async fn grant(admin: &Client, account: &str) -> Result<String> {
+    let objects = Helm::find().await?.render("zstart", &[]).await?;
+    create::<ClusterRole>(Api::all(admin.clone()), &objects, account).await?;
+    create::<ClusterRoleBinding>(Api::all(admin.clone()), &objects, account).await?;
+    create::<Role>(Api::namespaced(admin.clone(), NAMESPACE), &objects, account).await?;
+    create::<RoleBinding>(Api::namespaced(admin.clone(), NAMESPACE), &objects, account).await?;
+    Ok(format!("system:serviceaccount:{NAMESPACE}:{account}"))
+}
+
+async fn create<K>(api: Api<K>, objects: &[serde_json::Value], name: &str) -> Result<()>
+where
+    K: Resource<DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Serialize,
+{
+    let kind = K::kind(&());
+    let object = serde_json::from_value(find(objects, &kind, name)?.clone())?;
+    let made = api.create(&PostParams::default(), &object).await;
+    made.with_context(|| format!("failed to create the {kind} {name}"))?;
+    Ok(())
+}
