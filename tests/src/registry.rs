@@ -15,6 +15,7 @@ use crate::tools::{self, Tool};
 use crate::wait;
 
 pub mod gateway;
+pub mod stored;
 
 /// Who may use a registry.
 #[derive(Clone, Debug, Default)]

@@ -8,7 +8,7 @@ use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
 use crate::records::tag_of;
-use crate::stored::{layers, text};
+use zstart_tests::registry::stored::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged() -> Result<()> {
@@ -17,7 +17,7 @@ async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged(
     let mut cases = Vec::new();
     for part in ["layer", "config"] {
         let source = lab.push(&format!("{part}:v1"), &image).await?;
-        let manifest = lab.stored(part).manifest("v1", "amd64").await?;
+        let manifest = lab.stored(part).manifest_for("v1", "amd64").await?;
         let descriptor = if part == "layer" { &layers(&manifest)?[1] } else { &manifest["config"] };
         let blob = text(&descriptor["digest"])?.to_owned();
         lab.gateway.fault(Method::GET, &format!("/v2/{part}/blobs/{blob}"), Fault::FlipBytes);
@@ -48,7 +48,7 @@ async fn a_layer_that_is_not_what_its_config_promises_is_named_and_nothing_is_ta
     let lab = Lab::start().await?;
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/lie", b"a lie")]);
     lab.push("app:v1", &image.clone().with_wrong_diff_id()).await?;
-    let lying = lab.stored("app").manifest("v1", "amd64").await?;
+    let lying = lab.stored("app").manifest_for("v1", "amd64").await?;
     let layer = text(&layers(&lying)?[1]["digest"])?.to_owned();
     let reference = lab.image("app:v1");
     lab.deploy("on", "web", &reference).await?;

@@ -7,7 +7,7 @@ use zstart_tests::images::{Fixture, Index};
 
 use crate::lab::Lab;
 use crate::records::{Told, name_of, says, tag_of};
-use crate::stored::{layers_size, text};
+use zstart_tests::registry::stored::{layers_size, text};
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
@@ -37,12 +37,12 @@ async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_a
     assert_eq!(variant.reference.name(), image.parse::<Reference>()?.name());
     assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
     assert_eq!(&stored.digest(&tag).await?, digest);
-    let before = stored.manifest("v1", "amd64").await?;
-    let after = stored.manifest(digest.as_str(), "amd64").await?;
-    stored.require_variant(&after, &before).await?;
+    let before = stored.manifest_for("v1", "amd64").await?;
+    let after = stored.manifest_for(digest.as_str(), "amd64").await?;
+    stored.require_same_files(&after, &before).await?;
     assert_eq!(
-        stored.manifest(digest.as_str(), "arm64").await?,
-        stored.manifest("v1", "arm64").await?,
+        stored.manifest_for(digest.as_str(), "arm64").await?,
+        stored.manifest_for("v1", "arm64").await?,
         "no node runs that"
     );
 
@@ -133,7 +133,7 @@ async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
     let variant = status.variant.context("no variant")?;
     assert_eq!(variant.reference.tag().map(ToString::to_string), Some(tag_of(&image, &source)?));
     let (stored, tag) = (lab.stored("app"), tag_of(&image, &source)?);
-    let manifest = stored.manifest(&tag, "amd64").await?;
+    let manifest = stored.manifest_for(&tag, "amd64").await?;
     let made_of = text(&manifest["annotations"]["dev.zstart.source.digest"])?;
     assert_eq!(made_of, source.as_str());
     assert_eq!(lab.records().list(&kube::api::ListParams::default()).await?.items.len(), 1);
@@ -160,8 +160,8 @@ async fn a_node_of_another_architecture_gets_its_platform_converted_too() -> Res
     let second = both.await?.variant.context("no variant")?;
     let (stored, digest) = (lab.stored("app"), second.reference.digest().context("no digest")?);
     for architecture in ["amd64", "arm64"] {
-        let after = stored.manifest(digest.as_str(), architecture).await?;
-        stored.require_variant(&after, &stored.manifest("v1", architecture).await?).await?;
+        let after = stored.manifest_for(digest.as_str(), architecture).await?;
+        stored.require_same_files(&after, &stored.manifest_for("v1", architecture).await?).await?;
     }
     let old = first.reference.digest().context("no digest")?;
     assert_eq!(&stored.digest(old.as_str()).await?, old, "pods that run from it can still pull it");

@@ -12,5 +12,4 @@ mod outage;
 mod records;
 mod refusals;
 mod sharing;
-mod stored;
 mod wire;

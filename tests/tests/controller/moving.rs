@@ -8,6 +8,7 @@ use http::Method;
 use zstart_core::record::{READY, RecordReason};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
+use zstart_tests::registry::stored::{layers, text};
 
 use crate::hold::Hold;
 use crate::lab::Lab;
@@ -105,7 +106,7 @@ async fn a_variant_that_somebody_deletes_is_made_again() -> Result<()> {
     let first = lab.ready(&image).await?.variant.context("no variant")?;
     let (stored, tag) = (lab.stored("app"), tag_of(&image, &source)?);
     let digest = first.reference.digest().context("no digest")?;
-    stored.delete(digest).await?;
+    stored.delete_manifest(digest.as_str()).await?;
     zstart_tests::wait::until("the variant to be there again", crate::lab::WITHIN, || async {
         Ok((stored.digest(&tag).await? == *digest).then_some(()))
     })
@@ -123,12 +124,13 @@ async fn a_variant_that_lost_a_layer_is_made_again() -> Result<()> {
     let first = lab.ready(&image).await?.variant.context("no variant")?;
     controller.stop().await?;
     let stored = lab.stored("app");
-    let layer = stored.layers(&tag_of(&image, &source)?).await?.remove(0);
-    stored.delete_blob(&layer).await?;
+    let variant = stored.manifest(&tag_of(&image, &source)?).await?.json;
+    let layer = text(&layers(&variant)?[0]["digest"])?;
+    stored.delete_blob(layer).await?;
     // A controller that starts looks at everything that is there.
     let _controller = lab.controller().await?;
     zstart_tests::wait::until("the layer to be there again", crate::lab::WITHIN, || async {
-        Ok(stored.has_blob(&layer).await?.then_some(()))
+        Ok(stored.has_blob(layer).await?.then_some(()))
     })
     .await?;
     assert_eq!(lab.ready(&image).await?.variant.context("no variant")?.reference, first.reference);

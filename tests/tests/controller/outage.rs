@@ -149,7 +149,7 @@ async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.controller_with("recheckInterval: 1s").await?;
     lab.ready(&image).await?;
-    lab.stored("app").delete(&source).await?;
+    lab.stored("app").delete_manifest(source.as_str()).await?;
     lab.not_ready(&image, RecordReason::SourceNotFound).await?;
     lab.push("app:v1", &small()).await?;
     lab.ready(&image).await?;

@@ -15,7 +15,7 @@ async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()
     let files: &[(&str, &[u8])] = &[("etc/app", b"configuration")];
     let plain = Fixture::new().layer(files);
     lab.push("chart:v0", &plain).await?;
-    let mut config = lab.stored("chart").manifest("v0", "amd64").await?["config"].take();
+    let mut config = lab.stored("chart").manifest_for("v0", "amd64").await?["config"].take();
     config["mediaType"] = json!("application/vnd.cncf.helm.config.v1+json");
     let cases = [
         ("zstd", Fixture::new().oci().layer_as(Compression::Zstd, files), RecordReason::AlreadyZstd, "zstd"),
@@ -90,7 +90,7 @@ async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Res
 
     // Nothing but whoever put it there takes it away.
     assert_eq!(lab.stored("app").digest(&tag).await?, evil);
-    lab.stored("app").delete(&evil).await?;
+    lab.stored("app").delete_manifest(evil.as_str()).await?;
     lab.ready(&image).await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::conversion::{Conversion, Lab};
-use crate::stored::Stored;
+use zstart_tests::registry::stored::Stored;
 
 /// Larger than what a connection holds on its way.
 fn image() -> Fixture {
@@ -257,7 +257,7 @@ async fn a_tag_that_moves_during_the_conversion_gets_no_variant_of_what_it_was()
 
 async fn layer_digest(lab: &Lab, layer: usize) -> Result<String> {
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
-    Ok(crate::stored::text(&source.json["layers"][layer]["digest"])?.to_owned())
+    Ok(zstart_tests::registry::stored::text(&source.json["layers"][layer]["digest"])?.to_owned())
 }
 
 async fn require_variant(lab: &Lab) -> Result<()> {

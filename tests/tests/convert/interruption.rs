@@ -11,7 +11,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use crate::stored::Stored;
+use zstart_tests::registry::stored::Stored;
 
 /// A fault that says when a request has come, and then never answers it.
 fn stalled(arrived: &Arc<Notify>) -> Fault {

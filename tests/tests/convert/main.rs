@@ -11,4 +11,3 @@ mod login;
 mod manifests;
 mod redirects;
 mod reuse;
-mod stored;

@@ -6,7 +6,7 @@ use zstart_core::keys;
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::conversion::Lab;
-use crate::stored::{Stored, text};
+use zstart_tests::registry::stored::{Stored, text};
 
 /// An image with every kind of layer, and with members that nobody knows.
 fn every_kind_of_layer() -> Fixture {

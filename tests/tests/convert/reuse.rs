@@ -8,7 +8,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use crate::stored::Stored;
+use zstart_tests::registry::stored::Stored;
 
 fn image() -> Fixture {
     Fixture::new()

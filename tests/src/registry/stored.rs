@@ -8,24 +8,29 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_convert::image::media_type;
 use zstart_core::Digest;
-use zstart_tests::registry::Registry;
+
+use super::Registry;
 
 /// One repository of a registry.
-pub(crate) struct Stored {
+pub struct Stored {
     base: String,
     http: reqwest::Client,
 }
 
 /// A manifest or index.
-pub(crate) struct Document {
-    pub(crate) digest: Digest,
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) json: Value,
+pub struct Document {
+    /// Its digest.
+    pub digest: Digest,
+    /// Its very bytes.
+    pub bytes: Vec<u8>,
+    /// The same, read.
+    pub json: Value,
 }
 
 impl Stored {
-    pub(crate) fn new(registry: &Registry, repository: &str) -> Self {
-        zstart_tests::control_plane::install_crypto();
+    /// A repository of a registry.
+    pub fn new(registry: &Registry, repository: &str) -> Self {
+        crate::control_plane::install_crypto();
         Self { base: format!("http://{}/v2/{repository}", registry.host()), http: reqwest::Client::new() }
     }
 
@@ -35,14 +40,38 @@ impl Stored {
     }
 
     /// A manifest by tag or digest.
-    pub(crate) async fn manifest(&self, key: &str) -> Result<Document> {
+    pub async fn manifest(&self, key: &str) -> Result<Document> {
         let answer = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
         let bytes = answer.bytes().await?.to_vec();
         Ok(Document { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
     }
 
+    /// The digest of what stands under a tag or digest.
+    pub async fn digest(&self, key: &str) -> Result<Digest> {
+        Ok(self.manifest(key).await?.digest)
+    }
+
+    /// The manifest that a node of this architecture runs, of an image or an index.
+    pub async fn manifest_for(&self, key: &str, architecture: &str) -> Result<Value> {
+        let top = self.manifest(key).await?.json;
+        let Some(entries) = top["manifests"].as_array() else { return Ok(top) };
+        let entry = entries.iter().find(|entry| entry["platform"]["architecture"] == architecture);
+        Ok(self.manifest(text(&entry.context("no such platform")?["digest"])?).await?.json)
+    }
+
+    /// Whether there is a blob.
+    pub async fn has_blob(&self, digest: &str) -> Result<bool> {
+        Ok(self.get(&format!("blobs/{digest}")).await?.status() == StatusCode::OK)
+    }
+
+    /// Deletes a blob, as a disk that fails does.
+    pub async fn delete_blob(&self, digest: &str) -> Result<()> {
+        self.http.delete(format!("{}/blobs/{digest}", self.base)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
     /// A blob, which must be what its descriptor says.
-    pub(crate) async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
+    pub async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
         let digest = text(&descriptor["digest"])?;
         let answer = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
         let bytes = answer.bytes().await?.to_vec();
@@ -52,40 +81,40 @@ impl Stored {
     }
 
     /// Whether there is a manifest.
-    pub(crate) async fn has(&self, key: &str) -> Result<bool> {
+    pub async fn has(&self, key: &str) -> Result<bool> {
         let status = self.get(&format!("manifests/{key}")).await?.status();
         ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
         Ok(status == StatusCode::OK)
     }
 
     /// Deletes a manifest, as a registry's clean-up does.
-    pub(crate) async fn delete_manifest(&self, digest: &str) -> Result<()> {
+    pub async fn delete_manifest(&self, digest: &str) -> Result<()> {
         let request = self.http.delete(format!("{}/manifests/{digest}", self.base));
         request.send().await?.error_for_status()?;
         Ok(())
     }
 
     /// All tags.
-    pub(crate) async fn tags(&self) -> Result<Vec<String>> {
+    pub async fn tags(&self) -> Result<Vec<String>> {
         let answer = self.get("tags/list").await?;
         if answer.status() == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }
         let list: Value = answer.error_for_status()?.json().await?;
-        let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone())?;
+        let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap_or_default();
         tags.sort();
         Ok(tags)
     }
 
     /// That `variant` runs the very files of `source`: the same config, as many layers, each an OCI
     /// zstd blob that unpacks to what the config promises.
-    pub(crate) async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
+    pub async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
         ensure!(variant["mediaType"] == media_type::OCI_MANIFEST, "{variant:#}");
         ensure!(variant["config"]["mediaType"] == media_type::OCI_CONFIG, "{variant:#}");
         ensure!(variant["config"]["digest"] == source["config"]["digest"], "{variant:#}");
         let config: Value = serde_json::from_slice(&self.blob(&variant["config"]).await?)?;
         let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
-        let layers = variant["layers"].as_array().context("layers")?;
+        let layers = layers(variant)?;
         ensure!(layers.len() == diff_ids.len(), "{} layers", layers.len());
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             ensure!(layer["mediaType"] == media_type::OCI_TAR_ZSTD, "{layer:#}");
@@ -100,7 +129,17 @@ fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
+/// A manifest's layers.
+pub fn layers(manifest: &Value) -> Result<&Vec<Value>> {
+    manifest["layers"].as_array().context("no layers")
+}
+
+/// The sum of its layers' sizes.
+pub fn layers_size(manifest: &Value) -> Result<i64> {
+    Ok(layers(manifest)?.iter().filter_map(|layer| layer["size"].as_i64()).sum())
+}
+
 /// A JSON string's text.
-pub(crate) fn text(value: &Value) -> Result<&str> {
+pub fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not text"))
 }
