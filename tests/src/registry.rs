@@ -2,13 +2,14 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
+use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
@@ -47,13 +48,32 @@ impl Registry {
 
     /// A registry with a login.
     pub async fn start_with(login: Login) -> Result<Self> {
+        Self::launch(&login, None).await
+    }
+
+    /// A registry that speaks TLS alone, with a certificate for `name` by the authority in
+    /// [`authority`](Self::authority).
+    pub async fn start_tls(name: &str) -> Result<Self> {
+        Self::launch(&Login::Nobody, Some(name)).await
+    }
+
+    async fn launch(login: &Login, tls_name: Option<&str>) -> Result<Self> {
         let program = tools::find(Tool::Registry).await?;
         let folder = TempDir::with_prefix("zstart-registry-")?;
         let [port] = free_ports()?;
-        let component = start_registry(folder.path(), &program, Ipv4Addr::LOCALHOST, port, &login)?;
+        if let Some(name) = tls_name {
+            let pki = Pki::create(&folder.path().join("pki"))?;
+            pki.issue(&Subject { file: "registry", name, organisation: "lab", addresses: &[name] })?;
+        }
+        let component = start_registry(folder.path(), &program, Ipv4Addr::LOCALHOST, port, login)?;
         let mut registry = Self { component, port, folder };
         registry.wait_until_ready().await?;
         Ok(registry)
+    }
+
+    /// The file with the authority of a registry that speaks TLS.
+    pub fn authority(&self) -> PathBuf {
+        self.folder().join("pki/ca.crt")
     }
 
     /// `127.0.0.1:PORT`.
@@ -95,6 +115,10 @@ pub(crate) fn start_registry(
         // The lowest cost: this protects nothing.
         fs::write(&file, format!("{username}:{}\n", bcrypt::hash(password, 4)?))?;
         config["auth"] = json!({"htpasswd": {"realm": "lab", "path": file}});
+    }
+    let certificate = folder.join("pki/registry.crt");
+    if certificate.is_file() {
+        config["http"]["tls"] = json!({"certificate": certificate, "key": folder.join("pki/registry.key")});
     }
     let file = folder.join("registry.yaml");
     // JSON is YAML.

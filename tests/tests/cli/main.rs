@@ -8,3 +8,4 @@ mod inspect;
 mod interruption;
 mod layout;
 mod plugin;
+mod tls;
