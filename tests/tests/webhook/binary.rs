@@ -52,23 +52,57 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
+/// Waits until it answers, and answers the answer that `is_it` accepts.
+fn until(port: u16, path: &str, is_it: impl Fn(&str) -> bool) -> String {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        match get(port, path) {
+            Ok(answer) if is_it(&answer) => return answer,
+            answer => assert!(Instant::now() < end, "{answer:?}"),
+        }
+    }
+}
+
+fn terminate(child: &Child) {
+    let told = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
+    assert!(told.success());
+}
+
 #[test]
 fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
     let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
-    let end = Instant::now() + Duration::from_secs(30);
-    let alive = loop {
-        match get(port, "/livez") {
-            Ok(answer) => break answer,
-            Err(error) => assert!(Instant::now() < end, "{error}"),
-        }
-    };
-    assert!(alive.contains("200 OK"), "{alive}");
-    let ready = get(port, "/readyz").expect("an answer");
-    assert!(ready.contains("503") && ready.contains("no serving certificate yet"), "{ready}");
-    let told = Command::new("kill").arg(child.id().to_string()).status().expect("kill runs");
-    assert!(told.success());
+    until(port, "/livez", |answer| answer.contains("200 OK"));
+    until(port, "/readyz", |answer| answer.contains("503") && answer.contains("no serving certificate yet"));
+    terminate(&child);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let [port] = free_ports().expect("a port");
+    let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
+    let child = start(&folder.path().join("config.yaml"));
+    until(port, "/livez", |answer| answer.contains("200 OK"));
+    terminate(&child);
+    until(port, "/readyz", |answer| answer.contains("shutting down"));
+    terminate(&child);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+    assert!(printed(&output).contains("a second signal"), "{}", printed(&output));
+}
+
+#[test]
+fn a_log_level_that_is_none_is_refused() {
+    let folder = folder("");
+    let output = Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
+        .args(["--config", &folder.path().join("config.yaml").display().to_string(), "--log=inof"])
+        .env("POD_NAMESPACE", "zstart-system")
+        .output()
+        .expect("it ends");
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("inof") && said.contains("debug"), "{said}");
 }
