@@ -19,7 +19,7 @@ const KNOWN: [(&str, &str); 5] = [
     ("ReplicationController", ""),
 ];
 
-/// A kind of pod controller, written `Kind.group` (`Kind` alone for the core group).
+/// A kind of pod controller, written `Kind.group`. The core group has one such kind, and that is known.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ControllerKind {
     kind: String,
@@ -38,10 +38,11 @@ impl FromStr for ControllerKind {
     type Err = ControllerKindError;
 
     fn from_str(text: &str) -> Result<Self, ControllerKindError> {
+        // A kind alone is one whose group was forgotten, so it isn't taken for the core group's.
         let (kind, group) = text.split_once('.').unwrap_or((text, ""));
         let well_formed = kind.starts_with(|first: char| first.is_ascii_uppercase())
             && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
-            && (!text.contains('.') || group.split('.').all(is_label));
+            && group.split('.').all(is_label);
         if well_formed {
             Ok(Self { kind: kind.to_owned(), group: group.to_owned() })
         } else {
@@ -52,13 +53,13 @@ impl FromStr for ControllerKind {
 
 /// A part of a group's name, as DNS has it.
 fn is_label(part: &str) -> bool {
-    !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    !part.is_empty() && part.bytes().all(allowed)
 }
 
 impl fmt::Display for ControllerKind {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.kind)?;
-        if self.group.is_empty() { Ok(()) } else { write!(formatter, ".{}", self.group) }
+        write!(formatter, "{}.{}", self.kind, self.group)
     }
 }
 
@@ -116,7 +117,7 @@ mod tests {
     fn a_pod_of_another_operator_is_left_until_an_administrator_vouches_for_it() {
         let owned = || owned_by("apps.kruise.io/v1alpha1", "CloneSet");
         assert_eq!(excluded(owned(), &[]), Some(Reason::ForeignController));
-        assert_eq!(excluded(owned(), &["CloneSet"]), Some(Reason::ForeignController));
+        assert_eq!(excluded(owned(), &["CloneSet.example.com"]), Some(Reason::ForeignController));
         assert_eq!(excluded(owned(), &["CloneSet.apps.kruise.io"]), None);
         // The same kind in another group is another controller.
         assert_eq!(excluded(owned_by("example.com/v1", "Job"), &[]), Some(Reason::ForeignController));
@@ -132,10 +133,12 @@ mod tests {
 
     #[test]
     fn a_controller_kind_prints_as_it_was_written_and_nonsense_is_refused() {
-        for text in ["CloneSet.apps.kruise.io", "Thing"] {
+        for text in ["CloneSet.apps.kruise.io", "Job.batch"] {
             assert_eq!(text.parse::<ControllerKind>().unwrap().to_string(), text);
         }
-        for text in ["", "cloneset.apps", "Clone Set.x", "Job.", "Job.a/b", ".apps", "Job..x"] {
+        let nonsense =
+            ["", "Thing", "cloneset.apps", "Clone Set.x", "Job.", "Job.a/b", ".apps", "Job..x", "Job.Batch"];
+        for text in nonsense {
             assert!(text.parse::<ControllerKind>().is_err(), "{text}");
         }
     }
