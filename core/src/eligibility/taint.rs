@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Taint, Toleration};
 /// Owners of taints that come and go by themselves: Kubernetes' own (not ready, unreachable, under
 /// pressure, cordoned), and those that others put on a node until it is ready for pods. A pod that
 /// waits may land there once they are gone, so they exclude nothing.
-const PASSING_OWNERS: [&str; 9] = [
+const PASSING_OWNERS: [&str; 10] = [
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
     "startup-taint.cluster-autoscaler.kubernetes.io/",
@@ -15,13 +15,22 @@ const PASSING_OWNERS: [&str; 9] = [
     "node.cilium.io/",
     "ebs.csi.aws.com/",
     "efs.csi.aws.com/",
+    "aws-node-termination-handler/",
 ];
 /// How the names of such taints end, whoever owns them.
 const PASSING_ENDS: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
+/// How others begin.
+const PASSING_STARTS: &str = "startup";
+/// The cluster autoscaler's, on a node that it means to remove; it takes it back where it can't.
+const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 fn may_pass(taint: &Taint) -> bool {
-    PASSING_OWNERS.iter().any(|owner| taint.key.starts_with(owner))
-        || PASSING_ENDS.iter().any(|end| taint.key.ends_with(end))
+    let key = taint.key.as_str();
+    let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
+    PASSING_OWNERS.iter().any(|owner| key.starts_with(owner))
+        || PASSING_ENDS.iter().any(|end| name.ends_with(end))
+        || name.starts_with(PASSING_STARTS)
+        || key == TO_BE_DELETED
 }
 
 /// Whether the taints keep a pod with these tolerations away for good. Only `NoSchedule` and

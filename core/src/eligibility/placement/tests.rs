@@ -127,6 +127,14 @@ fn taints_exclude_where_they_forbid_scheduling_and_nothing_tolerates_them() {
         (json!([{"key": "karpenter.sh/unregistered", "effect": "NoExecute"}]), json!([]), true),
         (json!([{"key": "ebs.csi.aws.com/agent-not-ready", "effect": "NoExecute"}]), json!([]), true),
         (json!([{"key": "example.com/agent-not-ready", "effect": "NoSchedule"}]), json!([]), true),
+        (json!([{"key": "example.com/startup-taint", "effect": "NoSchedule"}]), json!([]), true),
+        (json!([{"key": "ToBeDeletedByClusterAutoscaler", "effect": "NoSchedule"}]), json!([]), true),
+        (
+            json!([{"key": "aws-node-termination-handler/asg-lifecycle", "effect": "NoSchedule"}]),
+            json!([]),
+            true,
+        ),
+        (json!([{"key": "startup.example.com/team", "effect": "NoSchedule"}]), json!([]), false),
     ];
     for (on_node, tolerations, expected) in cases {
         let node = node("a", |node| node.taints = taints(on_node.clone()));
