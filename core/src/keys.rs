@@ -11,9 +11,9 @@ pub const AUDIT: &str = "audit";
 pub const DISABLED: &str = "disabled";
 
 /// Annotation on a rewritten pod: a JSON object from the place of an image in the pod
-/// (`containers/NAME`, `initContainers/NAME`, `ephemeralContainers/NAME`, `volumes/NAME`) to the
-/// reference its author wrote there. An entry counts only while a variant stands in its place. Of
-/// ephemeral containers there is none: the API server takes no annotation with them.
+/// (`containers/NAME`, `initContainers/NAME`, `volumes/NAME`) to the reference its author wrote there.
+/// An entry counts only while a variant stands in its place. Of ephemeral containers there is none:
+/// the API server takes no annotation with them.
 pub const ORIGINALS: &str = "zstart.dev/originals";
 
 /// Annotation of a variant's manifest or index: the digest of the manifest or index it was made of.
