@@ -14,7 +14,7 @@ use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
 use crate::patch::{self, Annotate};
 use crate::review::{Request, Response, ReviewError};
-use crate::rewrite::{Context, Decision, decide, images, new_ephemeral};
+use crate::rewrite::{Context, Decision, decide, images, may_change, new_ephemeral};
 use crate::snapshot::Snapshot;
 
 #[cfg(test)]
@@ -57,7 +57,7 @@ impl Handler {
         }
         // A dry run counts for nothing: no pod comes of it.
         if !request.dry_run {
-            let noted = patch::originals(pod);
+            let noted = patch::originals(pod).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
                 // Where the webhook is asked again, it finds what it did itself.
                 let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.place.to_string());
@@ -77,6 +77,7 @@ impl Handler {
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
         let mut decisions = decide(&pod, namespace, images, &context);
+        let annotate = if may_change(&pod, namespace, &context) { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);
         if let Some(unfit) = patch.take_if(|patch| !patch::fits(patch, request.object.as_deref())) {
             let uid = &request.uid;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use json_patch::jsonptr::PointerBuf;
-use json_patch::{AddOperation, Patch, PatchOperation, ReplaceOperation, TestOperation};
+use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOperation, TestOperation};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -20,10 +20,10 @@ mod tests;
 /// Whether what the pod's metadata says is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Annotate {
-    /// A pod that is being made.
+    /// A pod that is being made, and that may be changed.
     Yes,
-    /// `pods/ephemeralcontainers`: the API server keeps only the ephemeral containers of such an
-    /// update. An annotation would be dropped without a word.
+    /// One that is to stay as it came; and `pods/ephemeralcontainers`: the API server keeps only the
+    /// ephemeral containers of such an update. An annotation would be dropped without a word.
     No,
 }
 
@@ -33,9 +33,6 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
         .iter()
         .filter_map(|decision| decision.variant.as_ref().map(|variant| (decision, variant)))
         .collect();
-    if changes.is_empty() {
-        return None;
-    }
     let mut operations = Vec::with_capacity(changes.len() * 2 + 2);
     for (decision, variant) in &changes {
         let path = pointer(&decision.image.place);
@@ -47,7 +44,7 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
     if annotate == Annotate::Yes {
         annotate_originals(pod, &changes, &mut operations);
     }
-    Some(Patch(operations))
+    (!operations.is_empty()).then_some(Patch(operations))
 }
 
 /// Whether the patch can be applied to `object`, the pod as it came. The API server refuses a pod
@@ -57,10 +54,11 @@ pub fn fits(patch: &Patch, object: Option<&RawValue>) -> bool {
     object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
 }
 
-/// What a pod's annotation says of the images that its author wrote, by their places.
-pub fn originals(pod: &Pod) -> BTreeMap<String, String> {
-    let annotation = pod.metadata.annotations.as_ref().and_then(|all| all.get(keys::ORIGINALS));
-    annotation.and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default()
+/// What a pod's annotation says of the images that its author wrote, by their places. `None` where it
+/// has none, or one that says nothing.
+pub fn originals(pod: &Pod) -> Option<BTreeMap<String, String>> {
+    let annotation = pod.metadata.annotations.as_ref()?.get(keys::ORIGINALS)?;
+    serde_json::from_str(annotation).ok()
 }
 
 /// The JSON pointer of a reference.
@@ -73,9 +71,13 @@ fn pointer(place: &Place) -> PointerBuf {
 fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let mut originals = still_true(pod);
+    let noted = originals(pod);
+    let mut originals = still_true(pod, noted.clone().unwrap_or_default());
     for (decision, _) in changes {
         originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
+    }
+    if noted.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
+        return;
     }
     let text = json!(originals).to_string();
     let path = PointerBuf::from_tokens(["metadata", "annotations", keys::ORIGINALS]);
@@ -83,7 +85,11 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
         (_, Some(before)) => {
             let before = Value::from(before.clone());
             operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value: before }));
-            operations.push(PatchOperation::Replace(ReplaceOperation { path, value: text.into() }));
+            operations.push(if originals.is_empty() {
+                PatchOperation::Remove(RemoveOperation { path })
+            } else {
+                PatchOperation::Replace(ReplaceOperation { path, value: text.into() })
+            });
         }
         (Some(_), None) => operations.push(PatchOperation::Add(AddOperation { path, value: text.into() })),
         (None, None) => {
@@ -97,8 +103,7 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
 /// The entries of an annotation that was there before (the webhook is asked again when another one
 /// changed the pod; people copy pods) whose place still holds a variant. The others would put a
 /// container back on an image that it never had.
-fn still_true(pod: &Pod) -> BTreeMap<String, String> {
-    let mut originals = originals(pod);
+fn still_true(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
         reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))

@@ -74,6 +74,12 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
     images.into_iter().map(decide_one).collect()
 }
 
+/// Whether anything of the pod may be changed at all.
+pub fn may_change(pod: &Pod, namespace: &str, context: &Context<'_>) -> bool {
+    let mode = context.snapshot.mode(namespace);
+    mode == Some(Mode::Enabled) && exclusion(pod, mode, context.policy).is_none()
+}
+
 /// What rules the whole pod out.
 fn exclusion(pod: &Pod, mode: Option<Mode>, policy: &Policy) -> Option<Reason> {
     if mode.is_none() {

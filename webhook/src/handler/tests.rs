@@ -81,6 +81,38 @@ fn a_pod_that_comes_again_is_counted_once() {
 }
 
 #[test]
+fn a_patch_that_would_not_fit_is_left_out_and_everything_says_so() {
+    let (handler, now) = handler();
+    // No API server sends such a pod: there is no metadata for the annotation to stand in.
+    let mut object = pod();
+    object.as_object_mut().unwrap().remove("metadata");
+    let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
+    assert_eq!(after, object);
+    assert_eq!(response["auditAnnotations"]["decisions"], r#"{"containers/app":"Failed"}"#);
+    let text = handler.metrics.text().unwrap();
+    for line in [r#"images_total{reason="Failed"} 1"#, r#"reviews_total{outcome="unchanged"} 1"#] {
+        assert!(text.contains(line), "{text}");
+    }
+    assert!(!text.contains("Rewritten"), "{text}");
+}
+
+#[test]
+fn notes_of_a_pod_that_may_not_be_changed_stay_as_they_are() {
+    let (handler, now) = handler();
+    let mut object = pod();
+    object["metadata"]["annotations"] = json!({"zstart.dev/originals": r#"{"containers/gone":"x"}"#});
+    object["spec"]["containers"][0]["image"] = json!("nginx");
+    let mut audited = review("CREATE", "", &object, &Value::Null);
+    audited["request"]["namespace"] = json!("audit");
+    assert_eq!(answer(&handler, now, &audited).1, object);
+    object["metadata"]["labels"] = json!({"zstart.dev/rewrite": "disabled"});
+    assert_eq!(answer(&handler, now, &review("CREATE", "", &object, &Value::Null)).1, object);
+    object["metadata"]["labels"] = json!({});
+    let (_, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
+    assert_eq!(after["metadata"]["annotations"], json!({}));
+}
+
+#[test]
 fn an_update_of_a_pod_is_left_alone() {
     let (handler, now) = handler();
     for (operation, sub_resource) in
