@@ -20,6 +20,11 @@ use crate::snapshot::Snapshot;
 #[cfg(test)]
 mod tests;
 
+/// The longest pod that is read. The API server takes at most 3 MiB and stores half of that.
+const POD_MAX: usize = 4 << 20;
+/// How many parts (what stands between braces) a pod may have to be read. Ordinary ones have some
+/// hundreds; each takes up to 3 KiB in memory, and three bytes are enough to write one down.
+const PARTS_MAX: usize = 10_000;
 /// Key of the audit annotation with the decisions.
 const DECISIONS: &str = "decisions";
 
@@ -134,7 +139,12 @@ impl Question {
 }
 
 fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
-    match serde_json::from_str(object.map_or("null", RawValue::get)) {
+    let text = object.map_or("null", RawValue::get);
+    if text.len() > POD_MAX || text.bytes().filter(|byte| *byte == b'{').count() > PARTS_MAX {
+        tracing::warn!(uid = request.uid, "a pod is too large to be read and is admitted as it came");
+        return None;
+    }
+    match serde_json::from_str(text) {
         Ok(pod) => Some(pod),
         Err(error) => {
             tracing::warn!(uid = request.uid, %error, "a pod can't be read and is admitted as it came");

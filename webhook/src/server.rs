@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::HttpBody as _;
-use axum::extract::{DefaultBodyLimit, FromRequest as _, Request, State};
+use axum::extract::{Request, State};
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use bytes::Bytes;
 use http::{StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
@@ -27,18 +25,22 @@ use self::activity::Activity;
 use crate::handler::Handler;
 
 mod activity;
+mod body;
 #[cfg(test)]
 mod tests;
 
-/// An object has at most 3 MiB on its way into the API server, and an update sends two.
-const BODY_MAX: usize = 8 << 20;
 /// An API server keeps a few connections open. More than this many are somebody else's.
 const CONNECTIONS_MAX: usize = 1024;
 /// How many requests a connection may have open. API servers open more connections then.
 const STREAMS_MAX: u32 = 64;
-/// How many bytes of reviews are held at once; who brings more waits. Anybody who reaches the port may
-/// send one, and reading it takes some times its size.
-const HELD_MAX: usize = 64 << 20;
+/// How many bytes of a request may come ahead of being read; a connection's together, twice as many.
+/// API servers are near, so that even a large review hardly waits for it.
+const WINDOW: u32 = 64 << 10;
+/// How many bytes of reviews are held at once; who brings more waits.
+const HELD_MAX: usize = 32 << 20;
+/// How many reviews are understood at once. Each takes microseconds, but one that was made to do harm
+/// may take many times its size.
+const UNDERSTOOD_MAX: usize = 2;
 
 /// How patient the server is.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +71,9 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     finish_within: Duration,
 ) {
-    let room = Arc::new(Semaphore::new(HELD_MAX));
-    let router = Router::new()
-        .route("/mutate", post(mutate))
-        .layer(DefaultBodyLimit::max(BODY_MAX))
-        .with_state(Reviews { handler, room, within: limits.read });
+    let (room, turns) = (Arc::new(Semaphore::new(HELD_MAX)), Arc::new(Semaphore::new(UNDERSTOOD_MAX)));
+    let reviews = Reviews { handler, room, turns, within: limits.read };
+    let router = Router::new().route("/mutate", post(mutate)).with_state(reviews);
     let (permits, open) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
@@ -127,8 +127,13 @@ async fn connection(
     let activity = Activity::default();
     let router = router.layer(from_fn_with_state(activity.clone(), activity::track));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.read);
-    builder.http2().timer(TokioTimer::new()).max_concurrent_streams(STREAMS_MAX);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.read).max_buf_size(WINDOW as usize);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(WINDOW)
+        .initial_connection_window_size(2 * WINDOW);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
@@ -157,27 +162,24 @@ struct Reviews {
     handler: Arc<Handler>,
     /// A permit for each byte that may still be held.
     room: Arc<Semaphore>,
+    /// A permit for each review that may be understood at the same time.
+    turns: Arc<Semaphore>,
     within: Duration,
 }
 
 async fn mutate(State(reviews): State<Reviews>, request: Request) -> Response {
-    let Reviews { handler, room, within } = reviews;
-    // What says beforehand that it is too large isn't waited for.
-    if request.body().size_hint().lower() > BODY_MAX as u64 {
-        return (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large").into_response();
-    }
-    let size = request.body().size_hint().upper().unwrap_or(BODY_MAX as u64).min(BODY_MAX as u64);
+    let Reviews { handler, room, turns, within } = reviews;
     let read = async {
+        let held = body::read(request.into_body(), &room).await;
         // The semaphore is never closed.
-        let held = room.acquire_many(u32::try_from(size).unwrap_or(u32::MAX)).await;
-        (held, Bytes::from_request(request, &()).await)
+        (held, turns.acquire().await)
     };
-    let (_held, body) = match timeout(within, read).await {
-        Ok((held, Ok(body))) => (held, body),
-        Ok((_, Err(rejection))) => return rejection.into_response(),
+    let (held, _turn) = match timeout(within, read).await {
+        Ok((Ok(held), turn)) => (held, turn),
+        Ok((Err(refusal), _)) => return refusal,
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the review took too long to arrive").into_response(),
     };
-    match handler.review(&body, Timestamp::now()).map(|response| response.to_review()) {
+    match handler.review(&held.bytes, Timestamp::now()).map(|response| response.to_review()) {
         Ok(Ok(review)) => ([(header::CONTENT_TYPE, "application/json")], review).into_response(),
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&error)).into_response(),
         // No question was understood, so there is no uid to answer to: the API server fails open.

@@ -148,6 +148,24 @@ fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
 }
 
 #[test]
+fn a_pod_that_was_made_to_fill_the_memory_is_not_read() {
+    let (handler, now) = handler();
+    let mut many = pod();
+    many["spec"]["containers"][0]["env"] = vec![json!({}); PARTS_MAX].into();
+    let mut long = pod();
+    long["metadata"]["annotations"] = json!({"a/b": "x".repeat(POD_MAX)});
+    for object in [many, long] {
+        let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
+        assert!(after == object && response.get("patch").is_none());
+    }
+    // Large as it is, a real one isn't near.
+    let mut large = pod();
+    large["spec"]["containers"][0]["env"] = vec![json!({"name": "a", "value": "b"}); 5_000].into();
+    let (response, _) = answer(&handler, now, &review("CREATE", "", &large, &Value::Null));
+    assert!(response.get("patch").is_some());
+}
+
+#[test]
 fn another_kind_of_object_is_admitted_as_it_came() {
     let (handler, now) = handler();
     let mut review = review("CREATE", "", &pod(), &Value::Null);

@@ -102,7 +102,7 @@ async fn what_is_not_a_review_gets_a_proper_answer() {
 async fn a_body_over_the_bound_is_refused_unread() {
     let server = start().await;
     let mut stream = server.connect().await;
-    stream.write_all(head("POST /mutate", BODY_MAX + 1).as_bytes()).await.unwrap();
+    stream.write_all(head("POST /mutate", body::BODY_MAX + 1).as_bytes()).await.unwrap();
     let answer = read(stream).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
