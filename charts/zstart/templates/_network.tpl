@@ -8,7 +8,7 @@
       port: 53
 # The API server. Its address isn't known here, and it is no pod that a selector could find.
 - ports:
-    {{- range .Values.networkPolicy.apiServerPorts }}
+    {{- range required "networkPolicy.apiServerPorts is unset: every port would be open" .Values.networkPolicy.apiServerPorts }}
     - protocol: TCP
       port: {{ . | int }}
     {{- end }}

@@ -10,12 +10,9 @@ annotations:
 labels:
   # Not the chart's version: an upgrade that changes nothing for a pod shouldn't roll it.
   {{- include "zstart.selectorLabels" . | nindent 2 }}
-  {{- with .root.Values.commonLabels }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
   # zstart never waits for itself.
   zstart.dev/rewrite: disabled
-  {{- with .values.podLabels }}
+  {{- with merge dict (.values.podLabels | default dict) (.root.Values.commonLabels | default dict) }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 {{- end -}}

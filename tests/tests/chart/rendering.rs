@@ -112,6 +112,20 @@ async fn a_release_named_like_a_number_or_a_truth_stays_text() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_label_of_the_pods_own_comes_before_the_common_one() -> Result<()> {
+    let helm = Helm::find().await?;
+    let sets = ["commonLabels.team=all", "commonLabels.cost=7x", "webhook.podLabels.team=web"];
+    let objects = helm.render("zstart", &sets).await?;
+    let labels = |name: &str| -> Result<Value> {
+        Ok(find(&objects, "Deployment", name)?["spec"]["template"]["metadata"]["labels"].clone())
+    };
+    let (controller, webhook) = (labels("zstart-controller")?, labels("zstart-webhook")?);
+    assert_eq!((&controller["team"], &webhook["team"]), (&json!("all"), &json!("web")));
+    assert_eq!((&controller["cost"], &webhook["cost"]), (&json!("7x"), &json!("7x")));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_list_that_is_unset_is_an_empty_one() -> Result<()> {
     let helm = Helm::find().await?;
     let sets = [

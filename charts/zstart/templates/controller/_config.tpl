@@ -7,7 +7,7 @@
 {{- end -}}
 healthListen: 0.0.0.0:8080
 level: {{ $values.level | int }}
-platforms: {{ toJson $values.platforms }}
+platforms: {{ required "controller.platforms is unset: say nodes, all, or a list" $values.platforms | toJson }}
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
