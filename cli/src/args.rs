@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use zstart_convert::Level;
 use zstart_core::Platform;
+use zstart_process::log_filter::{self, LogFilter};
 
 use crate::place::Place;
 
@@ -16,8 +17,11 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     pub(crate) command: Command,
     /// What to log, e.g. `info` or `zstart_convert=debug`.
-    #[arg(long, global = true, value_name = "FILTER", default_value = "warn", env = "ZSTART_LOG")]
-    pub(crate) log: String,
+    #[arg(
+        long, global = true, value_name = "FILTER", default_value = "warn", env = "ZSTART_LOG",
+        value_parser = log_filter::parse,
+    )]
+    pub(crate) log: LogFilter,
 }
 
 const EXIT_CODES: &str = "\
@@ -125,6 +129,7 @@ mod tests {
             (&["zstart", "convert", "app", "--level", "23"][..], "1 (fastest) to 22"),
             (&["zstart", "convert", "app", "--platform", "linux"], "os/architecture"),
             (&["zstart", "convert", "App"], "repository"),
+            (&["zstart", "crd", "--log", "inof"], "\"inof\" is neither a level"),
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

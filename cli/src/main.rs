@@ -11,21 +11,20 @@ mod progress;
 use std::process::ExitCode;
 
 use clap::Parser as _;
-use tracing_subscriber::EnvFilter;
 
 use self::args::{Arguments, Command};
 use self::failure::Failure;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let Arguments { command, log } = Arguments::parse();
     // One crypto provider for the process; that another one is there already can't be.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log))
+        .with_env_filter(log.into_filter())
         .with_writer(std::io::stderr)
         .without_time()
         .init();
-    match run(arguments) {
+    match run(command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             failure.report();
@@ -34,14 +33,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(arguments: Arguments) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|source| Failure::Runtime { source })?;
     let result = runtime.block_on(async {
         let command = async {
-            match arguments.command {
+            match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
                 Command::Inspect(arguments) => inspect::run(arguments).await,
                 Command::Crd => crd::print(),

@@ -1,4 +1,4 @@
-//! What zstart's two servers do alike.
+//! What zstart's two servers do alike. Of it the command line takes the log's filter.
 //!
 //! - [`boot`]: arguments, log, signals, exit code.
 //! - [`config_file`]: a YAML file, read into types.
