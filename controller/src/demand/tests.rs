@@ -83,7 +83,10 @@ fn a_rewritten_pod_still_wants_what_its_author_wrote() {
     let mut rewritten = pod("app", &running("registry.example/app:v1-zstd-1a2b3c4d5e6f"));
     let originals = json!({"containers/app": "registry.example/app:v1"}).to_string();
     rewritten.metadata.annotations = Some([(zstart_core::keys::ORIGINALS.to_owned(), originals)].into());
-    assert_eq!(sources(&demand(&[rewritten])), ["registry.example/app:v1"]);
+    assert_eq!(sources(&demand(&[rewritten.clone()])), ["registry.example/app:v1"]);
+    // Somebody copied the pod and gave it another image.
+    rewritten.spec = pod("app", &running("registry.example/other:v2")).spec;
+    assert_eq!(sources(&demand(&[rewritten])), ["registry.example/other:v2"]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use zstart_core::eligibility::pod::{ControllerKind, exclusion};
-use zstart_core::keys;
+use zstart_core::{Reference, keys, variant};
 
 use super::{Key, Kind, Wants, source_of};
 
@@ -41,7 +41,11 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
             .and_then(|text| serde_json::from_str(text).ok())
             .unwrap_or_default();
         let images = images_of(spec).into_iter();
-        let images = images.map(|(place, image)| originals.get(&place).map_or(image, String::as_str));
+        let images = images.map(|(place, image)| match originals.get(&place) {
+            // Not where the pod was copied and given another image.
+            Some(original) if is_variant(image) => original.as_str(),
+            _ => image,
+        });
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
         Wants {
             sources: images.filter_map(source_of).collect(),
@@ -66,6 +70,11 @@ fn is_spoken_for(metadata: &ObjectMeta) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_variant(image: &str) -> bool {
+    let reference: Result<Reference, _> = image.parse();
+    reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))
 }
 
 /// The images of a pod that are pulled, by their place in it, as [`keys::ORIGINALS`] names places.
