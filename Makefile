@@ -37,6 +37,12 @@ test: tools $(NEXTEST) ## Run every test, the whole cluster included (ROOTLESS=1
 	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: left out without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts that)' >&2; exit 1)
 
+.PHONY: bench
+bench: ## Convert a real image with zstart and with other tools, in turns, and compare
+	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-cli --package zstart-tests --bins
+	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
+
 .PHONY: check
 check: format lint licences generated test ## The gate: formatting, lints, licences, generated files, tests
 

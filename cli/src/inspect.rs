@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use zstart_convert::engine;
 use zstart_convert::image::{Document, ImageManifest, RawManifest, media_type};
-use zstart_convert::repository::{ManifestKey, Repository};
+use zstart_convert::repository::{ManifestKey, Repository, Trouble};
 use zstart_core::{Digest, keys};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
@@ -23,7 +23,8 @@ pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(&report);
         text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
     } else {
-        report.lines().join("\n")
+        // Whoever made the image chose some of the words: they mustn't steer the terminal.
+        report.lines().join("\n").replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
     };
     writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
 }
@@ -45,7 +46,16 @@ async fn look(
             for entry in &index.entries {
                 let platform =
                     entry.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
-                let raw = repository.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
+                let digest = entry.descriptor.digest();
+                let raw = match repository.manifest(ManifestKey::Digest(digest)).await {
+                    Ok(raw) => raw,
+                    Err(error) if error.trouble == Trouble::NotFound => {
+                        let note = "not in this repository";
+                        manifests.push(ManifestReport::other(platform, digest.clone(), note));
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                };
                 match raw.read() {
                     Ok(Document::Manifest(manifest)) => {
                         manifests.push(look_at_manifest(repository, platform, &raw.digest, &manifest).await?);
@@ -116,7 +126,7 @@ async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Op
             }
             Ok(Document::Index(_)) | Err(_) => None,
         }),
-        Err(error) if error.trouble == zstart_convert::repository::Trouble::NotFound => Ok(None),
+        Err(error) if error.trouble == Trouble::NotFound => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

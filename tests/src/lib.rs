@@ -8,10 +8,12 @@
 //! - [`images`]: images with real digests: small ones for tests, a large one of real packages.
 //! - [`ports`]: loopback ports that nobody else takes.
 //! - [`demo`]: what `make run` does.
+//! - [`bench`]: what `make bench` does.
 //!
 //! Every component ends with the test or program that started it, however that ends.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
+pub mod bench;
 pub mod chart;
 pub mod cluster;
 pub mod control_plane;

@@ -18,6 +18,8 @@ pub enum Tool {
     Ctr,
     Runc,
     CniBridge,
+    Skopeo,
+    Regctl,
 }
 
 /// A Go module under `tests/tools/`.
@@ -127,8 +129,30 @@ static CNI: Module = Module {
     cold_build: "half a minute",
 };
 
+static SKOPEO: Module = Module {
+    name: "skopeo",
+    version: "v5.38.0",
+    packages: &[(".", "skopeo-copy")],
+    tags: "containers_image_openpgp exclude_graphdriver_btrfs containers_image_docker_daemon_stub \
+           containers_image_storage_stub",
+    linker_flags: "",
+    debian_packages: &[],
+    cold_build: "2 minutes",
+};
+
+static REGCTL: Module = Module {
+    name: "regctl",
+    version: "v0.11.7",
+    packages: &[("github.com/regclient/regclient/cmd/regctl", "regctl")],
+    tags: "",
+    linker_flags: "",
+    debian_packages: &[],
+    cold_build: "half a minute",
+};
+
 impl Tool {
-    /// All of them, in the order in which they are built.
+    /// Those that tests need, in the order in which they are built. (What benchmarks compare with is
+    /// built when they ask for it.)
     pub const ALL: [Self; 14] = [
         Self::KubeApiserver,
         Self::Kubectl,
@@ -163,6 +187,8 @@ impl Tool {
             Self::Ctr => "ctr",
             Self::Runc => "runc",
             Self::CniBridge => "bridge",
+            Self::Skopeo => "skopeo-copy",
+            Self::Regctl => "regctl",
         }
     }
 
@@ -187,6 +213,8 @@ impl Tool {
             Self::Containerd | Self::ContainerdShim | Self::Ctr => &CONTAINERD,
             Self::Runc => &RUNC,
             Self::CniBridge => &CNI,
+            Self::Skopeo => &SKOPEO,
+            Self::Regctl => &REGCTL,
         }
     }
 }
@@ -197,7 +225,7 @@ mod tests {
 
     #[test]
     fn the_versions_are_those_that_the_go_modules_pin() {
-        for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI] {
+        for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL] {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tools")
                 .join(module.name)

@@ -115,3 +115,28 @@ async fn a_variant_without_its_source_says_so() -> Result<()> {
     assert!(said.trim_end().ends_with(&missing), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn what_an_index_names_and_nobody_has_is_said_and_the_rest_is_shown() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let other = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"arm64")]);
+    let missing = other.prepare()?.digest;
+    let index = Index::new().image(&image())?.image(&other)?;
+    index.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
+    std::fs::remove_file(zstart.folder().join("images/blobs/sha256").join(missing.hex()))?;
+    let shown = zstart.print(&["inspect", &zstart.oci("images:v1")]).await?;
+    assert!(shown.contains("linux/amd64") && shown.contains("2 layers"), "{shown}");
+    assert!(shown.contains(&format!("linux/arm64      {missing}\n    not in this repository")), "{shown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn words_of_an_image_do_not_steer_the_terminal() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let layer = json!({"mediaType": "text/\u{1b}[2Jplain", "digest": Digest::sha256_of(b"x"), "size": 1});
+    let image = image().members(json!({"layers": [layer]}));
+    image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
+    let shown = zstart.print(&["inspect", &zstart.oci("images:v1")]).await?;
+    assert!(shown.contains("text/\u{fffd}[2Jplain"), "{shown:?}");
+    Ok(())
+}

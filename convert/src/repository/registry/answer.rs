@@ -129,11 +129,22 @@ fn request_trouble(error: &reqwest::Error) -> Trouble {
     if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
 }
 
-/// The front of a text from outside, in one line.
+/// The front of a text from outside, in one line, without what would steer a terminal.
 fn shortened(text: &str) -> String {
-    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "\u{fffd}");
     match line.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),
         None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_from_outside_is_one_short_line_that_steers_no_terminal() {
+        assert_eq!(shortened("  denied\n\tby\u{1b}[2Jpolicy "), "denied by\u{fffd}[2Jpolicy");
+        assert_eq!(shortened(&"x".repeat(1000)).chars().count(), MESSAGE_MAX + 1);
     }
 }

@@ -1,0 +1,73 @@
+//! What `make bench` does: zstart beside the other tools that convert images, on the same real image,
+//! in the same registry, in turns.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use zstart_core::Tag;
+
+use crate::images::{push_layout, real};
+use crate::registry::Registry;
+use crate::registry::stored::{Stored, layers_size};
+
+mod floor;
+mod measure;
+mod peer;
+mod table;
+
+use measure::Measured;
+use peer::Peer;
+
+/// How often each tool converts the image. Medians are shown.
+const ROUNDS: usize = 3;
+/// The level that all of them are told.
+const LEVEL: i32 = 3;
+
+/// One tool's conversions.
+struct Row {
+    name: &'static str,
+    runs: Vec<Measured>,
+    /// Compressed layers of what it made, in bytes.
+    bytes: i64,
+}
+
+/// Converts the image with every tool and prints the table. `zstart` is the program to measure.
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+pub async fn run(zstart: PathBuf) -> Result<()> {
+    ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
+    let peers = Peer::all(zstart).await?;
+    let folder = real::layout().await?;
+    let registry = Registry::start().await?;
+    println!("==> pushing the image to a registry");
+    let tag: Tag = real::TAG.parse()?;
+    push_layout(&folder, &tag, &format!("{}/source:{tag}", registry.host()).parse()?).await?;
+    let source = Stored::new(&registry, "source").manifest(tag.as_str()).await?.json;
+    let source_bytes = layers_size(&source)?;
+
+    println!("==> measuring the floor: inflate, zstd and both hashes in memory, all cores");
+    let floor = floor::measure(&folder, LEVEL).await?;
+
+    let mut rows: Vec<Row> =
+        peers.iter().map(|peer| Row { name: peer.name(), runs: Vec::new(), bytes: 0 }).collect();
+    for round in 1..=ROUNDS {
+        for (peer, row) in peers.iter().zip(&mut rows) {
+            println!("==> round {round} of {ROUNDS}: {}", peer.name());
+            let target = format!("target/{}-{round}", peer.name());
+            let measured = peer.convert(&registry.host(), &format!("source:{tag}"), &target, LEVEL).await?;
+            let made = Stored::new(&registry, &target).manifest("zstd").await;
+            let made = made.with_context(|| format!("{} tagged nothing", peer.name()))?.json;
+            peer::require_zstd(peer.name(), &made)?;
+            row.bytes = layers_size(&made)?;
+            row.runs.push(measured);
+        }
+    }
+    println!("{}", table::print(source_bytes, &floor, &rows));
+    Ok(())
+}
+
+/// The median, of an odd number.
+fn median(mut durations: Vec<Duration>) -> Duration {
+    durations.sort();
+    durations.get(durations.len() / 2).copied().unwrap_or_default()
+}

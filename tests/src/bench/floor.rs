@@ -1,0 +1,92 @@
+//! The least that any converter that decodes and encodes can take: the layers in memory, each inflated,
+//! hashed, encoded and hashed by one thread, as many at once as there are cores, the largest first.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+
+/// What the floor took.
+pub(super) struct Floor {
+    /// With all cores.
+    pub(super) wall: Duration,
+    /// The sum of all threads' work.
+    pub(super) processor: Duration,
+}
+
+/// Measures it on the layers of the image in an OCI layout folder.
+pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
+    let folder = folder.to_owned();
+    tokio::task::spawn_blocking(move || {
+        let mut layers = read_layers(&folder)?;
+        layers.sort_by_key(Vec::len);
+        let layers = Arc::new(Mutex::new(layers));
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let started = Instant::now();
+        let threads: Vec<_> = (0..cores)
+            .map(|_| {
+                let layers = Arc::clone(&layers);
+                std::thread::spawn(move || work(&layers, level))
+            })
+            .collect();
+        let mut processor = Duration::ZERO;
+        for thread in threads {
+            processor += thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+        }
+        Ok(Floor { wall: started.elapsed(), processor })
+    })
+    .await?
+}
+
+/// Takes layers until there are none left. The time is that of work alone: nothing here waits.
+fn work(layers: &Mutex<Vec<Vec<u8>>>, level: i32) -> Result<Duration> {
+    let started = Instant::now();
+    loop {
+        let Some(layer) = layers.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+            return Ok(started.elapsed());
+        };
+        let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
+        let mut encoder = zstd::stream::write::Encoder::new(Hashed(Sha256::new()), level)?;
+        let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
+        loop {
+            let count = inflate.read(&mut buffer)?;
+            if count == 0 {
+                break;
+            }
+            plain.update(&buffer[..count]);
+            std::io::Write::write_all(&mut encoder, &buffer[..count])?;
+        }
+        let hashes = (plain.finalize(), encoder.finish()?.0.finalize(), Sha256::digest(&layer));
+        std::hint::black_box(hashes);
+    }
+}
+
+/// Bytes that are hashed and forgotten.
+struct Hashed(Sha256);
+
+impl std::io::Write for Hashed {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let blob = |digest: &Value| -> Result<PathBuf> {
+        let digest = digest.as_str().context("a digest")?;
+        Ok(folder.join("blobs").join(digest.replace(':', "/")))
+    };
+    let read = |path: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
+    let index = read(folder.join("index.json"))?;
+    let manifest = read(blob(&index["manifests"][0]["digest"])?)?;
+    let layers = manifest["layers"].as_array().context("layers")?.iter();
+    layers.map(|layer| Ok(std::fs::read(blob(&layer["digest"])?)?)).collect()
+}

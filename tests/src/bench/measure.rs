@@ -1,0 +1,63 @@
+//! What a program took: time, processor, memory.
+
+use std::fs;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use wait4::Wait4 as _;
+
+/// How often a program's memory is looked up. The kernel keeps the peak, so only what is reached in the
+/// last moment of its life can be missed.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// One run of a program.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Measured {
+    /// From its start to its end.
+    pub(super) wall: Duration,
+    /// User and system time.
+    pub(super) processor: Duration,
+    /// The most memory that it had at once, in bytes.
+    pub(super) memory: u64,
+}
+
+/// Runs a program to its end, which must be a good one.
+pub(super) async fn measure(mut command: Command) -> Result<Measured> {
+    tokio::task::spawn_blocking(move || {
+        let started = Instant::now();
+        let mut child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
+        let (ended, id) = (Arc::new(AtomicBool::new(false)), child.id());
+        let looking = {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || peak(id, &ended))
+        };
+        let waited = child.wait4();
+        let wall = started.elapsed();
+        ended.store(true, Ordering::Release);
+        looking.thread().unpark();
+        let memory = looking.join().unwrap_or_default();
+        let waited = waited?;
+        ensure!(waited.status.success(), "{command:?} ended with {}", waited.status);
+        let usage = waited.rusage;
+        Ok(Measured { wall, processor: usage.utime + usage.stime, memory })
+    })
+    .await?
+}
+
+/// The largest resident set of a process, in bytes. (`ru_maxrss` would count what this process had
+/// when it started that one.)
+fn peak(id: u32, ended: &AtomicBool) -> u64 {
+    let mut peak = 0;
+    while !ended.load(Ordering::Acquire) {
+        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+        peak = peak.max(kibibytes.unwrap_or_default() * 1024);
+        thread::park_timeout(LOOK_EVERY);
+    }
+    peak
+}

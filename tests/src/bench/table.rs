@@ -1,0 +1,39 @@
+//! The table at the end.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use zstart_core::units;
+
+use super::floor::Floor;
+use super::{Row, median};
+
+/// The rows, and zstart's ratio to each of the others and to the floor.
+pub(super) fn print(source_bytes: i64, floor: &Floor, rows: &[Row]) -> String {
+    let mut text = String::new();
+    // Writing into a String can't fail.
+    let _ = writeln!(text, "\n{:<10}{:>10}{:>10}{:>12}{:>12}", "", "wall", "cpu", "memory", "size");
+    let size = |bytes: i64| units::size(bytes.unsigned_abs());
+    let _ = writeln!(text, "{:<10}{:>10}{:>10}{:>12}{:>12}", "gzip", "", "", "", size(source_bytes));
+    let (wall, processor) = (units::duration(floor.wall), units::duration(floor.processor));
+    let _ = writeln!(text, "{:<10}{wall:>10}{processor:>10}", "floor");
+    let of = |row: &Row, part: fn(&super::Measured) -> Duration| median(row.runs.iter().map(part).collect());
+    let wall = |row: &Row| of(row, |run| run.wall);
+    let processor = |row: &Row| of(row, |run| run.processor);
+    for row in rows {
+        let memory = row.runs.iter().map(|run| run.memory).max().unwrap_or_default();
+        let (name, bytes, memory) = (row.name, size(row.bytes), units::size(memory));
+        let (wall, processor) = (units::duration(wall(row)), units::duration(processor(row)));
+        let _ = writeln!(text, "{name:<10}{wall:>10}{processor:>10}{memory:>12}{bytes:>12}");
+    }
+    let Some((own, others)) = rows.split_first() else { return text };
+    let ratio = |one: Duration, other: Duration| one.as_secs_f64() / other.as_secs_f64();
+    let _ = writeln!(text, "\n{} to", own.name);
+    let floor = (ratio(wall(own), floor.wall), ratio(processor(own), floor.processor));
+    let _ = writeln!(text, "{:<10}{:>10.2}{:>10.2}", "floor", floor.0, floor.1);
+    for other in others {
+        let (wall, processor) = (ratio(wall(own), wall(other)), ratio(processor(own), processor(other)));
+        let _ = writeln!(text, "{:<10}{wall:>10.2}{processor:>10.2}", other.name);
+    }
+    text
+}

@@ -1,0 +1,26 @@
+//! `bench`: zstart beside the other tools that convert images.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+#[derive(Debug, Parser)]
+#[command(about = "zstart beside the other tools that convert images, on a real image")]
+struct Arguments {
+    /// The program `zstart`.
+    #[arg(long, value_name = "FILE")]
+    zstart: PathBuf,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "this is a command line")]
+async fn main() -> ExitCode {
+    match zstart_tests::bench::run(Arguments::parse().zstart).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
