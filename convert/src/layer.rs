@@ -8,6 +8,7 @@ use zstart_core::Digest;
 use crate::error::ErrorClass;
 use crate::repository::RepositoryError;
 
+mod beside;
 mod counted;
 mod frames;
 mod gzip;
@@ -26,7 +27,11 @@ pub trait LayerConverter: Send + Sync {
 
     /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
     /// layer stays as it is.
-    fn convert(&self, source: &mut dyn BufRead, target: &mut dyn Write) -> Result<Converted, LayerError>;
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut (dyn Write + Send),
+    ) -> Result<Converted, LayerError>;
 }
 
 /// What a conversion found out about a layer.

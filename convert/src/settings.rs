@@ -70,8 +70,8 @@ pub struct Settings {
     pub level: Level,
     /// What is converted.
     pub platforms: PlatformSelection,
-    /// How many layers are converted at the same time; each takes one core, and memory by level:
-    /// about 10 MiB up to level 6, 20 at 9, 50 at 12, 75 at 15, 95 at 19 and 140 at 22 (peak of a
+    /// How many layers are converted at the same time; each keeps up to two cores busy, and takes
+    /// memory by level: about 10 MiB up to level 6, 20 at 9, 50 at 12, 75 at 15, 95 at 19 and 140 at 22 (peak of a
     /// conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program itself).
     pub layers_at_once: usize,
     /// Convert even where a variant exists, and replace it.

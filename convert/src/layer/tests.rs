@@ -121,6 +121,40 @@ fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
     }
 }
 
+#[test]
+fn a_target_that_takes_no_more_ends_the_conversion_with_its_own_reason() {
+    // More than the two threads hold between them, and nothing that zstd makes small.
+    let plain: Vec<u8> = (0..3_000_000_u64)
+        .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
+        .collect();
+    for layer in [gzip(&plain), plain] {
+        let error = ZstdConverter::new(Level::default())
+            .convert(&mut &layer[..], &mut Full { room: 300_000 })
+            .unwrap_err();
+        let LayerError::Write { source } = error else { panic!("{error}") };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+    }
+}
+
+struct Full {
+    room: usize,
+}
+
+impl io::Write for Full {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.room == 0 {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let count = bytes.len().min(self.room);
+        self.room -= count;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 struct Broken;
 
 impl io::Read for Broken {

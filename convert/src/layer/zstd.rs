@@ -7,7 +7,7 @@ use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
-use super::{Converted, LayerConverter, LayerError, frames, gzip};
+use super::{Converted, LayerConverter, LayerError, beside, frames, gzip};
 use crate::settings::Level;
 
 /// First bytes of a gzip member (RFC 1952).
@@ -66,7 +66,11 @@ impl LayerConverter for ZstdConverter {
         format!("zstart/1;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }
 
-    fn convert(&self, source: &mut dyn BufRead, target: &mut dyn Write) -> Result<Converted, LayerError> {
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut (dyn Write + Send),
+    ) -> Result<Converted, LayerError> {
         // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
         let (magic, count) = read_magic(source)?;
         let magic = &magic[..count];
@@ -79,22 +83,34 @@ impl LayerConverter for ZstdConverter {
             })?;
             return Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: false });
         }
-        let mut sink = Sink {
-            hash: Sha256::new(),
-            encoder: self.encoder(target).map_err(|source| LayerError::Write { source })?,
-        };
-        if magic.starts_with(&GZIP_MAGIC) {
-            gzip::decode(&mut source, |bytes| sink.write(bytes))?;
-        } else {
-            let mut buffer = vec![0; STEP];
-            loop {
-                match source.read(&mut buffer).map_err(|source| LayerError::Read { source })? {
-                    0 => break,
-                    count => sink.write(&buffer[..count])?,
-                }
+        let encoder = self.encoder(target).map_err(|source| LayerError::Write { source })?;
+        let mut hash = Sha256::new();
+        beside::encode(encoder, |encode| {
+            let mut consume = |bytes: &[u8]| {
+                hash.update(bytes);
+                encode(bytes)
+            };
+            if magic.starts_with(&GZIP_MAGIC) {
+                gzip::decode(&mut source, consume)
+            } else {
+                copy(&mut source, &mut consume)
             }
+        })?;
+        Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: true })
+    }
+}
+
+/// Hands on a layer that isn't compressed.
+fn copy(
+    source: &mut dyn Read,
+    consume: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    let mut buffer = vec![0; STEP];
+    loop {
+        match source.read(&mut buffer).map_err(|source| LayerError::Read { source })? {
+            0 => return Ok(()),
+            count => consume(&buffer[..count])?,
         }
-        sink.finish()
     }
 }
 
@@ -109,25 +125,4 @@ fn read_magic(source: &mut dyn BufRead) -> Result<([u8; 4], usize), LayerError> 
         }
     }
     Ok((magic, count))
-}
-
-/// Where plain bytes go: hashed, then encoded.
-struct Sink<W: Write> {
-    hash: Sha256,
-    encoder: Encoder<'static, W>,
-}
-
-impl<W: Write> Sink<W> {
-    fn write(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
-        self.hash.update(bytes);
-        self.encoder.write_all(bytes).map_err(|source| LayerError::Write { source })
-    }
-
-    fn finish(self) -> Result<Converted, LayerError> {
-        self.encoder
-            .finish()
-            .and_then(|mut target| target.flush())
-            .map_err(|source| LayerError::Write { source })?;
-        Ok(Converted { diff_id: Digest::from_sha256(self.hash.finalize().into()), anew: true })
-    }
 }
