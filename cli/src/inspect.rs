@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use zstart_convert::engine;
 use zstart_convert::image::{Document, ImageManifest, RawManifest, media_type};
-use zstart_convert::repository::{ManifestKey, Repository, Trouble};
+use zstart_convert::repository::{ManifestKey, Repository};
 use zstart_core::{Digest, keys};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
@@ -47,14 +47,10 @@ async fn look(
                 let platform =
                     entry.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
                 let digest = entry.descriptor.digest();
-                let raw = match repository.manifest(ManifestKey::Digest(digest)).await {
-                    Ok(raw) => raw,
-                    Err(error) if error.trouble == Trouble::NotFound => {
-                        let note = "not in this repository";
-                        manifests.push(ManifestReport::other(platform, digest.clone(), note));
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
+                let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else {
+                    let note = "not in this repository";
+                    manifests.push(ManifestReport::other(platform, digest.clone(), note));
+                    continue;
                 };
                 match raw.read() {
                     Ok(Document::Manifest(manifest)) => {
@@ -119,16 +115,13 @@ async fn look_at_manifest(
 
 /// The compressed size of the image that a variant was made of, where the same repository still has it.
 async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, Failure> {
-    match repository.manifest(ManifestKey::Digest(digest)).await {
-        Ok(raw) => Ok(match raw.read() {
-            Ok(Document::Manifest(source)) => {
-                Some(source.layers.iter().map(zstart_convert::image::Descriptor::size).sum())
-            }
-            Ok(Document::Index(_)) | Err(_) => None,
-        }),
-        Err(error) if error.trouble == Trouble::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
+    let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else { return Ok(None) };
+    Ok(match raw.read() {
+        Ok(Document::Manifest(source)) => {
+            Some(source.layers.iter().map(zstart_convert::image::Descriptor::size).sum())
+        }
+        Ok(Document::Index(_)) | Err(_) => None,
+    })
 }
 
 fn compression(layer: &str) -> String {

@@ -10,6 +10,7 @@ use crate::repository::RepositoryError;
 
 mod beside;
 mod counted;
+mod drain;
 mod frames;
 mod gzip;
 #[cfg(test)]

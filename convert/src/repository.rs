@@ -45,6 +45,15 @@ pub trait Repository: Send + Sync {
     /// the repository holds.
     async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError>;
 
+    /// The same, or `None` where there is none.
+    async fn manifest_if_there(&self, key: ManifestKey<'_>) -> Result<Option<RawManifest>, RepositoryError> {
+        match self.manifest(key).await {
+            Ok(manifest) => Ok(Some(manifest)),
+            Err(error) if error.trouble == Trouble::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// The digest that a tag means. Registries that count pulls don't count this.
     async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
         Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest)

@@ -9,7 +9,9 @@ mod chain;
 pub mod digest;
 pub mod eligibility;
 pub mod keys;
+mod originals;
 pub mod platform;
+pub mod pod_images;
 pub mod record;
 pub mod reference;
 pub mod units;
@@ -17,6 +19,7 @@ pub mod variant;
 
 pub use chain::chain;
 pub use digest::Digest;
+pub use originals::originals;
 pub use platform::Platform;
 pub use record::ImageConversion;
 pub use reference::{Reference, Tag};

@@ -72,13 +72,18 @@ pub fn is_variant_tag(tag: &Tag) -> bool {
     of_tag || of_digest
 }
 
+/// Whether `reference` has a tag of that form.
+pub fn is_variant(reference: &Reference) -> bool {
+    reference.tag().is_some_and(is_variant_tag)
+}
+
 /// `source` if it may be converted: not a variant's own reference, and by no digest that nobody
 /// compares.
 pub fn require_source(source: &Reference) -> Result<&Reference, SourceError> {
     let reference = || source.clone();
-    match (source.tag(), source.digest()) {
-        (Some(tag), _) if is_variant_tag(tag) => Err(SourceError::AlreadyVariant { reference: reference() }),
-        (_, Some(digest)) if digest.algorithm() != "sha256" => {
+    match source.digest() {
+        _ if is_variant(source) => Err(SourceError::AlreadyVariant { reference: reference() }),
+        Some(digest) if digest.algorithm() != "sha256" => {
             Err(SourceError::UnsupportedDigest { reference: reference() })
         }
         _ => Ok(source),

@@ -9,6 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use zstart_core::eligibility::Reason;
+use zstart_core::originals;
 
 use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
@@ -62,7 +63,7 @@ impl Handler {
         }
         // A dry run counts for nothing: no pod comes of it.
         if !request.dry_run {
-            let noted = patch::originals(pod).unwrap_or_default();
+            let noted = originals(&pod.metadata).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
                 // Where the webhook is asked again, it finds what it did itself.
                 let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.place.to_string());

@@ -10,7 +10,7 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use zstart_core::{Reference, keys, variant};
+use zstart_core::{Reference, keys, originals, variant};
 
 use crate::rewrite::{Decision, Place, images};
 
@@ -54,13 +54,6 @@ pub fn fits(patch: &Patch, object: Option<&RawValue>) -> bool {
     object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
 }
 
-/// What a pod's annotation says of the images that its author wrote, by their places. `None` where it
-/// has none, or one that says nothing.
-pub fn originals(pod: &Pod) -> Option<BTreeMap<String, String>> {
-    let annotation = pod.metadata.annotations.as_ref()?.get(keys::ORIGINALS)?;
-    serde_json::from_str(annotation).ok()
-}
-
 /// The JSON pointer of a reference.
 fn pointer(place: &Place) -> PointerBuf {
     let index = place.index.to_string();
@@ -71,7 +64,7 @@ fn pointer(place: &Place) -> PointerBuf {
 fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let noted = originals(pod);
+    let noted = originals(&pod.metadata);
     let mut originals = still_true(pod, noted.clone().unwrap_or_default());
     for (decision, _) in changes {
         originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
@@ -106,7 +99,7 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
 fn still_true(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
-        reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))
+        reference.is_ok_and(|reference| variant::is_variant(&reference))
     });
     let places: Vec<String> = rewritten.map(|image| image.place.to_string()).collect();
     originals.retain(|place, _| places.contains(place));

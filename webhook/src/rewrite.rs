@@ -49,7 +49,7 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
     let mut landing = None;
     let mut decide_one = |image: &Image| -> Result<Reference, Reason> {
         let source: Reference = image.reference.parse().map_err(|_| Reason::InvalidReference)?;
-        if source.tag().is_some_and(variant::is_variant_tag) {
+        if variant::is_variant(&source) {
             return Err(Reason::AlreadyVariant);
         }
         if !image.may_be_pulled {

@@ -1,6 +1,6 @@
 //! What a pod or a pod template asks for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -8,7 +8,8 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use zstart_core::eligibility::pod::{ControllerKind, exclusion};
-use zstart_core::{Reference, keys, variant};
+use zstart_core::pod_images::images;
+use zstart_core::{Reference, originals, variant};
 
 use super::{Key, Kind, Wants, source_of};
 
@@ -35,20 +36,16 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
             return Wants::default();
         };
         // A rewritten pod still wants its original: that is what its author wrote.
-        let originals: BTreeMap<String, String> = self
-            .annotations()
-            .get(keys::ORIGINALS)
-            .and_then(|text| serde_json::from_str(text).ok())
-            .unwrap_or_default();
-        let images = images_of(spec).into_iter();
-        let images = images.map(|(place, image)| match originals.get(&place) {
+        let originals = originals(self.meta()).unwrap_or_default();
+        let pulled = images(spec).into_iter().filter(|image| image.may_be_pulled);
+        let sources = pulled.filter_map(|image| match originals.get(&image.place.to_string()) {
             // Not where the pod was copied and given another image.
-            Some(original) if is_variant(image) => original.as_str(),
-            _ => image,
+            Some(original) if is_variant(&image.reference) => source_of(original),
+            _ => source_of(&image.reference),
         });
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
         Wants {
-            sources: images.filter_map(source_of).collect(),
+            sources: sources.collect(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             reports_to: (!is_spoken_for(self.meta())).then(|| self.object_ref(&())),
@@ -74,34 +71,7 @@ fn is_spoken_for(metadata: &ObjectMeta) -> bool {
 
 fn is_variant(image: &str) -> bool {
     let reference: Result<Reference, _> = image.parse();
-    reference.is_ok_and(|reference| reference.tag().is_some_and(variant::is_variant_tag))
-}
-
-/// The images of a pod that are pulled, by their place in it, as [`keys::ORIGINALS`] names places.
-fn images_of<'a>(spec: &'a PodSpec) -> Vec<(String, &'a str)> {
-    let mut images: Vec<(String, &'a str)> = Vec::new();
-    let mut add = |list: &str, name: &str, image: Option<&'a String>, policy: Option<&String>| {
-        if let Some(image) = image
-            && policy.is_none_or(|policy| policy != "Never")
-        {
-            images.push((format!("{list}/{name}"), image));
-        }
-    };
-    let lists = [("containers", Some(&spec.containers)), ("initContainers", spec.init_containers.as_ref())];
-    for (list, containers) in lists {
-        for container in containers.into_iter().flatten() {
-            add(list, &container.name, container.image.as_ref(), container.image_pull_policy.as_ref());
-        }
-    }
-    for container in spec.ephemeral_containers.iter().flatten() {
-        let policy = container.image_pull_policy.as_ref();
-        add("ephemeralContainers", &container.name, container.image.as_ref(), policy);
-    }
-    for volume in spec.volumes.iter().flatten() {
-        let Some(image) = &volume.image else { continue };
-        add("volumes", &volume.name, image.reference.as_ref(), image.pull_policy.as_ref());
-    }
-    images
+    reference.is_ok_and(|reference| variant::is_variant(&reference))
 }
 
 impl Workload for Pod {

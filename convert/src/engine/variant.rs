@@ -14,7 +14,7 @@ use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
 use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
-use crate::repository::{ManifestKey, Repository, Trouble};
+use crate::repository::{ManifestKey, Repository};
 
 /// What stands under a variant's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,10 +43,8 @@ enum Found {
 /// A variant with other settings counts: the same files, found again, are worth more than a few
 /// percent. Something else under the tag is [`Error::VariantConflict`].
 pub async fn find_variant(target: &dyn Repository, tag: &Tag, plan: &Plan) -> Result<Existing, Error> {
-    let manifest = match target.manifest(ManifestKey::Tag(tag)).await {
-        Ok(manifest) => manifest,
-        Err(error) if error.trouble == Trouble::NotFound => return Ok(Existing::Nothing),
-        Err(error) => return Err(error.into()),
+    let Some(manifest) = target.manifest_if_there(ManifestKey::Tag(tag)).await? else {
+        return Ok(Existing::Nothing);
     };
     match compare(target, &manifest, plan).await? {
         Found::Variant(image) => Ok(Existing::Variant(image)),
@@ -66,10 +64,8 @@ pub async fn adopt<'a>(
     plan: &Plan,
     digest: &Digest,
 ) -> Result<Option<VariantImage>, Error> {
-    let manifest = match repository.manifest(ManifestKey::Digest(digest)).await {
-        Ok(manifest) => manifest,
-        Err(error) if error.trouble == Trouble::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let Some(manifest) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else {
+        return Ok(None);
     };
     let Found::Variant(image) = compare(repository, &manifest, plan).await? else { return Ok(None) };
     require_unmoved(repository, key, &plan.source.digest).await?;
@@ -205,7 +201,7 @@ async fn part(
     source: &Descriptor,
 ) -> Result<Option<RawManifest>, Error> {
     match made_of(index, source) {
-        Some(descriptor) => manifest_if_there(target, descriptor).await,
+        Some(descriptor) => Ok(target.manifest_if_there(ManifestKey::Digest(descriptor.digest())).await?),
         None => Ok(None),
     }
 }
@@ -235,22 +231,11 @@ async fn converted_manifests(
         if !ours.is_ok_and(|annotations| annotations.contains_key(keys::SOURCE_DIGEST)) {
             continue;
         }
-        if let Some(raw) = manifest_if_there(target, &entry.descriptor).await?
+        if let Some(raw) = target.manifest_if_there(ManifestKey::Digest(entry.descriptor.digest())).await?
             && let Document::Manifest(manifest) = raw.read()?
         {
             manifests.push(manifest);
         }
     }
     Ok(manifests)
-}
-
-async fn manifest_if_there(
-    target: &dyn Repository,
-    descriptor: &Descriptor,
-) -> Result<Option<RawManifest>, Error> {
-    match target.manifest(ManifestKey::Digest(descriptor.digest())).await {
-        Ok(raw) => Ok(Some(raw)),
-        Err(error) if error.trouble == Trouble::NotFound => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

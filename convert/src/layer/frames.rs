@@ -1,11 +1,12 @@
 //! zstd frames that stay as they are: decoded only to learn what they hold.
 
-use std::io::{BufRead, Read};
+use std::io::BufRead;
 
 use zstd::stream::read::Decoder;
 
 use super::LayerError;
 use super::counted::Counted;
+use super::drain::{STEP, drain};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -15,8 +16,6 @@ const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 /// The largest window that is decoded: 32 MiB, as much as the encoder of Go's container tools ever
 /// asks for. It bounds the memory that somebody else's layer can take.
 const WINDOW_LOG_MAX: u32 = 25;
-/// How much is decoded at a time.
-const STEP: usize = 128 * 1024;
 
 /// Whether a layer that starts with these bytes is zstd.
 pub(super) fn start_with(magic: &[u8]) -> bool {
@@ -34,13 +33,8 @@ pub(super) fn decode(
     let started = |source| LayerError::Zstd { offset: 0, source };
     let mut decoder = Decoder::with_buffer(Counted::new(source)).map_err(started)?;
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(started)?;
-    let mut buffer = vec![0; STEP];
-    loop {
-        match decoder.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(count) => consume(&buffer[..count])?,
-            Err(source) if decoder.get_ref().failed() => return Err(LayerError::Read { source }),
-            Err(source) => return Err(LayerError::Zstd { offset: decoder.get_ref().count(), source }),
-        }
-    }
+    drain(&mut decoder, &mut vec![0; STEP], &mut consume, |decoder, source| match decoder.get_ref() {
+        compressed if compressed.failed() => LayerError::Read { source },
+        compressed => LayerError::Zstd { offset: compressed.count(), source },
+    })
 }

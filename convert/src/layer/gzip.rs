@@ -3,15 +3,13 @@
 //! `flate2::read::GzDecoder` stops after the first member and keeps silent about the rest, where
 //! the decoders on nodes read on; so the members are walked here, one by one.
 
-use std::io::{BufRead, Read as _};
+use std::io::BufRead;
 
 use flate2::bufread::GzDecoder;
 
 use super::LayerError;
 use super::counted::Counted;
-
-/// How much is decoded at a time. Larger gains nothing (measured 64 KiB to 1 MiB: within 2 %).
-const STEP: usize = 128 * 1024;
+use super::drain::{STEP, drain};
 
 /// Decodes every member and hands the bytes to `consume`, in order.
 pub(super) fn decode(
@@ -24,14 +22,10 @@ pub(super) fn decode(
         // `bufread` leaves the source exactly behind the member's trailer, whose checksum and
         // length it has compared.
         let mut member = GzDecoder::new(&mut source);
-        loop {
-            match member.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(count) => consume(&buffer[..count])?,
-                Err(source) if member.get_ref().failed() => return Err(LayerError::Read { source }),
-                Err(source) => return Err(LayerError::Gzip { offset: member.get_ref().count(), source }),
-            }
-        }
+        drain(&mut member, &mut buffer, &mut consume, |member, source| match member.get_ref() {
+            compressed if compressed.failed() => LayerError::Read { source },
+            compressed => LayerError::Gzip { offset: compressed.count(), source },
+        })?;
         if !another_member(&mut source)? {
             return Ok(());
         }

@@ -7,6 +7,7 @@ use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
+use super::drain::{STEP, drain};
 use super::{Converted, LayerConverter, LayerError, beside, frames, gzip};
 use crate::settings::Level;
 
@@ -21,8 +22,6 @@ const FIRST_LARGE_LEVEL: i32 = 20;
 /// The largest match tables that such a window can fill. As zstd doesn't know how long a stream will
 /// be it would make them for its own window: level 22 took 650 MiB, to write 0.01 % less.
 const TABLE_LOG_MAX: u32 = WINDOW_LOG_MAX + 1;
-/// How much of a plain layer is read at a time.
-const STEP: usize = 128 * 1024;
 
 /// The converter that zstart uses: libzstd at one level.
 #[derive(Clone, Copy, Debug)]
@@ -93,24 +92,11 @@ impl LayerConverter for ZstdConverter {
             if magic.starts_with(&GZIP_MAGIC) {
                 gzip::decode(&mut source, consume)
             } else {
-                copy(&mut source, &mut consume)
+                let read = |_: &_, source| LayerError::Read { source };
+                drain(&mut source, &mut vec![0; STEP], &mut consume, read)
             }
         })?;
         Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: true })
-    }
-}
-
-/// Hands on a layer that isn't compressed.
-fn copy(
-    source: &mut dyn Read,
-    consume: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>,
-) -> Result<(), LayerError> {
-    let mut buffer = vec![0; STEP];
-    loop {
-        match source.read(&mut buffer).map_err(|source| LayerError::Read { source })? {
-            0 => return Ok(()),
-            count => consume(&buffer[..count])?,
-        }
     }
 }
 

@@ -62,6 +62,28 @@ pub(super) async fn from_response(
     session.error(access, operation, trouble, format!("HTTP {} {said}", status.as_u16()))
 }
 
+/// An answer's body, if it has no more than `most` bytes.
+pub(super) async fn read_bounded(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    mut response: Response,
+    most: usize,
+) -> Result<Vec<u8>, RepositoryError> {
+    let mut bytes = Vec::new();
+    loop {
+        let chunk = response.chunk().await;
+        match chunk.map_err(|error| from_request(session, access, operation, error))? {
+            None => return Ok(bytes),
+            Some(chunk) if bytes.len() + chunk.len() <= most => bytes.extend_from_slice(&chunk),
+            Some(_) => {
+                let message = format!("the answer is larger than {most} bytes");
+                return Err(session.error(access, operation, Trouble::Other, message));
+            }
+        }
+    }
+}
+
 /// The place that an answer names for the next request, absolute or relative to the one before.
 pub(super) fn location(
     session: &Session,

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use reqwest::{Response, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::super::{Access, RepositoryError, Trouble};
@@ -112,7 +112,7 @@ async fn fetch_token(
         return Err(error);
     }
     let unreadable = |message: &str| session.error(access, OPERATION, Trouble::Other, message);
-    let bytes = read_bounded(session, access, response).await?;
+    let bytes = answer::read_bounded(session, access, OPERATION, response, TOKEN_MAX).await?;
     let answer: TokenAnswer = serde_json::from_slice(&bytes)
         .map_err(|_| unreadable("the token server's answer is not what the specification says"))?;
     let token = answer.token.or(answer.access_token).filter(|token| !token.is_empty());
@@ -153,25 +153,6 @@ fn same_domain(one: &str, other: &str) -> bool {
         // A suffix that nobody registered as one (`registry.lab`) says nothing about who owns what.
         (Some(one), Some(other)) => one.suffix().is_known() && one == other,
         _ => false,
-    }
-}
-
-async fn read_bounded(
-    session: &Session,
-    access: Access,
-    mut response: Response,
-) -> Result<Vec<u8>, RepositoryError> {
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        match chunk.map_err(|error| answer::from_request(session, access, OPERATION, error))? {
-            None => return Ok(bytes),
-            Some(chunk) if bytes.len() + chunk.len() <= TOKEN_MAX => bytes.extend_from_slice(&chunk),
-            Some(_) => {
-                let message = format!("the token server's answer is larger than {TOKEN_MAX} bytes");
-                return Err(session.error(access, OPERATION, Trouble::Other, message));
-            }
-        }
     }
 }
 

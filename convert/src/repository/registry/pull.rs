@@ -26,23 +26,12 @@ pub(super) async fn manifest(
         ManifestKey::Tag(tag) => (format!("pull image {tag}"), format!("manifests/{tag}")),
         ManifestKey::Digest(digest) => (format!("pull manifest {digest}"), format!("manifests/{digest}")),
     };
-    let mut response = request(session, Method::GET, &path, &operation).await?;
+    let response = request(session, Method::GET, &path, &operation).await?;
     if response.status() != StatusCode::OK {
         return Err(answer::from_response(session, Access::Pull, &operation, response).await);
     }
     let named = named_digest(&response);
-    let mut bytes = Vec::new();
-    loop {
-        let chunk = response.chunk().await;
-        match chunk.map_err(|error| answer::from_request(session, Access::Pull, &operation, error))? {
-            None => break,
-            Some(chunk) if bytes.len() + chunk.len() <= MANIFEST_MAX => bytes.extend_from_slice(&chunk),
-            Some(_) => {
-                let message = format!("it is larger than {MANIFEST_MAX} bytes");
-                return Err(session.error(Access::Pull, operation, Trouble::Other, message));
-            }
-        }
-    }
+    let bytes = answer::read_bounded(session, Access::Pull, &operation, response, MANIFEST_MAX).await?;
     let manifest = RawManifest::new(bytes.into());
     let expected: Option<Digest> = match key {
         ManifestKey::Digest(digest) => Some(digest.clone()),
