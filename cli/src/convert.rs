@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use zstart_convert::engine::Existing;
-use zstart_convert::{Plan, Settings, engine};
+use zstart_convert::engine::{Existing, Made};
+use zstart_convert::{Job, LayerMemory, Plan, Settings, engine};
 use zstart_core::variant;
 
 use self::outcome::{Action, Outcome};
@@ -54,10 +54,18 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
         return outcome(&plan, Action::WouldConvert, None).print(arguments.json);
     }
     let progress = progress::watcher(arguments.json);
-    let image = engine::execute(&*source, &*target, name.key(), &tag, &plan, &settings, &*progress).await?;
+    let job = Job {
+        source: &*source,
+        target: &*target,
+        settings: &settings,
+        memory: &LayerMemory::default(),
+        progress: &*progress,
+    };
+    let Made { image, layers_made_before } = engine::execute(job, name.key(), &tag, &plan).await?;
     engine::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
-    outcome(&plan, Action::Converted { took: started.elapsed() }, Some(image)).print(arguments.json)
+    outcome(&plan, Action::Converted { took: started.elapsed(), layers_made_before }, Some(image))
+        .print(arguments.json)
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

@@ -90,7 +90,7 @@ impl Place {
         if let Some(tag) = tag {
             return Ok(Name::Tag(tag.clone()));
         }
-        let tags = LayoutFolder::new(folder).tags().await?;
+        let tags = LayoutFolder::new(folder).names().await?;
         match &tags[..] {
             [tag] => Ok(Name::Tag(tag.parse().map_err(|_| unclear(folder, &tags))?)),
             _ => Err(unclear(folder, &tags)),

@@ -54,6 +54,9 @@ impl Progress for Bars {
     fn finished(&self, layer: &Digest, result: LayerResult) {
         self.with(layer, |bar| match result {
             LayerResult::Converted { bytes } => bar.finish_with_message(format!("→ {}", units::size(bytes))),
+            LayerResult::Reused { bytes } => {
+                bar.finish_with_message(format!("→ {}, made before", units::size(bytes)));
+            }
             LayerResult::Kept => bar.finish_with_message("zstd already"),
             LayerResult::Retrying => {
                 bar.set_position(0);
@@ -84,6 +87,9 @@ impl Progress for Lines {
         match result {
             LayerResult::Converted { bytes } => {
                 eprintln!("layer {}: {size} → {} in {took}", layer.short(), units::size(bytes));
+            }
+            LayerResult::Reused { bytes } => {
+                eprintln!("layer {}: {size} → {}, made before", layer.short(), units::size(bytes));
             }
             LayerResult::Kept => eprintln!("layer {}: {size}, zstd already", layer.short()),
             LayerResult::Retrying => {

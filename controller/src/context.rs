@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zstart_convert::{PlatformSelection, RegistryClient, Settings};
+use zstart_convert::locks::KeyedPermits;
+use zstart_convert::{LayerMemory, PlatformSelection, RegistryClient, Settings};
 use zstart_core::Digest;
 
 use crate::config::{Config, Platforms};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
-use crate::locks::KeyedPermits;
 use crate::metrics::Metrics;
 use crate::reconcile::attempts::Attempts;
 
@@ -35,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) workers: Semaphore,
     /// Two tags of one image are converted one after the other: the second finds the first's.
     pub(crate) images: KeyedPermits<ImageKey>,
+    /// Layers that were converted since the start.
+    pub(crate) layers: LayerMemory,
     /// Variants that were made since the start.
     made: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
@@ -64,6 +66,7 @@ impl Context {
             looks: KeyedPermits::new(LOOKS_AT_ONCE),
             workers: Semaphore::new(workers),
             images: KeyedPermits::new(1),
+            layers: LayerMemory::default(),
             made: Mutex::default(),
             attempts: Attempts::default(),
             events,

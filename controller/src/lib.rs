@@ -19,7 +19,6 @@ pub mod credentials;
 pub mod demand;
 mod events;
 mod health;
-mod locks;
 mod metrics;
 mod reconcile;
 mod records;

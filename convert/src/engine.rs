@@ -3,14 +3,17 @@
 mod again;
 mod channel;
 mod copy;
+mod earlier;
 mod execute;
 mod layers;
 mod read;
+mod reuse;
 mod variant;
 
 use zstart_core::{Digest, Platform};
 
-pub use execute::{execute, require_unmoved};
+pub use execute::{Job, Made, execute, require_unmoved};
+pub(crate) use layers::LayerOutcome;
 pub use read::{Resolved, digest_of, plan, platform_of, resolve};
 pub use variant::{Existing, adopt, find_variant, verify};
 

@@ -11,7 +11,7 @@ use crate::repository::RepositoryError;
 mod beside;
 mod counted;
 mod drain;
-mod frames;
+pub(crate) mod frames;
 mod gzip;
 #[cfg(test)]
 mod tests;

@@ -20,14 +20,17 @@ pub mod engine;
 mod error;
 pub mod image;
 pub mod layer;
+pub mod locks;
+mod memory;
 pub mod plan;
 pub mod progress;
 pub mod repository;
 mod settings;
 
-pub use engine::{VariantImage, execute, find_variant, plan, resolve, verify};
+pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};
 pub use layer::{LayerConverter, zstd::ZstdConverter};
+pub use memory::LayerMemory;
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
 pub use repository::{Repository, layout::LayoutFolder, registry::RegistryClient, registry::RegistryOptions};

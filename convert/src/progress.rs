@@ -10,6 +10,11 @@ pub enum LayerResult {
         /// Compressed size of the new layer.
         bytes: u64,
     },
+    /// Its conversion was there already.
+    Reused {
+        /// Compressed size of that layer.
+        bytes: u64,
+    },
     /// Its bytes are zstd already.
     Kept,
     /// It failed on the way and starts again.

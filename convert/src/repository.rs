@@ -59,6 +59,9 @@ pub trait Repository: Send + Sync {
         Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest)
     }
 
+    /// The tags that there are, as far as they can be written down; no more than `most`.
+    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError>;
+
     /// Stores a manifest under its digest, and under a tag where one is given.
     async fn put_manifest(
         &self,
@@ -72,6 +75,12 @@ pub trait Repository: Send + Sync {
 
     /// Whether a blob is there.
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError>;
+
+    /// Lets this repository have a blob of another one without sending it. `false` where that isn't
+    /// possible: another registry, no right to read there, or nothing there.
+    async fn mount_blob(&self, _digest: &Digest, _from: &str) -> Result<bool, RepositoryError> {
+        Ok(false)
+    }
 
     /// Starts to store a blob whose digest isn't known yet.
     async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError>;

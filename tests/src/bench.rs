@@ -11,6 +11,7 @@ use crate::images::{push_layout, real};
 use crate::registry::Registry;
 use crate::registry::stored::{Stored, layers_size};
 
+mod again;
 mod floor;
 mod measure;
 mod peer;
@@ -36,7 +37,7 @@ struct Row {
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub async fn run(zstart: PathBuf) -> Result<()> {
     ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
-    let peers = Peer::all(zstart).await?;
+    let peers = Peer::all(zstart.clone()).await?;
     let folder = real::layout().await?;
     let registry = Registry::start().await?;
     println!("==> pushing the image to a registry");
@@ -62,7 +63,13 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
             row.runs.push(measured);
         }
     }
+    println!("==> the same image with another top layer, after the first, {ROUNDS} times");
+    let mut again = Vec::new();
+    for _ in 0..ROUNDS {
+        again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
+    }
     println!("{}", table::print(source_bytes, &floor, &rows));
+    println!("{}", table::print_again(&again));
     Ok(())
 }
 

@@ -15,7 +15,11 @@ use crate::place::Place;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Action {
     /// The variant was made.
-    Converted { took: Duration },
+    Converted {
+        took: Duration,
+        /// Layers that an earlier variant had.
+        layers_made_before: usize,
+    },
     /// It stood there already.
     Reused,
     /// It would be made.
@@ -39,6 +43,8 @@ pub(super) struct Outcome {
     settings: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    layers_made_before: Option<usize>,
     platforms: Vec<PlatformOutcome>,
     unchanged: Vec<Unchanged>,
 }
@@ -73,8 +79,10 @@ impl Outcome {
         action: Action,
         image: Option<VariantImage>,
     ) -> Self {
-        let (action, took, named) = match action {
-            Action::Converted { took } => ("converted", Some(took), true),
+        let (action, made, named) = match action {
+            Action::Converted { took, layers_made_before } => {
+                ("converted", Some((took, layers_made_before)), true)
+            }
             Action::Reused => ("reused", None, true),
             Action::WouldConvert => ("wouldConvert", None, true),
             Action::Nothing => ("alreadyZstd", None, false),
@@ -96,7 +104,8 @@ impl Outcome {
             unchanged: unchanged(&plan.shape),
             variant_digest: image.as_ref().map(|image| image.digest.clone()),
             settings: image.map(|image| image.settings),
-            milliseconds: took.map(|took| took.as_millis()),
+            milliseconds: made.map(|(took, _)| took.as_millis()),
+            layers_made_before: made.map(|(_, layers)| layers),
         }
     }
 
@@ -133,7 +142,12 @@ impl Outcome {
         lines.push(match (self.action, &self.variant, &self.variant_digest) {
             ("converted", Some(variant), Some(digest)) => {
                 let took = took.map(units::duration).unwrap_or_default();
-                format!("converted and verified in {took}: {variant}@{digest}")
+                let before = match self.layers_made_before {
+                    None | Some(0) => String::new(),
+                    Some(1) => ", with one layer that was made before".to_owned(),
+                    Some(layers) => format!(", with {layers} layers that were made before"),
+                };
+                format!("converted and verified in {took}{before}: {variant}@{digest}")
             }
             ("reused", Some(variant), Some(digest)) => format!("exists already: {variant}@{digest}"),
             (_, Some(variant), None) => format!("would make {variant}"),

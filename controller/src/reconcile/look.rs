@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use tokio::sync::Semaphore;
 use zstart_convert::credentials::Credentials;
-use zstart_convert::engine::Existing;
+use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
 use zstart_convert::repository::ManifestKey;
-use zstart_convert::{Error, ErrorClass, Plan, Repository, Settings, VariantImage, engine};
+use zstart_convert::{Error, ErrorClass, Job, Plan, Repository, Settings, VariantImage, engine};
 use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, Reference, Tag, variant};
 
@@ -175,9 +175,16 @@ impl Look<'_> {
             .publish(self.record, self.wanters, Kind::Normal, RecordReason::Converting, &note)
             .await;
         tracing::info!(%source, %digest, "converting");
-        let image = engine::execute(repository, repository, source, tag, plan, &self.settings, &Silent)
-            .await
-            .map_err(Failure::Convert)?;
+        let job = Job {
+            source: repository,
+            target: repository,
+            settings: &self.settings,
+            memory: &context.layers,
+            progress: &Silent,
+        };
+        let Made { image, layers_made_before } =
+            engine::execute(job, source, tag, plan).await.map_err(Failure::Convert)?;
+        tracing::info!(%source, %digest, layers_made_before, "converted");
         engine::verify(repository, tag, plan, &image).await.map_err(Failure::Convert)?;
         context.remember(key, image.digest.clone());
         let took = started.elapsed();

@@ -24,6 +24,12 @@ pub(super) enum Failed {
 }
 
 impl Failed {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::AtOnce(error) | Self::Midway(error) => error,
+        }
+    }
+
     /// A blob or an upload that could not be opened.
     pub(super) fn opening(error: RepositoryError) -> Self {
         Self::AtOnce(error.into())

@@ -7,19 +7,60 @@ use futures::{StreamExt as _, TryStreamExt as _, stream};
 use zstart_core::{Digest, Tag};
 
 use super::copy::{copy_blob, copy_entry};
-use super::layers::{LayerOutcome, Written, convert_layer};
+use super::earlier;
+use super::layers::{LayerOutcome, Written, provide_layer};
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use crate::layer::LayerConverter;
 use crate::layer::zstd::ZstdConverter;
+use crate::memory::LayerMemory;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
 
+/// What a conversion works with.
+#[derive(Clone, Copy)]
+pub struct Job<'a> {
+    /// Where the image is.
+    pub source: &'a dyn Repository,
+    /// Where the variant goes.
+    pub target: &'a dyn Repository,
+    /// How it is converted.
+    pub settings: &'a Settings,
+    /// What earlier conversions of this process have found out.
+    pub memory: &'a LayerMemory,
+    /// Who watches.
+    pub progress: &'a dyn Progress,
+}
+
+/// A layer that a conversion needs.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    pub(super) layer: Descriptor,
+    /// What it unpacks to, by the config.
+    pub(super) diff_id: Digest,
+}
+
+/// A variant that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// What stands in the target now.
+    pub image: VariantImage,
+    /// How many of its layers this process or an earlier variant had made before; one that several
+    /// platforms share counts once.
+    pub layers_made_before: usize,
+}
+
+/// What became of all layers, by the digests of the source's.
+struct Provided {
+    outcomes: HashMap<Digest, LayerOutcome>,
+    made_before: usize,
+}
+
 /// A manifest that was made but not pushed yet.
-struct Made {
+struct MadeManifest {
     manifest: RawManifest,
     report: PlatformReport,
 }
@@ -30,17 +71,15 @@ struct Made {
 /// before, nothing half-made has a name. All layers, those that stay as they are too, have been
 /// compared with the config's `diff_ids` before the first manifest is pushed.
 pub async fn execute<'a>(
-    source: &dyn Repository,
-    target: &dyn Repository,
+    job: Job<'_>,
     key: impl Into<ManifestKey<'a>>,
     tag: &Tag,
     plan: &Plan,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<VariantImage, Error> {
+) -> Result<Made, Error> {
+    let Job { source, target, settings, memory: _, progress: _ } = job;
     let converter: Arc<dyn LayerConverter> = Arc::new(ZstdConverter::new(settings.level));
-    let outcomes = convert_layers(source, target, &converter, plan, settings, progress).await?;
     let marks = converter.settings();
+    let Provided { outcomes, made_before } = provide_layers(&job, &converter, &marks, tag, plan).await?;
 
     let mut made = Vec::new();
     for conversion in plan.conversions() {
@@ -60,36 +99,58 @@ pub async fn execute<'a>(
     let Some(top) = top else { unreachable!("a plan has at least one conversion") };
     require_unmoved(source, key, &plan.source.digest).await?;
     target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
-    Ok(VariantImage {
-        digest: top.digest,
-        settings: marks,
-        platforms: made.into_iter().map(|made| made.report).collect(),
-    })
+    let platforms = made.into_iter().map(|made| made.report).collect();
+    let image = VariantImage { digest: top.digest, settings: marks, platforms };
+    Ok(Made { image, layers_made_before: made_before })
 }
 
 /// Each layer once, however many manifests name it; the largest first, so that none of them is left
 /// to run alone at the end.
-async fn convert_layers(
-    source: &dyn Repository,
-    target: &dyn Repository,
+async fn provide_layers(
+    job: &Job<'_>,
     converter: &Arc<dyn LayerConverter>,
+    marks: &str,
+    tag: &Tag,
     plan: &Plan,
-    settings: &Settings,
-    progress: &dyn Progress,
-) -> Result<HashMap<Digest, LayerOutcome>, Error> {
-    // Owned: a future that borrows them can't be proven to be `Send`.
-    let mut layers: Vec<Descriptor> =
-        plan.conversions().flat_map(|manifest| manifest.manifest.layers.iter().cloned()).collect();
-    layers.sort_by(|one, other| other.size().cmp(&one.size()).then(one.digest().cmp(other.digest())));
-    layers.dedup_by_key(|layer| layer.digest().clone());
-    stream::iter(layers)
-        .map(|layer| async move {
-            let outcome = convert_layer(source, target, converter, &layer, progress).await?;
-            Ok((layer.digest().clone(), outcome))
+) -> Result<Provided, Error> {
+    let wanted = wanted_layers(plan);
+    let hints = if job.settings.force {
+        HashMap::new()
+    } else {
+        let unknown = wanted.iter().map(|Wanted { layer, diff_id: _ }| layer);
+        let unknown = unknown.filter(|layer| !job.memory.knows(layer.digest(), marks));
+        let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
+        earlier::layers(job.target, tag, marks, &unknown).await
+    };
+    let mut layers = stream::iter(wanted)
+        .map(|wanted| {
+            let hint = hints.get(wanted.layer.digest());
+            async move {
+                let provided = provide_layer(job, converter, marks, &wanted, hint).await?;
+                Ok::<_, Error>((wanted.layer.digest().clone(), provided))
+            }
         })
-        .buffer_unordered(settings.layers_at_once.max(1))
-        .try_collect()
-        .await
+        .buffer_unordered(job.settings.layers_at_once.max(1));
+    let mut provided = Provided { outcomes: HashMap::new(), made_before: 0 };
+    while let Some((digest, layer)) = layers.try_next().await? {
+        provided.made_before += usize::from(layer.made_before);
+        provided.outcomes.insert(digest, layer.outcome);
+    }
+    Ok(provided)
+}
+
+// Owned: a future that borrows them can't be proven to be `Send`.
+fn wanted_layers(plan: &Plan) -> Vec<Wanted> {
+    let layers = plan.conversions().flat_map(|manifest| {
+        let layers = manifest.manifest.layers.iter().zip(&manifest.diff_ids);
+        layers.map(|(layer, diff_id)| Wanted { layer: layer.clone(), diff_id: diff_id.clone() })
+    });
+    let mut wanted: Vec<Wanted> = layers.collect();
+    wanted.sort_by(|Wanted { layer: one, .. }, Wanted { layer: other, .. }| {
+        other.size().cmp(&one.size()).then(one.digest().cmp(other.digest()))
+    });
+    wanted.dedup_by_key(|wanted| wanted.layer.digest().clone());
+    wanted
 }
 
 /// The variant's manifest. Every layer must unpack to what the config promises.
@@ -97,7 +158,7 @@ fn make_manifest(
     plan: &ManifestPlan,
     outcomes: &HashMap<Digest, LayerOutcome>,
     marks: &str,
-) -> Result<Made, Error> {
+) -> Result<MadeManifest, Error> {
     let digest = &plan.raw.digest;
     let mut layers = Vec::with_capacity(plan.manifest.layers.len());
     let mut converted_layers = 0;
@@ -121,7 +182,7 @@ fn make_manifest(
         layers.push(next.map_err(|error| member(digest, error))?);
     }
     let manifest = plan.manifest.converted(digest, marks, &layers);
-    Ok(Made {
+    Ok(MadeManifest {
         manifest: manifest.map_err(|error| member(digest, error))?,
         report: PlatformReport {
             platform: plan.platform.clone(),
@@ -140,7 +201,7 @@ async fn place_entries(
     target: &dyn Repository,
     index: &ImageIndex,
     plans: &[EntryPlan],
-    made: &[Made],
+    made: &[MadeManifest],
 ) -> Result<Vec<Descriptor>, Error> {
     let mut made = made.iter();
     let mut descriptors = Vec::with_capacity(plans.len());
@@ -152,7 +213,7 @@ async fn place_entries(
                 descriptors.push(descriptor.clone());
             }
             EntryPlan::Convert(_) => {
-                let Some(Made { manifest, report: _ }) = made.next() else { continue };
+                let Some(MadeManifest { manifest, report: _ }) = made.next() else { continue };
                 target.put_manifest(manifest, media_type::OCI_MANIFEST, None).await?;
                 let converted = descriptor.converted(manifest.digest.clone(), manifest.bytes.len() as u64);
                 descriptors.push(converted.map_err(|error| member(descriptor.digest(), error))?);

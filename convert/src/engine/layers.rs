@@ -8,53 +8,91 @@ use zstart_core::Digest;
 
 use super::again::{Failed, with_attempts};
 use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
+use super::execute::{Job, Wanted};
+use super::reuse;
 use crate::error::Error;
 use crate::image::Descriptor;
 use crate::layer::{LayerConverter, LayerError};
+use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
 use crate::repository::{BlobUpload, Repository};
 
 /// What became of a layer.
 #[derive(Clone, Debug)]
-pub(super) struct LayerOutcome {
+pub(crate) struct LayerOutcome {
     /// The digest of its uncompressed bytes.
-    pub(super) diff_id: Digest,
+    pub(crate) diff_id: Digest,
     /// The new layer in the target; `None` where its bytes are zstd already, whatever its media type
     /// says.
-    pub(super) written: Option<Written>,
+    pub(crate) written: Option<Written>,
 }
 
 /// A layer that was written.
 #[derive(Clone, Debug)]
-pub(super) struct Written {
-    pub(super) digest: Digest,
-    pub(super) size: u64,
+pub(crate) struct Written {
+    pub(crate) digest: Digest,
+    pub(crate) size: u64,
 }
 
-/// Converts one layer into the target.
-pub(super) async fn convert_layer(
-    source: &dyn Repository,
-    target: &dyn Repository,
+/// A layer that is where it is needed.
+pub(super) struct ProvidedLayer {
+    pub(super) outcome: LayerOutcome,
+    /// It was written by an earlier conversion.
+    pub(super) made_before: bool,
+}
+
+/// Brings one layer into the target: one that was made before, or a new one. `hint` is what an earlier
+/// variant in the target says that was made of it.
+pub(super) async fn provide_layer(
+    job: &Job<'_>,
+    converter: &Arc<dyn LayerConverter>,
+    marks: &str,
+    wanted: &Wanted,
+    hint: Option<&Written>,
+) -> Result<ProvidedLayer, Error> {
+    let Wanted { layer, diff_id } = wanted;
+    let key = LayerKey { layer: layer.digest().clone(), settings: marks.to_owned() };
+    let location = job.target.location();
+    let _alone = job.memory.claim(&key, location).await;
+    job.progress.started(layer.digest(), layer.size());
+    let made_before = if job.settings.force {
+        None
+    } else {
+        match reuse::remembered(job, layer, &key).await? {
+            Some(outcome) => Some(outcome),
+            None => reuse::proven(job, hint, diff_id).await,
+        }
+    };
+    let (outcome, is_new) = match made_before {
+        Some(outcome) => (outcome, false),
+        None => (convert_layer(job, converter, layer).await?, true),
+    };
+    job.memory.note(&key, &outcome, location);
+    let result = match &outcome.written {
+        Some(Written { digest: _, size }) if is_new => LayerResult::Converted { bytes: *size },
+        Some(Written { digest: _, size }) => LayerResult::Reused { bytes: *size },
+        None => LayerResult::Kept,
+    };
+    job.progress.finished(layer.digest(), result);
+    Ok(ProvidedLayer { made_before: matches!(result, LayerResult::Reused { .. }), outcome })
+}
+
+async fn convert_layer(
+    job: &Job<'_>,
     converter: &Arc<dyn LayerConverter>,
     layer: &Descriptor,
-    progress: &dyn Progress,
 ) -> Result<LayerOutcome, Error> {
-    progress.started(layer.digest(), layer.size());
-    let outcome = with_attempts(
+    let Job { source, target, settings: _, memory: _, progress } = *job;
+    with_attempts(
         layer.digest(),
         || progress.finished(layer.digest(), LayerResult::Retrying),
         || attempt_layer(source, target, converter, layer, progress),
     )
-    .await?;
-    let result = match &outcome.written {
-        Some(Written { digest: _, size }) => LayerResult::Converted { bytes: *size },
-        None => LayerResult::Kept,
-    };
-    progress.finished(layer.digest(), result);
-    Ok(outcome)
+    .await
 }
 
-async fn attempt_layer(
+/// Pulls, converts and pushes a layer, once.
+pub(super) async fn attempt_layer(
     source: &dyn Repository,
     target: &dyn Repository,
     converter: &Arc<dyn LayerConverter>,

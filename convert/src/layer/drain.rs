@@ -1,6 +1,6 @@
-//! Reading a decoder to its end.
+//! Reading a layer: its first bytes, which tell what it is, and a decoder to its end.
 
-use std::io::{self, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use super::LayerError;
 
@@ -21,4 +21,11 @@ pub(super) fn drain<R: Read + ?Sized>(
             Err(error) => return Err(failed(reader, error)),
         }
     }
+}
+
+/// Up to four bytes from the front: fewer only where the layer is shorter.
+pub(super) fn read_magic(source: &mut dyn BufRead) -> Result<Cursor<Vec<u8>>, LayerError> {
+    let mut magic = Vec::with_capacity(4);
+    source.take(4).read_to_end(&mut magic).map_err(|source| LayerError::Read { source })?;
+    Ok(Cursor::new(magic))
 }

@@ -1,12 +1,14 @@
 //! zstd frames that stay as they are: decoded only to learn what they hold.
 
-use std::io::BufRead;
+use std::io::{self, BufRead, Read as _, Write};
 
+use sha2::{Digest as _, Sha256};
+use zstart_core::Digest;
 use zstd::stream::read::Decoder;
 
-use super::LayerError;
 use super::counted::Counted;
-use super::drain::{STEP, drain};
+use super::drain::{STEP, drain, read_magic};
+use super::{Converted, LayerConverter, LayerError};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -25,8 +27,41 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
     }
 }
 
+/// Takes layers that are zstd, and nothing else, as they are.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FramesOnly;
+
+impl LayerConverter for FramesOnly {
+    /// None: it writes nothing.
+    fn settings(&self) -> String {
+        String::new()
+    }
+
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        _target: &mut (dyn Write + Send),
+    ) -> Result<Converted, LayerError> {
+        let magic = read_magic(source)?;
+        if !start_with(magic.get_ref()) {
+            return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
+        }
+        Ok(Converted { diff_id: diff_id(&mut magic.chain(source))?, anew: false })
+    }
+}
+
+/// Decodes every frame and answers the digest of all that they hold.
+pub(super) fn diff_id(source: &mut dyn BufRead) -> Result<Digest, LayerError> {
+    let mut hash = Sha256::new();
+    decode(source, |bytes| {
+        hash.update(bytes);
+        Ok(())
+    })?;
+    Ok(Digest::from_sha256(hash.finalize().into()))
+}
+
 /// Decodes every frame and hands the bytes to `consume`, in order.
-pub(super) fn decode(
+fn decode(
     source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {

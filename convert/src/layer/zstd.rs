@@ -1,13 +1,13 @@
 //! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
 
-use std::io::{BufRead, Cursor, Read, Write};
+use std::io::{BufRead, Read as _, Write};
 
 use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
-use super::drain::{STEP, drain};
+use super::drain::{STEP, drain, read_magic};
 use super::{Converted, LayerConverter, LayerError, beside, frames, gzip};
 use crate::settings::Level;
 
@@ -71,16 +71,12 @@ impl LayerConverter for ZstdConverter {
         target: &mut (dyn Write + Send),
     ) -> Result<Converted, LayerError> {
         // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
-        let (magic, count) = read_magic(source)?;
-        let magic = &magic[..count];
-        let mut source = Cursor::new(magic).chain(source);
-        if frames::start_with(magic) {
-            let mut hash = Sha256::new();
-            frames::decode(&mut source, |bytes| {
-                hash.update(bytes);
-                Ok(())
-            })?;
-            return Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: false });
+        let magic = read_magic(source)?;
+        let is_gzip = magic.get_ref().starts_with(&GZIP_MAGIC);
+        let is_zstd = frames::start_with(magic.get_ref());
+        let mut source = magic.chain(source);
+        if is_zstd {
+            return Ok(Converted { diff_id: frames::diff_id(&mut source)?, anew: false });
         }
         let encoder = self.encoder(target).map_err(|source| LayerError::Write { source })?;
         let mut hash = Sha256::new();
@@ -89,7 +85,7 @@ impl LayerConverter for ZstdConverter {
                 hash.update(bytes);
                 encode(bytes)
             };
-            if magic.starts_with(&GZIP_MAGIC) {
+            if is_gzip {
                 gzip::decode(&mut source, consume)
             } else {
                 let read = |_: &_, source| LayerError::Read { source };
@@ -98,17 +94,4 @@ impl LayerConverter for ZstdConverter {
         })?;
         Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: true })
     }
-}
-
-/// Up to four bytes from the front: fewer only where the layer is shorter.
-fn read_magic(source: &mut dyn BufRead) -> Result<([u8; 4], usize), LayerError> {
-    let mut magic = [0; 4];
-    let mut count = 0;
-    while count < magic.len() {
-        match source.read(&mut magic[count..]).map_err(|source| LayerError::Read { source })? {
-            0 => break,
-            read => count += read,
-        }
-    }
-    Ok((magic, count))
 }

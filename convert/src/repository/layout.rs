@@ -54,7 +54,7 @@ impl LayoutFolder {
     }
 
     /// The tags that `index.json` lists, in order.
-    pub async fn tags(&self) -> Result<Vec<String>, RepositoryError> {
+    pub async fn names(&self) -> Result<Vec<String>, RepositoryError> {
         let tags = self.read_index().await.map_err(|error| self.error(Access::Pull, "list tags", &error))?;
         let names = tags.entries.iter().filter_map(|entry| entry.annotations().ok()?.remove(REF_NAME));
         Ok(names.collect())
@@ -232,6 +232,11 @@ impl Repository for LayoutFolder {
         Err(RepositoryError { trouble: Trouble::Mismatch, ..failed(io::Error::other(found)) })
     }
 
+    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError> {
+        let names = self.names().await?;
+        Ok(names.iter().filter_map(|name| name.parse().ok()).take(most).collect())
+    }
+
     async fn put_manifest(
         &self,
         manifest: &RawManifest,
@@ -323,7 +328,7 @@ mod tests {
             layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
             assert_eq!(layout.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
         }
-        assert_eq!(layout.tags().await.unwrap(), ["v1"]);
+        assert_eq!(layout.names().await.unwrap(), ["v1"]);
     }
 
     #[tokio::test]

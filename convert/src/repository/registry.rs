@@ -26,6 +26,7 @@ mod push;
 mod retry;
 mod session;
 mod silence;
+mod tags;
 
 /// How long a connection may take to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -107,6 +108,10 @@ impl Repository for RegistryRepository {
         }
     }
 
+    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError> {
+        tags::list(&self.session, most).await
+    }
+
     async fn put_manifest(
         &self,
         manifest: &RawManifest,
@@ -131,6 +136,13 @@ impl Repository for RegistryRepository {
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
         retry::with_retries(|| pull::has_blob(&self.session, digest)).await
+    }
+
+    async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RepositoryError> {
+        match self.session.beside(from) {
+            Some((session, name)) => push::mount(&session, digest, &name).await,
+            None => Ok(false),
+        }
     }
 
     async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {

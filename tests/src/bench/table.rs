@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use zstart_core::units;
 
+use super::again::Again;
 use super::floor::Floor;
 use super::{Row, median};
 
@@ -34,6 +35,21 @@ pub(super) fn print(source_bytes: i64, floor: &Floor, rows: &[Row]) -> String {
     for other in others {
         let (wall, processor) = (ratio(wall(own), wall(other)), ratio(processor(own), processor(other)));
         let _ = writeln!(text, "{:<10}{wall:>10.2}{processor:>10.2}", other.name);
+    }
+    text
+}
+
+/// The image whose top layer changed.
+pub(super) fn print_again(runs: &[Again]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{:<24}{:>10}{:>12}{:>10}", "", "image", "other top", "ratio");
+    let anew: Vec<_> = runs.iter().map(|run| run.anew).collect();
+    let going_on: Vec<_> = runs.iter().map(|run| run.going_on).collect();
+    for (name, runs) in [("started for each", anew), ("one process for both", going_on)] {
+        let [first, second] = [0, 1].map(|number| median(runs.iter().map(|run| run[number]).collect()));
+        let ratio = first.as_secs_f64() / second.as_secs_f64();
+        let (first, second) = (units::duration(first), units::duration(second));
+        let _ = writeln!(text, "{name:<24}{first:>10}{second:>12}{ratio:>10.1}");
     }
     text
 }

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use zstart_convert::credentials::Credentials;
-use zstart_convert::engine::Existing;
+use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, RegistryClient, RegistryOptions, Repository, Settings, VariantImage, execute, find_variant, plan,
-    resolve, verify,
+    Error, Job, LayerMemory, RegistryClient, RegistryOptions, Repository, Settings, VariantImage, execute,
+    find_variant, plan, resolve, verify,
 };
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_tests::registry::Registry;
@@ -51,6 +51,7 @@ pub(crate) struct Conversion {
     target: Reference,
     credentials: Credentials,
     settings: Settings,
+    memory: Arc<LayerMemory>,
 }
 
 /// What a conversion came to.
@@ -60,6 +61,8 @@ pub(crate) struct Outcome {
     pub(crate) image: VariantImage,
     /// It stood there already.
     pub(crate) reused: bool,
+    /// How many layers an earlier conversion had made.
+    pub(crate) layers_made_before: usize,
 }
 
 impl Conversion {
@@ -71,6 +74,7 @@ impl Conversion {
             source,
             credentials: Credentials::Anonymous,
             settings: Settings::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -86,6 +90,11 @@ impl Conversion {
 
     pub(crate) fn settings(self, settings: Settings) -> Self {
         Self { settings, ..self }
+    }
+
+    /// In a process that has done others, which remember what they did there too.
+    pub(crate) fn remembering(self, memory: &Arc<LayerMemory>) -> Self {
+        Self { memory: Arc::clone(memory), ..self }
     }
 
     pub(crate) fn forced(self) -> Self {
@@ -112,7 +121,9 @@ impl Conversion {
         let tag = self.tag_of(resolved.digest());
         if !self.settings.force {
             match find_variant(&*target, &tag, &planned).await? {
-                Existing::Variant(image) => return Ok(Outcome { tag, image, reused: true }),
+                Existing::Variant(image) => {
+                    return Ok(Outcome { tag, image, reused: true, layers_made_before: 0 });
+                }
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
                 }
@@ -120,8 +131,15 @@ impl Conversion {
             }
         }
         let plan = planned;
-        let image = execute(&*source, &*target, &self.source, &tag, &plan, &self.settings, &Silent).await?;
+        let job = Job {
+            source: &*source,
+            target: &*target,
+            settings: &self.settings,
+            memory: &self.memory,
+            progress: &Silent,
+        };
+        let Made { image, layers_made_before } = execute(job, &self.source, &tag, &plan).await?;
         verify(&*target, &tag, &plan, &image).await?;
-        Ok(Outcome { tag, image, reused: false })
+        Ok(Outcome { tag, image, reused: false, layers_made_before })
     }
 }

@@ -7,7 +7,8 @@ use zstart_convert::image::{RawManifest, media_type};
 use zstart_convert::progress::Silent;
 use zstart_convert::repository::ManifestKey;
 use zstart_convert::{
-    Error, ErrorClass, LayoutFolder, Repository, Settings, VariantImage, execute, plan, resolve, verify,
+    Error, ErrorClass, Job, LayerMemory, LayoutFolder, Repository, Settings, VariantImage, execute, plan,
+    resolve, verify,
 };
 use zstart_core::{Digest, Tag};
 use zstart_tests::images::Fixture;
@@ -57,7 +58,14 @@ impl Source {
         let (from, to, settings) = (tag("v1"), tag("v1-zstd"), Settings::default());
         let key = ManifestKey::Tag(&from);
         let plan = plan(&self.layout, &resolve(&self.layout, key).await?, &settings).await?;
-        let image = execute(&self.layout, target, key, &to, &plan, &settings, &Silent).await?;
+        let job = Job {
+            source: &self.layout,
+            target,
+            settings: &settings,
+            memory: &LayerMemory::default(),
+            progress: &Silent,
+        };
+        let image = execute(job, key, &to, &plan).await?.image;
         verify(target, &to, &plan, &image).await?;
         Ok(image)
     }
@@ -102,6 +110,6 @@ async fn what_is_not_there_stays_listed_beside_the_source_and_is_named_elsewhere
     assert_eq!(error.class(), ErrorClass::Refused);
     let digest = source.entry["digest"].as_str().context("digest")?;
     assert!(error.chain().contains(digest), "{}", error.chain());
-    assert!(target.tags().await?.is_empty());
+    assert!(target.names().await?.is_empty());
     Ok(())
 }

@@ -7,6 +7,7 @@ mod conversion;
 mod indexes;
 mod interruption;
 mod kept;
+mod layers_again;
 mod login;
 mod manifests;
 mod redirects;

@@ -94,6 +94,9 @@ async fn fetch_token(
             query.append_pair("service", service);
         }
         query.append_pair("scope", &format!("repository:{}:{actions}", session.repository()));
+        if let Some(other) = session.also_reads() {
+            query.append_pair("scope", &format!("repository:{other}:pull"));
+        }
     }
     let request = session.reader.get(realm);
     let request = match session.credentials() {

@@ -2,7 +2,7 @@
 
 use futures::TryStreamExt as _;
 use reqwest::header::ACCEPT;
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
 use super::super::{Access, ByteStream, MANIFEST_MAX, ManifestKey, RepositoryError, Trouble};
@@ -95,9 +95,20 @@ async fn request(
     path: &str,
     operation: &str,
 ) -> Result<Response, RepositoryError> {
-    let mut url = session.url(Access::Pull, path)?;
+    let url = session.url(Access::Pull, path)?;
+    request_at(session, method, url, &accept(path), operation).await
+}
+
+/// The same for an address of the registry.
+pub(super) async fn request_at(
+    session: &Session,
+    method: Method,
+    mut url: Url,
+    accept: &str,
+    operation: &str,
+) -> Result<Response, RepositoryError> {
     for _ in 0..=REDIRECTS_MAX {
-        let request = session.reader.request(method.clone(), url.clone()).header(ACCEPT, accept(path));
+        let request = session.reader.request(method.clone(), url.clone()).header(ACCEPT, accept);
         let response = session.send(Access::Pull, operation, &url, request).await?;
         if !response.status().is_redirection() {
             return Ok(response);

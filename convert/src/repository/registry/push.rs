@@ -53,6 +53,26 @@ pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, Repo
     Ok(Box::new(Upload { session: session.clone(), location }))
 }
 
+/// Asks the registry to link a blob that another of its repositories has. One that doesn't do that, or
+/// not here, opens an upload instead or refuses (distribution specification, "Mounting a blob from
+/// another repository").
+pub(super) async fn mount(session: &Session, digest: &Digest, from: &str) -> Result<bool, RepositoryError> {
+    let operation = format!("mount blob {digest} from {from}");
+    let mut url = session.url(Access::Push, "blobs/uploads/")?;
+    url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
+    let request = session.writer.post(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
+    let response = session.send(Access::Push, &operation, &url, request).await?;
+    match response.status() {
+        StatusCode::CREATED => Ok(true),
+        StatusCode::ACCEPTED => {
+            let location = answer::location(session, Access::Push, &operation, &url, response.headers())?;
+            Box::new(Upload { session: session.clone(), location }).abort().await;
+            Ok(false)
+        }
+        _ => Err(answer::from_response(session, Access::Push, &operation, response).await),
+    }
+}
+
 /// An open upload session.
 struct Upload {
     session: Session,

@@ -25,6 +25,8 @@ pub(super) struct Session {
     reference: Reference,
     credentials: Credentials,
     plain_http: bool,
+    /// Another repository of the registry that may be read with the same right.
+    also_reads: Option<String>,
     may_read: Arc<Mutex<Option<Proof>>>,
     may_write: Arc<Mutex<Option<Proof>>>,
 }
@@ -57,9 +59,27 @@ impl Session {
             reference: reference.clone(),
             credentials,
             plain_http,
+            also_reads: None,
             may_read: Arc::default(),
             may_write: Arc::default(),
         }
+    }
+
+    /// The same with the right to read another repository (`REGISTRY/NAME`) too, and the name of that
+    /// one. `None` where it is in another registry.
+    pub(super) fn beside(&self, other: &str) -> Option<(Self, String)> {
+        let name = other.strip_prefix(self.reference.registry())?.strip_prefix('/')?.to_owned();
+        let session = Self {
+            also_reads: Some(name.clone()),
+            may_read: Arc::default(),
+            may_write: Arc::default(),
+            ..self.clone()
+        };
+        Some((session, name))
+    }
+
+    pub(super) fn also_reads(&self) -> Option<&str> {
+        self.also_reads.as_deref()
     }
 
     pub(super) fn credentials(&self) -> &Credentials {

@@ -8,7 +8,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Permits for each key, which exist as long as somebody holds or awaits them.
 #[derive(Debug)]
-pub(crate) struct KeyedPermits<K> {
+pub struct KeyedPermits<K> {
     /// How many may hold one key's at once.
     each: usize,
     keys: Mutex<HashMap<K, Weak<Semaphore>>>,
@@ -16,12 +16,12 @@ pub(crate) struct KeyedPermits<K> {
 
 impl<K: Eq + Hash> KeyedPermits<K> {
     /// So many permits for each key. One makes it a lock.
-    pub(crate) fn new(each: usize) -> Self {
+    pub fn new(each: usize) -> Self {
         Self { each, keys: Mutex::default() }
     }
 
     /// Waits until there is a permit for this key.
-    pub(crate) async fn permit(&self, key: K) -> OwnedSemaphorePermit {
+    pub async fn permit(&self, key: K) -> OwnedSemaphorePermit {
         let permits = {
             let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
             keys.retain(|_, permits| permits.strong_count() > 0);

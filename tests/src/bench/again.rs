@@ -1,0 +1,111 @@
+//! An image of which only the top layer changed: what its conversion takes after that of the image
+//! before it, for a program that starts anew and for one that goes on.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use bytes::Bytes;
+use futures::stream;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use zstart_convert::image::{RawManifest, media_type};
+use zstart_convert::progress::Silent;
+use zstart_convert::{Job, LayerMemory, Level, Repository, Settings, engine};
+use zstart_core::{Digest, Reference, Tag, variant};
+
+use super::measure::measure;
+use crate::images::{Fixture, open_registry, push_layout};
+use crate::registry::Registry;
+use crate::registry::stored::Stored;
+
+/// What the first and the second conversion took.
+pub(super) struct Again {
+    /// By a program that is started for each; it has what the repository says.
+    pub(super) anew: [Duration; 2],
+    /// By one that does both, as the controller does.
+    pub(super) going_on: [Duration; 2],
+}
+
+/// Measures it with the image in an OCI layout folder, in two repositories of their own.
+pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> Result<Again> {
+    let registry = Registry::start().await?;
+    let images = |repository: &str| -> Result<[Reference; 2]> {
+        let name = format!("{}/{repository}", registry.host());
+        Ok([format!("{name}:v1").parse()?, format!("{name}:v2").parse()?])
+    };
+    for repository in ["anew", "going-on"] {
+        let [first, second] = images(repository)?;
+        push_layout(folder, tag, &first).await?;
+        change_top(&registry, repository, &second).await?;
+    }
+    let [first, second] = images("anew")?;
+    let anew = [by_program(zstart, &first, level).await?, by_program(zstart, &second, level).await?];
+
+    let [first, second] = images("going-on")?;
+    let settings = Settings { level: Level::try_from(level)?, ..Settings::default() };
+    let memory = LayerMemory::default();
+    let going_on = [here(&first, &settings, &memory).await?, here(&second, &settings, &memory).await?];
+    Ok(Again { anew, going_on })
+}
+
+async fn by_program(zstart: &Path, image: &Reference, level: i32) -> Result<Duration> {
+    let home = TempDir::with_prefix("zstart-bench-")?;
+    let mut command = Command::new(zstart);
+    command.args(["convert", &image.to_string(), "--level", &level.to_string()]);
+    command.env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(Stdio::null());
+    Ok(measure(command).await?.wall)
+}
+
+async fn here(image: &Reference, settings: &Settings, memory: &LayerMemory) -> Result<Duration> {
+    let repository = open_registry(image)?;
+    let started = Instant::now();
+    let resolved = engine::resolve(&*repository, image).await?;
+    let plan = engine::plan(&*repository, &resolved, settings).await?;
+    let tag = variant::tag(image, resolved.digest());
+    let job = Job { source: &*repository, target: &*repository, settings, memory, progress: &Silent };
+    let made = engine::execute(job, image, &tag, &plan).await?;
+    engine::verify(&*repository, &tag, &plan, &made.image).await?;
+    Ok(started.elapsed())
+}
+
+/// Pushes the image `v1` of a repository again, with another layer in the place of its last one.
+async fn change_top(registry: &Registry, repository: &str, to: &Reference) -> Result<()> {
+    let top = Fixture::new().layer(&[("app/version", b"2")]);
+    top.push(&registry.host(), &format!("{repository}:top")).await?;
+    let stored = Stored::new(registry, repository);
+    let (mut config, mut manifest) = image(&stored, "v1").await?;
+    let (top_config, top_manifest) = image(&stored, "top").await?;
+    *last(&mut config["rootfs"]["diff_ids"])? = top_config["rootfs"]["diff_ids"][0].clone();
+    *last(&mut manifest["layers"])? = top_manifest["layers"][0].clone();
+
+    let config: Bytes = serde_json::to_vec(&config)?.into();
+    let digest = Digest::sha256_of(&config);
+    manifest["config"] = json!({
+        "mediaType": media_type::OCI_CONFIG, "digest": digest, "size": config.len(),
+    });
+    let repository = open_registry(to)?;
+    put_blob(&*repository, config, &digest).await?;
+    let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
+    repository.put_manifest(&manifest, &manifest.media_type()?, to.tag()).await?;
+    Ok(())
+}
+
+/// An image's config and manifest.
+async fn image(stored: &Stored, tag: &str) -> Result<(Value, Value)> {
+    let manifest = stored.manifest(tag).await?.json;
+    Ok((serde_json::from_slice(&stored.blob(&manifest["config"]).await?)?, manifest))
+}
+
+fn last(list: &mut Value) -> Result<&mut Value> {
+    let list = list.as_array_mut().context("a list")?;
+    ensure!(list.len() > 1, "an image of one layer has nothing below its top");
+    list.last_mut().context("a layer")
+}
+
+async fn put_blob(repository: &dyn Repository, content: Bytes, digest: &Digest) -> Result<()> {
+    let mut upload = repository.begin_blob().await?;
+    upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
+    Ok(upload.commit(digest).await?)
+}
