@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_tests::images::{Fixture, Index};
+use zstart_tests::registry::stored::text;
 
 use crate::hold::Hold;
 use crate::lab::Lab;
@@ -80,6 +81,27 @@ async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_on
         variants.insert(lab.ready(image).await?.variant.context("no variant")?.reference);
     }
     assert_eq!((variants.len(), uploads(&lab)), (20, 20));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    let base = Fixture::new().large_layer("usr/lib/base", 2 << 20);
+    let _controller = lab.controller().await?;
+    for (number, name) in ["shop:v1", "shop:v2", "bank:v1"].into_iter().enumerate() {
+        let top = [("etc/app", name.as_bytes())];
+        lab.push(name, &base.clone().layer(&top)).await?;
+        lab.deploy("on", &format!("web-{number}"), &lab.image(name)).await?;
+        lab.ready(&lab.image(name)).await?;
+    }
+    let stored = lab.stored("shop").manifest("v1").await?.json;
+    let base = text(&stored["layers"][0]["digest"])?;
+    let calls = lab.gateway.calls();
+    let reads = calls.iter().filter(|call| call.starts_with("GET ") && call.contains(base)).count();
+    let mounts = calls.iter().filter(|call| call.contains("mount=")).count();
+    let sent = calls.iter().filter(|call| call.starts_with("PATCH ")).count();
+    assert_eq!((reads, mounts, sent), (1, 1, 4), "the base, three tops, and a mount elsewhere: {calls:?}");
     Ok(())
 }
 
