@@ -67,7 +67,8 @@ pub(crate) struct ConvertArguments {
     /// the index as they are.
     #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platforms: Vec<Platform>,
-    /// Convert even where a variant exists, and replace what stands under its tag.
+    /// Convert even where a variant exists, and replace what stands under its tag; layers that are
+    /// zstd already too.
     #[arg(long)]
     pub(crate) force: bool,
     /// Say what would be done, and do nothing.

@@ -95,7 +95,7 @@ impl Context {
     /// The settings of a conversion of these platforms.
     pub(crate) fn settings(&self, platforms: PlatformSelection) -> Settings {
         let Config { level, layers_at_once, .. } = self.config;
-        Settings { level, platforms, layers_at_once, force: false }
+        Settings { level, platforms, layers_at_once, ..Settings::default() }
     }
 
     /// The variant that was made of this image since the start.

@@ -5,6 +5,7 @@ mod descriptor;
 mod json;
 mod manifest;
 pub mod media_type;
+pub(crate) mod soci;
 #[cfg(test)]
 mod tests;
 

@@ -13,6 +13,7 @@ mod counted;
 mod drain;
 pub(crate) mod frames;
 mod gzip;
+mod plain;
 #[cfg(test)]
 mod tests;
 pub mod zstd;
@@ -27,11 +28,13 @@ pub trait LayerConverter: Send + Sync {
     fn settings(&self) -> String;
 
     /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
-    /// layer stays as it is.
+    /// layer stays as it is. A layer that unpacks to more than `most` bytes is
+    /// [`LayerError::TooLarge`].
     fn convert(
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
+        most: u64,
     ) -> Result<Converted, LayerError>;
 }
 
@@ -71,6 +74,12 @@ pub enum LayerError {
         #[source]
         source: io::Error,
     },
+    /// It unpacks to more than any honest layer: a bomb, or next to nothing but zeros.
+    #[error("it unpacks to more than {most} bytes, which is more than is believed of a layer of its size")]
+    TooLarge {
+        /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
+        most: u64,
+    },
     /// The compressed bytes don't hash to the layer's digest, or there are more or fewer of them
     /// than its descriptor says.
     #[error(
@@ -104,7 +113,9 @@ impl LayerError {
     /// What kind of trouble this is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } => ErrorClass::Refused,
+            Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } | Self::TooLarge { .. } => {
+                ErrorClass::Refused
+            }
             Self::Digest { .. } => ErrorClass::ContentMismatch,
             // The stream carries the repository's own error inside the io error, where it is one.
             Self::Read { source } | Self::Write { source } => source
@@ -117,6 +128,9 @@ impl LayerError {
     /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
     /// right bytes at all.
     pub(crate) fn blames_content(&self) -> bool {
-        matches!(self, Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. })
+        matches!(
+            self,
+            Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } | Self::TooLarge { .. }
+        )
     }
 }

@@ -34,4 +34,4 @@ pub use memory::LayerMemory;
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
 pub use repository::{Repository, layout::LayoutFolder, registry::RegistryClient, registry::RegistryOptions};
-pub use settings::{Level, PlatformSelection, Settings, SettingsError};
+pub use settings::{Level, PlatformSelection, Settings, SettingsError, UnpackLimits};

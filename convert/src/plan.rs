@@ -5,6 +5,7 @@ use std::fmt;
 use zstart_core::{Digest, Platform};
 
 use crate::image::media_type::{self, LayerKind};
+use crate::image::soci;
 use crate::image::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 use crate::settings::PlatformSelection;
 
@@ -50,7 +51,7 @@ pub enum EntryPlan {
 pub enum KeepReason {
     /// Its platform wasn't asked for.
     NotSelected,
-    /// It names no platform, or `unknown/unknown`: not an image that a node starts.
+    /// It is for `unknown/unknown`, or attests another entry: not an image that a node starts.
     NoPlatform,
     /// It can't be converted.
     Refused(Refusal),
@@ -116,6 +117,11 @@ pub enum Refusal {
         /// What is wrong with it.
         reason: String,
     },
+    /// It has a SOCI index, by which nodes start it before it is pulled whole: only from gzip.
+    Soci {
+        /// The index's digest.
+        index: String,
+    },
     /// It runs on Windows, where zstd layers are untested.
     Windows,
     /// The config names no platform, or one that could not be written down and read again.
@@ -154,6 +160,9 @@ impl fmt::Display for Refusal {
                 write!(formatter, "{digest} is not a SHA-256 digest, the only kind that runtimes compare")
             }
             Self::Unreadable { reason } => formatter.write_str(reason),
+            Self::Soci { index } => {
+                write!(formatter, "it has the SOCI index {index}, which works with its gzip layers only")
+            }
             Self::Windows => formatter.write_str("it is for Windows, where zstd layers are untested"),
             Self::NoPlatform => formatter.write_str(
                 "its config names no operating system or architecture, or not in words like linux/arm/v7",
@@ -243,8 +252,14 @@ pub fn require_image(manifest: &ImageManifest) -> Result<(), Refusal> {
     if !media_type::is_image_config(media_type) {
         return Err(Refusal::NotAnImage { media_type: media_type.to_owned() });
     }
-    let annotations = manifest.annotations().unwrap_or_default();
-    if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) { Err(Refusal::IsVariant) } else { Ok(()) }
+    let mut annotations = manifest.annotations().unwrap_or_default();
+    if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) {
+        return Err(Refusal::IsVariant);
+    }
+    match annotations.remove(soci::IN_MANIFEST) {
+        Some(index) => Err(Refusal::Soci { index }),
+        None => Ok(()),
+    }
 }
 
 /// Whether an entry of an index is to be converted, before its manifest is read. `None`: yes.
@@ -253,6 +268,8 @@ pub fn keep_entry(entry: &IndexEntry, selection: &PlatformSelection) -> Option<K
         return Some(KeepReason::Refused(Refusal::NestedIndex));
     }
     match &entry.platform {
+        // Then its config says, as it does for container runtimes.
+        None if entry.attests.is_none() => None,
         None => Some(KeepReason::NoPlatform),
         Some(platform) if platform.os == "unknown" || platform.architecture == "unknown" => {
             Some(KeepReason::NoPlatform)

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use thiserror::Error;
 use zstart_core::{Digest, Reference, Tag};
 
-use crate::image::RawManifest;
+use crate::image::{Descriptor, RawManifest};
 
 pub mod layout;
 pub mod registry;
@@ -75,6 +75,16 @@ pub trait Repository: Send + Sync {
 
     /// Whether a blob is there.
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError>;
+
+    /// What says of itself that it belongs to this manifest, and is an artifact of this type
+    /// (distribution specification, "Listing Referrers"). Nothing, where there is no such list.
+    async fn referrers(
+        &self,
+        _of: &Digest,
+        _artifact_type: &str,
+    ) -> Result<Vec<Descriptor>, RepositoryError> {
+        Ok(Vec::new())
+    }
 
     /// Lets this repository have a blob of another one without sending it. `false` where that isn't
     /// possible: another registry, no right to read there, or nothing there.

@@ -28,14 +28,16 @@ pub(super) struct Source {
     current: Bytes,
     hash: Sha256,
     count: u64,
+    most: u64,
 }
 
 impl Source {
-    pub(super) fn new(receiver: Receiver<Chunk>) -> Self {
-        Self { receiver, current: Bytes::new(), hash: Sha256::new(), count: 0 }
+    /// Of a blob that is to have `size` bytes. Of one that has more, no more than one piece is read.
+    pub(super) fn new(receiver: Receiver<Chunk>, size: u64) -> Self {
+        Self { receiver, current: Bytes::new(), hash: Sha256::new(), count: 0, most: size }
     }
 
-    /// Reads what is left and says what all of it was.
+    /// Reads what is left and says what all of it was, as far as it was read.
     pub(super) fn finish(mut self) -> io::Result<(Digest, u64)> {
         io::copy(&mut self, &mut io::sink())?;
         Ok((Digest::from_sha256(self.hash.finalize().into()), self.count))
@@ -44,7 +46,7 @@ impl Source {
 
 impl BufRead for Source {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
-        while self.current.is_empty() {
+        while self.current.is_empty() && self.count <= self.most {
             match self.receiver.blocking_recv() {
                 Some(chunk) => {
                     self.current = chunk?;

@@ -77,7 +77,9 @@ pub async fn execute<'a>(
     plan: &Plan,
 ) -> Result<Made, Error> {
     let Job { source, target, settings, memory: _, progress: _ } = job;
-    let converter: Arc<dyn LayerConverter> = Arc::new(ZstdConverter::new(settings.level));
+    let converter = ZstdConverter::new(settings.level);
+    let converter = if settings.force { converter.encoding_all() } else { converter };
+    let converter: Arc<dyn LayerConverter> = Arc::new(converter);
     let marks = converter.settings();
     let Provided { outcomes, made_before } = provide_layers(&job, &converter, &marks, tag, plan).await?;
 

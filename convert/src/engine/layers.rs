@@ -16,6 +16,7 @@ use crate::layer::{LayerConverter, LayerError};
 use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
 use crate::repository::{BlobUpload, Repository};
+use crate::settings::UnpackLimits;
 
 /// What became of a layer.
 #[derive(Clone, Debug)]
@@ -82,11 +83,11 @@ async fn convert_layer(
     converter: &Arc<dyn LayerConverter>,
     layer: &Descriptor,
 ) -> Result<LayerOutcome, Error> {
-    let Job { source, target, settings: _, memory: _, progress } = *job;
+    let Job { source, target, settings, memory: _, progress } = *job;
     with_attempts(
         layer.digest(),
         || progress.finished(layer.digest(), LayerResult::Retrying),
-        || attempt_layer(source, target, converter, layer, progress),
+        || attempt_layer(source, target, converter, layer, settings.unpack, progress),
     )
     .await
 }
@@ -97,13 +98,14 @@ pub(super) async fn attempt_layer(
     target: &dyn Repository,
     converter: &Arc<dyn LayerConverter>,
     layer: &Descriptor,
+    unpack: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<LayerOutcome, Failed> {
     let (to_worker, from_source) = mpsc::channel::<Chunk>(CHUNKS);
     let (to_target, from_worker) = mpsc::channel::<Chunk>(CHUNKS);
     let worker = {
         let (converter, layer) = (Arc::clone(converter), layer.clone());
-        tokio::task::spawn_blocking(move || work(&*converter, &layer, from_source, to_target))
+        tokio::task::spawn_blocking(move || work(&*converter, &layer, unpack, from_source, to_target))
     };
     let work = async {
         let worked = worker.await.map_err(|_| Error::Interrupted { digest: layer.digest().clone() })?;
@@ -173,12 +175,13 @@ async fn push(
 fn work(
     converter: &dyn LayerConverter,
     layer: &Descriptor,
+    unpack: UnpackLimits,
     from_source: mpsc::Receiver<Chunk>,
     to_target: mpsc::Sender<Chunk>,
 ) -> Result<LayerOutcome, LayerError> {
-    let mut source = Source::new(from_source);
+    let mut source = Source::new(from_source, layer.size());
     let mut target = Target::new(to_target);
-    let converted = match converter.convert(&mut source, &mut target) {
+    let converted = match converter.convert(&mut source, &mut target, unpack.of(layer.size())) {
         Ok(converted) => converted,
         // Damaged bytes may not be the layer's bytes at all: that is the better message.
         Err(error) if error.blames_content() => {

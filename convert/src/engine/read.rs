@@ -4,6 +4,7 @@ use futures::TryStreamExt as _;
 use zstart_core::{Digest, Platform};
 
 use crate::error::{Error, ErrorClass};
+use crate::image::soci;
 use crate::image::{
     ConfigError, Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest,
 };
@@ -65,6 +66,7 @@ pub async fn plan(source: &dyn Repository, resolved: &Resolved, settings: &Setti
             if !settings.platforms.contains(&planned.platform) {
                 return Err(refused(Refusal::NoSuchPlatform { found: vec![planned.platform] }));
             }
+            require_no_soci(source, &raw.digest).await?.map_err(refused)?;
             Shape::Single(Box::new(planned))
         }
         Document::Index(index) => {
@@ -107,6 +109,9 @@ async fn plan_entries(
             Err(error) => return Err(error),
         };
         entries.push(match planned {
+            Ok(manifest) if !settings.platforms.contains(&manifest.platform) => {
+                EntryPlan::Keep(KeepReason::NotSelected)
+            }
             Ok(manifest) => EntryPlan::Convert(Box::new(manifest)),
             Err(refusal) => EntryPlan::Keep(KeepReason::Refused(refusal)),
         });
@@ -120,10 +125,27 @@ async fn plan_entry(
     entry: &IndexEntry,
 ) -> Result<Result<ManifestPlan, Refusal>, Error> {
     let raw = source.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
-    match raw.read()? {
-        Document::Manifest(manifest) => plan_manifest(source, raw, manifest).await,
-        Document::Index(_) => Ok(Err(Refusal::NestedIndex)),
+    let Document::Manifest(manifest) = raw.read()? else { return Ok(Err(Refusal::NestedIndex)) };
+    let digest = raw.digest.clone();
+    let mut planned = match plan_manifest(source, raw, manifest).await? {
+        Ok(planned) => planned,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    // Container runtimes choose by what the index says, where it says something.
+    if let Some(platform) = &entry.platform {
+        planned.platform = platform.clone();
     }
+    Ok(require_no_soci(source, &digest).await?.map(|()| planned))
+}
+
+/// Refuses an image whose SOCI index names it as its subject. One that its manifest names is known
+/// without a request.
+async fn require_no_soci(source: &dyn Repository, digest: &Digest) -> Result<Result<(), Refusal>, Error> {
+    let found = source.referrers(digest, soci::ARTIFACT_V1).await?;
+    Ok(match found.first() {
+        Some(index) => Err(Refusal::Soci { index: index.digest().to_string() }),
+        None => Ok(()),
+    })
 }
 
 /// One manifest with its config; the inner error leaves it alone.

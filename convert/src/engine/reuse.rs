@@ -61,7 +61,7 @@ pub(super) async fn proven(job: &Job<'_>, hint: Option<&Written>, promised: &Dig
     let Written { digest, size } = hint;
     let layer = Descriptor::new(media_type::OCI_TAR_ZSTD, digest.clone(), *size).ok()?;
     let reader: Arc<dyn LayerConverter> = Arc::new(FramesOnly);
-    match attempt_layer(job.target, job.target, &reader, &layer, &Silent).await {
+    match attempt_layer(job.target, job.target, &reader, &layer, job.settings.unpack, &Silent).await {
         Ok(LayerOutcome { diff_id, written: _ }) if diff_id == *promised => {
             Some(LayerOutcome { diff_id, written: Some(hint.clone()) })
         }

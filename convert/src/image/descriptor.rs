@@ -65,6 +65,11 @@ impl Descriptor {
         self.size
     }
 
+    /// The kind of artifact that it names, where it says so.
+    pub fn artifact_type(&self) -> Option<String> {
+        self.object.get("artifactType").ok().flatten()
+    }
+
     /// Whether there is a member of that name.
     pub fn has(&self, name: &str) -> bool {
         self.object.has(name)

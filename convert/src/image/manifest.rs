@@ -17,6 +17,9 @@ pub struct RawManifest {
     pub bytes: Bytes,
     /// Their digest.
     pub digest: Digest,
+    /// The media type under which a registry served them (`Content-Type`), where it is one of a
+    /// manifest or index.
+    pub served_as: Option<String>,
 }
 
 /// A manifest or index, read.
@@ -77,6 +80,17 @@ pub enum ManifestError {
         /// Which manifest.
         digest: Digest,
     },
+    /// It is one thing by its `Content-Type` and another by its own `mediaType`: clients that go by
+    /// the one read what those that go by the other never see (CVE-2021-41190).
+    #[error("manifest {digest} is served as {served:?}, but says that it is {stated:?}")]
+    Contradiction {
+        /// Which manifest.
+        digest: Digest,
+        /// What the registry says.
+        served: String,
+        /// What the manifest says.
+        stated: String,
+    },
     /// Docker's first format.
     #[error(
         "manifest {digest} is Docker schema 1, which has no config; push the image again with a current tool"
@@ -98,7 +112,15 @@ pub enum ManifestError {
 impl RawManifest {
     /// A manifest from bytes, by the digest that they have.
     pub fn new(bytes: Bytes) -> Self {
-        Self { digest: Digest::sha256_of(&bytes), bytes }
+        Self { digest: Digest::sha256_of(&bytes), bytes, served_as: None }
+    }
+
+    /// The same with the `Content-Type` that came with it.
+    #[must_use]
+    pub fn served_as(self, content_type: &str) -> Self {
+        let media_type = content_type.split(';').next().unwrap_or_default().trim();
+        let is_known = media_type::ACCEPT.contains(&media_type);
+        Self { served_as: is_known.then(|| media_type.to_owned()), ..self }
     }
 
     /// Reads it.
@@ -120,6 +142,10 @@ impl RawManifest {
             (None, false) => media_type::OCI_MANIFEST,
             (Some(stated), _) => stated,
         };
+        if let Some(served) = self.served_as.as_deref().filter(|served| *served != kind) {
+            let (served, stated) = (served.to_owned(), kind.to_owned());
+            return Err(ManifestError::Contradiction { digest: self.digest.clone(), served, stated });
+        }
         match kind {
             media_type::OCI_INDEX | media_type::DOCKER_INDEX => {
                 ImageIndex::from_object(object).map(Document::Index).map_err(malformed)

@@ -51,7 +51,10 @@ fn a_recompressed_layer_forgets_what_spoke_of_its_old_bytes() {
     let layer: Descriptor = serde_json::from_value(serde_json::json!({
         "mediaType": media_type::DOCKER_TAR_GZIP, "size": 3, "digest": digest("gzip"),
         "data": "AAAA", "urls": ["https://elsewhere.example/x"],
-        "annotations": {"containerd.io/snapshot/stargz/toc.digest": "x", "keep": "me"},
+        "annotations": {
+            "containerd.io/snapshot/stargz/toc.digest": "x", "io.containers.estargz.uncompressed-size": "9",
+            "io.github.containers.zstd-chunked.manifest-position": "1:2:3:1", "keep": "me",
+        },
     }))
     .unwrap();
     let zstd = serde_json::to_value(layer.recompressed(digest("zstd"), 2).unwrap()).unwrap();
@@ -72,6 +75,27 @@ fn a_manifest_that_could_be_read_in_two_ways_is_refused() {
     ));
     let twice = read(r#"{"schemaVersion":2,"layers":[],"layers":[]}"#).unwrap_err();
     assert!(matches!(twice, ManifestError::Json { .. }), "{twice}");
+}
+
+#[test]
+fn a_manifest_that_is_served_as_something_else_is_refused() {
+    let served = |text: &str, content_type: &str| {
+        RawManifest::new(text.to_owned().into()).served_as(content_type).read()
+    };
+    let bare = r#"{"schemaVersion":2,"manifests":[]}"#;
+    for content_type in ["", "application/json", "text/plain; charset=utf-8", media_type::DOCKER_INDEX] {
+        assert!(served(INDEX, content_type).is_ok(), "{content_type}");
+    }
+    assert!(served(bare, &format!("{}; charset=utf-8", media_type::OCI_INDEX)).is_ok());
+    for (text, content_type) in [
+        (INDEX, media_type::OCI_INDEX),
+        (INDEX, media_type::DOCKER_MANIFEST),
+        (bare, media_type::OCI_MANIFEST),
+    ] {
+        let error = served(text, content_type).unwrap_err();
+        assert!(matches!(&error, ManifestError::Contradiction { .. }), "{error}");
+        assert!(error.to_string().contains(content_type), "{error}");
+    }
 }
 
 #[test]

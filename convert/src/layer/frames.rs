@@ -2,12 +2,12 @@
 
 use std::io::{self, BufRead, Read as _, Write};
 
-use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
 use zstd::stream::read::Decoder;
 
 use super::counted::Counted;
 use super::drain::{STEP, drain, read_magic};
+use super::plain::Plain;
 use super::{Converted, LayerConverter, LayerError};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
@@ -41,27 +41,25 @@ impl LayerConverter for FramesOnly {
         &self,
         source: &mut dyn BufRead,
         _target: &mut (dyn Write + Send),
+        most: u64,
     ) -> Result<Converted, LayerError> {
         let magic = read_magic(source)?;
         if !start_with(magic.get_ref()) {
             return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
         }
-        Ok(Converted { diff_id: diff_id(&mut magic.chain(source))?, anew: false })
+        Ok(Converted { diff_id: diff_id(&mut magic.chain(source), most)?, anew: false })
     }
 }
 
 /// Decodes every frame and answers the digest of all that they hold.
-pub(super) fn diff_id(source: &mut dyn BufRead) -> Result<Digest, LayerError> {
-    let mut hash = Sha256::new();
-    decode(source, |bytes| {
-        hash.update(bytes);
-        Ok(())
-    })?;
-    Ok(Digest::from_sha256(hash.finalize().into()))
+pub(super) fn diff_id(source: &mut dyn BufRead, most: u64) -> Result<Digest, LayerError> {
+    let mut plain = Plain::at_most(most);
+    decode(source, |bytes| plain.take(bytes))?;
+    Ok(plain.diff_id())
 }
 
 /// Decodes every frame and hands the bytes to `consume`, in order.
-fn decode(
+pub(super) fn decode(
     source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {

@@ -19,7 +19,7 @@ fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     let mut target = Vec::new();
     // A buffer of five bytes: nothing may depend on where a read ends.
     let mut source = BufReader::with_capacity(5, source);
-    let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target)?;
+    let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target, u64::MAX)?;
     Ok((converted, target))
 }
 
@@ -59,6 +59,67 @@ fn every_member_of_a_gzip_stream_is_decoded() {
     let members = [gzip(b"one"), gzip(b""), gzip(b"two")].concat();
     assert_unpacks_to(&members, b"onetwo");
     assert_unpacks_to(&[members, vec![0; 700]].concat(), b"onetwo");
+}
+
+/// A member with every field that a gzip header may have (RFC 1952, 2.3).
+fn gzip_with_all_fields(bytes: &[u8]) -> Vec<u8> {
+    let builder = flate2::GzBuilder::new().filename("layer.tar").comment("by hand").extra(vec![7; 300]);
+    let mut encoder = builder.mtime(1).write(Vec::new(), Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn zeros_between_members_and_every_header_field_are_passed_over() {
+    let zeros = vec![0; 513];
+    let members =
+        [gzip_with_all_fields(b"one"), zeros.clone(), gzip(b""), zeros.clone(), gzip(b"two"), zeros];
+    assert_unpacks_to(&members.concat(), b"onetwo");
+    assert_unpacks_to(&[gzip(b"one"), gzip_with_all_fields(b"two")].concat(), b"onetwo");
+}
+
+#[test]
+fn bytes_are_never_read_as_a_tar_archive() {
+    // A header that says that 8 EiB follow, one of a sparse file of 1 TiB, and no archive at all.
+    let mut huge = [0; 512];
+    huge[..4].copy_from_slice(b"file");
+    huge[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    let mut sparse = huge;
+    sparse[156] = b'S';
+    sparse[483..495].copy_from_slice(b"20000000000\0");
+    for plain in [&huge[..], &sparse[..], b"30 path=no archive\n"] {
+        assert_unpacks_to(plain, plain);
+        assert_unpacks_to(&gzip(plain), plain);
+        assert_stays(&zstd(plain), plain);
+    }
+}
+
+#[test]
+fn whoever_asks_for_it_gets_zstd_encoded_anew() {
+    let plain = b"many files ".repeat(100_000);
+    let frames = [::zstd::encode_all(&plain[..], 1).unwrap(), zstd(b"more")].concat();
+    let mut target = Vec::new();
+    let converter = ZstdConverter::new(Level::default()).encoding_all();
+    let converted = converter.convert(&mut &frames[..], &mut target, u64::MAX).unwrap();
+    let plain = [&plain[..], b"more"].concat();
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+    assert_eq!(target, convert(&plain).unwrap().1, "as any other layer");
+}
+
+#[test]
+fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
+    let plain = vec![0; 1 << 20];
+    for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
+        for (most, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
+            let converted =
+                ZstdConverter::new(Level::default()).convert(&mut &layer[..], &mut io::sink(), most);
+            match converted {
+                Ok(_) => assert!(is_enough, "{most}"),
+                Err(LayerError::TooLarge { most: said }) => assert_eq!((said, is_enough), (most, false)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 }
 
 #[test]
@@ -116,7 +177,8 @@ fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         let (front, _) = layer.split_at(layer.len() / 2);
         let mut source = BufReader::new(front.chain(Broken));
-        let error = ZstdConverter::new(Level::default()).convert(&mut source, &mut io::sink()).unwrap_err();
+        let error =
+            ZstdConverter::new(Level::default()).convert(&mut source, &mut io::sink(), u64::MAX).unwrap_err();
         assert!(matches!(error, LayerError::Read { .. }), "{error}");
     }
 }
@@ -129,7 +191,7 @@ fn a_target_that_takes_no_more_ends_the_conversion_with_its_own_reason() {
         .collect();
     for layer in [gzip(&plain), plain] {
         let error = ZstdConverter::new(Level::default())
-            .convert(&mut &layer[..], &mut Full { room: 300_000 })
+            .convert(&mut &layer[..], &mut Full { room: 300_000 }, u64::MAX)
             .unwrap_err();
         let LayerError::Write { source } = error else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::StorageFull);
@@ -164,6 +226,42 @@ impl io::Read for Broken {
 }
 
 #[test]
+fn a_layer_of_more_than_four_gib_is_converted_whole() {
+    // As many members as it takes: gzip's own length field ends at 4 GiB.
+    const MEMBERS: usize = 65;
+    let part = vec![0; 64 << 20];
+    let member = gzip(&part);
+    let mut hash = sha2::Sha256::default();
+    (0..MEMBERS).for_each(|_| sha2::Digest::update(&mut hash, &part));
+    let diff_id = Digest::from_sha256(sha2::Digest::finalize(hash).into());
+
+    let mut target = Vec::new();
+    let mut source = BufReader::new(Again { bytes: &member, left: member.len() * MEMBERS });
+    let limits = crate::UnpackLimits::default().of((member.len() * MEMBERS) as u64);
+    let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target, limits).unwrap();
+    assert_eq!(converted, Converted { diff_id, anew: true });
+    let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
+    assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20));
+}
+
+/// The same bytes again and again.
+struct Again<'a> {
+    bytes: &'a [u8],
+    left: usize,
+}
+
+impl io::Read for Again<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = (self.bytes.len() - self.left % self.bytes.len()) % self.bytes.len();
+        let part = &self.bytes[start..];
+        let count = part.len().min(buffer.len()).min(self.left);
+        buffer[..count].copy_from_slice(&part[..count]);
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+#[test]
 fn garbage_behind_the_stream_is_refused_with_its_place() {
     let stream = gzip(b"files");
     let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
@@ -188,7 +286,7 @@ fn a_truncated_or_damaged_stream_is_refused() {
 fn the_highest_level_keeps_to_a_window_that_every_decoder_has() {
     let mut target = Vec::new();
     let plain = vec![7; 40 << 20];
-    ZstdConverter::new(Level::try_from(22).unwrap()).convert(&mut &plain[..], &mut target).unwrap();
+    ZstdConverter::new(Level::try_from(22).unwrap()).convert(&mut &plain[..], &mut target, u64::MAX).unwrap();
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     decoder.window_log_max(23).unwrap();
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), plain.len() as u64);

@@ -2,12 +2,11 @@
 
 use std::io::{BufRead, Read as _, Write};
 
-use sha2::{Digest as _, Sha256};
-use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
 use super::drain::{STEP, drain, read_magic};
+use super::plain::Plain;
 use super::{Converted, LayerConverter, LayerError, beside, frames, gzip};
 use crate::settings::Level;
 
@@ -27,12 +26,20 @@ const TABLE_LOG_MAX: u32 = WINDOW_LOG_MAX + 1;
 #[derive(Clone, Copy, Debug)]
 pub struct ZstdConverter {
     level: Level,
+    /// Layers that are zstd already are encoded too.
+    all: bool,
 }
 
 impl ZstdConverter {
-    /// A converter for a level.
+    /// A converter for a level. Layers that are zstd already stay as they are.
     pub fn new(level: Level) -> Self {
-        Self { level }
+        Self { level, all: false }
+    }
+
+    /// The same, but it encodes layers that are zstd already too.
+    #[must_use]
+    pub fn encoding_all(self) -> Self {
+        Self { all: true, ..self }
     }
 
     fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
@@ -69,29 +76,32 @@ impl LayerConverter for ZstdConverter {
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
+        most: u64,
     ) -> Result<Converted, LayerError> {
         // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
         let magic = read_magic(source)?;
         let is_gzip = magic.get_ref().starts_with(&GZIP_MAGIC);
         let is_zstd = frames::start_with(magic.get_ref());
         let mut source = magic.chain(source);
-        if is_zstd {
-            return Ok(Converted { diff_id: frames::diff_id(&mut source)?, anew: false });
+        if is_zstd && !self.all {
+            return Ok(Converted { diff_id: frames::diff_id(&mut source, most)?, anew: false });
         }
         let encoder = self.encoder(target).map_err(|source| LayerError::Write { source })?;
-        let mut hash = Sha256::new();
+        let mut plain = Plain::at_most(most);
         beside::encode(encoder, |encode| {
             let mut consume = |bytes: &[u8]| {
-                hash.update(bytes);
+                plain.take(bytes)?;
                 encode(bytes)
             };
             if is_gzip {
                 gzip::decode(&mut source, consume)
+            } else if is_zstd {
+                frames::decode(&mut source, consume)
             } else {
                 let read = |_: &_, source| LayerError::Read { source };
                 drain(&mut source, &mut vec![0; STEP], &mut consume, read)
             }
         })?;
-        Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: true })
+        Ok(Converted { diff_id: plain.diff_id(), anew: true })
     }
 }

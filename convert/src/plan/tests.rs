@@ -97,6 +97,28 @@ fn artifacts_and_variants_are_not_sources() {
 }
 
 #[test]
+fn what_registries_hold_beside_images_is_no_image() {
+    for media_type in [
+        "application/vnd.cncf.helm.config.v1+json",
+        "application/vnd.wasm.config.v0+json",
+        "application/vnd.oci.empty.v1+json",
+        "application/vnd.dev.cosign.simplesigning.v1+json",
+        "application/vnd.syft+json",
+    ] {
+        let config = json!({"config": {"mediaType": media_type, "digest": digest("c"), "size": 2}});
+        let refusal = require_image(&manifest(&[], &config).1).unwrap_err();
+        assert_eq!(refusal, Refusal::NotAnImage { media_type: media_type.into() });
+    }
+}
+
+#[test]
+fn an_image_whose_manifest_names_a_soci_index_keeps_its_gzip_layers() {
+    let index = digest("index").to_string();
+    let annotated = json!({"annotations": {"com.amazon.soci.index-digest": index}});
+    assert_eq!(require_image(&manifest(&[], &annotated).1), Err(Refusal::Soci { index }));
+}
+
+#[test]
 fn an_index_keeps_what_was_not_asked_for_and_drops_attestations_of_what_is_converted() {
     let entry = |seed: &str, os: &str, architecture: &str, attests: Option<&str>| {
         let mut entry = json!({

@@ -16,13 +16,14 @@ use zstart_core::{Digest, Reference, Tag};
 use self::session::Session;
 use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use crate::credentials::Credentials;
-use crate::image::RawManifest;
+use crate::image::{Descriptor, RawManifest};
 
 mod answer;
 mod challenge;
 mod login;
 mod pull;
 mod push;
+mod referrers;
 mod retry;
 mod session;
 mod silence;
@@ -136,6 +137,10 @@ impl Repository for RegistryRepository {
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
         retry::with_retries(|| pull::has_blob(&self.session, digest)).await
+    }
+
+    async fn referrers(&self, of: &Digest, artifact_type: &str) -> Result<Vec<Descriptor>, RepositoryError> {
+        referrers::list(&self.session, of, artifact_type).await
     }
 
     async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RepositoryError> {

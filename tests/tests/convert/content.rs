@@ -5,7 +5,7 @@ use http::Method;
 use serde_json::json;
 use zstart_convert::image::media_type;
 use zstart_convert::repository::{CONFIG_MAX, ManifestKey};
-use zstart_convert::{Error, ErrorClass, LayoutFolder, Settings, plan, resolve};
+use zstart_convert::{Error, ErrorClass, LayoutFolder, Settings, UnpackLimits, plan, resolve};
 use zstart_core::Digest;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
@@ -122,7 +122,35 @@ async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
         assert!(error.chain().contains(said), "{}", error.chain());
+        let layer = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+        for named in [text(&layer["layers"][2]["digest"])?, "at or before byte"] {
+            assert!(error.chain().contains(named), "{}", error.chain());
+        }
         require_nothing_made(&lab).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_layer_that_unpacks_to_more_than_is_believed_leaves_the_image_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    let zeros = vec![0; 4 << 20];
+    let limits = [
+        (UnpackLimits { most: 3 << 20, free: 1 << 30, ratio: 1 << 30 }, "by size"),
+        (UnpackLimits { most: 1 << 30, free: 1 << 20, ratio: 10 }, "by ratio"),
+    ];
+    for compression in [Compression::Gzip, Compression::Zstd, Compression::Plain] {
+        image().layer_as(compression, &[("zeros", &zeros)]).push(&lab.registry.host(), "app:v1").await?;
+        for (unpack, what) in limits {
+            if compression == Compression::Plain && what == "by ratio" {
+                continue;
+            }
+            let settings = Settings { unpack, ..Settings::default() };
+            let error = lab.conversion("app:v1").settings(settings).run().await.unwrap_err();
+            assert_eq!(error.class(), ErrorClass::Refused, "{compression:?} {what}: {}", error.chain());
+            assert!(error.chain().contains("it unpacks to more than"), "{}", error.chain());
+            require_nothing_made(&lab).await?;
+        }
     }
     Ok(())
 }

@@ -183,3 +183,80 @@ async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> R
     assert!(error.chain().contains("no operating system or architecture"), "{}", error.chain());
     Ok(())
 }
+
+#[tokio::test]
+async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_apart() -> Result<()> {
+    let lab = Lab::start().await?;
+    // Configs that don't name the variant, as many don't: the index counts, as it does on nodes.
+    let entries = [("v6", "a"), ("v7", "b"), ("v8", "c"), ("v7", "d")];
+    let mut index = Index::new().oci();
+    for (variant, name) in entries {
+        let image = Fixture::new().oci().platform("linux", "arm").layer(&[(name, b"files")]);
+        let platform = json!({"architecture": "arm", "os": "linux", "variant": variant, "os.version": "5"});
+        index = index.image_with(&image, &json!({"platform": platform}))?;
+    }
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?.json;
+    let made = lab.conversion("app:v1").run().await?;
+    let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
+    assert_eq!(platforms, ["linux/arm/v6", "linux/arm/v7", "linux/arm/v8", "linux/arm/v7"]);
+    let variant = stored.manifest(made.tag.as_str()).await?.json;
+    for entry in 0..entries.len() {
+        let (from, to) = (&source["manifests"][entry], &variant["manifests"][entry]);
+        assert_eq!(to["annotations"][keys::SOURCE_DIGEST], from["digest"]);
+        assert_eq!(to["platform"], from["platform"]);
+    }
+    assert!(lab.conversion("app:v1").run().await?.reused);
+
+    let seventh =
+        Settings { platforms: PlatformSelection::Only(vec!["linux/arm/v7".parse()?]), ..Settings::default() };
+    let only = lab.conversion("app:v1").settings(seventh).forced().run().await?;
+    assert_eq!(only.image.platforms.len(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
+    let lab = Lab::start().await?;
+    let nowhere = json!({"platform": null});
+    let helm = image("amd64").members(json!({"config": {
+        "mediaType": "application/vnd.cncf.helm.config.v1+json", "size": 2, "digest": Digest::sha256_of(b"{}"),
+    }}));
+    let blob = Fixture::new().oci().raw_layer(Compression::Plain, b"{}".to_vec(), b"{}".to_vec());
+    blob.push(&lab.registry.host(), "app:blob").await?;
+    let index = Index::new()
+        .oci()
+        .image_with(&image("amd64"), &nowhere)?
+        .image_with(&image("arm64"), &nowhere)?
+        .image_with(&helm, &nowhere)?;
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    assert_eq!(made.image.platforms.len(), 1);
+    assert_eq!(made.image.platforms[0].platform, Platform::new("linux", "arm64"));
+    let stored = Stored::new(&lab.registry, "app");
+    let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
+    for kept in [0, 2] {
+        assert_eq!(variant.json["manifests"][kept], source.json["manifests"][kept]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_index_inside_an_index_stays_as_it_is() -> Result<()> {
+    let lab = Lab::start().await?;
+    let inner = Index::new().oci().image(&image("arm64"))?.prepare()?;
+    inner.push(&lab.registry.host(), "app:inner").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let inner = stored.manifest("inner").await?;
+    let entry = json!({
+        "mediaType": media_type::OCI_INDEX, "digest": inner.digest, "size": inner.bytes.len(),
+        "platform": {"os": "linux", "architecture": "arm64"},
+    });
+    let outer = Index::new().oci().image(&image("amd64"))?.image_with(&image("s390x"), &entry)?;
+    outer.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    assert_eq!(made.image.platforms.len(), 1);
+    assert_eq!(stored.manifest(made.tag.as_str()).await?.json["manifests"][1], entry);
+    Ok(())
+}

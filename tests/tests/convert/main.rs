@@ -12,3 +12,4 @@ mod login;
 mod manifests;
 mod redirects;
 mod reuse;
+mod soci;

@@ -2,6 +2,8 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
+use zstart_convert::image::media_type;
+use zstart_convert::{Level, Settings};
 use zstart_core::keys;
 use zstart_tests::images::{Compression, Fixture};
 
@@ -46,6 +48,7 @@ async fn an_image_of_docker_or_oci_types_becomes_oci_zstd_with_the_same_files() 
             assert_eq!(to[layer]["annotations"][keys::LAYER_SOURCE_DIGEST], from[layer]["digest"]);
         }
         assert_eq!(to[2]["digest"], from[2]["digest"], "zstd stays as it is");
+        assert_eq!(to[2]["mediaType"], media_type::OCI_TAR_ZSTD, "under OCI's type, Docker's too");
 
         let report = &made.image.platforms[0];
         assert_eq!((report.layers, report.converted_layers), (4, 3));
@@ -81,6 +84,57 @@ async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
     stored.require_same_files(&variant.json, &source.json).await?;
     assert_eq!(variant.json["layers"][0]["digest"], source.json["layers"][0]["digest"]);
     assert_eq!(made.image.platforms[0].converted_layers, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn layers_that_are_zstd_already_are_encoded_anew_only_by_force() -> Result<()> {
+    let lab = Lab::start().await?;
+    every_kind_of_layer().push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?;
+    let first = lab.conversion("app:v1").run().await?;
+    assert_eq!(first.image.platforms[0].converted_layers, 3);
+    // Another level alone makes no new variant.
+    let settings = Settings { level: Level::try_from(9)?, ..Settings::default() };
+    let found = lab.conversion("app:v1").settings(settings.clone()).run().await?;
+    assert_eq!((found.reused, &found.image.digest), (true, &first.image.digest));
+
+    let forced = lab.conversion("app:v1").settings(settings).forced().run().await?;
+    assert_eq!((forced.reused, &forced.tag), (false, &first.tag));
+    assert_eq!(forced.image.platforms[0].converted_layers, 4);
+    let variant = stored.manifest(forced.tag.as_str()).await?;
+    stored.require_same_files(&variant.json, &source.json).await?;
+    let (from, to) = (&source.json["layers"][2], &variant.json["layers"][2]);
+    assert_ne!(to["digest"], from["digest"]);
+    assert_eq!(to["annotations"][keys::LAYER_SOURCE_DIGEST], from["digest"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn content_that_is_inlined_goes_where_it_is_replaced_and_stays_where_it_is_not() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image = every_kind_of_layer().oci();
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let stored = Stored::new(&lab.registry, "app");
+    let source = stored.manifest("v1").await?.json;
+    let (mut config, mut layers) = (source["config"].clone(), source["layers"].clone());
+    config["data"] = json!("aW5saW5lZA==");
+    for layer in layers.as_array_mut().into_iter().flatten() {
+        layer["data"] = json!("aW5saW5lZA==");
+        layer["annotations"] = json!({"io.containers.estargz.uncompressed-size": "9", "own": "kept"});
+    }
+    image.members(json!({"config": config, "layers": layers})).push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    let variant = stored.manifest(made.tag.as_str()).await?.json;
+    assert_eq!(variant["config"], config, "byte for byte");
+    for (layer, is_kept) in [(0, false), (1, false), (2, true), (3, false)] {
+        let layer = &variant["layers"][layer];
+        assert_eq!(layer.get("data").is_some(), is_kept, "{layer}");
+        let annotations = &layer["annotations"];
+        assert_eq!(annotations.get("io.containers.estargz.uncompressed-size").is_some(), is_kept, "{layer}");
+        assert_eq!(annotations["own"], "kept", "{layer}");
+    }
     Ok(())
 }
 

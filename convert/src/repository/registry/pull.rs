@@ -1,7 +1,7 @@
 //! Reading a repository.
 
 use futures::TryStreamExt as _;
-use reqwest::header::ACCEPT;
+use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
@@ -31,8 +31,10 @@ pub(super) async fn manifest(
         return Err(answer::from_response(session, Access::Pull, &operation, response).await);
     }
     let named = named_digest(&response);
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
     let bytes = answer::read_bounded(session, Access::Pull, &operation, response, MANIFEST_MAX).await?;
-    let manifest = RawManifest::new(bytes.into());
+    let manifest = RawManifest::new(bytes.into()).served_as(&content_type);
     let expected: Option<Digest> = match key {
         ManifestKey::Digest(digest) => Some(digest.clone()),
         ManifestKey::Tag(_) => named,
@@ -89,7 +91,7 @@ pub(super) async fn has_blob(session: &Session, digest: &Digest) -> Result<bool,
 }
 
 /// Sends a request, also to where the registry sends its readers. Credentials go to the registry alone.
-async fn request(
+pub(super) async fn request(
     session: &Session,
     method: Method,
     path: &str,

@@ -1,0 +1,33 @@
+//! A layer's uncompressed bytes as they come: hashed, and counted against what is believed.
+
+use sha2::{Digest as _, Sha256};
+use zstart_core::Digest;
+
+use super::LayerError;
+
+/// The hash of what came so far, and how much more may come.
+pub(super) struct Plain {
+    hash: Sha256,
+    most: u64,
+    left: u64,
+}
+
+impl Plain {
+    /// For a layer that may unpack to so many bytes.
+    pub(super) fn at_most(most: u64) -> Self {
+        Self { hash: Sha256::new(), most, left: most }
+    }
+
+    /// Takes the next bytes.
+    pub(super) fn take(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+        let left = self.left.checked_sub(bytes.len() as u64);
+        self.left = left.ok_or(LayerError::TooLarge { most: self.most })?;
+        self.hash.update(bytes);
+        Ok(())
+    }
+
+    /// The `diff_id` of all that came.
+    pub(super) fn diff_id(self) -> Digest {
+        Digest::from_sha256(self.hash.finalize().into())
+    }
+}

@@ -1,0 +1,89 @@
+//! Images with a SOCI index: nodes start them before they are pulled whole, from gzip alone.
+
+use anyhow::Result;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+use zstart_convert::ErrorClass;
+use zstart_convert::image::media_type;
+use zstart_core::Digest;
+use zstart_tests::images::{Fixture, Index};
+use zstart_tests::registry::gateway::Fault;
+use zstart_tests::registry::stored::Stored;
+
+use crate::conversion::Lab;
+
+const ARTIFACT_V1: &str = "application/vnd.amazon.soci.index.v1+json";
+
+/// What a registry lists as belonging to an image.
+fn referrers(artifact_type: &str) -> Value {
+    json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [{
+        "mediaType": media_type::OCI_MANIFEST, "artifactType": artifact_type, "size": 2,
+        "digest": Digest::sha256_of(b"the soci index"),
+    }]})
+}
+
+async fn require_left_alone(lab: &Lab) -> Result<()> {
+    let error = lab.conversion("app:v1").run().await.expect_err("it is to be left alone");
+    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
+    let index = Digest::sha256_of(b"the soci index");
+    assert!(error.chain().contains(&format!("SOCI index {index}")), "{}", error.chain());
+    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_the_registry_lists_leaves_the_image_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let answer = |artifact_type| {
+        let list: &'static str = referrers(artifact_type).to_string().leak();
+        Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
+    };
+    lab.gateway.fault(Method::GET, "/referrers/sha256:", answer(ARTIFACT_V1));
+    require_left_alone(&lab).await?;
+    lab.gateway.heal();
+    lab.gateway.fault(Method::GET, "/referrers/sha256:", answer("application/vnd.cyclonedx+json"));
+    lab.conversion("app:v1").run().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn one_that_is_listed_by_a_tag_leaves_the_image_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
+    let list = Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
+    lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(StatusCode::NOT_FOUND, vec![], ""));
+    lab.gateway.fault(Method::GET, &format!("/manifests/sha256-{}", pushed.hex()), list);
+    require_left_alone(&lab).await
+}
+
+#[tokio::test]
+async fn a_registry_that_does_not_know_the_question_has_none() -> Result<()> {
+    for status in
+        [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::OK]
+    {
+        let lab = Lab::start().await?;
+        Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+        lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(status, vec![], "<html>what?</html>"));
+        lab.conversion("app:v1").run().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn of_an_index_the_entries_that_name_one_stay_as_they_are() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image =
+        |architecture| Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 9000);
+    let soci = json!({"annotations": {"com.amazon.soci.index-digest": Digest::sha256_of(b"the soci index")}});
+    let index = Index::new().oci().image(&image("amd64").members(soci))?.image(&image("arm64"))?;
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    assert_eq!(made.image.platforms.len(), 1);
+    let stored = Stored::new(&lab.registry, "app");
+    let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
+    assert_eq!(variant.json["manifests"][0], source.json["manifests"][0]);
+    assert_ne!(variant.json["manifests"][1], source.json["manifests"][1]);
+    Ok(())
+}

@@ -1,0 +1,40 @@
+//! What the documents say of the tests.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::Result;
+
+fn sources(folder: &Path, into: &mut String) -> Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            sources(&path, into)?;
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            into.push_str(&std::fs::read_to_string(path)?);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn every_test_that_a_table_of_cases_names_is_there() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut code = String::new();
+    for folder in ["convert/src", "core/src", "tests/tests"] {
+        sources(&root.join(folder), &mut code)?;
+    }
+    for document in ["docs/images.md"] {
+        let text = std::fs::read_to_string(root.join(document))?;
+        let rows = text.lines().filter(|line| line.starts_with('|'));
+        let named: BTreeSet<&str> = rows
+            .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
+            .flat_map(|cell| cell.split('`').filter(|word| word.contains('_')))
+            .collect();
+        assert!(named.len() > 20, "{document} names {named:?}");
+        for name in named {
+            assert!(code.contains(&format!("fn {name}(")), "{document}: no test {name}");
+        }
+    }
+    Ok(())
+}
