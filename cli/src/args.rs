@@ -99,6 +99,10 @@ pub(crate) struct RegistryArguments {
     /// Reach this registry (`HOST[:PORT]`) over plain http. Loopback addresses always are.
     #[arg(long, value_name = "HOST")]
     pub(crate) plain_http: Vec<String>,
+    /// Send credentials to this token server (`HOST`) too, where a registry asks for that. Without it:
+    /// only to token servers of the registry's own domain.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) token_server: Vec<String>,
     /// Credentials, in the form of Docker's config.json. Without it: `config.json` in the folder
     /// that `DOCKER_CONFIG` names, or in `~/.docker`.
     #[arg(long, value_name = "FILE")]

@@ -71,7 +71,9 @@ impl Place {
         if is_loopback(reference.registry()) {
             plain_http.push(reference.registry().to_owned());
         }
-        let client = RegistryClient::new(RegistryOptions { plain_http })?;
+        let token_servers = arguments.token_server.clone();
+        let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
+        let client = RegistryClient::new(options)?;
         Ok(client.repository(reference, credentials))
     }
 

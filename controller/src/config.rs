@@ -33,6 +33,8 @@ pub struct Config {
     pub recheck_interval: Duration,
     /// Registries that are reached over plain http.
     pub plain_http_registries: BTreeSet<String>,
+    /// Hosts outside of a registry's own domain to which it may send logins.
+    pub token_servers: BTreeSet<String>,
     /// The controller's own credentials, in the form of Docker's `config.json`.
     pub credentials_file: Option<PathBuf>,
     /// Which pods are never rewritten. The namespaces `kube-system` and zstart's own come on top.
@@ -104,6 +106,7 @@ struct File {
     layers_at_once: usize,
     recheck_interval: SignedDuration,
     plain_http_registries: BTreeSet<String>,
+    token_servers: BTreeSet<String>,
     credentials_file: PathBuf,
     excluded_namespaces: BTreeSet<String>,
     allowed_controllers: BTreeSet<String>,
@@ -127,6 +130,7 @@ impl Default for File {
             layers_at_once: 2,
             recheck_interval: SignedDuration::from_mins(5),
             plain_http_registries: BTreeSet::new(),
+            token_servers: BTreeSet::new(),
             credentials_file: PathBuf::new(),
             excluded_namespaces: BTreeSet::new(),
             allowed_controllers: BTreeSet::new(),
@@ -153,6 +157,7 @@ impl Config {
             layers_at_once,
             recheck_interval,
             plain_http_registries,
+            token_servers,
             credentials_file,
             excluded_namespaces,
             allowed_controllers,
@@ -189,6 +194,7 @@ impl Config {
             layers_at_once,
             recheck_interval,
             plain_http_registries,
+            token_servers,
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
             webhook,
@@ -217,7 +223,8 @@ mod tests {
     fn every_field_is_read() {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
-             recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ncredentialsFile: /a/config.json\n\
+             recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
+             credentialsFile: /a/config.json\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
         )
@@ -231,6 +238,7 @@ mod tests {
             layers_at_once,
             recheck_interval,
             plain_http_registries,
+            token_servers,
             credentials_file,
             exclusions: Exclusions { namespaces, allowed_controllers },
             webhook: CertificateSettings { configuration, service, serving_secret, ca_secret },
@@ -240,6 +248,7 @@ mod tests {
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert!(plain_http_registries.contains("registry.lab:5000"));
+        assert!(token_servers.contains("login.example"));
         assert_eq!(credentials_file, Some("/a/config.json".into()));
         assert!(namespaces.contains("quiet"));
         assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));

@@ -55,7 +55,9 @@ pub async fn run(
     // They are read again for each look; a file that can't be read is better known now.
     config.credentials_file.as_deref().map(credentials::own).transpose()?;
     let plain_http = config.plain_http_registries.iter().cloned().collect();
-    let registries = RegistryClient::new(RegistryOptions { plain_http })?;
+    let token_servers = config.token_servers.iter().cloned().collect();
+    let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
+    let registries = RegistryClient::new(options)?;
     let Identity { namespace, pod } = identity;
     let events = Events::new(client.clone(), pod);
     let webhook = config.webhook.clone();

@@ -33,5 +33,7 @@ pub use layer::{LayerConverter, zstd::ZstdConverter};
 pub use memory::LayerMemory;
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
-pub use repository::{Repository, layout::LayoutFolder, registry::RegistryClient, registry::RegistryOptions};
+pub use repository::{
+    Repository, layout::LayoutFolder, registry::Limits, registry::RegistryClient, registry::RegistryOptions,
+};
 pub use settings::{Level, PlatformSelection, Settings, SettingsError, UnpackLimits};

@@ -12,6 +12,12 @@ use crate::settings::PlatformSelection;
 #[cfg(test)]
 mod tests;
 
+/// Node runtimes stack no more than some hundred layers (overlayfs: 500).
+const LAYERS_MAX: usize = 1000;
+/// The largest indexes that are known have some dozens of platforms, each with an attestation. Every
+/// entry costs requests.
+const ENTRIES_MAX: usize = 500;
+
 /// The whole plan for one source digest.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -133,6 +139,15 @@ pub enum Refusal {
     },
     /// An index inside an index.
     NestedIndex,
+    /// It lists more than any honest image does.
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many it lists.
+        count: usize,
+        /// How many are looked at.
+        most: usize,
+    },
     /// It is a variant that zstart made.
     IsVariant,
 }
@@ -175,6 +190,9 @@ impl fmt::Display for Refusal {
                 write!(formatter, "none of its platforms was asked for; it has {}", found.join(", "))
             }
             Self::NestedIndex => formatter.write_str("it is an index inside an index"),
+            Self::TooMany { what, count, most } => {
+                write!(formatter, "it lists {count} {what}; images of more than {most} are not looked at")
+            }
             Self::IsVariant => formatter.write_str("it is a variant made by zstart already"),
         }
     }
@@ -204,6 +222,7 @@ impl Plan {
 impl ManifestPlan {
     /// The plan for one manifest and its config.
     pub fn new(raw: RawManifest, manifest: ImageManifest, config: &ImageConfig) -> Result<Self, Refusal> {
+        require_at_most(LAYERS_MAX, "layers", manifest.layers.len())?;
         for layer in &manifest.layers {
             let digest = layer.digest().clone();
             match media_type::layer_kind(layer.media_type()) {
@@ -260,6 +279,20 @@ pub fn require_image(manifest: &ImageManifest) -> Result<(), Refusal> {
         Some(index) => Err(Refusal::Soci { index }),
         None => Ok(()),
     }
+}
+
+/// Whether an index may be looked into.
+pub fn require_index(index: &ImageIndex) -> Result<(), Refusal> {
+    if let Some(member) = index.artifact_member() {
+        return Err(Refusal::Artifact { member });
+    }
+    require_at_most(ENTRIES_MAX, "entries", index.entries.len())?;
+    let annotations = index.annotations().unwrap_or_default();
+    if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) { Err(Refusal::IsVariant) } else { Ok(()) }
+}
+
+fn require_at_most(most: usize, what: &'static str, count: usize) -> Result<(), Refusal> {
+    if count > most { Err(Refusal::TooMany { what, count, most }) } else { Ok(()) }
 }
 
 /// Whether an entry of an index is to be converted, before its manifest is read. `None`: yes.

@@ -16,6 +16,7 @@ use crate::tools::{self, Tool};
 use crate::wait;
 
 pub mod gateway;
+pub mod liar;
 pub mod stored;
 
 /// Who may use a registry.

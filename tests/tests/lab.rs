@@ -18,7 +18,8 @@ use zstart_tests::registry::{Login, Registry};
 async fn digest_of(image: &str, credentials: Credentials) -> Result<String> {
     zstart_tests::control_plane::install_crypto();
     let reference: Reference = image.parse()?;
-    let options = RegistryOptions { plain_http: vec![reference.registry().to_owned()] };
+    let options =
+        RegistryOptions { plain_http: vec![reference.registry().to_owned()], ..RegistryOptions::default() };
     let repository = RegistryClient::new(options)?.repository(&reference, credentials);
     Ok(zstart_convert::resolve(&*repository, &reference).await?.digest().to_string())
 }

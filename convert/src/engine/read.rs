@@ -11,6 +11,7 @@ use crate::image::{
 use crate::layer::LayerError;
 use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
+    require_index,
 };
 use crate::repository::{CONFIG_MAX, ManifestKey, Repository};
 use crate::settings::Settings;
@@ -70,15 +71,7 @@ pub async fn plan(source: &dyn Repository, resolved: &Resolved, settings: &Setti
             Shape::Single(Box::new(planned))
         }
         Document::Index(index) => {
-            if let Some(member) = index.artifact_member() {
-                return Err(refused(Refusal::Artifact { member }));
-            }
-            let annotations = index.annotations();
-            let annotations =
-                annotations.map_err(|source| Error::Member { digest: raw.digest.clone(), source })?;
-            if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) {
-                return Err(refused(Refusal::IsVariant));
-            }
+            require_index(&index).map_err(refused)?;
             let entries = plan_entries(source, &index, settings).await?;
             if !entries.iter().any(|entry| matches!(entry, EntryPlan::Convert(_))) {
                 return Err(refused(why_nothing_is_left(&index, &entries)));

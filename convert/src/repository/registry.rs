@@ -5,14 +5,14 @@
 //! and sends passwords wherever a challenge points.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
-use reqwest::redirect::Policy;
 use thiserror::Error;
 use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
 
+pub use self::limits::Limits;
+use self::network::Network;
 use self::session::Session;
 use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use crate::credentials::Credentials;
@@ -20,7 +20,10 @@ use crate::image::{Descriptor, RawManifest};
 
 mod answer;
 mod challenge;
+mod limits;
 mod login;
+mod network;
+mod pace;
 mod pull;
 mod push;
 mod referrers;
@@ -29,26 +32,22 @@ mod session;
 mod silence;
 mod tags;
 
-/// How long a connection may take to be made.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a registry may be silent while it is read from.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// What registries see as the client's name.
-const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
-
 /// What holds for all registries.
 #[derive(Clone, Debug, Default)]
 pub struct RegistryOptions {
     /// Registries (`host` or `host:port`) that are reached over plain http. All others need TLS.
     pub plain_http: Vec<String>,
+    /// Hosts outside of a registry's own domain to which it may send logins.
+    pub token_servers: Vec<String>,
+    /// How long registries may take.
+    pub limits: Limits,
 }
 
 /// The way to registries. Cheap to clone; connections are shared.
 #[derive(Clone, Debug)]
 pub struct RegistryClient {
     options: Arc<RegistryOptions>,
-    reader: reqwest::Client,
-    writer: reqwest::Client,
+    network: Network,
 }
 
 /// The HTTP client can't be set up, e.g. because the system has no root certificates.
@@ -67,26 +66,12 @@ struct RegistryRepository {
 impl RegistryClient {
     /// A client. TLS uses the process's default rustls provider and the system's root certificates.
     pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
-        let client = |builder: reqwest::ClientBuilder| {
-            // Where an answer leads elsewhere, whoever made the request decides who is told what there.
-            let builder = builder.redirect(Policy::none());
-            let built = builder.user_agent(USER_AGENT).connect_timeout(CONNECT_TIMEOUT).build();
-            built.map_err(|error| ClientError { message: zstart_core::chain(&error) })
-        };
-        let builder = reqwest::Client::builder;
-        Ok(Self {
-            options: Arc::new(options),
-            reader: client(builder().read_timeout(READ_TIMEOUT))?,
-            // reqwest would count the whole time in which a layer is sent: see `silence`.
-            writer: client(builder())?,
-        })
+        Ok(Self { network: Network::new(options.limits)?, options: Arc::new(options) })
     }
 
     /// The repository of `reference`. No request is made yet.
     pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Arc<dyn Repository> {
-        let plain_http = self.options.plain_http.iter().any(|host| host == reference.registry());
-        let (reader, writer) = (self.reader.clone(), self.writer.clone());
-        let session = Session::new(reader, writer, reference, credentials, plain_http);
+        let session = Session::new(self.network.clone(), Arc::clone(&self.options), reference, credentials);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
         Arc::new(RegistryRepository { location: reference.name(), session })
     }
@@ -99,7 +84,7 @@ impl Repository for RegistryRepository {
     }
 
     async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError> {
-        retry::with_retries(|| pull::manifest(&self.session, key)).await
+        retry::with_retries(self.session.limits().pause, || pull::manifest(&self.session, key)).await
     }
 
     async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
@@ -119,7 +104,10 @@ impl Repository for RegistryRepository {
         media_type: &str,
         tag: Option<&Tag>,
     ) -> Result<(), RepositoryError> {
-        let pushed = retry::with_retries(|| push::manifest(&self.session, manifest, media_type, tag)).await;
+        let pushed = retry::with_retries(self.session.limits().pause, || {
+            push::manifest(&self.session, manifest, media_type, tag)
+        })
+        .await;
         // Where tags can't be moved, some registries refuse even what stands there already (Amazon ECR:
         // 400 TAG_INVALID). Two who make the same variant at once must both succeed.
         if let (Err(error), Some(tag)) = (&pushed, tag)
@@ -132,11 +120,11 @@ impl Repository for RegistryRepository {
     }
 
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
-        retry::with_retries(|| pull::blob(&self.session, digest)).await
+        retry::with_retries(self.session.limits().pause, || pull::blob(&self.session, digest)).await
     }
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
-        retry::with_retries(|| pull::has_blob(&self.session, digest)).await
+        retry::with_retries(self.session.limits().pause, || pull::has_blob(&self.session, digest)).await
     }
 
     async fn referrers(&self, of: &Digest, artifact_type: &str) -> Result<Vec<Descriptor>, RepositoryError> {
@@ -151,6 +139,6 @@ impl Repository for RegistryRepository {
     }
 
     async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
-        retry::with_retries(|| push::begin(&self.session)).await
+        retry::with_retries(self.session.limits().pause, || push::begin(&self.session)).await
     }
 }

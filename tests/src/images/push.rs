@@ -15,7 +15,10 @@ use crate::control_plane::install_crypto;
 /// A repository of one of the lab's registries: plain http, nobody's credentials.
 pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Repository>> {
     install_crypto();
-    let client = RegistryClient::new(RegistryOptions { plain_http: vec![reference.registry().to_owned()] })?;
+    let client = RegistryClient::new(RegistryOptions {
+        plain_http: vec![reference.registry().to_owned()],
+        ..RegistryOptions::default()
+    })?;
     Ok(client.repository(reference, Credentials::Anonymous))
 }
 

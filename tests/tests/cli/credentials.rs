@@ -21,7 +21,10 @@ async fn registry_with_login() -> Result<Registry> {
     let login = Login::Basic { username: "user".into(), password: PASSWORD.into() };
     let registry = Registry::start_with(login).await?;
     let reference: Reference = format!("{}/app:v1", registry.host()).parse()?;
-    let client = RegistryClient::new(RegistryOptions { plain_http: vec![registry.host()] })?;
+    let client = RegistryClient::new(RegistryOptions {
+        plain_http: vec![registry.host()],
+        ..RegistryOptions::default()
+    })?;
     let credentials = Credentials::Basic { username: "user".into(), password: PASSWORD.into() };
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).prepare()?;
     image.store(&*client.repository(&reference, credentials), &"v1".parse()?).await?;

@@ -60,7 +60,10 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
     lab.registry = Registry::start_with(login).await?;
     lab.gateway = Gateway::start(&lab.registry.host()).await?;
     let pushed: Reference = format!("{}/app:v1", lab.registry.host()).parse()?;
-    let client = RegistryClient::new(RegistryOptions { plain_http: vec![lab.registry.host()] })?;
+    let client = RegistryClient::new(RegistryOptions {
+        plain_http: vec![lab.registry.host()],
+        ..RegistryOptions::default()
+    })?;
     let repository = client.repository(&pushed, Credentials::Basic { username, password });
     small().prepare()?.store(&*repository, pushed.tag().context("no tag")?).await?;
 

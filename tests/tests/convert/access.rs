@@ -22,7 +22,7 @@ async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> 
     let name = format!("{}/app:v1", registry.host());
     let reference = name.parse()?;
     zstart_tests::control_plane::install_crypto();
-    let options = RegistryOptions { plain_http: vec![registry.host()] };
+    let options = RegistryOptions { plain_http: vec![registry.host()], ..RegistryOptions::default() };
     let credentials = Credentials::Basic { username: "user".into(), password: "right".into() };
     let repository = RegistryClient::new(options)?.repository(&reference, credentials);
     image().prepare()?.store(&*repository, &"v1".parse()?).await?;

@@ -7,8 +7,8 @@ use zstart_convert::credentials::Credentials;
 use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Job, LayerMemory, RegistryClient, RegistryOptions, Repository, Settings, VariantImage, execute,
-    find_variant, plan, resolve, verify,
+    Error, Job, LayerMemory, Limits, RegistryClient, RegistryOptions, Repository, Settings, VariantImage,
+    execute, find_variant, plan, resolve, verify,
 };
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_tests::registry::Registry;
@@ -52,6 +52,7 @@ pub(crate) struct Conversion {
     credentials: Credentials,
     settings: Settings,
     memory: Arc<LayerMemory>,
+    options: RegistryOptions,
 }
 
 /// What a conversion came to.
@@ -75,6 +76,7 @@ impl Conversion {
             credentials: Credentials::Anonymous,
             settings: Settings::default(),
             memory: Arc::default(),
+            options: RegistryOptions::default(),
         }
     }
 
@@ -86,6 +88,19 @@ impl Conversion {
     pub(crate) fn login(self, username: &str, password: &str) -> Self {
         let credentials = Credentials::Basic { username: username.into(), password: password.into() };
         Self { credentials, ..self }
+    }
+
+    /// With other time-outs.
+    pub(crate) fn limits(self, limits: Limits) -> Self {
+        Self { options: RegistryOptions { limits, ..self.options.clone() }, ..self }
+    }
+
+    /// Where registries may send logins to this host.
+    pub(crate) fn token_server(self, host: &str) -> Self {
+        Self {
+            options: RegistryOptions { token_servers: vec![host.to_owned()], ..self.options.clone() },
+            ..self
+        }
     }
 
     pub(crate) fn settings(self, settings: Settings) -> Self {
@@ -109,7 +124,8 @@ impl Conversion {
 
     fn open(&self, reference: &Reference) -> Arc<dyn Repository> {
         zstart_tests::control_plane::install_crypto();
-        let options = RegistryOptions { plain_http: vec![reference.registry().to_owned()] };
+        let plain_http = vec![reference.registry().to_owned()];
+        let options = RegistryOptions { plain_http, ..self.options.clone() };
         let client = RegistryClient::new(options).expect("a client");
         client.repository(reference, self.credentials.clone())
     }

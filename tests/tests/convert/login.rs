@@ -8,6 +8,7 @@ use zstart_convert::ErrorClass;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
+use zstart_tests::registry::liar::{Liar, Lie, answer};
 
 use crate::conversion::Conversion;
 
@@ -97,6 +98,30 @@ async fn a_password_is_sent_to_no_token_server_on_another_host() -> Result<()> {
     let error = lab.conversion().run().await.unwrap_err();
     assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
     assert_eq!(thief.calls(), [""; 0], "nothing at all is sent there");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_server_on_another_host_is_asked_where_it_is_listed() -> Result<()> {
+    let registry = Registry::start().await?;
+    Fixture::new().layer(&[("app", b"files")]).push(&registry.host(), "app:v1").await?;
+    let (liar, elsewhere) = (Liar::start(&registry.host()).await?, Liar::start(&registry.host()).await?);
+    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\"", elsewhere.port());
+    liar.lie(
+        Method::GET,
+        "/v2/ ",
+        Lie::Says(answer(&["401 Unauthorized", &challenge, "Connection: close"], b"")),
+    );
+    let token = answer(&["200 OK", "Connection: close"], b"{\"token\":\"one\"}");
+    elsewhere.lie(Method::GET, "/token", Lie::Says(token));
+    let conversion = Conversion::of(&format!("{}/app:v1", liar.host())).login("user", "secret");
+    let error = conversion.run().await.unwrap_err();
+    assert!(error.chain().contains("nothing was sent there"), "{}", error.chain());
+    assert_eq!(elsewhere.heads(), [""; 0]);
+
+    conversion.token_server("localhost").run().await?;
+    assert!(elsewhere.heads().iter().all(|head| head.contains("authorization: basic ")));
+    assert!(liar.heads().iter().any(|head| head.contains("authorization: bearer one")));
     Ok(())
 }
 

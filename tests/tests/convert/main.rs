@@ -4,6 +4,7 @@ mod access;
 mod answers;
 mod content;
 mod conversion;
+mod hostile;
 mod indexes;
 mod interruption;
 mod kept;

@@ -12,6 +12,7 @@ workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
 plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
+tokenServers: {{ $values.tokenServers | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
 allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}

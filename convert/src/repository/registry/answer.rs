@@ -1,7 +1,8 @@
 //! What kind of trouble a registry's answer is. By status and by the specification's error codes
 //! (distribution specification, "Error codes"), never by the text for people.
 
-use std::time::Duration;
+use std::error::Error;
+use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Response, StatusCode, Url};
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use zstart_core::chain;
 
 use super::super::{Access, RepositoryError, Trouble};
+use super::network::Forbidden;
 use super::session::Session;
 
 /// How much of an error's body is read: enough for any message.
@@ -38,19 +40,19 @@ pub(super) async fn from_response(
     mut response: Response,
 ) -> RepositoryError {
     let status = response.status();
-    let retry_after = response
-        .headers()
-        .get(RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.trim().parse().ok())
-        .map(Duration::from_secs);
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| read_pause(value.to_str().ok()?));
     let mut body = Vec::new();
-    while let Ok(Some(chunk)) = response.chunk().await {
-        let room = ERROR_BODY_MAX - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if body.len() == ERROR_BODY_MAX {
-            break;
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = ERROR_BODY_MAX - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == ERROR_BODY_MAX {
+                break;
+            }
         }
-    }
+    };
+    // What came until then is all that is told.
+    let _ = tokio::time::timeout(session.limits().answer, read).await;
     let envelope: Option<Envelope> = serde_json::from_slice(&body).ok();
     let trouble = match (status_trouble(status, retry_after), envelope.as_ref().and_then(Envelope::trouble)) {
         // An upload that was lost is a 404 to some, and isn't a missing image.
@@ -62,8 +64,33 @@ pub(super) async fn from_response(
     session.error(access, operation, trouble, format!("HTTP {} {said}", status.as_u16()))
 }
 
-/// An answer's body, if it has no more than `most` bytes.
+/// How long `Retry-After` asks to wait: seconds, or until a date (RFC 9110, 10.2.3).
+fn read_pause(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// An answer's body, if it has no more than `most` bytes and comes in time.
 pub(super) async fn read_bounded(
+    session: &Session,
+    access: Access,
+    operation: &str,
+    response: Response,
+    most: usize,
+) -> Result<Vec<u8>, RepositoryError> {
+    let limit = session.limits().answer;
+    let read = read_all(session, access, operation, response, most);
+    tokio::time::timeout(limit, read).await.unwrap_or_else(|_| {
+        let message = format!("the answer takes longer than {} s", limit.as_secs());
+        Err(session.error(access, operation, Trouble::Unavailable, message))
+    })
+}
+
+async fn read_all(
     session: &Session,
     access: Access,
     operation: &str,
@@ -147,8 +174,20 @@ impl Envelope {
 }
 
 fn request_trouble(error: &reqwest::Error) -> Trouble {
-    // Whatever keeps a request from being answered may pass; a request that can't be built won't.
-    if error.is_builder() { Trouble::Other } else { Trouble::Unavailable }
+    // Whatever keeps a request from being answered may pass; a request that can't be built won't, nor
+    // one to where nobody may be sent.
+    if error.is_builder() || is_forbidden(error) { Trouble::Other } else { Trouble::Unavailable }
+}
+
+fn is_forbidden(error: &reqwest::Error) -> bool {
+    let mut cause: Option<&dyn Error> = Some(error);
+    while let Some(error) = cause {
+        if error.is::<Forbidden>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 /// The front of a text from outside, in one line, without what would steer a terminal.
@@ -163,6 +202,16 @@ fn shortened(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pause_is_asked_for_in_seconds_or_until_a_date() {
+        assert_eq!(read_pause(" 7 "), Some(Duration::from_secs(7)));
+        let in_a_minute = httpdate::fmt_http_date(SystemTime::now() + Duration::from_mins(1));
+        let pause = read_pause(&in_a_minute).unwrap();
+        assert!((Duration::from_secs(50)..=Duration::from_mins(1)).contains(&pause), "{pause:?}");
+        assert_eq!(read_pause("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!([read_pause(""), read_pause("-1"), read_pause("soon")], [None; 3]);
+    }
 
     #[test]
     fn a_message_from_outside_is_one_short_line_that_steers_no_terminal() {

@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::super::{Access, RepositoryError, Trouble};
 use super::answer;
 use super::challenge::{self, Challenge};
+use super::network::Direction;
 use super::session::{Authorization, Session};
 use crate::credentials::Credentials;
 
@@ -42,7 +43,8 @@ struct TokenAnswer {
 /// Asks the registry what it wants, and gets it.
 pub(super) async fn log_in(session: &Session, access: Access) -> Result<Granted, RepositoryError> {
     let url = session.base_url(access)?;
-    let sent = session.reader.get(url).send().await;
+    let request = session.request(access, OPERATION, Direction::Read, Method::GET, &url).await?;
+    let sent = request.send().await;
     let response = sent.map_err(|error| answer::from_request(session, access, OPERATION, error))?;
     match response.status() {
         StatusCode::UNAUTHORIZED => {}
@@ -98,7 +100,7 @@ async fn fetch_token(
             query.append_pair("scope", &format!("repository:{other}:pull"));
         }
     }
-    let request = session.reader.get(realm);
+    let request = session.request(access, OPERATION, Direction::Read, Method::GET, &realm).await?;
     let request = match session.credentials() {
         Credentials::Anonymous => request,
         Credentials::Basic { username, password } => request.basic_auth(username, Some(password)),
@@ -137,8 +139,13 @@ fn may_be_asked(session: &Session, realm: &Url) -> Result<(), &'static str> {
     }
     let is_secret = *session.credentials() != Credentials::Anonymous;
     let own = session.host();
-    let of_own_domain = realm.host_str().is_some_and(|host| same_domain(&own, host));
-    if is_secret && !of_own_domain { Err("which is not of its own domain") } else { Ok(()) }
+    let is_known =
+        realm.host_str().is_some_and(|host| same_domain(&own, host) || session.is_token_server(host));
+    if is_secret && !is_known {
+        Err("which is not of its own domain, nor a listed token server")
+    } else {
+        Ok(())
+    }
 }
 
 /// Whether two hosts are one, or belong to one registrable domain (`auth.docker.io` and

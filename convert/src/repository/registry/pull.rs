@@ -6,8 +6,9 @@ use reqwest::{Method, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
 use super::super::{Access, ByteStream, MANIFEST_MAX, ManifestKey, RepositoryError, Trouble};
-use super::answer;
+use super::network::Direction;
 use super::session::Session;
+use super::{answer, pace};
 use crate::image::{RawManifest, media_type};
 
 /// The registry's own word on a manifest's digest (OCI distribution specification, "Pulling
@@ -73,10 +74,12 @@ pub(super) async fn blob(session: &Session, digest: &Digest) -> Result<ByteStrea
     if response.status() != StatusCode::OK {
         return Err(answer::from_response(session, Access::Pull, &operation, response).await);
     }
-    let session = session.clone();
-    Ok(Box::pin(response.bytes_stream().map_err(move |error| {
+    let slow = session.error(Access::Pull, &operation, Trouble::Unavailable, "it comes too slowly");
+    let (limits, session) = (session.limits(), session.clone());
+    let content = response.bytes_stream().map_err(move |error| {
         std::io::Error::other(answer::from_request(&session, Access::Pull, &operation, error))
-    })))
+    });
+    Ok(pace::watched(Box::pin(content), limits, slow))
 }
 
 /// Whether a blob is there.
@@ -110,7 +113,8 @@ pub(super) async fn request_at(
     operation: &str,
 ) -> Result<Response, RepositoryError> {
     for _ in 0..=REDIRECTS_MAX {
-        let request = session.reader.request(method.clone(), url.clone()).header(ACCEPT, accept);
+        let request = session.request(Access::Pull, operation, Direction::Read, method.clone(), &url).await?;
+        let request = request.header(ACCEPT, accept);
         let response = session.send(Access::Pull, operation, &url, request).await?;
         if !response.status().is_redirection() {
             return Ok(response);

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use reqwest::{Body, Response, StatusCode, Url};
+use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
 use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
+use super::network::Direction;
 use super::session::Session;
 use super::{answer, silence};
 use crate::image::RawManifest;
@@ -31,7 +32,8 @@ pub(super) async fn manifest(
         None => (format!("push manifest {}", manifest.digest), format!("manifests/{}", manifest.digest)),
     };
     let url = session.url(Access::Push, &path)?;
-    let request = session.writer.put(url.clone()).timeout(silence::LIMIT);
+    let request = session.request(Access::Push, &operation, Direction::Write, Method::PUT, &url).await?;
+    let request = request.timeout(session.limits().write_silence);
     let request = request.header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
     let response = session.send(Access::Push, &operation, &url, request).await?;
     match response.status() {
@@ -44,7 +46,8 @@ pub(super) async fn manifest(
 pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, RepositoryError> {
     const OPERATION: &str = "begin a blob upload";
     let url = session.url(Access::Push, "blobs/uploads/")?;
-    let request = session.writer.post(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
+    let request = session.request(Access::Push, OPERATION, Direction::Write, Method::POST, &url).await?;
+    let request = request.timeout(session.limits().write_silence).header(CONTENT_LENGTH, 0);
     let response = session.send(Access::Push, OPERATION, &url, request).await?;
     if response.status() != StatusCode::ACCEPTED {
         return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
@@ -60,7 +63,8 @@ pub(super) async fn mount(session: &Session, digest: &Digest, from: &str) -> Res
     let operation = format!("mount blob {digest} from {from}");
     let mut url = session.url(Access::Push, "blobs/uploads/")?;
     url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
-    let request = session.writer.post(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
+    let request = session.request(Access::Push, &operation, Direction::Write, Method::POST, &url).await?;
+    let request = request.timeout(session.limits().write_silence).header(CONTENT_LENGTH, 0);
     let response = session.send(Access::Push, &operation, &url, request).await?;
     match response.status() {
         StatusCode::CREATED => Ok(true),
@@ -81,6 +85,15 @@ struct Upload {
 }
 
 impl Upload {
+    async fn request(
+        &self,
+        operation: &str,
+        method: Method,
+        url: &Url,
+    ) -> Result<RequestBuilder, RepositoryError> {
+        self.session.request(Access::Push, operation, Direction::Write, method, url).await
+    }
+
     async fn failed(&self, operation: &str, response: Response) -> RepositoryError {
         answer::from_response(&self.session, Access::Push, operation, response).await
     }
@@ -91,16 +104,14 @@ impl BlobUpload for Upload {
     async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
         const OPERATION: &str = "upload a blob";
         let (content, taken) = silence::watched(content);
-        let request = self
-            .session
-            .writer
-            .patch(self.location.clone())
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .body(Body::wrap_stream(content));
+        let limit = self.session.limits().write_silence;
+        let request = self.request(OPERATION, Method::PATCH, &self.location).await?;
+        let request =
+            request.header(CONTENT_TYPE, "application/octet-stream").body(Body::wrap_stream(content));
         let response = tokio::select! {
             response = self.session.send(Access::Push, OPERATION, &self.location, request) => response?,
-            () = taken.silence(silence::LIMIT) => {
-                let message = format!("it took nothing for {} s", silence::LIMIT.as_secs());
+            () = taken.silence(limit) => {
+                let message = format!("it took nothing for {} s", limit.as_secs());
                 return Err(self.session.error(Access::Push, OPERATION, Trouble::Unavailable, message));
             }
         };
@@ -119,7 +130,8 @@ impl BlobUpload for Upload {
         let operation = format!("finish the upload of blob {digest}");
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let request = self.session.writer.put(url.clone()).timeout(silence::LIMIT).header(CONTENT_LENGTH, 0);
+        let request = self.request(&operation, Method::PUT, &url).await?;
+        let request = request.timeout(self.session.limits().write_silence).header(CONTENT_LENGTH, 0);
         let response = self.session.send(Access::Push, &operation, &url, request).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
@@ -129,9 +141,12 @@ impl BlobUpload for Upload {
 
     async fn abort(self: Box<Self>) {
         // The registry forgets sessions by itself; nothing hangs on this answer.
-        let request = self.session.writer.delete(self.location.clone()).timeout(ABORT_LIMIT);
-        let sent = self.session.send(Access::Push, "cancel an upload", &self.location, request).await;
-        if let Err(error) = sent {
+        const OPERATION: &str = "cancel an upload";
+        let sent = async {
+            let request = self.request(OPERATION, Method::DELETE, &self.location).await?.timeout(ABORT_LIMIT);
+            self.session.send(Access::Push, OPERATION, &self.location, request).await
+        };
+        if let Err(error) = sent.await {
             tracing::debug!(%error, "could not cancel an upload");
         }
     }

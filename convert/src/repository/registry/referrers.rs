@@ -26,7 +26,7 @@ pub(super) async fn list(
 ) -> Result<Vec<Descriptor>, RepositoryError> {
     let by_tag = format!("manifests/{}-{}", of.algorithm(), of.hex());
     for path in [format!("referrers/{of}"), by_tag] {
-        let found = match retry::with_retries(|| read(session, &path)).await {
+        let found = match retry::with_retries(session.limits().pause, || read(session, &path)).await {
             Ok(found) => found,
             // 403 too: some registries deny what they don't know.
             Err(error) if !matches!(error.trouble, Trouble::Unavailable | Trouble::RateLimited { .. }) => {

@@ -7,18 +7,16 @@ use super::super::{RepositoryError, Trouble};
 
 /// How often a request is made at most.
 const ATTEMPTS: u32 = 4;
-/// The pause before the second attempt; it doubles each time.
-const FIRST_PAUSE: Duration = Duration::from_millis(400);
 /// A registry that asks for a longer pause is left to whoever called: a worker isn't held for that.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Runs `operation` until it succeeds, fails for good, or has been tried often enough.
-pub(super) async fn with_retries<T, F, R>(operation: F) -> Result<T, RepositoryError>
+/// Runs `operation` until it succeeds, fails for good, or has been tried often enough; with this pause
+/// before the second attempt, and twice as long each time.
+pub(super) async fn with_retries<T, F, R>(mut pause: Duration, operation: F) -> Result<T, RepositoryError>
 where
     F: Fn() -> R,
     R: Future<Output = Result<T, RepositoryError>>,
 {
-    let mut pause = FIRST_PAUSE;
     for attempt in 1.. {
         let error = match operation().await {
             Ok(value) => return Ok(value),

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use reqwest::{RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::Mutex;
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::{Mutex, OnceCell};
 use zstart_core::Reference;
 
 use super::super::{Access, RepositoryError, Trouble};
-use super::answer;
+use super::limits::Limits;
 use super::login::{self, Granted};
+use super::network::{Direction, Network, Reach};
+use super::{RegistryOptions, answer};
 use crate::credentials::Credentials;
 
 /// Where Docker Hub's registry is; its images are named by `docker.io`.
@@ -18,13 +20,12 @@ const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
 /// Shared by all requests to one repository.
 #[derive(Clone)]
 pub(super) struct Session {
-    /// For reading: gives up when nothing comes.
-    pub(super) reader: reqwest::Client,
-    /// For writing.
-    pub(super) writer: reqwest::Client,
+    network: Network,
+    options: Arc<RegistryOptions>,
     reference: Reference,
     credentials: Credentials,
-    plain_http: bool,
+    /// Where the registry may send its readers.
+    reach: Arc<OnceCell<Reach>>,
     /// Another repository of the registry that may be read with the same right.
     also_reads: Option<String>,
     may_read: Arc<Mutex<Option<Proof>>>,
@@ -47,18 +48,17 @@ pub(super) enum Authorization {
 
 impl Session {
     pub(super) fn new(
-        reader: reqwest::Client,
-        writer: reqwest::Client,
+        network: Network,
+        options: Arc<RegistryOptions>,
         reference: &Reference,
         credentials: Credentials,
-        plain_http: bool,
     ) -> Self {
         Self {
-            reader,
-            writer,
+            network,
+            options,
             reference: reference.clone(),
             credentials,
-            plain_http,
+            reach: Arc::default(),
             also_reads: None,
             may_read: Arc::default(),
             may_write: Arc::default(),
@@ -172,7 +172,39 @@ impl Session {
 
     /// Whether the registry is one that is reached over plain http.
     pub(super) fn is_plain_http(&self) -> bool {
-        self.plain_http
+        self.options.plain_http.iter().any(|host| host == self.reference.registry())
+    }
+
+    /// Whether any registry may send its logins to this host.
+    pub(super) fn is_token_server(&self, host: &str) -> bool {
+        self.options.token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+    }
+
+    /// How long the registry may take.
+    pub(super) fn limits(&self) -> Limits {
+        self.options.limits
+    }
+
+    /// A request to an address that may be asked: the registry's own, or one where it may send its
+    /// readers.
+    pub(super) async fn request(
+        &self,
+        access: Access,
+        operation: &str,
+        direction: Direction,
+        method: Method,
+        url: &Url,
+    ) -> Result<RequestBuilder, RepositoryError> {
+        let reach = if self.is_own(url) {
+            Reach::Networks
+        } else {
+            let own = self.base_url(access)?;
+            *self.reach.get_or_init(|| async { self.network.reach_of(&own).await }).await
+        };
+        let client = self.network.client(direction, reach, url);
+        let client =
+            client.map_err(|error| self.error(access, operation, Trouble::Other, error.to_string()))?;
+        Ok(client.request(method, url.clone()))
     }
 
     /// The repository's name inside the registry.
@@ -182,7 +214,7 @@ impl Session {
 
     /// The registry's address.
     fn base(&self) -> String {
-        let scheme = if self.plain_http { "http" } else { "https" };
+        let scheme = if self.is_plain_http() { "http" } else { "https" };
         let (hub, host) = DOCKER_HUB;
         let registry = self.reference.registry();
         format!("{scheme}://{}", if registry == hub { host } else { registry })

@@ -8,10 +8,6 @@ use tokio::time::Instant;
 
 use super::super::ByteStream;
 
-/// How long a registry may take nothing and say nothing. Some put a large blob together only at its
-/// end, and that takes them minutes.
-pub(super) const LIMIT: Duration = Duration::from_mins(5);
-
 /// When the last piece of a content was taken.
 #[derive(Clone)]
 pub(super) struct Taken(Arc<Mutex<Instant>>);
@@ -46,6 +42,8 @@ impl Taken {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LIMIT: Duration = Duration::from_mins(5);
 
     #[tokio::test(start_paused = true)]
     async fn silence_begins_when_the_last_piece_was_taken() {

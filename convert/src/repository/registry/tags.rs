@@ -29,7 +29,7 @@ pub(super) async fn list(session: &Session, most: usize) -> Result<Vec<Tag>, Rep
     let mut found: Vec<Tag> = Vec::new();
     let mut next = session.url(Access::Pull, &format!("tags/list?n={PAGE}"))?;
     for _ in 0..PAGES_MAX {
-        let (page, after) = retry::with_retries(|| read(session, &next)).await?;
+        let (page, after) = retry::with_retries(session.limits().pause, || read(session, &next)).await?;
         found.extend(page.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()));
         match after {
             Some(after) if found.len() < most => next = after,

@@ -1,0 +1,164 @@
+//! A liar in front of a real registry: whatever isn't lied about goes through untouched.
+//!
+//! It speaks in raw bytes, so that it can say what no HTTP library would.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::Method;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+/// What is said instead of the truth.
+#[derive(Clone, Debug)]
+pub enum Lie {
+    /// These bytes, and the connection is closed.
+    Says(Vec<u8>),
+    /// These bytes, and nothing more; the connection stays.
+    ThenSilence(Vec<u8>),
+    /// These bytes, and then those again and again, as fast as they are taken.
+    ThenForEver(Vec<u8>, &'static [u8]),
+    /// These bytes, and then those again and again, with a pause before each.
+    ThenSlowly(Vec<u8>, &'static [u8], Duration),
+}
+
+struct Rule {
+    method: Method,
+    part: String,
+    lie: Lie,
+}
+
+struct Shared {
+    upstream: String,
+    rules: Mutex<Vec<Rule>>,
+    heads: Mutex<Vec<String>>,
+}
+
+/// A running liar.
+pub struct Liar {
+    port: u16,
+    shared: Arc<Shared>,
+    server: JoinHandle<()>,
+}
+
+/// An answer, byte by byte. `head` is the status line and headers without line ends.
+pub fn answer(head: &[&str], body: &[u8]) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {}\r\n\r\n", head.join("\r\n")).into_bytes();
+    bytes.extend_from_slice(body);
+    bytes
+}
+
+impl Liar {
+    /// A liar in front of the registry at `upstream` (`host:port`).
+    pub async fn start(upstream: &str) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let port = listener.local_addr()?.port();
+        let shared = Arc::new(Shared {
+            upstream: upstream.to_owned(),
+            rules: Mutex::default(),
+            heads: Mutex::default(),
+        });
+        let serving = Arc::clone(&shared);
+        let server = tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let shared = Arc::clone(&serving);
+                tokio::spawn(async move {
+                    // Whoever is lied to hangs up in the middle; that is no failure of the liar.
+                    let _ = serve(&shared, connection).await;
+                });
+            }
+        });
+        Ok(Self { port, shared, server })
+    }
+
+    /// Its port, on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// `127.0.0.1:PORT`.
+    pub fn host(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// From now on, requests of this method whose path contains `part` are lied to.
+    pub fn lie(&self, method: Method, part: &str, lie: Lie) {
+        let rule = Rule { method, part: part.to_owned(), lie };
+        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+    }
+
+    /// The heads of all requests so far: request line and headers, in lower case.
+    pub fn heads(&self) -> Vec<String> {
+        self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Liar {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}
+
+impl Shared {
+    fn lie_to(&self, request_line: &str) -> Option<Lie> {
+        let (method, path) = request_line.split_once(' ')?;
+        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rule = rules.iter().find(|rule| rule.method.as_str() == method && path.contains(&rule.part))?;
+        Some(rule.lie.clone())
+    }
+}
+
+async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
+    let mut received = Vec::new();
+    let end = loop {
+        if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
+            break end;
+        }
+        anyhow::ensure!(client.read_buf(&mut received).await? > 0, "no request");
+    };
+    let head = String::from_utf8_lossy(&received[..end]).into_owned();
+    shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.to_lowercase());
+    let (request_line, headers) = head.split_once("\r\n").context("no headers")?;
+    if let Some(lie) = shared.lie_to(request_line) {
+        return tell(client, lie).await;
+    }
+    // One request a connection: the next one may be lied to.
+    let mut upstream = TcpStream::connect(&shared.upstream).await?;
+    upstream
+        .write_all(format!("{request_line}\r\nConnection: close\r\n{headers}\r\n\r\n").as_bytes())
+        .await?;
+    upstream.write_all(&received[end + 4..]).await?;
+    tokio::io::copy_bidirectional(&mut client, &mut upstream).await?;
+    Ok(())
+}
+
+async fn tell(mut client: TcpStream, lie: Lie) -> Result<()> {
+    match lie {
+        Lie::Says(bytes) => {
+            client.write_all(&bytes).await?;
+            client.shutdown().await?;
+        }
+        Lie::ThenSilence(bytes) => {
+            client.write_all(&bytes).await?;
+            std::future::pending::<()>().await;
+        }
+        Lie::ThenForEver(bytes, again) => {
+            client.write_all(&bytes).await?;
+            let again = again.repeat(1 + 65_536 / again.len());
+            loop {
+                client.write_all(&again).await?;
+            }
+        }
+        Lie::ThenSlowly(bytes, again, pause) => {
+            client.write_all(&bytes).await?;
+            loop {
+                tokio::time::sleep(pause).await;
+                client.write_all(again).await?;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! Registries that lie, one lie a test. Each must end in an error that says what is wrong, in time and
+//! in little memory, with nothing tagged and no password anywhere but at the registry itself.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use http::Method;
+use serde_json::{Value, json};
+use zstart_convert::{ErrorClass, Limits};
+use zstart_core::Digest;
+use zstart_tests::images::{Compression, Fixture};
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::liar::{Liar, Lie, answer};
+use zstart_tests::registry::stored::{Stored, text};
+
+use crate::conversion::Conversion;
+
+mod layers;
+mod login;
+mod manifests;
+mod redirects;
+mod uploads;
+mod wire;
+
+/// The password that no one else may see.
+const PASSWORD: &str = "very-secret";
+/// The longest that any lie may hold a conversion up, with the time-outs below.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What a process that is lied to may take, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
+const MEMORY_KIB: u64 = 64 << 10;
+
+/// A registry with an image, a liar in front of it, and another host to which it may point.
+struct Lab {
+    registry: Registry,
+    liar: Liar,
+    elsewhere: Liar,
+    source: Value,
+    bystander: Digest,
+}
+
+impl Lab {
+    async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        let image = Fixture::new()
+            .large_layer("usr/bin/app", 300_000)
+            .layer_as(Compression::Zstd, &[("etc/zstd", b"zstd ".repeat(300).as_slice())]);
+        let bystander = image.push(&registry.host(), "app:v1").await?;
+        let liar = Liar::start(&registry.host()).await?;
+        let elsewhere = Liar::start(&registry.host()).await?;
+        let source = Stored::new(&registry, "app").manifest("v1").await?.json;
+        Ok(Self { registry, liar, elsewhere, source, bystander })
+    }
+
+    /// The digest of the gzip layer.
+    fn layer(&self) -> &str {
+        text(&self.source["layers"][0]["digest"]).expect("a digest")
+    }
+
+    fn config(&self) -> &str {
+        text(&self.source["config"]["digest"]).expect("a digest")
+    }
+
+    /// An address on another host than the registry's, as far as names tell.
+    fn elsewhere(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.elsewhere.port())
+    }
+
+    /// Answers reading this path so.
+    fn says(&self, part: &str, head: &[&str], body: &[u8]) {
+        self.lie(Method::GET, part, Lie::Says(answer(head, body)));
+    }
+
+    fn lie(&self, method: Method, part: &str, lie: Lie) {
+        self.liar.lie(method, part, lie);
+    }
+
+    /// The conversion fails with all of these words, within its time, and nothing came of it.
+    async fn ends(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
+        let limits = Limits {
+            connect: Duration::from_secs(2),
+            silence: Duration::from_millis(400),
+            answer: Duration::from_millis(800),
+            write_silence: Duration::from_millis(800),
+            pause: Duration::from_millis(20),
+            pace_bytes: 20 << 10,
+            pace_time: Duration::from_millis(300),
+        };
+        let conversion = Conversion::of(&format!("{}/app:v1", self.liar.host()));
+        let conversion = conversion.login("user", PASSWORD).limits(limits);
+        let ended = tokio::time::timeout(PATIENCE, conversion.run()).await;
+        let error = ended.context("it took too long")?.expect_err("a lie was believed");
+        let chain = error.chain();
+        assert_eq!(error.class(), class, "{chain}");
+        for said in said {
+            assert!(chain.contains(said), "{said:?} is not in: {chain}");
+        }
+        assert!(!chain.contains(PASSWORD) && chain.len() < 2000, "{chain}");
+        assert!(!chain.contains(char::is_control), "{chain:?}");
+        self.require_harmless().await
+    }
+
+    async fn require_harmless(&self) -> Result<()> {
+        let stored = Stored::new(&self.registry, "app");
+        assert_eq!(stored.tags().await?, ["v1"]);
+        assert_eq!(stored.digest("v1").await?, self.bystander);
+        for head in self.elsewhere.heads() {
+            assert!(!head.contains("authorization") && !head.contains(PASSWORD), "sent elsewhere: {head}");
+        }
+        let status = std::fs::read_to_string("/proc/self/status")?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+        assert!(peak < MEMORY_KIB, "{peak} KiB of memory at the peak");
+        Ok(())
+    }
+
+    /// What the other host was asked, as `method /path`.
+    fn asked_elsewhere(&self) -> Vec<String> {
+        let heads = self.elsewhere.heads();
+        heads.iter().filter_map(|head| head.split(" http/1.1").next().map(ToOwned::to_owned)).collect()
+    }
+}
+
+/// A manifest like the image's, with other members.
+fn manifest_with(source: &Value, members: &Value) -> Vec<u8> {
+    let mut manifest = source.clone();
+    for (name, value) in members.as_object().into_iter().flatten() {
+        manifest[name] = value.clone();
+    }
+    json!(manifest).to_string().into_bytes()
+}
