@@ -9,6 +9,9 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zstart
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
 NEXTEST := $(CACHE)/cargo/nextest-$(NEXTEST_VERSION)/bin/cargo-nextest
+FUZZ_VERSION := 0.13.1
+FUZZ_SECONDS ?= 60
+FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package zstart-tests --bin lab --
 RELEASE := target/$(shell rustc --print host-tuple)/release
@@ -42,6 +45,16 @@ bench: ## Convert a real image with zstart and with other tools, in turns, and c
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
+
+.PHONY: fuzz
+fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs the nightly toolchain of rustup
+	@for target in reference challenge manifest layer; do \
+	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (the first time, with the build of all: up to 10 minutes on 2 cores)"; \
+	  mkdir -p $(CACHE)/fuzz/$$target; \
+	  PATH="$(dir $(FUZZ)):$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
+	    2>&1 | grep -E '^(stat::|==|SUMMARY|thread|error|ERROR)|panicked|Done|artifact' ; \
+	done
 
 .PHONY: check
 check: format lint licences generated test ## The gate: formatting, lints, licences, generated files, tests
@@ -84,6 +97,10 @@ $(NEXTEST):
 	@echo "==> building cargo-nextest $(NEXTEST_VERSION) (about 3 minutes on 2 cores, once)"
 	$(QUICK) cargo install --locked --quiet cargo-nextest@$(NEXTEST_VERSION) --no-default-features \
 	  --features default-no-update --root $(CACHE)/cargo/nextest-$(NEXTEST_VERSION)
+
+$(FUZZ):
+	@echo "==> building cargo-fuzz $(FUZZ_VERSION) (about a minute on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet cargo-fuzz@$(FUZZ_VERSION) --root $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)
 
 $(DENY):
 	@echo "==> building cargo-deny $(DENY_VERSION) (about 3 minutes on 2 cores, once)"

@@ -18,6 +18,8 @@
 pub mod credentials;
 pub mod engine;
 mod error;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod image;
 pub mod layer;
 pub mod locks;

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use zstart_core::Tag;
+use bytes::Bytes;
+use futures::stream;
+use zstart_convert::Repository;
+use zstart_core::{Digest, Tag};
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;
@@ -13,6 +16,7 @@ use crate::registry::stored::{Stored, layers_size};
 
 mod again;
 mod floor;
+mod large;
 mod measure;
 mod peer;
 mod table;
@@ -68,9 +72,19 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
     for _ in 0..ROUNDS {
         again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
     }
+    println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
+    let large = large::run(&zstart, &folder).await?;
     println!("{}", table::print(source_bytes, &floor, &rows));
     println!("{}", table::print_again(&again));
+    println!("{}", table::print_large(&large));
     Ok(())
+}
+
+/// Stores a blob that is in memory.
+async fn put_blob(repository: &dyn Repository, content: Bytes, digest: &Digest) -> Result<()> {
+    let mut upload = repository.begin_blob().await?;
+    upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
+    Ok(upload.commit(digest).await?)
 }
 
 /// The median, of an odd number.

@@ -57,6 +57,14 @@ pub struct ClientError {
     message: String,
 }
 
+/// Reads a `WWW-Authenticate` header.
+#[cfg(fuzzing)]
+pub fn challenge_of(header: &[u8]) {
+    use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+    let Ok(header) = HeaderValue::from_bytes(header) else { return };
+    let _ = challenge::read(&HeaderMap::from_iter([(WWW_AUTHENTICATE, header)]));
+}
+
 /// One repository, with the credentials for it.
 struct RegistryRepository {
     location: String,

@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
-use futures::stream;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::image::{RawManifest, media_type};
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerMemory, Level, Repository, Settings, engine};
+use zstart_convert::{Job, LayerMemory, Level, Settings, engine};
 use zstart_core::{Digest, Reference, Tag, variant};
 
 use super::measure::measure;
@@ -86,7 +85,7 @@ async fn change_top(registry: &Registry, repository: &str, to: &Reference) -> Re
         "mediaType": media_type::OCI_CONFIG, "digest": digest, "size": config.len(),
     });
     let repository = open_registry(to)?;
-    put_blob(&*repository, config, &digest).await?;
+    super::put_blob(&*repository, config, &digest).await?;
     let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
     repository.put_manifest(&manifest, &manifest.media_type()?, to.tag()).await?;
     Ok(())
@@ -102,10 +101,4 @@ fn last(list: &mut Value) -> Result<&mut Value> {
     let list = list.as_array_mut().context("a list")?;
     ensure!(list.len() > 1, "an image of one layer has nothing below its top");
     list.last_mut().context("a layer")
-}
-
-async fn put_blob(repository: &dyn Repository, content: Bytes, digest: &Digest) -> Result<()> {
-    let mut upload = repository.begin_blob().await?;
-    upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
-    Ok(upload.commit(digest).await?)
 }

@@ -66,7 +66,7 @@ fn work(layers: &Mutex<Vec<Vec<u8>>>, level: i32) -> Result<Duration> {
 }
 
 /// Bytes that are hashed and forgotten.
-struct Hashed(Sha256);
+pub(super) struct Hashed(pub(super) Sha256);
 
 impl std::io::Write for Hashed {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -80,6 +80,11 @@ impl std::io::Write for Hashed {
 }
 
 fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    layer_files(folder)?.into_iter().map(|layer| Ok(std::fs::read(layer)?)).collect()
+}
+
+/// The layers of the only image in an OCI layout folder, lowest first.
+pub(super) fn layer_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let blob = |digest: &Value| -> Result<PathBuf> {
         let digest = digest.as_str().context("a digest")?;
         Ok(folder.join("blobs").join(digest.replace(':', "/")))
@@ -88,5 +93,5 @@ fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
     let index = read(folder.join("index.json"))?;
     let manifest = read(blob(&index["manifests"][0]["digest"])?)?;
     let layers = manifest["layers"].as_array().context("layers")?.iter();
-    layers.map(|layer| Ok(std::fs::read(blob(&layer["digest"])?)?)).collect()
+    layers.map(|layer| blob(&layer["digest"])).collect()
 }

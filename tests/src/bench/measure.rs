@@ -23,6 +23,8 @@ pub(super) struct Measured {
     pub(super) processor: Duration,
     /// The most memory that it had at once, in bytes.
     pub(super) memory: u64,
+    /// What it had written to disks, in bytes.
+    pub(super) written: u64,
 }
 
 /// Runs a program to its end, which must be a good one.
@@ -39,25 +41,28 @@ pub(super) async fn measure(mut command: Command) -> Result<Measured> {
         let wall = started.elapsed();
         ended.store(true, Ordering::Release);
         looking.thread().unpark();
-        let memory = looking.join().unwrap_or_default();
+        let (memory, written) = looking.join().unwrap_or_default();
         let waited = waited?;
         ensure!(waited.status.success(), "{command:?} ended with {}", waited.status);
         let usage = waited.rusage;
-        Ok(Measured { wall, processor: usage.utime + usage.stime, memory })
+        Ok(Measured { wall, processor: usage.utime + usage.stime, memory, written })
     })
     .await?
 }
 
-/// The largest resident set of a process, in bytes. (`ru_maxrss` would count what this process had
-/// when it started that one.)
-fn peak(id: u32, ended: &AtomicBool) -> u64 {
-    let mut peak = 0;
+/// The largest resident set of a process, and what it wrote to disks, in bytes. (`ru_maxrss` would count
+/// what this process had when it started that one.)
+fn peak(id: u32, ended: &AtomicBool) -> (u64, u64) {
+    let (mut peak, mut written) = (0, 0);
     while !ended.load(Ordering::Acquire) {
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
         peak = peak.max(kibibytes.unwrap_or_default() * 1024);
+        let io = fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
+        let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        written = written.max(line.and_then(|line| line.parse().ok()).unwrap_or_default());
         thread::park_timeout(LOOK_EVERY);
     }
-    peak
+    (peak, written)
 }

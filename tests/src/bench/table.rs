@@ -7,6 +7,7 @@ use zstart_core::units;
 
 use super::again::Again;
 use super::floor::Floor;
+use super::large::Large;
 use super::{Row, median};
 
 /// The rows, and zstart's ratio to each of the others and to the floor.
@@ -50,6 +51,23 @@ pub(super) fn print_again(runs: &[Again]) -> String {
         let ratio = first.as_secs_f64() / second.as_secs_f64();
         let (first, second) = (units::duration(first), units::duration(second));
         let _ = writeln!(text, "{name:<24}{first:>10}{second:>12}{ratio:>10.1}");
+    }
+    text
+}
+
+/// What large images take of memory and disk.
+pub(super) fn print_large(runs: &[Large]) -> String {
+    let mut text = String::new();
+    let _ = writeln!(
+        text,
+        "{:<10}{:>12}{:>12}{:>10}{:>12}{:>12}",
+        "layers", "plain", "gzip", "wall", "memory", "to disk"
+    );
+    for Large { layers, plain, packed, measured } in runs {
+        let (plain, packed, wall) =
+            (units::size(*plain), units::size(*packed), units::duration(measured.wall));
+        let (memory, written) = (units::size(measured.memory), units::size(measured.written));
+        let _ = writeln!(text, "{layers:<10}{plain:>12}{packed:>12}{wall:>10}{memory:>12}{written:>12}");
     }
     text
 }

@@ -58,6 +58,7 @@ async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<
             "layersAtOnce": 1,
             "recheckInterval": "90s",
             "plainHttpRegistries": ["registry.example:5000"],
+            "tokenServers": ["login.example"],
             "credentialsFile": "/etc/zstart/credentials/config.json",
             "excludedNamespaces": [],
             "allowedControllers": [],

@@ -86,6 +86,7 @@ async fn without_a_target_the_variant_stands_beside_its_source_as_json_says() ->
                 "sourceBytes": layer_bytes(&layout.manifest("v1")?),
                 "variantBytes": layer_bytes(&variant),
             }],
+            "layersMadeBefore": 0,
             "unchanged": [],
         })
     );
