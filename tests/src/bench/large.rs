@@ -90,7 +90,7 @@ async fn repeated(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Sto
     let mut upload = repository.begin_blob().await?;
     upload.send(Box::pin(stream::iter(content))).await?;
     upload.commit(&digest).await?;
-    Ok(stored(digest, packed, Digest::from_sha256(diff_id.0.finalize().into()), plain))
+    Ok(stored(&digest, packed, Digest::from_sha256(diff_id.0.finalize().into()), plain))
 }
 
 /// Many layers: the image's bytes, divided into parts of one size.
@@ -106,13 +106,13 @@ async fn divided(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Vec<
         let packed: Bytes = encoder.finish()?.into();
         let (digest, size) = (Digest::sha256_of(&packed), packed.len() as u64);
         super::put_blob(repository, packed, &digest).await?;
-        parts.push(stored(digest, size, Digest::sha256_of(part), part.len() as u64));
+        parts.push(stored(&digest, size, Digest::sha256_of(part), part.len() as u64));
     }
     ensure!(parts.len() == MANY_LAYERS, "{} layers", parts.len());
     Ok(parts)
 }
 
-fn stored(digest: Digest, packed: u64, diff_id: Digest, plain: u64) -> Stored {
+fn stored(digest: &Digest, packed: u64, diff_id: Digest, plain: u64) -> Stored {
     let descriptor = json!({"mediaType": media_type::OCI_TAR_GZIP, "digest": digest, "size": packed});
     Stored { descriptor, diff_id, plain, packed }
 }
