@@ -8,6 +8,7 @@ use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
 use crate::place::Place;
+use crate::tune::quantity::{Bandwidth, SampleSize};
 
 /// Container images with zstd layers: made from images that exist, proven to hold the same files.
 #[derive(Debug, Parser)]
@@ -47,6 +48,9 @@ pub(crate) enum Command {
     Convert(ConvertArguments),
     /// Show an image's platforms, layers and compression, and whether it is a variant.
     Inspect(InspectArguments),
+    /// Measure what each zstd level would make of an image: its size, and how soon it is pulled and
+    /// unpacked. Nothing is written.
+    Tune(TuneArguments),
     /// Print the `ImageConversion` custom resource definition.
     #[command(hide = true)]
     Crd,
@@ -86,6 +90,35 @@ pub(crate) struct ConvertArguments {
 pub(crate) struct InspectArguments {
     /// The image to look at.
     pub(crate) image: Place,
+    /// Print as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) registry: RegistryArguments,
+}
+
+/// Arguments of `zstart tune`.
+#[derive(Debug, Args)]
+pub(crate) struct TuneArguments {
+    /// The image to measure.
+    pub(crate) image: Place,
+    /// A zstd level, 1 (fastest) to 22 (smallest); several with commas, or given several times.
+    #[arg(
+        long = "level", alias = "levels", value_name = "LEVEL", default_value = "1,3,6,9,12,15,19",
+        value_delimiter = ',', value_parser = level,
+    )]
+    pub(crate) levels: Vec<Level>,
+    /// A link to reckon with, in bits per second: a number with K, M or G; several as above.
+    #[arg(long = "bandwidth", value_name = "BITS", default_value = "200M,1G,5G", value_delimiter = ',')]
+    pub(crate) bandwidths: Vec<Bandwidth>,
+    /// How much of the unpacked image is kept in memory to be encoded, spread evenly; in bytes, with K,
+    /// M or G. More makes the figures surer, and takes longer. From level 10 on a quarter of it is
+    /// encoded.
+    #[arg(long, value_name = "SIZE", default_value = "288M")]
+    pub(crate) sample: SampleSize,
+    /// Of an index, the platform to measure. Without it: this machine's own, or else the first.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platform: Option<Platform>,
     /// Print as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -134,6 +167,9 @@ mod tests {
             (&["zstart", "convert", "app", "--level", "23"][..], "1 (fastest) to 22"),
             (&["zstart", "convert", "app", "--platform", "linux"], "os/architecture"),
             (&["zstart", "convert", "App"], "repository"),
+            (&["zstart", "tune", "app", "--level", "1,23"], "1 (fastest) to 22"),
+            (&["zstart", "tune", "app", "--bandwidth", "1G,fast"], "\"fast\" is not a bandwidth"),
+            (&["zstart", "tune", "app", "--sample", "1M"], "at least 96.0 MiB"),
             (&["zstart", "crd", "--log", "inof"], "\"inof\" is neither a level"),
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();

@@ -7,6 +7,7 @@ mod failure;
 mod inspect;
 mod place;
 mod progress;
+mod tune;
 
 use std::process::ExitCode;
 
@@ -43,6 +44,7 @@ fn run(command: Command) -> Result<(), Failure> {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
                 Command::Inspect(arguments) => inspect::run(arguments).await,
+                Command::Tune(arguments) => tune::run(arguments).await,
                 Command::Crd => crd::print(),
             }
         };

@@ -6,8 +6,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use zstart_convert::Progress;
 use zstart_convert::progress::{LayerResult, Silent};
+use zstart_convert::{Level, Progress};
 use zstart_core::{Digest, units};
 
 /// The watcher for this terminal, or for none.
@@ -58,11 +58,17 @@ impl Progress for Bars {
                 bar.finish_with_message(format!("→ {}, made before", units::size(bytes)));
             }
             LayerResult::Kept => bar.finish_with_message("zstd already"),
+            LayerResult::Read => bar.finish(),
             LayerResult::Retrying => {
                 bar.set_position(0);
                 bar.set_message("broke off, starting again");
             }
         });
+    }
+
+    fn measuring(&self, level: Level) {
+        // A screen that is gone shows nothing.
+        let _ = self.screen.println(measuring(level));
     }
 }
 
@@ -92,9 +98,19 @@ impl Progress for Lines {
                 eprintln!("layer {}: {size} → {}, made before", layer.short(), units::size(bytes));
             }
             LayerResult::Kept => eprintln!("layer {}: {size}, zstd already", layer.short()),
+            LayerResult::Read => eprintln!("layer {}: {size} read in {took}", layer.short()),
             LayerResult::Retrying => {
                 eprintln!("layer {}: broke off after {took}, starting again", layer.short());
             }
         }
     }
+
+    #[expect(clippy::print_stderr, reason = "progress of a command line")]
+    fn measuring(&self, level: Level) {
+        eprintln!("{}", measuring(level));
+    }
+}
+
+fn measuring(level: Level) -> String {
+    format!("measuring level {}", level.get())
 }

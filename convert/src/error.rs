@@ -119,6 +119,15 @@ pub enum Error {
         /// What stands there.
         found: String,
     },
+    /// Pieces of the image can't be encoded or decoded at a level.
+    #[error("failed to measure zstd level {level}")]
+    Measure {
+        /// Which level.
+        level: i32,
+        /// Why.
+        #[source]
+        source: LayerError,
+    },
     /// The thread that converts layers died.
     #[error("the conversion of layer {digest} was interrupted")]
     Interrupted {
@@ -167,7 +176,7 @@ impl Error {
             Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,
             Self::VariantConflict { .. } => ErrorClass::VariantConflict,
-            Self::Member { .. } | Self::Interrupted { .. } => ErrorClass::Other,
+            Self::Member { .. } | Self::Measure { .. } | Self::Interrupted { .. } => ErrorClass::Other,
         }
     }
 

@@ -13,6 +13,7 @@ mod counted;
 mod drain;
 pub(crate) mod frames;
 mod gzip;
+pub(crate) mod packing;
 mod plain;
 #[cfg(test)]
 mod tests;

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod progress;
 pub mod repository;
 mod settings;
+pub mod tune;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};

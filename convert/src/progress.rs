@@ -2,6 +2,8 @@
 
 use zstart_core::Digest;
 
+use crate::settings::Level;
+
 /// How a layer was dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerResult {
@@ -17,6 +19,8 @@ pub enum LayerResult {
     },
     /// Its bytes are zstd already.
     Kept,
+    /// It was read, and that was all.
+    Read,
     /// It failed on the way and starts again.
     Retrying,
 }
@@ -29,6 +33,8 @@ pub trait Progress: Send + Sync {
     fn advanced(&self, layer: &Digest, bytes: u64);
     /// A layer ends.
     fn finished(&self, layer: &Digest, result: LayerResult);
+    /// All layers were read, and now a level is measured on pieces of them.
+    fn measuring(&self, _level: Level) {}
 }
 
 /// A watcher that doesn't look.

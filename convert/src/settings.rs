@@ -11,6 +11,11 @@ impl Level {
     /// The highest level that zstd has.
     pub const MAX: i32 = 22;
 
+    /// The level from whose figures those of levels up to 9 follow, where they are estimated.
+    pub(crate) const FAST_BASE: Self = Self(3);
+    /// The same for slower ones.
+    pub(crate) const SLOW_BASE: Self = Self(9);
+
     /// The number.
     pub fn get(self) -> i32 {
         self.0

@@ -92,6 +92,19 @@ async fn convert_layer(
     .await
 }
 
+/// Pulls a layer and hands it to a `reader`, which writes nothing. Answers the digest of its uncompressed
+/// bytes.
+pub(crate) async fn read_layer(
+    source: &dyn Repository,
+    reader: &Arc<dyn LayerConverter>,
+    layer: &Descriptor,
+    progress: &dyn Progress,
+) -> Result<Digest, Error> {
+    let retrying = || progress.finished(layer.digest(), LayerResult::Retrying);
+    let attempt = || attempt_layer(source, source, reader, layer, progress);
+    Ok(with_attempts(layer.digest(), retrying, attempt).await?.diff_id)
+}
+
 /// Pulls, converts and pushes a layer, once.
 pub(super) async fn attempt_layer(
     source: &dyn Repository,

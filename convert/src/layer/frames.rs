@@ -59,7 +59,7 @@ pub(super) fn diff_id(source: &mut dyn BufRead, most: u64) -> Result<Digest, Lay
 }
 
 /// Decodes every frame and hands the bytes to `consume`, in order.
-pub(super) fn decode(
+pub(crate) fn decode(
     source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {

@@ -1,17 +1,15 @@
 //! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
 
-use std::io::{BufRead, Read as _, Write};
+use std::io::{BufRead, Write};
 
 use zstd::stream::write::Encoder;
 use zstd::zstd_safe::{self, CParameter};
 
-use super::drain::{STEP, drain, read_magic};
+use super::packing::{self, Packing};
 use super::plain::Plain;
-use super::{Converted, LayerConverter, LayerError, beside, frames, gzip};
+use super::{Converted, LayerConverter, LayerError, beside, frames};
 use crate::settings::Level;
 
-/// First bytes of a gzip member (RFC 1952).
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// RFC 8878 asks every decoder for windows up to 8 MiB and no more; zstd's levels 20 to 22 would
 /// use up to 128 MiB.
 const WINDOW_LOG_MAX: u32 = 23;
@@ -42,7 +40,8 @@ impl ZstdConverter {
         Self { all: true, ..self }
     }
 
-    fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
+    /// The encoder of this level, as every converted layer goes through it.
+    pub(crate) fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
         let mut encoder = Encoder::new(target, self.level.get())?;
         // XXH64 of the content, so that a damaged layer is found by the decoder too.
         encoder.include_checksum(true)?;
@@ -78,29 +77,17 @@ impl LayerConverter for ZstdConverter {
         target: &mut (dyn Write + Send),
         most: u64,
     ) -> Result<Converted, LayerError> {
-        // The bytes decide, not the media type: layers typed `tar` may be compressed, and the reverse.
-        let magic = read_magic(source)?;
-        let is_gzip = magic.get_ref().starts_with(&GZIP_MAGIC);
-        let is_zstd = frames::start_with(magic.get_ref());
-        let mut source = magic.chain(source);
-        if is_zstd && !self.all {
+        let (packing, mut source) = packing::recognise(source)?;
+        if packing == Packing::Zstd && !self.all {
             return Ok(Converted { diff_id: frames::diff_id(&mut source, most)?, anew: false });
         }
         let encoder = self.encoder(target).map_err(|source| LayerError::Write { source })?;
         let mut plain = Plain::at_most(most);
         beside::encode(encoder, |encode| {
-            let mut consume = |bytes: &[u8]| {
+            packing.decode(&mut source, |bytes| {
                 plain.take(bytes)?;
                 encode(bytes)
-            };
-            if is_gzip {
-                gzip::decode(&mut source, consume)
-            } else if is_zstd {
-                frames::decode(&mut source, consume)
-            } else {
-                let read = |_: &_, source| LayerError::Read { source };
-                drain(&mut source, &mut vec![0; STEP], &mut consume, read)
-            }
+            })
         })?;
         Ok(Converted { diff_id: plain.diff_id(), anew: true })
     }

@@ -1,0 +1,60 @@
+//! `zstart tune`.
+
+use std::io::Write as _;
+
+use zstart_convert::plan::ManifestPlan;
+use zstart_convert::tune::{self, Question};
+use zstart_convert::{Plan, PlatformSelection, Settings, engine};
+use zstart_core::Platform;
+
+use self::report::Report;
+use crate::args::TuneArguments;
+use crate::failure::Failure;
+use crate::progress;
+
+pub(crate) mod quantity;
+mod report;
+mod table;
+
+/// Measures an image and prints what was found.
+pub(crate) async fn run(arguments: TuneArguments) -> Result<(), Failure> {
+    let name = arguments.image.name().await?;
+    let source = arguments.image.open(&arguments.registry).await?;
+    let platforms = arguments
+        .platform
+        .clone()
+        .map_or(PlatformSelection::All, |platform| PlatformSelection::Only(vec![platform]));
+    let resolved = engine::resolve(&*source, name.key()).await?;
+    let plan = engine::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
+    let image = choose(&plan);
+    let links = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
+    let question = Question { levels: arguments.levels, sample: arguments.sample.bytes(), links };
+    let progress = progress::watcher(arguments.json);
+    let tuning = tune::tune(&*source, image, &question, &*progress).await?;
+    drop(progress);
+    let text = if arguments.json {
+        let text = serde_json::to_string_pretty(&Report::new(&arguments.image, image, &question, &tuning));
+        text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
+    } else {
+        table::lines(&arguments.image, image, &arguments.bandwidths, &tuning).join("\n")
+    };
+    writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+}
+
+/// The image for this machine, where there is one, else the first.
+fn choose(plan: &Plan) -> &ManifestPlan {
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    };
+    // Containers are Linux's wherever the command line runs.
+    let own = Platform::new("linux", architecture);
+    let mut images = plan.conversions();
+    let Some(first) = images.next() else { unreachable!("a plan has at least one conversion") };
+    if own.accepts(&first.platform) {
+        first
+    } else {
+        images.find(|image| own.accepts(&image.platform)).unwrap_or(first)
+    }
+}

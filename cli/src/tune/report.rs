@@ -1,0 +1,119 @@
+//! What `zstart tune --json` prints.
+
+use serde::Serialize;
+use zstart_convert::plan::ManifestPlan;
+use zstart_convert::tune::{Figure, LevelTuning, Question, Rank, Tuning};
+use zstart_core::{Digest, Platform};
+
+use crate::place::Place;
+
+/// An image, measured. Speeds are in bytes of the unpacked image a second. A margin is how far away the
+/// true figure is at most, 19 times of 20: zero where it is exact, absent where too little was measured
+/// to tell.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Report {
+    image: String,
+    /// Of the manifest that was measured.
+    digest: Digest,
+    platform: Platform,
+    layers: usize,
+    /// Layers that are zstd already.
+    layers_kept: usize,
+    plain_bytes: u64,
+    now: NowReport,
+    levels: Vec<LevelReport>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NowReport {
+    bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_bytes_per_second: Option<f64>,
+    times: Vec<NowTime>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct NowTime {
+    bits_per_second: u64,
+    seconds: f64,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LevelReport {
+    level: i32,
+    /// How many pieces the figures rest on that aren't exact.
+    pieces: usize,
+    bytes: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_margin: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    encode_bytes_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_bytes_per_second: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decode_margin: Option<f64>,
+    times: Vec<Time>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Time {
+    bits_per_second: u64,
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    margin: Option<f64>,
+    /// `best`, `asGood` as far as can be told, or `behind`.
+    rank: &'static str,
+}
+
+impl Report {
+    pub(super) fn new(place: &Place, image: &ManifestPlan, question: &Question, tuning: &Tuning) -> Self {
+        let Tuning { plain_bytes, layers_kept, now, levels } = tuning;
+        let times = question.links.iter().zip(&now.seconds);
+        Self {
+            image: place.to_string(),
+            digest: image.raw.digest.clone(),
+            platform: image.platform.clone(),
+            layers: image.manifest.layers.len(),
+            layers_kept: *layers_kept,
+            plain_bytes: *plain_bytes,
+            now: NowReport {
+                bytes: now.bytes,
+                decode_bytes_per_second: now.decode_speed,
+                times: times
+                    .map(|(link, seconds)| NowTime { bits_per_second: *link, seconds: *seconds })
+                    .collect(),
+            },
+            levels: levels.iter().map(|level| LevelReport::new(level, &question.links)).collect(),
+        }
+    }
+}
+
+impl LevelReport {
+    fn new(tuning: &LevelTuning, links: &[u64]) -> Self {
+        let LevelTuning { level, pieces, bytes, encode_speed, decode_speed, prospects } = tuning;
+        let times = links.iter().zip(prospects).map(|(link, prospect)| {
+            let Figure { value, margin } = prospect.seconds;
+            let rank = match prospect.rank {
+                Rank::Best => "best",
+                Rank::AsGood => "asGood",
+                Rank::Behind => "behind",
+            };
+            Time { bits_per_second: *link, seconds: value, margin, rank }
+        });
+        Self {
+            level: level.get(),
+            pieces: *pieces,
+            bytes: bytes.value.round(),
+            bytes_margin: bytes.margin,
+            encode_bytes_per_second: *encode_speed,
+            decode_bytes_per_second: decode_speed.map(|speed| speed.value),
+            decode_margin: decode_speed.and_then(|speed| speed.margin),
+            times: times.collect(),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! How a layer is packed, by its first bytes, and the way back.
+
+use std::io::{BufRead, Chain, Cursor, Read as _};
+
+use super::drain::{STEP, drain, read_magic};
+use super::{LayerError, frames, gzip};
+
+/// First bytes of a gzip member (RFC 1952).
+const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// How a layer is packed. The bytes decide, not the media type: layers typed `tar` may be compressed,
+/// and the reverse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Packing {
+    Gzip,
+    Zstd,
+    Plain,
+}
+
+/// Looks at the first bytes; the reader that comes back has them still.
+pub(crate) fn recognise(
+    source: &mut dyn BufRead,
+) -> Result<(Packing, Chain<Cursor<Vec<u8>>, &mut dyn BufRead>), LayerError> {
+    let magic = read_magic(source)?;
+    let packing = match magic.get_ref() {
+        magic if magic.starts_with(&GZIP_MAGIC) => Packing::Gzip,
+        magic if frames::start_with(magic) => Packing::Zstd,
+        _ => Packing::Plain,
+    };
+    Ok((packing, magic.chain(source)))
+}
+
+impl Packing {
+    /// Unpacks all of `source` and hands the bytes to `consume`, in order.
+    pub(crate) fn decode(
+        self,
+        source: &mut dyn BufRead,
+        mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
+        match self {
+            Self::Gzip => gzip::decode(source, consume),
+            Self::Zstd => frames::decode(source, consume),
+            Self::Plain => {
+                let failed = |_: &_, source| LayerError::Read { source };
+                drain(source, &mut vec![0; STEP], &mut consume, failed)
+            }
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! What each zstd level would make of an image: how large it gets, and how soon a node has pulled and
+//! unpacked it. Measured on the image's own bytes, with the encoder that a conversion uses; nothing is
+//! written anywhere.
+//!
+//! The image is read once. Levels up to 3 encode all of it, so their sizes are exact. From 4 on, pieces
+//! of 4 MiB are encoded that are spread evenly over all layers, each behind as many bytes as the level's
+//! window reaches back; from [`FIRST_SLOW`] on, a quarter of these pieces. An image that is no larger than
+//! the sample is encoded whole.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+use zstart_core::Digest;
+
+use self::figures::{Figures, Layer, Measured};
+use self::level::PieceFacts;
+use self::read::{LayerReader, Reading, lock};
+use crate::engine::read_layer;
+use crate::error::Error;
+use crate::layer::{LayerConverter, LayerError};
+use crate::plan::ManifestPlan;
+use crate::progress::{LayerResult, Progress};
+use crate::repository::Repository;
+use crate::settings::Level;
+
+mod figures;
+mod level;
+mod margin;
+mod pull;
+mod read;
+mod sample;
+mod stopwatch;
+#[cfg(test)]
+mod tests;
+
+/// From this level on a quarter of the sample must do: the slowest encode 2 to 4 MB a second.
+pub const FIRST_SLOW: i32 = 10;
+/// The share that they get.
+const SLOW_SHARE: u64 = 4;
+/// From this level on zstd's window is 8 MiB, and [`sample::LEAD`] pieces long; below, one piece at most.
+const FIRST_WIDE: i32 = 17;
+/// The least that a sample may be: two pieces, and what is kept with them, for the slowest levels.
+pub const LEAST_SAMPLE: u64 = SLOW_SHARE * 2 * (1 + sample::LEAD as u64) * sample::PIECE as u64;
+
+/// What is to be found out.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// The levels to measure.
+    pub levels: Vec<Level>,
+    /// How many unpacked bytes are kept in memory to be encoded; [`LEAST_SAMPLE`] at least.
+    pub sample: u64,
+    /// The links to reckon with, in bits per second.
+    pub links: Vec<u64>,
+}
+
+/// A number, and how sure it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Figure {
+    /// The number.
+    pub value: f64,
+    /// The true one is at most that far away, 19 times of 20. Zero where it is exact, `None` where
+    /// there was too little to tell.
+    pub margin: Option<f64>,
+}
+
+/// The answer.
+#[derive(Clone, Debug)]
+pub struct Tuning {
+    /// All layers unpacked, in bytes.
+    pub plain_bytes: u64,
+    /// Layers that are zstd already: they stay as they are at every level.
+    pub layers_kept: usize,
+    /// The image as it is.
+    pub now: Now,
+    /// One for each level, in order; none where there is no layer to encode.
+    pub levels: Vec<LevelTuning>,
+}
+
+/// An image as it is.
+#[derive(Clone, Debug)]
+pub struct Now {
+    /// Its compressed layers, in bytes.
+    pub bytes: u64,
+    /// Bytes unpacked a second; `None` where there are none.
+    pub decode_speed: Option<f64>,
+    /// Seconds until it is pulled and unpacked, for each link.
+    pub seconds: Vec<f64>,
+}
+
+/// An image as a level would make it.
+#[derive(Clone, Debug)]
+pub struct LevelTuning {
+    /// The level.
+    pub level: Level,
+    /// How many pieces its speeds were measured on, and its size where that isn't exact.
+    pub pieces: usize,
+    /// The image's compressed layers, in bytes.
+    pub bytes: Figure,
+    /// Bytes encoded a second, by one thread.
+    pub encode_speed: Option<f64>,
+    /// Bytes unpacked a second, by one thread; `None` where there are none.
+    pub decode_speed: Option<Figure>,
+    /// For each link.
+    pub prospects: Vec<Prospect>,
+}
+
+/// An image at one level, over one link.
+#[derive(Clone, Copy, Debug)]
+pub struct Prospect {
+    /// Seconds until it is pulled and unpacked.
+    pub seconds: Figure,
+    /// How it compares with the other levels.
+    pub rank: Rank,
+}
+
+/// How a level compares with the others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rank {
+    /// The shortest time of all.
+    Best,
+    /// Longer than the best, but by less than is sure.
+    AsGood,
+    /// Longer than the best.
+    Behind,
+}
+
+/// Measures an image.
+///
+/// Layers are read one by one, and each is compared with its digest and the config's `diff_id`, as in a
+/// conversion.
+pub async fn tune(
+    source: &dyn Repository,
+    image: &ManifestPlan,
+    question: &Question,
+    progress: &dyn Progress,
+) -> Result<Tuning, Error> {
+    let mut wanted = question.levels.clone();
+    wanted.sort_unstable();
+    wanted.dedup();
+    // What other levels' figures follow from is measured too.
+    let mut needed = wanted.clone();
+    needed.push(Level::FAST_BASE);
+    if wanted.iter().any(|level| level.get() >= FIRST_SLOW) {
+        needed.push(Level::SLOW_BASE);
+    }
+    needed.sort_unstable();
+    needed.dedup();
+
+    let fast: Vec<Level> = needed.iter().copied().filter(|level| *level <= Level::FAST_BASE).collect();
+    let layers = image.manifest.layers.len();
+    let reading = Arc::new(Mutex::new(Reading::new(fast.clone(), layers, question.sample)));
+    read_layers(source, image, &reading, progress).await?;
+    let layers = with_repetitions(image, &lock(&reading));
+    let mut figures = Figures { layers, fast, levels: BTreeMap::new() };
+    if figures.layers.iter().all(|layer| layer.facts.stays()) {
+        wanted.clear();
+        needed.clear();
+    }
+    for level in needed {
+        progress.measuring(level);
+        let (reading, sample) = (Arc::clone(&reading), question.sample);
+        let measured = tokio::task::spawn_blocking(move || measure(level, &lock(&reading), sample)).await;
+        let died = LayerError::Write { source: std::io::Error::other("the thread that measures died") };
+        let measured = measured.unwrap_or(Err(died));
+        let measured = measured.map_err(|source| Error::Measure { level: level.get(), source })?;
+        figures.levels.insert(level, measured);
+    }
+    Ok(figures.tuning(&wanted, &question.links))
+}
+
+async fn read_layers(
+    source: &dyn Repository,
+    image: &ManifestPlan,
+    reading: &Arc<Mutex<Reading>>,
+    progress: &dyn Progress,
+) -> Result<(), Error> {
+    for (index, (layer, promised)) in image.manifest.layers.iter().zip(&image.diff_ids).enumerate() {
+        let reader: Arc<dyn LayerConverter> = Arc::new(LayerReader::new(index, reading));
+        progress.started(layer.digest(), layer.size());
+        let found = read_layer(source, &reader, layer, progress).await?;
+        if found != *promised {
+            return Err(Error::DiffId {
+                manifest: image.raw.digest.clone(),
+                layer: layer.digest().clone(),
+                found,
+                promised: promised.clone(),
+            });
+        }
+        progress.finished(layer.digest(), LayerResult::Read);
+    }
+    Ok(())
+}
+
+/// Whichever layer is listed twice is pulled once.
+fn with_repetitions(image: &ManifestPlan, reading: &Reading) -> Vec<Layer> {
+    let mut seen: HashSet<&Digest> = HashSet::new();
+    let layers = image.manifest.layers.iter().zip(&reading.layers);
+    let layers =
+        layers.map(|(layer, facts)| Layer { facts: facts.clone(), repeated: !seen.insert(layer.digest()) });
+    layers.collect()
+}
+
+/// One level, on its share of the sample.
+fn measure(level: Level, reading: &Reading, sample: u64) -> Result<Measured, LayerError> {
+    let budget = if level.get() >= FIRST_SLOW { sample / SLOW_SHARE } else { sample };
+    let lead = if level.get() >= FIRST_WIDE { sample::LEAD } else { 1 };
+    let selection = reading.sample.select(budget, lead);
+    let mut pieces = level::measure(level, &selection)?;
+    let exact = match reading.levels.iter().position(|fast| *fast == level) {
+        Some(fast) => {
+            // Encoded where they stand they came to this; behind their lead alone to almost the same.
+            for (key, piece) in &mut pieces {
+                if let Some(sizes) = reading.piece_sizes.get(key) {
+                    piece.size = figures::float(sizes[fast]);
+                }
+            }
+            let sizes = reading.layers.iter().filter_map(|layer| layer.sizes.get(fast));
+            Some(sizes.map(|size| figures::float(*size)).sum())
+        }
+        None if selection.whole => Some(pieces.values().map(|PieceFacts { size, .. }| size).sum()),
+        None => None,
+    };
+    Ok(Measured { exact, pieces })
+}

@@ -1,0 +1,62 @@
+//! How sure a figure is that was taken from some pieces of a whole: the jackknife, which leaves out one
+//! piece after the other and looks how much the figure changes.
+
+/// Half the width of the interval that holds the true figure 19 times of 20. `without` has the figure as
+/// it is without each piece, `pieces` is how many it rests on. `None` where that is one, or none.
+pub(super) fn margin(
+    figure: f64,
+    without: impl IntoIterator<Item = Option<f64>>,
+    pieces: usize,
+) -> Option<f64> {
+    let mut sum = 0.0;
+    for other in without {
+        sum += (other? - figure).powi(2);
+    }
+    Some(sum.sqrt() * quantile(pieces.checked_sub(1)?)?)
+}
+
+/// Student's t at 97.5 %, by the expansion in `1/freedom` (Abramowitz and Stegun, 26.7.5).
+fn quantile(freedom: usize) -> Option<f64> {
+    const COEFFICIENTS: [f64; 5] = [1.960, 2.372, 2.823, 2.556, 1.587];
+    let freedom = match freedom {
+        0 => return None,
+        freedom => 1.0 / f64::from(u32::try_from(freedom).unwrap_or(u32::MAX)),
+    };
+    Some(COEFFICIENTS.iter().rev().fold(0.0, |sum, coefficient| sum * freedom + coefficient))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quantiles_are_those_of_the_tables() {
+        assert_eq!(quantile(0), None);
+        for (freedom, expected) in [(2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)] {
+            let found = quantile(freedom).unwrap();
+            assert!((found / expected - 1.0).abs() < 0.01, "{freedom}: {found}");
+        }
+    }
+
+    #[test]
+    fn of_a_mean_it_is_what_its_standard_error_says() {
+        let values = [3.0, 5.0, 4.0, 8.0, 5.0];
+        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+        let without = (0..5).map(|left_out| {
+            let rest: Vec<f64> =
+                values.iter().enumerate().filter(|(i, _)| *i != left_out).map(|(_, v)| *v).collect();
+            Some(mean(&rest))
+        });
+        // Sample variance 3.5: the standard error is the root of 3.5 / 5; and of 5/4 more, as nothing is
+        // taken off for the pieces that were left out.
+        let expected = (3.5_f64 / 5.0 * 5.0 / 4.0).sqrt() * 2.776;
+        let found = margin(mean(&values), without, 5).unwrap();
+        assert!((found / expected - 1.0).abs() < 0.01, "{found} {expected}");
+    }
+
+    #[test]
+    fn one_piece_says_nothing_of_the_others() {
+        assert_eq!(margin(1.0, [None], 1), None);
+        assert_eq!(margin(1.0, [Some(1.0)], 1), None);
+    }
+}

@@ -1,0 +1,212 @@
+//! Reading an image once: every layer is unpacked, timed and encoded at the fastest levels; pieces of it
+//! are kept for the others.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::io::{self, BufRead, Read, Write};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use zstart_core::Digest;
+use zstd::stream::write::Encoder;
+
+use super::sample::{Key, PIECE, Sample};
+use super::stopwatch::Stopwatch;
+use crate::layer::packing::{self, Packing};
+use crate::layer::zstd::ZstdConverter;
+use crate::layer::{Converted, LayerConverter, LayerError};
+use crate::settings::Level;
+
+/// What was learnt of one layer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct LayerFacts {
+    /// Its bytes as they are now.
+    pub(super) packed: u64,
+    /// The same unpacked.
+    pub(super) plain: u64,
+    /// What unpacking took.
+    pub(super) unpack: Duration,
+    /// Its size at each of the fastest levels; empty where it is zstd, and so stays as it is.
+    pub(super) sizes: Vec<u64>,
+}
+
+/// What was learnt of an image.
+#[derive(Debug)]
+pub(super) struct Reading {
+    /// The levels that everything was encoded at.
+    pub(super) levels: Vec<Level>,
+    pub(super) layers: Vec<LayerFacts>,
+    pub(super) sample: Sample,
+    /// What each piece came to, at each of the levels.
+    pub(super) piece_sizes: BTreeMap<Key, Vec<u64>>,
+}
+
+impl LayerFacts {
+    /// Whether it is zstd already.
+    pub(super) fn stays(&self) -> bool {
+        self.sizes.is_empty()
+    }
+}
+
+/// Reads one layer of an image, and writes nothing.
+pub(super) struct LayerReader {
+    layer: usize,
+    reading: Arc<Mutex<Reading>>,
+}
+
+impl Reading {
+    pub(super) fn new(levels: Vec<Level>, layers: usize, budget: u64) -> Self {
+        let layers = vec![LayerFacts::default(); layers];
+        Self { levels, layers, sample: Sample::new(budget), piece_sizes: BTreeMap::new() }
+    }
+}
+
+impl LayerReader {
+    pub(super) fn new(layer: usize, reading: &Arc<Mutex<Reading>>) -> Self {
+        Self { layer, reading: Arc::clone(reading) }
+    }
+}
+
+/// One reader at a time: nobody waits.
+pub(super) fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
+    reading.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl LayerConverter for LayerReader {
+    /// None: it writes nothing.
+    fn settings(&self) -> String {
+        String::new()
+    }
+
+    fn convert(&self, source: &mut dyn BufRead, _: &mut (dyn Write + Send)) -> Result<Converted, LayerError> {
+        let mut reading = lock(&self.reading);
+        reading.sample.begin_layer(self.layer);
+        let watch = Stopwatch::started();
+        let packed = Cell::new(0);
+        let mut source = Untimed { inner: source, watch: &watch, count: &packed };
+        let (packing, mut source) = packing::recognise(&mut source)?;
+        let mut hash = Sha256::new();
+        let mut plain = 0;
+        let mut pieces = match packing {
+            Packing::Zstd => None,
+            Packing::Gzip | Packing::Plain => Some(Pieces::new(self.layer, &mut reading)?),
+        };
+        packing.decode(&mut source, |bytes| {
+            watch.pause(|| {
+                hash.update(bytes);
+                plain += bytes.len() as u64;
+                pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
+            })
+        })?;
+        let unpack = watch.total();
+        let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
+        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain, unpack, sizes };
+        Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: false })
+    }
+}
+
+fn failed(source: io::Error) -> LayerError {
+    LayerError::Write { source }
+}
+
+/// A layer cut into pieces, each encoded at the fastest levels as soon as it is whole.
+struct Pieces<'a> {
+    layer: usize,
+    reading: &'a mut Reading,
+    encoders: Vec<Encoder<'static, Counter>>,
+    piece: Vec<u8>,
+    /// What the encoders have written so far.
+    sizes: Vec<u64>,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(layer: usize, reading: &'a mut Reading) -> Result<Self, LayerError> {
+        let encoders = reading.levels.iter().map(|level| ZstdConverter::new(*level).encoder(Counter(0)));
+        let encoders: Vec<_> = encoders.collect::<io::Result<_>>().map_err(failed)?;
+        let sizes = vec![0; encoders.len()];
+        Ok(Self { layer, reading, encoders, piece: Vec::with_capacity(PIECE), sizes })
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            // Only now it is certain that the piece isn't the last one.
+            if self.piece.len() == PIECE {
+                let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+                for encoder in &mut self.encoders {
+                    encoder.write_all(&piece)?;
+                    encoder.flush()?;
+                }
+                let sizes = self.encoders.iter().map(|encoder| encoder.get_ref().0).collect();
+                self.keep(piece, sizes);
+            }
+            let (front, rest) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            self.piece.extend_from_slice(front);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// The last piece. Answers the layer's size at each level.
+    fn finish(mut self) -> io::Result<Vec<u64>> {
+        let piece = std::mem::take(&mut self.piece);
+        let encoders = std::mem::take(&mut self.encoders).into_iter();
+        let sizes = encoders.map(|mut encoder| {
+            encoder.write_all(&piece)?;
+            Ok(encoder.finish()?.0)
+        });
+        let sizes: Vec<u64> = sizes.collect::<io::Result<_>>()?;
+        self.keep(piece, sizes.clone());
+        Ok(sizes)
+    }
+
+    fn keep(&mut self, piece: Vec<u8>, sizes: Vec<u64>) {
+        let key = self.reading.sample.add(self.layer, piece);
+        let own = sizes.iter().zip(&self.sizes).map(|(after, before)| after - before).collect();
+        self.reading.piece_sizes.insert(key, own);
+        self.sizes = sizes;
+    }
+}
+
+/// Counts what is written to it.
+pub(super) struct Counter(pub(super) u64);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The packed bytes: counted, and what it takes to get them isn't timed.
+struct Untimed<'a> {
+    inner: &'a mut dyn BufRead,
+    watch: &'a Stopwatch,
+    count: &'a Cell<u64>,
+}
+
+impl Read for Untimed<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let available = self.fill_buf()?;
+        let count = available.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&available[..count]);
+        self.consume(count);
+        Ok(count)
+    }
+}
+
+impl BufRead for Untimed<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        let Self { inner, watch, count: _ } = self;
+        watch.pause(|| inner.fill_buf())
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.inner.consume(amount);
+        self.count.set(self.count.get() + amount as u64);
+    }
+}
