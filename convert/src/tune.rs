@@ -63,6 +63,14 @@ pub struct Figure {
     pub margin: Option<f64>,
 }
 
+impl Figure {
+    /// The number, where it is one of bytes.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "there are fewer than 2^53")]
+    pub fn whole(self) -> u64 {
+        self.value.round() as u64
+    }
+}
+
 /// The answer.
 #[derive(Clone, Debug)]
 pub struct Tuning {

@@ -47,7 +47,7 @@ struct LevelReport {
     level: i32,
     /// How many pieces the figures rest on that aren't exact.
     pieces: usize,
-    bytes: f64,
+    bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     bytes_margin: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,7 +108,7 @@ impl LevelReport {
         Self {
             level: level.get(),
             pieces: *pieces,
-            bytes: bytes.value.round(),
+            bytes: bytes.whole(),
             bytes_margin: bytes.margin,
             encode_bytes_per_second: *encode_speed,
             decode_bytes_per_second: decode_speed.map(|speed| speed.value),

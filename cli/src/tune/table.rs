@@ -12,6 +12,13 @@ use crate::place::Place;
 /// How many bandwidths stand side by side, within 100 columns.
 const BESIDE: usize = 3;
 
+/// What holds of every table.
+const NOTES: [&str; 3] = [
+    "Within ± 19 times of 20, as far as the pieces tell. * is the best, ~ may be as good.",
+    "Not counted: writing to disk, the same at every level. Decoding is zlib-rs' and libzstd's here, by",
+    "one thread; a node's may be slower.",
+];
+
 /// All lines.
 pub(super) fn lines(
     place: &Place,
@@ -43,30 +50,20 @@ pub(super) fn lines(
     }
     lines.extend(links.iter().enumerate().filter_map(|(index, link)| verdict(*link, index, tuning)));
     lines.push(certainty(tuning));
-    lines.push(
-        "Not counted: writing to disk, which is the same at every level. Decoding is zlib-rs and libzstd"
-            .to_owned(),
-    );
-    lines.push("here; a node's decoders may be slower.".to_owned());
+    lines.extend(NOTES.map(str::to_owned));
     lines
 }
 
 /// The table for some of the links.
 fn table(links: &[Bandwidth], beside: &[usize], tuning: &Tuning) -> Vec<String> {
-    let heads: String =
-        beside.iter().map(|index| format!("{:>16}", format!("at {}", links[*index]))).collect();
+    let heads = beside.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
+    let heads = heads.collect::<Vec<_>>().concat();
     let mut lines = vec![format!("{:<9}{:>9} {:<6}{:>12}{:>12}{heads}", "", "size", "", "encode", "decode")];
-    let times: String =
-        beside.iter().map(|index| format!("{:>9}{:7}", seconds(tuning.now.seconds[*index]), "")).collect();
     let now = &tuning.now;
-    let row = format!(
-        "{:<9}{:>9} {:<6}{:>12}{:>12}{times}",
-        "as it is",
-        units::size(now.bytes),
-        "",
-        "",
-        speed(now.decode_speed)
-    );
+    let times = beside.iter().filter_map(|index| now.seconds.get(*index));
+    let times = times.map(|time| format!("{:>9}{:7}", seconds(*time), "")).collect::<Vec<_>>().concat();
+    let (bytes, decode) = (units::size(now.bytes), speed(now.decode_speed));
+    let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "as it is", "", "");
     lines.push(row.trim_end().to_owned());
     for level in &tuning.levels {
         let cells: String = beside.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
@@ -122,27 +119,23 @@ fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
 
 /// What was measured on how much.
 fn certainty(tuning: &Tuning) -> String {
-    let exact: Vec<&LevelTuning> =
-        tuning.levels.iter().filter(|level| level.bytes.margin == Some(0.0)).collect();
+    let (exact, estimated): (Vec<&LevelTuning>, Vec<&LevelTuning>) =
+        tuning.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
+    if estimated.is_empty() {
+        return "Sizes are exact: all of the image was encoded.".to_owned();
+    }
     let names = |levels: &[&LevelTuning]| {
         let names: Vec<String> = levels.iter().map(|level| level.level.get().to_string()).collect();
         names.join(", ")
     };
-    let estimated = tuning.levels.iter().filter(|level| level.bytes.margin != Some(0.0));
-    let mut parts: Vec<String> = Vec::new();
-    if !exact.is_empty() {
-        parts.push(format!("exact at level {}", names(&exact)));
-    }
-    let estimated: Vec<&LevelTuning> = estimated.collect();
-    for group in estimated.chunk_by(|one, other| one.pieces == other.pieces) {
-        parts.push(format!("from {} pieces at {}", group[0].pieces, names(group)));
-    }
-    format!("Sizes: {}. ± holds 19 times of 20; * best, ~ not surely longer.", parts.join(", "))
+    let groups = estimated.chunk_by(|one, other| one.pieces == other.pieces);
+    let groups = groups.map(|group| format!("{} from {} pieces of 4 MiB", names(group), group[0].pieces));
+    let exact = (!exact.is_empty()).then(|| format!("exact at {}", names(&exact)));
+    format!("Sizes are {}.", exact.into_iter().chain(groups).collect::<Vec<_>>().join("; "))
 }
 
 fn size(bytes: Figure) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is a size")]
-    units::size(bytes.value.round() as u64)
+    units::size(bytes.whole())
 }
 
 fn speed(bytes_per_second: Option<f64>) -> String {

@@ -102,7 +102,12 @@ pub(crate) async fn read_layer(
 ) -> Result<Digest, Error> {
     let retrying = || progress.finished(layer.digest(), LayerResult::Retrying);
     let attempt = || attempt_layer(source, source, reader, layer, progress);
-    Ok(with_attempts(layer.digest(), retrying, attempt).await?.diff_id)
+    match with_attempts(layer.digest(), retrying, attempt).await {
+        Ok(LayerOutcome { diff_id, written: _ }) => Ok(diff_id),
+        // Nothing was to be converted.
+        Err(Error::Layer { digest, source }) => Err(Error::Blob { digest, source }),
+        Err(error) => Err(error),
+    }
 }
 
 /// Pulls, converts and pushes a layer, once.

@@ -17,10 +17,11 @@ pub(crate) enum Packing {
     Plain,
 }
 
-/// Looks at the first bytes; the reader that comes back has them still.
-pub(crate) fn recognise(
-    source: &mut dyn BufRead,
-) -> Result<(Packing, Chain<Cursor<Vec<u8>>, &mut dyn BufRead>), LayerError> {
+/// All of a layer's bytes, those that were looked at too.
+pub(crate) type Recognised<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
+
+/// Looks at the first bytes.
+pub(crate) fn recognise(source: &mut dyn BufRead) -> Result<(Packing, Recognised<'_>), LayerError> {
     let magic = read_magic(source)?;
     let packing = match magic.get_ref() {
         magic if magic.starts_with(&GZIP_MAGIC) => Packing::Gzip,

@@ -18,7 +18,12 @@ fn image() -> Fixture {
 }
 
 /// A failure with this exit code whose message has all of these, and that printed no result.
-async fn require_failure(zstart: &Zstart, arguments: &[&str], code: i32, said: &[&str]) -> Result<()> {
+pub(crate) async fn require_failure(
+    zstart: &Zstart,
+    arguments: &[&str],
+    code: i32,
+    said: &[&str],
+) -> Result<()> {
     let ended = zstart.run(arguments).await?;
     assert_eq!(ended.code, Some(code), "{arguments:?}: {ended:#?}");
     assert!(ended.stderr.lines().any(|line| line.starts_with("error: ")), "{ended:#?}");

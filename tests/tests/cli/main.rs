@@ -9,3 +9,4 @@ mod interruption;
 mod layout;
 mod plugin;
 mod tls;
+mod tune;
