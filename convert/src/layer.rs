@@ -14,7 +14,7 @@ mod drain;
 pub(crate) mod frames;
 mod gzip;
 pub(crate) mod packing;
-mod plain;
+pub(crate) mod plain;
 #[cfg(test)]
 mod tests;
 pub mod zstd;

@@ -21,7 +21,7 @@ use crate::layer::{LayerConverter, LayerError};
 use crate::plan::ManifestPlan;
 use crate::progress::{LayerResult, Progress};
 use crate::repository::Repository;
-use crate::settings::Level;
+use crate::settings::{Level, UnpackLimits};
 
 mod figures;
 mod level;
@@ -185,7 +185,7 @@ async fn read_layers(
     for (index, (layer, promised)) in image.manifest.layers.iter().zip(&image.diff_ids).enumerate() {
         let reader: Arc<dyn LayerConverter> = Arc::new(LayerReader::new(index, reading));
         progress.started(layer.digest(), layer.size());
-        let found = read_layer(source, &reader, layer, progress).await?;
+        let found = read_layer(source, &reader, layer, UnpackLimits::default(), progress).await?;
         if found != *promised {
             return Err(Error::DiffId {
                 manifest: image.raw.digest.clone(),

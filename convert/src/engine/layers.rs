@@ -98,10 +98,11 @@ pub(crate) async fn read_layer(
     source: &dyn Repository,
     reader: &Arc<dyn LayerConverter>,
     layer: &Descriptor,
+    unpack: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
     let retrying = || progress.finished(layer.digest(), LayerResult::Retrying);
-    let attempt = || attempt_layer(source, source, reader, layer, progress);
+    let attempt = || attempt_layer(source, source, reader, layer, unpack, progress);
     match with_attempts(layer.digest(), retrying, attempt).await {
         Ok(LayerOutcome { diff_id, written: _ }) => Ok(diff_id),
         // Nothing was to be converted.

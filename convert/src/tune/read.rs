@@ -7,13 +7,12 @@ use std::io::{self, BufRead, Read, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-use zstart_core::Digest;
 use zstd::stream::write::Encoder;
 
 use super::sample::{Key, PIECE, Sample};
 use super::stopwatch::Stopwatch;
 use crate::layer::packing::{self, Packing};
+use crate::layer::plain::Plain;
 use crate::layer::zstd::ZstdConverter;
 use crate::layer::{Converted, LayerConverter, LayerError};
 use crate::settings::Level;
@@ -79,30 +78,33 @@ impl LayerConverter for LayerReader {
         String::new()
     }
 
-    fn convert(&self, source: &mut dyn BufRead, _: &mut (dyn Write + Send)) -> Result<Converted, LayerError> {
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        _: &mut (dyn Write + Send),
+        most: u64,
+    ) -> Result<Converted, LayerError> {
         let mut reading = lock(&self.reading);
         reading.sample.begin_layer(self.layer);
         let watch = Stopwatch::started();
         let packed = Cell::new(0);
         let mut source = Untimed { inner: source, watch: &watch, count: &packed };
         let (packing, mut source) = packing::recognise(&mut source)?;
-        let mut hash = Sha256::new();
-        let mut plain = 0;
+        let mut plain = Plain::at_most(most);
         let mut pieces = match packing {
             Packing::Zstd => None,
             Packing::Gzip | Packing::Plain => Some(Pieces::new(self.layer, &mut reading)?),
         };
         packing.decode(&mut source, |bytes| {
             watch.pause(|| {
-                hash.update(bytes);
-                plain += bytes.len() as u64;
+                plain.take(bytes)?;
                 pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
             })
         })?;
         let unpack = watch.total();
         let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
-        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain, unpack, sizes };
-        Ok(Converted { diff_id: Digest::from_sha256(hash.finalize().into()), anew: false })
+        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain: plain.len(), unpack, sizes };
+        Ok(Converted { diff_id: plain.diff_id(), anew: false })
     }
 }
 
