@@ -112,8 +112,7 @@ fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
         format!("{:.1}% later than", 100.0 * (found / now - 1.0))
     };
     let same: Vec<String> = ranked(Rank::AsGood).map(|level| level.level.get().to_string()).collect();
-    let same =
-        if same.is_empty() { String::new() } else { format!("; no surely longer: {}", same.join(", ")) };
+    let same = if same.is_empty() { String::new() } else { format!("; as good, maybe: {}", same.join(", ")) };
     Some(format!("at {link}: level {}, {}, {change} as it is{same}", best.level.get(), seconds(found)))
 }
 
