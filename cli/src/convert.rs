@@ -11,6 +11,7 @@ use crate::args::ConvertArguments;
 use crate::failure::Failure;
 use crate::place::Place;
 use crate::progress;
+use crate::registries::Registries;
 
 mod outcome;
 
@@ -21,8 +22,9 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
     let target_place = arguments.target.as_ref().unwrap_or(&arguments.source);
     let chosen_tag = arguments.target.as_ref().map(Place::target_tag).transpose()?.flatten();
     let name = arguments.source.name().await?;
-    let source = arguments.source.open(&arguments.registry).await?;
-    let target = target_place.open(&arguments.registry).await?;
+    let registries = Registries::new(&arguments.registry);
+    let source = arguments.source.open(&registries).await?;
+    let target = target_place.open(&registries).await?;
     if source.location() == target.location() && chosen_tag.is_some() && chosen_tag.as_ref() == name.tag() {
         return Err(Failure::TargetIsSource { target: target_place.to_string() });
     }

@@ -7,6 +7,7 @@ use thiserror::Error;
 use zstart_convert::credentials::CredentialsError;
 use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{Error as ConvertError, ErrorClass};
+use zstart_ecr::SetupError;
 
 /// Why a command ended without success.
 #[derive(Debug, Error)]
@@ -20,6 +21,9 @@ pub(crate) enum Failure {
     /// There is no HTTP client.
     #[error(transparent)]
     Client(#[from] ClientError),
+    /// There is none for AWS.
+    #[error(transparent)]
+    Aws(#[from] SetupError),
     /// An OCI layout was named without a tag, and it isn't clear which image is meant.
     #[error("{folder} holds {found}; name one as oci:{folder}:TAG")]
     WhichImage {
@@ -101,6 +105,7 @@ impl Failure {
             Self::Stopped => 130,
             Self::Credentials(_)
             | Self::Client(_)
+            | Self::Aws(_)
             | Self::Print { .. }
             | Self::Format { .. }
             | Self::NoHome { .. }

@@ -10,13 +10,14 @@ use zstart_core::{Digest, keys};
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
 use crate::failure::Failure;
+use crate::registries::Registries;
 
 mod report;
 
 /// Looks at an image and prints what it is.
 pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
     let name = arguments.image.name().await?;
-    let repository = arguments.image.open(&arguments.registry).await?;
+    let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
     let resolved = engine::resolve(&*repository, name.key()).await?;
     let report = look(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
     let text = if arguments.json {

@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use zstart_convert::credentials::{Credentials, DockerConfig};
-use zstart_convert::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
+use zstart_convert::{LayoutFolder, Repository};
 use zstart_core::reference::ReferenceError;
 use zstart_core::{Digest, Reference, Tag};
 
-use crate::args::RegistryArguments;
 use crate::failure::Failure;
+use crate::registries::Registries;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,21 +59,11 @@ impl fmt::Display for Place {
 
 impl Place {
     /// Opens the repository.
-    pub(crate) async fn open(&self, arguments: &RegistryArguments) -> Result<Arc<dyn Repository>, Failure> {
-        let reference = match self {
-            Self::Layout { folder, tag: _ } => return Ok(Arc::new(LayoutFolder::new(folder))),
-            Self::Registry { reference, tagged: _ } => reference,
-        };
-        let config = docker_config(arguments)?;
-        let credentials = config.credentials_for(reference).await?.unwrap_or(Credentials::Anonymous);
-        let mut plain_http = arguments.plain_http.clone();
-        if is_loopback(reference.registry()) {
-            plain_http.push(reference.registry().to_owned());
+    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Repository>, Failure> {
+        match self {
+            Self::Layout { folder, tag: _ } => Ok(Arc::new(LayoutFolder::new(folder))),
+            Self::Registry { reference, tagged: _ } => registries.open(reference).await,
         }
-        let token_servers = arguments.token_server.clone();
-        let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
-        let client = RegistryClient::new(options)?;
-        Ok(client.repository(reference, credentials))
     }
 
     /// Which image is meant. A layout folder with one image needs no tag.
@@ -138,27 +127,6 @@ fn unclear(folder: &Path, tags: &[String]) -> Failure {
     Failure::WhichImage { folder: folder.display().to_string(), found }
 }
 
-fn docker_config(arguments: &RegistryArguments) -> Result<DockerConfig, Failure> {
-    let file = match (&arguments.authfile, &arguments.docker_config) {
-        (Some(file), _) => file.clone(),
-        (None, Some(folder)) => folder.join("config.json"),
-        (None, None) => {
-            let below = PathBuf::from(".docker").join("config.json");
-            std::env::home_dir().ok_or(Failure::NoHome { file: below.clone() })?.join(below)
-        }
-    };
-    Ok(DockerConfig::load(&file)?)
-}
-
-/// Registries on this machine are plain http by Docker's convention.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => registry.split(':').next().unwrap_or(registry),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -175,15 +143,5 @@ mod tests {
         assert_eq!((reference.to_string().as_str(), tagged), ("localhost:5000/app:latest", false));
         assert!(matches!("app:v1".parse(), Ok(Place::Registry { tagged: true, .. })));
         assert!("oci:".parse::<Place>().is_err());
-    }
-
-    #[test]
-    fn only_loopback_is_plain_http_without_being_asked() {
-        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in ["registry.example", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example"] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
     }
 }

@@ -11,6 +11,7 @@ use self::report::Report;
 use crate::args::TuneArguments;
 use crate::failure::Failure;
 use crate::progress;
+use crate::registries::Registries;
 
 pub(crate) mod quantity;
 mod report;
@@ -19,7 +20,7 @@ mod table;
 /// Measures an image and prints what was found.
 pub(crate) async fn run(arguments: TuneArguments) -> Result<(), Failure> {
     let name = arguments.image.name().await?;
-    let source = arguments.image.open(&arguments.registry).await?;
+    let source = arguments.image.open(&Registries::new(&arguments.registry)).await?;
     let platforms = arguments
         .platform
         .clone()

@@ -10,6 +10,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, SettingsError};
 use zstart_core::Platform;
+use zstart_core::ecr::EcrRegistry;
 use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_process::config_file::{self, ConfigFileError};
 
@@ -37,6 +38,8 @@ pub struct Config {
     pub token_servers: BTreeSet<String>,
     /// The controller's own credentials, in the form of Docker's `config.json`.
     pub credentials_file: Option<PathBuf>,
+    /// Registries of Amazon ECR that are read and written as the controller's own AWS identity.
+    pub ecr_registries: BTreeSet<String>,
     /// Which pods are never rewritten. The namespaces `kube-system` and zstart's own come on top.
     pub exclusions: Exclusions,
     /// Where the webhook's certificates belong.
@@ -84,6 +87,18 @@ pub enum ConfigError {
         /// Which entry.
         source: ControllerKindError,
     },
+    /// A host that isn't a registry of Amazon ECR.
+    #[error(
+        "{}: ecrRegistries has {value:?}, which is no registry of Amazon ECR; write a host like \
+         123456789012.dkr.ecr.eu-west-1.amazonaws.com, or public.ecr.aws",
+        file.display()
+    )]
+    EcrRegistry {
+        /// Which file.
+        file: PathBuf,
+        /// What stands there.
+        value: String,
+    },
     /// A number or duration that must be above zero.
     #[error("{}: {field} must be above zero", file.display())]
     Zero {
@@ -108,6 +123,7 @@ struct File {
     plain_http_registries: BTreeSet<String>,
     token_servers: BTreeSet<String>,
     credentials_file: PathBuf,
+    ecr_registries: BTreeSet<String>,
     excluded_namespaces: BTreeSet<String>,
     allowed_controllers: BTreeSet<String>,
     webhook: CertificateSettings,
@@ -132,6 +148,7 @@ impl Default for File {
             plain_http_registries: BTreeSet::new(),
             token_servers: BTreeSet::new(),
             credentials_file: PathBuf::new(),
+            ecr_registries: BTreeSet::new(),
             excluded_namespaces: BTreeSet::new(),
             allowed_controllers: BTreeSet::new(),
             webhook: CertificateSettings::default(),
@@ -159,6 +176,7 @@ impl Config {
             plain_http_registries,
             token_servers,
             credentials_file,
+            ecr_registries,
             excluded_namespaces,
             allowed_controllers,
             webhook,
@@ -176,6 +194,9 @@ impl Config {
         let allowed_controllers = allowed_controllers
             .collect::<Result<_, _>>()
             .map_err(|source| ConfigError::Controller { file: named(), source })?;
+        if let Some(value) = ecr_registries.iter().find(|registry| EcrRegistry::of(registry).is_none()) {
+            return Err(ConfigError::EcrRegistry { file: named(), value: value.clone() });
+        }
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         for (field, is_zero) in [
             ("workers", workers == 0),
@@ -197,6 +218,7 @@ impl Config {
             token_servers,
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
+            ecr_registries,
             webhook,
         })
     }
@@ -224,7 +246,7 @@ mod tests {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
              recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
-             credentialsFile: /a/config.json\n\
+             credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
         )
@@ -240,6 +262,7 @@ mod tests {
             plain_http_registries,
             token_servers,
             credentials_file,
+            ecr_registries,
             exclusions: Exclusions { namespaces, allowed_controllers },
             webhook: CertificateSettings { configuration, service, serving_secret, ca_secret },
         } = config;
@@ -250,6 +273,7 @@ mod tests {
         assert!(plain_http_registries.contains("registry.lab:5000"));
         assert!(token_servers.contains("login.example"));
         assert_eq!(credentials_file, Some("/a/config.json".into()));
+        assert!(ecr_registries.contains("public.ecr.aws"));
         assert!(namespaces.contains("quiet"));
         assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));
         let names = [configuration, service, serving_secret, ca_secret];
@@ -265,6 +289,7 @@ mod tests {
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
             ("allowedControllers: ['clone set']", "allowedControllers"),
+            ("ecrRegistries: [ecr.example]", "\"ecr.example\""),
             ("lvl: 3", "config.yaml"),
         ] {
             let error = parse(text).unwrap_err().to_string();

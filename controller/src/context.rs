@@ -11,6 +11,7 @@ use zstart_convert::{LayerMemory, PlatformSelection, RegistryClient, Settings};
 use zstart_core::Digest;
 
 use crate::config::{Config, Platforms};
+use crate::credentials::OwnCredentials;
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::metrics::Metrics;
@@ -28,6 +29,7 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
+    pub(crate) own: OwnCredentials,
     pub(crate) registries: RegistryClient,
     /// Permits to ask a registry what there is, by its name.
     pub(crate) looks: KeyedPermits<String>,
@@ -53,6 +55,7 @@ impl Context {
     pub(crate) fn new(
         client: Client,
         config: Config,
+        own: OwnCredentials,
         registries: RegistryClient,
         events: Events,
         shutdown: CancellationToken,
@@ -61,6 +64,7 @@ impl Context {
         Self {
             client,
             config,
+            own,
             demand: SharedDemand::default(),
             registries,
             looks: KeyedPermits::new(LOOKS_AT_ONCE),

@@ -1,13 +1,14 @@
 //! As whom a registry is asked: the controller itself, those who want the image, nobody.
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
 use thiserror::Error;
 use zstart_convert::credentials::{Credentials, CredentialsError, DockerConfig};
 use zstart_core::Reference;
+use zstart_ecr::{EcrIdentity, SetupError};
 
 use crate::demand::Wanter;
 
@@ -20,6 +21,9 @@ pub enum CandidateError {
     /// The controller's own.
     #[error("failed to read the controller's own credentials")]
     Own(#[from] CredentialsError),
+    /// Its AWS identity.
+    #[error("failed to use the controller's own AWS identity")]
+    Aws(#[from] SetupError),
     /// The API server didn't say.
     #[error("failed to read {kind} {namespace}/{name}")]
     Read {
@@ -35,8 +39,26 @@ pub enum CandidateError {
     },
 }
 
-/// The controller's own credentials. No helper that they name is run: the image holds no programs.
-pub fn own(file: &Path) -> Result<DockerConfig, CredentialsError> {
+/// The controller's own credentials, for the registries that an administrator listed and no others.
+#[derive(Clone, Debug, Default)]
+pub struct OwnCredentials {
+    file: Option<PathBuf>,
+    ecr_registries: BTreeSet<String>,
+    ecr: EcrIdentity,
+}
+
+impl OwnCredentials {
+    /// Those of a file in the form of Docker's `config.json`, and the process's AWS identity for
+    /// `ecr_registries`. The file is read again for each look, because a token in it may have been
+    /// renewed; one that can't be read is better known now.
+    pub fn new(file: Option<PathBuf>, ecr_registries: BTreeSet<String>) -> Result<Self, CredentialsError> {
+        file.as_deref().map(read_own).transpose()?;
+        Ok(Self { file, ecr_registries, ecr: EcrIdentity::default() })
+    }
+}
+
+/// No helper that it names is run: the image holds no programs.
+fn read_own(file: &Path) -> Result<DockerConfig, CredentialsError> {
     Ok(DockerConfig::load(file)?.without_helpers())
 }
 
@@ -45,7 +67,8 @@ pub fn own(file: &Path) -> Result<DockerConfig, CredentialsError> {
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
-    own: Option<&'a Path>,
+    file: Option<&'a Path>,
+    ecr: Option<&'a EcrIdentity>,
     accounts: BTreeSet<Name>,
     secrets: BTreeSet<Name>,
     /// Secrets that were read.
@@ -57,20 +80,33 @@ pub struct Candidates<'a> {
 type Name = (String, String);
 
 impl<'a> Candidates<'a> {
-    /// Those for `source`. `own` is the file with the controller's own.
-    pub fn new(client: &'a Client, own: Option<&'a Path>, wanters: &[Wanter], source: &'a Reference) -> Self {
+    /// Those for `source`.
+    pub fn new(
+        client: &'a Client,
+        own: &'a OwnCredentials,
+        wanters: &[Wanter],
+        source: &'a Reference,
+    ) -> Self {
         let (mut accounts, mut secrets) = (BTreeSet::new(), BTreeSet::new());
         for wanter in wanters {
             accounts.insert((wanter.namespace.clone(), wanter.service_account.clone()));
             secrets.extend(wanter.pull_secrets.iter().map(|name| (wanter.namespace.clone(), name.clone())));
         }
-        Self { client, source, own, accounts, secrets, read: BTreeSet::new(), tried: Vec::new() }
+        let file = own.file.as_deref();
+        let ecr = own.ecr_registries.contains(source.registry()).then_some(&own.ecr);
+        Self { client, source, file, ecr, accounts, secrets, read: BTreeSet::new(), tried: Vec::new() }
     }
 
     /// The next ones; none at all come last.
     pub async fn next(&mut self) -> Result<Option<Credentials>, CandidateError> {
         if self.tried.last() == Some(&Credentials::Anonymous) {
             return Ok(None);
+        }
+        if let Some(identity) = self.ecr.take()
+            && let Some(credentials) = identity.credentials(self.source.registry())?
+        {
+            self.tried.push(credentials.clone());
+            return Ok(Some(credentials));
         }
         while self.tried.len() < MOST_TRIED {
             let Some((origin, config)) = self.next_config().await? else { break };
@@ -88,9 +124,8 @@ impl<'a> Candidates<'a> {
     }
 
     async fn next_config(&mut self) -> Result<Option<(String, DockerConfig)>, CandidateError> {
-        if let Some(file) = self.own.take() {
-            // Read anew each time: a token in it may have been renewed.
-            let config = own(file)?;
+        if let Some(file) = self.file.take() {
+            let config = read_own(file)?;
             if config.knows(self.source) {
                 return Ok(Some(("the controller's own".to_owned(), config)));
             }

@@ -18,10 +18,11 @@ use zstart_process::tasks::{self, TaskError};
 
 use crate::config::Config;
 use crate::context::Context;
+use crate::credentials::OwnCredentials;
 use crate::demand::SharedDemand;
 use crate::events::Events;
 use crate::reconcile::ReadRecord;
-use crate::{certificates, credentials, reconcile, records, watches};
+use crate::{certificates, reconcile, records, watches};
 
 /// How long after a change all records are asked whether they are due: a rollout is many changes.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -52,8 +53,7 @@ pub async fn run(
 ) -> Result<(), RunError> {
     let address = config.health_listen;
     let listener = tasks::listen(address).await?;
-    // They are read again for each look; a file that can't be read is better known now.
-    config.credentials_file.as_deref().map(credentials::own).transpose()?;
+    let own = OwnCredentials::new(config.credentials_file.clone(), config.ecr_registries.clone())?;
     let plain_http = config.plain_http_registries.iter().cloned().collect();
     let token_servers = config.token_servers.iter().cloned().collect();
     let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
@@ -61,7 +61,7 @@ pub async fn run(
     let Identity { namespace, pod } = identity;
     let events = Events::new(client.clone(), pod);
     let webhook = config.webhook.clone();
-    let context = Arc::new(Context::new(client.clone(), config, registries, events, shutdown.clone()));
+    let context = Arc::new(Context::new(client.clone(), config, own, registries, events, shutdown.clone()));
     tracing::info!(health = %address, namespace, "started");
 
     // These end when they are told to, or fail.

@@ -4,30 +4,40 @@ use std::fmt;
 
 mod docker_config;
 mod helper;
+mod issued;
 
 pub use docker_config::{CredentialsError, DockerConfig};
+pub use issued::{IssueError, IssuedPassword, Issuer, PasswordSource};
 
 /// Who zstart is to a registry. Printing it shows no secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credentials {
     /// Nobody in particular.
     Anonymous,
     /// A user with a password, or with a token in its place.
-    Basic {
-        /// The user's name.
-        username: String,
-        /// The password.
-        password: String,
-    },
+    Basic(Password),
+    /// Somebody whose passwords end.
+    Issued(Issuer),
 }
 
-impl fmt::Debug for Credentials {
+/// A user's name and password. Printing it shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    /// The user's name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Credentials {
+    /// A user with a password.
+    pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::Basic(Password { username: username.into(), password: password.into() })
+    }
+}
+
+impl fmt::Debug for Password {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Anonymous => formatter.write_str("Anonymous"),
-            Self::Basic { username, password: _ } => {
-                write!(formatter, "Basic {{ username: {username:?}, password: … }}")
-            }
-        }
+        formatter.debug_struct("Password").field("username", &self.username).finish_non_exhaustive()
     }
 }

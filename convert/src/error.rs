@@ -195,6 +195,7 @@ impl RepositoryError {
             (Trouble::Denied, Access::Push) => ErrorClass::PushDenied,
             (Trouble::Unavailable, _) => ErrorClass::Unavailable,
             (Trouble::RateLimited { retry_after }, _) => ErrorClass::RateLimited { retry_after },
+            (Trouble::TagTaken, _) => ErrorClass::VariantConflict,
             (Trouble::Mismatch, _) => ErrorClass::ContentMismatch,
             (Trouble::NotFound, Access::Push) | (Trouble::Other, _) => ErrorClass::Other,
         }

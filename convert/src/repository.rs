@@ -134,6 +134,8 @@ pub enum Trouble {
         /// How long the other side asked to wait.
         retry_after: Option<Duration>,
     },
+    /// The tag means something already, and can't be moved.
+    TagTaken,
     /// The content isn't what its digest says.
     Mismatch,
     /// Anything else.

@@ -7,6 +7,7 @@
 
 mod chain;
 pub mod digest;
+pub mod ecr;
 pub mod eligibility;
 pub mod keys;
 mod originals;

@@ -15,6 +15,8 @@ use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;
 
+pub mod ecr;
+mod forward;
 pub mod gateway;
 pub mod liar;
 pub mod stored;

@@ -24,10 +24,6 @@ async fn digest_of(image: &str, credentials: Credentials) -> Result<String> {
     Ok(zstart_convert::resolve(&*repository, &reference).await?.digest().to_string())
 }
 
-fn basic(username: &str, password: &str) -> Credentials {
-    Credentials::Basic { username: username.into(), password: password.into() }
-}
-
 #[tokio::test]
 async fn two_control_planes_at_once_keep_to_themselves() -> Result<()> {
     let (one, other) = tokio::try_join!(ControlPlane::start(), ControlPlane::start())?;
@@ -52,13 +48,13 @@ async fn a_registry_with_a_login_refuses_everybody_else() -> Result<()> {
     let login = Login::Basic { username: "user".into(), password: "right".into() };
     let registry = Registry::start_with(login).await?;
     let image = format!("{}/app:v1", registry.host());
-    for credentials in [Credentials::Anonymous, basic("user", "wrong")] {
+    for credentials in [Credentials::Anonymous, Credentials::basic("user", "wrong")] {
         let error = digest_of(&image, credentials).await.unwrap_err();
         let error: zstart_convert::Error = error.downcast()?;
         assert_eq!(error.class(), zstart_convert::ErrorClass::PullDenied, "{error}");
     }
     let error: zstart_convert::Error =
-        digest_of(&image, basic("user", "right")).await.unwrap_err().downcast()?;
+        digest_of(&image, Credentials::basic("user", "right")).await.unwrap_err().downcast()?;
     assert_eq!(error.class(), zstart_convert::ErrorClass::NotFound, "{error}");
     Ok(())
 }
@@ -70,9 +66,9 @@ async fn a_gateway_asks_for_tokens_and_the_client_brings_them() -> Result<()> {
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
     let image = format!("{}/app:v1", gateway.host());
-    assert!(digest_of(&image, basic("user", "right")).await.is_ok());
+    assert!(digest_of(&image, Credentials::basic("user", "right")).await.is_ok());
     let error: zstart_convert::Error =
-        digest_of(&image, basic("user", "wrong")).await.unwrap_err().downcast()?;
+        digest_of(&image, Credentials::basic("user", "wrong")).await.unwrap_err().downcast()?;
     assert_eq!(error.class(), zstart_convert::ErrorClass::PullDenied, "{error}");
     assert!(gateway.calls().iter().any(|call| call.contains("/token?") && call.contains("app%3Apull")));
     Ok(())

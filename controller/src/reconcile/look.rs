@@ -44,8 +44,7 @@ impl Look<'_> {
     /// Looks with each of the credentials that there are, until one of them is let in.
     pub(super) async fn run(&self, journal: &mut Journal<'_>) -> Result<Found, Failure> {
         let source = self.source()?;
-        let Context { client, config, .. } = self.context;
-        let own = config.credentials_file.as_deref();
+        let Context { client, own, .. } = self.context;
         let mut candidates = Candidates::new(client, own, self.wanters, source);
         let mut refused: Option<Failure> = None;
         while let Some(credentials) = candidates.next().await? {

@@ -200,7 +200,7 @@ impl Entry {
             return Err(CredentialsError::IdentityToken { registry: registry() });
         }
         if let (Some(username), Some(password)) = (&self.username, &self.password) {
-            return Ok(Some(Credentials::Basic { username: username.clone(), password: password.clone() }));
+            return Ok(Some(Credentials::basic(username, password)));
         }
         let Some(auth) = self.auth.as_deref().filter(|auth| !auth.is_empty()) else { return Ok(None) };
         let invalid = || CredentialsError::Auth { registry: registry() };
@@ -209,7 +209,7 @@ impl Entry {
         let (username, password) = text.split_once(':').ok_or_else(invalid)?;
         // Old clients padded the password with NUL.
         let password = password.trim_end_matches('\0');
-        Ok(Some(Credentials::Basic { username: username.to_owned(), password: password.to_owned() }))
+        Ok(Some(Credentials::basic(username, password)))
     }
 }
 
@@ -219,10 +219,6 @@ mod tests {
 
     fn reference(text: &str) -> Reference {
         text.parse().unwrap()
-    }
-
-    fn basic(username: &str, password: &str) -> Credentials {
-        Credentials::Basic { username: username.into(), password: password.into() }
     }
 
     #[tokio::test]
@@ -242,19 +238,19 @@ mod tests {
         )
         .unwrap();
         for (image, credentials) in [
-            ("nginx", Some(basic("hub", "secret"))),
-            ("registry.example/app", Some(basic("all", "1"))),
-            ("registry.example/team/app", Some(basic("team", "2"))),
-            ("registry.example/teams/app", Some(basic("all", "1"))),
+            ("nginx", Some(Credentials::basic("hub", "secret"))),
+            ("registry.example/app", Some(Credentials::basic("all", "1"))),
+            ("registry.example/team/app", Some(Credentials::basic("team", "2"))),
+            ("registry.example/teams/app", Some(Credentials::basic("all", "1"))),
             // It is the path that counts, not how long the key is written.
-            ("other.example:5000/team/app", Some(basic("team", "5"))),
-            ("other.example:5000/app", Some(basic("all", "4"))),
-            ("old.example/team/app", Some(basic("old", "8"))),
-            ("old.example/v2x/app", Some(basic("v2x", "9"))),
+            ("other.example:5000/team/app", Some(Credentials::basic("team", "5"))),
+            ("other.example:5000/app", Some(Credentials::basic("all", "4"))),
+            ("old.example/team/app", Some(Credentials::basic("old", "8"))),
+            ("old.example/v2x/app", Some(Credentials::basic("v2x", "9"))),
             ("old.example/app", None),
-            ("a.wide.example/app", Some(basic("any", "6"))),
-            ("b.wide.example/app", Some(basic("b", "7"))),
-            ("a.wild.example:5000/app", Some(basic("wild", "3"))),
+            ("a.wide.example/app", Some(Credentials::basic("any", "6"))),
+            ("b.wide.example/app", Some(Credentials::basic("b", "7"))),
+            ("a.wild.example:5000/app", Some(Credentials::basic("wild", "3"))),
             ("a.wild.example/app", None),
             ("a.b.wild.example:5000/app", None),
             ("elsewhere.example/app", None),
@@ -271,7 +267,7 @@ mod tests {
         assert!(error.to_string().contains("registry.example"));
         let error = DockerConfig::parse(br#"{"auths": "hunter2""#).err().unwrap();
         assert!(!error.to_string().contains("hunter2"), "{error}");
-        assert!(!format!("{:?}", basic("user", "hunter2")).contains("hunter2"));
+        assert!(!format!("{:?}", Credentials::basic("user", "hunter2")).contains("hunter2"));
     }
 
     #[tokio::test]

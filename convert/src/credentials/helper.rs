@@ -42,7 +42,7 @@ pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credentials>,
     if answer.username == IDENTITY_TOKEN {
         return Err(CredentialsError::IdentityToken { registry: server.to_owned() });
     }
-    Ok(Some(Credentials::Basic { username: answer.username, password: answer.secret }))
+    Ok(Some(Credentials::basic(answer.username, answer.secret)))
 }
 
 async fn run(program: &str, server: &str) -> std::io::Result<std::process::Output> {

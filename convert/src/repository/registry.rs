@@ -4,13 +4,15 @@
 //! holds blobs back in pieces smaller than ECR takes, trips over the 201 with which ECR answers them,
 //! and sends passwords wherever a challenge points.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use thiserror::Error;
 use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
 
+use self::ecr::Ecr;
 pub use self::limits::Limits;
 use self::network::Network;
 use self::session::Session;
@@ -20,6 +22,7 @@ use crate::image::{Descriptor, RawManifest};
 
 mod answer;
 mod challenge;
+mod ecr;
 mod limits;
 mod login;
 mod network;
@@ -48,6 +51,8 @@ pub struct RegistryOptions {
 pub struct RegistryClient {
     options: Arc<RegistryOptions>,
     network: Network,
+    /// Those that were met, by host.
+    ecr: Arc<Mutex<HashMap<String, Arc<Ecr>>>>,
 }
 
 /// The HTTP client can't be set up, e.g. because the system has no root certificates.
@@ -74,14 +79,28 @@ struct RegistryRepository {
 impl RegistryClient {
     /// A client. TLS uses the process's default rustls provider and the system's root certificates.
     pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
-        Ok(Self { network: Network::new(options.limits)?, options: Arc::new(options) })
+        let network = Network::new(options.limits)?;
+        Ok(Self { network, options: Arc::new(options), ecr: Arc::default() })
     }
 
     /// The repository of `reference`. No request is made yet.
     pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Arc<dyn Repository> {
-        let session = Session::new(self.network.clone(), Arc::clone(&self.options), reference, credentials);
+        let (network, options) = (self.network.clone(), Arc::clone(&self.options));
+        let ecr = self.ecr(reference.registry());
+        let session = Session::new(network, options, reference, credentials, ecr);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
         Arc::new(RegistryRepository { location: reference.name(), session })
+    }
+
+    /// What all repositories of one registry of Amazon ECR share.
+    fn ecr(&self, host: &str) -> Option<Arc<Ecr>> {
+        let mut met = self.ecr.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(ecr) = met.get(host) {
+            return Some(Arc::clone(ecr));
+        }
+        let ecr = Arc::new(Ecr::of(host)?);
+        met.insert(host.to_owned(), Arc::clone(&ecr));
+        Some(ecr)
     }
 }
 
@@ -116,15 +135,27 @@ impl Repository for RegistryRepository {
             push::manifest(&self.session, manifest, media_type, tag)
         })
         .await;
+        let (mut error, tag) = match (pushed, tag) {
+            (Err(error), Some(tag)) => (error, tag),
+            (pushed, _) => return pushed,
+        };
         // Where tags can't be moved, some registries refuse even what stands there already (Amazon ECR:
         // 400 TAG_INVALID). Two who make the same variant at once must both succeed.
-        if let (Err(error), Some(tag)) = (&pushed, tag)
-            && error.trouble == Trouble::Other
-            && self.tag_digest(tag).await.is_ok_and(|found| found == manifest.digest)
+        if matches!(error.trouble, Trouble::TagTaken | Trouble::Other)
+            && let Ok(found) = self.tag_digest(tag).await
         {
-            return Ok(());
+            if found == manifest.digest {
+                return Ok(());
+            }
+            if error.trouble == Trouble::TagTaken {
+                error.message = format!(
+                    "the tag is {found} already, and this repository's tags can't be moved: delete it there, \
+                     or write to another tag ({})",
+                    error.message
+                );
+            }
         }
-        pushed
+        Err(error)
     }
 
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
@@ -147,6 +178,10 @@ impl Repository for RegistryRepository {
     }
 
     async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
-        retry::with_retries(self.session.limits().pause, || push::begin(&self.session)).await
+        let begun = retry::with_retries(self.session.limits().pause, || push::begin(&self.session)).await;
+        match begun {
+            Ok(upload) => Ok(upload),
+            Err(error) => Err(ecr::explain(&self.session, error).await),
+        }
     }
 }

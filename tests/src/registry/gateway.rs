@@ -15,9 +15,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::task::JoinHandle;
+
+use super::forward::{Forward, cut, without_credentials};
 
 /// What is done to a request that a rule fits.
 #[derive(Clone)]
@@ -55,10 +57,9 @@ pub struct TokenLogin {
 }
 
 struct Shared {
-    upstream: String,
+    registry: Forward,
     own: String,
     login: Option<TokenLogin>,
-    http: reqwest::Client,
     rules: Mutex<Vec<Rule>>,
     calls: Mutex<Vec<String>>,
     tokens: Mutex<Vec<String>>,
@@ -78,16 +79,11 @@ impl Gateway {
 
     /// The same, asking for a token with each request.
     pub async fn start_with(upstream: &str, login: Option<TokenLogin>) -> Result<Self> {
-        crate::control_plane::install_crypto();
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let shared = Arc::new(Shared {
-            upstream: upstream.to_owned(),
+            registry: Forward::new(upstream)?,
             own: listener.local_addr()?.to_string(),
             login,
-            http: reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .build()?,
             rules: Mutex::default(),
             calls: Mutex::default(),
             tokens: Mutex::default(),
@@ -211,78 +207,23 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     if !shared.may_pass(request.headers()) {
         return shared.challenge();
     }
-    match forward(&shared, request, &path, fault.as_ref()).await {
-        Ok(response) => response,
-        Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
-    }
-}
-
-async fn forward(
-    shared: &Shared,
-    request: Request,
-    path: &str,
-    fault: Option<&Fault>,
-) -> Result<Response, reqwest::Error> {
-    let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    headers.remove(HOST);
-    if shared.login.is_some() {
-        headers.remove(AUTHORIZATION);
-    }
-    let body = body.into_data_stream();
-    let body = match fault {
+    let request = if shared.login.is_some() { without_credentials(request) } else { request };
+    let own = format!("http://{}", shared.own);
+    let response = match &fault {
         Some(Fault::CutRequestAfter(limit)) => {
-            headers.remove(CONTENT_LENGTH);
-            reqwest::Body::wrap_stream(cut(body, *limit))
+            let change = |body| reqwest::Body::wrap_stream(cut(body, *limit));
+            shared.registry.pass_with(request, &own, change).await
         }
-        _ => reqwest::Body::wrap_stream(body),
+        _ => shared.registry.pass(request, &own).await,
     };
-    let url = format!("http://{}{path}", shared.upstream);
-    let answer = shared.http.request(parts.method, url).headers(headers).body(body).send().await?;
-
-    let mut response = Response::builder().status(answer.status());
-    if let Some(headers) = response.headers_mut() {
-        for (name, value) in answer.headers() {
-            if name != TRANSFER_ENCODING {
-                headers.append(name, value.clone());
-            }
+    match fault {
+        Some(Fault::CutAnswerAfter(limit)) => {
+            response.map(|body| Body::from_stream(cut(body.into_data_stream(), limit)))
         }
-        // The registry names itself; whoever follows would go round the gateway.
-        if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok()) {
-            let own = location.replace(&shared.upstream, &shared.own);
-            if let Ok(own) = HeaderValue::from_str(&own) {
-                headers.insert(LOCATION, own);
-            }
-        }
+        Some(Fault::FlipBytes) => response.map(|body| {
+            let flip = |chunk: Bytes| chunk.iter().map(|byte| byte ^ 0x55).collect::<Bytes>();
+            Body::from_stream(body.into_data_stream().map(move |chunk| chunk.map(flip)))
+        }),
+        _ => response,
     }
-    let content = answer.bytes_stream();
-    let body = match fault {
-        Some(Fault::CutAnswerAfter(limit)) => Body::from_stream(cut(content, *limit)),
-        Some(Fault::FlipBytes) => Body::from_stream(
-            content.map(|chunk| chunk.map(|chunk| chunk.iter().map(|byte| byte ^ 0x55).collect::<Bytes>())),
-        ),
-        _ => Body::from_stream(content),
-    };
-    Ok(response.body(body).unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response()))
-}
-
-/// The front of a stream, and then an error, which cuts the connection.
-fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
-    stream: impl futures::Stream<Item = Result<Bytes, E>> + Send + 'static,
-    limit: usize,
-) -> impl futures::Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
-    let front = stream.scan(limit, |left, chunk| {
-        let next = match chunk {
-            Err(error) => Some(Err(std::io::Error::other(error))),
-            Ok(_) if *left == 0 => None,
-            Ok(chunk) => {
-                let count = chunk.len().min(*left);
-                *left -= count;
-                Some(Ok(chunk.slice(..count)))
-            }
-        };
-        futures::future::ready(next)
-    });
-    // A body that ended here by itself is cut as well: it must not look whole.
-    front.chain(futures::stream::once(async { Err(std::io::Error::other("cut by the gateway")) }))
 }

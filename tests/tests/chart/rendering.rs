@@ -60,6 +60,7 @@ async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<
             "plainHttpRegistries": ["registry.example:5000"],
             "tokenServers": ["login.example"],
             "credentialsFile": "/etc/zstart/credentials/config.json",
+            "ecrRegistries": ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws"],
             "excludedNamespaces": [],
             "allowedControllers": [],
             "webhook": {

@@ -25,7 +25,7 @@ async fn registry_with_login() -> Result<Registry> {
         plain_http: vec![registry.host()],
         ..RegistryOptions::default()
     })?;
-    let credentials = Credentials::Basic { username: "user".into(), password: PASSWORD.into() };
+    let credentials = Credentials::basic("user", PASSWORD);
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).prepare()?;
     image.store(&*client.repository(&reference, credentials), &"v1".parse()?).await?;
     Ok(registry)

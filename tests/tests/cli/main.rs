@@ -3,6 +3,7 @@
 mod command;
 mod convert;
 mod credentials;
+mod ecr;
 mod failures;
 mod inspect;
 mod interruption;

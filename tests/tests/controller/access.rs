@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
-use zstart_controller::credentials::{CandidateError, Candidates};
+use zstart_controller::credentials::{CandidateError, Candidates, OwnCredentials};
 use zstart_controller::demand::Wanter;
 use zstart_convert::credentials::Credentials;
 use zstart_convert::{RegistryClient, RegistryOptions};
@@ -64,7 +64,7 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
         plain_http: vec![lab.registry.host()],
         ..RegistryOptions::default()
     })?;
-    let repository = client.repository(&pushed, Credentials::Basic { username, password });
+    let repository = client.repository(&pushed, Credentials::basic(username, password));
     small().prepare()?.store(&*repository, pushed.tag().context("no tag")?).await?;
 
     let image = lab.image("app:v1");
@@ -154,7 +154,8 @@ async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credenti
         let router = axum::Router::new().fallback(move || async move { (status, axum::Json(answer)) });
         let _server = AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, router).await }));
         let client = kube::Client::try_from(kube::Config::new(address))?;
-        let mut candidates = Candidates::new(&client, None, std::slice::from_ref(&wanter), &source);
+        let own = OwnCredentials::default();
+        let mut candidates = Candidates::new(&client, &own, std::slice::from_ref(&wanter), &source);
         let first = candidates.next().await;
         if known {
             assert_eq!(first?, Some(Credentials::Anonymous), "{status}");

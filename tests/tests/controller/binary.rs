@@ -9,6 +9,7 @@ use tokio::process::{Child, Command};
 use zstart_core::record::{READY, RecordReason};
 use zstart_tests::cluster::own_binaries;
 use zstart_tests::images::Fixture;
+use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, SERVICES};
 use zstart_tests::wait;
 
 use crate::hold::Hold;
@@ -26,13 +27,17 @@ fn start(lab: &Lab, config: &Path) -> Result<Child> {
 }
 
 fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
+    command(kubeconfig, config)?.spawn().context("failed to start zstart-controller with setpriv")
+}
+
+fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
     let program = own_binaries()?.join("zstart-controller");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.arg("--config").arg(config).args(["--namespace", SYSTEM]);
     command.env("KUBECONFIG", kubeconfig).env_remove("RUST_LOG");
     command.stdin(Stdio::null()).kill_on_drop(true);
-    command.spawn().context("failed to start zstart-controller with setpriv")
+    Ok(command)
 }
 
 fn write_config(lab: &Lab) -> Result<PathBuf> {
@@ -102,6 +107,29 @@ async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() ->
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
     let status = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;
     assert_eq!(says(&status, READY).0, "False");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_listed_and_no_others()
+-> Result<()> {
+    let lab = Lab::start().await?;
+    let ecr = FakeEcr::start(&lab.registry.host(), &["app"]).await?;
+    lab.push("app:v1", &application()).await?;
+    let (listed, other) = (format!("{PRIVATE}/app:v1"), format!("{}/app:v1", SERVICES[1].0));
+    lab.deploy("on", "web", &listed).await?;
+    lab.deploy("on", "other", &other).await?;
+    let config = lab.plane.folder().join("controller.yaml");
+    std::fs::write(&config, configuration(&[], &format!("ecrRegistries: [{PRIVATE}]")))?;
+    let mut command = command(lab.plane.kubeconfig(), &config)?;
+    command.envs(ecr.environment(&Identity::WebIdentity)?).env("NO_PROXY", "127.0.0.1");
+    let mut controller = command.spawn()?;
+    lab.ready(&listed).await?;
+    let message = lab.not_ready(&other, RecordReason::PullDenied).await?;
+    assert!(message.contains(SERVICES[1].0), "{message}");
+    assert_eq!(ecr.count("POST", SERVICES[0].1), 1, "{:#?}", ecr.calls());
+    assert_eq!(ecr.count("POST", SERVICES[1].1), 0, "{:#?}", ecr.calls());
+    assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())
 }
 

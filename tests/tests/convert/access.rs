@@ -23,7 +23,7 @@ async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> 
     let reference = name.parse()?;
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![registry.host()], ..RegistryOptions::default() };
-    let credentials = Credentials::Basic { username: "user".into(), password: "right".into() };
+    let credentials = Credentials::basic("user", "right");
     let repository = RegistryClient::new(options)?.repository(&reference, credentials);
     image().prepare()?.store(&*repository, &"v1".parse()?).await?;
 

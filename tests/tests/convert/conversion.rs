@@ -86,8 +86,7 @@ impl Conversion {
     }
 
     pub(crate) fn login(self, username: &str, password: &str) -> Self {
-        let credentials = Credentials::Basic { username: username.into(), password: password.into() };
-        Self { credentials, ..self }
+        Self { credentials: Credentials::basic(username, password), ..self }
     }
 
     /// With other time-outs.

@@ -14,6 +14,7 @@ recheckInterval: {{ $values.recheckInterval }}
 plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 tokenServers: {{ $values.tokenServers | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
+ecrRegistries: {{ $values.ecrRegistries | default list | toJson }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
 allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}
 webhook:

@@ -160,6 +160,7 @@ impl Envelope {
             "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => Some(Trouble::NotFound),
             "UNAUTHORIZED" | "DENIED" => Some(Trouble::Denied),
             "TOOMANYREQUESTS" => Some(Trouble::RateLimited { retry_after: None }),
+            "TAG_INVALID" => Some(Trouble::TagTaken),
             "DIGEST_INVALID" | "SIZE_INVALID" => Some(Trouble::Mismatch),
             // The session was lost: it starts again from a new one.
             "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" => Some(Trouble::Unavailable),

@@ -3,7 +3,7 @@
 //! Our own, because oci-client (0.18) takes a registry's 503 for "no login needed" and a token server's
 //! for "wrong password", bounds no answer, and sends passwords wherever a challenge points.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use super::answer;
 use super::challenge::{self, Challenge};
 use super::network::Direction;
 use super::session::{Authorization, Session};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, IssuedPassword, Issuer, Password};
 
 const OPERATION: &str = "log in";
 /// Largest answer of a token server that is read. Real ones have some KiB.
@@ -28,6 +28,8 @@ const LONGEST: Duration = Duration::from_hours(1);
 pub(super) struct Granted {
     pub(super) authorization: Authorization,
     pub(super) life: Duration,
+    /// Whether it was made just now: then a refusal means that it has no right.
+    pub(super) is_new: bool,
 }
 
 /// A token server's answer.
@@ -41,7 +43,11 @@ struct TokenAnswer {
 }
 
 /// Asks the registry what it wants, and gets it.
-pub(super) async fn log_in(session: &Session, access: Access) -> Result<Granted, RepositoryError> {
+pub(super) async fn log_in(
+    session: &Session,
+    access: Access,
+    refused: Option<&Authorization>,
+) -> Result<Granted, RepositoryError> {
     let url = session.base_url(access)?;
     let request = session.request(access, OPERATION, Direction::Read, Method::GET, &url).await?;
     let sent = request.send().await;
@@ -52,27 +58,53 @@ pub(super) async fn log_in(session: &Session, access: Access) -> Result<Granted,
             return Err(answer::from_response(session, access, OPERATION, response).await);
         }
         // Whatever else it says here, requests that matter will say so too.
-        _ => return Ok(with_password(session)),
+        _ => return with_password(session, access, refused).await,
     }
     let challenge = challenge::read(response.headers()).map_err(|reason| {
         let message = format!("the registry's WWW-Authenticate can't be read: {reason}");
         session.error(access, OPERATION, Trouble::Other, message)
     })?;
     match challenge {
-        Challenge::None | Challenge::Basic => Ok(with_password(session)),
+        Challenge::None | Challenge::Basic => with_password(session, access, refused).await,
         Challenge::Bearer { realm, service } => fetch_token(session, access, realm, service).await,
     }
 }
 
 /// The password goes with every request.
-fn with_password(session: &Session) -> Granted {
-    let authorization = match session.credentials() {
-        Credentials::Anonymous => Authorization::None,
-        Credentials::Basic { username, password } => {
-            Authorization::Basic { username: username.clone(), password: password.clone() }
-        }
+async fn with_password(
+    session: &Session,
+    access: Access,
+    refused: Option<&Authorization>,
+) -> Result<Granted, RepositoryError> {
+    let refused = match refused {
+        Some(Authorization::Basic(password)) => Some(password),
+        Some(Authorization::Bearer(_) | Authorization::None) | None => None,
     };
-    Granted { authorization, life: LONGEST }
+    let Some(issued) = password(session, access, refused).await? else {
+        return Ok(Granted { authorization: Authorization::None, life: LONGEST, is_new: true });
+    };
+    let IssuedPassword { password, until, is_new } = issued;
+    let life = until.saturating_duration_since(Instant::now()).min(LONGEST);
+    Ok(Granted { authorization: Authorization::Basic(password), life, is_new })
+}
+
+/// The password of now; `None` for nobody in particular.
+async fn password(
+    session: &Session,
+    access: Access,
+    refused: Option<&Password>,
+) -> Result<Option<IssuedPassword>, RepositoryError> {
+    match session.credentials() {
+        Credentials::Anonymous => Ok(None),
+        Credentials::Basic(password) => {
+            let password = password.clone();
+            Ok(Some(IssuedPassword { password, until: Instant::now() + LONGEST, is_new: true }))
+        }
+        Credentials::Issued(Issuer(source)) => {
+            let issued = source.password(refused).await;
+            issued.map_err(|error| session.error(access, OPERATION, error.trouble, error.message))
+        }
+    }
 }
 
 async fn fetch_token(
@@ -81,7 +113,8 @@ async fn fetch_token(
     mut realm: Url,
     service: Option<String>,
 ) -> Result<Granted, RepositoryError> {
-    if let Err(reason) = may_be_asked(session, &realm) {
+    let password = password(session, access, None).await?.map(|issued| issued.password);
+    if let Err(reason) = may_be_asked(session, &realm, password.is_some()) {
         let host = realm.host_str().unwrap_or_default();
         let message = format!("the registry sends logins to {host}, {reason}: nothing was sent there");
         return Err(session.error(access, OPERATION, Trouble::Other, message));
@@ -101,9 +134,9 @@ async fn fetch_token(
         }
     }
     let request = session.request(access, OPERATION, Direction::Read, Method::GET, &realm).await?;
-    let request = match session.credentials() {
-        Credentials::Anonymous => request,
-        Credentials::Basic { username, password } => request.basic_auth(username, Some(password)),
+    let request = match password {
+        None => request,
+        Some(Password { username, password }) => request.basic_auth(username, Some(password)),
     };
     let sent = request.send().await;
     let response = sent.map_err(|error| answer::from_request(session, access, OPERATION, error))?;
@@ -124,12 +157,12 @@ async fn fetch_token(
     let token = token.ok_or_else(|| unreadable("the token server's answer has no token in it"))?;
     let life = answer.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).clamp(TOKEN_LIFE, LONGEST);
     // A quarter early: a request may take its time to arrive.
-    Ok(Granted { authorization: Authorization::Bearer(token), life: life / 4 * 3 })
+    Ok(Granted { authorization: Authorization::Bearer(token), life: life / 4 * 3, is_new: true })
 }
 
 /// Whether a token server may get what it would get: its connection must be as safe as the
 /// registry's own, and a password leaves only for the registry's own domain. The error says why not.
-fn may_be_asked(session: &Session, realm: &Url) -> Result<(), &'static str> {
+fn may_be_asked(session: &Session, realm: &Url, is_secret: bool) -> Result<(), &'static str> {
     let is_safe = realm.scheme() == "https" || (realm.scheme() == "http" && session.is_plain_http());
     if !is_safe {
         return Err("which is not https");
@@ -137,7 +170,6 @@ fn may_be_asked(session: &Session, realm: &Url) -> Result<(), &'static str> {
     if !realm.username().is_empty() || realm.password().is_some() {
         return Err("with a user name in the address");
     }
-    let is_secret = *session.credentials() != Credentials::Anonymous;
     let own = session.host();
     let is_known =
         realm.host_str().is_some_and(|host| same_domain(&own, host) || session.is_token_server(host));

@@ -35,6 +35,9 @@ pub(super) async fn manifest(
     let request = session.request(Access::Push, &operation, Direction::Write, Method::PUT, &url).await?;
     let request = request.timeout(session.limits().write_silence);
     let request = request.header(CONTENT_TYPE, media_type).body(manifest.bytes.clone());
+    if let Some(ecr) = session.ecr() {
+        ecr.before_put().await;
+    }
     let response = session.send(Access::Push, &operation, &url, request).await?;
     match response.status() {
         StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),

@@ -25,7 +25,9 @@ where
         let wanted = match error.trouble {
             Trouble::Unavailable | Trouble::RateLimited { retry_after: None } => jittered(pause),
             Trouble::RateLimited { retry_after: Some(wanted) } => wanted,
-            Trouble::NotFound | Trouble::Denied | Trouble::Mismatch | Trouble::Other => return Err(error),
+            Trouble::NotFound | Trouble::Denied | Trouble::TagTaken | Trouble::Mismatch | Trouble::Other => {
+                return Err(error);
+            }
         };
         if attempt == ATTEMPTS || wanted > LONGEST_PAUSE {
             return Err(error);

@@ -8,11 +8,12 @@ use tokio::sync::{Mutex, OnceCell};
 use zstart_core::Reference;
 
 use super::super::{Access, RepositoryError, Trouble};
+use super::ecr::Ecr;
 use super::limits::Limits;
 use super::login::{self, Granted};
 use super::network::{Direction, Network, Reach};
 use super::{RegistryOptions, answer};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Password};
 
 /// Where Docker Hub's registry is; its images are named by `docker.io`.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
@@ -24,6 +25,7 @@ pub(super) struct Session {
     options: Arc<RegistryOptions>,
     reference: Reference,
     credentials: Credentials,
+    ecr: Option<Arc<Ecr>>,
     /// Where the registry may send its readers.
     reach: Arc<OnceCell<Reach>>,
     /// Another repository of the registry that may be read with the same right.
@@ -42,7 +44,7 @@ struct Proof {
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Authorization {
     None,
-    Basic { username: String, password: String },
+    Basic(Password),
     Bearer(String),
 }
 
@@ -52,12 +54,14 @@ impl Session {
         options: Arc<RegistryOptions>,
         reference: &Reference,
         credentials: Credentials,
+        ecr: Option<Arc<Ecr>>,
     ) -> Self {
         Self {
             network,
             options,
             reference: reference.clone(),
             credentials,
+            ecr,
             reach: Arc::default(),
             also_reads: None,
             may_read: Arc::default(),
@@ -84,6 +88,11 @@ impl Session {
 
     pub(super) fn credentials(&self) -> &Credentials {
         &self.credentials
+    }
+
+    /// The registry, where it is one of Amazon ECR.
+    pub(super) fn ecr(&self) -> Option<&Ecr> {
+        self.ecr.as_deref()
     }
 
     /// The repository's name for messages.
@@ -113,19 +122,25 @@ impl Session {
         }
     }
 
-    /// The right to read or write. One request at a time asks for it; the others wait and share it.
-    /// `false`: it was there already, and may have been taken away meanwhile.
-    async fn allow(&self, access: Access) -> Result<(Authorization, bool), RepositoryError> {
+    /// The right to read or write; another one than the one that was `refused`. One request at a time
+    /// asks for it; the others wait and share it. `false`: it was there already, and may have been taken
+    /// away meanwhile.
+    async fn allow(
+        &self,
+        access: Access,
+        refused: Option<&Authorization>,
+    ) -> Result<(Authorization, bool), RepositoryError> {
         let mut proof = self.proof(access).lock().await;
         if let Some(Proof { until, authorization }) = &*proof
             && Instant::now() < *until
+            && refused != Some(authorization)
         {
             return Ok((authorization.clone(), false));
         }
         let started = Instant::now();
-        let Granted { authorization, life } = login::log_in(self, access).await?;
+        let Granted { authorization, life, is_new } = login::log_in(self, access, refused).await?;
         *proof = Some(Proof { until: started + life, authorization: authorization.clone() });
-        Ok((authorization, true))
+        Ok((authorization, is_new))
     }
 
     fn proof(&self, access: Access) -> &Mutex<Option<Proof>> {
@@ -135,13 +150,8 @@ impl Session {
         }
     }
 
-    /// Forgets a proof that isn't accepted any more.
-    async fn forget(&self, access: Access, refused: &Authorization) {
-        self.proof(access).lock().await.take_if(|proof| proof.authorization == *refused);
-    }
-
-    /// Sends a request with the proof that it needs. A token that is refused is renewed, once, where
-    /// the request can be sent again.
+    /// Sends a request with the proof that it needs. A token that is refused is renewed, and the request
+    /// sent again, once; one that can't be sent again is [`Trouble::Unavailable`].
     pub(super) async fn send(
         &self,
         access: Access,
@@ -149,19 +159,23 @@ impl Session {
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RepositoryError> {
-        let (authorization, is_new) = self.allow(access).await?;
+        let (authorization, is_new) = self.allow(access, None).await?;
         let failed = |error| answer::from_request(self, access, operation, error);
         let again = request.try_clone();
         let response = self.authorize(request, url, &authorization).send().await.map_err(failed)?;
-        let is_refused = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
-        match again {
-            Some(again) if is_refused && !is_new && self.is_own(url) => {
-                self.forget(access, &authorization).await;
-                let (authorization, _) = self.allow(access).await?;
-                self.authorize(again, url, &authorization).send().await.map_err(failed)
-            }
-            _ => Ok(response),
+        if is_new || !self.is_own(url) || !self.is_refusal(response.status()) {
+            return Ok(response);
         }
+        let (renewed, _) = self.allow(access, Some(&authorization)).await?;
+        if renewed == authorization {
+            return Ok(response);
+        }
+        let Some(again) = again else {
+            // What was to be sent is gone; there is a new right for the next attempt.
+            let message = format!("HTTP {}: the login ended in the middle", response.status());
+            return Err(self.error(access, operation, Trouble::Unavailable, message));
+        };
+        self.authorize(again, url, &renewed).send().await.map_err(failed)
     }
 
     /// The registry's host name.
@@ -243,14 +257,20 @@ impl Session {
 
     /// Adds the proof to a request, unless it goes to somebody else: another host, another port, or
     /// from https back to http.
+    /// Whether it may be the authorization that is refused. (ECR Public answers an expired one with 400.)
+    fn is_refusal(&self, status: StatusCode) -> bool {
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || status == StatusCode::BAD_REQUEST && self.ecr().is_some_and(Ecr::is_public)
+    }
+
     fn authorize(&self, request: RequestBuilder, url: &Url, authorization: &Authorization) -> RequestBuilder {
         let own = self.is_own(url);
         match authorization {
-            Authorization::Basic { username, password } if own => {
+            Authorization::Basic(Password { username, password }) if own => {
                 request.basic_auth(username, Some(password))
             }
             Authorization::Bearer(token) if own => request.bearer_auth(token),
-            Authorization::Basic { .. } | Authorization::Bearer(_) | Authorization::None => request,
+            Authorization::Basic(_) | Authorization::Bearer(_) | Authorization::None => request,
         }
     }
 }

@@ -1,0 +1,80 @@
+//! How a command reaches registries: as whom, and which over plain http.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use zstart_convert::credentials::{Credentials, DockerConfig};
+use zstart_convert::{RegistryClient, RegistryOptions, Repository};
+use zstart_core::Reference;
+use zstart_ecr::EcrIdentity;
+
+use crate::args::RegistryArguments;
+use crate::failure::Failure;
+
+/// What the images of one command share.
+pub(crate) struct Registries<'a> {
+    arguments: &'a RegistryArguments,
+    ecr: EcrIdentity,
+}
+
+impl<'a> Registries<'a> {
+    pub(crate) fn new(arguments: &'a RegistryArguments) -> Self {
+        Self { arguments, ecr: EcrIdentity::default() }
+    }
+
+    /// Opens a repository.
+    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Repository>, Failure> {
+        let mut plain_http = self.arguments.plain_http.clone();
+        if is_loopback(reference.registry()) {
+            plain_http.push(reference.registry().to_owned());
+        }
+        let token_servers = self.arguments.token_server.clone();
+        let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
+        let credentials = self.credentials(reference).await?;
+        Ok(RegistryClient::new(options)?.repository(reference, credentials))
+    }
+
+    /// Docker's configuration comes first: somebody wrote it for this registry.
+    async fn credentials(&self, reference: &Reference) -> Result<Credentials, Failure> {
+        if let Some(credentials) = self.docker_config()?.credentials_for(reference).await? {
+            return Ok(credentials);
+        }
+        Ok(self.ecr.credentials(reference.registry())?.unwrap_or(Credentials::Anonymous))
+    }
+
+    fn docker_config(&self) -> Result<DockerConfig, Failure> {
+        let file = match (&self.arguments.authfile, &self.arguments.docker_config) {
+            (Some(file), _) => file.clone(),
+            (None, Some(folder)) => folder.join("config.json"),
+            (None, None) => {
+                let below = PathBuf::from(".docker").join("config.json");
+                std::env::home_dir().ok_or(Failure::NoHome { file: below.clone() })?.join(below)
+            }
+        };
+        Ok(DockerConfig::load(&file)?)
+    }
+}
+
+/// Registries on this machine are plain http by Docker's convention.
+fn is_loopback(registry: &str) -> bool {
+    let host = match registry.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or(rest),
+        None => registry.split(':').next().unwrap_or(registry),
+    };
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_plain_http_without_being_asked() {
+        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
+            assert!(is_loopback(registry), "{registry}");
+        }
+        for registry in ["registry.example", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example"] {
+            assert!(!is_loopback(registry), "{registry}");
+        }
+    }
+}

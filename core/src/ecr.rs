@@ -1,0 +1,128 @@
+//! Amazon ECR, by the host names of its registries.
+
+/// A registry of Amazon ECR.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum EcrRegistry {
+    /// An account's own, in one region.
+    Private {
+        /// The account's twelve digits.
+        account: String,
+        /// Who gives its tokens.
+        endpoint: EcrEndpoint,
+    },
+    /// ECR Public: everybody may read it.
+    Public,
+}
+
+/// The service of one region. Its tokens are good for the registries of all accounts there.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct EcrEndpoint {
+    /// E.g. `eu-central-1`.
+    pub region: String,
+    /// Reached through FIPS endpoints.
+    pub fips: bool,
+    /// Reached through dual-stack endpoints, which have IPv6 addresses too.
+    pub dual_stack: bool,
+}
+
+/// What stands between account and region, and what that means: FIPS, dual-stack.
+const SERVICES: [(&str, bool, bool); 4] = [
+    ("dkr.ecr", false, false),
+    ("dkr.ecr-fips", true, false),
+    ("dkr-ecr", false, true),
+    ("dkr-ecr-fips", true, true),
+];
+/// The names of ECR Public; the second one is dual-stack.
+const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
+const ACCOUNT_LENGTH: usize = 12;
+
+impl EcrRegistry {
+    /// The registry of that host, where it is one of Amazon ECR ("Private registry" and "Dual-stack
+    /// endpoints" in the Amazon ECR user guide).
+    pub fn of(host: &str) -> Option<Self> {
+        if PUBLIC.contains(&host) {
+            return Some(Self::Public);
+        }
+        let (account, rest) = host.split_once('.')?;
+        if account.len() != ACCOUNT_LENGTH || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let endpoint = SERVICES.iter().find_map(|(service, fips, dual_stack)| {
+            let (region, domain) = rest.strip_prefix(service)?.strip_prefix('.')?.split_once('.')?;
+            let belongs = is_region(region) && Some(domain) == domain_of(region, *dual_stack);
+            belongs.then(|| EcrEndpoint { region: region.to_owned(), fips: *fips, dual_stack: *dual_stack })
+        })?;
+        Some(Self::Private { account: account.to_owned(), endpoint })
+    }
+}
+
+fn is_region(text: &str) -> bool {
+    let is_part =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'));
+    text.contains('-') && text.split('-').all(is_part)
+}
+
+/// The domain of a region's registries, by its partition: China, the European sovereign cloud, or the rest.
+fn domain_of(region: &str, dual_stack: bool) -> Option<&'static str> {
+    match (region.split('-').next(), dual_stack) {
+        (Some("cn"), false) => Some("amazonaws.com.cn"),
+        (Some("cn"), true) => Some("on.amazonwebservices.com.cn"),
+        (Some("eusc"), false) => Some("amazonaws.eu"),
+        (Some("eusc"), true) => None,
+        (_, false) => Some("amazonaws.com"),
+        (_, true) => Some("on.aws"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_registries_of_amazon_ecr_are_known_by_their_names() {
+        for (host, region, fips, dual_stack) in [
+            ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "eu-central-1", false, false),
+            ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false),
+            ("123456789012.dkr-ecr.us-east-1.on.aws", "us-east-1", false, true),
+            ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "us-east-1", true, true),
+            ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "cn-north-1", false, false),
+            ("123456789012.dkr-ecr.cn-north-1.on.amazonwebservices.com.cn", "cn-north-1", false, true),
+            ("123456789012.dkr.ecr.eusc-de-east-1.amazonaws.eu", "eusc-de-east-1", false, false),
+        ] {
+            let endpoint = EcrEndpoint { region: region.to_owned(), fips, dual_stack };
+            let expected = EcrRegistry::Private { account: "123456789012".to_owned(), endpoint };
+            assert_eq!(EcrRegistry::of(host), Some(expected), "{host}");
+        }
+        for host in ["public.ecr.aws", "ecr-public.aws.com"] {
+            assert_eq!(EcrRegistry::of(host), Some(EcrRegistry::Public), "{host}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_amazon_ecr_is_not() {
+        for host in [
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example",
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com.cn",
+            "123456789012.dkr.ecr.cn-north-1.amazonaws.com",
+            "123456789012.dkr.ecr.eusc-de-east-1.amazonaws.com",
+            "123456789012.dkr.ecr.eu-central-1.amazonaws.com:443",
+            "123456789012.dkr.ecr.eu-central-1.on.aws",
+            "123456789012.dkr-ecr.eu-central-1.amazonaws.com",
+            "123456789012.dkr.ecr.amazonaws.com",
+            "123456789012.dkr.ecr..amazonaws.com",
+            "123456789012.dkr.ecr.eu-.amazonaws.com",
+            "123456789012.dkr.ecr.evil.example.amazonaws.com",
+            "12345678901.dkr.ecr.eu-central-1.amazonaws.com",
+            "1234567890123.dkr.ecr.eu-central-1.amazonaws.com",
+            "12345678901x.dkr.ecr.eu-central-1.amazonaws.com",
+            "a.123456789012.dkr.ecr.eu-central-1.amazonaws.com",
+            "123456789012.DKR.ecr.eu-central-1.amazonaws.com",
+            "api.ecr.eu-central-1.amazonaws.com",
+            "evil.public.ecr.aws",
+            "docker.io",
+            "",
+        ] {
+            assert_eq!(EcrRegistry::of(host), None, "{host}");
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! Who zstart is to Amazon ECR: the identity that AWS gives a process, and the tokens that it gets.
+//!
+//! A crate of its own, because the AWS SDK is as large as everything else together.
+
+mod failure;
+mod identity;
+mod service;
+mod tokens;
+
+pub use failure::SetupError;
+pub use identity::EcrIdentity;

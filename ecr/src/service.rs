@@ -1,0 +1,142 @@
+//! `GetAuthorizationToken`, of Amazon ECR and of ECR Public.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
+use aws_smithy_http_client::pool;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::timeout::TimeoutConfig;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use zstart_convert::credentials::{IssueError, Password};
+use zstart_core::ecr::EcrEndpoint;
+
+use crate::failure;
+
+/// The only region where ECR Public gives tokens.
+const PUBLIC_REGION: &str = "us-east-1";
+/// How long a token is awaited, with the SDK's own three attempts.
+const LIMIT: Duration = Duration::from_secs(30);
+/// How long a token is used at least: the local clock may be wrong.
+const SHORTEST: Duration = Duration::from_mins(1);
+/// How long tokens live, by the documentation of `GetAuthorizationToken`.
+const LONGEST: Duration = Duration::from_hours(12);
+
+/// Who gives tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Service {
+    Private(EcrEndpoint),
+    Public,
+}
+
+/// A token, as user and password.
+pub(crate) struct Token {
+    pub(crate) password: Password,
+    pub(crate) life: Duration,
+}
+
+/// A token as it comes, and when it ends.
+type Issued = (Option<String>, Option<DateTime>);
+
+impl Service {
+    /// A new token. `None`: there is no identity, and none is needed to read.
+    pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, IssueError> {
+        let config = self.config(http).await;
+        let provider = config.credentials_provider().ok_or_else(failure::no_identity)?;
+        // Looked for here, so that an identity that is missing is told from one that has no right, and
+        // that each token is got with what is valid then.
+        let credentials = match provider.provide_credentials().await {
+            Ok(credentials) => credentials,
+            Err(error) if failure::is_nobody(&error) && *self == Self::Public => return Ok(None),
+            Err(error) => return Err(failure::of_identity(&error)),
+        };
+        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "asking for a token");
+        let config = config.into_builder();
+        let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
+        let (token, expires) = match self {
+            Self::Private(endpoint) => private(&config, endpoint).await?,
+            Self::Public => public(&config).await?,
+        };
+        let password = token.as_deref().and_then(read).ok_or_else(failure::unreadable)?;
+        Ok(Some(Token { password, life: life(expires) }))
+    }
+
+    async fn config(&self, http: &pool::Client) -> SdkConfig {
+        let region = match self {
+            Self::Private(EcrEndpoint { region, .. }) => region.clone(),
+            Self::Public => PUBLIC_REGION.to_owned(),
+        };
+        // Where roles are assumed: in the process's own region, if it has one. (The SDK's own chain would
+        // ask the instance too, with an HTTP client that this build doesn't have.)
+        let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(ProfileFileRegionProvider::new())
+            .or_else(Region::new(region));
+        let limit = TimeoutConfig::builder().operation_timeout(LIMIT).build();
+        let config = aws_config::defaults(BehaviorVersion::latest());
+        config.http_client(http.clone()).region(region).timeout_config(limit).load().await
+    }
+}
+
+async fn private(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Issued, IssueError> {
+    let EcrEndpoint { region, fips, dual_stack } = endpoint;
+    let config = aws_sdk_ecr::config::Builder::from(config)
+        .region(Region::new(region.clone()))
+        .use_fips(*fips)
+        .use_dual_stack(*dual_stack);
+    let client = aws_sdk_ecr::Client::from_conf(config.build());
+    let answer = client.get_authorization_token().send().await;
+    let answer = answer.map_err(|error| failure::of_service("ecr:GetAuthorizationToken", &error))?;
+    let first = answer.authorization_data.unwrap_or_default().into_iter().next();
+    Ok(first.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
+}
+
+async fn public(config: &SdkConfig) -> Result<Issued, IssueError> {
+    let config = aws_sdk_ecrpublic::config::Builder::from(config).region(Region::from_static(PUBLIC_REGION));
+    let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
+    let answer = client.get_authorization_token().send().await;
+    let rights = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
+    let answer = answer.map_err(|error| failure::of_service(rights, &error))?;
+    Ok(answer.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
+}
+
+/// `AWS:password`, in base64.
+fn read(token: &str) -> Option<Password> {
+    let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
+    let (username, password) = text.split_once(':')?;
+    Some(Password { username: username.to_owned(), password: password.to_owned() })
+}
+
+fn life(expires: Option<DateTime>) -> Duration {
+    let left = expires.and_then(|expires| {
+        let expires = SystemTime::try_from(expires).ok()?;
+        expires.duration_since(SystemTime::now()).ok()
+    });
+    left.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_a_user_and_a_password() {
+        let password = read(&STANDARD.encode("AWS:eyJ:with:colons")).unwrap();
+        assert_eq!((&*password.username, &*password.password), ("AWS", "eyJ:with:colons"));
+        for token in ["", "!", &STANDARD.encode("AWS"), &STANDARD.encode([0xff, b':'])] {
+            assert!(read(token).is_none(), "{token}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_used_for_at_least_a_minute_and_at_most_twelve_hours() {
+        let from_now = |seconds| life(Some(DateTime::from(SystemTime::now() + Duration::from_secs(seconds))));
+        assert_eq!(life(None), SHORTEST);
+        assert_eq!(life(Some(DateTime::from_secs(0))), SHORTEST);
+        assert_eq!(from_now(1 << 30), LONGEST);
+        assert!(from_now(3600) > Duration::from_mins(59));
+    }
+}

@@ -1,0 +1,55 @@
+//! A proxy as companies have one, which leads some names to a place of the lab's.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result, ensure};
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::task::AbortOnDropHandle;
+
+/// A running proxy.
+pub struct Proxy {
+    address: String,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Proxy {
+    /// One that knows these names, whose connections to port 443 end at `to` (`host:port`). It refuses
+    /// all others.
+    pub async fn start(names: &[&str], to: impl Into<String>) -> Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let address = format!("http://{}", listener.local_addr()?);
+        let known: Vec<String> = names.iter().map(|name| format!("CONNECT {name}:443 ")).collect();
+        let (known, to) = (Arc::new(known), to.into());
+        let task = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                let (known, to) = (Arc::clone(&known), to.clone());
+                // A connection that breaks is for the client to tell.
+                tokio::spawn(async move { drop(tunnel(client, &known, &to).await) });
+            }
+        });
+        Ok(Self { address, _task: AbortOnDropHandle::new(task) })
+    }
+
+    /// `http://127.0.0.1:PORT`, as `HTTPS_PROXY` names it.
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+}
+
+async fn tunnel(client: TcpStream, known: &[String], to: &str) -> Result<()> {
+    let mut client = BufReader::new(client);
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        ensure!(client.read_until(b'\n', &mut head).await? > 0, "it hung up");
+    }
+    let line = String::from_utf8(head)?;
+    if !known.iter().any(|known| line.starts_with(known)) {
+        return Ok(client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await?);
+    }
+    let mut server = TcpStream::connect(to).await.context("the server is away")?;
+    client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
+    copy_bidirectional(&mut client, &mut server).await?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! Amazon ECR, as far as it can be had without Amazon: its host names, its tokens and its peculiarities,
+//! in front of a real registry.
+//!
+//! Programs reach it under the names of the real one, over TLS, through a proxy that knows these names
+//! alone. What it does was written down by those who use the real one; nothing here was compared with it.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use anyhow::Result;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, header};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use self::rules::Rules;
+use self::sessions::Sessions;
+use self::tokens::Tokens;
+use super::forward::Forward;
+use crate::pki::{Pki, Subject};
+use crate::proxy::Proxy;
+use crate::tls;
+
+mod identities;
+mod rules;
+mod sessions;
+mod tokens;
+
+pub use identities::Identity;
+
+/// The account of all private registries here.
+const ACCOUNT: &str = "123456789012";
+/// A private registry.
+pub const PRIVATE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
+/// ECR Public.
+pub const PUBLIC: &str = "public.ecr.aws";
+/// Registries and who gives the tokens for them ("Amazon ECR endpoints and quotas").
+pub const SERVICES: [(&str, &str); 6] = [
+    (PRIVATE, "api.ecr.eu-west-1.amazonaws.com"),
+    ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com"),
+    ("123456789012.dkr-ecr.eu-west-1.on.aws", "ecr.eu-west-1.api.aws"),
+    ("123456789012.dkr-ecr-fips.us-east-1.on.aws", "ecr-fips.us-east-1.api.aws"),
+    ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "api.ecr.cn-north-1.amazonaws.com.cn"),
+    (PUBLIC, "api.ecr-public.us-east-1.amazonaws.com"),
+];
+/// Where registries send those who read blobs.
+const BLOBS: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
+/// Who gives an identity for a service account's token (IRSA).
+const STS: &str = "sts.eu-west-1.amazonaws.com";
+
+/// A running one.
+pub struct FakeEcr {
+    shared: Arc<Shared>,
+    proxy: Proxy,
+    folder: TempDir,
+    /// Where a machine's own services are, over http: its role, and that of a container.
+    machine: String,
+    _servers: [AbortOnDropHandle<()>; 2],
+}
+
+struct Shared {
+    registry: Forward,
+    tokens: Mutex<Tokens>,
+    rules: Mutex<Rules>,
+    sessions: Mutex<Sessions>,
+    calls: Mutex<Vec<String>>,
+}
+
+impl FakeEcr {
+    /// In front of the registry at `upstream` (`host:port`), with these repositories.
+    pub async fn start(upstream: &str, repositories: &[&str]) -> Result<Self> {
+        let folder = TempDir::with_prefix("zstart-ecr-")?;
+        let pki = Pki::create(&folder.path().join("pki"))?;
+        let names = SERVICES.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOBS, STS]);
+        let names: Vec<&str> = names.collect();
+        pki.issue(&Subject { file: "ecr", name: "ecr", organisation: "lab", addresses: &names })?;
+        let shared = Arc::new(Shared {
+            registry: Forward::new(upstream)?,
+            tokens: Mutex::default(),
+            rules: Mutex::new(Rules::of(repositories)),
+            sessions: Mutex::default(),
+            calls: Mutex::default(),
+        });
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+
+        let listener = tls::Listener::bind(&pki.path("ecr.crt"), &pki.path("ecr.key")).await?;
+        let proxy = Proxy::start(&names, listener.address()).await?;
+        let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let machine = format!("http://{}", plain.local_addr()?);
+        let plain = axum::serve(plain, router.clone());
+        // They end with the task; there is nobody to tell.
+        let servers = [
+            AbortOnDropHandle::new(tokio::spawn(async { drop(axum::serve(listener, router).await) })),
+            AbortOnDropHandle::new(tokio::spawn(async { drop(plain.await) })),
+        ];
+        Ok(Self { shared, proxy, folder, machine, _servers: servers })
+    }
+
+    /// What a program's environment must say, so that these names lead here, and as whom it is run.
+    pub fn environment(&self, identity: &Identity) -> Result<Vec<(&'static str, String)>> {
+        let mut environment = identity.environment(self.folder.path(), &self.machine)?;
+        environment.push(("HTTPS_PROXY", self.proxy.address().to_owned()));
+        environment.push(("SSL_CERT_FILE", self.authority().display().to_string()));
+        Ok(environment)
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.folder.path().join("pki/ca.crt")
+    }
+
+    /// Every token is good for so many requests from now on, and is expired after that.
+    pub fn tokens_last_for(&self, requests: usize) {
+        self.shared.tokens().lasts_for = Some(requests);
+    }
+
+    /// How tokens are given from now on; `times`: only so often.
+    pub fn answer_tokens_with(&self, status: StatusCode, code: &'static str, times: usize) {
+        self.shared.tokens().refusal = Some((status, code, times));
+    }
+
+    /// Tags can't be moved from now on.
+    pub fn make_tags_immutable(&self) {
+        self.shared.rules().immutable_tags = true;
+    }
+
+    /// The next so many uploads are forgotten in their middle.
+    pub fn forget_uploads(&self, times: usize) {
+        self.shared.sessions().to_forget = times;
+    }
+
+    /// The requests so far, as `METHOD HOST/path`.
+    pub fn calls(&self) -> Vec<String> {
+        lock(&self.shared.calls).clone()
+    }
+
+    /// How many requests of this method have `part` in host or path.
+    pub fn count(&self, method: &str, part: &str) -> usize {
+        self.calls().iter().filter(|call| call.starts_with(method) && call.contains(part)).count()
+    }
+
+    /// The statuses of the answers to pushed manifests.
+    pub fn puts(&self) -> Vec<StatusCode> {
+        self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
+    }
+
+    /// The access keys that asked for tokens.
+    pub fn asked_as(&self) -> BTreeSet<String> {
+        self.shared.tokens().asked_as.clone()
+    }
+}
+
+impl Shared {
+    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        lock(&self.tokens)
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        lock(&self.rules)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        lock(&self.sessions)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let host = host_of(&request);
+    let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+    lock(&shared.calls).push(format!("{} {host}{path}", request.method()));
+    if host == BLOBS {
+        return blobs(&shared, request).await;
+    }
+    if host == STS {
+        return identities::assume_role(request).await;
+    }
+    if host.starts_with("127.0.0.1:") {
+        return identities::of_machine(&request);
+    }
+    match SERVICES.iter().find(|(registry, api)| *registry == host || *api == host) {
+        Some((registry, api)) if *api == host => shared.tokens().give(request.headers(), registry),
+        Some((registry, _)) => rules::registry(&shared, registry, request).await,
+        None => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+fn host_of(request: &Request) -> String {
+    let named = request.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+    let host = named.or_else(|| request.uri().authority().map(http::uri::Authority::as_str));
+    host.unwrap_or_default().trim_end_matches(":443").to_owned()
+}
+
+/// S3: it serves those who have a signed address, and nobody who brings other credentials too.
+async fn blobs(shared: &Shared, request: Request) -> Response {
+    if request.headers().contains_key(header::AUTHORIZATION) {
+        let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
+                       string parameter or the Authorization header should be specified";
+        return (StatusCode::BAD_REQUEST, message).into_response();
+    }
+    shared.registry.pass(request, &format!("https://{BLOBS}")).await
+}
+
+/// An error as the distribution specification has it.
+fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+    let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
+    (status, axum::Json(body)).into_response()
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}

@@ -1,0 +1,149 @@
+//! Where AWS gives a process its identity.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::Result;
+use axum::body::to_bytes;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use http::header::AUTHORIZATION;
+use serde_json::{Value, json};
+
+use super::text;
+
+/// When all of them end, as AWS writes it.
+const EXPIRES: &str = "2099-01-01T00:00:00Z";
+/// A service account's token, for IRSA and for Pod Identity.
+const SERVICE_ACCOUNT: &str = "a-service-accounts-token";
+/// The role of a machine.
+const ROLE: &str = "node-role";
+
+/// Where a process finds who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identity {
+    /// Nowhere.
+    None,
+    /// In its environment.
+    Environment,
+    /// In a profile of `~/.aws/config` and `~/.aws/credentials`.
+    Profile,
+    /// It exchanges its service account's token for a role (IRSA).
+    WebIdentity,
+    /// A container's credentials (EKS Pod Identity).
+    Container,
+    /// The role of the machine that it runs on.
+    Instance,
+}
+
+impl Identity {
+    /// All who are somebody.
+    pub const SOMEBODY: [Self; 5] =
+        [Self::Environment, Self::Profile, Self::WebIdentity, Self::Container, Self::Instance];
+
+    /// The access key that requests are signed with.
+    pub fn access_key(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Environment => "AKIAENVIRONMENT00000",
+            Self::Profile => "AKIAPROFILE000000000",
+            Self::WebIdentity => "ASIAWEBIDENTITY00000",
+            Self::Container => "ASIACONTAINER0000000",
+            Self::Instance => "ASIAINSTANCE00000000",
+        }
+    }
+
+    /// What its environment says. Files are written to `folder`; the machine's services are at `machine`.
+    pub(super) fn environment(self, folder: &Path, machine: &str) -> Result<Vec<(&'static str, String)>> {
+        let file = |name: &str, content: &str| -> Result<String> {
+            let path = folder.join(name);
+            fs::write(&path, content)?;
+            Ok(path.display().to_string())
+        };
+        let key = self.access_key();
+        let mut environment = Vec::new();
+        if self == Self::Instance {
+            environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.to_owned()));
+        } else {
+            environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
+        }
+        match self {
+            Self::None | Self::Instance => {}
+            Self::Environment => {
+                environment.push(("AWS_ACCESS_KEY_ID", key.to_owned()));
+                environment.push(("AWS_SECRET_ACCESS_KEY", "secret".to_owned()));
+            }
+            Self::Profile => {
+                let content = format!("[lab]\naws_access_key_id = {key}\naws_secret_access_key = secret\n");
+                environment.push(("AWS_SHARED_CREDENTIALS_FILE", file("credentials", &content)?));
+                environment.push(("AWS_PROFILE", "lab".to_owned()));
+            }
+            Self::WebIdentity => {
+                environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", file("token", SERVICE_ACCOUNT)?));
+                environment.push(("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/zstart".to_owned()));
+                environment.push(("AWS_REGION", "eu-west-1".to_owned()));
+            }
+            Self::Container => {
+                environment.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{machine}/v1/credentials")));
+                let token = file("pod-token", SERVICE_ACCOUNT)?;
+                environment.push(("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token));
+            }
+        }
+        Ok(environment)
+    }
+}
+
+/// STS: a role for a service account's token.
+pub(super) async fn assume_role(request: Request) -> Response {
+    let body = to_bytes(request.into_body(), 64 * 1024).await.unwrap_or_default();
+    let body = String::from_utf8_lossy(&body);
+    let says = |part: &str| body.split('&').any(|found| found == part);
+    if !says("Action=AssumeRoleWithWebIdentity") || !says(&format!("WebIdentityToken={SERVICE_ACCOUNT}")) {
+        let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code>\
+                       <Message>no</Message></Error></ErrorResponse>";
+        return (StatusCode::BAD_REQUEST, refusal).into_response();
+    }
+    let key = Identity::WebIdentity.access_key();
+    format!(
+        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{key}</AccessKeyId>\
+         <SecretAccessKey>secret</SecretAccessKey><SessionToken>session</SessionToken>\
+         <Expiration>{EXPIRES}</Expiration></Credentials><AssumedRoleUser>\
+         <Arn>arn:aws:sts::123456789012:assumed-role/zstart/session</Arn>\
+         <AssumedRoleId>AROA:session</AssumedRoleId></AssumedRoleUser>\
+         </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+    )
+    .into_response()
+}
+
+/// A machine's own services: metadata (version 2), and the agent of Pod Identity.
+pub(super) fn of_machine(request: &Request) -> Response {
+    let role = "/latest/meta-data/iam/security-credentials";
+    match request.uri().path() {
+        "/v1/credentials" if text(request.headers(), &AUTHORIZATION) == Some(SERVICE_ACCOUNT) => {
+            axum::Json(credentials(Identity::Container)).into_response()
+        }
+        "/latest/api/token" => {
+            ([("x-aws-ec2-metadata-token-ttl-seconds", "21600")], "metadata-token").into_response()
+        }
+        path if !request.headers().contains_key("x-aws-ec2-metadata-token") => {
+            (StatusCode::UNAUTHORIZED, path.to_owned()).into_response()
+        }
+        path => match path.strip_prefix(role) {
+            Some("" | "/") => ROLE.into_response(),
+            Some(name) if name.trim_matches('/') == ROLE => {
+                axum::Json(credentials(Identity::Instance)).into_response()
+            }
+            _ => StatusCode::NOT_FOUND.into_response(),
+        },
+    }
+}
+
+fn credentials(identity: Identity) -> Value {
+    json!({
+        "Code": "Success", "Type": "AWS-HMAC", "LastUpdated": "2026-01-01T00:00:00Z",
+        "AccessKeyId": identity.access_key(), "SecretAccessKey": "secret", "Token": "session",
+        "Expiration": EXPIRES,
+    })
+}

@@ -1,0 +1,171 @@
+//! What ECR's registries do in their own way.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::header::{HeaderValue, LOCATION, WWW_AUTHENTICATE};
+use http::{Method, StatusCode};
+
+use super::super::forward::without_credentials;
+use super::sessions;
+use super::tokens::Verdict;
+use super::{BLOBS, PUBLIC, Shared, refusal};
+
+/// How many manifests an account may push in a second ("Amazon ECR service quotas", `PutImage`).
+const PUTS_A_SECOND: usize = 10;
+/// The most tags that may be asked for at once.
+const MOST_TAGS: usize = 1000;
+
+/// What is true of all registries of the account.
+#[derive(Default)]
+pub(super) struct Rules {
+    repositories: BTreeSet<String>,
+    pub(super) immutable_tags: bool,
+    /// Those that exist, each with its repository.
+    tags: BTreeSet<(String, String)>,
+    /// When manifests were pushed, and what was answered.
+    pub(super) puts: Vec<(Instant, StatusCode)>,
+}
+
+impl Rules {
+    /// With these repositories and no others.
+    pub(super) fn of(repositories: &[&str]) -> Self {
+        Self { repositories: repositories.iter().map(ToString::to_string).collect(), ..Self::default() }
+    }
+}
+
+/// A request to a registry, by its path.
+enum Asked<'a> {
+    /// `/v2/`.
+    Login,
+    Manifest(&'a str),
+    Upload,
+    Blob,
+    Tags,
+    Other,
+}
+
+/// Answers a request to a registry.
+pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) -> Response {
+    if registry == PUBLIC && request.uri().path() == "/token/" {
+        return shared.tokens().public(request.headers());
+    }
+    match shared.tokens().judge(registry, request.headers()) {
+        Verdict::Welcome => {}
+        Verdict::Nobody => return challenge(registry),
+        Verdict::Expired if registry == PUBLIC => {
+            return refusal(StatusCode::BAD_REQUEST, "DENIED", "Your authorization token has expired.");
+        }
+        // No challenge: whoever waits for a 401 waits for ever.
+        Verdict::Expired => {
+            let message = "Your authorization token has expired. Reauthenticate and try again.";
+            return refusal(StatusCode::FORBIDDEN, "DENIED", message);
+        }
+    }
+    let path = request.uri().path().to_owned();
+    let (repository, asked) = read(&path);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    if !matches!(asked, Asked::Login) && !shared.rules().repositories.contains(repository) {
+        if !is_read {
+            hang_up();
+        }
+        let message = format!("The repository with name '{repository}' does not exist in the registry");
+        return refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message);
+    }
+    let own = format!("https://{registry}");
+    let request = without_credentials(request);
+    match asked {
+        Asked::Manifest(reference) if *request.method() == Method::PUT => {
+            put_manifest(shared, repository, reference, request, &own).await
+        }
+        Asked::Upload => sessions::upload(shared, request, &own).await,
+        Asked::Blob if *request.method() == Method::GET => {
+            let signed = format!("https://{BLOBS}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
+            let headers = [(LOCATION, HeaderValue::from_str(&signed))];
+            let [(name, Ok(place))] = headers else { return StatusCode::BAD_REQUEST.into_response() };
+            (StatusCode::TEMPORARY_REDIRECT, [(name, place)]).into_response()
+        }
+        Asked::Tags if asks_for_too_many(&request) => {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
+        }
+        _ => shared.registry.pass(request, &own).await,
+    }
+}
+
+fn read(path: &str) -> (&str, Asked<'_>) {
+    let rest = path.strip_prefix("/v2/").unwrap_or_default();
+    if rest.is_empty() {
+        ("", Asked::Login)
+    } else if let Some((repository, reference)) = rest.rsplit_once("/manifests/") {
+        (repository, Asked::Manifest(reference))
+    } else if let Some((repository, _)) = rest.split_once("/blobs/uploads/") {
+        (repository, Asked::Upload)
+    } else if let Some((repository, _)) = rest.rsplit_once("/blobs/") {
+        (repository, Asked::Blob)
+    } else if let Some(repository) = rest.strip_suffix("/tags/list") {
+        (repository, Asked::Tags)
+    } else {
+        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Asked::Other)
+    }
+}
+
+fn challenge(registry: &str) -> Response {
+    let challenge = if registry == PUBLIC {
+        format!("Bearer realm=\"https://{PUBLIC}/token/\",service=\"{PUBLIC}\",scope=\"aws\"")
+    } else {
+        format!("Basic realm=\"https://{registry}/\",service=\"ecr.amazonaws.com\"")
+    };
+    (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
+}
+
+/// Ends the connection without an answer, and with it the task that serves it.
+fn hang_up() -> ! {
+    std::panic::resume_unwind(Box::new("there is no answer"))
+}
+
+async fn put_manifest(
+    shared: &Shared,
+    repository: &str,
+    reference: &str,
+    request: Request,
+    own: &str,
+) -> Response {
+    let now = Instant::now();
+    let key = (repository.to_owned(), reference.to_owned());
+    let refused = {
+        let rules = shared.rules();
+        let second = Duration::from_secs(1);
+        let lately = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
+        if lately >= PUTS_A_SECOND {
+            Some((StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "Rate exceeded".to_owned()))
+        } else if rules.immutable_tags && rules.tags.contains(&key) {
+            // Whatever it is that is pushed, even what stands there.
+            let message = format!(
+                "The image tag '{reference}' already exists in the '{repository}' repository and cannot be \
+                 overwritten because the tag is immutable."
+            );
+            Some((StatusCode::BAD_REQUEST, "TAG_INVALID", message))
+        } else {
+            None
+        }
+    };
+    if let Some((status, code, message)) = refused {
+        shared.rules().puts.push((now, status));
+        return refusal(status, code, &message);
+    }
+    let response = shared.registry.pass(request, own).await;
+    let mut rules = shared.rules();
+    rules.puts.push((now, response.status()));
+    if response.status().is_success() && !reference.contains(':') {
+        rules.tags.insert(key);
+    }
+    response
+}
+
+fn asks_for_too_many(request: &Request) -> bool {
+    let query = request.uri().query().unwrap_or_default();
+    let number = query.split('&').find_map(|part| part.strip_prefix("n=")?.parse::<usize>().ok());
+    number.is_some_and(|number| number > MOST_TAGS)
+}

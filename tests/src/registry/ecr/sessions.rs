@@ -1,0 +1,89 @@
+//! Uploads, as ECR takes them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::extract::Request;
+use axum::response::Response;
+use futures::TryStreamExt as _;
+use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
+use http::{Method, StatusCode, Uri};
+
+use super::{Shared, refusal, text};
+
+/// The least that every part but the last one must have, in bytes (`UploadLayerPart`).
+const LEAST_PART: u64 = 5 * 1024 * 1024;
+
+/// Uploads that are under way, by path: what their parts had so far, in bytes.
+#[derive(Default)]
+pub(super) struct Sessions {
+    parts: HashMap<String, Vec<u64>>,
+    /// How many of the next ones are forgotten.
+    pub(super) to_forget: usize,
+}
+
+/// Answers a request about an upload.
+pub(super) async fn upload(shared: &Shared, mut request: Request, own: &str) -> Response {
+    let session = request.uri().path().to_owned();
+    match *request.method() {
+        // Where an account didn't opt in, a mount is an upload like any other.
+        Method::POST => {
+            *request.uri_mut() = Uri::try_from(&session).unwrap_or_default();
+            shared.registry.pass(request, own).await
+        }
+        Method::GET => refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
+        Method::DELETE => refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not supported"),
+        Method::PATCH => part(shared, &session, request, own).await,
+        Method::PUT => {
+            let forgotten = {
+                let mut sessions = shared.sessions();
+                let forgets = sessions.to_forget > 0;
+                sessions.to_forget -= usize::from(forgets);
+                forgets
+            };
+            if forgotten {
+                return refusal(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "Invalid layer upload");
+            }
+            shared.registry.pass(request, own).await
+        }
+        _ => shared.registry.pass(request, own).await,
+    }
+}
+
+async fn part(shared: &Shared, session: &str, request: Request, own: &str) -> Response {
+    let before = shared.sessions().parts.get(session).cloned().unwrap_or_default();
+    let starts_again = text(request.headers(), &CONTENT_RANGE).is_some_and(|range| range.starts_with("0-"));
+    if starts_again && !before.is_empty() {
+        return refusal(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "BLOB_UPLOAD_INVALID",
+            "start again from a new one",
+        );
+    }
+    if before.iter().any(|part| *part < LEAST_PART) {
+        let message = "Each part except the last must be at least 5 MiB";
+        return refusal(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message);
+    }
+    let count = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&count);
+    let mut response = shared
+        .registry
+        .pass_with(request, own, |body| {
+            reqwest::Body::wrap_stream(body.inspect_ok(move |chunk| {
+                counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
+            }))
+        })
+        .await;
+    if response.status() == StatusCode::ACCEPTED {
+        *response.status_mut() = StatusCode::CREATED;
+        // It says what the first part was, for ever.
+        let all = [&before[..], &[count.load(Ordering::Relaxed)]].concat();
+        let first = all.first().copied().unwrap_or_default().saturating_sub(1);
+        if let Ok(range) = HeaderValue::from_str(&format!("0-{first}")) {
+            response.headers_mut().insert(RANGE, range);
+        }
+        shared.sessions().parts.insert(session.to_owned(), all);
+    }
+    response
+}

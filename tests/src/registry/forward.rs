@@ -1,0 +1,114 @@
+//! Passing a request on to the real registry behind a gateway.
+
+use anyhow::Result;
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use futures::{Stream, StreamExt as _};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
+use http::{HeaderValue, StatusCode};
+
+/// The way to a registry.
+pub(super) struct Forward {
+    /// `http://HOST:PORT`.
+    upstream: String,
+    http: reqwest::Client,
+}
+
+impl Forward {
+    /// To the registry at `upstream` (`host:port`).
+    pub(super) fn new(upstream: &str) -> Result<Self> {
+        crate::control_plane::install_crypto();
+        let http =
+            reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build()?;
+        Ok(Self { upstream: format!("http://{upstream}"), http })
+    }
+
+    /// Passes a request on, and answers what the registry does. Whoever follows its Location comes back to
+    /// `own` (`SCHEME://HOST`).
+    pub(super) async fn pass(&self, request: Request, own: &str) -> Response {
+        self.pass_changed(request, own, reqwest::Body::wrap_stream).await
+    }
+
+    /// The same, with a body that `change` makes of what came; a length that was announced holds no more.
+    pub(super) async fn pass_with(
+        &self,
+        mut request: Request,
+        own: &str,
+        change: impl FnOnce(BodyDataStream) -> reqwest::Body,
+    ) -> Response {
+        request.headers_mut().remove(CONTENT_LENGTH);
+        self.pass_changed(request, own, change).await
+    }
+
+    async fn pass_changed(
+        &self,
+        request: Request,
+        own: &str,
+        change: impl FnOnce(BodyDataStream) -> reqwest::Body,
+    ) -> Response {
+        match self.send(request, own, change).await {
+            Ok(response) => response,
+            Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
+        }
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        own: &str,
+        change: impl FnOnce(BodyDataStream) -> reqwest::Body,
+    ) -> Result<Response, reqwest::Error> {
+        let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        let (parts, body) = request.into_parts();
+        let mut headers = parts.headers;
+        headers.remove(HOST);
+        let body = change(body.into_data_stream());
+        let url = format!("{}{path}", self.upstream);
+        let answer = self.http.request(parts.method, url).headers(headers).body(body).send().await?;
+
+        let mut response = Response::builder().status(answer.status());
+        if let Some(headers) = response.headers_mut() {
+            for (name, value) in answer.headers() {
+                if name != TRANSFER_ENCODING {
+                    headers.append(name, value.clone());
+                }
+            }
+            // The registry names itself; whoever follows would go round the gateway.
+            if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok())
+                && let Ok(own) = HeaderValue::from_str(&location.replace(&self.upstream, own))
+            {
+                headers.insert(LOCATION, own);
+            }
+        }
+        let response = response.body(Body::from_stream(answer.bytes_stream()));
+        Ok(response.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response()))
+    }
+}
+
+/// The request without the credentials that a gateway has judged.
+pub(super) fn without_credentials(mut request: Request) -> Request {
+    request.headers_mut().remove(AUTHORIZATION);
+    request
+}
+
+/// The front of a stream, and then an error, which cuts the connection.
+pub(super) fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+    stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
+    limit: usize,
+) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
+    let front = stream.scan(limit, |left, chunk| {
+        let next = match chunk {
+            Err(error) => Some(Err(std::io::Error::other(error))),
+            Ok(_) if *left == 0 => None,
+            Ok(chunk) => {
+                let count = chunk.len().min(*left);
+                *left -= count;
+                Some(Ok(chunk.slice(..count)))
+            }
+        };
+        futures::future::ready(next)
+    });
+    // A body that ended here by itself is cut as well: it must not look whole.
+    front.chain(futures::stream::once(async { Err(std::io::Error::other("cut by the gateway")) }))
+}

@@ -1,0 +1,241 @@
+//! Amazon ECR, as far as a fake of it knows: its tokens, its uploads, its tags, its names.
+
+use std::collections::BTreeSet;
+
+use anyhow::Result;
+use http::StatusCode;
+use serde_json::json;
+use zstart_tests::images::{Fixture, Index};
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, PUBLIC, SERVICES};
+use zstart_tests::registry::stored::Stored;
+
+use crate::command::{Ended, Zstart, finish};
+
+/// A registry with the repositories `team/app` and `team/other`, ECR in front of it, and the program.
+struct Lab {
+    registry: Registry,
+    ecr: FakeEcr,
+    zstart: Zstart,
+}
+
+impl Lab {
+    async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        let ecr = FakeEcr::start(&registry.host(), &["team/app", "team/other"]).await?;
+        Ok(Self { registry, ecr, zstart: Zstart::find()? })
+    }
+
+    /// With `team/app:v1`.
+    async fn with_image() -> Result<Self> {
+        let lab = Self::start().await?;
+        image().push(&lab.registry.host(), "team/app:v1").await?;
+        Ok(lab)
+    }
+
+    async fn run(&self, identity: Identity, arguments: &[&str]) -> Result<Ended> {
+        let mut command = self.zstart.command(arguments);
+        finish(command.envs(self.ecr.environment(&identity)?)).await
+    }
+
+    /// As the identity in the environment.
+    async fn succeed(&self, arguments: &[&str]) -> Result<Ended> {
+        let ended = self.run(Identity::Environment, arguments).await?;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        Ok(ended)
+    }
+
+    async fn fail(&self, identity: Identity, arguments: &[&str], code: i32, said: &[&str]) -> Result<()> {
+        let ended = self.run(identity, arguments).await?;
+        assert_eq!(ended.code, Some(code), "{ended:#?}");
+        for said in said {
+            assert!(ended.stderr.contains(said), "{said:?} is missing: {}", ended.stderr);
+        }
+        Ok(())
+    }
+
+    fn stored(&self) -> Stored {
+        Stored::new(&self.registry, "team/app")
+    }
+
+    async fn tags(&self) -> Result<Vec<String>> {
+        self.stored().tags().await
+    }
+}
+
+fn image() -> Fixture {
+    Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
+}
+
+fn at(registry: &str, image: &str) -> String {
+    format!("{registry}/{image}")
+}
+
+#[tokio::test]
+async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_blobs_are() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    let tags = lab.tags().await?;
+    let [source, variant] = &tags[..] else { panic!("{tags:?}") };
+    let (source, variant) = (lab.stored().manifest(source).await?, lab.stored().manifest(variant).await?);
+    lab.stored().require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(lab.ecr.count("POST", "api.ecr."), 1, "{:#?}", lab.ecr.calls());
+    // S3 refuses whoever brings a token of the registry's; so it was asked without.
+    assert!(lab.ecr.count("GET", "s3.eu-west-1") >= 3, "{:#?}", lab.ecr.calls());
+    // A part each, which may be smaller than parts must be.
+    assert_eq!(lab.ecr.count("PATCH", PRIVATE), 2, "{:#?}", lab.ecr.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn every_source_of_an_identity_is_found() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let image = at(PRIVATE, "team/app:v1");
+    for identity in Identity::SOMEBODY {
+        let ended = lab.run(identity, &["inspect", &image]).await?;
+        assert_eq!(ended.code, Some(0), "{identity:?}: {ended:#?}");
+        assert!(lab.ecr.asked_as().contains(identity.access_key()), "{identity:?}: {:?}", lab.ecr.asked_as());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_docker_login_wrote_comes_before_the_identity() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let entry = json!({"username": "AWS", "password": "an-old-token"});
+    lab.zstart.docker_config(&json!({"auths": {PRIVATE: entry}}))?;
+    lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &["HTTP 401"]).await?;
+    assert_eq!(lab.ecr.asked_as(), BTreeSet::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_kind_of_registry_gets_its_token_from_its_own_endpoint() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    for (registry, api) in SERVICES {
+        lab.succeed(&["inspect", &at(registry, "team/app:v1")]).await?;
+        assert_eq!(lab.ecr.count("POST", api), 1, "{registry}: {:#?}", lab.ecr.calls());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_token_that_expires_in_the_middle_is_renewed() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.ecr.tokens_last_for(5);
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    assert!(lab.ecr.count("POST", "api.ecr.") > 1, "{:#?}", lab.ecr.calls());
+
+    // ECR Public says it with another status.
+    lab.succeed(&["convert", "--force", &at(PUBLIC, "team/app:v1")]).await?;
+    assert!(lab.ecr.count("GET", "public.ecr.aws/token/") > 3, "{:#?}", lab.ecr.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn tokens_that_are_expired_as_they_come_are_not_asked_for_again_and_again() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.ecr.tokens_last_for(0);
+    let said = ["HTTP 403", "authorization token has expired"];
+    lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &said).await?;
+    assert!(lab.ecr.count("POST", "api.ecr.") <= 2, "{:#?}", lab.ecr.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_in_particular_reads_ecr_public_and_is_told_who_to_be_elsewhere() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let ended = lab.run(Identity::None, &["inspect", &at(PUBLIC, "team/app:v1")]).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let said = ["no AWS identity", "IRSA", "EKS Pod Identity", "aws configure"];
+    lab.fail(Identity::None, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &said).await?;
+    assert_eq!(lab.ecr.count("POST", "api.ecr"), 0, "{:#?}", lab.ecr.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_identity_without_rights_is_told_which_it_needs_and_aws_in_trouble_is_tried_again() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let (private, public) = (at(PRIVATE, "team/app:v1"), at(PUBLIC, "team/app:v1"));
+    let denied = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
+    denied(9);
+    let said = ["AccessDeniedException", "a policy that allows ecr:GetAuthorizationToken"];
+    lab.fail(Identity::Environment, &["inspect", &private], 4, &said).await?;
+    let said = ["ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"];
+    lab.fail(Identity::Environment, &["inspect", &public], 4, &said).await?;
+
+    let throttled = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "ThrottlingException", times);
+    throttled(2);
+    lab.succeed(&["inspect", &private]).await?;
+    lab.ecr.answer_tokens_with(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", 2);
+    lab.succeed(&["inspect", &private]).await?;
+    throttled(99);
+    lab.fail(Identity::Environment, &["inspect", &private], 5, &["ThrottlingException"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_tag_that_cannot_be_moved_is_success_for_what_stands_there_and_a_clear_error_else() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.ecr.make_tags_immutable();
+    let image = at(PRIVATE, "team/app:v1");
+    lab.succeed(&["convert", &image]).await?;
+    let made = lab.tags().await?;
+    // The same bytes again, pushed to the tag that has them.
+    lab.succeed(&["convert", "--force", &image]).await?;
+    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
+
+    let variant = lab.stored().digest(&made[1]).await?;
+    let said = ["tags can't be moved", "write to another tag", variant.as_str(), "TAG_INVALID"];
+    lab.fail(Identity::Environment, &["convert", "--force", "--level", "1", &image], 8, &said).await?;
+    assert_eq!(lab.tags().await?, made);
+    assert_eq!(lab.stored().digest(&made[1]).await?, variant);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_repository_that_is_missing_is_named_with_what_makes_it() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let said = [
+        "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
+        "CREATE_ON_PUSH",
+        "begin a blob upload",
+    ];
+    let arguments = ["convert", &at(PRIVATE, "team/app:v1"), &at(PRIVATE, "team/missing:v1-zstd")];
+    lab.fail(Identity::Environment, &arguments, 1, &said).await?;
+    lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/missing:v1")], 3, &["NAME_UNKNOWN"]).await
+}
+
+#[tokio::test]
+async fn no_more_manifests_are_pushed_than_are_taken_in_a_second() -> Result<()> {
+    let lab = Lab::start().await?;
+    let mut index = Index::new();
+    for number in 0..24 {
+        let architecture = format!("cpu{number}");
+        let image = Fixture::new().platform("linux", &architecture);
+        index = index.image(&image.layer(&[("etc/app", architecture.as_bytes())]))?;
+    }
+    index.prepare()?.push(&lab.registry.host(), "team/app:v1").await?;
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED; 25]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_upload_that_is_forgotten_begins_anew() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.ecr.forget_uploads(2);
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    assert_eq!(lab.ecr.count("POST", "/blobs/uploads/"), 4, "{:#?}", lab.ecr.calls());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_layer_that_another_repository_has_is_asked_for_and_sent_where_it_is_not_mounted() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    let variant = at(PRIVATE, "team/other:v1-zstd");
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1"), &variant]).await?;
+    let ended = lab.succeed(&["inspect", &variant]).await?;
+    assert!(ended.stdout.contains("2 layers"), "{}", ended.stdout);
+    Ok(())
+}
