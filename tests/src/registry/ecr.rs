@@ -104,7 +104,9 @@ impl FakeEcr {
     /// What a program's environment must say, so that these names lead here, and as whom it is run.
     pub fn environment(&self, identity: &Identity) -> Result<Vec<(&'static str, String)>> {
         let mut environment = identity.environment(self.folder.path(), &self.machine)?;
-        environment.push(("HTTPS_PROXY", self.proxy.address().to_owned()));
+        // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) goes to the API server through that, wherever it is.
+        environment.push(("ALL_PROXY", self.proxy.address().to_owned()));
+        environment.push(("NO_PROXY", "127.0.0.1".to_owned()));
         environment.push(("SSL_CERT_FILE", self.authority().display().to_string()));
         Ok(environment)
     }

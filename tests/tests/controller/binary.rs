@@ -122,7 +122,7 @@ async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_list
     let config = lab.plane.folder().join("controller.yaml");
     std::fs::write(&config, configuration(&[], &format!("ecrRegistries: [{PRIVATE}]")))?;
     let mut command = command(lab.plane.kubeconfig(), &config)?;
-    command.envs(ecr.environment(&Identity::WebIdentity)?).env("NO_PROXY", "127.0.0.1");
+    command.envs(ecr.environment(&Identity::WebIdentity)?);
     let mut controller = command.spawn()?;
     lab.ready(&listed).await?;
     let message = lab.not_ready(&other, RecordReason::PullDenied).await?;
