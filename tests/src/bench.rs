@@ -21,6 +21,7 @@ mod measure;
 mod peer;
 mod table;
 
+use floor::Floor;
 use measure::Measured;
 use peer::Peer;
 
@@ -37,27 +38,59 @@ struct Row {
     bytes: i64,
 }
 
-/// Converts the image with every tool and prints the table. `zstart` is the program to measure.
+/// What all tools made of one image.
+struct Compared {
+    name: &'static str,
+    /// Compressed layers of the source, in bytes.
+    source_bytes: i64,
+    floor: Floor,
+    rows: Vec<Row>,
+}
+
+/// Converts the images with every tool and prints the tables. `zstart` is the program to measure.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub async fn run(zstart: PathBuf) -> Result<()> {
     ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
     let peers = Peer::all(zstart.clone()).await?;
-    let folder = real::layout().await?;
+    let mut compared = Vec::new();
+    for content in real::Content::all() {
+        compared.push(compare(content, &peers).await?);
+    }
+    let (folder, tag) = (real::layout(real::Content::Python).await?, real::TAG.parse()?);
+    println!("==> python with another top layer, after the first, {ROUNDS} times");
+    let mut again = Vec::new();
+    for _ in 0..ROUNDS {
+        again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
+    }
+    println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
+    let large = large::run(&zstart, &folder).await?;
+    for compared in &compared {
+        println!("{}", table::print(compared));
+    }
+    println!("{}", table::print_again(&again));
+    println!("{}", table::print_large(&large));
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "as above")]
+async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
+    let name = content.name();
+    let folder = real::layout(content).await?;
     let registry = Registry::start().await?;
-    println!("==> pushing the image to a registry");
+    println!("==> {name}: pushing the image to a registry");
     let tag: Tag = real::TAG.parse()?;
     push_layout(&folder, &tag, &format!("{}/source:{tag}", registry.host()).parse()?).await?;
     let source = Stored::new(&registry, "source").manifest(tag.as_str()).await?.json;
     let source_bytes = layers_size(&source)?;
 
-    println!("==> measuring the floor: inflate, zstd and both hashes in memory, all cores");
+    println!("==> {name}: measuring the floor: inflate, zstd and both hashes in memory, all cores");
     let floor = floor::measure(&folder, LEVEL).await?;
 
     let mut rows: Vec<Row> =
         peers.iter().map(|peer| Row { name: peer.name(), runs: Vec::new(), bytes: 0 }).collect();
     for round in 1..=ROUNDS {
         for (peer, row) in peers.iter().zip(&mut rows) {
-            println!("==> round {round} of {ROUNDS}: {}", peer.name());
+            println!("==> {name}: round {round} of {ROUNDS}: {}", peer.name());
             let target = format!("target/{}-{round}", peer.name());
             let measured = peer.convert(&registry.host(), &format!("source:{tag}"), &target, LEVEL).await?;
             let made = Stored::new(&registry, &target).manifest("zstd").await;
@@ -67,17 +100,7 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
             row.runs.push(measured);
         }
     }
-    println!("==> the same image with another top layer, after the first, {ROUNDS} times");
-    let mut again = Vec::new();
-    for _ in 0..ROUNDS {
-        again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
-    }
-    println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
-    let large = large::run(&zstart, &folder).await?;
-    println!("{}", table::print(source_bytes, &floor, &rows));
-    println!("{}", table::print_again(&again));
-    println!("{}", table::print_large(&large));
-    Ok(())
+    Ok(Compared { name, source_bytes, floor, rows })
 }
 
 /// Stores a blob that is in memory.

@@ -44,7 +44,11 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
-        steps::step("finding the real image, or building it (the first time)", real::layout()).await
+        steps::step(
+            "finding the real image, or building it (the first time)",
+            real::layout(real::Content::Python),
+        )
+        .await
     })?;
     if !settings::is_root() {
         return runtime.block_on(rootless::tell(&binaries));

@@ -24,14 +24,14 @@ fn every_test_that_a_table_of_cases_names_is_there() -> Result<()> {
     for folder in ["convert/src", "core/src", "tests/tests"] {
         sources(&root.join(folder), &mut code)?;
     }
-    for document in ["docs/images.md", "docs/hostile-registries.md"] {
+    for document in ["docs/images.md", "docs/hostile-registries.md", "docs/ecr.md"] {
         let text = std::fs::read_to_string(root.join(document))?;
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let named: BTreeSet<&str> = rows
             .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
             .flat_map(|cell| cell.split('`').filter(|word| word.contains('_')))
             .collect();
-        assert!(named.len() > 20, "{document} names {named:?}");
+        assert!(named.len() > 15, "{document} names {named:?}");
         for name in named {
             assert!(code.contains(&format!("fn {name}(")), "{document}: no test {name}");
         }

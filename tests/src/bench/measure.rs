@@ -15,7 +15,7 @@ use wait4::Wait4 as _;
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// One run of a program.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Measured {
     /// From its start to its end.
     pub(super) wall: Duration,
@@ -25,6 +25,27 @@ pub(super) struct Measured {
     pub(super) memory: u64,
     /// What it had written to disks, in bytes.
     pub(super) written: u64,
+}
+
+impl Measured {
+    /// This, and then that.
+    fn then(self, next: Self) -> Self {
+        Self {
+            wall: self.wall + next.wall,
+            processor: self.processor + next.processor,
+            memory: self.memory.max(next.memory),
+            written: self.written + next.written,
+        }
+    }
+}
+
+/// Runs programs one after the other.
+pub(super) async fn measure_all(commands: Vec<Command>) -> Result<Measured> {
+    let mut all = Measured::default();
+    for command in commands {
+        all = all.then(measure(command).await?);
+    }
+    Ok(all)
 }
 
 /// Runs a program to its end, which must be a good one.

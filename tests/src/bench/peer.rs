@@ -1,15 +1,16 @@
 //! The tools, and how each is told to convert an image from gzip to zstd.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::measure::{Measured, measure};
+use super::measure::{Measured, measure_all};
 use crate::registry::stored::layers;
 use crate::tools::{self, Tool};
+use crate::{packages, settings};
 
 /// A tool that converts images.
 pub(super) enum Peer {
@@ -19,16 +20,23 @@ pub(super) enum Peer {
     Skopeo(PathBuf),
     /// regclient's `regctl image mod`.
     Regctl(PathBuf),
+    /// Debian's `buildah`, which pulls into a store of its own and pushes from there.
+    Buildah,
 }
 
 impl Peer {
-    /// All of them. What isn't there yet is built.
+    /// All of them that this user can run. What isn't there yet is built, or installed.
     pub(super) async fn all(zstart: PathBuf) -> Result<Vec<Self>> {
-        Ok(vec![
+        let mut all = vec![
             Self::Zstart(zstart),
             Self::Skopeo(tools::find(Tool::Skopeo).await?),
             Self::Regctl(tools::find(Tool::Regctl).await?),
-        ])
+        ];
+        if settings::is_root() {
+            tokio::task::spawn_blocking(|| packages::require(&["buildah"])).await??;
+            all.push(Self::Buildah);
+        }
+        Ok(all)
     }
 
     pub(super) fn name(&self) -> &'static str {
@@ -36,6 +44,7 @@ impl Peer {
             Self::Zstart(_) => "zstart",
             Self::Skopeo(_) => "skopeo",
             Self::Regctl(_) => "regctl",
+            Self::Buildah => "buildah",
         }
     }
 
@@ -50,29 +59,43 @@ impl Peer {
     ) -> Result<Measured> {
         let home = TempDir::with_prefix("zstart-bench-")?;
         let (source, target) = (format!("{host}/{source}"), format!("{host}/{target}:zstd"));
-        let mut command = match self {
+        let level = level.to_string();
+        let command = |program: &Path, arguments: &[&str]| {
+            let mut command = Command::new(program);
+            command.args(arguments).env_clear().env("HOME", home.path()).env("TMPDIR", home.path());
+            command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null()).stdout(Stdio::null());
+            command
+        };
+        let commands = match self {
             Self::Zstart(program) => {
-                let mut command = Command::new(program);
-                command.args(["convert", &source, &target, "--level", &level.to_string()]);
-                command
+                vec![command(program, &["convert", &source, &target, "--level", &level])]
             }
             Self::Skopeo(program) => {
-                let mut command = Command::new(program);
-                command.args([format!("docker://{source}"), format!("docker://{target}"), level.to_string()]);
-                command
+                let (source, target) = (format!("docker://{source}"), format!("docker://{target}"));
+                vec![command(program, &[&source, &target, &level])]
             }
             // It has no setting for the level: its library's default is called level 3.
             Self::Regctl(program) => {
-                let mut command = Command::new(program);
                 let plain = format!("reg={host},tls=disabled");
-                command.args(["--host", &plain, "image", "mod", &source, "--layer-compress", "zstd"]);
-                command.args(["--create", &target]);
-                command
+                let modify = ["--host", &plain, "image", "mod", &source, "--layer-compress", "zstd"];
+                vec![command(program, &[&modify[..], &["--create", &target]].concat())]
+            }
+            Self::Buildah => {
+                let (store, run) = (home.path().join("store"), home.path().join("run"));
+                let (store, run) = (store.display().to_string(), run.display().to_string());
+                let own = ["--storage-driver", "vfs", "--root", &store, "--runroot", &run];
+                let program = Path::new("/usr/bin/buildah");
+                let pull = ["pull", "--quiet", "--tls-verify=false", &source];
+                let push = ["push", "--quiet", "--tls-verify=false", "--format", "oci"];
+                let target = format!("docker://{target}");
+                let zstd = ["--compression-format", "zstd", "--compression-level", &level, &source, &target];
+                vec![
+                    command(program, &[&own[..], &pull].concat()),
+                    command(program, &[&own[..], &push, &zstd].concat()),
+                ]
             }
         };
-        command.env_clear().env("HOME", home.path()).env("TMPDIR", home.path());
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        measure(command).await
+        measure_all(commands).await
     }
 }
 

@@ -6,17 +6,17 @@ use std::time::Duration;
 use zstart_core::units;
 
 use super::again::Again;
-use super::floor::Floor;
 use super::large::Large;
-use super::{Row, median};
+use super::{Compared, Row, median};
 
-/// The rows, and zstart's ratio to each of the others and to the floor.
-pub(super) fn print(source_bytes: i64, floor: &Floor, rows: &[Row]) -> String {
+/// The rows of one image, and zstart's ratio to each of the others and to the floor.
+pub(super) fn print(compared: &Compared) -> String {
+    let Compared { name, source_bytes, floor, rows } = compared;
     let mut text = String::new();
     // Writing into a String can't fail.
-    let _ = writeln!(text, "\n{:<10}{:>10}{:>10}{:>12}{:>12}", "", "wall", "cpu", "memory", "size");
+    let _ = writeln!(text, "\n{name:<10}{:>10}{:>10}{:>12}{:>12}", "wall", "cpu", "memory", "size");
     let size = |bytes: i64| units::size(bytes.unsigned_abs());
-    let _ = writeln!(text, "{:<10}{:>10}{:>10}{:>12}{:>12}", "gzip", "", "", "", size(source_bytes));
+    let _ = writeln!(text, "{:<10}{:>10}{:>10}{:>12}{:>12}", "gzip", "", "", "", size(*source_bytes));
     let (wall, processor) = (units::duration(floor.wall), units::duration(floor.processor));
     let _ = writeln!(text, "{:<10}{wall:>10}{processor:>10}", "floor");
     let of = |row: &Row, part: fn(&super::Measured) -> Duration| median(row.runs.iter().map(part).collect());

@@ -20,7 +20,7 @@ const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
 /// Pushes its image, made of real packages, to a registry; what the tag means then.
 pub(super) async fn push_image(registry: &str) -> Result<Digest> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
-    push_layout(&real::layout().await?, &real::TAG.parse()?, &here).await
+    push_layout(&real::layout(real::Content::Python).await?, &real::TAG.parse()?, &here).await
 }
 
 /// The source still means what was pushed.

@@ -18,7 +18,7 @@ pub fn tools() -> Result<()> {
 /// Builds the large image and prints where it is.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub fn image() -> Result<()> {
-    let folder = runtime()?.block_on(real::layout())?;
+    let folder = runtime()?.block_on(real::layout(real::Content::Python))?;
     println!("oci:{}:{}", folder.display(), real::TAG);
     Ok(())
 }

@@ -1,0 +1,40 @@
+//! A large `node_modules`.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::pack::{Packed, pack};
+use crate::process::run;
+
+/// What a web application of some size is built with and from.
+const PACKAGES: [&str; 11] = [
+    "next@15.1.3",
+    "react@19.0.0",
+    "typescript@5.7.2",
+    "webpack@5.97.1",
+    "vite@6.0.6",
+    "eslint@9.17.0",
+    "jest@29.7.0",
+    "@angular/cli@19.0.6",
+    "@mui/icons-material@6.3.0",
+    "aws-sdk@2.1692.0",
+    "googleapis@144.0.0",
+];
+/// What these depend on is taken as it was then.
+const BEFORE: &str = "2025-01-01";
+
+/// One layer, as `RUN npm install` makes it.
+pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+    let root = work.join("node");
+    let app = root.join("app");
+    fs::create_dir_all(&app)?;
+    fs::write(app.join("package.json"), "{\"name\": \"app\", \"private\": true}")?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps"]);
+    npm.args(["--before", BEFORE]).current_dir(&app).args(PACKAGES);
+    run(&mut npm).context("failed to install Node packages (is npm installed?)")?;
+    Ok(vec![pack(&root, layout)?])
+}

@@ -1,0 +1,72 @@
+//! Debian's Python with scientific packages, and a program that uses them.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+
+use super::debian;
+use super::pack::{Packed, pack};
+use crate::packages;
+use crate::process::run;
+
+/// What a pod of this image runs.
+pub(super) const COMMAND: [&str; 2] = ["python3", "/app/main.py"];
+/// What most such images have, as one layer.
+const NUMERICS: [&str; 4] = ["numpy==2.0.2", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1"];
+/// What this one adds, as another; what these need is in the layer below.
+const ANALYTICS: [&str; 5] = [
+    "pyarrow==17.0.0",
+    "polars==1.9.0",
+    "opencv-python-headless==4.10.0.84",
+    "numba==0.60.0",
+    "llvmlite==0.43.0",
+];
+/// What a pod of this image runs: it is started when it has imported everything.
+const PROGRAM: &str = "\
+import signal, sys, time
+import numba, numpy, pandas, polars, pyarrow, scipy, sklearn
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+frame = pandas.DataFrame(numpy.eye(3) @ numpy.arange(9).reshape(3, 3))
+print('ready', frame.sum().sum(), 'with scipy', scipy.__version__, 'and scikit-learn', sklearn.__version__, flush=True)
+while True:
+    time.sleep(3600)
+";
+
+/// Its layers. The Debian tree needs root; without, the image has the others: enough to convert, not to
+/// run.
+pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<Packed>> {
+    let mut layers = Vec::new();
+    if with_tree {
+        layers.push(debian::layer(work, layout, &["python3"])?);
+    }
+    if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
+        packages::require(&["python3-pip"])?;
+    }
+    let numerics = work.join("numerics");
+    install_wheels(&numerics, &NUMERICS, &[])?;
+    layers.push(pack(&numerics, layout)?);
+    let analytics = work.join("analytics");
+    install_wheels(&analytics, &ANALYTICS, &["--no-deps"])?;
+    layers.push(pack(&analytics, layout)?);
+    let app = work.join("app/app");
+    fs::create_dir_all(&app)?;
+    fs::write(app.join("main.py"), PROGRAM)?;
+    layers.push(pack(&work.join("app"), layout)?);
+    Ok(layers)
+}
+
+/// Installs Python packages where Debian's Python looks for local ones.
+fn install_wheels(root: &Path, wheels: &[&str], more: &[&str]) -> Result<()> {
+    let site = root.join("usr/local/lib/python3.11/dist-packages");
+    fs::create_dir_all(&site)?;
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
+    pip.args(["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--only-binary=:all:"]);
+    pip.args(["--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"]);
+    pip.args(["--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_24_x86_64"]);
+    run(pip.args(more).arg("--target").arg(&site).args(wheels))
+        .context("failed to install Python packages")?;
+    Ok(())
+}
