@@ -41,10 +41,15 @@ test: tools $(NEXTEST) ## Run every test, the whole cluster included (ROOTLESS=1
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: left out without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts that)' >&2; exit 1)
 
 .PHONY: bench
-bench: ## Convert a real image with zstart and with other tools, in turns, and compare
+bench: ## Convert real images with zstart and with other tools, in turns, and compare (15 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
+
+.PHONY: microbench
+microbench: ## Measure inflate, hash, encode, and all of a layer's way at once
+	@echo "==> building the micro-benchmarks (about 3 minutes on 2 cores the first time)"
+	cargo bench --package zstart-convert
 
 .PHONY: fuzz
 fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs the nightly toolchain of rustup

@@ -76,7 +76,7 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
 async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
     let name = content.name();
     let folder = real::layout(content).await?;
-    let registry = Registry::start().await?;
+    let (registry, other) = (Registry::start().await?, Registry::start().await?);
     println!("==> {name}: pushing the image to a registry");
     let tag: Tag = real::TAG.parse()?;
     push_layout(&folder, &tag, &format!("{}/source:{tag}", registry.host()).parse()?).await?;
@@ -92,8 +92,10 @@ async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
         for (peer, row) in peers.iter().zip(&mut rows) {
             println!("==> {name}: round {round} of {ROUNDS}: {}", peer.name());
             let target = format!("target/{}-{round}", peer.name());
-            let measured = peer.convert(&registry.host(), &format!("source:{tag}"), &target, LEVEL).await?;
-            let made = Stored::new(&registry, &target).manifest("zstd").await;
+            let into = if peer.needs_another_registry() { &other } else { &registry };
+            let source = format!("{}/source:{tag}", registry.host());
+            let measured = peer.convert(&source, &into.host(), &target, LEVEL).await?;
+            let made = Stored::new(into, &target).manifest("zstd").await;
             let made = made.with_context(|| format!("{} tagged nothing", peer.name()))?.json;
             peer::require_zstd(peer.name(), &made)?;
             row.bytes = layers_size(&made)?;

@@ -48,17 +48,22 @@ impl Peer {
         }
     }
 
-    /// Converts `source` (`NAME:TAG`) to `target:zstd` in the registry at `host`. The tool has a home of
-    /// its own, so that it remembers nothing of earlier rounds.
+    /// In a registry that has the gzip layers, buildah links these instead of compressing.
+    pub(super) fn needs_another_registry(&self) -> bool {
+        matches!(self, Self::Buildah)
+    }
+
+    /// Converts `source` (`HOST/NAME:TAG`) to `target:zstd` in the registry at `host`. The tool has a home
+    /// of its own, so that it remembers nothing of earlier rounds.
     pub(super) async fn convert(
         &self,
-        host: &str,
         source: &str,
+        host: &str,
         target: &str,
         level: i32,
     ) -> Result<Measured> {
         let home = TempDir::with_prefix("zstart-bench-")?;
-        let (source, target) = (format!("{host}/{source}"), format!("{host}/{target}:zstd"));
+        let target = format!("{host}/{target}:zstd");
         let level = level.to_string();
         let command = |program: &Path, arguments: &[&str]| {
             let mut command = Command::new(program);
@@ -68,7 +73,7 @@ impl Peer {
         };
         let commands = match self {
             Self::Zstart(program) => {
-                vec![command(program, &["convert", &source, &target, "--level", &level])]
+                vec![command(program, &["convert", source, &target, "--level", &level])]
             }
             Self::Skopeo(program) => {
                 let (source, target) = (format!("docker://{source}"), format!("docker://{target}"));
@@ -77,7 +82,7 @@ impl Peer {
             // It has no setting for the level: its library's default is called level 3.
             Self::Regctl(program) => {
                 let plain = format!("reg={host},tls=disabled");
-                let modify = ["--host", &plain, "image", "mod", &source, "--layer-compress", "zstd"];
+                let modify = ["--host", &plain, "image", "mod", source, "--layer-compress", "zstd"];
                 vec![command(program, &[&modify[..], &["--create", &target]].concat())]
             }
             Self::Buildah => {
@@ -85,10 +90,10 @@ impl Peer {
                 let (store, run) = (store.display().to_string(), run.display().to_string());
                 let own = ["--storage-driver", "vfs", "--root", &store, "--runroot", &run];
                 let program = Path::new("/usr/bin/buildah");
-                let pull = ["pull", "--quiet", "--tls-verify=false", &source];
+                let pull = ["pull", "--quiet", "--tls-verify=false", source];
                 let push = ["push", "--quiet", "--tls-verify=false", "--format", "oci"];
                 let target = format!("docker://{target}");
-                let zstd = ["--compression-format", "zstd", "--compression-level", &level, &source, &target];
+                let zstd = ["--compression-format", "zstd", "--compression-level", &level, source, &target];
                 vec![
                     command(program, &[&own[..], &pull].concat()),
                     command(program, &[&own[..], &push, &zstd].concat()),
