@@ -76,7 +76,7 @@ pub struct Settings {
     /// What is converted.
     pub platforms: PlatformSelection,
     /// How many layers are converted at the same time; each keeps up to two cores busy, and takes
-    /// memory by level: about 10 MiB up to level 6, 20 at 9, 50 at 12, 75 at 15, 95 at 19 and 140 at 22 (peak of a
+    /// memory by level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22 (peak of a
     /// conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program itself).
     pub layers_at_once: usize,
     /// Convert even where a variant exists, and replace it; layers that are zstd already too.

@@ -10,15 +10,16 @@ use super::plain::Plain;
 use super::{Converted, LayerConverter, LayerError, beside, frames};
 use crate::settings::Level;
 
-/// RFC 8878 asks every decoder for windows up to 8 MiB and no more; zstd's levels 20 to 22 would
-/// use up to 128 MiB.
-const WINDOW_LOG_MAX: u32 = 23;
-/// From this level on zstd's own window is larger than [`WINDOW_LOG_MAX`], and so are the tables in
-/// which it looks for matches.
+/// 8 MiB at every level: RFC 8878 asks every decoder for that and no more. zstd's own windows are smaller
+/// up to level 16, and layers repeat themselves farther apart: at level 3 a Debian tree becomes 4.2 %
+/// smaller than with the 2 MiB of zstd, a `node_modules` 3.3 %, Python packages 1.3 %, in 0 to 5 % more time.
+const WINDOW_LOG: u32 = 23;
+/// From this level on zstd's own window is larger than [`WINDOW_LOG`], and so are the tables in which it
+/// looks for matches.
 const FIRST_LARGE_LEVEL: i32 = 20;
 /// The largest match tables that such a window can fill. As zstd doesn't know how long a stream will
 /// be it would make them for its own window: level 22 took 650 MiB, to write 0.01 % less.
-const TABLE_LOG_MAX: u32 = WINDOW_LOG_MAX + 1;
+const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
 
 /// The converter that zstart uses: libzstd at one level.
 #[derive(Clone, Copy, Debug)]
@@ -52,23 +53,23 @@ impl ZstdConverter {
     }
 }
 
-/// What keeps a level to the window that every decoder has, and to the memory that this takes.
+/// What gives a level the window that every decoder has, and keeps it to the memory that this takes.
 pub(super) fn bounds(level: Level) -> &'static [CParameter] {
-    const LARGE: [CParameter; 2] =
-        [CParameter::WindowLog(WINDOW_LOG_MAX), CParameter::ChainLog(TABLE_LOG_MAX)];
+    const ALL: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
+    const LARGE: [CParameter; 2] = [ALL[0], CParameter::ChainLog(TABLE_LOG_MAX)];
     // The only level whose hash table is larger than that, too.
     const HIGHEST: [CParameter; 3] = [LARGE[0], LARGE[1], CParameter::HashLog(TABLE_LOG_MAX)];
     match level.get() {
         Level::MAX => &HIGHEST,
         FIRST_LARGE_LEVEL.. => &LARGE,
-        _ => &[],
+        _ => &ALL,
     }
 }
 
 impl LayerConverter for ZstdConverter {
     /// libzstd's version belongs to the settings: another one may write other bytes.
     fn settings(&self) -> String {
-        format!("zstart/1;zstd={};level={}", zstd_safe::version_string(), self.level.get())
+        format!("zstart/2;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }
 
     fn convert(
