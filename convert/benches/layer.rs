@@ -59,8 +59,8 @@ fn hash(bencher: Bencher<'_, '_>) {
 fn encode(bencher: Bencher<'_, '_>, level: i32) {
     with_size(bencher).bench(|| {
         let (plain, _) = &*LAYER;
-        let mut encoder = zstd::stream::write::Encoder::new(io::sink(), level).expect("a level of zstd's");
-        encoder.include_checksum(true).expect("zstd has that");
+        let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
+        let mut encoder = converter.encoder(io::sink()).expect("memory for it");
         for part in plain.chunks(STEP) {
             encoder.write_all(part).expect("a sink takes all");
         }

@@ -43,7 +43,7 @@ impl ZstdConverter {
     }
 
     /// The encoder of this level, as every converted layer goes through it.
-    pub(crate) fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
+    pub fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
         let mut encoder = Encoder::new(target, self.level.get())?;
         // XXH64 of the content, so that a damaged layer is found by the decoder too.
         encoder.include_checksum(true)?;
