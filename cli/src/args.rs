@@ -82,7 +82,22 @@ pub(crate) struct ConvertArguments {
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
+    pub(crate) layer_cache: LayerCacheArguments,
+    #[command(flatten)]
     pub(crate) registry: RegistryArguments,
+}
+
+/// What is kept from one run for the next.
+#[derive(Debug, Args)]
+pub(crate) struct LayerCacheArguments {
+    /// Where to keep which layers were converted into what, so that later images on the same base don't
+    /// convert it again (a few KiB; no layers). Whoever can write to it decides what images get: keep it
+    /// as private as credentials. Without it: `zstart/layers.json` in `XDG_CACHE_HOME` or `~/.cache`.
+    #[arg(long, value_name = "FILE", env = "ZSTART_LAYER_CACHE")]
+    pub(crate) layer_cache: Option<PathBuf>,
+    /// Neither read nor write such a file.
+    #[arg(long, conflicts_with = "layer_cache")]
+    pub(crate) no_layer_cache: bool,
 }
 
 /// Arguments of `zstart inspect`.

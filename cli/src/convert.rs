@@ -3,12 +3,13 @@
 use std::time::Instant;
 
 use zstart_convert::engine::{Existing, Made};
-use zstart_convert::{Job, LayerMemory, Plan, Settings, engine};
+use zstart_convert::{Job, Plan, Settings, engine};
 use zstart_core::variant;
 
 use self::outcome::{Action, Outcome};
 use crate::args::ConvertArguments;
 use crate::failure::Failure;
+use crate::layer_cache::LayerCache;
 use crate::place::Place;
 use crate::progress;
 use crate::registries::Registries;
@@ -55,12 +56,13 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
     if arguments.dry_run {
         return outcome(&plan, Action::WouldConvert, None).print(arguments.json);
     }
+    let cache = LayerCache::open(&arguments.layer_cache);
     let progress = progress::watcher(arguments.json);
     let job = Job {
         source: &*source,
         target: &*target,
         settings: &settings,
-        memory: &LayerMemory::default(),
+        memory: &cache.memory,
         progress: &*progress,
     };
     let Made { image, layers_made_before } = engine::execute(job, name.key(), &tag, &plan).await?;

@@ -5,6 +5,7 @@ mod convert;
 mod crd;
 mod failure;
 mod inspect;
+mod layer_cache;
 mod place;
 mod progress;
 mod registries;

@@ -1,15 +1,20 @@
-//! What a process remembers of the layers that it has dealt with, so that it converts none of them
+//! What a program remembers of the layers that it has dealt with, so that it converts none of them
 //! twice: images share their base layers.
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use zstart_core::Digest;
 
 use crate::engine::LayerOutcome;
 use crate::locks::KeyedPermits;
+
+mod file;
+
+pub use file::MemoryFileError;
 
 /// How many layers a generation has. With two of them and less than 1 KiB each this bounds a memory to
 /// 20 MiB.
@@ -17,23 +22,25 @@ const GENERATION: usize = 10_000;
 /// In how many repositories a layer is remembered to be.
 const PLACES: usize = 4;
 
-/// Layers that this process has read whole: what they unpack to, and what was written of them. Bounded;
-/// what is forgotten is proven or converted again.
+/// Layers that this process has read whole, or another one of the same user that kept its memory in a
+/// file: what they unpack to, and what was written of them. Bounded; what is forgotten is proven or
+/// converted again.
 pub struct LayerMemory {
     generations: Mutex<Generations>,
     in_work: KeyedPermits<(String, LayerKey)>,
 }
 
 /// A layer of a source, and the settings of its conversion.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct LayerKey {
     pub(crate) layer: Digest,
     pub(crate) settings: String,
 }
 
 /// A layer that this process has dealt with.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Remembered {
+    #[serde(flatten)]
     pub(crate) outcome: LayerOutcome,
     /// The repositories where what was written was seen, the last one first.
     pub(crate) places: Vec<String>,
@@ -71,12 +78,16 @@ impl LayerMemory {
     }
 
     pub(crate) fn get(&self, key: &LayerKey) -> Option<Remembered> {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).get(key)
+        self.lock().get(key)
     }
 
     /// Remembers a layer, and that what was written of it is in this repository.
     pub(crate) fn note(&self, key: &LayerKey, outcome: &LayerOutcome, location: &str) {
-        self.generations.lock().unwrap_or_else(PoisonError::into_inner).note(key, outcome, location);
+        self.lock().note(key, outcome, location);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Generations> {
+        self.generations.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,7 +137,7 @@ mod tests {
             assert!(memory.get(&key(0)).is_some(), "forgotten at {number}");
         }
         assert!(memory.get(&key(1)).is_none());
-        let generations = memory.generations.lock().unwrap();
+        let generations = memory.lock();
         assert!(generations.recent.len() + generations.older.len() <= GENERATION * 2);
     }
 

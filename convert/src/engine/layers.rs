@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use zstart_core::Digest;
 
@@ -19,7 +20,7 @@ use crate::repository::{BlobUpload, Repository};
 use crate::settings::UnpackLimits;
 
 /// What became of a layer.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct LayerOutcome {
     /// The digest of its uncompressed bytes.
     pub(crate) diff_id: Digest,
@@ -29,7 +30,7 @@ pub(crate) struct LayerOutcome {
 }
 
 /// A layer that was written.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Written {
     pub(crate) digest: Digest,
     pub(crate) size: u64,

@@ -1,8 +1,8 @@
-//! A layer that need not be converted: this process has done it already, or an earlier variant in the
-//! repository holds it.
+//! A layer that need not be converted: this process, or an earlier one that kept its memory in a file,
+//! has done it already, or an earlier variant in the repository holds it.
 //!
-//! What this process remembers it has proven itself: it read the source's layer whole, and knows the
-//! digest of what came out. A layer that an annotation names is proven first, by reading it whole and
+//! What is remembered was proven: the source's layer was read whole, and the digest of what came out is
+//! known. A layer that an annotation names is proven first, by reading it whole and
 //! comparing what it unpacks to with the config's `diff_id`. That takes about a quarter of the time of
 //! converting it (`make bench`), and no annotation can put other files into an image.
 
@@ -19,7 +19,7 @@ use crate::layer::frames::FramesOnly;
 use crate::memory::{LayerKey, Remembered};
 use crate::progress::Silent;
 
-/// What this process remembers of a layer, if the target has it or can be given it without reading it
+/// What is remembered of a layer, if the target has it or can be given it without reading it
 /// anew.
 pub(super) async fn remembered(
     job: &Job<'_>,

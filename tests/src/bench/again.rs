@@ -21,36 +21,50 @@ use crate::registry::stored::Stored;
 
 /// What the first and the second conversion took.
 pub(super) struct Again {
-    /// By a program that is started for each; it has what the repository says.
+    /// By a program that is started for each, on another machine: it has what the repository says.
+    pub(super) elsewhere: [Duration; 2],
+    /// By one that is started for each, on the same machine: it has its layer cache.
     pub(super) anew: [Duration; 2],
     /// By one that does both, as the controller does.
     pub(super) going_on: [Duration; 2],
 }
 
-/// Measures it with the image in an OCI layout folder, in two repositories of their own.
+/// Measures it with the image in an OCI layout folder, each way in a repository of its own.
 pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> Result<Again> {
     let registry = Registry::start().await?;
     let images = |repository: &str| -> Result<[Reference; 2]> {
         let name = format!("{}/{repository}", registry.host());
         Ok([format!("{name}:v1").parse()?, format!("{name}:v2").parse()?])
     };
-    for repository in ["anew", "going-on"] {
+    for repository in ["elsewhere", "anew", "going-on"] {
         let [first, second] = images(repository)?;
         push_layout(folder, tag, &first).await?;
         change_top(&registry, repository, &second).await?;
     }
+    let homes = [home()?, home()?, home()?];
+    let [first, second] = images("elsewhere")?;
+    let elsewhere = [
+        by_program(zstart, &homes[0], &first, level).await?,
+        by_program(zstart, &homes[1], &second, level).await?,
+    ];
     let [first, second] = images("anew")?;
-    let anew = [by_program(zstart, &first, level).await?, by_program(zstart, &second, level).await?];
+    let anew = [
+        by_program(zstart, &homes[2], &first, level).await?,
+        by_program(zstart, &homes[2], &second, level).await?,
+    ];
 
     let [first, second] = images("going-on")?;
     let settings = Settings { level: Level::try_from(level)?, ..Settings::default() };
     let memory = LayerMemory::default();
     let going_on = [here(&first, &settings, &memory).await?, here(&second, &settings, &memory).await?];
-    Ok(Again { anew, going_on })
+    Ok(Again { elsewhere, anew, going_on })
 }
 
-async fn by_program(zstart: &Path, image: &Reference, level: i32) -> Result<Duration> {
-    let home = TempDir::with_prefix("zstart-bench-")?;
+fn home() -> Result<TempDir> {
+    Ok(TempDir::with_prefix("zstart-bench-")?)
+}
+
+async fn by_program(zstart: &Path, home: &TempDir, image: &Reference, level: i32) -> Result<Duration> {
     let mut command = Command::new(zstart);
     command.args(["convert", &image.to_string(), "--level", &level.to_string()]);
     command.env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(Stdio::null());

@@ -1,5 +1,6 @@
 //! The least that any converter that decodes and encodes can take: the layers in memory, each inflated,
-//! hashed, encoded and hashed by one thread, as many at once as there are cores, the largest first.
+//! hashed, encoded by zstart's encoder and hashed by one thread, as many at once as there are cores; and
+//! that work spread evenly over all cores, as if nothing ever waited for anything.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -9,10 +10,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
+use zstart_convert::{Level, ZstdConverter};
 
 /// What the floor took.
 pub(super) struct Floor {
-    /// With all cores.
+    /// That work, divided by the cores. No order of it can be faster.
     pub(super) wall: Duration,
     /// The sum of all threads' work.
     pub(super) processor: Duration,
@@ -25,32 +27,32 @@ pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
         let mut layers = read_layers(&folder)?;
         layers.sort_by_key(Vec::len);
         let layers = Arc::new(Mutex::new(layers));
+        let converter = ZstdConverter::new(Level::try_from(level)?);
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let started = Instant::now();
         let threads: Vec<_> = (0..cores)
             .map(|_| {
                 let layers = Arc::clone(&layers);
-                std::thread::spawn(move || work(&layers, level))
+                std::thread::spawn(move || work(&layers, converter))
             })
             .collect();
         let mut processor = Duration::ZERO;
         for thread in threads {
             processor += thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
         }
-        Ok(Floor { wall: started.elapsed(), processor })
+        Ok(Floor { wall: processor / u32::try_from(cores)?, processor })
     })
     .await?
 }
 
 /// Takes layers until there are none left. The time is that of work alone: nothing here waits.
-fn work(layers: &Mutex<Vec<Vec<u8>>>, level: i32) -> Result<Duration> {
+fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: ZstdConverter) -> Result<Duration> {
     let started = Instant::now();
     loop {
         let Some(layer) = layers.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
             return Ok(started.elapsed());
         };
         let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
-        let mut encoder = zstd::stream::write::Encoder::new(Hashed(Sha256::new()), level)?;
+        let mut encoder = converter.encoder(Hashed(Sha256::new()))?;
         let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
         loop {
             let count = inflate.read(&mut buffer)?;

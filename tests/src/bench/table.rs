@@ -44,9 +44,13 @@ pub(super) fn print(compared: &Compared) -> String {
 pub(super) fn print_again(runs: &[Again]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{:<24}{:>10}{:>12}{:>10}", "", "image", "other top", "ratio");
-    let anew: Vec<_> = runs.iter().map(|run| run.anew).collect();
-    let going_on: Vec<_> = runs.iter().map(|run| run.going_on).collect();
-    for (name, runs) in [("started for each", anew), ("one process for both", going_on)] {
+    let of = |times: fn(&Again) -> [Duration; 2]| runs.iter().map(times).collect::<Vec<_>>();
+    let rows = [
+        ("another machine", of(|run| run.elsewhere)),
+        ("started for each", of(|run| run.anew)),
+        ("one process for both", of(|run| run.going_on)),
+    ];
+    for (name, runs) in rows {
         let [first, second] = [0, 1].map(|number| median(runs.iter().map(|run| run[number]).collect()));
         let ratio = first.as_secs_f64() / second.as_secs_f64();
         let (first, second) = (units::duration(first), units::duration(second));

@@ -7,6 +7,7 @@ mod ecr;
 mod failures;
 mod inspect;
 mod interruption;
+mod layer_cache;
 mod layout;
 mod plugin;
 mod tls;
