@@ -54,6 +54,18 @@ impl EcrRegistry {
         })?;
         Some(Self::Private { account: account.to_owned(), endpoint })
     }
+
+    /// The same registry, however it is reached: an account has its quotas in a region once for all of its
+    /// host names there.
+    #[must_use]
+    pub fn by_any_endpoint(self) -> Self {
+        match self {
+            Self::Private { account, endpoint: EcrEndpoint { region, .. } } => {
+                Self::Private { account, endpoint: EcrEndpoint { region, fips: false, dual_stack: false } }
+            }
+            Self::Public => Self::Public,
+        }
+    }
 }
 
 fn is_region(text: &str) -> bool {

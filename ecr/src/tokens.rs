@@ -1,6 +1,7 @@
 //! A service's tokens: one at a time, for all who ask.
 
 use std::fmt;
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
@@ -17,17 +18,12 @@ const NOBODY_FOR: Duration = Duration::from_mins(1);
 pub(crate) struct Tokens {
     service: Service,
     http: pool::Client,
-    held: Mutex<Option<Held>>,
-}
-
-struct Held {
-    password: Option<Password>,
-    until: Instant,
+    current: Current,
 }
 
 impl Tokens {
     pub(crate) fn new(service: Service, http: pool::Client) -> Self {
-        Self { service, http, held: Mutex::default() }
+        Self { service, http, current: Current::default() }
     }
 }
 
@@ -40,23 +36,105 @@ impl fmt::Debug for Tokens {
 #[async_trait]
 impl PasswordSource for Tokens {
     async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
-        // Whoever waits here gets what the first one fetched.
-        let mut held = self.held.lock().await;
-        if let Some(Held { password, until }) = &*held
+        self.current.password(refused, Box::pin(self.service.token(&self.http))).await
+    }
+}
+
+/// What the service answered last.
+#[derive(Default)]
+struct Current(Mutex<Answers>);
+
+#[derive(Default)]
+struct Answers {
+    held: Option<Held>,
+    /// The last failure, and when it came.
+    failed: Option<(Instant, IssueError)>,
+}
+
+struct Held {
+    password: Option<Password>,
+    until: Instant,
+}
+
+impl Current {
+    /// The password of now, or a new one. Whoever waits for the first one's answer gets it too, also where
+    /// that is a failure: while AWS is silent it takes half a minute, and nobody waits for that twice.
+    async fn password(
+        &self,
+        refused: Option<&Password>,
+        new: impl Future<Output = Result<Option<Token>, IssueError>> + Send,
+    ) -> Result<Option<IssuedPassword>, IssueError> {
+        let arrived = Instant::now();
+        let mut answers = self.0.lock().await;
+        if let Some(Held { password, until }) = &answers.held
             && Instant::now() < *until
             && (refused.is_none() || refused != password.as_ref())
         {
             let issued = |password| IssuedPassword { password, until: *until, is_new: false };
             return Ok(password.clone().map(issued));
         }
+        if let Some((when, error)) = &answers.failed
+            && arrived < *when
+        {
+            return Err(error.clone());
+        }
         let asked = Instant::now();
-        let Some(Token { password, life }) = self.service.token(&self.http).await? else {
-            *held = Some(Held { password: None, until: asked + NOBODY_FOR });
+        let token = match new.await {
+            Ok(token) => token,
+            Err(error) => {
+                answers.failed = Some((Instant::now(), error.clone()));
+                return Err(error);
+            }
+        };
+        let Some(Token { password, life }) = token else {
+            answers.held = Some(Held { password: None, until: asked + NOBODY_FOR });
             return Ok(None);
         };
         // A quarter early: requests that are under way must still end.
         let until = asked + life / 4 * 3;
-        *held = Some(Held { password: Some(password.clone()), until });
+        answers.held = Some(Held { password: Some(password.clone()), until });
         Ok(Some(IssuedPassword { password, until, is_new: true }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use zstart_convert::repository::Trouble;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_failure_is_had_once_by_all_who_wait_for_it_and_then_tried_again() {
+        let (current, asked) = (Current::default(), AtomicUsize::new(0));
+        let ask = async || {
+            let silent = async {
+                asked.fetch_add(1, Ordering::Relaxed);
+                // The others come to wait.
+                tokio::task::yield_now().await;
+                Err(IssueError { message: "no answer".to_owned(), trouble: Trouble::Unavailable })
+            };
+            current.password(None, silent).await.unwrap_err().message
+        };
+        let answers = futures::future::join_all((0..5).map(|_| ask())).await;
+        assert_eq!(answers, ["no answer"; 5]);
+        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        ask().await;
+        assert_eq!(asked.load(Ordering::Relaxed), 2, "who comes later tries it himself");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_was_refused_is_not_given_again() {
+        let token = async |name: &str| {
+            let password = Password { username: "AWS".to_owned(), password: name.to_owned() };
+            Ok(Some(Token { password, life: Duration::from_hours(12) }))
+        };
+        let current = Current::default();
+        let first = current.password(None, token("first")).await.unwrap().unwrap();
+        let held = current.password(None, token("unused")).await.unwrap().unwrap();
+        assert_eq!((first.is_new, held.is_new, held.password == first.password), (true, false, true));
+        let second = current.password(Some(&first.password), token("second")).await.unwrap().unwrap();
+        assert!(second.is_new && second.password != first.password);
     }
 }

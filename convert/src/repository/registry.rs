@@ -4,15 +4,14 @@
 //! holds blobs back in pieces smaller than ECR takes, trips over the 201 with which ECR answers them,
 //! and sends passwords wherever a challenge points.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use thiserror::Error;
 use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
 
-use self::ecr::Ecr;
+use self::ecr::EcrRegistries;
 pub use self::limits::Limits;
 use self::network::Network;
 use self::session::Session;
@@ -51,8 +50,7 @@ pub struct RegistryOptions {
 pub struct RegistryClient {
     options: Arc<RegistryOptions>,
     network: Network,
-    /// Those that were met, by host.
-    ecr: Arc<Mutex<HashMap<String, Arc<Ecr>>>>,
+    ecr: Arc<EcrRegistries>,
 }
 
 /// The HTTP client can't be set up, e.g. because the system has no root certificates.
@@ -86,21 +84,10 @@ impl RegistryClient {
     /// The repository of `reference`. No request is made yet.
     pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Arc<dyn Repository> {
         let (network, options) = (self.network.clone(), Arc::clone(&self.options));
-        let ecr = self.ecr(reference.registry());
+        let ecr = self.ecr.of(reference.registry());
         let session = Session::new(network, options, reference, credentials, ecr);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
         Arc::new(RegistryRepository { location: reference.name(), session })
-    }
-
-    /// What all repositories of one registry of Amazon ECR share.
-    fn ecr(&self, host: &str) -> Option<Arc<Ecr>> {
-        let mut met = self.ecr.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(ecr) = met.get(host) {
-            return Some(Arc::clone(ecr));
-        }
-        let ecr = Arc::new(Ecr::of(host)?);
-        met.insert(host.to_owned(), Arc::clone(&ecr));
-        Some(ecr)
     }
 }
 

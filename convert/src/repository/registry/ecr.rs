@@ -1,6 +1,7 @@
 //! What is peculiar to Amazon ECR: how often it takes manifests, and that repositories must be there.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex as SyncMutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::Method;
@@ -17,6 +18,20 @@ const PUTS: usize = 10;
 /// The second, and some more: what leaves in two seconds may arrive in one.
 const SECOND: Duration = Duration::from_millis(1100);
 
+/// The registries of Amazon ECR that were met.
+#[derive(Debug, Default)]
+pub(super) struct EcrRegistries(SyncMutex<HashMap<EcrRegistry, Arc<Ecr>>>);
+
+impl EcrRegistries {
+    /// The registry of that host, where it is one. Its other names lead to the same: what it takes in a
+    /// second is an account's share in a region.
+    pub(super) fn of(&self, host: &str) -> Option<Arc<Ecr>> {
+        let registry = EcrRegistry::of(host)?.by_any_endpoint();
+        let mut met = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(met.entry(registry.clone()).or_insert_with(|| Arc::new(Ecr::new(registry)))))
+    }
+}
+
 /// One registry, shared by all who write to its repositories.
 #[derive(Debug)]
 pub(super) struct Ecr {
@@ -26,9 +41,8 @@ pub(super) struct Ecr {
 }
 
 impl Ecr {
-    /// The registry of that host, where it is one.
-    pub(super) fn of(host: &str) -> Option<Self> {
-        EcrRegistry::of(host).map(|registry| Self { registry, puts: Mutex::default() })
+    fn new(registry: EcrRegistry) -> Self {
+        Self { registry, puts: Mutex::default() }
     }
 
     /// Whether it is ECR Public.
@@ -92,9 +106,31 @@ async fn has_no_tags(session: &Session) -> bool {
 mod tests {
     use super::*;
 
+    fn ecr(host: &str) -> Ecr {
+        Ecr::new(EcrRegistry::of(host).unwrap())
+    }
+
+    #[test]
+    fn an_account_has_one_quota_in_a_region_whatever_its_registry_is_called() {
+        let registries = EcrRegistries::default();
+        let quota = |host: &str| registries.of(host).unwrap();
+        let first = quota("123456789012.dkr.ecr.eu-west-1.amazonaws.com");
+        for (host, same) in [
+            ("123456789012.dkr.ecr.eu-west-1.amazonaws.com", true),
+            ("123456789012.dkr.ecr-fips.eu-west-1.amazonaws.com", true),
+            ("123456789012.dkr-ecr.eu-west-1.on.aws", true),
+            ("123456789012.dkr.ecr.eu-west-2.amazonaws.com", false),
+            ("210987654321.dkr.ecr.eu-west-1.amazonaws.com", false),
+            ("public.ecr.aws", false),
+        ] {
+            assert_eq!(Arc::ptr_eq(&first, &quota(host)), same, "{host}");
+        }
+        assert!(registries.of("registry.example").is_none());
+    }
+
     #[tokio::test(start_paused = true)]
     async fn no_second_has_more_than_ten_manifests_however_many_wait() {
-        let ecr = Ecr::of("public.ecr.aws").unwrap();
+        let ecr = ecr("public.ecr.aws");
         let put = async || {
             ecr.before_put().await;
             Instant::now()
@@ -108,10 +144,10 @@ mod tests {
 
     #[test]
     fn whoever_misses_a_repository_is_told_how_to_make_it() {
-        let private = Ecr::of("123456789012.dkr.ecr.eu-west-1.amazonaws.com").unwrap().hint("team/app");
+        let private = ecr("123456789012.dkr.ecr.eu-west-1.amazonaws.com").hint("team/app");
         assert!(private.contains("--region eu-west-1 --repository-name team/app"), "{private}");
         assert!(private.contains("CREATE_ON_PUSH"), "{private}");
-        let public = Ecr::of("public.ecr.aws").unwrap().hint("alias/team/app");
+        let public = ecr("public.ecr.aws").hint("alias/team/app");
         assert!(public.contains("ecr-public create-repository"), "{public}");
         assert!(public.contains("--repository-name team/app"), "{public}");
     }
