@@ -1,10 +1,16 @@
 //! The exchange of a password for a token, and who gets to see the password.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
+use async_trait::async_trait;
 use http::{Method, StatusCode};
-use zstart_convert::ErrorClass;
+use zstart_convert::credentials::{
+    Credentials, IssueError, IssuedPassword, Issuer, Password, PasswordSource,
+};
+use zstart_convert::repository::ManifestKey;
+use zstart_convert::{ErrorClass, RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
@@ -140,5 +146,46 @@ async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<(
         let error = lab.conversion().run().await.unwrap_err();
         assert!(error.chain().contains(said), "{}", error.chain());
     }
+    Ok(())
+}
+
+/// Gives the first password, then one that others hold already, then new ones.
+#[derive(Debug)]
+struct Shared;
+
+#[async_trait]
+impl PasswordSource for Shared {
+    async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
+        let number = refused.map_or(0, |refused| refused.password.len());
+        let password = Password { username: "AWS".to_owned(), password: "x".repeat(number + 1) };
+        let until = Instant::now() + Duration::from_mins(1);
+        Ok(Some(IssuedPassword { password, until, is_new: number != 1 }))
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_ended_and_another_that_others_hold_and_that_ended_too_are_renewed() -> Result<()> {
+    let registry = Registry::start().await?;
+    Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    zstart_tests::control_plane::install_crypto();
+    let options = RegistryOptions { plain_http: vec![gateway.host()], ..RegistryOptions::default() };
+    let name = format!("{}/app:v1", gateway.host()).parse()?;
+    let credentials = Credentials::Issued(Issuer(Arc::new(Shared)));
+    let repository = RegistryClient::new(options)?.repository(&name, credentials);
+    let tag = "v1".parse()?;
+
+    let digest = repository.tag_digest(&tag).await?;
+    let expired = || Fault::Answer(StatusCode::FORBIDDEN, vec![], "Your authorization token has expired.");
+    gateway.fault_times(2, Method::GET, "/manifests/", expired());
+    assert_eq!(repository.manifest(ManifestKey::Tag(&tag)).await?.digest, digest);
+    assert!(gateway.has_done_all());
+
+    // Of one that was made for it, a refusal is final.
+    gateway.fault_times(4, Method::GET, "/manifests/", expired());
+    let error = repository.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
+    assert!(error.to_string().contains("HTTP 403"), "{error}");
+    let asked = gateway.calls().iter().filter(|call| call.contains("GET /v2/app/manifests/")).count();
+    assert_eq!(asked, 3 + 2, "{:#?}", gateway.calls());
     Ok(())
 }

@@ -17,6 +17,8 @@ use crate::credentials::{Credentials, Password};
 
 /// Where Docker Hub's registry is; its images are named by `docker.io`.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
+/// How many tokens a request tries after the first one: what others hold, and then one of its own.
+const RENEWALS_MAX: usize = 3;
 
 /// Shared by all requests to one repository.
 #[derive(Clone)]
@@ -151,7 +153,7 @@ impl Session {
     }
 
     /// Sends a request with the proof that it needs. A token that is refused is renewed, and the request
-    /// sent again, once; one that can't be sent again is [`Trouble::Unavailable`].
+    /// sent again; one that can't be sent again is [`Trouble::Unavailable`].
     pub(super) async fn send(
         &self,
         access: Access,
@@ -159,23 +161,31 @@ impl Session {
         url: &Url,
         request: RequestBuilder,
     ) -> Result<Response, RepositoryError> {
-        let (authorization, is_new) = self.allow(access, None).await?;
-        let failed = |error| answer::from_request(self, access, operation, error);
-        let again = request.try_clone();
-        let response = self.authorize(request, url, &authorization).send().await.map_err(failed)?;
-        if is_new || !self.is_own(url) || !self.is_refusal(response.status()) {
-            return Ok(response);
+        let (mut authorization, mut is_new) = self.allow(access, None).await?;
+        let (mut request, mut renewals_left) = (request, RENEWALS_MAX);
+        loop {
+            let again = request.try_clone();
+            let response = self.authorize(request, url, &authorization).send().await;
+            let response = response.map_err(|error| answer::from_request(self, access, operation, error))?;
+            // Where the token was made for this very request, it has no right. One that others renewed may
+            // have ended too.
+            let may_have_ended = !is_new && self.is_own(url) && self.is_refusal(response.status());
+            if !may_have_ended || renewals_left == 0 {
+                return Ok(response);
+            }
+            renewals_left -= 1;
+            let renewed = self.allow(access, Some(&authorization)).await?;
+            if renewed.0 == authorization {
+                return Ok(response);
+            }
+            (authorization, is_new) = renewed;
+            let Some(again) = again else {
+                // What was to be sent is gone; there is a new right for the next attempt.
+                let message = format!("HTTP {}: the login ended in the middle", response.status());
+                return Err(self.error(access, operation, Trouble::Unavailable, message));
+            };
+            request = again;
         }
-        let (renewed, _) = self.allow(access, Some(&authorization)).await?;
-        if renewed == authorization {
-            return Ok(response);
-        }
-        let Some(again) = again else {
-            // What was to be sent is gone; there is a new right for the next attempt.
-            let message = format!("HTTP {}: the login ended in the middle", response.status());
-            return Err(self.error(access, operation, Trouble::Unavailable, message));
-        };
-        self.authorize(again, url, &renewed).send().await.map_err(failed)
     }
 
     /// The registry's host name.
@@ -255,14 +265,14 @@ impl Session {
         Url::parse(&self.base()).is_ok_and(|base| base.origin() == url.origin())
     }
 
-    /// Adds the proof to a request, unless it goes to somebody else: another host, another port, or
-    /// from https back to http.
     /// Whether it may be the authorization that is refused. (ECR Public answers an expired one with 400.)
     fn is_refusal(&self, status: StatusCode) -> bool {
         matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
             || status == StatusCode::BAD_REQUEST && self.ecr().is_some_and(Ecr::is_public)
     }
 
+    /// Adds the proof to a request, unless it goes to somebody else: another host, another port, or
+    /// from https back to http.
     fn authorize(&self, request: RequestBuilder, url: &Url, authorization: &Authorization) -> RequestBuilder {
         let own = self.is_own(url);
         match authorization {
