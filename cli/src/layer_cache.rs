@@ -1,9 +1,9 @@
 //! What earlier runs converted: a small file, so that a base layer is converted once and not for each
 //! image that stands on it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use zstart_convert::LayerMemory;
+use zstart_convert::{LayerMemory, MemoryFileError};
 use zstart_core::chain;
 
 use crate::args::LayerCacheArguments;
@@ -12,33 +12,49 @@ use crate::args::LayerCacheArguments;
 pub(crate) struct LayerCache {
     pub(crate) memory: LayerMemory,
     file: Option<PathBuf>,
+    /// Somebody named it; else nobody is told where it can't be had, e.g. in a container.
+    is_chosen: bool,
 }
 
 impl LayerCache {
     /// Reads it. A cache that can't be used costs time, so it is a warning and not the end.
     pub(crate) fn open(arguments: &LayerCacheArguments) -> Self {
-        let file =
-            if arguments.no_layer_cache { None } else { arguments.layer_cache.clone().or_else(default) };
-        let memory = file.as_deref().map(LayerMemory::read).transpose().unwrap_or_else(|error| {
-            tracing::warn!(error = chain(&error), "what earlier runs have made isn't known");
-            None
-        });
-        Self { memory: memory.unwrap_or_default(), file }
+        let chosen = arguments.layer_cache.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
+        let is_chosen = chosen.is_some();
+        let file = if arguments.no_layer_cache { None } else { chosen.or_else(default) };
+        let mut cache = Self { memory: LayerMemory::default(), file, is_chosen };
+        match cache.file.as_deref().map(LayerMemory::read) {
+            Some(Ok(memory)) => cache.memory = memory,
+            Some(Err(error)) => cache.report(&error, "what earlier runs have made isn't known"),
+            None => {}
+        }
+        cache
+    }
+
+    fn report(&self, error: &MemoryFileError, consequence: &str) {
+        let (is_systems, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
+        if is_systems && !self.is_chosen {
+            tracing::debug!(error, "{consequence}");
+        } else {
+            tracing::warn!(error, "{consequence}");
+        }
     }
 }
 
-/// Kept however the run ends: layers that were done before a failure need not be done again.
+/// Kept also after a failure, or where somebody stops it: layers that are done need not be done again.
 impl Drop for LayerCache {
     fn drop(&mut self) {
         if let Some(Err(error)) = self.file.as_deref().map(|file| self.memory.save(file)) {
-            tracing::warn!(error = chain(&error), "the next run won't know what this one has made");
+            self.report(&error, "the next run won't know what this one has made");
         }
     }
 }
 
 /// Where programs keep what they can do without (XDG base directory specification).
 fn default() -> Option<PathBuf> {
-    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from).filter(|folder| folder.is_absolute());
-    let folder = named.or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-    Some(folder.join(Path::new("zstart").join("layers.json")))
+    let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
+    let home = || std::env::home_dir().map(|home| home.join(".cache"));
+    // Relative ones would mean the folder of whatever is converted.
+    let folder = named.filter(|folder| folder.is_absolute()).or_else(home);
+    Some(folder.filter(|folder| folder.is_absolute())?.join("zstart").join("layers.json"))
 }

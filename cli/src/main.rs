@@ -55,10 +55,23 @@ fn run(command: Command) -> Result<(), Failure> {
         tokio::select! {
             result = command => result,
             // Whatever was on its way has no name yet: nothing is left half-made.
-            _ = tokio::signal::ctrl_c() => Err(Failure::Stopped),
+            () = stopped() => Err(Failure::Stopped),
         }
     });
     // Threads that convert a layer end at their next read or write; nobody waits for them.
     runtime.shutdown_background();
     result
+}
+
+/// Waits for Ctrl-C, or for whoever ends a job.
+async fn stopped() {
+    #[cfg(unix)]
+    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        return;
+    }
+    let _ = tokio::signal::ctrl_c().await;
 }

@@ -60,7 +60,7 @@ pub(super) async fn provide_layer(
     let made_before = if job.settings.force {
         None
     } else {
-        match reuse::remembered(job, layer, &key).await? {
+        match reuse::remembered(job, layer, &key, diff_id).await? {
             Some(outcome) => Some(outcome),
             None => reuse::proven(job, hint, diff_id).await,
         }
@@ -69,7 +69,10 @@ pub(super) async fn provide_layer(
         Some(outcome) => (outcome, false),
         None => (convert_layer(job, converter, layer).await?, true),
     };
-    job.memory.note(&key, &outcome, location);
+    // What is made by force, others would keep.
+    if !job.settings.force {
+        job.memory.note(&key, &outcome, location);
+    }
     let result = match &outcome.written {
         Some(Written { digest: _, size }) if is_new => LayerResult::Converted { bytes: *size },
         Some(Written { digest: _, size }) => LayerResult::Reused { bytes: *size },

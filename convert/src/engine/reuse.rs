@@ -25,8 +25,14 @@ pub(super) async fn remembered(
     job: &Job<'_>,
     layer: &Descriptor,
     key: &LayerKey,
+    promised: &Digest,
 ) -> Result<Option<LayerOutcome>, Error> {
     let Some(Remembered { outcome, places }) = job.memory.get(key) else { return Ok(None) };
+    if outcome.diff_id != *promised {
+        // Whichever of them is wrong: reading the layer tells.
+        tracing::debug!(layer = %key.layer, "what is remembered of a layer is not what the config says");
+        return Ok(None);
+    }
     let is_there = match &outcome.written {
         // It is in the source, from where it is copied as any other.
         None => true,

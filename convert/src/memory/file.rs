@@ -4,9 +4,11 @@
 //! written is not read.
 
 use std::collections::HashSet;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -22,6 +24,11 @@ const LAYERS_MAX: usize = 4096;
 /// Larger files are none of ours. In bytes.
 const FILE_MAX: u64 = 16 << 20;
 
+/// How long another program may take to add to the file: it needs some milliseconds.
+const LOCK_LIMIT: Duration = Duration::from_secs(2);
+/// How long to wait before looking again.
+const LOCK_PAUSE: Duration = Duration::from_millis(10);
+
 /// Why a memory can't be read from a file, or written to it.
 #[derive(Debug, Error)]
 pub enum MemoryFileError {
@@ -36,14 +43,20 @@ pub enum MemoryFileError {
         #[source]
         source: io::Error,
     },
-    /// It is a folder, a device or the like.
-    #[error("layer cache {} is no regular file; name another one", file.display())]
+    /// It is a folder, a device, a link or the like.
+    #[error("layer cache {} is no regular file (links are not followed); name another one", file.display())]
     NotAFile {
         /// The file.
         file: PathBuf,
     },
+    /// Another program has it.
+    #[error("layer cache {} has been locked by another program for {} s", file.display(), LOCK_LIMIT.as_secs())]
+    Locked {
+        /// The file.
+        file: PathBuf,
+    },
     /// Somebody else could say there what a layer becomes.
-    #[error("layer cache {} is not used, because others may write to it: remove it", file.display())]
+    #[error("layer cache {} is not used, because other users own it or may write to it: remove it", file.display())]
     Shared {
         /// The file.
         file: PathBuf,
@@ -96,10 +109,10 @@ impl LayerMemory {
         if layers.is_empty() {
             return Ok(());
         }
+        require_file(file)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(failed("create the folder of"))?;
-        let lock = File::create(file.with_added_extension("lock")).map_err(failed("lock"))?;
-        lock.lock().map_err(failed("lock"))?;
+        let _lock = lock(file)?;
         match read(file) {
             Ok(there) => {
                 let known: HashSet<LayerKey> = layers.iter().map(|layer| layer.key.clone()).collect();
@@ -122,16 +135,10 @@ impl LayerMemory {
 fn read(file: &Path) -> Result<Vec<StoredLayer>, MemoryFileError> {
     let failed = |source| MemoryFileError::File { action: "read", file: file.to_owned(), source };
     let damaged = |message| MemoryFileError::Damaged { file: file.to_owned(), message };
-    // Opening a pipe or a device can take for ever, or do something.
-    match fs::metadata(file) {
-        Ok(metadata) if !metadata.is_file() => {
-            return Err(MemoryFileError::NotAFile { file: file.to_owned() });
-        }
-        Ok(_) => {}
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
+    if !require_file(file)? {
+        return Ok(Vec::new());
     }
-    let opened = File::open(file).map_err(failed)?;
+    let opened = open(file, File::options().read(true)).map_err(failed)?;
     if !is_ours_alone(&opened.metadata().map_err(failed)?) {
         return Err(MemoryFileError::Shared { file: file.to_owned() });
     }
@@ -147,12 +154,58 @@ fn read(file: &Path) -> Result<Vec<StoredLayer>, MemoryFileError> {
     Ok(stored.layers)
 }
 
-/// Whether nobody but this user (and root) can have written a file.
+/// Whether there is a file. Opening a pipe or a device can take for ever, or do something; a link may lead
+/// to what somebody else has written.
+fn require_file(file: &Path) -> Result<bool, MemoryFileError> {
+    match fs::symlink_metadata(file) {
+        Ok(metadata) if metadata.is_file() => Ok(true),
+        Ok(_) => Err(MemoryFileError::NotAFile { file: file.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(source) => Err(MemoryFileError::File { action: "read", file: file.to_owned(), source }),
+    }
+}
+
+/// The right to replace a file, until it is dropped: a lock on one beside it. Whatever stands there stays as
+/// it is.
+#[expect(clippy::disallowed_methods, reason = "nothing tells when another program lets a lock go")]
+fn lock(file: &Path) -> Result<File, MemoryFileError> {
+    let failed = |source| MemoryFileError::File { action: "lock", file: file.to_owned(), source };
+    let mut options = File::options();
+    let lock = open(&file.with_added_extension("lock"), options.write(true).create(true)).map_err(failed)?;
+    let started = Instant::now();
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_LIMIT => thread::sleep(LOCK_PAUSE),
+            Err(TryLockError::WouldBlock) => return Err(MemoryFileError::Locked { file: file.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+    }
+}
+
+/// Opens what stands there itself, for its owner alone where it is made.
+#[cfg(unix)]
+fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    use rustix::fs::OFlags;
+    let itself = OFlags::NOFOLLOW | OFlags::NONBLOCK;
+    options.mode(0o600).custom_flags(itself.bits().cast_signed()).open(file)
+}
+
+/// Elsewhere the folder's rights decide who may put something there.
+#[cfg(not(unix))]
+fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    options.open(file)
+}
+
+/// Whether nobody but this user, or root, can have written a file.
 #[cfg(unix)]
 fn is_ours_alone(metadata: &Metadata) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     const OTHERS_WRITE: u32 = 0o022;
-    metadata.mode() & OTHERS_WRITE == 0 && metadata.uid() == rustix::process::geteuid().as_raw()
+    let ours = [0, rustix::process::geteuid().as_raw()];
+    metadata.mode() & OTHERS_WRITE == 0 && ours.contains(&metadata.uid())
 }
 
 /// Elsewhere the folder's rights decide.

@@ -1,4 +1,4 @@
-//! Ctrl-C.
+//! Ctrl-C, and the end of a job.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -20,6 +20,15 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn ctrl_c_in_the_middle_of_an_upload_leaves_no_tag_and_the_next_run_finishes() -> Result<()> {
+    stop_in_the_middle("-INT").await
+}
+
+#[tokio::test]
+async fn whoever_ends_a_job_in_the_middle_of_an_upload_leaves_no_tag_either() -> Result<()> {
+    stop_in_the_middle("-TERM").await
+}
+
+async fn stop_in_the_middle(signal: &str) -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 4 << 20);
@@ -40,7 +49,7 @@ async fn ctrl_c_in_the_middle_of_an_upload_leaves_no_tag_and_the_next_run_finish
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let id = child.id().context("it runs")?;
     tokio::time::timeout(WITHIN, arrived.notified()).await.context("the upload")?;
-    let sent = Command::new("kill").args(["-INT", &id.to_string()]).status().await?;
+    let sent = Command::new("kill").args([signal, &id.to_string()]).status().await?;
     ensure!(sent.success(), "kill: {sent}");
     let ended = tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("its end")??;
     assert_eq!(ended.status.code(), Some(130));

@@ -3,15 +3,16 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
-use zstart_core::variant;
+use serde_json::{Value, json};
+use zstart_core::{Digest, variant};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::stored::{Stored, text};
 
-use crate::command::Zstart;
+use crate::command::{Zstart, finish};
 
 /// An image on a base that all of them share.
 fn image(version: &str) -> Fixture {
@@ -111,11 +112,59 @@ async fn a_cache_that_cannot_be_used_is_a_warning_and_the_image_is_right() -> Re
     let name = lab.push("v2").await?;
     let ended = lab.zstart.run(&["convert", &name]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
-    ensure!(ended.stderr.contains("because others may write to it: remove it"), "{}", ended.stderr);
+    ensure!(ended.stderr.contains("other users own it or may write to it: remove it"), "{}", ended.stderr);
     assert_eq!(lab.convert("v3", &[]).await?, ONLY_WHAT_IS_NEW, "it was replaced");
 
     // A folder in its place: nothing can be kept, and nothing is lost.
-    let here = ["--layer-cache", &lab.zstart.folder().display().to_string()];
+    let folder = lab.zstart.folder().join("folder");
+    fs::create_dir(&folder)?;
+    let here = ["--layer-cache", &folder.display().to_string()];
     assert_eq!(lab.convert("v4", &here).await?, EVERYTHING);
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_the_cache_says_wrongly_or_no_longer_rightly_is_converted_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.convert("v1", &[]).await?;
+    let file = lab.zstart.folder().join(".cache").join("zstart").join("layers.json");
+    let mut cache: Value = serde_json::from_slice(&fs::read(&file)?)?;
+    let layers = cache["layers"].as_array_mut().context("layers")?;
+    ensure!(layers.len() == 3, "{layers:#?}");
+    for layer in layers {
+        layer["diff_id"] = json!(Digest::sha256_of(b"other files"));
+    }
+    fs::write(&file, serde_json::to_vec(&cache)?)?;
+    assert_eq!(lab.convert("v2", &[]).await?, EVERYTHING, "other files than the config's");
+    assert_eq!(lab.convert("v3", &[]).await?, ONLY_WHAT_IS_NEW, "the cache is right again");
+
+    let stored = Stored::new(&lab.registry, "app");
+    let tag = variant::tag_beside(Some(&"v3".parse()?), &stored.digest("v3").await?);
+    let made = stored.manifest(tag.as_str()).await?.json;
+    stored.delete_blob(text(&made["layers"][0]["digest"])?).await?;
+    assert_eq!(lab.convert("v4", &[]).await?, ONLY_WHAT_IS_NEW + 1, "the blob is gone");
+    Ok(())
+}
+
+#[tokio::test]
+async fn nobody_is_bothered_about_a_cache_that_he_did_not_ask_for_or_refused() -> Result<()> {
+    let lab = Lab::start().await?;
+    // A home folder that is none.
+    let home = lab.zstart.folder().join("home");
+    fs::write(&home, "")?;
+    let name = lab.push("v1").await?;
+    let mut command = lab.zstart.command(&["convert", &name]);
+    let ended = finish(command.env("HOME", &home)).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    ensure!(!ended.stderr.contains("layer cache"), "{}", ended.stderr);
+
+    let file = lab.zstart.folder().join("cache.json");
+    let name = lab.push("v2").await?;
+    let mut command = lab.zstart.command(&["convert", &name, "--no-layer-cache"]);
+    let ended = finish(command.env("ZSTART_LAYER_CACHE", &file)).await?;
+    assert_eq!((ended.code, file.exists()), (Some(0), false), "{ended:#?}");
+    let name = lab.push("v3").await?;
+    let ended = finish(lab.zstart.command(&["convert", &name]).env("ZSTART_LAYER_CACHE", "")).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
     Ok(())
 }

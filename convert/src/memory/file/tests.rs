@@ -55,17 +55,32 @@ fn what_one_program_remembers_the_next_one_finds() {
 fn programs_that_run_side_by_side_keep_what_the_others_added() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    let programs: Vec<LayerMemory> = (0..3).map(|_| LayerMemory::read(&file).unwrap()).collect();
-    std::thread::scope(|scope| {
+    let programs: Vec<LayerMemory> = (0..16).map(|_| LayerMemory::read(&file).unwrap()).collect();
+    let together = std::sync::Barrier::new(programs.len());
+    thread::scope(|scope| {
         for (number, memory) in programs.iter().enumerate() {
-            let file = &file;
+            let (file, together) = (&file, &together);
             scope.spawn(move || {
                 memory.note(&key(number), &outcome(number), "registry/app");
+                together.wait();
                 memory.save(file).unwrap();
             });
         }
     });
-    assert!((0..3).all(|number| knows(&file, number)));
+    assert!((0..16).all(|number| knows(&file, number)));
+}
+
+#[test]
+fn a_program_that_keeps_the_lock_stops_no_other_for_ever() {
+    let home = TempDir::new().unwrap();
+    let file = home.path().join("layers.json");
+    let held = lock(&file).unwrap();
+    let memory = LayerMemory::default();
+    memory.note(&key(0), &outcome(0), "registry/app");
+    assert!(matches!(memory.save(&file), Err(MemoryFileError::Locked { .. })));
+    drop(held);
+    memory.save(&file).unwrap();
+    assert!(knows(&file, 0));
 }
 
 #[test]
@@ -98,7 +113,7 @@ fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
     remember(&file, [0]);
     for mode in [0o666, 0o620, 0o602] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
-        assert!(message(&file).contains("others may write to it"), "{}", message(&file));
+        assert!(message(&file).contains("other users own it or may write to it"), "{}", message(&file));
         remember(&file, [1]);
         assert!(knows(&file, 1) && !knows(&file, 0), "{mode:o}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
@@ -136,4 +151,21 @@ fn what_is_no_file_is_left_alone() {
     memory.note(&key(0), &outcome(0), "registry/app");
     assert!(matches!(memory.save(&file), Err(MemoryFileError::NotAFile { .. })));
     assert!(file.is_dir());
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_not_followed_for_the_file_nor_for_its_lock() {
+    let home = TempDir::new().unwrap();
+    let at = |name: &str| home.path().join(name);
+    remember(&at("other.json"), [0]);
+    std::os::unix::fs::symlink(at("other.json"), at("layers.json")).unwrap();
+    assert!(message(&at("layers.json")).contains("links are not followed"));
+
+    std::os::unix::fs::symlink(at("made-by-a-link"), at("mine.json.lock")).unwrap();
+    let memory = LayerMemory::default();
+    memory.note(&key(0), &outcome(0), "registry/app");
+    assert!(matches!(memory.save(&at("mine.json")), Err(MemoryFileError::File { action: "lock", .. })));
+    assert!(!at("made-by-a-link").exists());
 }

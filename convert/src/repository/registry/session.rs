@@ -17,8 +17,8 @@ use crate::credentials::{Credentials, Password};
 
 /// Where Docker Hub's registry is; its images are named by `docker.io`.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
-/// How many tokens a request tries after the first one: what others hold, and then one of its own.
-const RENEWALS_MAX: usize = 3;
+/// How many tokens a request tries after the first one: what others hold, and one of its own.
+const RENEWALS_MAX: usize = 2;
 
 /// Shared by all requests to one repository.
 #[derive(Clone)]
