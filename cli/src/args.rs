@@ -92,8 +92,9 @@ pub(crate) struct ConvertArguments {
 #[derive(Debug, Args)]
 pub(crate) struct LayerCacheArguments {
     /// Where to keep which layers were converted into what, so that later images on the same base don't
-    /// convert it again (some 500 bytes a layer, 2 MiB at most). Whoever can write to it decides what images get: keep it
-    /// as private as credentials. Without it: `zstart/layers.json` in `XDG_CACHE_HOME` or `~/.cache`.
+    /// convert it again (some 500 bytes a layer, 2 MiB at most). Whoever can write to it decides what
+    /// images get: keep it as private as credentials. Without it: `zstart/layers.json` in
+    /// `XDG_CACHE_HOME` or `~/.cache`.
     #[arg(long, value_name = "FILE", env = "ZSTART_LAYER_CACHE")]
     pub(crate) layer_cache: Option<OsString>,
     /// Neither read nor write such a file, whatever the environment names.

@@ -15,6 +15,7 @@ use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use zstart_process::signals::StopSignals;
 
 use self::args::{Arguments, Command};
 use self::failure::Failure;
@@ -44,6 +45,7 @@ fn run(command: Command) -> Result<(), Failure> {
         .build()
         .map_err(|source| Failure::Runtime { source })?;
     let result = runtime.block_on(async {
+        let mut signals = StopSignals::new().map_err(|source| Failure::Runtime { source })?;
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
@@ -55,23 +57,10 @@ fn run(command: Command) -> Result<(), Failure> {
         tokio::select! {
             result = command => result,
             // Whatever was on its way has no name yet: nothing is left half-made.
-            () = stopped() => Err(Failure::Stopped),
+            () = signals.next() => Err(Failure::Stopped),
         }
     });
     // Threads that convert a layer end at their next read or write; nobody waits for them.
     runtime.shutdown_background();
     result
-}
-
-/// Waits for Ctrl-C, or for whoever ends a job.
-async fn stopped() {
-    #[cfg(unix)]
-    if let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
-        }
-        return;
-    }
-    let _ = tokio::signal::ctrl_c().await;
 }

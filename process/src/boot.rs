@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::log_filter::{self, LogFilter};
+use crate::signals::StopSignals;
 
 /// What each server is started with.
 #[derive(Debug, Args)]
@@ -67,17 +67,11 @@ where
 }
 
 fn watch_signals(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    let mut next = async move || {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-    };
+    let mut signals = StopSignals::new()?;
     Ok(async move {
-        next().await;
+        signals.next().await;
         shutdown.cancel();
-        next().await;
+        signals.next().await;
         tracing::warn!("a second signal: ending at once");
         std::process::exit(1);
     })

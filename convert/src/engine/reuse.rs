@@ -2,9 +2,9 @@
 //! has done it already, or an earlier variant in the repository holds it.
 //!
 //! What is remembered was proven: the source's layer was read whole, and the digest of what came out is
-//! known. A layer that an annotation names is proven first, by reading it whole and
-//! comparing what it unpacks to with the config's `diff_id`. That takes about a quarter of the time of
-//! converting it (`make bench`), and no annotation can put other files into an image.
+//! known. A layer that an annotation names is proven first, by reading it whole and comparing what it
+//! unpacks to with the config's `diff_id`. That takes about a quarter of the time of converting it
+//! (`make bench`), and no annotation can put other files into an image.
 
 use std::sync::Arc;
 
@@ -19,8 +19,7 @@ use crate::layer::frames::FramesOnly;
 use crate::memory::{LayerKey, Remembered};
 use crate::progress::Silent;
 
-/// What is remembered of a layer, if the target has it or can be given it without reading it
-/// anew.
+/// What is remembered of a layer, if the target has it or can be given it without reading it anew.
 pub(super) async fn remembered(
     job: &Job<'_>,
     layer: &Descriptor,

@@ -6,10 +6,12 @@
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use thiserror::Error;
@@ -184,34 +186,16 @@ fn lock(file: &Path) -> Result<File, MemoryFileError> {
 }
 
 /// Opens what stands there itself, for its owner alone where it is made.
-#[cfg(unix)]
 fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    use rustix::fs::OFlags;
     let itself = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(itself.bits().cast_signed()).open(file)
 }
 
-/// Elsewhere the folder's rights decide who may put something there.
-#[cfg(not(unix))]
-fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    options.open(file)
-}
-
 /// Whether nobody but this user, or root, can have written a file.
-#[cfg(unix)]
 fn is_ours_alone(metadata: &Metadata) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
     const OTHERS_WRITE: u32 = 0o022;
     let ours = [0, rustix::process::geteuid().as_raw()];
     metadata.mode() & OTHERS_WRITE == 0 && ours.contains(&metadata.uid())
-}
-
-/// Elsewhere the folder's rights decide.
-#[cfg(not(unix))]
-fn is_ours_alone(_: &Metadata) -> bool {
-    true
 }
 
 #[cfg(test)]

@@ -41,17 +41,9 @@ pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> 
         push_layout(folder, tag, &first).await?;
         change_top(&registry, repository, &second).await?;
     }
-    let homes = [home()?, home()?, home()?];
-    let [first, second] = images("elsewhere")?;
-    let elsewhere = [
-        by_program(zstart, &homes[0], &first, level).await?,
-        by_program(zstart, &homes[1], &second, level).await?,
-    ];
-    let [first, second] = images("anew")?;
-    let anew = [
-        by_program(zstart, &homes[2], &first, level).await?,
-        by_program(zstart, &homes[2], &second, level).await?,
-    ];
+    let [home, other, shared] = [home()?, home()?, home()?];
+    let elsewhere = by_program(zstart, [&home, &other], &images("elsewhere")?, level).await?;
+    let anew = by_program(zstart, [&shared, &shared], &images("anew")?, level).await?;
 
     let [first, second] = images("going-on")?;
     let settings = Settings { level: Level::try_from(level)?, ..Settings::default() };
@@ -64,11 +56,21 @@ fn home() -> Result<TempDir> {
     Ok(TempDir::with_prefix("zstart-bench-")?)
 }
 
-async fn by_program(zstart: &Path, home: &TempDir, image: &Reference, level: i32) -> Result<Duration> {
-    let mut command = Command::new(zstart);
-    command.args(["convert", &image.to_string(), "--level", &level.to_string()]);
-    command.env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(Stdio::null());
-    Ok(measure(command).await?.wall)
+/// Converts two images, each with a home folder of those.
+async fn by_program(
+    zstart: &Path,
+    homes: [&TempDir; 2],
+    images: &[Reference; 2],
+    level: i32,
+) -> Result<[Duration; 2]> {
+    let mut took = [Duration::ZERO; 2];
+    for ((home, image), took) in homes.into_iter().zip(images).zip(&mut took) {
+        let mut command = Command::new(zstart);
+        command.args(["convert", &image.to_string(), "--level", &level.to_string()]);
+        command.env_clear().env("HOME", home.path()).stdin(Stdio::null()).stdout(Stdio::null());
+        *took = measure(command).await?.wall;
+    }
+    Ok(took)
 }
 
 async fn here(image: &Reference, settings: &Settings, memory: &LayerMemory) -> Result<Duration> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
@@ -33,6 +34,22 @@ impl Lab {
         Ok(Self { zstart: Zstart::find()?, registry, gateway })
     }
 
+    /// Where the cache is, unless somebody says otherwise.
+    fn file(&self) -> PathBuf {
+        self.zstart.folder().join(".cache").join("zstart").join("layers.json")
+    }
+
+    fn stored(&self) -> Stored {
+        Stored::new(&self.registry, "app")
+    }
+
+    /// The manifest that was made of an image.
+    async fn variant(&self, version: &str) -> Result<Value> {
+        let stored = self.stored();
+        let tag = variant::tag_beside(Some(&version.parse()?), &stored.digest(version).await?);
+        Ok(stored.manifest(tag.as_str()).await?.json)
+    }
+
     /// Pushes an image and answers its name.
     async fn push(&self, version: &str) -> Result<String> {
         image(version).push(&self.registry.host(), &format!("app:{version}")).await?;
@@ -46,11 +63,8 @@ impl Lab {
         let before = self.gateway.calls().len();
         self.zstart.print(&[&["convert", &name], more].concat()).await?;
         let calls = self.gateway.calls().split_off(before);
-        let stored = Stored::new(&self.registry, "app");
-        let tag = variant::tag_beside(Some(&version.parse()?), &stored.digest(version).await?);
-        let (made, source) =
-            (stored.manifest(tag.as_str()).await?.json, stored.manifest(version).await?.json);
-        stored.require_same_files(&made, &source).await?;
+        let (stored, made) = (self.stored(), self.variant(version).await?);
+        stored.require_same_files(&made, &stored.manifest(version).await?.json).await?;
         Ok(calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count())
     }
 }
@@ -65,7 +79,7 @@ async fn a_base_that_an_earlier_run_converted_is_not_read_again() -> Result<()> 
     let lab = Lab::start().await?;
     assert_eq!(lab.convert("v1", &[]).await?, EVERYTHING);
     assert_eq!(lab.convert("v2", &[]).await?, ONLY_WHAT_IS_NEW);
-    let file = lab.zstart.folder().join(".cache").join("zstart").join("layers.json");
+    let file = lab.file();
     ensure!(file.is_file(), "{}", file.display());
     // Whoever doesn't trust it reads what it stands for.
     assert_eq!(lab.convert("v3", &["--no-layer-cache"]).await?, EVERYTHING);
@@ -107,7 +121,7 @@ async fn after_a_failure_the_layers_that_were_done_are_not_done_again() -> Resul
 async fn a_cache_that_cannot_be_used_is_a_warning_and_the_image_is_right() -> Result<()> {
     let lab = Lab::start().await?;
     lab.convert("v1", &[]).await?;
-    let file = lab.zstart.folder().join(".cache").join("zstart").join("layers.json");
+    let file = lab.file();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
     let name = lab.push("v2").await?;
     let ended = lab.zstart.run(&["convert", &name]).await?;
@@ -127,7 +141,7 @@ async fn a_cache_that_cannot_be_used_is_a_warning_and_the_image_is_right() -> Re
 async fn what_the_cache_says_wrongly_or_no_longer_rightly_is_converted_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.convert("v1", &[]).await?;
-    let file = lab.zstart.folder().join(".cache").join("zstart").join("layers.json");
+    let file = lab.file();
     let mut cache: Value = serde_json::from_slice(&fs::read(&file)?)?;
     let layers = cache["layers"].as_array_mut().context("layers")?;
     ensure!(layers.len() == 3, "{layers:#?}");
@@ -138,10 +152,8 @@ async fn what_the_cache_says_wrongly_or_no_longer_rightly_is_converted_again() -
     assert_eq!(lab.convert("v2", &[]).await?, EVERYTHING, "other files than the config's");
     assert_eq!(lab.convert("v3", &[]).await?, ONLY_WHAT_IS_NEW, "the cache is right again");
 
-    let stored = Stored::new(&lab.registry, "app");
-    let tag = variant::tag_beside(Some(&"v3".parse()?), &stored.digest("v3").await?);
-    let made = stored.manifest(tag.as_str()).await?.json;
-    stored.delete_blob(text(&made["layers"][0]["digest"])?).await?;
+    let made = lab.variant("v3").await?;
+    lab.stored().delete_blob(text(&made["layers"][0]["digest"])?).await?;
     assert_eq!(lab.convert("v4", &[]).await?, ONLY_WHAT_IS_NEW + 1, "the blob is gone");
     Ok(())
 }

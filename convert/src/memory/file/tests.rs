@@ -1,3 +1,5 @@
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+
 use serde_json::json;
 use tempfile::TempDir;
 use zstart_core::Digest;
@@ -104,10 +106,8 @@ fn nothing_is_written_where_no_layer_was_dealt_with() {
     assert!(!file.parent().unwrap().exists());
 }
 
-#[cfg(unix)]
 #[test]
 fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
-    use std::os::unix::fs::PermissionsExt as _;
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     remember(&file, [0]);
@@ -133,8 +133,7 @@ fn a_file_that_is_damaged_is_named_and_replaced() {
     ] {
         fs::write(&file, content).unwrap();
         // Whatever the mask of this process is.
-        #[cfg(unix)]
-        fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(message(&file).contains(expected), "{}", message(&file));
         remember(&file, [0]);
         assert!(knows(&file, 0));
@@ -154,16 +153,15 @@ fn what_is_no_file_is_left_alone() {
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
 }
 
-#[cfg(unix)]
 #[test]
 fn a_link_is_not_followed_for_the_file_nor_for_its_lock() {
     let home = TempDir::new().unwrap();
     let at = |name: &str| home.path().join(name);
     remember(&at("other.json"), [0]);
-    std::os::unix::fs::symlink(at("other.json"), at("layers.json")).unwrap();
+    symlink(at("other.json"), at("layers.json")).unwrap();
     assert!(message(&at("layers.json")).contains("links are not followed"));
 
-    std::os::unix::fs::symlink(at("made-by-a-link"), at("mine.json.lock")).unwrap();
+    symlink(at("made-by-a-link"), at("mine.json.lock")).unwrap();
     let memory = LayerMemory::default();
     memory.note(&key(0), &outcome(0), "registry/app");
     assert!(matches!(memory.save(&at("mine.json")), Err(MemoryFileError::File { action: "lock", .. })));

@@ -159,10 +159,10 @@ impl Session {
         access: Access,
         operation: &str,
         url: &Url,
-        request: RequestBuilder,
+        mut request: RequestBuilder,
     ) -> Result<Response, RepositoryError> {
         let (mut authorization, mut is_new) = self.allow(access, None).await?;
-        let (mut request, mut renewals_left) = (request, RENEWALS_MAX);
+        let mut renewals_left = RENEWALS_MAX;
         loop {
             let again = request.try_clone();
             let response = self.authorize(request, url, &authorization).send().await;
