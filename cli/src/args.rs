@@ -1,10 +1,11 @@
 //! The command line: the only place where configuration enters.
 
 use std::ffi::OsString;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
-use zstart_convert::Level;
+use zstart_convert::{Level, Settings};
 use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
@@ -72,6 +73,10 @@ pub(crate) struct ConvertArguments {
     /// the index as they are.
     #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platforms: Vec<Platform>,
+    /// How many layers to work on at once. Each keeps two cores busy and takes 20 MiB at the level that
+    /// is the default, more from level 7 on; up to level 3, one of 32 MiB or more counts for two.
+    #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
+    pub(crate) layers_at_once: NonZero<usize>,
     /// Convert even where a variant exists, and replace what stands under its tag; layers that are
     /// zstd already too.
     #[arg(long)]
@@ -165,6 +170,10 @@ pub(crate) struct RegistryArguments {
 fn level(text: &str) -> Result<Level, String> {
     let number: i32 = text.parse().map_err(|_| "a level is a whole number".to_owned())?;
     Level::try_from(number).map_err(|error| error.to_string())
+}
+
+fn layers_at_once(text: &str) -> Result<NonZero<usize>, String> {
+    text.parse().map_err(|_| "a count is a whole number, 1 or more".to_owned())
 }
 
 #[cfg(test)]

@@ -78,5 +78,11 @@ fn settings(arguments: &ConvertArguments) -> Settings {
     } else {
         zstart_convert::PlatformSelection::Only(arguments.platforms.clone())
     };
-    Settings { level: arguments.level, platforms, force: arguments.force, ..Settings::default() }
+    Settings {
+        level: arguments.level,
+        platforms,
+        layers_at_once: arguments.layers_at_once,
+        force: arguments.force,
+        ..Settings::default()
+    }
 }

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
-use zstart_convert::{Level, SettingsError};
+use zstart_convert::{Level, Settings, SettingsError};
 use zstart_core::Platform;
 use zstart_core::ecr::EcrRegistry;
 use zstart_core::eligibility::pod::ControllerKindError;
@@ -29,7 +30,7 @@ pub struct Config {
     /// How many images are converted at once.
     pub workers: usize,
     /// How many layers of one image are converted at once.
-    pub layers_at_once: usize,
+    pub layers_at_once: NonZero<usize>,
     /// How often a tag is looked up again.
     pub recheck_interval: Duration,
     /// Registries that are reached over plain http.
@@ -143,7 +144,7 @@ impl Default for File {
             level: Level::default().get(),
             platforms: PlatformsField::Word("nodes".to_owned()),
             workers: 2,
-            layers_at_once: 2,
+            layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             recheck_interval: SignedDuration::from_mins(5),
             plain_http_registries: BTreeSet::new(),
             token_servers: BTreeSet::new(),
@@ -197,12 +198,9 @@ impl Config {
         if let Some(value) = ecr_registries.iter().find(|registry| EcrRegistry::of(registry).is_none()) {
             return Err(ConfigError::EcrRegistry { file: named(), value: value.clone() });
         }
+        let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
-        for (field, is_zero) in [
-            ("workers", workers == 0),
-            ("layersAtOnce", layers_at_once == 0),
-            ("recheckInterval", recheck_interval.is_zero()),
-        ] {
+        for (field, is_zero) in [("workers", workers == 0), ("recheckInterval", recheck_interval.is_zero())] {
             if is_zero {
                 return Err(zero(field));
             }
@@ -267,7 +265,7 @@ mod tests {
             webhook: CertificateSettings { configuration, service, serving_secret, ca_secret },
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
-        assert_eq!((level.get(), workers, layers_at_once), (19, 4, 3));
+        assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert!(plain_http_registries.contains("registry.lab:5000"));

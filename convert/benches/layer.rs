@@ -13,8 +13,8 @@ use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use zstart_convert::Level;
-use zstart_convert::layer::LayerConverter as _;
 use zstart_convert::layer::zstd::ZstdConverter;
+use zstart_convert::layer::{Announced, LayerConverter as _};
 
 /// How many plain bytes a turn has.
 const SIZE: usize = 16 << 20;
@@ -60,7 +60,7 @@ fn encode(bencher: Bencher<'_, '_>, level: i32) {
     with_size(bencher).bench(|| {
         let (plain, _) = &*LAYER;
         let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
-        let mut encoder = converter.encoder(io::sink()).expect("memory for it");
+        let mut encoder = converter.encoder(0, io::sink()).expect("memory for it");
         for part in plain.chunks(STEP) {
             encoder.write_all(part).expect("a sink takes all");
         }
@@ -75,6 +75,7 @@ fn layer(bencher: Bencher<'_, '_>, level: i32) {
     with_size(bencher).bench(|| {
         let (_, packed) = &*LAYER;
         let mut source = BufReader::with_capacity(STEP, &packed[..]);
-        converter.convert(&mut source, &mut io::sink(), u64::MAX).expect("it was packed above")
+        let announced = Announced { packed: packed.len() as u64, most: u64::MAX };
+        converter.convert(&mut source, &mut io::sink(), announced).expect("it was packed above")
     });
 }

@@ -6,6 +6,7 @@ mod copy;
 mod earlier;
 mod execute;
 mod layers;
+mod places;
 mod read;
 mod reuse;
 mod variant;

@@ -9,10 +9,12 @@ use crate::error::ErrorClass;
 use crate::repository::RepositoryError;
 
 mod beside;
+mod contexts;
 mod counted;
 mod drain;
 pub(crate) mod frames;
 mod gzip;
+mod jobs;
 pub(crate) mod packing;
 pub(crate) mod plain;
 #[cfg(test)]
@@ -28,15 +30,30 @@ pub trait LayerConverter: Send + Sync {
     /// source and settings give the same bytes.
     fn settings(&self) -> String;
 
+    /// For how many of the [layers that are worked on at once](crate::Settings::layers_at_once) a layer
+    /// of so many compressed bytes counts, by the cores and the memory that it takes.
+    fn places(&self, _packed: u64) -> u32 {
+        1
+    }
+
     /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
-    /// layer stays as it is. A layer that unpacks to more than `most` bytes is
+    /// layer stays as it is. A layer that unpacks to more than was announced is
     /// [`LayerError::TooLarge`].
     fn convert(
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
-        most: u64,
+        announced: Announced,
     ) -> Result<Converted, LayerError>;
+}
+
+/// What is known of a layer before it is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Its compressed size in bytes, by its descriptor.
+    pub packed: u64,
+    /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
+    pub most: u64,
 }
 
 /// What a conversion found out about a layer.

@@ -32,7 +32,7 @@ pub mod tune;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};
-pub use layer::{LayerConverter, zstd::ZstdConverter};
+pub use layer::{Announced, LayerConverter, zstd::ZstdConverter};
 pub use memory::{LayerMemory, MemoryFileError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;

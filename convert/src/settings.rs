@@ -1,5 +1,7 @@
 //! What a user may choose about a conversion.
 
+use std::num::NonZero;
+
 use thiserror::Error;
 use zstart_core::Platform;
 
@@ -75,10 +77,11 @@ pub struct Settings {
     pub level: Level,
     /// What is converted.
     pub platforms: PlatformSelection,
-    /// How many layers are converted at the same time; each keeps up to two cores busy, and takes
+    /// How many layers are worked on at the same time; each keeps up to two cores busy, and takes
     /// memory by level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22 (peak of a
     /// conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program itself).
-    pub layers_at_once: usize,
+    /// Up to level 3, layers of 32 MiB and more keep three cores busy, take 45 MiB and count for two.
+    pub layers_at_once: NonZero<usize>,
     /// Convert even where a variant exists, and replace it; layers that are zstd already too.
     pub force: bool,
     /// What a layer may unpack to.
@@ -113,6 +116,10 @@ impl Default for UnpackLimits {
 }
 
 impl Settings {
+    /// What fits into 64 MiB with the program itself, at the default level. On machines with many cores more
+    /// of them take less time.
+    pub const LAYERS_AT_ONCE: NonZero<usize> = NonZero::new(2).unwrap();
+
     /// The same, and these platforms too.
     #[must_use]
     pub fn with_platforms(&self, more: &[Platform]) -> Self {
@@ -129,7 +136,7 @@ impl Default for Settings {
         Self {
             level: Level::default(),
             platforms: PlatformSelection::All,
-            layers_at_once: std::thread::available_parallelism().map_or(2, std::num::NonZero::get),
+            layers_at_once: Self::LAYERS_AT_ONCE,
             force: false,
             unpack: UnpackLimits::default(),
         }

@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use zstart_convert::{LayerConverter, Level, ZstdConverter};
+use zstart_convert::{Announced, LayerConverter, Level, ZstdConverter};
 use zstart_core::Digest;
 
 /// Small enough that a bomb doesn't end the run.
@@ -22,7 +22,7 @@ fn unpacked(reader: impl Read) -> Option<Vec<u8>> {
 fuzz_target!(|layer: &[u8]| {
     let mut target = Vec::new();
     let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &layer[..], &mut target, MOST);
+    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed: layer.len() as u64, most: MOST });
     if let Ok(converted) = &converted {
         let plain = ruzstd::decoding::StreamingDecoder::new(&target[..]).ok().and_then(unpacked);
         let plain = plain.expect("another decoder reads what was written");

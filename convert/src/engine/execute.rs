@@ -8,17 +8,22 @@ use zstart_core::{Digest, Tag};
 
 use super::copy::{copy_blob, copy_entry};
 use super::earlier;
-use super::layers::{LayerOutcome, Written, provide_layer};
+use super::layers::{LayerOutcome, Workshop, Written, provide_layer};
+use super::places::Places;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::image::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
-use crate::layer::LayerConverter;
+use crate::layer::LayerConverter as _;
 use crate::layer::zstd::ZstdConverter;
 use crate::memory::LayerMemory;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
+
+/// How many layers at least are looked up, and asked for, and put away at the same time. It takes no more
+/// than connections; how many are worked on is [`Settings::layers_at_once`].
+const LAYERS_IN_FLIGHT: usize = 6;
 
 /// What a conversion works with.
 #[derive(Clone, Copy)]
@@ -79,9 +84,14 @@ pub async fn execute<'a>(
     let Job { source, target, settings, memory: _, progress: _ } = job;
     let converter = ZstdConverter::new(settings.level);
     let converter = if settings.force { converter.encoding_all() } else { converter };
-    let converter: Arc<dyn LayerConverter> = Arc::new(converter);
-    let marks = converter.settings();
-    let Provided { outcomes, made_before } = provide_layers(&job, &converter, &marks, tag, plan).await?;
+    let workshop = Workshop {
+        job: &job,
+        marks: converter.settings(),
+        converter: Arc::new(converter),
+        places: Places::new(settings.layers_at_once),
+    };
+    let Provided { outcomes, made_before } = provide_layers(&workshop, tag, plan).await?;
+    let marks = workshop.marks;
 
     let mut made = Vec::new();
     for conversion in plan.conversions() {
@@ -108,13 +118,8 @@ pub async fn execute<'a>(
 
 /// Each layer once, however many manifests name it; the largest first, so that none of them is left
 /// to run alone at the end.
-async fn provide_layers(
-    job: &Job<'_>,
-    converter: &Arc<dyn LayerConverter>,
-    marks: &str,
-    tag: &Tag,
-    plan: &Plan,
-) -> Result<Provided, Error> {
+async fn provide_layers(workshop: &Workshop<'_>, tag: &Tag, plan: &Plan) -> Result<Provided, Error> {
+    let Workshop { job, marks, converter: _, places: _ } = workshop;
     let wanted = wanted_layers(plan);
     let hints = if job.settings.force {
         HashMap::new()
@@ -128,11 +133,11 @@ async fn provide_layers(
         .map(|wanted| {
             let hint = hints.get(wanted.layer.digest());
             async move {
-                let provided = provide_layer(job, converter, marks, &wanted, hint).await?;
+                let provided = provide_layer(workshop, &wanted, hint).await?;
                 Ok::<_, Error>((wanted.layer.digest().clone(), provided))
             }
         })
-        .buffer_unordered(job.settings.layers_at_once.max(1));
+        .buffer_unordered(LAYERS_IN_FLIGHT.max(job.settings.layers_at_once.get()));
     let mut provided = Provided { outcomes: HashMap::new(), made_before: 0 };
     while let Some((digest, layer)) = layers.try_next().await? {
         provided.made_before += usize::from(layer.made_before);

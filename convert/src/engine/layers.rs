@@ -1,5 +1,6 @@
 //! One layer: pull → inflate → hash → zstd → hash → push, all at once and never whole.
 
+use std::num::NonZero;
 use std::sync::Arc;
 
 use futures::TryStreamExt as _;
@@ -10,10 +11,11 @@ use zstart_core::Digest;
 use super::again::{Failed, with_attempts};
 use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
 use super::execute::{Job, Wanted};
+use super::places::Places;
 use super::reuse;
 use crate::error::Error;
 use crate::image::Descriptor;
-use crate::layer::{LayerConverter, LayerError};
+use crate::layer::{Announced, LayerConverter, LayerError};
 use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
 use crate::repository::{BlobUpload, Repository};
@@ -43,17 +45,25 @@ pub(super) struct ProvidedLayer {
     pub(super) made_before: bool,
 }
 
+/// What all layers of a conversion have in common.
+pub(super) struct Workshop<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) converter: Arc<dyn LayerConverter>,
+    /// The converter's settings, as annotations carry them.
+    pub(super) marks: String,
+    pub(super) places: Places,
+}
+
 /// Brings one layer into the target: one that was made before, or a new one. `hint` is what an earlier
 /// variant in the target says that was made of it.
 pub(super) async fn provide_layer(
-    job: &Job<'_>,
-    converter: &Arc<dyn LayerConverter>,
-    marks: &str,
+    workshop: &Workshop<'_>,
     wanted: &Wanted,
     hint: Option<&Written>,
 ) -> Result<ProvidedLayer, Error> {
+    let Workshop { job, converter: _, marks, places } = workshop;
     let Wanted { layer, diff_id } = wanted;
-    let key = LayerKey { layer: layer.digest().clone(), settings: marks.to_owned() };
+    let key = LayerKey { layer: layer.digest().clone(), settings: marks.clone() };
     let location = job.target.location();
     let _alone = job.memory.claim(&key, location).await;
     job.progress.started(layer.digest(), layer.size());
@@ -62,12 +72,12 @@ pub(super) async fn provide_layer(
     } else {
         match reuse::remembered(job, layer, &key, diff_id).await? {
             Some(outcome) => Some(outcome),
-            None => reuse::proven(job, hint, diff_id).await,
+            None => reuse::proven(job, places, hint, diff_id).await,
         }
     };
     let (outcome, is_new) = match made_before {
         Some(outcome) => (outcome, false),
-        None => (convert_layer(job, converter, layer).await?, true),
+        None => (convert_layer(workshop, layer).await?, true),
     };
     // What is made by force, others would keep.
     if !job.settings.force {
@@ -82,16 +92,13 @@ pub(super) async fn provide_layer(
     Ok(ProvidedLayer { made_before: matches!(result, LayerResult::Reused { .. }), outcome })
 }
 
-async fn convert_layer(
-    job: &Job<'_>,
-    converter: &Arc<dyn LayerConverter>,
-    layer: &Descriptor,
-) -> Result<LayerOutcome, Error> {
-    let Job { source, target, settings, memory: _, progress } = *job;
+async fn convert_layer(workshop: &Workshop<'_>, layer: &Descriptor) -> Result<LayerOutcome, Error> {
+    let Workshop { job, converter, marks: _, places } = workshop;
+    let Job { source, target, settings, memory: _, progress } = **job;
     with_attempts(
         layer.digest(),
         || progress.finished(layer.digest(), LayerResult::Retrying),
-        || attempt_layer(source, target, converter, layer, settings.unpack, progress),
+        || attempt_layer(source, target, converter, places, layer, settings.unpack, progress),
     )
     .await
 }
@@ -106,7 +113,8 @@ pub(crate) async fn read_layer(
     progress: &dyn Progress,
 ) -> Result<Digest, Error> {
     let retrying = || progress.finished(layer.digest(), LayerResult::Retrying);
-    let attempt = || attempt_layer(source, source, reader, layer, unpack, progress);
+    let places = Places::new(NonZero::<usize>::MIN);
+    let attempt = || attempt_layer(source, source, reader, &places, layer, unpack, progress);
     match with_attempts(layer.digest(), retrying, attempt).await {
         Ok(LayerOutcome { diff_id, written: _ }) => Ok(diff_id),
         // Nothing was to be converted.
@@ -120,17 +128,23 @@ pub(super) async fn attempt_layer(
     source: &dyn Repository,
     target: &dyn Repository,
     converter: &Arc<dyn LayerConverter>,
+    places: &Places,
     layer: &Descriptor,
     unpack: UnpackLimits,
     progress: &dyn Progress,
 ) -> Result<LayerOutcome, Failed> {
     let (to_worker, from_source) = mpsc::channel::<Chunk>(CHUNKS);
     let (to_target, from_worker) = mpsc::channel::<Chunk>(CHUNKS);
-    let worker = {
-        let (converter, layer) = (Arc::clone(converter), layer.clone());
-        tokio::task::spawn_blocking(move || work(&*converter, &layer, unpack, from_source, to_target))
-    };
+    let place = places.before(layer, &**converter).await;
     let work = async {
+        let _place = match place {
+            Some(place) => place,
+            None => places.take(layer, &**converter).await,
+        };
+        let (converter, to_convert) = (Arc::clone(converter), layer.clone());
+        let worker = tokio::task::spawn_blocking(move || {
+            work(&*converter, &to_convert, unpack, from_source, to_target)
+        });
         let worked = worker.await.map_err(|_| Error::Interrupted { digest: layer.digest().clone() })?;
         // Its failure waits for the other two: where the target hangs up, the worker only sees that
         // nobody takes its bytes, and the target knows why.
@@ -204,7 +218,8 @@ fn work(
 ) -> Result<LayerOutcome, LayerError> {
     let mut source = Source::new(from_source, layer.size());
     let mut target = Target::new(to_target);
-    let converted = match converter.convert(&mut source, &mut target, unpack.of(layer.size())) {
+    let announced = Announced { packed: layer.size(), most: unpack.of(layer.size()) };
+    let converted = match converter.convert(&mut source, &mut target, announced) {
         Ok(converted) => converted,
         // Damaged bytes may not be the layer's bytes at all: that is the better message.
         Err(error) if error.blames_content() => {

@@ -12,6 +12,7 @@ use zstart_core::Digest;
 
 use super::execute::Job;
 use super::layers::{LayerOutcome, Written, attempt_layer};
+use super::places::Places;
 use crate::error::Error;
 use crate::image::{Descriptor, media_type};
 use crate::layer::LayerConverter;
@@ -61,12 +62,18 @@ async fn mount(job: &Job<'_>, layer: &Descriptor, blob: &Digest, places: &[Strin
 
 /// The layer of an earlier variant, if it is what was promised. Anything else is no error: then the
 /// layer is converted.
-pub(super) async fn proven(job: &Job<'_>, hint: Option<&Written>, promised: &Digest) -> Option<LayerOutcome> {
+pub(super) async fn proven(
+    job: &Job<'_>,
+    places: &Places,
+    hint: Option<&Written>,
+    promised: &Digest,
+) -> Option<LayerOutcome> {
     let hint = hint?;
     let Written { digest, size } = hint;
     let layer = Descriptor::new(media_type::OCI_TAR_ZSTD, digest.clone(), *size).ok()?;
     let reader: Arc<dyn LayerConverter> = Arc::new(FramesOnly);
-    match attempt_layer(job.target, job.target, &reader, &layer, job.settings.unpack, &Silent).await {
+    let Job { target, settings, .. } = *job;
+    match attempt_layer(target, target, &reader, places, &layer, settings.unpack, &Silent).await {
         Ok(LayerOutcome { diff_id, written: _ }) if diff_id == *promised => {
             Some(LayerOutcome { diff_id, written: Some(hint.clone()) })
         }

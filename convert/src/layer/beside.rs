@@ -22,7 +22,7 @@ enum Piece {
 
 /// Runs `decode` here, which hands its bytes to what it is given, and encodes them over there.
 pub(super) fn encode<W: Write + Send, T>(
-    encoder: Encoder<'static, W>,
+    encoder: Encoder<'_, W>,
     decode: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), LayerError>) -> Result<T, LayerError>,
 ) -> Result<T, LayerError> {
     thread::scope(|scope| {
@@ -55,7 +55,7 @@ fn hung_up() -> LayerError {
 }
 
 fn work<W: Write>(
-    mut encoder: Encoder<'static, W>,
+    mut encoder: Encoder<'_, W>,
     pieces: &Receiver<Piece>,
     empty: &SyncSender<Vec<u8>>,
 ) -> io::Result<()> {

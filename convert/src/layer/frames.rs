@@ -8,7 +8,7 @@ use zstd::stream::read::Decoder;
 use super::counted::Counted;
 use super::drain::{STEP, drain, read_magic};
 use super::plain::Plain;
-use super::{Converted, LayerConverter, LayerError};
+use super::{Announced, Converted, LayerConverter, LayerError};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -41,13 +41,13 @@ impl LayerConverter for FramesOnly {
         &self,
         source: &mut dyn BufRead,
         _target: &mut (dyn Write + Send),
-        most: u64,
+        announced: Announced,
     ) -> Result<Converted, LayerError> {
         let magic = read_magic(source)?;
         if !start_with(magic.get_ref()) {
             return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
         }
-        Ok(Converted { diff_id: diff_id(&mut magic.chain(source), most)?, anew: false })
+        Ok(Converted { diff_id: diff_id(&mut magic.chain(source), announced.most)?, anew: false })
     }
 }
 

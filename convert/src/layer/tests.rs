@@ -15,11 +15,17 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// Of a layer whose size doesn't make a difference.
+fn at_most(most: u64) -> Announced {
+    Announced { packed: 0, most }
+}
+
 fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     let mut target = Vec::new();
     // A buffer of five bytes: nothing may depend on where a read ends.
     let mut source = BufReader::with_capacity(5, source);
-    let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target, u64::MAX)?;
+    let converted =
+        ZstdConverter::new(Level::default()).convert(&mut source, &mut target, at_most(u64::MAX))?;
     Ok((converted, target))
 }
 
@@ -100,7 +106,7 @@ fn whoever_asks_for_it_gets_zstd_encoded_anew() {
     let frames = [::zstd::encode_all(&plain[..], 1).unwrap(), zstd(b"more")].concat();
     let mut target = Vec::new();
     let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &frames[..], &mut target, u64::MAX).unwrap();
+    let converted = converter.convert(&mut &frames[..], &mut target, at_most(u64::MAX)).unwrap();
     let plain = [&plain[..], b"more"].concat();
     assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
     assert_eq!(target, convert(&plain).unwrap().1, "as any other layer");
@@ -112,7 +118,7 @@ fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         for (most, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
             let converted =
-                ZstdConverter::new(Level::default()).convert(&mut &layer[..], &mut io::sink(), most);
+                ZstdConverter::new(Level::default()).convert(&mut &layer[..], &mut io::sink(), at_most(most));
             match converted {
                 Ok(_) => assert!(is_enough, "{most}"),
                 Err(LayerError::TooLarge { most: said }) => assert_eq!((said, is_enough), (most, false)),
@@ -177,8 +183,9 @@ fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         let (front, _) = layer.split_at(layer.len() / 2);
         let mut source = BufReader::new(front.chain(Broken));
-        let error =
-            ZstdConverter::new(Level::default()).convert(&mut source, &mut io::sink(), u64::MAX).unwrap_err();
+        let error = ZstdConverter::new(Level::default())
+            .convert(&mut source, &mut io::sink(), at_most(u64::MAX))
+            .unwrap_err();
         assert!(matches!(error, LayerError::Read { .. }), "{error}");
     }
 }
@@ -191,7 +198,7 @@ fn a_target_that_takes_no_more_ends_the_conversion_with_its_own_reason() {
         .collect();
     for layer in [gzip(&plain), plain] {
         let error = ZstdConverter::new(Level::default())
-            .convert(&mut &layer[..], &mut Full { room: 300_000 }, u64::MAX)
+            .convert(&mut &layer[..], &mut Full { room: 300_000 }, at_most(u64::MAX))
             .unwrap_err();
         let LayerError::Write { source } = error else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::StorageFull);
@@ -238,7 +245,8 @@ fn a_layer_of_more_than_four_gib_is_converted_whole() {
     let mut target = Vec::new();
     let mut source = BufReader::new(Again { bytes: &member, left: member.len() * MEMBERS });
     let limits = crate::UnpackLimits::default().of((member.len() * MEMBERS) as u64);
-    let converted = ZstdConverter::new(Level::default()).convert(&mut source, &mut target, limits).unwrap();
+    let converted =
+        ZstdConverter::new(Level::default()).convert(&mut source, &mut target, at_most(limits)).unwrap();
     assert_eq!(converted, Converted { diff_id, anew: true });
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20));
@@ -286,10 +294,65 @@ fn a_truncated_or_damaged_stream_is_refused() {
 fn the_highest_level_keeps_to_a_window_that_every_decoder_has() {
     let mut target = Vec::new();
     let plain = vec![7; 40 << 20];
-    ZstdConverter::new(Level::try_from(22).unwrap()).convert(&mut &plain[..], &mut target, u64::MAX).unwrap();
+    ZstdConverter::new(Level::try_from(22).unwrap())
+        .convert(&mut &plain[..], &mut target, at_most(u64::MAX))
+        .unwrap();
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     decoder.window_log_max(23).unwrap();
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), plain.len() as u64);
+}
+
+/// As large layers are: more than the workers have at once, and not the same again and again.
+fn many_files() -> Vec<u8> {
+    let lines =
+        (0..1_500_000_u64).map(|number| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+    lines.flat_map(String::into_bytes).collect()
+}
+
+#[test]
+fn a_large_layer_is_one_frame_and_the_same_each_time() {
+    let plain = many_files();
+    let large = |level| {
+        let mut target = Vec::new();
+        let converter = ZstdConverter::new(Level::try_from(level).unwrap());
+        let announced = Announced { packed: 32 << 20, most: u64::MAX };
+        // Whatever comes at a time, jobs are cut at the same places.
+        let mut source = BufReader::with_capacity(5_000, &plain[..]);
+        let converted = converter.convert(&mut source, &mut target, announced).unwrap();
+        assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+        target
+    };
+    for level in 1..=3 {
+        let once = large(level);
+        let length = ::zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
+        assert_eq!(length, once.len(), "one frame");
+        let mut decoder = ::zstd::stream::read::Decoder::new(&once[..]).unwrap();
+        decoder.window_log_max(23).unwrap();
+        let mut unpacked = Vec::new();
+        decoder.read_to_end(&mut unpacked).unwrap();
+        assert!(unpacked == plain);
+        assert!(once == large(level), "level {level}");
+    }
+    assert!(large(3) != convert(&plain).unwrap().1, "in jobs, not in one piece");
+    assert_eq!(convert(&plain).unwrap().1, convert(&gzip(&plain)).unwrap().1);
+}
+
+#[test]
+fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
+    let plain = many_files();
+    let announced = Announced { packed: 32 << 20, most: u64::MAX };
+    let converter = ZstdConverter::new(Level::default());
+    let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
+    assert!(
+        matches!(&error, LayerError::Write { source } if source.kind() == io::ErrorKind::StorageFull),
+        "{error}"
+    );
+    let mut source = BufReader::new(plain.chain(Broken));
+    let error = converter.convert(&mut source, &mut io::sink(), announced).unwrap_err();
+    assert!(matches!(error, LayerError::Read { .. }), "{error}");
+    let announced = Announced { most: 1 << 20, ..announced };
+    let error = converter.convert(&mut &plain[..], &mut io::sink(), announced).unwrap_err();
+    assert!(matches!(error, LayerError::TooLarge { .. }), "{error}");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
 
-use std::io::{BufRead, Write};
+use std::io::{self, BufRead, Write};
 
 use zstd::stream::write::Encoder;
-use zstd::zstd_safe::{self, CParameter};
+use zstd::zstd_safe::{self, CParameter, ResetDirective};
 
+use super::contexts::Contexts;
 use super::packing::{self, Packing};
 use super::plain::Plain;
-use super::{Converted, LayerConverter, LayerError, beside, frames};
+use super::{Announced, Converted, LayerConverter, LayerError, beside, frames, jobs};
 use crate::settings::Level;
 
 /// 8 MiB at every level: RFC 8878 asks every decoder for that and no more. zstd's own windows are smaller
@@ -23,17 +24,17 @@ const FIRST_LARGE_LEVEL: i32 = 20;
 const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
 
 /// The converter that zstart uses: libzstd at one level.
-#[derive(Clone, Copy, Debug)]
 pub struct ZstdConverter {
     level: Level,
     /// Layers that are zstd already are encoded too.
     all: bool,
+    contexts: Contexts,
 }
 
 impl ZstdConverter {
     /// A converter for a level. Layers that are zstd already stay as they are.
     pub fn new(level: Level) -> Self {
-        Self { level, all: false }
+        Self { level, all: false, contexts: Contexts::default() }
     }
 
     /// The same, but it encodes layers that are zstd already too.
@@ -42,15 +43,27 @@ impl ZstdConverter {
         Self { all: true, ..self }
     }
 
-    /// The encoder of this level, as every converted layer goes through it.
-    pub fn encoder<W: Write>(self, target: W) -> std::io::Result<Encoder<'static, W>> {
+    /// An encoder as every layer of so many compressed bytes goes through it.
+    pub fn encoder<W: Write>(&self, packed: u64, target: W) -> io::Result<Encoder<'static, W>> {
         let mut encoder = Encoder::new(target, self.level.get())?;
+        self.set(packed, &mut encoder)?;
+        Ok(encoder)
+    }
+
+    /// Makes a new encoder one for a layer of so many compressed bytes.
+    fn set<W: Write>(&self, packed: u64, encoder: &mut Encoder<'_, W>) -> io::Result<()> {
+        encoder.set_parameter(CParameter::CompressionLevel(self.level.get()))?;
         // XXH64 of the content, so that a damaged layer is found by the decoder too.
         encoder.include_checksum(true)?;
         for parameter in bounds(self.level) {
             encoder.set_parameter(*parameter)?;
         }
-        Ok(encoder)
+        if jobs::are_for(self.level, packed) {
+            for parameter in jobs::PARAMETERS {
+                encoder.set_parameter(parameter)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -70,26 +83,39 @@ pub(super) fn bounds(level: Level) -> &'static [CParameter] {
 impl LayerConverter for ZstdConverter {
     /// libzstd's version belongs to the settings: another one may write other bytes.
     fn settings(&self) -> String {
-        format!("zstart/2;zstd={};level={}", zstd_safe::version_string(), self.level.get())
+        format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), self.level.get())
+    }
+
+    fn places(&self, packed: u64) -> u32 {
+        if jobs::are_for(self.level, packed) { jobs::PLACES } else { 1 }
     }
 
     fn convert(
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
-        most: u64,
+        announced: Announced,
     ) -> Result<Converted, LayerError> {
+        let Announced { packed, most } = announced;
         let (packing, mut source) = packing::recognise(source)?;
         if packing == Packing::Zstd && !self.all {
             return Ok(Converted { diff_id: frames::diff_id(&mut source, most)?, anew: false });
         }
-        let encoder = self.encoder(target).map_err(|source| LayerError::Write { source })?;
+        let in_jobs = jobs::are_for(self.level, packed);
         let mut plain = Plain::at_most(most);
-        beside::encode(encoder, |encode| {
+        let decode = |encode: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>| {
             packing.decode(&mut source, |bytes| {
                 plain.take(bytes)?;
                 encode(bytes)
             })
+        };
+        self.contexts.with(in_jobs, |context| {
+            let failed = |source| LayerError::Write { source };
+            let reset = context.reset(ResetDirective::SessionAndParameters);
+            reset.map_err(|code| failed(io::Error::other(zstd_safe::get_error_name(code))))?;
+            let mut encoder = Encoder::with_context(target, context);
+            self.set(packed, &mut encoder).map_err(failed)?;
+            if in_jobs { jobs::encode(encoder, decode) } else { beside::encode(encoder, decode) }
         })?;
         Ok(Converted { diff_id: plain.diff_id(), anew: true })
     }

@@ -94,7 +94,8 @@ fn encode_all(level: Level, runs: &[Run<'_>]) -> Result<Vec<Encoded>, LayerError
 }
 
 fn encode(level: Level, run: &Run<'_>) -> io::Result<Encoded> {
-    let mut encoder = ZstdConverter::new(level).encoder(Vec::new())?;
+    // As small layers are: what other threads take isn't timed.
+    let mut encoder = ZstdConverter::new(level).encoder(0, Vec::new())?;
     for lead in &run.lead {
         encoder.write_all(lead)?;
     }

@@ -14,7 +14,7 @@ use super::stopwatch::Stopwatch;
 use crate::layer::packing::{self, Packing};
 use crate::layer::plain::Plain;
 use crate::layer::zstd::ZstdConverter;
-use crate::layer::{Converted, LayerConverter, LayerError};
+use crate::layer::{Announced, Converted, LayerConverter, LayerError};
 use crate::settings::Level;
 
 /// What was learnt of one layer.
@@ -82,7 +82,7 @@ impl LayerConverter for LayerReader {
         &self,
         source: &mut dyn BufRead,
         _: &mut (dyn Write + Send),
-        most: u64,
+        announced: Announced,
     ) -> Result<Converted, LayerError> {
         let mut reading = lock(&self.reading);
         reading.sample.begin_layer(self.layer);
@@ -90,10 +90,10 @@ impl LayerConverter for LayerReader {
         let packed = Cell::new(0);
         let mut source = Untimed { inner: source, watch: &watch, count: &packed };
         let (packing, mut source) = packing::recognise(&mut source)?;
-        let mut plain = Plain::at_most(most);
+        let mut plain = Plain::at_most(announced.most);
         let mut pieces = match packing {
             Packing::Zstd => None,
-            Packing::Gzip | Packing::Plain => Some(Pieces::new(self.layer, &mut reading)?),
+            Packing::Gzip | Packing::Plain => Some(Pieces::new(self.layer, announced.packed, &mut reading)?),
         };
         packing.decode(&mut source, |bytes| {
             watch.pause(|| {
@@ -123,9 +123,10 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn new(layer: usize, reading: &'a mut Reading) -> Result<Self, LayerError> {
-        let encoders = reading.levels.iter().map(|level| ZstdConverter::new(*level).encoder(Counter(0)));
-        let encoders: Vec<_> = encoders.collect::<io::Result<_>>().map_err(failed)?;
+    fn new(layer: usize, packed: u64, reading: &'a mut Reading) -> Result<Self, LayerError> {
+        let encoder = |level: &Level| ZstdConverter::new(*level).encoder(packed, Counter(0));
+        let encoders: Vec<_> =
+            reading.levels.iter().map(encoder).collect::<io::Result<_>>().map_err(failed)?;
         let sizes = vec![0; encoders.len()];
         Ok(Self { layer, reading, encoders, piece: Vec::with_capacity(PIECE), sizes })
     }

@@ -5,9 +5,10 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_convert::{Level, ZstdConverter};
@@ -16,7 +17,7 @@ use zstart_convert::{Level, ZstdConverter};
 pub(super) struct Floor {
     /// That work, divided by the cores. No order of it can be faster.
     pub(super) wall: Duration,
-    /// The sum of all threads' work.
+    /// The sum of all threads' work, those of the encoder too.
     pub(super) processor: Duration,
 }
 
@@ -24,35 +25,38 @@ pub(super) struct Floor {
 pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || {
-        let mut layers = read_layers(&folder)?;
-        layers.sort_by_key(Vec::len);
-        let layers = Arc::new(Mutex::new(layers));
-        let converter = ZstdConverter::new(Level::try_from(level)?);
+        let layers = Arc::new(Mutex::new(read_layers(&folder)?));
+        let converter = Arc::new(ZstdConverter::new(Level::try_from(level)?));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let before = processor_time()?;
         let threads: Vec<_> = (0..cores)
             .map(|_| {
-                let layers = Arc::clone(&layers);
-                std::thread::spawn(move || work(&layers, converter))
+                let (layers, converter) = (Arc::clone(&layers), Arc::clone(&converter));
+                std::thread::spawn(move || work(&layers, &converter))
             })
             .collect();
-        let mut processor = Duration::ZERO;
         for thread in threads {
-            processor += thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
+            thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
         }
+        let processor = processor_time()?.saturating_sub(before);
         Ok(Floor { wall: processor / u32::try_from(cores)?, processor })
     })
     .await?
 }
 
-/// Takes layers until there are none left. The time is that of work alone: nothing here waits.
-fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: ZstdConverter) -> Result<Duration> {
-    let started = Instant::now();
+/// What this process has taken so far. While the floor is measured it does nothing else.
+fn processor_time() -> Result<Duration> {
+    Ok(clock_gettime(ClockId::ProcessCPUTime).try_into()?)
+}
+
+/// Takes layers until there are none left.
+fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     loop {
         let Some(layer) = layers.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
-            return Ok(started.elapsed());
+            return Ok(());
         };
         let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
-        let mut encoder = converter.encoder(Hashed(Sha256::new()))?;
+        let mut encoder = converter.encoder(layer.len() as u64, Hashed(Sha256::new()))?;
         let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
         loop {
             let count = inflate.read(&mut buffer)?;

@@ -1,5 +1,7 @@
 //! The same again: found, made equal, in the way, or at the same time.
 
+use std::num::NonZero;
+
 use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_convert::{Error, ErrorClass, Level, Settings};
@@ -22,7 +24,7 @@ async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<
     let (one, other) = tokio::try_join!(Lab::start(), Lab::start())?;
     image().push(&one.registry.host(), "app:v1").await?;
     image().push(&other.registry.host(), "team/service:v2").await?;
-    let single = Settings { layers_at_once: 1, ..Settings::default() };
+    let single = Settings { layers_at_once: NonZero::<usize>::MIN, ..Settings::default() };
     let first = one.conversion("app:v1").run().await?;
     let second = other.conversion("team/service:v2").settings(single).run().await?;
     assert_eq!(first.image.digest, second.image.digest);
