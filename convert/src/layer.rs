@@ -14,7 +14,7 @@ mod counted;
 mod drain;
 pub(crate) mod frames;
 mod gzip;
-mod jobs;
+pub(crate) mod jobs;
 pub(crate) mod packing;
 pub(crate) mod plain;
 #[cfg(test)]

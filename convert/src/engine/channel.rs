@@ -18,9 +18,9 @@ pub(super) type Chunk = Result<Bytes, io::Error>;
 /// How many chunks may wait between the two sides.
 pub(super) const CHUNKS: usize = 8;
 /// How large the encoder's output chunks are. (Input chunks are as the network gives them, 16 KiB
-/// to 256 KiB.) With [`CHUNKS`] this bounds what a layer in work holds to some 4 MiB beside what
+/// to 256 KiB.) With [`CHUNKS`] this bounds what a layer in work holds to some 3 MiB beside what
 /// zstd takes, which depends on the level: see [`layers_at_once`](crate::Settings::layers_at_once).
-const OUTPUT_CHUNK: usize = 256 * 1024;
+const OUTPUT_CHUNK: usize = 128 * 1024;
 
 /// Source bytes, hashed and counted as they are read.
 pub(super) struct Source {

@@ -20,7 +20,7 @@ const LEVEL_MAX: i32 = 3;
 /// Debian tree and a `node_modules` become 1.6 % larger than in one piece, Python packages not at all, for
 /// 3 to 10 % less work, since zstd searches a job without the seam of a ring buffer (`make bench`). Jobs of
 /// 8 MiB cost 0 to 0.7 % and twice the memory.
-const JOB: u32 = 4 << 20;
+pub(crate) const JOB: u32 = 4 << 20;
 /// How many workers there are. More would wait: two encode faster than one thread decodes, by half.
 const WORKERS: u32 = 2;
 /// How many smaller layers take as much memory.

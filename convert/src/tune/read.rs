@@ -213,3 +213,26 @@ impl BufRead for Untimed<'_> {
         self.count.set(self.count.get() + amount as u64);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sizes_of_the_fastest_levels_are_those_of_a_conversion() {
+        let numbers = (0..600_000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let plain: Vec<u8> = numbers.flat_map(|number| format!("{number:x}\n").into_bytes()).collect();
+        let levels: Vec<Level> = (1..=3).map(|level| Level::try_from(level).unwrap()).collect();
+        for packed in [1, 32 << 20] {
+            let announced = Announced { packed, most: u64::MAX };
+            let reading = Arc::new(Mutex::new(Reading::new(levels.clone(), 1, 1 << 30)));
+            LayerReader::new(0, &reading).convert(&mut &plain[..], &mut io::sink(), announced).unwrap();
+            let converted = levels.iter().map(|level| {
+                let mut target = Counter(0);
+                ZstdConverter::new(*level).convert(&mut &plain[..], &mut target, announced).unwrap();
+                target.0
+            });
+            assert_eq!(lock(&reading).layers[0].sizes, converted.collect::<Vec<_>>(), "{packed}");
+        }
+    }
+}
