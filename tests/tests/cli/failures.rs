@@ -44,6 +44,7 @@ async fn wrong_usage_is_2() -> Result<()> {
     require_failure(&zstart, &["convert", "registry.example/App:v1"], 2, &["registry.example/App:v1"])
         .await?;
     require_failure(&zstart, &["convert", &v1, "--level", "0"], 2, &["1 (fastest) to 22"]).await?;
+    require_failure(&zstart, &["convert", &v1, "--layers-at-once", "0"], 2, &["1 or more"]).await?;
     require_failure(&zstart, &["inspect", &folder], 2, &[&folder, "the images v1, v2"]).await?;
     require_failure(&zstart, &["convert", &v1, &v1], 2, &[&v1, "never changes a source"]).await?;
     Ok(())

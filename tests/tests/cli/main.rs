@@ -9,6 +9,7 @@ mod inspect;
 mod interruption;
 mod layer_cache;
 mod layout;
+mod memory;
 mod plugin;
 mod tls;
 mod tune;

@@ -1,0 +1,86 @@
+//! How much memory a conversion takes.
+
+use std::fs;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use futures::future::BoxFuture;
+use http::Method;
+use tokio::sync::Notify;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway};
+
+use crate::command::Zstart;
+
+/// The most that the program may have had at once, in KiB, without optimisation: then its own pages alone
+/// are 20 MiB more than the 9 MiB of the one that users have. (Measured: MEASURED)
+const MOST_KIB: u64 = 84 << 10;
+/// Longer than it can take.
+const WITHIN: Duration = Duration::from_secs(60);
+/// How often it is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Encrypted or compressed files, as far as encoders can tell.
+fn noise(size: usize) -> Vec<u8> {
+    let words = (1..).scan(0x9e37_79b9_7f4a_7c15_u64, |state, number: u64| {
+        *state = (*state ^ (*state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(number);
+        Some((*state ^ (*state >> 32)).to_le_bytes())
+    });
+    words.flatten().take(size).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn large_layers_take_little_memory_whatever_they_hold_and_wherever_the_target_stands_still()
+-> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    let gateway = Gateway::start(&registry.host()).await?;
+    // The first is encoded in jobs, nothing of it gets smaller; the others side by side.
+    let mut image = Fixture::new();
+    for size in [48 << 20, 20 << 20, 19 << 20] {
+        image = image.layer(&[("noise", &noise(size))]);
+    }
+    image.push(&registry.host(), "app:v1").await?;
+    for (method, part) in [(Method::PATCH, "/blobs/uploads/"), (Method::PUT, "/manifests/")] {
+        let arrived = Arc::new(Notify::new());
+        let stand_still = {
+            let arrived = Arc::clone(&arrived);
+            move || -> BoxFuture<'static, ()> {
+                arrived.notify_one();
+                Box::pin(std::future::pending())
+            }
+        };
+        gateway.fault(method.clone(), part, Fault::After(Arc::new(stand_still)));
+        let name = format!("{}/app:v1", gateway.host());
+        let mut command = zstart.command(&["convert", &name, "--no-layer-cache"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let id = child.id().context("it runs")?;
+        tokio::time::timeout(WITHIN, arrived.notified()).await.with_context(|| format!("{method} {part}"))?;
+        tokio::time::timeout(WITHIN, stands_still(id)).await.context("until it stands still")??;
+        let status = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
+        assert!(peak < MOST_KIB, "{peak} KiB at {method} {part}");
+        gateway.heal();
+    }
+    Ok(())
+}
+
+/// Until a process has taken no processor time from one look to the next.
+async fn stands_still(id: u32) -> Result<()> {
+    let mut before = None;
+    loop {
+        let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
+        // User and system time are the 14th and 15th fields, and the second one may hold spaces (proc(5)).
+        let (_, fields) = stat.rsplit_once(") ").context("a name in brackets")?;
+        let taken: Vec<String> = fields.split(' ').skip(11).take(2).map(ToOwned::to_owned).collect();
+        if before.as_ref() == Some(&taken) {
+            return Ok(());
+        }
+        before = Some(taken);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
