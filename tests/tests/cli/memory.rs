@@ -15,11 +15,12 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// The most that the program may have had at once, in KiB, without optimisation: then its own pages alone
-/// are 20 MiB more than the 9 MiB of the one that users have. (Measured: MEASURED)
-const MOST_KIB: u64 = 84 << 10;
+/// The most that the program may have had at once, in KiB. Here it is built without optimisation; the one
+/// that users have takes 5 to 10 MiB less. (Measured: 46 to 49 MiB at the first place, 57 to 63 at the second;
+/// 66 and 81 where the encoder gives less at a time than it takes.)
+const MOST_KIB: u64 = 72 << 10;
 /// Longer than it can take.
-const WITHIN: Duration = Duration::from_secs(60);
+const WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
