@@ -37,6 +37,10 @@ impl Bars {
 
 impl Progress for Bars {
     fn started(&self, layer: &Digest, size: u64) {
+        if self.layers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(layer) {
+            // It begins again, and its bar says so.
+            return;
+        }
         let bar = self.screen.add(ProgressBar::new(size));
         let style =
             "{prefix} {bar:30} {binary_bytes:>10} of {binary_total_bytes}  {binary_bytes_per_sec}  {msg}";
@@ -74,35 +78,22 @@ impl Progress for Bars {
 
 /// One line a layer, when it ends.
 struct Lines {
-    layers: Mutex<HashMap<Digest, Line>>,
-}
-
-/// What its line will say of a layer.
-struct Line {
-    size: u64,
-    /// When its first bytes came. Before that it only waits for others.
-    since: Option<Instant>,
+    layers: Mutex<HashMap<Digest, (u64, Instant)>>,
 }
 
 impl Progress for Lines {
     fn started(&self, layer: &Digest, size: u64) {
-        let line = Line { size, since: None };
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), line);
+        let started = (size, Instant::now());
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), started);
     }
 
-    fn advanced(&self, layer: &Digest, _: u64) {
-        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(line) = layers.get_mut(layer) {
-            line.since.get_or_insert_with(Instant::now);
-        }
-    }
+    fn advanced(&self, _: &Digest, _: u64) {}
 
     #[expect(clippy::print_stderr, reason = "progress of a command line")]
     fn finished(&self, layer: &Digest, result: LayerResult) {
         let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Line { size, since }) = layers.get(layer) else { return };
-        let took = since.map_or(Duration::ZERO, |since| since.elapsed());
-        let (size, took) = (units::size(*size), units::duration(took));
+        let Some((size, started)) = layers.get(layer) else { return };
+        let (size, took) = (units::size(*size), units::duration(started.elapsed()));
         match result {
             LayerResult::Converted { bytes } => {
                 eprintln!("layer {}: {size} → {} in {took}", layer.short(), units::size(bytes));

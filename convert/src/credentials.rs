@@ -41,3 +41,37 @@ impl fmt::Debug for Password {
         formatter.debug_struct("Password").field("username", &self.username).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+
+    /// A source that holds a password.
+    #[derive(Debug)]
+    struct Holder(#[expect(dead_code, reason = "it is printed")] Password);
+
+    #[async_trait::async_trait]
+    impl PasswordSource for Holder {
+        async fn password(&self, _: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn whatever_holds_a_password_is_printed_without_it() {
+        let password = Password { username: "somebody".to_owned(), password: "hush".to_owned() };
+        let issued = IssuedPassword { password: password.clone(), until: Instant::now(), is_new: true };
+        let issuer = Issuer(Arc::new(Holder(password.clone())));
+        for printed in [
+            format!("{password:?} {password:#?}"),
+            format!("{:?}", Credentials::basic("somebody", "hush")),
+            format!("{issued:#?}"),
+            format!("{:?}", Credentials::Issued(issuer)),
+        ] {
+            assert!(printed.contains("somebody") && !printed.contains("hush"), "{printed}");
+        }
+    }
+}

@@ -36,6 +36,9 @@ pub trait LayerConverter: Send + Sync {
         1
     }
 
+    /// Gives up what it holds for the next layer and another one's work has better use for.
+    fn rest(&self) {}
+
     /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
     /// layer stays as it is. A layer that unpacks to more than was announced is
     /// [`LayerError::TooLarge`].

@@ -27,7 +27,7 @@ pub enum LayerResult {
 
 /// A watcher. It is called from the conversion itself and must not block.
 pub trait Progress: Send + Sync {
-    /// A layer begins; `size` is its compressed size in bytes.
+    /// A layer begins, or begins again; `size` is its compressed size in bytes.
     fn started(&self, layer: &Digest, size: u64);
     /// That many more compressed bytes were read.
     fn advanced(&self, layer: &Digest, bytes: u64);

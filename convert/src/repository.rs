@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::BoxStream;
+use futures::stream::{self, BoxStream};
 use thiserror::Error;
 use zstart_core::{Digest, Reference, Tag};
 
@@ -90,6 +90,13 @@ pub trait Repository: Send + Sync {
     /// possible: another registry, no right to read there, or nothing there.
     async fn mount_blob(&self, _digest: &Digest, _from: &str) -> Result<bool, RepositoryError> {
         Ok(false)
+    }
+
+    /// Stores a small blob of which all is at hand, in as few requests as it takes.
+    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RepositoryError> {
+        let mut upload = self.begin_blob().await?;
+        upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
+        upload.commit(digest).await
     }
 
     /// Starts to store a blob whose digest isn't known yet.

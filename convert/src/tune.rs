@@ -184,7 +184,6 @@ async fn read_layers(
 ) -> Result<(), Error> {
     for (index, (layer, promised)) in image.manifest.layers.iter().zip(&image.diff_ids).enumerate() {
         let reader: Arc<dyn LayerConverter> = Arc::new(LayerReader::new(index, reading));
-        progress.started(layer.digest(), layer.size());
         let found = read_layer(source, &reader, layer, UnpackLimits::default(), progress).await?;
         if found != *promised {
             return Err(Error::DiffId {

@@ -21,8 +21,10 @@ fn unpacked(reader: impl Read) -> Option<Vec<u8>> {
 
 fuzz_target!(|layer: &[u8]| {
     let mut target = Vec::new();
+    // Large ones are encoded in another way, and by its bytes none is large here.
+    let packed = if layer.last().is_some_and(|last| last % 2 == 1) { 32 << 20 } else { 0 };
     let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed: layer.len() as u64, most: MOST });
+    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed, most: MOST });
     if let Ok(converted) = &converted {
         let plain = ruzstd::decoding::StreamingDecoder::new(&target[..]).ok().and_then(unpacked);
         let plain = plain.expect("another decoder reads what was written");

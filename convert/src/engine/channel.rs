@@ -5,7 +5,7 @@
 use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use futures::stream;
+use futures::{StreamExt as _, stream};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{Receiver, Sender};
 use zstart_core::Digest;
@@ -21,6 +21,9 @@ pub(super) const CHUNKS: usize = 8;
 /// to 256 KiB.) With [`CHUNKS`] this bounds what a layer in work holds to some 3 MiB beside what
 /// zstd takes, which depends on the level: see [`layers_at_once`](crate::Settings::layers_at_once).
 const OUTPUT_CHUNK: usize = 128 * 1024;
+
+/// The largest blob that is sent whole: one that the encoder gives at once.
+const WHOLE_MAX: usize = OUTPUT_CHUNK;
 
 /// Source bytes, hashed and counted as they are read.
 pub(super) struct Source {
@@ -115,6 +118,33 @@ impl Write for Target {
     fn flush(&mut self) -> io::Result<()> {
         if self.pending.is_empty() { Ok(()) } else { self.send() }
     }
+}
+
+/// What is to be uploaded.
+pub(super) enum Content {
+    /// All of it, no more than [`WHOLE_MAX`].
+    Whole(Bytes),
+    Stream(ByteStream),
+}
+
+/// Waits until more than [`WHOLE_MAX`] came, or everything.
+pub(super) async fn gather(mut content: ByteStream) -> Content {
+    let (mut front, mut size) = (Vec::new(), 0);
+    while size <= WHOLE_MAX {
+        match content.next().await {
+            None => return Content::Whole(front.into_iter().flatten().flatten().collect()),
+            Some(Ok(chunk)) => {
+                size += chunk.len();
+                front.push(Ok(chunk));
+            }
+            // Whoever reads the stream is told.
+            broken => {
+                front.extend(broken);
+                break;
+            }
+        }
+    }
+    Content::Stream(Box::pin(stream::iter(front).chain(content)))
 }
 
 /// A receiver's chunks as a stream, with one that was already taken out in front.

@@ -8,6 +8,7 @@ use futures::future::BoxFuture;
 use zstart_core::Digest;
 
 use super::again::{Failed, with_attempts};
+use super::channel::{Content, gather};
 use crate::error::Error;
 use crate::image::{Descriptor, Document, RawManifest};
 use crate::layer::LayerError;
@@ -35,6 +36,11 @@ async fn attempt_copy(
     digest: &Digest,
 ) -> Result<(), Failed> {
     let content = source.blob(digest).await.map_err(Failed::opening)?;
+    let content = match gather(content).await {
+        // The target compares it with the digest.
+        Content::Whole(content) => return Ok(target.put_blob(digest, content).await?),
+        Content::Stream(content) => content,
+    };
     let mut upload = target.begin_blob().await.map_err(Failed::opening)?;
     // The target only sees that there is no more; why that is, is said here.
     let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();

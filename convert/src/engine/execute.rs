@@ -21,9 +21,9 @@ use crate::progress::Progress;
 use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
 
-/// How many layers at least are looked up, and asked for, and put away at the same time. It takes no more
-/// than connections; how many are worked on is [`Settings::layers_at_once`].
-const LAYERS_IN_FLIGHT: usize = 6;
+/// How many layers more than [`Settings::layers_at_once`] are looked up, asked for, or put away at the same
+/// time: that takes connections, and 1 MiB at most of what the target hasn't taken yet.
+const LAYERS_BESIDE: usize = 4;
 
 /// What a conversion works with.
 #[derive(Clone, Copy)]
@@ -91,7 +91,8 @@ pub async fn execute<'a>(
         places: Places::new(settings.layers_at_once),
     };
     let Provided { outcomes, made_before } = provide_layers(&workshop, tag, plan).await?;
-    let marks = workshop.marks;
+    // With what its converter holds.
+    let Workshop { marks, .. } = workshop;
 
     let mut made = Vec::new();
     for conversion in plan.conversions() {
@@ -137,7 +138,7 @@ async fn provide_layers(workshop: &Workshop<'_>, tag: &Tag, plan: &Plan) -> Resu
                 Ok::<_, Error>((wanted.layer.digest().clone(), provided))
             }
         })
-        .buffer_unordered(LAYERS_IN_FLIGHT.max(job.settings.layers_at_once.get()));
+        .buffer_unordered(job.settings.layers_at_once.get().saturating_add(LAYERS_BESIDE));
     let mut provided = Provided { outcomes: HashMap::new(), made_before: 0 };
     while let Some((digest, layer)) = layers.try_next().await? {
         provided.made_before += usize::from(layer.made_before);

@@ -3,13 +3,14 @@
 use std::num::NonZero;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use zstart_core::Digest;
 
 use super::again::{Failed, with_attempts};
-use super::channel::{CHUNKS, Chunk, Source, Target, stream_of};
+use super::channel::{CHUNKS, Chunk, Content, Source, Target, gather, stream_of};
 use super::execute::{Job, Wanted};
 use super::places::Places;
 use super::reuse;
@@ -61,22 +62,24 @@ pub(super) async fn provide_layer(
     wanted: &Wanted,
     hint: Option<&Written>,
 ) -> Result<ProvidedLayer, Error> {
-    let Workshop { job, converter: _, marks, places } = workshop;
+    let Workshop { job, marks, .. } = workshop;
     let Wanted { layer, diff_id } = wanted;
     let key = LayerKey { layer: layer.digest().clone(), settings: marks.clone() };
     let location = job.target.location();
     let _alone = job.memory.claim(&key, location).await;
-    job.progress.started(layer.digest(), layer.size());
     let made_before = if job.settings.force {
         None
     } else {
         match reuse::remembered(job, layer, &key, diff_id).await? {
             Some(outcome) => Some(outcome),
-            None => reuse::proven(job, places, hint, diff_id).await,
+            None => reuse::proven(workshop, hint, diff_id).await,
         }
     };
     let (outcome, is_new) = match made_before {
-        Some(outcome) => (outcome, false),
+        Some(outcome) => {
+            job.progress.started(layer.digest(), layer.size());
+            (outcome, false)
+        }
         None => (convert_layer(workshop, layer).await?, true),
     };
     // What is made by force, others would keep.
@@ -137,12 +140,14 @@ pub(super) async fn attempt_layer(
     let (to_target, from_worker) = mpsc::channel::<Chunk>(CHUNKS);
     let place = places.before(layer, &**converter).await;
     let work = async {
-        let _place = match place {
+        let place = match place {
             Some(place) => place,
             None => places.take(layer, &**converter).await,
         };
+        progress.started(layer.digest(), layer.size());
         let (converter, to_convert) = (Arc::clone(converter), layer.clone());
         let worker = tokio::task::spawn_blocking(move || {
+            let _place = place;
             work(&*converter, &to_convert, unpack, from_source, to_target)
         });
         let worked = worker.await.map_err(|_| Error::Interrupted { digest: layer.digest().clone() })?;
@@ -150,19 +155,20 @@ pub(super) async fn attempt_layer(
         // nobody takes its bytes, and the target knows why.
         Ok(worked.map_err(|source| Error::Layer { digest: layer.digest().clone(), source }))
     };
-    let (worked, (), upload) =
+    let (worked, (), pushed) =
         tokio::try_join!(work, pull(source, layer, to_worker, progress), push(target, from_worker))?;
-    match (worked, upload) {
-        (Ok(LayerOutcome { diff_id, written: Some(written) }), Some(upload)) => {
-            upload.commit(&written.digest).await?;
+    match (worked, pushed) {
+        (Ok(LayerOutcome { diff_id, written: Some(written) }), pushed) => {
+            match pushed {
+                Pushed::Sent(upload) => upload.commit(&written.digest).await?,
+                Pushed::AtHand(content) => target.put_blob(&written.digest, content).await?,
+                Pushed::Nothing => return Err(Error::Interrupted { digest: layer.digest().clone() }.into()),
+            }
             Ok(LayerOutcome { diff_id, written: Some(written) })
         }
-        (Ok(LayerOutcome { written: Some(_), .. }), None) => {
-            Err(Error::Interrupted { digest: layer.digest().clone() }.into())
-        }
-        (worked, upload) => {
+        (worked, pushed) => {
             // Whatever was sent is worth nothing.
-            if let Some(upload) = upload {
+            if let Pushed::Sent(upload) = pushed {
                 upload.abort().await;
             }
             Ok(worked?)
@@ -196,16 +202,27 @@ async fn pull(
     }
 }
 
+/// What became of the bytes that the worker wrote.
+enum Pushed {
+    /// There were none.
+    Nothing,
+    /// All of them, to be sent when their digest is known.
+    AtHand(Bytes),
+    /// The target has them, and waits for their digest.
+    Sent(Box<dyn BlobUpload>),
+}
+
 /// Sends what the worker writes. The upload is opened with the first bytes: a layer that stays as it
 /// is costs the target no request.
-async fn push(
-    target: &dyn Repository,
-    mut from_worker: mpsc::Receiver<Chunk>,
-) -> Result<Option<Box<dyn BlobUpload>>, Failed> {
-    let Some(first) = from_worker.recv().await else { return Ok(None) };
+async fn push(target: &dyn Repository, mut from_worker: mpsc::Receiver<Chunk>) -> Result<Pushed, Failed> {
+    let Some(first) = from_worker.recv().await else { return Ok(Pushed::Nothing) };
+    let content = match gather(stream_of(first, from_worker)).await {
+        Content::Whole(content) => return Ok(Pushed::AtHand(content)),
+        Content::Stream(content) => content,
+    };
     let mut upload = target.begin_blob().await.map_err(Failed::opening)?;
-    upload.send(stream_of(first, from_worker)).await?;
-    Ok(Some(upload))
+    upload.send(content).await?;
+    Ok(Pushed::Sent(upload))
 }
 
 /// The work itself, on its own thread.
@@ -245,4 +262,70 @@ fn require_content(source: Source, layer: &Descriptor) -> Result<(), LayerError>
         return Ok(());
     }
     Err(LayerError::Digest { found, found_size, expected_size: layer.size() })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, Write};
+    use std::sync::Mutex;
+    use std::sync::mpsc;
+
+    use futures::{FutureExt as _, stream};
+
+    use super::*;
+    use crate::LayoutFolder;
+    use crate::image::media_type;
+    use crate::layer::Converted;
+    use crate::progress::Silent;
+
+    /// Says that it has begun, and then hears and sees nothing until it may go on.
+    struct Deaf {
+        began: mpsc::Sender<()>,
+        go_on: Mutex<mpsc::Receiver<()>>,
+    }
+
+    impl LayerConverter for Deaf {
+        fn settings(&self) -> String {
+            String::new()
+        }
+
+        fn convert(
+            &self,
+            _: &mut dyn BufRead,
+            _: &mut (dyn Write + Send),
+            _: Announced,
+        ) -> Result<Converted, LayerError> {
+            self.began.send(()).unwrap();
+            self.go_on.lock().unwrap().recv().unwrap();
+            Ok(Converted { diff_id: Digest::sha256_of(b""), anew: false })
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_layer_that_was_given_up_has_its_place_until_its_work_has_ended() {
+        let folder = tempfile::tempdir().unwrap();
+        let repository = LayoutFolder::new(folder.path());
+        let digest = Digest::sha256_of(b"content");
+        let mut upload = repository.begin_blob().await.unwrap();
+        upload.send(Box::pin(stream::iter([Ok("content".into())]))).await.unwrap();
+        upload.commit(&digest).await.unwrap();
+        let layer = Descriptor::new(media_type::OCI_TAR_GZIP, digest, 7).unwrap();
+
+        let ((began, has_begun), (end, go_on)) = (mpsc::channel(), mpsc::channel());
+        let deaf: Arc<dyn LayerConverter> = Arc::new(Deaf { began, go_on: Mutex::new(go_on) });
+        let places = Places::new(NonZero::<usize>::MIN);
+        {
+            let limits = UnpackLimits::default();
+            let attempt =
+                attempt_layer(&repository, &repository, &deaf, &places, &layer, limits, &Silent).boxed();
+            let begun = tokio::task::spawn_blocking(move || has_begun.recv());
+            tokio::select! {
+                _ = attempt => panic!("it can't end yet"),
+                begun = begun => begun.unwrap().unwrap(),
+            }
+        }
+        assert!(places.take(&layer, &*deaf).now_or_never().is_none());
+        end.send(()).unwrap();
+        places.take(&layer, &*deaf).await;
+    }
 }

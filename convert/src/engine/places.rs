@@ -2,8 +2,9 @@
 //! around it: the next layer's work begins while a registry is still putting the last one away.
 
 use std::num::NonZero;
+use std::sync::Arc;
 
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::image::Descriptor;
 use crate::layer::LayerConverter;
@@ -11,43 +12,41 @@ use crate::layer::LayerConverter;
 /// Smaller layers are asked for before there is a place for them, so that it doesn't stand empty for a
 /// round trip. Of larger ones the download would stand still meanwhile, and registries end those.
 const SMALL: u64 = 256 << 10;
+/// More than any machine works on, and fewer than a semaphore has permits.
+const MOST: u32 = 1 << 16;
 
 /// As many places as layers may be worked on.
 pub(crate) struct Places {
     all: u32,
-    free: Semaphore,
+    free: Arc<Semaphore>,
 }
 
-/// A layer's place, while it is worked on.
-pub(super) struct Place<'a> {
-    /// `None` only if nobody could ever wait: the places are never closed.
-    _permit: Option<SemaphorePermit<'a>>,
+/// A layer's place. It goes with the work to its thread: a work that nobody waits for any more has its
+/// memory until it notices.
+pub(super) struct Place {
+    _permit: OwnedSemaphorePermit,
 }
 
 impl Places {
     /// For so many layers at once.
     pub(crate) fn new(layers_at_once: NonZero<usize>) -> Self {
-        let all = u32::try_from(layers_at_once.get()).unwrap_or(u32::MAX).min(Self::MOST);
-        Self { all, free: Semaphore::new(all as usize) }
+        let all = u32::try_from(layers_at_once.get()).unwrap_or(MOST).min(MOST);
+        Self { all, free: Arc::new(Semaphore::new(all as usize)) }
     }
 
-    /// More than any machine works on, and fewer than a semaphore has permits.
-    const MOST: u32 = 1 << 16;
-
     /// The place for a layer that is only asked for once it has one.
-    pub(super) async fn before(
-        &self,
-        layer: &Descriptor,
-        converter: &dyn LayerConverter,
-    ) -> Option<Place<'_>> {
+    pub(super) async fn before(&self, layer: &Descriptor, converter: &dyn LayerConverter) -> Option<Place> {
         if layer.size() < SMALL { None } else { Some(self.take(layer, converter).await) }
     }
 
     /// The place for a layer, in the order in which they are asked for.
-    pub(super) async fn take(&self, layer: &Descriptor, converter: &dyn LayerConverter) -> Place<'_> {
+    pub(super) async fn take(&self, layer: &Descriptor, converter: &dyn LayerConverter) -> Place {
         // Where it counts for more than there are, it has all of them.
         let wanted = converter.places(layer.size()).min(self.all);
-        Place { _permit: self.free.acquire_many(wanted).await.ok() }
+        let Ok(permit) = Arc::clone(&self.free).acquire_many_owned(wanted).await else {
+            unreachable!("no semaphore here is ever closed")
+        };
+        Place { _permit: permit }
     }
 }
 

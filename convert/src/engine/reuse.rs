@@ -6,17 +6,17 @@
 //! unpacks to with the config's `diff_id`. That takes about a quarter of the time of converting it
 //! (`make bench`), and no annotation can put other files into an image.
 
+use std::io::{BufRead, Write};
 use std::sync::Arc;
 
 use zstart_core::Digest;
 
 use super::execute::Job;
-use super::layers::{LayerOutcome, Written, attempt_layer};
-use super::places::Places;
+use super::layers::{LayerOutcome, Workshop, Written, attempt_layer};
 use crate::error::Error;
 use crate::image::{Descriptor, media_type};
-use crate::layer::LayerConverter;
 use crate::layer::frames::FramesOnly;
+use crate::layer::{Announced, Converted, LayerConverter, LayerError};
 use crate::memory::{LayerKey, Remembered};
 use crate::progress::Silent;
 
@@ -63,16 +63,16 @@ async fn mount(job: &Job<'_>, layer: &Descriptor, blob: &Digest, places: &[Strin
 /// The layer of an earlier variant, if it is what was promised. Anything else is no error: then the
 /// layer is converted.
 pub(super) async fn proven(
-    job: &Job<'_>,
-    places: &Places,
+    workshop: &Workshop<'_>,
     hint: Option<&Written>,
     promised: &Digest,
 ) -> Option<LayerOutcome> {
     let hint = hint?;
     let Written { digest, size } = hint;
     let layer = Descriptor::new(media_type::OCI_TAR_ZSTD, digest.clone(), *size).ok()?;
-    let reader: Arc<dyn LayerConverter> = Arc::new(FramesOnly);
-    let Job { target, settings, .. } = *job;
+    let Workshop { job, converter, places, marks: _ } = workshop;
+    let reader: Arc<dyn LayerConverter> = Arc::new(Prover { resting: Arc::clone(converter) });
+    let Job { target, settings, .. } = **job;
     match attempt_layer(target, target, &reader, places, &layer, settings.unpack, &Silent).await {
         Ok(LayerOutcome { diff_id, written: _ }) if diff_id == *promised => {
             Some(LayerOutcome { diff_id, written: Some(hint.clone()) })
@@ -86,5 +86,26 @@ pub(super) async fn proven(
             tracing::debug!(layer = %digest, error = error.chain(), "an earlier variant's layer can't be read");
             None
         }
+    }
+}
+
+/// Reads what an earlier variant holds, in place of the converter.
+struct Prover {
+    resting: Arc<dyn LayerConverter>,
+}
+
+impl LayerConverter for Prover {
+    fn settings(&self) -> String {
+        FramesOnly.settings()
+    }
+
+    fn convert(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut (dyn Write + Send),
+        announced: Announced,
+    ) -> Result<Converted, LayerError> {
+        self.resting.rest();
+        FramesOnly.convert(source, target, announced)
     }
 }

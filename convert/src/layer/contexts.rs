@@ -13,7 +13,7 @@ pub(super) struct Contexts {
     idle: Mutex<Idle>,
 }
 
-/// All of one kind: what a large layer's context holds is not to lie idle beside those of other layers.
+/// All of one kind: what a large layer's context holds is not to lie idle beside other layers.
 #[derive(Default)]
 struct Idle {
     in_jobs: bool,
@@ -28,13 +28,18 @@ impl Contexts {
         in_jobs: bool,
         work: impl FnOnce(&mut CCtx<'static>) -> Result<T, LayerError>,
     ) -> Result<T, LayerError> {
-        let mut context = self.of(in_jobs).contexts.pop().unwrap_or_else(CCtx::create);
+        let mut context = self.only(in_jobs).contexts.pop().unwrap_or_else(CCtx::create);
         let result = work(&mut context)?;
-        self.of(in_jobs).contexts.push(context);
+        self.only(in_jobs).contexts.push(context);
         Ok(result)
     }
 
-    fn of(&self, in_jobs: bool) -> MutexGuard<'_, Idle> {
+    /// Gives those up that large layers have left.
+    pub(super) fn without_large(&self) {
+        drop(self.only(false));
+    }
+
+    fn only(&self, in_jobs: bool) -> MutexGuard<'_, Idle> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         if idle.in_jobs != in_jobs {
             *idle = Idle { in_jobs, contexts: Vec::new() };

@@ -280,14 +280,29 @@ fn garbage_behind_the_stream_is_refused_with_its_place() {
 #[test]
 fn a_truncated_or_damaged_stream_is_refused() {
     let stream = gzip(&b"files ".repeat(1000));
+    let offset_in = |damaged: &[u8]| match convert(damaged) {
+        Err(LayerError::Gzip { offset, source: _ }) => usize::try_from(offset).unwrap(),
+        other => panic!("{other:?}"),
+    };
     for length in [3, 12, stream.len() / 2, stream.len() - 1] {
-        assert!(matches!(convert(&stream[..length]), Err(LayerError::Gzip { .. })), "{length}");
+        // All that there was had been read.
+        assert_eq!(offset_in(&stream[..length]), length);
     }
-    for place in [stream.len() - 8, stream.len() - 1] {
+    // Of another member, it is counted from the first one's start.
+    let members = [&stream[..], &stream[..stream.len() / 2]].concat();
+    assert_eq!(offset_in(&members), members.len());
+    // The checksum and the length behind the data.
+    for place in [stream.len() - 8, stream.len() - 5, stream.len() - 4, stream.len() - 1] {
         let mut damaged = stream.clone();
         damaged[place] ^= 1;
-        assert!(matches!(convert(&damaged), Err(LayerError::Gzip { .. })), "checksum and length: {place}");
+        let offset = offset_in(&[&damaged[..], b"more"].concat());
+        assert!((stream.len() - 8..=stream.len()).contains(&offset), "{place}: {offset}");
     }
+    // A kind of block that there is not (RFC 1951, 3.2.3), behind a header of ten bytes.
+    let mut damaged = stream;
+    damaged[10] |= 0b110;
+    let offset = offset_in(&damaged);
+    assert!((10..=damaged.len()).contains(&offset), "{offset}");
 }
 
 #[test]
@@ -309,32 +324,70 @@ fn many_files() -> Vec<u8> {
     lines.flat_map(String::into_bytes).collect()
 }
 
+/// Gives no more than that many bytes at a time.
+struct Little<'a>(&'a [u8], usize);
+
+impl io::Read for Little<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = buffer.len().min(self.1);
+        self.0.read(&mut buffer[..count])
+    }
+}
+
+/// As a large layer.
+fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
+    let mut target = Vec::new();
+    let announced = Announced { packed: 32 << 20, most: u64::MAX };
+    let mut source = BufReader::with_capacity(1, source);
+    assert!(converter.convert(&mut source, &mut target, announced).unwrap().anew);
+    target
+}
+
 #[test]
-fn a_large_layer_is_one_frame_and_the_same_each_time() {
+fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
+    let whole = many_files();
+    // In the middle of a job, and at the end of one.
+    for plain in [&whole[..], &whole[..8 << 20]] {
+        for level in 1..=3 {
+            let converter = ZstdConverter::new(Level::try_from(level).unwrap());
+            let once = convert_large(&converter, plain);
+            let length = ::zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
+            assert_eq!(length, once.len(), "one frame");
+            let mut decoder = ::zstd::stream::read::Decoder::new(&once[..]).unwrap();
+            decoder.window_log_max(23).unwrap();
+            let mut unpacked = Vec::new();
+            decoder.read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == plain);
+            for step in [1_000, 50_001] {
+                assert!(once == convert_large(&converter, Little(plain, step)), "level {level}, {step}");
+            }
+            assert!(once == convert_large(&converter, &gzip(plain)[..]), "level {level}");
+        }
+    }
+}
+
+#[test]
+fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
     let plain = many_files();
-    let large = |level| {
+    let level = Level::default();
+    let small = |converter: &ZstdConverter| {
         let mut target = Vec::new();
-        let converter = ZstdConverter::new(Level::try_from(level).unwrap());
-        let announced = Announced { packed: 32 << 20, most: u64::MAX };
-        // Whatever comes at a time, jobs are cut at the same places.
-        let mut source = BufReader::with_capacity(5_000, &plain[..]);
-        let converted = converter.convert(&mut source, &mut target, announced).unwrap();
-        assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+        converter.convert(&mut &plain[..], &mut target, at_most(u64::MAX)).unwrap();
         target
     };
-    for level in 1..=3 {
-        let once = large(level);
-        let length = ::zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
-        assert_eq!(length, once.len(), "one frame");
-        let mut decoder = ::zstd::stream::read::Decoder::new(&once[..]).unwrap();
-        decoder.window_log_max(23).unwrap();
-        let mut unpacked = Vec::new();
-        decoder.read_to_end(&mut unpacked).unwrap();
-        assert!(unpacked == plain);
-        assert!(once == large(level), "level {level}");
+    let fresh = (small(&ZstdConverter::new(level)), convert_large(&ZstdConverter::new(level), &plain[..]));
+    assert!(fresh.0 != fresh.1, "in one piece, and in jobs");
+    let used = ZstdConverter::new(level);
+    for packed in [0, 32 << 20] {
+        let announced = Announced { packed, most: u64::MAX };
+        used.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
+        for _ in 0..2 {
+            assert!(small(&used) == fresh.0 && small(&used) == fresh.0);
+            assert!(
+                convert_large(&used, &plain[..]) == fresh.1 && convert_large(&used, &plain[..]) == fresh.1
+            );
+        }
     }
-    assert!(large(3) != convert(&plain).unwrap().1, "in jobs, not in one piece");
-    assert_eq!(convert(&plain).unwrap().1, convert(&gzip(&plain)).unwrap().1);
 }
 
 #[test]

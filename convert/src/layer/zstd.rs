@@ -5,10 +5,9 @@ use std::io::{self, BufRead, Write};
 use zstd::stream::raw;
 use zstd::stream::write::Encoder;
 use zstd::stream::zio::Writer;
-use zstd::zstd_safe::{self, CParameter, ResetDirective};
+use zstd::zstd_safe::{self, CCtx, CParameter, ResetDirective};
 
 use super::contexts::Contexts;
-use super::drain::STEP;
 use super::packing::{self, Packing};
 use super::plain::Plain;
 use super::{Announced, Converted, LayerConverter, LayerError, beside, frames, jobs};
@@ -25,10 +24,6 @@ const FIRST_LARGE_LEVEL: i32 = 20;
 /// The largest match tables that such a window can fill. As zstd doesn't know how long a stream will
 /// be it would make them for its own window: level 22 took 650 MiB, to write 0.01 % less.
 const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
-
-/// How many bytes the encoder gives at a time: as many as it takes, so that even of what doesn't become
-/// smaller nothing piles up with the workers. With a quarter of it, they held 20 MiB more.
-const OUTPUT: usize = STEP;
 
 /// The converter that zstart uses: libzstd at one level.
 pub struct ZstdConverter {
@@ -50,15 +45,22 @@ impl ZstdConverter {
         Self { all: true, ..self }
     }
 
-    /// An encoder as every layer of so many compressed bytes goes through it.
+    /// An encoder as every layer of so many compressed bytes has it.
     pub fn encoder<W: Write>(&self, packed: u64, target: W) -> io::Result<Encoder<'static, W>> {
-        let mut encoder = Encoder::new(target, self.level.get())?;
-        self.set(packed, &mut encoder)?;
-        Ok(encoder)
+        self.encoder_of(raw::Encoder::new(self.level.get())?, packed, target)
     }
 
-    /// Makes a new encoder one for a layer of so many compressed bytes.
-    fn set<W: Write>(&self, packed: u64, encoder: &mut Encoder<'_, W>) -> io::Result<()> {
+    fn encoder_of<'a, W: Write>(
+        &self,
+        encoder: raw::Encoder<'a>,
+        packed: u64,
+        target: W,
+    ) -> io::Result<Encoder<'a, W>> {
+        // A block and its header more than it takes at a time: what doesn't get smaller gets a little larger,
+        // and must not pile up with the workers. With less they were seen to hold 20 MiB more, and once all
+        // their room is taken, where the last job ends depends on when.
+        let output = CCtx::out_size();
+        let mut encoder = Encoder::with_writer(Writer::new_with_capacity(target, encoder, output));
         encoder.set_parameter(CParameter::CompressionLevel(self.level.get()))?;
         // XXH64 of the content, so that a damaged layer is found by the decoder too.
         encoder.include_checksum(true)?;
@@ -70,7 +72,7 @@ impl ZstdConverter {
                 encoder.set_parameter(parameter)?;
             }
         }
-        Ok(())
+        Ok(encoder)
     }
 }
 
@@ -97,6 +99,10 @@ impl LayerConverter for ZstdConverter {
         if jobs::are_for(self.level, packed) { jobs::PLACES } else { 1 }
     }
 
+    fn rest(&self) {
+        self.contexts.without_large();
+    }
+
     fn convert(
         &self,
         source: &mut dyn BufRead,
@@ -106,6 +112,7 @@ impl LayerConverter for ZstdConverter {
         let Announced { packed, most } = announced;
         let (packing, mut source) = packing::recognise(source)?;
         if packing == Packing::Zstd && !self.all {
+            self.rest();
             return Ok(Converted { diff_id: frames::diff_id(&mut source, most)?, anew: false });
         }
         let in_jobs = jobs::are_for(self.level, packed);
@@ -121,8 +128,7 @@ impl LayerConverter for ZstdConverter {
             let reset = context.reset(ResetDirective::SessionAndParameters);
             reset.map_err(|code| failed(io::Error::other(zstd_safe::get_error_name(code))))?;
             let context = raw::Encoder::with_context(context);
-            let mut encoder = Encoder::with_writer(Writer::new_with_capacity(target, context, OUTPUT));
-            self.set(packed, &mut encoder).map_err(failed)?;
+            let encoder = self.encoder_of(context, packed, target).map_err(failed)?;
             if in_jobs { jobs::encode(encoder, decode) } else { beside::encode(encoder, decode) }
         })?;
         Ok(Converted { diff_id: plain.diff_id(), anew: true })

@@ -5,8 +5,10 @@
 //! and sends passwords wherever a challenge points.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use thiserror::Error;
 use tracing::debug;
 use zstart_core::{Digest, Reference, Tag};
@@ -26,6 +28,7 @@ mod limits;
 mod login;
 mod network;
 mod pace;
+mod pages;
 mod pull;
 mod push;
 mod referrers;
@@ -72,6 +75,8 @@ pub fn challenge_of(header: &[u8]) {
 struct RegistryRepository {
     location: String,
     session: Session,
+    /// Whether a small blob may go in the request that opens its upload. `false` once it didn't.
+    one_request_will_do: AtomicBool,
 }
 
 impl RegistryClient {
@@ -87,7 +92,8 @@ impl RegistryClient {
         let ecr = self.ecr.of(reference.registry());
         let session = Session::new(network, options, reference, credentials, ecr);
         debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
-        Arc::new(RegistryRepository { location: reference.name(), session })
+        let one_request_will_do = AtomicBool::new(true);
+        Arc::new(RegistryRepository { location: reference.name(), session, one_request_will_do })
     }
 }
 
@@ -164,10 +170,18 @@ impl Repository for RegistryRepository {
         }
     }
 
+    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RepositoryError> {
+        let put = || push::whole(&self.session, digest, &content, &self.one_request_will_do);
+        match retry::with_retries(self.session.limits().pause, put).await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(ecr::explain(&self.session, error).await),
+        }
+    }
+
     async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
         let begun = retry::with_retries(self.session.limits().pause, || push::begin(&self.session)).await;
         match begun {
-            Ok(upload) => Ok(upload),
+            Ok(upload) => Ok(Box::new(upload)),
             Err(error) => Err(ecr::explain(&self.session, error).await),
         }
     }

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
-use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
+use http::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::task::JoinHandle;
 
@@ -34,6 +34,9 @@ pub enum Fault {
     CutRequestAfter(usize),
     /// The answer's body is other bytes of the same length.
     FlipBytes,
+    /// A blob that comes with the request that opens its upload is stored at once, as some registries do
+    /// (distribution specification, "Single POST") and the one behind this doesn't.
+    TakeWhole,
     /// The answer waits until this has run.
     After(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
@@ -182,6 +185,23 @@ impl Shared {
     }
 }
 
+/// Opens an upload and finishes it with all that came.
+async fn take_whole(shared: &Shared, request: Request) -> Response {
+    let own = format!("http://{}", shared.own);
+    let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
+    let path = request.uri().path().to_owned();
+    let content = request.into_body();
+    let to = |method, uri: &str, body| Request::builder().method(method).uri(uri).body(body);
+    let Ok(open) = to(Method::POST, &path, Body::empty()) else {
+        return StatusCode::BAD_REQUEST.into_response();
+    };
+    let opened = shared.registry.pass(open, &own).await;
+    let location = opened.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+    let Some(location) = location else { return opened };
+    let Ok(finish) = to(Method::PUT, &format!("{location}&{query}"), content) else { return opened };
+    shared.registry.pass(finish, &own).await
+}
+
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let method = request.method().clone();
@@ -198,7 +218,14 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             return response;
         }
         Some(Fault::After(action)) => action().await,
-        Some(Fault::Nothing | Fault::CutAnswerAfter(_) | Fault::CutRequestAfter(_) | Fault::FlipBytes)
+        Some(Fault::TakeWhole) if path.contains("digest=") => return take_whole(&shared, request).await,
+        Some(
+            Fault::Nothing
+            | Fault::TakeWhole
+            | Fault::CutAnswerAfter(_)
+            | Fault::CutRequestAfter(_)
+            | Fault::FlipBytes,
+        )
         | None => {}
     }
     if path.starts_with("/token") {

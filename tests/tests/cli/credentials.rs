@@ -4,11 +4,14 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::Result;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use zstart_convert::credentials::Credentials;
 use zstart_convert::{RegistryClient, RegistryOptions};
 use zstart_core::Reference;
 use zstart_tests::images::Fixture;
+use zstart_tests::registry::gateway::{Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::command::{Zstart, finish};
@@ -93,5 +96,35 @@ async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result
     fs::rename(zstart.folder().join("docker"), &home)?;
     let ended = finish(zstart.command(&["inspect", &name]).env_remove("DOCKER_CONFIG")).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn no_password_and_no_token_is_logged_however_much_is() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let registry = Registry::start().await?;
+    Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;
+    let login = TokenLogin { username: "user".into(), password: PASSWORD.into() };
+    let by_token = Gateway::start_with(&registry.host(), Some(login)).await?;
+    let by_password = registry_with_login().await?;
+    for host in [by_token.host(), by_password.host()] {
+        let name = format!("{host}/app:v1");
+        for (password, code) in [("another password", 4), (PASSWORD, 0)] {
+            // As `docker login` writes it.
+            let encoded = STANDARD.encode(format!("user:{password}"));
+            zstart.docker_config(&json!({"auths": {(&*host): {"auth": encoded}}}))?;
+            let ended = zstart.run(&["--log", "trace", "convert", &name]).await?;
+            assert_eq!(ended.code, Some(code), "{ended:#?}");
+            assert!(ended.stderr.contains("TRACE") && ended.stderr.contains("user"), "{}", ended.stderr);
+            // The gateway's tokens are called so.
+            for secret in [password, &encoded, "token-"] {
+                assert!(
+                    !format!("{}{}", ended.stdout, ended.stderr).contains(secret),
+                    "{secret}: {ended:#?}"
+                );
+            }
+        }
+    }
+    assert!(by_token.calls().iter().any(|call| call.contains("GET /token?")), "{:#?}", by_token.calls());
     Ok(())
 }

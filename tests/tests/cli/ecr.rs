@@ -8,7 +8,7 @@ use serde_json::json;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, PUBLIC, SERVICES};
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::stored::{Stored, layers, text};
 
 use crate::command::{Ended, Zstart, finish};
 
@@ -82,8 +82,11 @@ async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_b
     assert_eq!(lab.ecr.count("POST", "api.ecr."), 1, "{:#?}", lab.ecr.calls());
     // S3 refuses whoever brings a token of the registry's; so it was asked without.
     assert!(lab.ecr.count("GET", "s3.eu-west-1") >= 3, "{:#?}", lab.ecr.calls());
-    // A part each, which may be smaller than parts must be.
-    assert_eq!(lab.ecr.count("PATCH", PRIVATE), 2, "{:#?}", lab.ecr.calls());
+    // One layer in a part, which may be smaller than parts must be; one whole, in an upload of its own.
+    assert_eq!(lab.ecr.count("PATCH", PRIVATE), 1, "{:#?}", lab.ecr.calls());
+    let uploads =
+        lab.ecr.calls().into_iter().filter(|call| call.starts_with("POST ") && call.contains("/blobs/"));
+    assert!(uploads.clone().all(|call| !call.contains("digest=")) && uploads.count() == 2);
     Ok(())
 }
 
@@ -233,9 +236,30 @@ async fn an_upload_that_is_forgotten_begins_anew() -> Result<()> {
 #[tokio::test]
 async fn a_layer_that_another_repository_has_is_asked_for_and_sent_where_it_is_not_mounted() -> Result<()> {
     let lab = Lab::with_image().await?;
-    let variant = at(PRIVATE, "team/other:v1-zstd");
-    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1"), &variant]).await?;
-    let ended = lab.succeed(&["inspect", &variant]).await?;
-    assert!(ended.stdout.contains("2 layers"), "{}", ended.stdout);
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    assert_eq!(lab.ecr.count("POST", "mount="), 0, "{:#?}", lab.ecr.calls());
+    let made = lab.stored().manifest(&lab.tags().await?[1]).await?.json;
+
+    // Another image on the same layers; what the first run made of them stands in the layer cache.
+    let source = image().layer(&[("app/version", b"2")]);
+    source.push(&lab.registry.host(), "team/other:v1").await?;
+    let before = lab.ecr.calls().len();
+    lab.succeed(&["convert", &at(PRIVATE, "team/other:v1")]).await?;
+    let calls = lab.ecr.calls().split_off(before);
+    let uploads = format!("{PRIVATE}/v2/team/other/blobs/uploads/");
+    for layer in layers(&made)? {
+        let digest = text(&layer["digest"])?.replace(':', "%3A");
+        let asked = format!("POST {uploads}?mount={digest}&from=team%2Fapp");
+        assert_eq!(calls.iter().filter(|call| **call == asked).count(), 1, "{asked}: {calls:#?}");
+    }
+    // Each was answered with an upload, and so every layer was sent.
+    let sent: BTreeSet<&str> = calls.iter().filter_map(|call| Some(call.split_once("digest=")?.1)).collect();
+    assert_eq!(sent.len(), 3, "{calls:#?}");
+    let stored = Stored::new(&lab.registry, "team/other");
+    let tags = stored.tags().await?;
+    let [source, variant] = &tags[..] else { panic!("{tags:?}") };
+    let (source, variant) = (stored.manifest(source).await?.json, stored.manifest(variant).await?.json);
+    stored.require_same_files(&variant, &source).await?;
+    assert_eq!(layers(&variant)?[..2], layers(&made)?[..]);
     Ok(())
 }

@@ -146,7 +146,7 @@ async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
             next.push(&host, "app:v1").await.expect("it is pushed");
         })
     };
-    gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::After(Arc::new(push)));
     require_failure(&zstart, &["convert", &name], 8, &[&name, "moved from sha256:"]).await
 }
 

@@ -99,7 +99,7 @@ async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() ->
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
     lab.deploy("on", "web", &image).await?;
     let hold = Hold::default();
-    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
     let mut controller = start(&lab, &config)?;
     hold.arrived("upload a layer").await?;
     // The request is held for longer than anybody would wait.

@@ -140,7 +140,7 @@ async fn a_record_that_is_deleted_in_the_middle_of_its_conversion_is_made_and_se
     lab.push("app:v1", &small(b"app")).await?;
     let (image, hold) = (lab.image("app:v1"), Hold::default());
     lab.deploy("on", "web", &image).await?;
-    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
     let _controller = lab.controller().await?;
     hold.arrived("upload a layer").await?;
     let name = name_of(&image)?;

@@ -28,7 +28,7 @@ async fn a_tag_that_moves_while_it_is_converted_is_served_by_its_new_image_only(
         let (host, next) = (host.clone(), next.clone());
         Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
     };
-    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    lab.gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::After(Arc::new(push)));
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.controller().await?;
 
@@ -53,7 +53,7 @@ async fn a_tag_that_moves_later_stops_serving_until_its_new_image_is_converted()
     lab.ready(&image).await?;
 
     let hold = Hold::default();
-    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
     let new = lab.push("app:v1", &release(b"new")).await?;
     hold.arrived("upload a layer of the new image").await?;
     let between = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;

@@ -170,7 +170,7 @@ async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
     let (first, second) = (lab.image("app:v1"), lab.image("app:v2"));
     lab.deploy("on", "first", &first).await?;
     let hold = Hold::default();
-    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
     let controller = launch(config, &[&lab.gateway.host()], "")?;
     hold.arrived("upload a layer").await?;
 

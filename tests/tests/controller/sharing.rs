@@ -100,7 +100,8 @@ async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> 
     let calls = lab.gateway.calls();
     let reads = calls.iter().filter(|call| call.starts_with("GET ") && call.contains(base)).count();
     let mounts = calls.iter().filter(|call| call.contains("mount=")).count();
-    let sent = calls.iter().filter(|call| call.starts_with("PATCH ")).count();
+    let sent =
+        calls.iter().filter(|call| call.starts_with("PUT ") && call.contains("/blobs/uploads/")).count();
     assert_eq!((reads, mounts, sent), (1, 1, 4), "the base, three tops, and a mount elsewhere: {calls:?}");
     Ok(())
 }
@@ -133,7 +134,7 @@ async fn a_record_that_waits_for_its_turn_says_so() -> Result<()> {
         lab.push(name, &Fixture::new().layer(&[("etc/app", name.as_bytes())])).await?;
     }
     let hold = Hold::default();
-    lab.gateway.fault(Method::PATCH, "/first/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/first/blobs/uploads/", hold.fault());
     lab.deploy("on", "first", &lab.image("first:v1")).await?;
     let _controller = lab.controller_with("workers: 1").await?;
     hold.arrived("upload a layer").await?;
@@ -160,7 +161,7 @@ async fn a_platform_that_a_new_node_brings_is_added_while_the_others_serve() -> 
     assert_eq!(first.platforms.len(), 1);
 
     let hold = Hold::default();
-    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", hold.fault());
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
     lab.node("graviton", "arm64").await?;
     hold.arrived("upload the layer for arm64").await?;
     let between =

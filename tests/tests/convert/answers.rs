@@ -112,23 +112,28 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
 async fn a_registry_that_asks_for_a_pause_gets_it() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    let wait = |seconds: &str| {
-        let headers = vec![("retry-after", seconds.to_owned())];
-        Fault::Answer(StatusCode::TOO_MANY_REQUESTS, headers, "slow down")
-    };
-    for (method, part) in [
-        (Method::GET, "/manifests/v1"),
-        (Method::GET, "/blobs/sha256:"),
-        (Method::POST, "/blobs/uploads/"),
-        (Method::PATCH, "/blobs/uploads/"),
-        (Method::PUT, "/manifests/"),
+    // Who has too much to do asks for it, and who is under maintenance.
+    let (busy, away) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+    for (status, method, part) in [
+        (busy, Method::GET, "/manifests/v1"),
+        (busy, Method::GET, "/blobs/sha256:"),
+        (busy, Method::POST, "/blobs/uploads/"),
+        (busy, Method::PATCH, "/blobs/uploads/"),
+        (busy, Method::PUT, "/manifests/"),
+        (away, Method::GET, "/v2/"),
+        (away, Method::GET, "/manifests/v1"),
+        (away, Method::PATCH, "/blobs/uploads/"),
+        (StatusCode::BAD_GATEWAY, Method::PUT, "/manifests/"),
     ] {
         lab.gateway.heal();
-        lab.gateway.fault_times(1, method.clone(), part, wait("1"));
+        // Longer than it would wait by itself.
+        let wait = Fault::Answer(status, vec![("retry-after", "1".to_owned())], "slow down");
+        lab.gateway.fault_times(1, method.clone(), part, wait);
         let started = Instant::now();
         let made = lab.conversion("app:v1").forced().run().await;
-        assert!(made.is_ok(), "{method} {part}: {}", made.unwrap_err().chain());
-        assert!(started.elapsed() >= Duration::from_secs(1), "{method} {part}");
+        assert!(made.is_ok(), "{status} {method} {part}: {}", made.unwrap_err().chain());
+        assert!(started.elapsed() >= Duration::from_secs(1), "{status} {method} {part}");
+        assert!(lab.gateway.has_done_all(), "{status} {method} {part}");
     }
     Ok(())
 }
@@ -137,18 +142,29 @@ async fn a_registry_that_asks_for_a_pause_gets_it() -> Result<()> {
 async fn a_pause_that_is_too_long_for_a_worker_is_handed_to_whoever_called() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    for (method, part) in [
-        (Method::GET, "/manifests/v1"),
-        (Method::POST, "/blobs/uploads/"),
-        (Method::PATCH, "/blobs/uploads/"),
+    let (busy, away) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
+    for (status, method, part) in [
+        (busy, Method::GET, "/manifests/v1"),
+        (busy, Method::POST, "/blobs/uploads/"),
+        (busy, Method::PATCH, "/blobs/uploads/"),
+        (away, Method::GET, "/manifests/v1"),
+        (away, Method::POST, "/blobs/uploads/"),
+        (away, Method::PATCH, "/blobs/uploads/"),
     ] {
         lab.gateway.heal();
         let headers = vec![("retry-after", "3600".to_owned())];
-        let patience = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, headers, "slow down");
-        lab.gateway.fault(method, part, patience);
+        lab.gateway.fault(method.clone(), part, Fault::Answer(status, headers, "slow down"));
+        let before = lab.gateway.calls().len();
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         let retry_after = Some(Duration::from_hours(1));
         require_clean_failure(&lab, &error, ErrorClass::RateLimited { retry_after }).await?;
+        let said = format!("HTTP {} slow down", status.as_u16());
+        assert!(error.chain().contains(&said), "{}", error.chain());
+        if method != Method::PATCH {
+            let calls = lab.gateway.calls().split_off(before);
+            let hit = |call: &&String| call.starts_with(method.as_str()) && call.contains(part);
+            assert!(calls.iter().filter(hit).count() <= 2, "at most once for each layer: {calls:#?}");
+        }
     }
     Ok(())
 }
@@ -208,7 +224,7 @@ async fn a_layer_that_stays_survives_a_broken_connection_too() -> Result<()> {
     let image = Fixture::new().layer_as(Compression::Zstd, &[("data", &files)]).layer(&[("app", b"app")]);
     image.push(&lab.registry.host(), "app:v1").await?;
     let layer = layer_digest(&lab, 0).await?;
-    let (reads, writes) = ((Method::GET, &*layer), (Method::PATCH, "/blobs/uploads/"));
+    let (reads, writes) = ((Method::GET, &*layer), (Method::PUT, "/blobs/uploads/"));
     // It is read to be checked and again to be copied, behind the converted layer and the config.
     for (number, ((method, part), spared)) in
         [(reads.clone(), 0), (reads, 1), (writes, 2)].into_iter().enumerate()

@@ -1,6 +1,6 @@
 //! Bytes that aren't what somebody promised.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::json;
 use zstart_convert::image::media_type;
@@ -109,23 +109,39 @@ async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Resul
 #[tokio::test]
 async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
     let lab = Lab::start().await?;
-    // The right bytes by digest, but streams that end too early: damaged before they were pushed.
+    // The right bytes by digest, but streams that end too early, or whose checksum or length is of other
+    // files: damaged before they were pushed.
     let plain = b"files ".repeat(50_000);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, &plain)?;
-    let gzip = (Compression::Gzip, encoder.finish()?, "the gzip stream is damaged");
-    let zstd = (Compression::Zstd, zstd::encode_all(&plain[..], 3)?, "the zstd frames can't be decoded");
-    for (compression, mut packed, said) in [gzip, zstd] {
-        packed.truncate(packed.len() - 10);
+    let gzip = encoder.finish()?;
+    let zstd = zstd::encode_all(&plain[..], 3)?;
+    let cut = |packed: &[u8]| packed[..packed.len() - 10].to_vec();
+    let flipped = |from_end: usize| {
+        let mut packed = gzip.clone();
+        packed[gzip.len() - from_end] ^= 1;
+        packed
+    };
+    let (damaged, undecodable) = ("the gzip stream is damaged", "the zstd frames can't be decoded");
+    for (compression, packed, said, earliest) in [
+        (Compression::Gzip, cut(&gzip), damaged, 1),
+        (Compression::Gzip, flipped(8), damaged, gzip.len() - 8),
+        (Compression::Gzip, flipped(4), damaged, gzip.len() - 8),
+        (Compression::Zstd, cut(&zstd), undecodable, 1),
+    ] {
+        let length = packed.len();
         let image = image().raw_layer(compression, plain.clone(), packed);
         image.push(&lab.registry.host(), "app:v1").await?;
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
         assert!(error.chain().contains(said), "{}", error.chain());
         let layer = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
-        for named in [text(&layer["layers"][2]["digest"])?, "at or before byte"] {
-            assert!(error.chain().contains(named), "{}", error.chain());
-        }
+        let digest = text(&layer["layers"][2]["digest"])?;
+        assert!(error.chain().contains(digest), "{}", error.chain());
+        let chain = error.chain();
+        let (_, place) = chain.split_once("at or before byte ").context("no offset")?;
+        let (offset, _) = place.split_once(' ').context("no offset")?;
+        assert!((earliest..=length).contains(&offset.parse()?), "{earliest} to {length}: {chain}");
         require_nothing_made(&lab).await?;
     }
     Ok(())

@@ -45,7 +45,7 @@ async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> R
     let lab = Lab::start().await?;
     let unavailable = || Fault::Answer(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
     let pause = vec![("retry-after", "77".to_owned())];
-    let limited = || Fault::Answer(StatusCode::TOO_MANY_REQUESTS, pause.clone(), "");
+    let patience = |status| Fault::Answer(status, pause.clone(), "");
     for path in ["/v2/", "/token"] {
         lab.gateway.heal();
         lab.gateway.fault(Method::GET, path, unavailable());
@@ -53,16 +53,36 @@ async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> R
         assert_eq!(error.class(), ErrorClass::Unavailable, "{path}: {}", error.chain());
         assert!(error.chain().contains("log in"), "{path}: {}", error.chain());
 
-        lab.gateway.heal();
-        lab.gateway.fault(Method::GET, path, limited());
-        let error = lab.conversion().run().await.unwrap_err();
-        let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
-        assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(77), "{path}");
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+            lab.gateway.heal();
+            lab.gateway.fault(Method::GET, path, patience(status));
+            let error = lab.conversion().run().await.unwrap_err();
+            let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
+            assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(77), "{path}");
+        }
 
         lab.gateway.heal();
         lab.gateway.fault_times(1, Method::GET, path, unavailable());
         lab.conversion().forced().run().await?;
         assert!(lab.gateway.has_done_all(), "{path}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn whoever_asks_what_a_tag_means_waits_as_whoever_reads_it_does() -> Result<()> {
+    let lab = Lab::start().await?;
+    zstart_tests::control_plane::install_crypto();
+    let options = RegistryOptions { plain_http: vec![lab.gateway.host()], ..RegistryOptions::default() };
+    let name = format!("{}/app:v1", lab.gateway.host()).parse()?;
+    let client = RegistryClient::new(options)?;
+    for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+        lab.gateway.heal();
+        let patience = Fault::Answer(status, vec![("retry-after", "1".to_owned())], "");
+        lab.gateway.fault_times(2, Method::GET, "/token", patience);
+        let repository = client.repository(&name, Credentials::basic("user", "right"));
+        repository.tag_digest(&"v1".parse()?).await?;
+        assert!(lab.gateway.has_done_all(), "{status}");
     }
     Ok(())
 }

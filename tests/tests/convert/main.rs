@@ -13,4 +13,5 @@ mod login;
 mod manifests;
 mod redirects;
 mod reuse;
+mod small_blobs;
 mod soci;

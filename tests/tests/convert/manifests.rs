@@ -72,18 +72,21 @@ async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
     let packed = zstd::encode_all(&plain[..], 1)?;
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut gzip, &plain)?;
+    let gzip = gzip.finish()?;
     let image = Fixture::new()
         .raw_layer(Compression::Gzip, plain.clone(), packed)
         .raw_layer(Compression::Gzip, plain.clone(), plain.clone())
-        .raw_layer(Compression::Zstd, plain, gzip.finish()?);
+        .raw_layer(Compression::Zstd, plain.clone(), gzip.clone())
+        .raw_layer(Compression::Plain, plain, gzip);
     image.push(&lab.registry.host(), "app:v1").await?;
     let stored = Stored::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let variant = stored.manifest(made.tag.as_str()).await?;
     stored.require_same_files(&variant.json, &source.json).await?;
+    assert_eq!(source.json["layers"][3]["mediaType"], "application/vnd.docker.image.rootfs.diff.tar");
     assert_eq!(variant.json["layers"][0]["digest"], source.json["layers"][0]["digest"]);
-    assert_eq!(made.image.platforms[0].converted_layers, 2);
+    assert_eq!(made.image.platforms[0].converted_layers, 3);
     Ok(())
 }
 

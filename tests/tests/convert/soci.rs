@@ -58,6 +58,44 @@ async fn one_that_is_listed_by_a_tag_leaves_the_image_alone() -> Result<()> {
     require_left_alone(&lab).await
 }
 
+/// A page of a list, and how the registry names the next one.
+fn page(artifact_type: &str, next: &str) -> Fault {
+    let list: &'static str = referrers(artifact_type).to_string().leak();
+    let headers = vec![("content-type", media_type::OCI_INDEX.to_owned()), ("link", next.to_owned())];
+    Fault::Answer(StatusCode::OK, headers, list)
+}
+
+#[tokio::test]
+async fn one_that_is_listed_on_a_later_page_leaves_the_image_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let next = |number| format!("</v2/app/referrers/{pushed}?page={number}>; rel=\"next\"");
+    let (other, broken) = ("application/vnd.cyclonedx+json", StatusCode::NOT_FOUND);
+    // The list may break off behind it: what was listed was listed.
+    for third in [page(other, ""), Fault::Answer(broken, vec![], "")] {
+        lab.gateway.heal();
+        lab.gateway.fault(Method::GET, "?page=2", page(ARTIFACT_V1, &next(3)));
+        lab.gateway.fault(Method::GET, "?page=3", third);
+        lab.gateway.fault(Method::GET, "/referrers/sha256:", page(other, &next(2)));
+        require_left_alone(&lab).await?;
+        assert!(lab.gateway.calls().iter().any(|call| call.ends_with("?page=3")));
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_list_without_end_is_not_read_to_its_end() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let again = format!("</v2/app/referrers/{pushed}>; rel=\"next\"");
+    lab.gateway.fault(Method::GET, "/referrers/", page("application/vnd.cyclonedx+json", &again));
+    lab.conversion("app:v1").run().await?;
+    let calls = lab.gateway.calls();
+    let pages = calls.iter().filter(|call| call.contains("/referrers/")).count();
+    assert_eq!(pages, 200);
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_registry_that_does_not_know_the_question_has_none() -> Result<()> {
     for status in

@@ -136,6 +136,8 @@ fn status_trouble(status: StatusCode, retry_after: Option<Duration>) -> Trouble 
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Trouble::Denied,
         StatusCode::TOO_MANY_REQUESTS => Trouble::RateLimited { retry_after },
         StatusCode::REQUEST_TIMEOUT => Trouble::Unavailable,
+        // Under maintenance, for instance: it knows better than we when it is back.
+        status if status.is_server_error() && retry_after.is_some() => Trouble::RateLimited { retry_after },
         status if status.is_server_error() => Trouble::Unavailable,
         _ => Trouble::Other,
     }
@@ -218,5 +220,35 @@ mod tests {
     fn a_message_from_outside_is_one_short_line_that_steers_no_terminal() {
         assert_eq!(shortened("  denied\n\tby\u{1b}[2Jpolicy "), "denied by\u{fffd}[2Jpolicy");
         assert_eq!(shortened(&"x".repeat(1000)).chars().count(), MESSAGE_MAX + 1);
+    }
+    #[test]
+    fn nobody_is_led_from_https_to_http_nor_to_what_is_neither() {
+        let session = Session::of_tests("registry.example/app:v1", "");
+        let led = |base: &str, location: &'static str| {
+            let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
+            super::location(&session, Access::Push, "upload a blob", &base.parse().unwrap(), &headers)
+        };
+        let (safe, plain) =
+            ("https://registry.example/v2/app/blobs/x", "http://registry.example/v2/app/blobs/x");
+        for (base, location, found) in [
+            (safe, "https://storage.example/x?signed", "https://storage.example/x?signed"),
+            (safe, "//storage.example/x", "https://storage.example/x"),
+            (safe, "y", "https://registry.example/v2/app/blobs/y"),
+            (plain, "/y", "http://registry.example/y"),
+            (plain, "http://storage.example/x", "http://storage.example/x"),
+            (plain, "https://storage.example/x", "https://storage.example/x"),
+        ] {
+            assert_eq!(led(base, location).unwrap().as_str(), found);
+        }
+        for (base, location) in [
+            (safe, "http://registry.example/v2/app/blobs/x"),
+            (safe, "HTTP://storage.example/x"),
+            (safe, "file:///etc/passwd"),
+            (plain, "ftp://storage.example/x"),
+        ] {
+            let error = led(base, location).unwrap_err();
+            assert_eq!(error.trouble, Trouble::Other);
+            assert!(error.message.contains("Location leaves https"), "{location}: {error}");
+        }
     }
 }

@@ -227,4 +227,20 @@ mod tests {
             assert!(!same_domain(registry, realm), "{registry} {realm}");
         }
     }
+    #[test]
+    fn no_token_server_is_asked_over_http_by_a_registry_that_is_reached_over_https() {
+        let asked = |plain: &str, realm: &str, is_secret| {
+            let session = Session::of_tests("registry.example/app:v1", plain);
+            may_be_asked(&session, &realm.parse().unwrap(), is_secret)
+        };
+        let (safe, plain) = ("https://auth.registry.example/token", "http://registry.example/token");
+        for is_secret in [false, true] {
+            for realm in [plain, "HTTP://registry.example:443/token", "ftp://registry.example/token"] {
+                assert_eq!(asked("", realm, is_secret), Err("which is not https"), "{realm}");
+            }
+            assert_eq!(asked("registry.example", plain, is_secret), Ok(()));
+        }
+        assert_eq!(asked("", safe, false), Ok(()));
+        assert_eq!(asked("", "https://registry.example/token", true), Ok(()));
+    }
 }

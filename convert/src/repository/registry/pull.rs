@@ -57,7 +57,7 @@ pub(super) async fn tag_digest(session: &Session, tag: &Tag) -> Result<Option<Di
     match response {
         Ok(response) if response.status() == StatusCode::OK => Ok(named_digest(&response)),
         Ok(_) => Ok(None),
-        Err(error) if error.trouble == Trouble::Unavailable => Ok(None),
+        Err(error) if matches!(error.trouble, Trouble::Unavailable | Trouble::RateLimited { .. }) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -126,6 +126,6 @@ pub(super) async fn request_at(
 }
 
 /// Every type of manifest, so that a registry doesn't translate one into another.
-fn accept(path: &str) -> String {
+pub(super) fn accept(path: &str) -> String {
     if path.starts_with("manifests/") { media_type::ACCEPT.join(", ") } else { "*/*".to_owned() }
 }

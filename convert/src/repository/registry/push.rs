@@ -2,11 +2,14 @@
 //!
 //! A blob goes in one session: POST, one streaming PATCH for all of it, PUT with the digest that is
 //! only known at the end. (`docker push` does the same; Amazon ECR takes it, and answers the PATCH
-//! with 201 where the specification says 202.) A manifest is one PUT.
+//! with 201 where the specification says 202.) A small one of which all is at hand goes with the POST, or
+//! where a registry doesn't take it so, with the PUT. A manifest is one PUT.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
@@ -17,6 +20,10 @@ use super::session::Session;
 use super::{answer, silence};
 use crate::image::RawManifest;
 
+/// What the first request of an upload is for.
+const BEGIN: &str = "begin a blob upload";
+/// The media type of a blob on its way.
+const BYTES: &str = "application/octet-stream";
 /// How long a registry is asked to forget an upload. Somebody waits for the error that led to it.
 const ABORT_LIMIT: Duration = Duration::from_secs(5);
 
@@ -46,17 +53,60 @@ pub(super) async fn manifest(
 }
 
 /// Opens an upload session.
-pub(super) async fn begin(session: &Session) -> Result<Box<dyn BlobUpload>, RepositoryError> {
-    const OPERATION: &str = "begin a blob upload";
+pub(super) async fn begin(session: &Session) -> Result<Upload, RepositoryError> {
     let url = session.url(Access::Push, "blobs/uploads/")?;
-    let request = session.request(Access::Push, OPERATION, Direction::Write, Method::POST, &url).await?;
+    let request = session.request(Access::Push, BEGIN, Direction::Write, Method::POST, &url).await?;
     let request = request.timeout(session.limits().write_silence).header(CONTENT_LENGTH, 0);
-    let response = session.send(Access::Push, OPERATION, &url, request).await?;
+    let response = session.send(Access::Push, BEGIN, &url, request).await?;
+    opened(session, &url, response).await
+}
+
+/// Stores a blob in two requests, or one: the specification's "Single POST", which a registry that doesn't
+/// do it answers with an upload session (Distribution does). `one_will_do` says whether this one may be
+/// asked for that, and learns.
+pub(super) async fn whole(
+    session: &Session,
+    digest: &Digest,
+    content: &Bytes,
+    one_will_do: &AtomicBool,
+) -> Result<(), RepositoryError> {
+    let upload = if session.ecr().is_none() && one_will_do.load(Ordering::Relaxed) {
+        let mut url = session.url(Access::Push, "blobs/uploads/")?;
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let request = session.request(Access::Push, BEGIN, Direction::Write, Method::POST, &url).await?;
+        let request = request.timeout(session.limits().write_silence);
+        let request = request.header(CONTENT_TYPE, BYTES).body(content.clone());
+        let response = session.send(Access::Push, BEGIN, &url, request).await?;
+        match response.status() {
+            StatusCode::CREATED => return Ok(()),
+            StatusCode::ACCEPTED => {
+                one_will_do.store(false, Ordering::Relaxed);
+                opened(session, &url, response).await?
+            }
+            // One that takes no such request may have words of its own for that; the usual one says what
+            // else is wrong, if anything is.
+            StatusCode::BAD_REQUEST
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::NOT_IMPLEMENTED => {
+                one_will_do.store(false, Ordering::Relaxed);
+                begin(session).await?
+            }
+            _ => return Err(answer::from_response(session, Access::Push, BEGIN, response).await),
+        }
+    } else {
+        begin(session).await?
+    };
+    upload.finish(digest, content.clone()).await
+}
+
+/// The session that an answer says is open.
+async fn opened(session: &Session, url: &Url, response: Response) -> Result<Upload, RepositoryError> {
     if response.status() != StatusCode::ACCEPTED {
-        return Err(answer::from_response(session, Access::Push, OPERATION, response).await);
+        return Err(answer::from_response(session, Access::Push, BEGIN, response).await);
     }
-    let location = answer::location(session, Access::Push, OPERATION, &url, response.headers())?;
-    Ok(Box::new(Upload { session: session.clone(), location }))
+    let location = answer::location(session, Access::Push, BEGIN, url, response.headers())?;
+    Ok(Upload { session: session.clone(), location })
 }
 
 /// Asks the registry to link a blob that another of its repositories has. One that doesn't do that, or
@@ -81,7 +131,7 @@ pub(super) async fn mount(session: &Session, digest: &Digest, from: &str) -> Res
 }
 
 /// An open upload session.
-struct Upload {
+pub(super) struct Upload {
     session: Session,
     /// Where the next request goes; each answer may name another place.
     location: Url,
@@ -97,6 +147,25 @@ impl Upload {
         self.session.request(Access::Push, operation, Direction::Write, method, url).await
     }
 
+    /// Sends what is still to come, and closes the session.
+    async fn finish(&self, digest: &Digest, content: Bytes) -> Result<(), RepositoryError> {
+        let operation = format!("finish the upload of blob {digest}");
+        let mut url = self.location.clone();
+        url.query_pairs_mut().append_pair("digest", digest.as_str());
+        let request = self.request(&operation, Method::PUT, &url).await?;
+        let request = request.timeout(self.session.limits().write_silence);
+        let request = if content.is_empty() {
+            request.header(CONTENT_LENGTH, 0)
+        } else {
+            request.header(CONTENT_TYPE, BYTES).body(content)
+        };
+        let response = self.session.send(Access::Push, &operation, &url, request).await?;
+        match response.status() {
+            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
+            _ => Err(self.failed(&operation, response).await),
+        }
+    }
+
     async fn failed(&self, operation: &str, response: Response) -> RepositoryError {
         answer::from_response(&self.session, Access::Push, operation, response).await
     }
@@ -109,8 +178,7 @@ impl BlobUpload for Upload {
         let (content, taken) = silence::watched(content);
         let limit = self.session.limits().write_silence;
         let request = self.request(OPERATION, Method::PATCH, &self.location).await?;
-        let request =
-            request.header(CONTENT_TYPE, "application/octet-stream").body(Body::wrap_stream(content));
+        let request = request.header(CONTENT_TYPE, BYTES).body(Body::wrap_stream(content));
         let response = tokio::select! {
             response = self.session.send(Access::Push, OPERATION, &self.location, request) => response?,
             () = taken.silence(limit) => {
@@ -130,16 +198,7 @@ impl BlobUpload for Upload {
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
-        let operation = format!("finish the upload of blob {digest}");
-        let mut url = self.location.clone();
-        url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let request = self.request(&operation, Method::PUT, &url).await?;
-        let request = request.timeout(self.session.limits().write_silence).header(CONTENT_LENGTH, 0);
-        let response = self.session.send(Access::Push, &operation, &url, request).await?;
-        match response.status() {
-            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
-            _ => Err(self.failed(&operation, response).await),
-        }
+        self.finish(digest, Bytes::new()).await
     }
 
     async fn abort(self: Box<Self>) {

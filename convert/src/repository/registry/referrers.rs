@@ -1,16 +1,20 @@
 //! What belongs to a manifest (distribution specification, "Listing Referrers"), by the registry's own
 //! list or, where it keeps none, by the tag that clients write instead ("Referrers Tag Schema").
 
-use reqwest::{Method, StatusCode};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use zstart_core::Digest;
 
 use super::super::{Access, MANIFEST_MAX, RepositoryError, Trouble};
+use super::pages::{self, PAGES_MAX};
 use super::session::Session;
 use super::{answer, pull, retry};
 use crate::image::Descriptor;
 
-/// The list: an index whose entries say what kind of artifact they are.
+/// How many are enough: a registry that goes on and on isn't believed.
+const MOST: usize = 1000;
+
+/// The list, or a page of it: an index whose entries say what kind of artifact they are.
 #[derive(Deserialize)]
 struct List {
     #[serde(default)]
@@ -26,29 +30,54 @@ pub(super) async fn list(
 ) -> Result<Vec<Descriptor>, RepositoryError> {
     let by_tag = format!("manifests/{}-{}", of.algorithm(), of.hex());
     for path in [format!("referrers/{of}"), by_tag] {
-        let found = match retry::with_retries(session.limits().pause, || read(session, &path)).await {
-            Ok(found) => found,
+        if let Some(found) = read_pages(session, &path, artifact_type).await? {
+            return Ok(found);
+        }
+    }
+    Ok(Vec::new())
+}
+
+/// Those in the list at this path; `None` where there is no list. One that breaks off ends there.
+async fn read_pages(
+    session: &Session,
+    path: &str,
+    artifact_type: &str,
+) -> Result<Option<Vec<Descriptor>>, RepositoryError> {
+    let mut found = None;
+    let mut next = session.url(Access::Pull, path)?;
+    for _ in 0..PAGES_MAX {
+        let page = match retry::with_retries(session.limits().pause, || read(session, path, &next)).await {
+            Ok(page) => page,
             // 403 too: some registries deny what they don't know.
             Err(error) if !matches!(error.trouble, Trouble::Unavailable | Trouble::RateLimited { .. }) => {
                 None
             }
             Err(error) => return Err(error),
         };
-        if let Some(List { manifests }) = found {
-            let of_type =
-                |descriptor: &Descriptor| descriptor.artifact_type().as_deref() == Some(artifact_type);
-            return Ok(manifests.into_iter().filter(of_type).collect());
+        let Some((List { manifests }, after)) = page else { break };
+        let of_type = |descriptor: &Descriptor| descriptor.artifact_type().as_deref() == Some(artifact_type);
+        let found = found.get_or_insert_with(Vec::new);
+        found.extend(manifests.into_iter().filter(of_type));
+        match after {
+            Some(after) if found.len() < MOST => next = after,
+            Some(_) | None => break,
         }
     }
-    Ok(Vec::new())
+    Ok(found)
 }
 
-async fn read(session: &Session, path: &str) -> Result<Option<List>, RepositoryError> {
+async fn read(
+    session: &Session,
+    path: &str,
+    url: &Url,
+) -> Result<Option<(List, Option<Url>)>, RepositoryError> {
     const OPERATION: &str = "list what belongs to the image";
-    let response = pull::request(session, Method::GET, path, OPERATION).await?;
+    let response =
+        pull::request_at(session, Method::GET, url.clone(), &pull::accept(path), OPERATION).await?;
     if response.status() != StatusCode::OK {
         return Err(answer::from_response(session, Access::Pull, OPERATION, response).await);
     }
+    let after = pages::next(url, response.headers());
     let bytes = answer::read_bounded(session, Access::Pull, OPERATION, response, MANIFEST_MAX).await?;
-    Ok(serde_json::from_slice(&bytes).ok())
+    Ok(serde_json::from_slice(&bytes).ok().map(|list| (list, after)))
 }

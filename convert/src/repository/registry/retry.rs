@@ -24,7 +24,8 @@ where
         };
         let wanted = match error.trouble {
             Trouble::Unavailable | Trouble::RateLimited { retry_after: None } => jittered(pause),
-            Trouble::RateLimited { retry_after: Some(wanted) } => wanted,
+            // One that asks for none is still not asked four times at once.
+            Trouble::RateLimited { retry_after: Some(wanted) } => wanted.max(jittered(pause)),
             Trouble::NotFound | Trouble::Denied | Trouble::TagTaken | Trouble::Mismatch | Trouble::Other => {
                 return Err(error);
             }
