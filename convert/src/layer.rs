@@ -31,8 +31,9 @@ pub trait LayerConverter: Send + Sync {
     fn settings(&self) -> String;
 
     /// For how many of the [layers that are worked on at once](crate::Settings::layers_at_once) a layer
-    /// of so many compressed bytes counts, by the cores and the memory that it takes.
-    fn places(&self, _packed: u64) -> u32 {
+    /// of so many compressed bytes counts, by the cores and the memory that it takes. `is_zstd` is what its
+    /// media type says.
+    fn places(&self, _packed: u64, _is_zstd: bool) -> u32 {
         1
     }
 

@@ -37,8 +37,6 @@ mod tests;
 pub const FIRST_SLOW: i32 = 10;
 /// The share that they get.
 const SLOW_SHARE: u64 = 4;
-/// From this level on zstd's window is 8 MiB, and [`sample::LEAD`] pieces long; below, one piece at most.
-const FIRST_WIDE: i32 = 17;
 /// The least that a sample may be: two pieces, and what is kept with them, for the slowest levels.
 pub const LEAST_SAMPLE: u64 = SLOW_SHARE * 2 * (1 + sample::LEAD as u64) * sample::PIECE as u64;
 
@@ -210,8 +208,7 @@ fn with_repetitions(image: &ManifestPlan, reading: &Reading) -> Vec<Layer> {
 /// One level, on its share of the sample.
 fn measure(level: Level, reading: &Reading, sample: u64) -> Result<Measured, LayerError> {
     let budget = if level.get() >= FIRST_SLOW { sample / SLOW_SHARE } else { sample };
-    let lead = if level.get() >= FIRST_WIDE { sample::LEAD } else { 1 };
-    let selection = reading.sample.select(budget, lead);
+    let selection = reading.sample.select(budget);
     let mut pieces = level::measure(level, &selection)?;
     let exact = match reading.levels.iter().position(|fast| *fast == level) {
         Some(fast) => {

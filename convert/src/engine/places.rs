@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::image::Descriptor;
+use crate::image::media_type::{self, LayerKind};
 use crate::layer::LayerConverter;
 
 /// Smaller layers are asked for before there is a place for them, so that it doesn't stand empty for a
@@ -42,7 +43,9 @@ impl Places {
     /// The place for a layer, in the order in which they are asked for.
     pub(super) async fn take(&self, layer: &Descriptor, converter: &dyn LayerConverter) -> Place {
         // Where it counts for more than there are, it has all of them.
-        let wanted = converter.places(layer.size()).min(self.all);
+        let wanted = converter
+            .places(layer.size(), media_type::layer_kind(layer.media_type()) == LayerKind::Zstd)
+            .min(self.all);
         let Ok(permit) = Arc::clone(&self.free).acquire_many_owned(wanted).await else {
             unreachable!("no semaphore here is ever closed")
         };
@@ -56,7 +59,6 @@ mod tests {
     use zstart_core::Digest;
 
     use super::*;
-    use crate::image::media_type;
     use crate::layer::zstd::ZstdConverter;
     use crate::settings::Level;
 
@@ -69,10 +71,13 @@ mod tests {
     }
 
     #[test]
-    fn a_large_layer_has_two_places_where_there_are_two() {
+    fn a_large_layer_has_two_places_where_there_are_two_and_so_has_one_that_is_zstd() {
         let converter = ZstdConverter::new(Level::default());
-        let (small, large) = (layer(1 << 20), layer(32 << 20));
-        for (count, small_beside) in [(1, 0), (2, 0), (3, 1)] {
+        let small = layer(1 << 20);
+        let zstd = Descriptor::new(media_type::OCI_TAR_ZSTD, Digest::sha256_of(b""), 1 << 20).unwrap();
+        let cases =
+            [layer(32 << 20), zstd].map(|large| [(1, 0), (2, 0), (3, 1)].map(|case| (large.clone(), case)));
+        for (large, (count, small_beside)) in cases.into_iter().flatten() {
             let places = places(count);
             let first = places.take(&large, &converter).now_or_never().expect("nobody was before it");
             let beside: Vec<_> =

@@ -27,7 +27,10 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
     }
 }
 
-/// Takes layers that are zstd, and nothing else, as they are.
+/// The largest window of what zstart writes.
+const OWN_WINDOW_LOG_MAX: u32 = 23;
+
+/// Takes layers that are zstd as zstart writes it, and nothing else, as they are.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FramesOnly;
 
@@ -47,7 +50,9 @@ impl LayerConverter for FramesOnly {
         if !start_with(magic.get_ref()) {
             return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
         }
-        Ok(Converted { diff_id: diff_id(&mut magic.chain(source), announced.most)?, anew: false })
+        let mut plain = Plain::at_most(announced.most);
+        decode_within(OWN_WINDOW_LOG_MAX, &mut magic.chain(source), |bytes| plain.take(bytes))?;
+        Ok(Converted { diff_id: plain.diff_id(), anew: false })
     }
 }
 
@@ -61,11 +66,19 @@ pub(super) fn diff_id(source: &mut dyn BufRead, most: u64) -> Result<Digest, Lay
 /// Decodes every frame and hands the bytes to `consume`, in order.
 pub(crate) fn decode(
     source: &mut dyn BufRead,
+    consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+) -> Result<(), LayerError> {
+    decode_within(WINDOW_LOG_MAX, source, consume)
+}
+
+fn decode_within(
+    window_log_max: u32,
+    source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
     let started = |source| LayerError::Zstd { offset: 0, source };
     let mut decoder = Decoder::with_buffer(Counted::new(source)).map_err(started)?;
-    decoder.window_log_max(WINDOW_LOG_MAX).map_err(started)?;
+    decoder.window_log_max(window_log_max).map_err(started)?;
     drain(&mut decoder, &mut vec![0; STEP], &mut consume, |decoder, source| match decoder.get_ref() {
         compressed if compressed.failed() => LayerError::Read { source },
         compressed => LayerError::Zstd { offset: compressed.count(), source },

@@ -95,8 +95,9 @@ impl LayerConverter for ZstdConverter {
         format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }
 
-    fn places(&self, packed: u64) -> u32 {
-        if jobs::are_for(self.level, packed) { jobs::PLACES } else { 1 }
+    /// Somebody else's zstd may ask for a window four times as large as zstart's.
+    fn places(&self, packed: u64, is_zstd: bool) -> u32 {
+        if is_zstd || jobs::are_for(self.level, packed) { jobs::PLACES } else { 1 }
     }
 
     fn rest(&self) {

@@ -92,9 +92,8 @@ impl Sample {
         self.pieces.values().map(cost).sum()
     }
 
-    /// As much as `budget` allows, but no less than two pieces where there are two; `lead` pieces in
-    /// front of each.
-    pub(super) fn select(&self, budget: u64, lead: usize) -> Selection<'_> {
+    /// As much as `budget` allows, but no less than two pieces where there are two.
+    pub(super) fn select(&self, budget: u64) -> Selection<'_> {
         if !self.thinned && self.cost() <= budget {
             return Selection { runs: self.layers(), whole: true };
         }
@@ -106,8 +105,7 @@ impl Sample {
                 break;
             }
             left = after.unwrap_or(0);
-            let lead = piece.lead[piece.lead.len().saturating_sub(lead)..].iter();
-            let lead = lead.map(|bytes| &bytes[..]).collect();
+            let lead = piece.lead.iter().map(|bytes| &bytes[..]).collect();
             runs.push(Run { lead, parts: vec![(*key, &piece.bytes[..])] });
         }
         Selection { runs, whole: false }
@@ -155,7 +153,7 @@ mod tests {
     #[test]
     fn what_fits_is_taken_whole_layer_by_layer() {
         let sample = sample(200, &[3, 1, 16]);
-        let selection = sample.select(200, LEAD);
+        let selection = sample.select(200);
         assert!(selection.whole);
         let lengths: Vec<usize> = selection.runs.iter().map(|run| run.parts.len()).collect();
         assert_eq!(lengths, [3, 1, 16]);
@@ -163,13 +161,13 @@ mod tests {
             assert!(run.lead.is_empty());
             assert!(run.parts.windows(2).all(|parts| parts[0].1[0] + 1 == parts[1].1[0]), "in order");
         }
-        assert!(!sample.select(199, LEAD).whole);
+        assert!(!sample.select(199).whole);
     }
 
     #[test]
     fn what_does_not_fit_is_thinned_evenly_and_each_piece_has_what_lies_before_it() {
         let sample = sample(600, &[200, 200, 200]);
-        let selection = sample.select(600, LEAD);
+        let selection = sample.select(600);
         assert!(!selection.whole);
         assert!(selection.runs.len() >= 20, "{}", selection.runs.len());
         let mut numbers: Vec<u64> = sample.pieces.values().map(|piece| piece.number).collect();
@@ -189,7 +187,7 @@ mod tests {
     fn a_smaller_selection_is_part_of_a_larger_one_and_has_two_pieces_at_least() {
         let sample = sample(600, &[200, 200]);
         let keys =
-            |budget| -> Vec<Key> { sample.select(budget, 1).runs.iter().map(|run| run.parts[0].0).collect() };
+            |budget| -> Vec<Key> { sample.select(budget).runs.iter().map(|run| run.parts[0].0).collect() };
         assert!(keys(600).starts_with(&keys(150)));
         assert_eq!(keys(1).len(), 2);
     }
@@ -199,7 +197,7 @@ mod tests {
         let mut sample = sample(1000, &[3, 2]);
         sample.begin_layer(1);
         sample.add(1, vec![7]);
-        let selection = sample.select(1000, LEAD);
+        let selection = sample.select(1000);
         assert_eq!(selection.runs.iter().map(|run| run.parts.len()).collect::<Vec<_>>(), [3, 1]);
     }
 }
