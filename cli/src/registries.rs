@@ -1,7 +1,8 @@
 //! How a command reaches registries: as whom, and which over plain http.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use zstart_convert::credentials::{Credentials, DockerConfig};
 use zstart_convert::{RegistryClient, RegistryOptions, Repository};
@@ -15,23 +16,35 @@ use crate::failure::Failure;
 pub(crate) struct Registries<'a> {
     arguments: &'a RegistryArguments,
     ecr: EcrIdentity,
+    /// By registry: source and target use the same connections where both are in one.
+    clients: Mutex<HashMap<String, RegistryClient>>,
 }
 
 impl<'a> Registries<'a> {
     pub(crate) fn new(arguments: &'a RegistryArguments) -> Self {
-        Self { arguments, ecr: EcrIdentity::default() }
+        Self { arguments, ecr: EcrIdentity::default(), clients: Mutex::default() }
     }
 
     /// Opens a repository.
     pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Repository>, Failure> {
+        let credentials = self.credentials(reference).await?;
+        Ok(self.client(reference.registry())?.repository(reference, credentials))
+    }
+
+    fn client(&self, registry: &str) -> Result<RegistryClient, Failure> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(registry) {
+            return Ok(client.clone());
+        }
         let mut plain_http = self.arguments.plain_http.clone();
-        if is_loopback(reference.registry()) {
-            plain_http.push(reference.registry().to_owned());
+        if is_loopback(registry) {
+            plain_http.push(registry.to_owned());
         }
         let token_servers = self.arguments.token_server.clone();
         let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
-        let credentials = self.credentials(reference).await?;
-        Ok(RegistryClient::new(options)?.repository(reference, credentials))
+        let client = RegistryClient::new(options)?;
+        clients.insert(registry.to_owned(), client.clone());
+        Ok(client)
     }
 
     /// Docker's configuration comes first: somebody wrote it for this registry.

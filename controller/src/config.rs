@@ -29,7 +29,7 @@ pub struct Config {
     pub platforms: Platforms,
     /// How many images are converted at once.
     pub workers: usize,
-    /// How many layers of one image are converted at once.
+    /// How many layers of one image are worked on at once.
     pub layers_at_once: NonZero<usize>,
     /// How often a tag is looked up again.
     pub recheck_interval: Duration,

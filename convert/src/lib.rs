@@ -21,6 +21,7 @@ mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 pub mod image;
+mod jitter;
 pub mod layer;
 pub mod locks;
 mod memory;

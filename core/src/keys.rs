@@ -21,7 +21,7 @@ pub const SOURCE_DIGEST: &str = "dev.zstart.source.digest";
 /// Annotation of a variant's layer descriptor: the digest of the layer it was made of.
 pub const LAYER_SOURCE_DIGEST: &str = "dev.zstart.layer.source.digest";
 /// Annotation of a variant's manifest or index: the settings it was made with, e.g.
-/// `zstart/2;zstd=1.5.7;level=3`. The same source and settings give the same bytes.
+/// `zstart/3;zstd=1.5.7;level=3`. The same source and settings give the same bytes.
 pub const SETTINGS: &str = "dev.zstart.settings";
 
 /// The API group of zstart's own kinds.

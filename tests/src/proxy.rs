@@ -1,7 +1,7 @@
 //! A proxy as companies have one, which leads some names to a place of the lab's.
 
 use std::net::Ipv4Addr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
@@ -11,6 +11,7 @@ use tokio_util::task::AbortOnDropHandle;
 /// A running proxy.
 pub struct Proxy {
     address: String,
+    tunnels: Arc<Mutex<Vec<String>>>,
     _task: AbortOnDropHandle<()>,
 }
 
@@ -22,14 +23,22 @@ impl Proxy {
         let address = format!("http://{}", listener.local_addr()?);
         let known: Vec<String> = names.iter().map(|name| format!("CONNECT {name}:443 ")).collect();
         let (known, to) = (Arc::new(known), to.into());
+        let tunnels = Arc::<Mutex<Vec<String>>>::default();
+        let opened = Arc::clone(&tunnels);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (known, to) = (Arc::clone(&known), to.clone());
+                let (known, to, opened) = (Arc::clone(&known), to.clone(), Arc::clone(&opened));
                 // A connection that breaks is for the client to tell.
-                tokio::spawn(async move { drop(tunnel(client, &known, &to).await) });
+                tokio::spawn(async move { drop(tunnel(client, &known, &to, &opened).await) });
             }
         });
-        Ok(Self { address, _task: AbortOnDropHandle::new(task) })
+        Ok(Self { address, tunnels, _task: AbortOnDropHandle::new(task) })
+    }
+
+    /// How many connections were opened to this name.
+    pub fn connections(&self, name: &str) -> usize {
+        let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        tunnels.iter().filter(|line| line.contains(&format!(" {name}:443 "))).count()
     }
 
     /// `http://127.0.0.1:PORT`, as `HTTPS_PROXY` names it.
@@ -38,7 +47,7 @@ impl Proxy {
     }
 }
 
-async fn tunnel(client: TcpStream, known: &[String], to: &str) -> Result<()> {
+async fn tunnel(client: TcpStream, known: &[String], to: &str, opened: &Mutex<Vec<String>>) -> Result<()> {
     let mut client = BufReader::new(client);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -48,6 +57,7 @@ async fn tunnel(client: TcpStream, known: &[String], to: &str) -> Result<()> {
     if !known.iter().any(|known| line.starts_with(known)) {
         return Ok(client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await?);
     }
+    opened.lock().unwrap_or_else(PoisonError::into_inner).push(line);
     let mut server = TcpStream::connect(to).await.context("the server is away")?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut server).await?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use zstart_core::Digest;
 
 use crate::error::{Error, ErrorClass};
+use crate::jitter::jittered;
 use crate::repository::RepositoryError;
 
 /// How often a blob is begun at most.
@@ -75,9 +76,12 @@ where
 fn pause_after(error: &Error, number: u32) -> Option<Duration> {
     match error.class() {
         ErrorClass::Unavailable | ErrorClass::RateLimited { retry_after: None } => {
-            Some(FIRST_PAUSE * 2_u32.pow(number - 1))
+            Some(jittered(FIRST_PAUSE * 2_u32.pow(number - 1)))
         }
-        ErrorClass::RateLimited { retry_after: Some(wanted) } => (wanted <= LONGEST_PAUSE).then_some(wanted),
+        // One that asks for none gets one all the same.
+        ErrorClass::RateLimited { retry_after: Some(wanted) } => {
+            (wanted <= LONGEST_PAUSE).then(|| wanted.max(jittered(FIRST_PAUSE)))
+        }
         ErrorClass::NotFound
         | ErrorClass::PullDenied
         | ErrorClass::PushDenied

@@ -1,5 +1,5 @@
 //! The least that any converter that decodes and encodes can take: the layers in memory, each inflated,
-//! hashed, encoded by zstart's encoder and hashed by one thread, as many at once as there are cores; and
+//! hashed, encoded by zstart's encoder and hashed, as many at once as there are cores; and
 //! that work spread evenly over all cores, as if nothing ever waited for anything.
 
 use std::io::Read as _;

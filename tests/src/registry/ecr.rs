@@ -69,6 +69,8 @@ struct Shared {
     rules: Mutex<Rules>,
     sessions: Mutex<Sessions>,
     calls: Mutex<Vec<String>>,
+    /// The versions of HTTP that registries were spoken to in.
+    versions: Mutex<BTreeSet<String>>,
 }
 
 impl FakeEcr {
@@ -85,6 +87,7 @@ impl FakeEcr {
             rules: Mutex::new(Rules::of(repositories)),
             sessions: Mutex::default(),
             calls: Mutex::default(),
+            versions: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
 
@@ -145,6 +148,16 @@ impl FakeEcr {
         self.calls().iter().filter(|call| call.starts_with(method) && call.contains(part)).count()
     }
 
+    /// The versions of HTTP that its registries were spoken to in.
+    pub fn versions(&self) -> BTreeSet<String> {
+        lock(&self.shared.versions).clone()
+    }
+
+    /// How many connections were opened to this host.
+    pub fn connections(&self, host: &str) -> usize {
+        self.proxy.connections(host)
+    }
+
     /// The statuses of the answers to pushed manifests.
     pub fn puts(&self) -> Vec<StatusCode> {
         self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
@@ -189,7 +202,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     }
     match SERVICES.iter().find(|(registry, api)| *registry == host || *api == host) {
         Some((registry, api)) if *api == host => shared.tokens().give(request.headers(), registry),
-        Some((registry, _)) => rules::registry(&shared, registry, request).await,
+        Some((registry, _)) => {
+            lock(&shared.versions).insert(format!("{:?}", request.version()));
+            rules::registry(&shared, registry, request).await
+        }
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -91,6 +91,16 @@ async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_b
 }
 
 #[tokio::test]
+async fn few_connections_carry_all_requests_and_speak_http_2_where_that_is_offered() -> Result<()> {
+    let lab = Lab::with_image().await?;
+    lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
+    assert_eq!(lab.ecr.versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
+    let (requests, connections) = (lab.ecr.count("", PRIVATE), lab.ecr.connections(PRIVATE));
+    assert!((1..=requests / 3).contains(&connections), "{connections} for {requests} requests");
+    Ok(())
+}
+
+#[tokio::test]
 async fn every_source_of_an_identity_is_found() -> Result<()> {
     let lab = Lab::with_image().await?;
     let image = at(PRIVATE, "team/app:v1");

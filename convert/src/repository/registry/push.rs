@@ -17,6 +17,7 @@ use zstart_core::{Digest, Tag};
 use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
 use super::network::Direction;
 use super::session::Session;
+use super::silence::Ended;
 use super::{answer, silence};
 use crate::image::RawManifest;
 
@@ -175,14 +176,17 @@ impl Upload {
 impl BlobUpload for Upload {
     async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError> {
         const OPERATION: &str = "upload a blob";
-        let (content, taken) = silence::watched(content);
-        let limit = self.session.limits().write_silence;
+        let limits = self.session.limits();
+        let (content, taken) = silence::watched(content, limits);
         let request = self.request(OPERATION, Method::PATCH, &self.location).await?;
         let request = request.header(CONTENT_TYPE, BYTES).body(Body::wrap_stream(content));
         let response = tokio::select! {
             response = self.session.send(Access::Push, OPERATION, &self.location, request) => response?,
-            () = taken.silence(limit) => {
-                let message = format!("it took nothing for {} s", limit.as_secs());
+            ended = taken.ended(limits.write_silence) => {
+                let message = match ended {
+                    Ended::Silent => format!("it took nothing for {} s", limits.write_silence.as_secs()),
+                    Ended::Slow => "it is taken too slowly".to_owned(),
+                };
                 return Err(self.session.error(Access::Push, OPERATION, Trouble::Unavailable, message));
             }
         };

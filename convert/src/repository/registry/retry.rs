@@ -1,9 +1,9 @@
 //! Trying again what may pass.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
 use super::super::{RepositoryError, Trouble};
+use crate::jitter::jittered;
 
 /// How often a request is made at most.
 const ATTEMPTS: u32 = 4;
@@ -38,10 +38,4 @@ where
         pause *= 2;
     }
     unreachable!("the loop ends by returning")
-}
-
-/// Between half of the pause and all of it, so that many who failed together don't return together.
-fn jittered(pause: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 512;
-    pause / 2 + pause / 2 * u32::try_from(random).unwrap_or(0) / 512
 }
