@@ -17,6 +17,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use http::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::forward::{Forward, cut, without_credentials};
@@ -39,6 +40,17 @@ pub enum Fault {
     TakeWhole,
     /// The answer waits until this has run.
     After(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
+}
+
+impl Fault {
+    /// It says that a request has come, and then never answers it.
+    pub fn stalled(arrived: &Arc<Notify>) -> Self {
+        let arrived = Arc::clone(arrived);
+        Self::After(Arc::new(move || -> BoxFuture<'static, ()> {
+            arrived.notify_one();
+            Box::pin(std::future::pending())
+        }))
+    }
 }
 
 /// Which requests get which fault, and how often.
@@ -202,6 +214,13 @@ async fn take_whole(shared: &Shared, request: Request) -> Response {
     shared.registry.pass(finish, &own).await
 }
 
+/// Reads a request to its end: whoever is answered while he still sends may find the connection closed, and
+/// not the answer.
+async fn read(request: Request) {
+    let mut content = request.into_body().into_data_stream();
+    while let Some(Ok(_)) = content.next().await {}
+}
+
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let method = request.method().clone();
@@ -209,6 +228,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let fault = shared.take_fault(&method, &path);
     match &fault {
         Some(Fault::Answer(status, headers, body)) => {
+            read(request).await;
             let mut response = (*status, *body).into_response();
             for (name, value) in headers {
                 if let Ok(value) = HeaderValue::from_str(value) {
@@ -232,6 +252,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return shared.token(request.headers());
     }
     if !shared.may_pass(request.headers()) {
+        read(request).await;
         return shared.challenge();
     }
     let request = if shared.login.is_some() { without_credentials(request) } else { request };

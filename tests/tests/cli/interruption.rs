@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use futures::future::BoxFuture;
 use http::Method;
 use tokio::process::Command;
 use tokio::sync::Notify;
@@ -35,14 +34,7 @@ async fn stop_in_the_middle(signal: &str) -> Result<()> {
     let digest = image.push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let arrived = Arc::new(Notify::new());
-    let upload = {
-        let arrived = Arc::clone(&arrived);
-        move || -> BoxFuture<'static, ()> {
-            arrived.notify_one();
-            Box::pin(std::future::pending())
-        }
-    };
-    gateway.fault(Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(upload)));
+    gateway.fault(Method::PATCH, "/blobs/uploads/", Fault::stalled(&arrived));
 
     let name = format!("{}/app:v1", gateway.host());
     let mut command = zstart.command(&["convert", &name]);

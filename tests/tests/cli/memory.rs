@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::future::BoxFuture;
 use http::Method;
 use tokio::sync::Notify;
 use zstart_tests::images::Fixture;
@@ -47,14 +46,7 @@ async fn large_layers_take_little_memory_whatever_they_hold_and_wherever_the_tar
     image.push(&registry.host(), "app:v1").await?;
     for (method, part) in [(Method::PATCH, "/blobs/uploads/"), (Method::PUT, "/manifests/")] {
         let arrived = Arc::new(Notify::new());
-        let stand_still = {
-            let arrived = Arc::clone(&arrived);
-            move || -> BoxFuture<'static, ()> {
-                arrived.notify_one();
-                Box::pin(std::future::pending())
-            }
-        };
-        gateway.fault(method.clone(), part, Fault::After(Arc::new(stand_still)));
+        gateway.fault(method.clone(), part, Fault::stalled(&arrived));
         let name = format!("{}/app:v1", gateway.host());
         let mut command = zstart.command(&["convert", &name, "--no-layer-cache"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;

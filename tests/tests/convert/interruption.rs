@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::future::BoxFuture;
 use http::Method;
 use tokio::sync::Notify;
 use zstart_tests::images::Fixture;
@@ -12,15 +11,6 @@ use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
 use zstart_tests::registry::stored::Stored;
-
-/// A fault that says when a request has come, and then never answers it.
-fn stalled(arrived: &Arc<Notify>) -> Fault {
-    let arrived = Arc::clone(arrived);
-    Fault::After(Arc::new(move || -> BoxFuture<'static, ()> {
-        arrived.notify_one();
-        Box::pin(std::future::pending())
-    }))
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() -> Result<()> {
@@ -40,7 +30,7 @@ async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() ->
         (Method::PUT, "/manifests/"),
     ] {
         let arrived = Arc::new(Notify::new());
-        lab.gateway.fault(method.clone(), part, stalled(&arrived));
+        lab.gateway.fault(method.clone(), part, Fault::stalled(&arrived));
         tokio::select! {
             ended = conversion.run() => panic!("{method} {part} was not reached: {ended:?}"),
             () = arrived.notified() => {}
