@@ -129,22 +129,22 @@ pub(super) enum Content {
 
 /// Waits until more than [`WHOLE_MAX`] came, or everything.
 pub(super) async fn gather(mut content: ByteStream) -> Content {
-    let (mut front, mut size) = (Vec::new(), 0);
+    let (mut front, mut size) = (Vec::<Bytes>::new(), 0);
     while size <= WHOLE_MAX {
         match content.next().await {
-            None => return Content::Whole(front.into_iter().flatten().flatten().collect()),
+            None => return Content::Whole(front.concat().into()),
             Some(Ok(chunk)) => {
                 size += chunk.len();
-                front.push(Ok(chunk));
+                front.push(chunk);
             }
             // Whoever reads the stream is told.
-            broken => {
-                front.extend(broken);
+            Some(Err(error)) => {
+                content = Box::pin(stream::iter([Err(error)]).chain(content));
                 break;
             }
         }
     }
-    Content::Stream(Box::pin(stream::iter(front).chain(content)))
+    Content::Stream(Box::pin(stream::iter(front.into_iter().map(Ok)).chain(content)))
 }
 
 /// A receiver's chunks as a stream, with one that was already taken out in front.

@@ -8,6 +8,7 @@ use zstd::stream::read::Decoder;
 use super::counted::Counted;
 use super::drain::{STEP, drain, read_magic};
 use super::plain::Plain;
+use super::zstd::WINDOW_LOG;
 use super::{Announced, Converted, LayerConverter, LayerError};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
@@ -26,9 +27,6 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
         magic => magic == FRAME_MAGIC,
     }
 }
-
-/// The largest window of what zstart writes.
-const OWN_WINDOW_LOG_MAX: u32 = 23;
 
 /// Takes layers that are zstd as zstart writes it, and nothing else, as they are.
 #[derive(Clone, Copy, Debug)]
@@ -50,16 +48,19 @@ impl LayerConverter for FramesOnly {
         if !start_with(magic.get_ref()) {
             return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
         }
-        let mut plain = Plain::at_most(announced.most);
-        decode_within(OWN_WINDOW_LOG_MAX, &mut magic.chain(source), |bytes| plain.take(bytes))?;
-        Ok(Converted { diff_id: plain.diff_id(), anew: false })
+        let diff_id = diff_id_within(WINDOW_LOG, &mut magic.chain(source), announced.most)?;
+        Ok(Converted { diff_id, anew: false })
     }
 }
 
 /// Decodes every frame and answers the digest of all that they hold.
 pub(super) fn diff_id(source: &mut dyn BufRead, most: u64) -> Result<Digest, LayerError> {
+    diff_id_within(WINDOW_LOG_MAX, source, most)
+}
+
+fn diff_id_within(window_log_max: u32, source: &mut dyn BufRead, most: u64) -> Result<Digest, LayerError> {
     let mut plain = Plain::at_most(most);
-    decode(source, |bytes| plain.take(bytes))?;
+    decode_within(window_log_max, source, |bytes| plain.take(bytes))?;
     Ok(plain.diff_id())
 }
 

@@ -17,7 +17,7 @@ use crate::settings::Level;
 /// up to level 16, and layers repeat themselves farther apart: at level 3 a Debian tree becomes 4.2 %
 /// smaller than with 2 MiB, a `node_modules` 3.3 %, Python packages 1.3 %, for 6 to 8 % more work
 /// (`make bench`).
-const WINDOW_LOG: u32 = 23;
+pub(super) const WINDOW_LOG: u32 = 23;
 /// From this level on zstd's own window is larger than [`WINDOW_LOG`], and so are the tables in which it
 /// looks for matches.
 const FIRST_LARGE_LEVEL: i32 = 20;

@@ -56,10 +56,22 @@ pub(super) async fn manifest(
 /// Opens an upload session.
 pub(super) async fn begin(session: &Session) -> Result<Upload, RepositoryError> {
     let url = session.url(Access::Push, "blobs/uploads/")?;
-    let request = session.request(Access::Push, BEGIN, Direction::Write, Method::POST, &url).await?;
-    let request = request.timeout(session.limits().write_silence).header(CONTENT_LENGTH, 0);
-    let response = session.send(Access::Push, BEGIN, &url, request).await?;
+    let response = post(session, &url, Bytes::new()).await?;
     opened(session, &url, response).await
+}
+
+async fn post(session: &Session, url: &Url, content: Bytes) -> Result<Response, RepositoryError> {
+    let request = session.request(Access::Push, BEGIN, Direction::Write, Method::POST, url).await?;
+    let request = with_content(request.timeout(session.limits().write_silence), content);
+    session.send(Access::Push, BEGIN, url, request).await
+}
+
+fn with_content(request: RequestBuilder, content: Bytes) -> RequestBuilder {
+    if content.is_empty() {
+        request.header(CONTENT_LENGTH, 0)
+    } else {
+        request.header(CONTENT_TYPE, BYTES).body(content)
+    }
 }
 
 /// Stores a blob in two requests, or one: the specification's "Single POST", which a registry that doesn't
@@ -74,10 +86,7 @@ pub(super) async fn whole(
     let upload = if session.ecr().is_none() && one_will_do.load(Ordering::Relaxed) {
         let mut url = session.url(Access::Push, "blobs/uploads/")?;
         url.query_pairs_mut().append_pair("digest", digest.as_str());
-        let request = session.request(Access::Push, BEGIN, Direction::Write, Method::POST, &url).await?;
-        let request = request.timeout(session.limits().write_silence);
-        let request = request.header(CONTENT_TYPE, BYTES).body(content.clone());
-        let response = session.send(Access::Push, BEGIN, &url, request).await?;
+        let response = post(session, &url, content.clone()).await?;
         match response.status() {
             StatusCode::CREATED => return Ok(()),
             StatusCode::ACCEPTED => {
@@ -154,12 +163,7 @@ impl Upload {
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
         let request = self.request(&operation, Method::PUT, &url).await?;
-        let request = request.timeout(self.session.limits().write_silence);
-        let request = if content.is_empty() {
-            request.header(CONTENT_LENGTH, 0)
-        } else {
-            request.header(CONTENT_TYPE, BYTES).body(content)
-        };
+        let request = with_content(request.timeout(self.session.limits().write_silence), content);
         let response = self.session.send(Access::Push, &operation, &url, request).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
