@@ -18,7 +18,8 @@ use crate::repository::{ManifestKey, Repository, Trouble};
 /// How deep indexes inside indexes are followed.
 const DEPTH_MAX: u32 = 4;
 
-/// Copies a blob, where the target doesn't have it. The target compares it with its digest.
+/// Copies a blob, where the target neither has it nor can be given it by its registry. The target compares
+/// it with its digest.
 pub(super) async fn copy_blob(
     source: &dyn Repository,
     target: &dyn Repository,
@@ -27,7 +28,19 @@ pub(super) async fn copy_blob(
     if source.location() == target.location() || target.has_blob(digest).await? {
         return Ok(());
     }
+    if is_mounted(target, digest, source.location()).await {
+        return Ok(());
+    }
     with_attempts(digest, || (), || attempt_copy(source, target, digest)).await
+}
+
+/// Lets the target's registry link a blob of another of its repositories. Whatever keeps it from that is no
+/// error: then the blob is sent.
+pub(super) async fn is_mounted(target: &dyn Repository, blob: &Digest, from: &str) -> bool {
+    target.mount_blob(blob, from).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, %blob, from, "a blob could not be mounted");
+        false
+    })
 }
 
 async fn attempt_copy(

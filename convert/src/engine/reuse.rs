@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use zstart_core::Digest;
 
+use super::copy::is_mounted;
 use super::execute::Job;
 use super::layers::{LayerOutcome, Workshop, Written, attempt_layer};
 use crate::error::Error;
@@ -51,10 +52,8 @@ async fn mount(job: &Job<'_>, layer: &Descriptor, blob: &Digest, places: &[Strin
         return false;
     }
     for from in elsewhere {
-        match job.target.mount_blob(blob, from).await {
-            Ok(true) => return true,
-            Ok(false) => {}
-            Err(error) => tracing::debug!(%error, %blob, from, "a blob could not be mounted"),
+        if is_mounted(job.target, blob, from).await {
+            return true;
         }
     }
     false

@@ -231,6 +231,7 @@ async fn a_layer_that_stays_survives_a_broken_connection_too() -> Result<()> {
     {
         let elsewhere = format!("{}/mirror/{number}", lab.gateway.host());
         lab.gateway.heal();
+        lab.mount_nothing();
         let cut = match method {
             Method::GET => Fault::CutAnswerAfter(10),
             _ => Fault::CutRequestAfter(10),

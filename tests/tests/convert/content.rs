@@ -51,6 +51,7 @@ async fn flipped_bytes_of_a_layer_that_stays_are_noticed_when_it_is_checked_and_
     let elsewhere = format!("{}/mirror", lab.gateway.host());
     for honest_reads in [0, 1] {
         lab.gateway.heal();
+        lab.mount_nothing();
         lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::Nothing);
         lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
         let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
+use http::{Method, StatusCode};
 use zstart_convert::credentials::Credentials;
 use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
@@ -12,7 +13,7 @@ use zstart_convert::{
 };
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::gateway::Gateway;
+use zstart_tests::registry::gateway::{Fault, Gateway};
 
 /// A registry, and a gateway in front of it by which the engine reaches it.
 pub(crate) struct Lab {
@@ -36,6 +37,12 @@ impl Lab {
     pub(crate) fn writes(&self) -> Vec<String> {
         let writing = |call: &String| !call.starts_with("GET ") && !call.starts_with("HEAD ");
         self.gateway.calls().into_iter().filter(writing).collect()
+    }
+
+    /// Blobs of other repositories have to be sent from now on.
+    pub(crate) fn mount_nothing(&self) {
+        let refusal = Fault::Answer(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
+        self.gateway.fault(Method::POST, "mount=", refusal);
     }
 
     /// Whether a manifest was written, under a digest or a tag.

@@ -110,6 +110,37 @@ async fn another_repository_of_the_registry_is_given_the_layers_without_sending_
 }
 
 #[tokio::test]
+async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_being_sent() -> Result<()> {
+    let lab = Lab::start().await?;
+    let image =
+        Fixture::new().layer_as(Compression::Zstd, &[("data", b"zstd already")]).layer(&[("app", b"app")]);
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let conversion = lab.conversion("app:v1").into(&format!("{}/mirror", lab.gateway.host()));
+    let made = conversion.run().await?;
+    let calls = lab.gateway.calls();
+    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    for stays in [&source["config"], &source["layers"][0]] {
+        let digest = text(&stays["digest"])?.replace(':', "%3A");
+        let asked = format!("POST /v2/mirror/blobs/uploads/?mount={digest}&from=app");
+        assert!(calls.contains(&asked), "{asked}: {calls:#?}");
+    }
+    assert_eq!(
+        calls.iter().filter(|call| is_sent(call)).count(),
+        1,
+        "the layer that was converted: {calls:#?}"
+    );
+    let mirror = Stored::new(&lab.registry, "mirror");
+    let variant = mirror.manifest(made.tag.as_str()).await?.json;
+    for (there, here) in
+        [(&variant["config"], &source["config"]), (&variant["layers"][0], &source["layers"][0])]
+    {
+        assert_eq!(there["digest"], here["digest"]);
+        mirror.blob(there).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_registry_that_mounts_nothing_gets_the_layers_as_before() -> Result<()> {
     for refusal in [
         // Amazon ECR, where an account hasn't asked for it, opens an upload; others refuse.
