@@ -1,9 +1,13 @@
 //! What becomes of a layer's bytes, part by part: inflate, hash, encode, and all of it at once.
 //!
-//! `cargo bench --package zstart-convert`. The bytes are this program's own: code and tables, as layers are
-//! full of.
+//! `make microbench`. The bytes are of the compiler's own library, which is on every
+//! machine that can build this: code and tables, as layers are full of.
 
-use std::io::{self, BufReader, Read as _, Write as _};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::LazyLock;
 
 use divan::Bencher;
@@ -14,7 +18,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use zstart_convert::Level;
 use zstart_convert::layer::zstd::ZstdConverter;
-use zstart_convert::layer::{Announced, LayerConverter as _};
+use zstart_convert::layer::{Announced, Converted, LayerConverter as _};
 
 /// How many plain bytes a turn has.
 const SIZE: usize = 16 << 20;
@@ -23,8 +27,7 @@ const STEP: usize = 128 << 10;
 
 /// Plain and packed bytes.
 static LAYER: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
-    let program = std::env::current_exe().and_then(std::fs::read).expect("this program can be read");
-    let plain: Vec<u8> = program.into_iter().cycle().take(SIZE).collect();
+    let plain = compiler().and_then(|path| middle(&path)).expect("the compiler's library can be read");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&plain).expect("memory takes all");
     let packed = encoder.finish().expect("memory takes all");
@@ -33,6 +36,29 @@ static LAYER: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
 
 fn main() {
     divan::main();
+}
+
+/// Where the library is that holds the compiler.
+fn compiler() -> io::Result<PathBuf> {
+    let asked = Command::new("rustc").args(["--print", "sysroot"]).output()?;
+    let sysroot = String::from_utf8(asked.stdout).map_err(io::Error::other)?;
+    let is_compiler = |path: &PathBuf| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.contains("rustc_driver") && path.metadata().is_ok_and(|file| file.len() > 2 * SIZE as u64)
+    };
+    let files = Path::new(sysroot.trim()).join("lib").read_dir()?;
+    let library = files.filter_map(|file| Some(file.ok()?.path())).find(is_compiler);
+    library.ok_or_else(|| io::Error::other("there is no librustc_driver"))
+}
+
+/// What is in a file's middle; its beginning is all names.
+fn middle(path: &Path) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    file.seek(SeekFrom::Start((size - SIZE as u64) / 2))?;
+    let mut content = vec![0; SIZE];
+    file.read_exact(&mut content)?;
+    Ok(content)
 }
 
 fn with_size<'a, 'b>(bencher: Bencher<'a, 'b>) -> Bencher<'a, 'b> {
@@ -71,11 +97,18 @@ fn encode(bencher: Bencher<'_, '_>, level: i32) {
 /// As a conversion has it: decoder and encoder side by side.
 #[divan::bench(args = [1, 3, 9])]
 fn layer(bencher: Bencher<'_, '_>, level: i32) {
+    with_size(bencher).bench(|| convert(level, LAYER.1.len()));
+}
+
+/// The same as if it were a large layer, which is cut into jobs up to level 3.
+#[divan::bench(args = [1, 3])]
+fn layer_in_jobs(bencher: Bencher<'_, '_>, level: i32) {
+    with_size(bencher).bench(|| convert(level, 1 << 30));
+}
+
+fn convert(level: i32, announced: usize) -> Converted {
     let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
-    with_size(bencher).bench(|| {
-        let (_, packed) = &*LAYER;
-        let mut source = BufReader::with_capacity(STEP, &packed[..]);
-        let announced = Announced { packed: packed.len() as u64, most: u64::MAX };
-        converter.convert(&mut source, &mut io::sink(), announced).expect("it was packed above")
-    });
+    let mut source = BufReader::with_capacity(STEP, &LAYER.1[..]);
+    let announced = Announced { packed: announced as u64, most: u64::MAX };
+    converter.convert(&mut source, &mut io::sink(), announced).expect("it was packed above")
 }
