@@ -74,7 +74,8 @@ pub(crate) struct ConvertArguments {
     #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platforms: Vec<Platform>,
     /// How many layers to work on at once. Each keeps two cores busy and takes 20 MiB, more from level 7
-    /// on. Up to level 3, one of 32 MiB or more keeps three busy, takes 45 MiB and counts for two.
+    /// on. Up to level 3, one of 32 MiB or more keeps three or four busy, takes 45 MiB and counts for
+    /// two.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
     /// Convert even where a variant exists, and replace what stands under its tag; layers that are

@@ -80,8 +80,8 @@ pub struct Settings {
     /// How many layers are worked on at the same time; each keeps up to two cores busy, and takes
     /// memory by level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22 (peak of a
     /// conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program itself).
-    /// Up to level 3, layers of 32 MiB and more keep three cores busy, take 45 MiB, and count for two where
-    /// there are two.
+    /// Up to level 3, layers of 32 MiB and more keep three or four cores busy, take 45 MiB, and count for
+    /// two where there are two.
     pub layers_at_once: NonZero<usize>,
     /// Convert even where a variant exists, and replace it; layers that are zstd already too.
     pub force: bool,

@@ -13,6 +13,9 @@ use super::LayerError;
 /// at most, so this bounds what they hold to 1 MiB.
 const PIECES: usize = 8;
 
+/// What takes the decoder's bytes, in order.
+pub(super) type HandOn<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), LayerError>;
+
 /// What goes to the encoder.
 enum Piece {
     Bytes(Vec<u8>),
@@ -20,15 +23,17 @@ enum Piece {
     End,
 }
 
-/// Runs `decode` here, which hands its bytes to what it is given, and encodes them over there.
+/// Runs `decode` here, which hands its bytes to what it is given; over there `look` gets them and they are
+/// encoded.
 pub(super) fn encode<W: Write + Send, T>(
     encoder: Encoder<'_, W>,
-    decode: impl FnOnce(&mut dyn FnMut(&[u8]) -> Result<(), LayerError>) -> Result<T, LayerError>,
+    decode: impl FnOnce(HandOn<'_>) -> Result<T, LayerError>,
+    look: impl FnMut(&[u8]) -> Result<(), LayerError> + Send,
 ) -> Result<T, LayerError> {
     thread::scope(|scope| {
         let (pieces, to_encode) = sync_channel(PIECES);
         let (empty, to_fill) = sync_channel(PIECES);
-        let encoding = scope.spawn(move || work(encoder, &to_encode, &empty));
+        let encoding = scope.spawn(move || work(encoder, look, &to_encode, &empty));
         let decoded = decode(&mut |bytes| {
             // Buffers go round: a layer has thousands of pieces.
             let mut buffer: Vec<u8> = to_fill.try_recv().unwrap_or_default();
@@ -44,7 +49,7 @@ pub(super) fn encode<W: Write + Send, T>(
         drop(pieces);
         match encoding.join() {
             Ok(Ok(())) => decoded,
-            Ok(Err(source)) => Err(LayerError::Write { source }),
+            Ok(Err(error)) => Err(error),
             Err(_) => Err(LayerError::Write { source: io::Error::other("the encoder's thread died") }),
         }
     })
@@ -56,17 +61,20 @@ fn hung_up() -> LayerError {
 
 fn work<W: Write>(
     mut encoder: Encoder<'_, W>,
+    mut look: impl FnMut(&[u8]) -> Result<(), LayerError>,
     pieces: &Receiver<Piece>,
     empty: &SyncSender<Vec<u8>>,
-) -> io::Result<()> {
+) -> Result<(), LayerError> {
+    let failed = |source| LayerError::Write { source };
     loop {
         match pieces.recv() {
             Ok(Piece::Bytes(buffer)) => {
-                encoder.write_all(&buffer)?;
+                look(&buffer)?;
+                encoder.write_all(&buffer).map_err(failed)?;
                 // Nobody needs it where the decoder is done.
                 let _ = empty.try_send(buffer);
             }
-            Ok(Piece::End) => return encoder.finish()?.flush(),
+            Ok(Piece::End) => return encoder.finish().and_then(|mut target| target.flush()).map_err(failed),
             // The decoder failed: what was written is worth nothing.
             Err(_) => return Ok(()),
         }

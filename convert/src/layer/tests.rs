@@ -359,6 +359,19 @@ fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
 }
 
 #[test]
+fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
+    let plain = many_files();
+    let converted = [false, true].map(|has_cores| {
+        let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
+        let mut target = Vec::new();
+        let announced = Announced { packed: 32 << 20, most: u64::MAX };
+        (converter.convert(&mut &gzip(&plain)[..], &mut target, announced).unwrap(), target)
+    });
+    assert_eq!(converted[0].0, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+    assert!(converted[0] == converted[1]);
+}
+
+#[test]
 fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
     let plain = many_files();
     let level = Level::default();
@@ -386,18 +399,20 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
 fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
     let plain = many_files();
     let announced = Announced { packed: 32 << 20, most: u64::MAX };
-    let converter = ZstdConverter::new(Level::default());
-    let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
-    assert!(
-        matches!(&error, LayerError::Write { source } if source.kind() == io::ErrorKind::StorageFull),
-        "{error}"
-    );
-    let mut source = BufReader::new(plain.chain(Broken));
-    let error = converter.convert(&mut source, &mut io::sink(), announced).unwrap_err();
-    assert!(matches!(error, LayerError::Read { .. }), "{error}");
-    let announced = Announced { most: 1 << 20, ..announced };
-    let error = converter.convert(&mut &plain[..], &mut io::sink(), announced).unwrap_err();
-    assert!(matches!(error, LayerError::TooLarge { .. }), "{error}");
+    for has_cores in [false, true] {
+        let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
+        let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
+        assert!(
+            matches!(&error, LayerError::Write { source } if source.kind() == io::ErrorKind::StorageFull),
+            "{error}"
+        );
+        let mut source = BufReader::new(plain.chain(Broken));
+        let error = converter.convert(&mut source, &mut io::sink(), announced).unwrap_err();
+        assert!(matches!(error, LayerError::Read { .. }), "{error}");
+        let announced = Announced { most: 1 << 20, ..announced };
+        let error = converter.convert(&mut &plain[..], &mut io::sink(), announced).unwrap_err();
+        assert!(matches!(error, LayerError::TooLarge { .. }), "{error}");
+    }
 }
 
 #[test]

@@ -1,12 +1,14 @@
 //! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
 
 use std::io::{self, BufRead, Write};
+use std::thread;
 
 use zstd::stream::raw;
 use zstd::stream::write::Encoder;
 use zstd::stream::zio::Writer;
 use zstd::zstd_safe::{self, CCtx, CParameter, ResetDirective};
 
+use super::beside::HandOn;
 use super::contexts::Contexts;
 use super::packing::{self, Packing};
 use super::plain::Plain;
@@ -30,13 +32,22 @@ pub struct ZstdConverter {
     level: Level,
     /// Layers that are zstd already are encoded too.
     all: bool,
+    /// There is a core for each thread of a large layer.
+    has_cores: bool,
     contexts: Contexts,
 }
 
 impl ZstdConverter {
     /// A converter for a level. Layers that are zstd already stay as they are.
     pub fn new(level: Level) -> Self {
-        Self { level, all: false, contexts: Contexts::default() }
+        let has_cores = thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::CORES);
+        Self { level, all: false, has_cores, contexts: Contexts::default() }
+    }
+
+    /// The same, as it is on a machine that has so many cores, or has not.
+    #[cfg(test)]
+    pub(super) fn with_cores(self, has_cores: bool) -> Self {
+        Self { has_cores, ..self }
     }
 
     /// The same, but it encodes layers that are zstd already too.
@@ -118,19 +129,26 @@ impl LayerConverter for ZstdConverter {
         }
         let in_jobs = jobs::are_for(self.level, packed);
         let mut plain = Plain::at_most(most);
-        let decode = |encode: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>| {
-            packing.decode(&mut source, |bytes| {
-                plain.take(bytes)?;
-                encode(bytes)
-            })
-        };
         self.contexts.with(in_jobs, |context| {
             let failed = |source| LayerError::Write { source };
             let reset = context.reset(ResetDirective::SessionAndParameters);
             reset.map_err(|code| failed(io::Error::other(zstd_safe::get_error_name(code))))?;
             let context = raw::Encoder::with_context(context);
             let encoder = self.encoder_of(context, packed, target).map_err(failed)?;
-            if in_jobs { jobs::encode(encoder, decode) } else { beside::encode(encoder, decode) }
+            let decode_and_hash = |hand_on: HandOn<'_>| {
+                packing.decode(&mut source, |bytes| {
+                    plain.take(bytes)?;
+                    hand_on(bytes)
+                })
+            };
+            match (in_jobs, self.has_cores) {
+                (false, _) => beside::encode(encoder, decode_and_hash, |_| Ok(())),
+                (true, false) => jobs::encode(encoder, decode_and_hash),
+                (true, true) => {
+                    let decode = |hand_on: HandOn<'_>| packing.decode(&mut source, hand_on);
+                    beside::encode(encoder, decode, |bytes| plain.take(bytes))
+                }
+            }
         })?;
         Ok(Converted { diff_id: plain.diff_id(), anew: true })
     }
