@@ -36,13 +36,14 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         None => cluster::own_binaries()?,
     };
     if cluster::is_inside() {
+        let layout = image()?;
         return cluster::run_program(&[], |cluster| async move {
-            tell(&cluster, &binaries, PULLS).await?;
+            tell(&cluster, &binaries, &layout, PULLS).await?;
             if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
         });
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let runtime = hand::runtime()?;
+    let layout = runtime.block_on(async {
         steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
         steps::step(
             "finding the real image, or building it (the first time)",
@@ -51,9 +52,15 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         .await
     })?;
     if !settings::is_root() {
-        return runtime.block_on(rootless::tell(&binaries));
+        return runtime.block_on(rootless::tell(&binaries, &layout));
     }
     let again: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the process that this starts; it takes the way above.
     cluster::run_program(&again, |_| async { Ok(()) })
+}
+
+/// The layout folder of its image, built if it isn't there yet: before a cluster is entered, from where there
+/// is no way to where packages come from.
+pub fn image() -> Result<PathBuf> {
+    hand::runtime()?.block_on(real::layout(real::Content::Python))
 }

@@ -1,5 +1,6 @@
 //! The application that the demo runs, and what zstart makes of its image.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -17,10 +18,10 @@ pub(super) const NAMESPACE: &str = "shop";
 pub(super) const IMAGE: &str = "shop/forecast:v1";
 const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
 
-/// Pushes its image, made of real packages, to a registry; what the tag means then.
-pub(super) async fn push_image(registry: &str) -> Result<Digest> {
+/// Pushes its image, a layout folder, to a registry; what the tag means then.
+pub(super) async fn push_image(layout: &Path, registry: &str) -> Result<Digest> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
-    push_layout(&real::layout(real::Content::Python).await?, &real::TAG.parse()?, &here).await
+    push_layout(layout, &real::TAG.parse()?, &here).await
 }
 
 /// The source still means what was pushed.

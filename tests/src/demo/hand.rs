@@ -18,7 +18,7 @@ pub fn tools() -> Result<()> {
 /// Builds the large image and prints where it is.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub fn image() -> Result<()> {
-    let folder = runtime()?.block_on(real::layout(real::Content::Python))?;
+    let folder = super::image()?;
     println!("oci:{}:{}", folder.display(), real::TAG);
     Ok(())
 }
@@ -62,6 +62,6 @@ pub fn control_plane(command: &[String]) -> Result<()> {
     Ok(())
 }
 
-fn runtime() -> Result<tokio::runtime::Runtime> {
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }

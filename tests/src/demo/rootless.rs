@@ -26,15 +26,15 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 /// Where the files of the repository are that users apply.
 const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart/files/crd.yaml");
 
-/// Tells it, ends with the table and with what was left out.
-pub(super) async fn tell(binaries: &Path) -> Result<()> {
+/// Tells it of the image in that layout folder, ends with the table and with what was left out.
+pub(super) async fn tell(binaries: &Path, layout: &Path) -> Result<()> {
     let starting = async { anyhow::Ok((ControlPlane::start().await?, Registry::start().await?)) };
     let (plane, registry) =
         step("starting a Kubernetes API server and a registry (no root, so no node)", starting).await?;
     let kubectl = Kubectl { program: tools::find(Tool::Kubectl).await?, plane: &plane };
     let host = registry.host();
     let source: Reference = format!("{host}/{IMAGE}").parse()?;
-    let pushing = application::push_image(&host);
+    let pushing = application::push_image(layout, &host);
     let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
 
     let zstart = step(

@@ -20,15 +20,16 @@ use crate::wait;
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Tells it, and ends with the table. The kubelet's pull time is the median of `pulls` of each image.
-pub async fn tell(cluster: &Cluster, binaries: &Path, pulls: usize) -> Result<()> {
+/// Tells it of the image in that layout folder, and ends with the table. The kubelet's pull time is the median
+/// of `pulls` of each image.
+pub async fn tell(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     say(&format!(
         "a single-node Kubernetes {} is running",
         cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?
     ));
-    let digest =
-        step(&format!("pushing the gzip image as {source}"), application::push_image(REGISTRY_HERE)).await?;
+    let pushing = application::push_image(layout, REGISTRY_HERE);
+    let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
     let install = async {
         cluster.push_zstart_images(binaries)?;
         cluster.install_zstart(&[]).map(drop)

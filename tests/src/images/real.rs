@@ -5,10 +5,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use zstart_core::units;
 
 use self::pack::{Packed, write_manifest};
+use crate::cluster;
 use crate::settings;
 
 mod debian;
@@ -75,6 +76,11 @@ pub async fn layout(content: Content) -> Result<PathBuf> {
     if folder.is_dir() {
         return Ok(folder);
     }
+    ensure!(
+        !cluster::is_inside(),
+        "the image \"{name}\" is to be built before the cluster's namespaces are entered: in them there is no way to \
+         its packages"
+    );
     let parent = folder.parent().context("the cache has a parent folder")?.to_owned();
     fs::create_dir_all(&parent)?;
     eprintln!("==> building the image \"{name}\" from real packages (once; 2 to 3 minutes on 2 cores)");
