@@ -83,7 +83,7 @@ generate: ## Write the generated files anew
 .PHONY: generated
 generated: ## Check that the generated files are what the code says
 	cargo run --quiet --package zstart-cli -- crd | diff charts/zstart/files/crd.yaml - \
-	  || { echo "charts/zstart/files/crd.yaml is not what core/src/record.rs says: run make generate" >&2; exit 1; }
+	  || { echo "charts/zstart/files/crd.yaml is not what crates/core/src/record.rs says: run make generate" >&2; exit 1; }
 
 .PHONY: tools
 tools: ## Find or build Kubernetes and the other real components that tests need

@@ -15,6 +15,7 @@ pub mod platform;
 pub mod pod_images;
 pub mod record;
 pub mod reference;
+pub mod sync;
 pub mod units;
 pub mod variant;
 
