@@ -11,7 +11,8 @@ use crate::failure::Failure;
 pub(crate) fn print() -> Result<(), Failure> {
     let yaml = serde_saphyr::to_string(&ImageConversion::crd())
         .map_err(|error| Failure::Format { what: "the definition", message: error.to_string() })?;
-    let text =
-        format!("# Made from crates/core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}");
+    let text = format!(
+        "# Made from crates/core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}"
+    );
     std::io::stdout().write_all(text.as_bytes()).map_err(|source| Failure::Print { source })
 }

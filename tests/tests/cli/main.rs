@@ -13,3 +13,4 @@ mod memory;
 mod plugin;
 mod tls;
 mod tune;
+mod variant_digests;

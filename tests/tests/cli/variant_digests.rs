@@ -1,0 +1,85 @@
+//! The bytes of a variant: the same source and settings give the same digest, in every version of zstart
+//! that writes the same settings string.
+
+use anyhow::Result;
+use serde_json::json;
+use zstart_tests::images::{Compression, Fixture, Index};
+
+use crate::command::Zstart;
+use crate::layout::Layout;
+
+/// Text-like bytes from a fixed generator.
+fn text(size: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut content = Vec::with_capacity(size + 16);
+    while content.len() < size {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        content.extend_from_slice(format!("{:x} ", (state >> 33) % 100_003).as_bytes());
+    }
+    content.truncate(size);
+    content
+}
+
+/// Plain layers: gzip bytes would differ between versions of the gzip encoder. The large layer is encoded
+/// in jobs.
+fn image(large: usize) -> Fixture {
+    let (large, small) = (text(large), text(300_000));
+    Fixture::new()
+        .members(json!({"annotations": {"keep": "me"}, "x-unknown": [1, 2.50]}))
+        .layer_as(Compression::Plain, &[("usr/lib/large", &large)])
+        .layer_as(Compression::Plain, &[("usr/bin/small", &small), ("etc/empty", b"")])
+        .layer_as(Compression::Zstd, &[("etc/kept", b"zstd already")])
+}
+
+#[tokio::test]
+async fn variant_digests_are_pinned_for_each_level_and_format() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let (docker, oci) = (image(33 << 20), image(1 << 20).oci());
+    docker.prepare()?.write(&zstart.folder().join("images"), "docker").await?;
+    oci.prepare()?.write(&zstart.folder().join("images"), "oci").await?;
+    let index = Index::new().oci().image(&oci)?.image(&image(1 << 10).platform("linux", "arm64"))?;
+    index.prepare()?.write(&zstart.folder().join("images"), "index").await?;
+
+    let mut found = Vec::new();
+    for (name, level) in
+        [("docker", "1"), ("docker", "3"), ("oci", "3"), ("oci", "9"), ("oci", "19"), ("index", "3")]
+    {
+        let source = zstart.oci(&format!("images:{name}"));
+        let target = zstart.oci(&format!("variants:{name}-{level}"));
+        zstart.print(&["convert", &source, &target, "--level", level]).await?;
+        let digest = Layout::new(zstart.folder(), "variants").digest(&format!("{name}-{level}"))?;
+        found.push(format!("{name} {level} {digest}"));
+    }
+    let pinned = [
+        "docker 1 sha256:862651dc84a1f592b7f60393c6ea416d94f8525327e94cab737874b35303cd44",
+        "docker 3 sha256:a58b01b5bdb2c5356c432da2fc5a8efdc26cf4e125d9fcf12229b9138623eaf5",
+        "oci 3 sha256:c624a010acc7a511701bf17a4f295375f9b88c9a422cb9f99f8a37e09cb7b11c",
+        "oci 9 sha256:49b328b199ba65ac5dcdd8a58eea9401edb3637467fd27437b44527c961a028b",
+        "oci 19 sha256:eb90404cee7e0cdfd3ff3709b606c02706afeaf3d7506b3dfbff86ea135ba6c0",
+        "index 3 sha256:80a196966d0ce019e3c6f979ae3c254b071f3332dd415f4a04d3d1b80b16123b",
+    ];
+    assert_eq!(found, pinned);
+    Ok(())
+}
+
+#[tokio::test]
+async fn layer_bytes_do_not_depend_on_source_compression() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let files: [(&str, &[u8]); 1] = [("usr/bin/app", &text(1 << 20))];
+    let layers = [Compression::Plain, Compression::Gzip];
+    let mut digests = Vec::new();
+    for (tag, compression) in ["plain", "gzip"].into_iter().zip(layers) {
+        Fixture::new()
+            .layer_as(compression, &files)
+            .prepare()?
+            .write(&zstart.folder().join("in"), tag)
+            .await?;
+        zstart
+            .print(&["convert", &zstart.oci(&format!("in:{tag}")), &zstart.oci(&format!("out:{tag}"))])
+            .await?;
+        let variant = Layout::new(zstart.folder(), "out").manifest(tag)?;
+        digests.push(variant["layers"][0]["digest"].clone());
+    }
+    assert!(digests[0].is_string() && digests[0] == digests[1], "{digests:?}");
+    Ok(())
+}
