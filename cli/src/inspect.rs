@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use zstart_convert::engine;
-use zstart_convert::image::{Document, ImageManifest, RawManifest, media_type};
 use zstart_convert::repository::{ManifestKey, Repository};
 use zstart_core::{Digest, keys};
+use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
@@ -118,9 +118,7 @@ async fn look_at_manifest(
 async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, Failure> {
     let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else { return Ok(None) };
     Ok(match raw.read() {
-        Ok(Document::Manifest(source)) => {
-            Some(source.layers.iter().map(zstart_convert::image::Descriptor::size).sum())
-        }
+        Ok(Document::Manifest(source)) => Some(source.layers.iter().map(zstart_oci::Descriptor::size).sum()),
         Ok(Document::Index(_)) | Err(_) => None,
     })
 }

@@ -3,7 +3,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use zstart_convert::image::{Document, ImageConfig, RawManifest};
+use zstart_oci::{Document, ImageConfig, RawManifest};
 use zstart_core::{Digest, keys};
 
 fuzz_target!(|bytes: &[u8]| {

@@ -5,10 +5,10 @@ use std::time::Duration;
 use thiserror::Error;
 use zstart_core::{Digest, Tag};
 
-use crate::image::{JsonError, ManifestError};
 use crate::layer::LayerError;
 use crate::plan::Refusal;
 use crate::repository::{Access, RepositoryError, Trouble};
+use zstart_oci::{JsonError, ManifestError};
 
 /// A conversion that didn't come to its end. It tagged nothing, unless it is
 /// [`NotVerified`](Self::NotVerified): then the tag was written, and what is read there isn't whole.
@@ -27,7 +27,7 @@ pub enum Error {
         digest: Digest,
         /// What is wrong with it.
         #[source]
-        source: crate::image::ConfigError,
+        source: zstart_oci::ConfigError,
     },
     /// A manifest's member can't be read or written.
     #[error("failed to read or write a member of manifest {digest}")]

@@ -20,7 +20,6 @@ pub mod engine;
 mod error;
 #[cfg(fuzzing)]
 pub mod fuzzing;
-pub mod image;
 mod jitter;
 pub mod layer;
 pub mod locks;

@@ -4,10 +4,10 @@ use std::fmt;
 
 use zstart_core::{Digest, Platform};
 
-use crate::image::media_type::{self, LayerKind};
-use crate::image::soci;
-use crate::image::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 use crate::settings::PlatformSelection;
+use zstart_oci::media_type::{self, LayerKind};
+use zstart_oci::soci;
+use zstart_oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use futures::stream::{self, BoxStream};
 use thiserror::Error;
 use zstart_core::{Digest, Reference, Tag};
 
-use crate::image::{Descriptor, RawManifest};
+use zstart_oci::{Descriptor, RawManifest};
 
 pub mod layout;
 pub mod registry;
@@ -164,8 +164,3 @@ pub struct RepositoryError {
     /// What kind of answer it was.
     pub trouble: Trouble,
 }
-
-/// Largest manifest that is read (the distribution specification asks registries for 4 MiB).
-pub const MANIFEST_MAX: usize = 4 << 20;
-/// Largest config that is read: real ones have some tens of KiB.
-pub const CONFIG_MAX: u64 = 8 << 20;

@@ -9,10 +9,10 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use zstart_convert::image::{RawManifest, media_type};
 use zstart_convert::progress::Silent;
 use zstart_convert::{Job, LayerMemory, Level, Settings, engine};
 use zstart_core::{Digest, Reference, Tag, variant};
+use zstart_oci::{RawManifest, media_type};
 
 use super::measure::measure;
 use crate::images::{Fixture, open_registry, push_layout};

@@ -16,8 +16,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use zstart_convert::Repository;
-use zstart_convert::image::{RawManifest, media_type};
 use zstart_core::{Digest, Reference};
+use zstart_oci::{RawManifest, media_type};
 
 use super::floor::Hashed;
 use super::measure::{Measured, measure};

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use zstart_convert::image::media_type;
 use zstart_core::Digest;
+use zstart_oci::media_type;
 
 use crate::cluster::Cluster;
 

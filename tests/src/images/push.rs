@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use zstart_convert::credentials::Credentials;
-use zstart_convert::image::Document;
 use zstart_convert::repository::ManifestKey;
 use zstart_convert::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
 use zstart_core::{Digest, Reference, Tag};
+use zstart_oci::Document;
 
 use crate::control_plane::install_crypto;
 

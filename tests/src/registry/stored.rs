@@ -6,8 +6,8 @@ use http::StatusCode;
 use http::header::ACCEPT;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use zstart_convert::image::media_type;
 use zstart_core::Digest;
+use zstart_oci::media_type;
 
 use super::Registry;
 

@@ -3,10 +3,11 @@
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::json;
-use zstart_convert::image::media_type;
-use zstart_convert::repository::{CONFIG_MAX, ManifestKey};
+use zstart_convert::repository::ManifestKey;
 use zstart_convert::{Error, ErrorClass, LayoutFolder, Settings, UnpackLimits, plan, resolve};
 use zstart_core::Digest;
+use zstart_oci::CONFIG_MAX;
+use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 

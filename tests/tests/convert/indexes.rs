@@ -3,9 +3,9 @@
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use zstart_convert::image::media_type;
 use zstart_convert::{ErrorClass, PlatformSelection, Settings};
 use zstart_core::{Digest, Platform, keys};
+use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
 

@@ -3,7 +3,6 @@
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use zstart_convert::image::{RawManifest, media_type};
 use zstart_convert::progress::Silent;
 use zstart_convert::repository::ManifestKey;
 use zstart_convert::{
@@ -11,6 +10,7 @@ use zstart_convert::{
     resolve, verify,
 };
 use zstart_core::{Digest, Tag};
+use zstart_oci::{RawManifest, media_type};
 use zstart_tests::images::Fixture;
 
 /// A layout folder with an index: an image that can be converted, and one more entry. Folders take

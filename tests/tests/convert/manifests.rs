@@ -2,9 +2,9 @@
 
 use anyhow::Result;
 use serde_json::{Value, json};
-use zstart_convert::image::media_type;
 use zstart_convert::{Level, Settings};
 use zstart_core::keys;
+use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::conversion::Lab;

@@ -10,10 +10,10 @@ use zstart_core::Digest;
 use super::again::{Failed, with_attempts};
 use super::channel::{Content, gather};
 use crate::error::Error;
-use crate::image::{Descriptor, Document, RawManifest};
 use crate::layer::LayerError;
 use crate::plan::Refusal;
 use crate::repository::{ManifestKey, Repository, Trouble};
+use zstart_oci::{Descriptor, Document, RawManifest};
 
 /// How deep indexes inside indexes are followed.
 const DEPTH_MAX: u32 = 4;

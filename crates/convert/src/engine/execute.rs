@@ -12,7 +12,6 @@ use super::layers::{LayerOutcome, Workshop, Written, provide_layer};
 use super::places::Places;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
-use crate::image::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use crate::layer::LayerConverter as _;
 use crate::layer::zstd::ZstdConverter;
 use crate::memory::LayerMemory;
@@ -20,6 +19,7 @@ use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
+use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 
 /// How many layers more than [`Settings::layers_at_once`] are looked up, asked for, or put away at the same
 /// time: that takes connections, and 1 MiB at most of what the target hasn't taken yet.

@@ -15,12 +15,12 @@ use super::execute::{Job, Wanted};
 use super::places::Places;
 use super::reuse;
 use crate::error::Error;
-use crate::image::Descriptor;
 use crate::layer::{Announced, LayerConverter, LayerError};
 use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
 use crate::repository::{BlobUpload, Repository};
 use crate::settings::UnpackLimits;
+use zstart_oci::Descriptor;
 
 /// What became of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -274,9 +274,9 @@ mod tests {
 
     use super::*;
     use crate::LayoutFolder;
-    use crate::image::media_type;
     use crate::layer::Converted;
     use crate::progress::Silent;
+    use zstart_oci::media_type;
 
     /// Says that it has begun, and then hears and sees nothing until it may go on.
     struct Deaf {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::image::Descriptor;
-use crate::image::media_type::{self, LayerKind};
 use crate::layer::LayerConverter;
+use zstart_oci::Descriptor;
+use zstart_oci::media_type::{self, LayerKind};
 
 /// Smaller layers are asked for before there is a place for them, so that it doesn't stand empty for a
 /// round trip. Of larger ones the download would stand still meanwhile, and registries end those.

@@ -4,17 +4,18 @@ use futures::TryStreamExt as _;
 use zstart_core::{Digest, Platform};
 
 use crate::error::{Error, ErrorClass};
-use crate::image::soci;
-use crate::image::{
-    ConfigError, Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest,
-};
 use crate::layer::LayerError;
 use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
     require_index,
 };
-use crate::repository::{CONFIG_MAX, ManifestKey, Repository};
+use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
+use zstart_oci::CONFIG_MAX;
+use zstart_oci::soci;
+use zstart_oci::{
+    ConfigError, Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest,
+};
 
 /// What a reference means now.
 #[derive(Clone, Debug)]

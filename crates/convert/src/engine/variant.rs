@@ -12,9 +12,9 @@ use zstart_core::{Digest, Platform, Tag, keys};
 use super::execute::require_unmoved;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
-use crate::image::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
 use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
 use crate::repository::{ManifestKey, Repository};
+use zstart_oci::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
 
 /// What stands under a variant's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::image::Document;
+use zstart_oci::Document;
 
 fn digest(seed: &str) -> Digest {
     Digest::sha256_of(seed.as_bytes())

@@ -17,10 +17,8 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zstart_core::{Digest, Tag};
 
-use super::{
-    Access, BlobUpload, ByteStream, MANIFEST_MAX, ManifestKey, Repository, RepositoryError, Trouble,
-};
-use crate::image::{Descriptor, RawManifest, RawObject, media_type};
+use super::{Access, BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
+use zstart_oci::{Descriptor, MANIFEST_MAX, RawManifest, RawObject, media_type};
 
 /// The annotation by which an entry of `index.json` has a tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";

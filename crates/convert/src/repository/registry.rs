@@ -19,7 +19,7 @@ use self::network::Network;
 use self::session::Session;
 use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use crate::credentials::Credentials;
-use crate::image::{Descriptor, RawManifest};
+use zstart_oci::{Descriptor, RawManifest};
 
 mod answer;
 mod challenge;

@@ -19,7 +19,7 @@ use super::network::Direction;
 use super::session::Session;
 use super::silence::Ended;
 use super::{answer, silence};
-use crate::image::RawManifest;
+use zstart_oci::RawManifest;
 
 /// What the first request of an upload is for.
 const BEGIN: &str = "begin a blob upload";

@@ -5,11 +5,11 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use zstart_core::Digest;
 
-use super::super::{Access, MANIFEST_MAX, RepositoryError, Trouble};
+use super::super::{Access, RepositoryError, Trouble};
 use super::pages::{self, PAGES_MAX};
 use super::session::Session;
 use super::{answer, pull, retry};
-use crate::image::Descriptor;
+use zstart_oci::{Descriptor, MANIFEST_MAX};
 
 /// How many are enough: a registry that goes on and on isn't believed.
 const MOST: usize = 1000;

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::{Digest, Platform};
 
-use crate::repository::CONFIG_MAX;
+use super::CONFIG_MAX;
 
 /// What an image config says of platform and layers (OCI image specification, `config.md`).
 #[derive(Clone, Debug)]

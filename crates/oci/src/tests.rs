@@ -40,7 +40,7 @@ fn a_manifest_of_very_many_members_is_read_in_one_go() {
     // As many as fit into the largest manifest that is read: comparing each with each would take minutes.
     let members: Vec<String> = (0..400_000).map(|number| format!("\"{number:x}\":0")).collect();
     let text = format!("{{{}}}", members.join(","));
-    assert!(text.len() < crate::repository::MANIFEST_MAX);
+    assert!(text.len() < crate::MANIFEST_MAX);
     assert!(read(&text).is_err(), "it is no manifest");
     let twice = text.replacen("\"1\":0", "\"2\":0", 1);
     assert!(read(&twice).unwrap_err().to_string().contains("sha256:"));
