@@ -4,10 +4,10 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
-use zstart_convert::credentials::CredentialsError;
-use zstart_convert::repository::registry::ClientError;
 use zstart_convert::{Error as ConvertError, ErrorClass};
 use zstart_ecr::SetupError;
+use zstart_registry::ClientError;
+use zstart_registry::credentials::CredentialsError;
 
 /// Why a command ended without success.
 #[derive(Debug, Error)]
@@ -114,8 +114,8 @@ impl Failure {
     }
 }
 
-impl From<zstart_convert::repository::RepositoryError> for Failure {
-    fn from(error: zstart_convert::repository::RepositoryError) -> Self {
+impl From<zstart_registry::RepositoryError> for Failure {
+    fn from(error: zstart_registry::RepositoryError) -> Self {
         Self::Convert(error.into())
     }
 }

@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use zstart_convert::engine;
-use zstart_convert::repository::{ManifestKey, Repository};
 use zstart_core::{Digest, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
+use zstart_registry::{ManifestKey, Repository};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;

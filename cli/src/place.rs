@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use zstart_convert::{LayoutFolder, Repository};
 use zstart_core::reference::ReferenceError;
 use zstart_core::{Digest, Reference, Tag};
+use zstart_registry::{LayoutFolder, Repository};
 
 use crate::failure::Failure;
 use crate::registries::Registries;
@@ -110,10 +110,10 @@ impl Name {
     }
 
     /// For the engine.
-    pub(crate) fn key(&self) -> zstart_convert::repository::ManifestKey<'_> {
+    pub(crate) fn key(&self) -> zstart_registry::ManifestKey<'_> {
         match self {
-            Self::Tag(tag) => zstart_convert::repository::ManifestKey::Tag(tag),
-            Self::Digest(digest) => zstart_convert::repository::ManifestKey::Digest(digest),
+            Self::Tag(tag) => zstart_registry::ManifestKey::Tag(tag),
+            Self::Digest(digest) => zstart_registry::ManifestKey::Digest(digest),
         }
     }
 }

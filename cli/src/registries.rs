@@ -4,10 +4,10 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use zstart_convert::credentials::{Credentials, DockerConfig};
-use zstart_convert::{RegistryClient, RegistryOptions, Repository};
 use zstart_core::Reference;
 use zstart_ecr::EcrIdentity;
+use zstart_registry::credentials::{Credentials, DockerConfig};
+use zstart_registry::{RegistryClient, RegistryOptions, Repository};
 
 use crate::args::RegistryArguments;
 use crate::failure::Failure;

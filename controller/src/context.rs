@@ -7,8 +7,9 @@ use kube::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use zstart_convert::locks::KeyedPermits;
-use zstart_convert::{LayerMemory, PlatformSelection, RegistryClient, Settings};
+use zstart_convert::{LayerMemory, PlatformSelection, Settings};
 use zstart_core::Digest;
+use zstart_registry::RegistryClient;
 
 use crate::config::{Config, Platforms};
 use crate::credentials::OwnCredentials;

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
 use thiserror::Error;
-use zstart_convert::credentials::{Credentials, CredentialsError, DockerConfig};
 use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
+use zstart_registry::credentials::{Credentials, CredentialsError, DockerConfig};
 
 use crate::demand::Wanter;
 

@@ -9,12 +9,12 @@ use kube::{Api, Client};
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use zstart_convert::credentials::CredentialsError;
-use zstart_convert::repository::registry::ClientError;
-use zstart_convert::{RegistryClient, RegistryOptions};
 use zstart_process::boot::Identity;
 use zstart_process::health;
 use zstart_process::tasks::{self, TaskError};
+use zstart_registry::ClientError;
+use zstart_registry::credentials::CredentialsError;
+use zstart_registry::{RegistryClient, RegistryOptions};
 
 use crate::config::Config;
 use crate::context::Context;

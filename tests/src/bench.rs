@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures::stream;
-use zstart_convert::Repository;
 use zstart_core::{Digest, Tag};
+use zstart_registry::Repository;
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;

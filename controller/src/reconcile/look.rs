@@ -3,13 +3,14 @@
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use zstart_convert::credentials::Credentials;
 use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
-use zstart_convert::repository::ManifestKey;
-use zstart_convert::{Error, ErrorClass, Job, Plan, Repository, Settings, VariantImage, engine};
+use zstart_convert::{Error, ErrorClass, Job, Plan, Settings, VariantImage, engine};
 use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, Reference, Tag, variant};
+use zstart_registry::ManifestKey;
+use zstart_registry::Repository;
+use zstart_registry::credentials::Credentials;
 
 use super::attempts::Settled;
 use super::failure::Failure;

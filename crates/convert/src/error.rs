@@ -7,8 +7,8 @@ use zstart_core::{Digest, Tag};
 
 use crate::layer::LayerError;
 use crate::plan::Refusal;
-use crate::repository::{Access, RepositoryError, Trouble};
 use zstart_oci::{JsonError, ManifestError};
+use zstart_registry::{Access, RepositoryError, Trouble};
 
 /// A conversion that didn't come to its end. It tagged nothing, unless it is
 /// [`NotVerified`](Self::NotVerified): then the tag was written, and what is read there isn't whole.
@@ -168,11 +168,11 @@ impl Error {
     /// What kind of trouble this is.
     pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Repository(error) => error.class(),
+            Self::Repository(error) => error.into(),
             Self::Manifest(_) | Self::Config { .. } | Self::Refused { .. } | Self::EntryMissing { .. } => {
                 ErrorClass::Refused
             }
-            Self::Layer { source, .. } | Self::Blob { source, .. } => source.class(),
+            Self::Layer { source, .. } | Self::Blob { source, .. } => source.into(),
             Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,
             Self::VariantConflict { .. } => ErrorClass::VariantConflict,
@@ -186,18 +186,34 @@ impl Error {
     }
 }
 
-impl RepositoryError {
-    /// What kind of trouble this is.
-    pub fn class(&self) -> ErrorClass {
-        match (self.trouble, self.access) {
-            (Trouble::NotFound, Access::Pull) => ErrorClass::NotFound,
-            (Trouble::Denied, Access::Pull) => ErrorClass::PullDenied,
-            (Trouble::Denied, Access::Push) => ErrorClass::PushDenied,
-            (Trouble::Unavailable, _) => ErrorClass::Unavailable,
-            (Trouble::RateLimited { retry_after }, _) => ErrorClass::RateLimited { retry_after },
-            (Trouble::TagTaken, _) => ErrorClass::VariantConflict,
-            (Trouble::Mismatch, _) => ErrorClass::ContentMismatch,
-            (Trouble::NotFound, Access::Push) | (Trouble::Other, _) => ErrorClass::Other,
+impl From<&RepositoryError> for ErrorClass {
+    fn from(error: &RepositoryError) -> Self {
+        match (error.trouble, error.access) {
+            (Trouble::NotFound, Access::Pull) => Self::NotFound,
+            (Trouble::Denied, Access::Pull) => Self::PullDenied,
+            (Trouble::Denied, Access::Push) => Self::PushDenied,
+            (Trouble::Unavailable, _) => Self::Unavailable,
+            (Trouble::RateLimited { retry_after }, _) => Self::RateLimited { retry_after },
+            (Trouble::TagTaken, _) => Self::VariantConflict,
+            (Trouble::Mismatch, _) => Self::ContentMismatch,
+            (Trouble::NotFound, Access::Push) | (Trouble::Other, _) => Self::Other,
+        }
+    }
+}
+
+impl From<&LayerError> for ErrorClass {
+    fn from(error: &LayerError) -> Self {
+        match error {
+            LayerError::Gzip { .. }
+            | LayerError::TrailingGarbage { .. }
+            | LayerError::Zstd { .. }
+            | LayerError::TooLarge { .. } => Self::Refused,
+            LayerError::Digest { .. } => Self::ContentMismatch,
+            // The stream carries the repository's own error inside the io error, where it is one.
+            LayerError::Read { source } | LayerError::Write { source } => source
+                .get_ref()
+                .and_then(|inner| inner.downcast_ref::<RepositoryError>())
+                .map_or(Self::Unavailable, Self::from),
         }
     }
 }

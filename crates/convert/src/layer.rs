@@ -5,9 +5,6 @@ use std::io::{self, BufRead, Write};
 use thiserror::Error;
 use zstart_core::Digest;
 
-use crate::error::ErrorClass;
-use crate::repository::RepositoryError;
-
 mod beside;
 mod contexts;
 mod counted;
@@ -132,21 +129,6 @@ pub enum LayerError {
 }
 
 impl LayerError {
-    /// What kind of trouble this is.
-    pub fn class(&self) -> ErrorClass {
-        match self {
-            Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } | Self::TooLarge { .. } => {
-                ErrorClass::Refused
-            }
-            Self::Digest { .. } => ErrorClass::ContentMismatch,
-            // The stream carries the repository's own error inside the io error, where it is one.
-            Self::Read { source } | Self::Write { source } => source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<RepositoryError>())
-                .map_or(ErrorClass::Unavailable, RepositoryError::class),
-        }
-    }
-
     /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
     /// right bytes at all.
     pub(crate) fn blames_content(&self) -> bool {

@@ -15,18 +15,13 @@
 //!
 //! Bytes are streamed: no layer is ever held whole, in memory or on disk.
 
-pub mod credentials;
 pub mod engine;
 mod error;
-#[cfg(fuzzing)]
-pub mod fuzzing;
-mod jitter;
 pub mod layer;
 pub mod locks;
 mod memory;
 pub mod plan;
 pub mod progress;
-pub mod repository;
 mod settings;
 pub mod tune;
 
@@ -36,7 +31,4 @@ pub use layer::{Announced, LayerConverter, zstd::ZstdConverter};
 pub use memory::{LayerMemory, MemoryFileError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
-pub use repository::{
-    Repository, layout::LayoutFolder, registry::Limits, registry::RegistryClient, registry::RegistryOptions,
-};
 pub use settings::{Level, PlatformSelection, Settings, SettingsError, UnpackLimits};

@@ -20,8 +20,8 @@ use crate::error::Error;
 use crate::layer::{LayerConverter, LayerError};
 use crate::plan::ManifestPlan;
 use crate::progress::{LayerResult, Progress};
-use crate::repository::Repository;
 use crate::settings::{Level, UnpackLimits};
+use zstart_registry::Repository;
 
 mod figures;
 mod level;

@@ -9,8 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
-use zstart_convert::credentials::IssueError;
-use zstart_convert::repository::Trouble;
+use zstart_registry::Trouble;
+use zstart_registry::credentials::IssueError;
 
 /// The HTTP client for AWS can't be set up.
 #[derive(Debug, Error)]

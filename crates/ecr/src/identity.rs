@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{pool, proxy::ProxyConfig};
-use zstart_convert::credentials::{Credentials, Issuer};
 use zstart_core::ecr::EcrRegistry;
+use zstart_registry::credentials::{Credentials, Issuer};
 
 use crate::failure::SetupError;
 use crate::service::Service;

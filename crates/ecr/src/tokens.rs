@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use aws_smithy_http_client::pool;
 use tokio::sync::Mutex;
-use zstart_convert::credentials::{IssueError, IssuedPassword, Password, PasswordSource};
+use zstart_registry::credentials::{IssueError, IssuedPassword, Password, PasswordSource};
 
 use crate::service::{Service, Token};
 
@@ -101,7 +101,7 @@ impl Current {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use zstart_convert::repository::Trouble;
+    use zstart_registry::Trouble;
 
     use super::*;
 

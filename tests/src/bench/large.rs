@@ -15,9 +15,9 @@ use futures::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use zstart_convert::Repository;
 use zstart_core::{Digest, Reference};
 use zstart_oci::{RawManifest, media_type};
+use zstart_registry::Repository;
 
 use super::floor::Hashed;
 use super::measure::{Measured, measure};

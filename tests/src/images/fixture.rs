@@ -8,9 +8,9 @@ use bytes::Bytes;
 use flate2::write::GzEncoder;
 use futures::stream;
 use serde_json::{Value, json};
-use zstart_convert::{LayoutFolder, Repository};
 use zstart_core::{Digest, Platform, Reference, Tag};
 use zstart_oci::{RawManifest, media_type};
+use zstart_registry::{LayoutFolder, Repository};
 
 use super::push::open_registry;
 

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
-use zstart_convert::credentials::Credentials;
-use zstart_convert::repository::ManifestKey;
-use zstart_convert::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
 use zstart_core::{Digest, Reference, Tag};
 use zstart_oci::Document;
+use zstart_registry::ManifestKey;
+use zstart_registry::credentials::Credentials;
+use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
 
 use crate::control_plane::install_crypto;
 

@@ -2,8 +2,9 @@
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::credentials::Credentials;
-use zstart_convert::{ErrorClass, RegistryClient, RegistryOptions};
+use zstart_convert::ErrorClass;
+use zstart_registry::credentials::Credentials;
+use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};

@@ -3,11 +3,12 @@
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::json;
-use zstart_convert::repository::ManifestKey;
-use zstart_convert::{Error, ErrorClass, LayoutFolder, Settings, UnpackLimits, plan, resolve};
+use zstart_convert::{Error, ErrorClass, Settings, UnpackLimits, plan, resolve};
 use zstart_core::Digest;
 use zstart_oci::CONFIG_MAX;
 use zstart_oci::media_type;
+use zstart_registry::LayoutFolder;
+use zstart_registry::ManifestKey;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 

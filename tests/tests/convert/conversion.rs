@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::credentials::Credentials;
 use zstart_convert::engine::{Existing, Made};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Job, LayerMemory, Limits, RegistryClient, RegistryOptions, Repository, Settings, VariantImage,
-    execute, find_variant, plan, resolve, verify,
+    Error, Job, LayerMemory, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
 };
 use zstart_core::{Digest, Reference, Tag, variant};
+use zstart_registry::credentials::Credentials;
+use zstart_registry::{Limits, RegistryClient, RegistryOptions, Repository};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 

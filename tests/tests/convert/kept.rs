@@ -4,13 +4,13 @@ use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
-use zstart_convert::repository::ManifestKey;
 use zstart_convert::{
-    Error, ErrorClass, Job, LayerMemory, LayoutFolder, Repository, Settings, VariantImage, execute, plan,
-    resolve, verify,
+    Error, ErrorClass, Job, LayerMemory, Settings, VariantImage, execute, plan, resolve, verify,
 };
 use zstart_core::{Digest, Tag};
 use zstart_oci::{RawManifest, media_type};
+use zstart_registry::ManifestKey;
+use zstart_registry::{LayoutFolder, Repository};
 use zstart_tests::images::Fixture;
 
 /// A layout folder with an index: an image that can be converted, and one more entry. Folders take

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 use async_trait::async_trait;
 use http::{Method, StatusCode};
-use zstart_convert::credentials::{
+use zstart_convert::ErrorClass;
+use zstart_registry::ManifestKey;
+use zstart_registry::credentials::{
     Credentials, IssueError, IssuedPassword, Issuer, Password, PasswordSource,
 };
-use zstart_convert::repository::ManifestKey;
-use zstart_convert::{ErrorClass, RegistryClient, RegistryOptions};
+use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};

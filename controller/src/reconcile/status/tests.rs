@@ -1,7 +1,7 @@
 use zstart_convert::Error;
 use zstart_convert::engine::PlatformReport;
-use zstart_convert::repository::{Access, RepositoryError, Trouble};
 use zstart_core::Platform;
+use zstart_registry::{Access, RepositoryError, Trouble};
 
 use super::*;
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use zstart_core::Digest;
 
 use crate::error::{Error, ErrorClass};
-use crate::jitter::jittered;
-use crate::repository::RepositoryError;
+use zstart_registry::RepositoryError;
+use zstart_registry::jittered;
 
 /// How often a blob is begun at most.
 const ATTEMPTS: u32 = 3;

@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{Receiver, Sender};
 use zstart_core::Digest;
 
-use crate::repository::ByteStream;
+use zstart_registry::ByteStream;
 
 /// What goes through a channel: bytes, or the reason why there are no more.
 pub(super) type Chunk = Result<Bytes, io::Error>;

@@ -12,8 +12,8 @@ use super::channel::{Content, gather};
 use crate::error::Error;
 use crate::layer::LayerError;
 use crate::plan::Refusal;
-use crate::repository::{ManifestKey, Repository, Trouble};
 use zstart_oci::{Descriptor, Document, RawManifest};
+use zstart_registry::{ManifestKey, Repository, Trouble};
 
 /// How deep indexes inside indexes are followed.
 const DEPTH_MAX: u32 = 4;

@@ -11,8 +11,8 @@ use zstart_core::{Digest, Tag, keys, variant};
 
 use super::layers::Written;
 use crate::error::Error;
-use crate::repository::{ManifestKey, Repository};
 use zstart_oci::{Document, ImageManifest, RawManifest};
+use zstart_registry::{ManifestKey, Repository};
 
 /// Layers that would take less time to convert than to look for, in bytes: reading a list of tags and a
 /// few manifests takes some tenths of a second, in which one core converts as much.

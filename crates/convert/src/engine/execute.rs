@@ -17,9 +17,9 @@ use crate::layer::zstd::ZstdConverter;
 use crate::memory::LayerMemory;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
-use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
 use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
+use zstart_registry::{ManifestKey, Repository};
 
 /// How many layers more than [`Settings::layers_at_once`] are looked up, asked for, or put away at the same
 /// time: that takes connections, and 1 MiB at most of what the target hasn't taken yet.

@@ -18,9 +18,9 @@ use crate::error::Error;
 use crate::layer::{Announced, LayerConverter, LayerError};
 use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
-use crate::repository::{BlobUpload, Repository};
 use crate::settings::UnpackLimits;
 use zstart_oci::Descriptor;
+use zstart_registry::{BlobUpload, Repository};
 
 /// What became of a layer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,10 +273,10 @@ mod tests {
     use futures::{FutureExt as _, stream};
 
     use super::*;
-    use crate::LayoutFolder;
     use crate::layer::Converted;
     use crate::progress::Silent;
     use zstart_oci::media_type;
+    use zstart_registry::LayoutFolder;
 
     /// Says that it has begun, and then hears and sees nothing until it may go on.
     struct Deaf {

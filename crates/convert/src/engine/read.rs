@@ -9,13 +9,13 @@ use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
     require_index,
 };
-use crate::repository::{ManifestKey, Repository};
 use crate::settings::Settings;
 use zstart_oci::CONFIG_MAX;
 use zstart_oci::soci;
 use zstart_oci::{
     ConfigError, Descriptor, Document, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest,
 };
+use zstart_registry::{ManifestKey, Repository};
 
 /// What a reference means now.
 #[derive(Clone, Debug)]

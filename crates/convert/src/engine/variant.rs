@@ -13,8 +13,8 @@ use super::execute::require_unmoved;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
-use crate::repository::{ManifestKey, Repository};
 use zstart_oci::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
+use zstart_registry::{ManifestKey, Repository};
 
 /// What stands under a variant's tag.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 use flate2::write::GzEncoder;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
-use zstart_convert::{LayoutFolder, Repository as _};
 use zstart_core::Digest;
 use zstart_oci::{RawManifest, media_type};
+use zstart_registry::{LayoutFolder, Repository as _};
 
 use super::TAG;
 

@@ -9,9 +9,9 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 use zstart_core::chain;
 
-use super::super::{Access, RepositoryError, Trouble};
 use super::network::Forbidden;
 use super::session::Session;
+use crate::{Access, RepositoryError, Trouble};
 
 /// How much of an error's body is read: enough for any message.
 const ERROR_BODY_MAX: usize = 64 * 1024;

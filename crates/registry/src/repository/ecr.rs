@@ -9,9 +9,9 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use zstart_core::ecr::{EcrEndpoint, EcrRegistry};
 
-use super::super::{RepositoryError, Trouble};
 use super::pull;
 use super::session::Session;
+use crate::{RepositoryError, Trouble};
 
 /// How many manifests a registry takes in a second ("Amazon ECR service quotas", `PutImage`).
 const PUTS: usize = 10;
@@ -97,7 +97,7 @@ pub(super) async fn explain(session: &Session, mut error: RepositoryError) -> Re
 
 async fn has_no_tags(session: &Session) -> bool {
     const OPERATION: &str = "look for the repository";
-    let Ok(url) = session.url(super::super::Access::Pull, "tags/list?n=1") else { return false };
+    let Ok(url) = session.url(crate::Access::Pull, "tags/list?n=1") else { return false };
     let answer = pull::request_at(session, Method::GET, url, "*/*", OPERATION).await;
     answer.is_ok_and(|response| response.status() == reqwest::StatusCode::NOT_FOUND)
 }

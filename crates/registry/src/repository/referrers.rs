@@ -5,10 +5,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use zstart_core::Digest;
 
-use super::super::{Access, RepositoryError, Trouble};
 use super::pages::{self, PAGES_MAX};
 use super::session::Session;
 use super::{answer, pull, retry};
+use crate::{Access, RepositoryError, Trouble};
 use zstart_oci::{Descriptor, MANIFEST_MAX};
 
 /// How many are enough: a registry that goes on and on isn't believed.

@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
-use super::super::{Access, RepositoryError, Trouble};
 use super::answer;
 use super::challenge::{self, Challenge};
 use super::network::Direction;
 use super::session::{Authorization, Session};
 use crate::credentials::{Credentials, IssuedPassword, Issuer, Password};
+use crate::{Access, RepositoryError, Trouble};
 
 const OPERATION: &str = "log in";
 /// Largest answer of a token server that is read. Real ones have some KiB.

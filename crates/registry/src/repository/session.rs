@@ -7,13 +7,13 @@ use tokio::sync::{Mutex, OnceCell};
 use tokio::time::Instant;
 use zstart_core::Reference;
 
-use super::super::{Access, RepositoryError, Trouble};
 use super::ecr::Ecr;
 use super::limits::Limits;
 use super::login::{self, Granted};
 use super::network::{Direction, Network, Reach};
 use super::{RegistryOptions, answer};
 use crate::credentials::{Credentials, Password};
+use crate::{Access, RepositoryError, Trouble};
 
 /// Where Docker Hub's registry is; its images are named by `docker.io`.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");

@@ -14,11 +14,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use reqwest::{Body, Method, RequestBuilder, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
-use super::super::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
 use super::network::Direction;
 use super::session::Session;
 use super::silence::Ended;
 use super::{answer, silence};
+use crate::{Access, BlobUpload, ByteStream, RepositoryError, Trouble};
 use zstart_oci::RawManifest;
 
 /// What the first request of an upload is for.

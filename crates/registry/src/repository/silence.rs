@@ -9,8 +9,8 @@ use futures::{StreamExt as _, stream};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::super::ByteStream;
 use super::limits::Limits;
+use crate::ByteStream;
 
 /// How a content is taken.
 #[derive(Clone)]

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use futures::{StreamExt as _, stream};
 use tokio::time::Instant;
 
-use super::super::{ByteStream, RepositoryError};
 use super::limits::Limits;
+use crate::{ByteStream, RepositoryError};
 
 /// The same content; `too_slow` ends it where less comes than must. Only the time of waiting for it
 /// counts: whoever reads may take his own.
@@ -48,8 +48,8 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::{Access, Trouble};
     use super::*;
+    use crate::{Access, Trouble};
 
     fn limits() -> Limits {
         Limits { pace_time: Duration::from_mins(1), pace_bytes: 100, ..Limits::default() }

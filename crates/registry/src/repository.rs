@@ -17,8 +17,8 @@ use self::ecr::EcrRegistries;
 pub use self::limits::Limits;
 use self::network::Network;
 use self::session::Session;
-use super::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use crate::credentials::Credentials;
+use crate::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use zstart_oci::{Descriptor, RawManifest};
 
 mod answer;

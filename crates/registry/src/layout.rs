@@ -17,7 +17,7 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zstart_core::{Digest, Tag};
 
-use super::{Access, BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
+use crate::{Access, BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
 use zstart_oci::{Descriptor, MANIFEST_MAX, RawManifest, RawObject, media_type};
 
 /// The annotation by which an entry of `index.json` has a tag.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use thiserror::Error;
 
 use super::Password;
-use crate::repository::Trouble;
+use crate::Trouble;
 
 /// Makes passwords. One source serves all repositories that the same identity reads or writes, at once.
 #[async_trait]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::{RepositoryError, Trouble};
 use crate::jitter::jittered;
+use crate::{RepositoryError, Trouble};
 
 /// How often a request is made at most.
 const ATTEMPTS: u32 = 4;

@@ -5,10 +5,10 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE};
 use reqwest::{Method, Response, StatusCode, Url};
 use zstart_core::{Digest, Tag};
 
-use super::super::{Access, ByteStream, ManifestKey, RepositoryError, Trouble};
 use super::network::Direction;
 use super::session::Session;
 use super::{answer, pace};
+use crate::{Access, ByteStream, ManifestKey, RepositoryError, Trouble};
 use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 
 /// The registry's own word on a manifest's digest (OCI distribution specification, "Pulling

@@ -4,10 +4,10 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use zstart_core::Tag;
 
-use super::super::{Access, RepositoryError, Trouble};
 use super::pages::{self, PAGES_MAX};
 use super::session::Session;
 use super::{answer, pull, retry};
+use crate::{Access, RepositoryError, Trouble};
 
 const OPERATION: &str = "list tags";
 /// How many tags a page is to have. Amazon ECR refuses to give more.

@@ -10,9 +10,6 @@ use zstart_core::{Digest, Reference, Tag};
 
 use zstart_oci::{Descriptor, RawManifest};
 
-pub mod layout;
-pub mod registry;
-
 /// A blob's bytes, as they come.
 pub type ByteStream = BoxStream<'static, Result<Bytes, std::io::Error>>;
 
