@@ -49,7 +49,7 @@ bench: ## Convert real images with zstart and with other tools, in turns, and co
 .PHONY: microbench
 microbench: ## Measure inflate, hash, encode, and all of a layer's way at once
 	@echo "==> building the micro-benchmarks (about 3 minutes on 2 cores the first time)"
-	cargo bench --package zstart-convert --bench layer
+	cargo bench --package zstart-codec --bench layer
 
 .PHONY: fuzz
 fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs the nightly toolchain of rustup

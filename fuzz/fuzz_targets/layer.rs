@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use zstart_convert::{Announced, LayerConverter, Level, ZstdConverter};
+use zstart_codec::{Announced, LayerConverter, ZstdConverter, Level};
 use zstart_core::Digest;
 
 /// Small enough that a bomb doesn't end the run.

@@ -5,8 +5,8 @@ use std::time::Duration;
 use thiserror::Error;
 use zstart_core::{Digest, Tag};
 
-use crate::layer::LayerError;
 use crate::plan::Refusal;
+use zstart_codec::LayerError;
 use zstart_oci::{JsonError, ManifestError};
 use zstart_registry::{Access, RepositoryError, Trouble};
 

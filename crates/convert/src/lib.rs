@@ -17,7 +17,6 @@
 
 pub mod engine;
 mod error;
-pub mod layer;
 pub mod locks;
 mod memory;
 pub mod plan;
@@ -27,8 +26,8 @@ pub mod tune;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};
-pub use layer::{Announced, LayerConverter, zstd::ZstdConverter};
 pub use memory::{LayerMemory, MemoryFileError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
-pub use settings::{Level, PlatformSelection, Settings, SettingsError, UnpackLimits};
+pub use settings::{PlatformSelection, Settings};
+pub use zstart_codec::{Level, SettingsError, UnpackLimits};

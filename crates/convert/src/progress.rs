@@ -2,7 +2,7 @@
 
 use zstart_core::Digest;
 
-use crate::settings::Level;
+use zstart_codec::Level;
 
 /// How a layer was dealt with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use self::level::PieceFacts;
 use self::read::{LayerReader, Reading, lock};
 use crate::engine::read_layer;
 use crate::error::Error;
-use crate::layer::{LayerConverter, LayerError};
 use crate::plan::ManifestPlan;
 use crate::progress::{LayerResult, Progress};
-use crate::settings::{Level, UnpackLimits};
+use zstart_codec::{LayerConverter, LayerError};
+use zstart_codec::{Level, UnpackLimits};
 use zstart_registry::Repository;
 
 mod figures;

@@ -11,7 +11,8 @@ use anyhow::{Context as _, Result};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use zstart_convert::{Level, ZstdConverter};
+use zstart_codec::ZstdConverter;
+use zstart_convert::Level;
 
 /// What the floor took.
 pub(super) struct Floor {

@@ -10,8 +10,8 @@ use zstart_core::Digest;
 use super::again::{Failed, with_attempts};
 use super::channel::{Content, gather};
 use crate::error::Error;
-use crate::layer::LayerError;
 use crate::plan::Refusal;
+use zstart_codec::LayerError;
 use zstart_oci::{Descriptor, Document, RawManifest};
 use zstart_registry::{ManifestKey, Repository, Trouble};
 

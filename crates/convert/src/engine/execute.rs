@@ -12,12 +12,12 @@ use super::layers::{LayerOutcome, Workshop, Written, provide_layer};
 use super::places::Places;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
-use crate::layer::LayerConverter as _;
-use crate::layer::zstd::ZstdConverter;
 use crate::memory::LayerMemory;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::settings::Settings;
+use zstart_codec::LayerConverter as _;
+use zstart_codec::ZstdConverter;
 use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use zstart_registry::{ManifestKey, Repository};
 

@@ -15,10 +15,10 @@ use super::execute::{Job, Wanted};
 use super::places::Places;
 use super::reuse;
 use crate::error::Error;
-use crate::layer::{Announced, LayerConverter, LayerError};
 use crate::memory::LayerKey;
 use crate::progress::{LayerResult, Progress};
-use crate::settings::UnpackLimits;
+use zstart_codec::UnpackLimits;
+use zstart_codec::{Announced, LayerConverter, LayerError};
 use zstart_oci::Descriptor;
 use zstart_registry::{BlobUpload, Repository};
 
@@ -273,8 +273,8 @@ mod tests {
     use futures::{FutureExt as _, stream};
 
     use super::*;
-    use crate::layer::Converted;
     use crate::progress::Silent;
+    use zstart_codec::Converted;
     use zstart_oci::media_type;
     use zstart_registry::LayoutFolder;
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::layer::LayerConverter;
+use zstart_codec::LayerConverter;
 use zstart_oci::Descriptor;
 use zstart_oci::media_type::{self, LayerKind};
 
@@ -59,8 +59,8 @@ mod tests {
     use zstart_core::Digest;
 
     use super::*;
-    use crate::layer::zstd::ZstdConverter;
-    use crate::settings::Level;
+    use zstart_codec::Level;
+    use zstart_codec::ZstdConverter;
 
     fn layer(size: u64) -> Descriptor {
         Descriptor::new(media_type::OCI_TAR_GZIP, Digest::sha256_of(b""), size).unwrap()

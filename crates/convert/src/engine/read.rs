@@ -4,12 +4,12 @@ use futures::TryStreamExt as _;
 use zstart_core::{Digest, Platform};
 
 use crate::error::{Error, ErrorClass};
-use crate::layer::LayerError;
 use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
     require_index,
 };
 use crate::settings::Settings;
+use zstart_codec::LayerError;
 use zstart_oci::CONFIG_MAX;
 use zstart_oci::soci;
 use zstart_oci::{

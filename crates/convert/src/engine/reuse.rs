@@ -15,10 +15,10 @@ use super::copy::is_mounted;
 use super::execute::Job;
 use super::layers::{LayerOutcome, Workshop, Written, attempt_layer};
 use crate::error::Error;
-use crate::layer::frames::FramesOnly;
-use crate::layer::{Announced, Converted, LayerConverter, LayerError};
 use crate::memory::{LayerKey, Remembered};
 use crate::progress::Silent;
+use zstart_codec::frames::FramesOnly;
+use zstart_codec::{Announced, Converted, LayerConverter, LayerError};
 use zstart_oci::{Descriptor, media_type};
 
 /// What is remembered of a layer, if the target has it or can be given it without reading it anew.

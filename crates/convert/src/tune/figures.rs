@@ -13,7 +13,7 @@ use super::pull::{Arrival, seconds};
 use super::read::LayerFacts;
 use super::sample::Key;
 use super::{FIRST_SLOW, Figure, LevelTuning, Now, Prospect, Rank, Tuning};
-use crate::settings::Level;
+use zstart_codec::Level;
 
 /// A layer's part in the image.
 #[derive(Clone, Debug)]

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use super::sample::{Key, Run, Selection};
 use super::stopwatch::Stopwatch;
-use crate::layer::zstd::ZstdConverter;
-use crate::layer::{LayerError, frames};
-use crate::settings::Level;
+use zstart_codec::Level;
+use zstart_codec::ZstdConverter;
+use zstart_codec::{LayerError, frames};
 
 /// How often everything is decoded at least: of an odd number of times, the one in the middle counts.
 const PASSES: usize = 3;

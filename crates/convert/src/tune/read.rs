@@ -11,11 +11,11 @@ use zstd::stream::write::Encoder;
 
 use super::sample::{Key, PIECE, Sample};
 use super::stopwatch::Stopwatch;
-use crate::layer::packing::{self, Packing};
-use crate::layer::plain::Plain;
-use crate::layer::zstd::ZstdConverter;
-use crate::layer::{Announced, Converted, LayerConverter, LayerError};
-use crate::settings::Level;
+use zstart_codec::Level;
+use zstart_codec::Plain;
+use zstart_codec::ZstdConverter;
+use zstart_codec::packing::{self, Packing};
+use zstart_codec::{Announced, Converted, LayerConverter, LayerError};
 
 /// What was learnt of one layer.
 #[derive(Clone, Debug, Default)]

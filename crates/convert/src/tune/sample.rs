@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::layer::jobs::JOB;
+use zstart_codec::JOB;
 
 /// How long a piece is. A multiple of zstd's blocks of 128 KiB, and of the jobs of large layers, so that a
 /// flush behind it changes nothing.

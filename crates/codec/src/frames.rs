@@ -30,7 +30,7 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
 
 /// Takes layers that are zstd as zstart writes it, and nothing else, as they are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct FramesOnly;
+pub struct FramesOnly;
 
 impl LayerConverter for FramesOnly {
     /// None: it writes nothing.
@@ -65,7 +65,7 @@ fn diff_id_within(window_log_max: u32, source: &mut dyn BufRead, most: u64) -> R
 }
 
 /// Decodes every frame and hands the bytes to `consume`, in order.
-pub(crate) fn decode(
+pub fn decode(
     source: &mut dyn BufRead,
     consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {

@@ -13,7 +13,7 @@ use super::contexts::Contexts;
 use super::packing::{self, Packing};
 use super::plain::Plain;
 use super::{Announced, Converted, LayerConverter, LayerError, beside, frames, jobs};
-use crate::settings::Level;
+use crate::Level;
 
 /// 8 MiB at every level: RFC 8878 asks every decoder for that and no more. zstd's own windows are smaller
 /// up to level 16, and layers repeat themselves farther apart: at level 3 a Debian tree becomes 4.2 %

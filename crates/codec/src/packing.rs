@@ -11,17 +11,20 @@ const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// How a layer is packed. The bytes decide, not the media type: layers typed `tar` may be compressed,
 /// and the reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Packing {
+pub enum Packing {
+    /// One or more gzip members.
     Gzip,
+    /// One or more zstd frames.
     Zstd,
+    /// Anything else.
     Plain,
 }
 
 /// All of a layer's bytes, those that were looked at too.
-pub(crate) type Recognised<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
+pub type Recognised<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
 
 /// Looks at the first bytes.
-pub(crate) fn recognise(source: &mut dyn BufRead) -> Result<(Packing, Recognised<'_>), LayerError> {
+pub fn recognise(source: &mut dyn BufRead) -> Result<(Packing, Recognised<'_>), LayerError> {
     let magic = read_magic(source)?;
     let packing = match magic.get_ref() {
         magic if magic.starts_with(&GZIP_MAGIC) => Packing::Gzip,
@@ -33,7 +36,7 @@ pub(crate) fn recognise(source: &mut dyn BufRead) -> Result<(Packing, Recognised
 
 impl Packing {
     /// Unpacks all of `source` and hands the bytes to `consume`, in order.
-    pub(crate) fn decode(
+    pub fn decode(
         self,
         source: &mut dyn BufRead,
         mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,

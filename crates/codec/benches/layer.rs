@@ -16,9 +16,9 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
-use zstart_convert::Level;
-use zstart_convert::layer::zstd::ZstdConverter;
-use zstart_convert::layer::{Announced, LayerConverter as _};
+use zstart_codec::Level;
+use zstart_codec::ZstdConverter;
+use zstart_codec::{Announced, LayerConverter as _};
 
 /// How many plain bytes a turn has.
 const SIZE: usize = 16 << 20;

@@ -9,14 +9,22 @@ mod beside;
 mod contexts;
 mod counted;
 mod drain;
-pub(crate) mod frames;
+pub mod frames;
 mod gzip;
-pub(crate) mod jobs;
-pub(crate) mod packing;
-pub(crate) mod plain;
+mod jobs;
+mod level;
+mod limits;
+pub mod packing;
+mod plain;
 #[cfg(test)]
 mod tests;
-pub mod zstd;
+mod zstd;
+
+pub use self::zstd::ZstdConverter;
+pub use jobs::JOB;
+pub use level::{Level, SettingsError};
+pub use limits::UnpackLimits;
+pub use plain::Plain;
 
 /// Turns a layer's bytes into other bytes that unpack to the same files.
 ///
@@ -27,7 +35,7 @@ pub trait LayerConverter: Send + Sync {
     /// source and settings give the same bytes.
     fn settings(&self) -> String;
 
-    /// For how many of the [layers that are worked on at once](crate::Settings::layers_at_once) a layer
+    /// For how many of the layers that are worked on at once a layer
     /// of so many compressed bytes counts, by the cores and the memory that it takes. `is_zstd` is what its
     /// media type says.
     fn places(&self, _packed: u64, _is_zstd: bool) -> u32 {
@@ -131,7 +139,7 @@ pub enum LayerError {
 impl LayerError {
     /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
     /// right bytes at all.
-    pub(crate) fn blames_content(&self) -> bool {
+    pub fn blames_content(&self) -> bool {
         matches!(
             self,
             Self::Gzip { .. } | Self::TrailingGarbage { .. } | Self::Zstd { .. } | Self::TooLarge { .. }

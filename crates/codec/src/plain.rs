@@ -6,7 +6,7 @@ use zstart_core::Digest;
 use super::LayerError;
 
 /// The hash of what came so far, and how much more may come.
-pub(crate) struct Plain {
+pub struct Plain {
     hash: Sha256,
     most: u64,
     left: u64,
@@ -14,12 +14,12 @@ pub(crate) struct Plain {
 
 impl Plain {
     /// For a layer that may unpack to so many bytes.
-    pub(crate) fn at_most(most: u64) -> Self {
+    pub fn at_most(most: u64) -> Self {
         Self { hash: Sha256::new(), most, left: most }
     }
 
     /// Takes the next bytes.
-    pub(crate) fn take(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
+    pub fn take(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         let left = self.left.checked_sub(bytes.len() as u64);
         self.left = left.ok_or(LayerError::TooLarge { most: self.most })?;
         self.hash.update(bytes);
@@ -27,12 +27,12 @@ impl Plain {
     }
 
     /// How many bytes came.
-    pub(crate) fn len(&self) -> u64 {
+    pub fn len(&self) -> u64 {
         self.most - self.left
     }
 
     /// The `diff_id` of all that came.
-    pub(crate) fn diff_id(self) -> Digest {
+    pub fn diff_id(self) -> Digest {
         Digest::from_sha256(self.hash.finalize().into())
     }
 }

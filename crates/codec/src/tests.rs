@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use super::zstd::ZstdConverter;
 use super::*;
-use crate::settings::Level;
+use crate::Level;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());

@@ -9,7 +9,7 @@ use zstd::zstd_safe::CParameter;
 
 use super::LayerError;
 use super::beside::HandOn;
-use crate::settings::Level;
+use crate::Level;
 
 /// Layers of so many compressed bytes are large. Two of smaller ones side by side keep cores as busy, and
 /// the end of a layer, where fewer jobs than workers are left, is a smaller part of this.
@@ -21,7 +21,7 @@ const LEVEL_MAX: i32 = 3;
 /// Debian tree becomes 1.7 % larger than in one piece, a `node_modules` 1.6 %, Python packages not at all, for
 /// 6 to 13 % less of a conversion's work: zstd searches a job without the seam of a ring buffer (`make bench`).
 /// Jobs of 8 MiB cost 0 to 0.7 %, and twice the memory.
-pub(crate) const JOB: u32 = 4 << 20;
+pub const JOB: u32 = 4 << 20;
 /// How many workers there are. More would wait: two encode as fast as one thread decodes.
 const WORKERS: u32 = 2;
 /// From so many cores on, what is decoded is hashed by a thread of its own, which feeds the workers. The
