@@ -3,9 +3,9 @@
 use std::io::Write as _;
 
 use zstart_convert::plan::ManifestPlan;
-use zstart_convert::tune::{self, Question};
 use zstart_convert::{Plan, PlatformSelection, Settings, engine};
 use zstart_core::Platform;
+use zstart_tune::Question;
 
 use self::report::Report;
 use crate::args::TuneArguments;
@@ -31,7 +31,7 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), Failure> {
     let links = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
     let question = Question { levels: arguments.levels, sample: arguments.sample.bytes(), links };
     let progress = progress::watcher(arguments.json);
-    let tuning = tune::tune(&*source, image, &question, &*progress).await?;
+    let tuning = zstart_tune::tune(&*source, image, &question, &*progress).await?;
     drop(progress);
     let text = if arguments.json {
         let text = serde_json::to_string_pretty(&Report::new(&arguments.image, image, &question, &tuning));

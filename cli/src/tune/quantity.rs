@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use thiserror::Error;
-use zstart_convert::tune::LEAST_SAMPLE;
 use zstart_core::units;
+use zstart_tune::LEAST_SAMPLE;
 
 /// Bits per second. K, M and G are decimal, as with links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 use zstart_convert::plan::ManifestPlan;
-use zstart_convert::tune::{Figure, LevelTuning, Question, Rank, Tuning};
 use zstart_core::{Digest, Platform};
+use zstart_tune::{Figure, LevelTuning, Question, Rank, Tuning};
 
 use crate::place::Place;
 

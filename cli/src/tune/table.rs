@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use zstart_convert::plan::ManifestPlan;
-use zstart_convert::tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 use zstart_core::units;
+use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 
 use super::quantity::Bandwidth;
 use crate::place::Place;

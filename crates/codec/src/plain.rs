@@ -27,7 +27,7 @@ impl Plain {
     }
 
     /// How many bytes came.
-    pub fn len(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.most - self.left
     }
 

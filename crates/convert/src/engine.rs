@@ -14,7 +14,8 @@ mod variant;
 use zstart_core::{Digest, Platform};
 
 pub use execute::{Job, Made, execute, require_unmoved};
-pub(crate) use layers::{LayerOutcome, read_layer};
+pub(crate) use layers::LayerOutcome;
+pub use layers::read_layer;
 pub use read::{Resolved, digest_of, plan, platform_of, resolve};
 pub use variant::{Existing, adopt, find_variant, verify};
 

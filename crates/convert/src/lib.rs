@@ -22,7 +22,6 @@ mod memory;
 pub mod plan;
 pub mod progress;
 mod settings;
-pub mod tune;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};

@@ -108,7 +108,7 @@ async fn convert_layer(workshop: &Workshop<'_>, layer: &Descriptor) -> Result<La
 
 /// Pulls a layer and hands it to a `reader`, which writes nothing. Answers the digest of its uncompressed
 /// bytes.
-pub(crate) async fn read_layer(
+pub async fn read_layer(
     source: &dyn Repository,
     reader: &Arc<dyn LayerConverter>,
     layer: &Descriptor,

@@ -15,12 +15,12 @@ use zstart_core::Digest;
 use self::figures::{Figures, Layer, Measured};
 use self::level::PieceFacts;
 use self::read::{LayerReader, Reading, lock};
-use crate::engine::read_layer;
-use crate::error::Error;
-use crate::plan::ManifestPlan;
-use crate::progress::{LayerResult, Progress};
 use zstart_codec::{LayerConverter, LayerError};
 use zstart_codec::{Level, UnpackLimits};
+use zstart_convert::Error;
+use zstart_convert::engine::read_layer;
+use zstart_convert::plan::ManifestPlan;
+use zstart_convert::progress::{LayerResult, Progress};
 use zstart_registry::Repository;
 
 mod figures;

@@ -103,7 +103,7 @@ impl LayerConverter for LayerReader {
         })?;
         let unpack = watch.total();
         let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
-        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain: plain.len(), unpack, sizes };
+        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain: plain.count(), unpack, sizes };
         Ok(Converted { diff_id: plain.diff_id(), anew: false })
     }
 }
