@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use zstart_convert::engine::{Existing, Made};
+use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::{Job, Plan, Settings, engine};
 use zstart_core::variant;
 
@@ -65,10 +65,10 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
         memory: &cache.memory,
         progress: &*progress,
     };
-    let Made { image, layers_made_before } = engine::execute(job, name.key(), &tag, &plan).await?;
+    let Execution { image, layers_reused } = engine::execute(job, name.key(), &tag, &plan).await?;
     engine::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
-    outcome(&plan, Action::Converted { took: started.elapsed(), layers_made_before }, Some(image))
+    outcome(&plan, Action::Converted { took: started.elapsed(), layers_reused }, Some(image))
         .print(arguments.json)
 }
 

@@ -7,7 +7,7 @@ use thiserror::Error;
 use zstart_convert::{Error as ConvertError, ErrorClass};
 use zstart_ecr::SetupError;
 use zstart_registry::ClientError;
-use zstart_registry::credentials::CredentialsError;
+use zstart_registry::auth::CredentialsError;
 
 /// Why a command ended without success.
 #[derive(Debug, Error)]
@@ -114,8 +114,8 @@ impl Failure {
     }
 }
 
-impl From<zstart_registry::RepositoryError> for Failure {
-    fn from(error: zstart_registry::RepositoryError) -> Self {
+impl From<zstart_registry::RegistryError> for Failure {
+    fn from(error: zstart_registry::RegistryError) -> Self {
         Self::Convert(error.into())
     }
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use zstart_convert::engine;
 use zstart_core::{Digest, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
-use zstart_registry::{ManifestKey, Repository};
+use zstart_registry::{ManifestKey, Store};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
@@ -30,11 +30,7 @@ pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
     writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
 }
 
-async fn look(
-    repository: &dyn Repository,
-    reference: String,
-    top: &RawManifest,
-) -> Result<ImageReport, Failure> {
+async fn look(repository: &dyn Store, reference: String, top: &RawManifest) -> Result<ImageReport, Failure> {
     let mut manifests = Vec::new();
     let (media_type, annotations) = match top.read().map_err(zstart_convert::Error::from)? {
         Document::Manifest(manifest) => {
@@ -48,7 +44,7 @@ async fn look(
                 let platform =
                     entry.platform.as_ref().map_or_else(|| "unknown".to_owned(), ToString::to_string);
                 let digest = entry.descriptor.digest();
-                let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else {
+                let Some(raw) = repository.find_manifest(ManifestKey::Digest(digest)).await? else {
                     let note = "not in this repository";
                     manifests.push(ManifestReport::other(platform, digest.clone(), note));
                     continue;
@@ -80,7 +76,7 @@ async fn look(
 }
 
 async fn look_at_manifest(
-    repository: &dyn Repository,
+    repository: &dyn Store,
     platform: String,
     digest: &Digest,
     manifest: &ImageManifest,
@@ -115,8 +111,8 @@ async fn look_at_manifest(
 }
 
 /// The compressed size of the image that a variant was made of, where the same repository still has it.
-async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, Failure> {
-    let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else { return Ok(None) };
+async fn source_bytes(repository: &dyn Store, digest: &Digest) -> Result<Option<u64>, Failure> {
+    let Some(raw) = repository.find_manifest(ManifestKey::Digest(digest)).await? else { return Ok(None) };
     Ok(match raw.read() {
         Ok(Document::Manifest(source)) => Some(source.layers.iter().map(zstart_oci::Descriptor::size).sum()),
         Ok(Document::Index(_)) | Err(_) => None,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use zstart_core::reference::ReferenceError;
 use zstart_core::{Digest, Reference, Tag};
-use zstart_registry::{LayoutFolder, Repository};
+use zstart_registry::{LayoutFolder, Store};
 
 use crate::failure::Failure;
 use crate::registries::Registries;
@@ -59,7 +59,7 @@ impl fmt::Display for Place {
 
 impl Place {
     /// Opens the repository.
-    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Repository>, Failure> {
+    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Store>, Failure> {
         match self {
             Self::Layout { folder, tag: _ } => Ok(Arc::new(LayoutFolder::new(folder))),
             Self::Registry { reference, tagged: _ } => registries.open(reference).await,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use zstart_core::Reference;
 use zstart_ecr::EcrIdentity;
-use zstart_registry::credentials::{Credentials, DockerConfig};
-use zstart_registry::{RegistryClient, RegistryOptions, Repository};
+use zstart_registry::auth::{Credentials, DockerConfig};
+use zstart_registry::{RegistryClient, RegistryOptions, Store};
 
 use crate::args::RegistryArguments;
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ impl<'a> Registries<'a> {
     }
 
     /// Opens a repository.
-    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Repository>, Failure> {
+    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, Failure> {
         let credentials = self.credentials(reference).await?;
         Ok(self.client(reference.registry())?.repository(reference, credentials))
     }

@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
-use zstart_registry::credentials::{Credentials, CredentialsError, DockerConfig};
+use zstart_registry::auth::{Credentials, CredentialsError, DockerConfig};
 
 use crate::demand::Wanter;
 

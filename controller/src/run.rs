@@ -13,7 +13,7 @@ use zstart_process::boot::Identity;
 use zstart_process::health;
 use zstart_process::tasks::{self, TaskError};
 use zstart_registry::ClientError;
-use zstart_registry::credentials::CredentialsError;
+use zstart_registry::auth::CredentialsError;
 use zstart_registry::{RegistryClient, RegistryOptions};
 
 use crate::config::Config;

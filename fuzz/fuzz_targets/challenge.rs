@@ -4,4 +4,4 @@
 
 use libfuzzer_sys::fuzz_target;
 
-fuzz_target!(|header: &[u8]| zstart_registry::challenge_of(header));
+fuzz_target!(|header: &[u8]| zstart_registry::auth::fuzz_challenge(header));

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use bytes::Bytes;
 use futures::stream;
 use zstart_core::{Digest, Tag};
-use zstart_registry::Repository;
+use zstart_registry::Store;
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;
@@ -106,8 +106,8 @@ async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
 }
 
 /// Stores a blob that is in memory.
-async fn put_blob(repository: &dyn Repository, content: Bytes, digest: &Digest) -> Result<()> {
-    let mut upload = repository.begin_blob().await?;
+async fn put_blob(repository: &dyn Store, content: Bytes, digest: &Digest) -> Result<()> {
+    let mut upload = repository.start_upload().await?;
     upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
     Ok(upload.commit(digest).await?)
 }

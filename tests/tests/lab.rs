@@ -7,8 +7,8 @@ use kube::Api;
 use kube::api::PostParams;
 use serde_json::json;
 use zstart_core::Reference;
-use zstart_registry::credentials::Credentials;
-use zstart_registry::{Access, Trouble};
+use zstart_registry::auth::Credentials;
+use zstart_registry::{Access, ErrorKind};
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::images::Fixture;
@@ -84,7 +84,7 @@ async fn a_gateway_misbehaves_until_it_is_healed() -> Result<()> {
     let error: zstart_convert::Error =
         digest_of(&image, Credentials::Anonymous).await.unwrap_err().downcast()?;
     let zstart_convert::Error::Repository(error) = error else { panic!("{error}") };
-    assert_eq!((error.trouble, error.access), (Trouble::NotFound, Access::Pull));
+    assert_eq!((error.kind, error.operation.access), (ErrorKind::NotFound, Access::Pull));
     gateway.heal();
     assert!(digest_of(&image, Credentials::Anonymous).await.is_ok());
     Ok(())

@@ -18,7 +18,7 @@ pub(super) enum Action {
     Converted {
         took: Duration,
         /// Layers that an earlier variant had.
-        layers_made_before: usize,
+        layers_reused: usize,
     },
     /// It stood there already.
     Reused,
@@ -44,7 +44,7 @@ pub(super) struct Outcome {
     #[serde(skip_serializing_if = "Option::is_none")]
     milliseconds: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    layers_made_before: Option<usize>,
+    layers_reused: Option<usize>,
     platforms: Vec<PlatformOutcome>,
     unchanged: Vec<Unchanged>,
 }
@@ -80,9 +80,7 @@ impl Outcome {
         image: Option<VariantImage>,
     ) -> Self {
         let (action, made, named) = match action {
-            Action::Converted { took, layers_made_before } => {
-                ("converted", Some((took, layers_made_before)), true)
-            }
+            Action::Converted { took, layers_reused } => ("converted", Some((took, layers_reused)), true),
             Action::Reused => ("reused", None, true),
             Action::WouldConvert => ("wouldConvert", None, true),
             Action::Nothing => ("alreadyZstd", None, false),
@@ -105,7 +103,7 @@ impl Outcome {
             variant_digest: image.as_ref().map(|image| image.digest.clone()),
             settings: image.map(|image| image.settings),
             milliseconds: made.map(|(took, _)| took.as_millis()),
-            layers_made_before: made.map(|(_, layers)| layers),
+            layers_reused: made.map(|(_, layers)| layers),
         }
     }
 
@@ -142,7 +140,7 @@ impl Outcome {
         lines.push(match (self.action, &self.variant, &self.variant_digest) {
             ("converted", Some(variant), Some(digest)) => {
                 let took = took.map(units::duration).unwrap_or_default();
-                let before = match self.layers_made_before {
+                let before = match self.layers_reused {
                     None | Some(0) => String::new(),
                     Some(1) => ", with one layer that was made before".to_owned(),
                     Some(layers) => format!(", with {layers} layers that were made before"),

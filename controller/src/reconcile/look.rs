@@ -3,14 +3,14 @@
 use std::time::Instant;
 
 use tokio::sync::Semaphore;
-use zstart_convert::engine::{Existing, Made};
+use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::progress::Silent;
 use zstart_convert::{Error, ErrorClass, Job, Plan, Settings, VariantImage, engine};
 use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, Reference, Tag, variant};
 use zstart_registry::ManifestKey;
-use zstart_registry::Repository;
-use zstart_registry::credentials::Credentials;
+use zstart_registry::Store;
+use zstart_registry::auth::Credentials;
 
 use super::attempts::Settled;
 use super::failure::Failure;
@@ -130,7 +130,7 @@ impl Look<'_> {
             let made = self.make(&*repository, source, &tag, &plan, journal).await?;
             // That took its time, and pods may be pointed at it only while it is known what the tag
             // means.
-            engine::require_unmoved(&*repository, source, digest).await.map_err(Failure::Convert)?;
+            engine::ensure_source_unchanged(&*repository, source, digest).await.map_err(Failure::Convert)?;
             journal.change(|status, now| status::resolved(status, digest, now));
             made
         };
@@ -145,7 +145,7 @@ impl Look<'_> {
 
     async fn make(
         &self,
-        repository: &dyn Repository,
+        repository: &dyn Store,
         source: &Reference,
         tag: &Tag,
         plan: &Plan,
@@ -182,32 +182,32 @@ impl Look<'_> {
             memory: &context.layers,
             progress: &Silent,
         };
-        let Made { image, layers_made_before } =
+        let Execution { image, layers_reused } =
             engine::execute(job, source, tag, plan).await.map_err(Failure::Convert)?;
-        tracing::info!(%source, %digest, layers_made_before, "converted");
+        tracing::info!(%source, %digest, layers_reused, "converted");
         engine::verify(repository, tag, plan, &image).await.map_err(Failure::Convert)?;
         context.remember(key, image.digest.clone());
         let took = started.elapsed();
         context.metrics.converted(image.source_bytes(), image.variant_bytes(), took);
-        Ok((image, Origin::Made { took }))
+        Ok((image, Origin::Execution { took }))
     }
 }
 
 /// Whether nothing happened since the last look: the source means what it meant, and so does the
 /// variant's tag.
 async fn still_there(
-    repository: &dyn Repository,
+    repository: &dyn Store,
     source: &Reference,
     settled: &Settled,
     journal: &mut Journal<'_>,
 ) -> Result<bool, Failure> {
-    let digest = engine::digest_of(repository, source).await.map_err(Failure::Resolve)?;
+    let digest = engine::resolve_digest(repository, source).await.map_err(Failure::Resolve)?;
     if digest != settled.source {
         return Ok(false);
     }
     journal.change(|status, now| status::resolved(status, &digest, now));
     let tag = variant::tag(source, &digest);
-    match engine::digest_of(repository, ManifestKey::Tag(&tag)).await {
+    match engine::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
         Ok(found) => Ok(found == settled.variant),
         Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
         Err(error) => Err(Failure::Convert(error)),
@@ -217,7 +217,7 @@ async fn still_there(
 /// A variant that was found, if everything that it names is there. One that lost something is made
 /// again.
 async fn whole(
-    repository: &dyn Repository,
+    repository: &dyn Store,
     tag: &Tag,
     plan: &Plan,
     image: VariantImage,

@@ -30,7 +30,7 @@ pub(super) struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// It was made now.
-    Made {
+    Execution {
         /// How long that took.
         took: Duration,
     },
@@ -83,7 +83,7 @@ fn serves(status: &ImageConversionStatus) -> bool {
 pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: Timestamp) {
     let Served { reference, source, image, origin } = served;
     let (took, reason) = match origin {
-        Origin::Made { took } => (Some(*took), RecordReason::Converted),
+        Origin::Execution { took } => (Some(*took), RecordReason::Converted),
         Origin::Found => (took_before(status, reference), reason_before(status, reference)),
     };
     let (source_bytes, variant_bytes) = (image.source_bytes(), image.variant_bytes());

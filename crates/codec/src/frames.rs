@@ -1,6 +1,6 @@
 //! zstd frames that stay as they are: decoded only to learn what they hold.
 
-use std::io::{self, BufRead, Read as _, Write};
+use std::io::{self, BufRead, Read as _};
 
 use zstart_core::Digest;
 use zstd::stream::read::Decoder;
@@ -9,7 +9,7 @@ use super::counted::Counted;
 use super::drain::{STEP, drain, read_magic};
 use super::plain::Plain;
 use super::zstd::WINDOW_LOG;
-use super::{Announced, Converted, LayerConverter, LayerError};
+use super::{Announced, LayerError};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -28,29 +28,13 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
     }
 }
 
-/// Takes layers that are zstd as zstart writes it, and nothing else, as they are.
-#[derive(Clone, Copy, Debug)]
-pub struct FramesOnly;
-
-impl LayerConverter for FramesOnly {
-    /// None: it writes nothing.
-    fn settings(&self) -> String {
-        String::new()
+/// Decodes a layer that must be zstd as zstart writes it, and returns its `diff_id`.
+pub fn verify(source: &mut dyn BufRead, announced: Announced) -> Result<Digest, LayerError> {
+    let magic = read_magic(source)?;
+    if !start_with(magic.get_ref()) {
+        return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
     }
-
-    fn convert(
-        &self,
-        source: &mut dyn BufRead,
-        _target: &mut (dyn Write + Send),
-        announced: Announced,
-    ) -> Result<Converted, LayerError> {
-        let magic = read_magic(source)?;
-        if !start_with(magic.get_ref()) {
-            return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
-        }
-        let diff_id = diff_id_within(WINDOW_LOG, &mut magic.chain(source), announced.most)?;
-        Ok(Converted { diff_id, anew: false })
-    }
+    diff_id_within(WINDOW_LOG, &mut magic.chain(source), announced.most)
 }
 
 /// Decodes every frame and answers the digest of all that they hold.

@@ -1,57 +1,62 @@
-//! The phases of a conversion that touch a repository.
+//! The phases of a conversion that use a repository.
 
-mod again;
-mod channel;
+mod blob_io;
+mod concurrency;
 mod copy;
-mod earlier;
+mod ensure_layer;
 mod execute;
-mod layers;
-mod places;
-mod read;
+mod pipeline;
+mod planner;
+mod prior_variants;
+mod resolve;
+mod retry;
 mod reuse;
 mod variant;
+mod verify;
 
 use zstart_core::{Digest, Platform};
 
-pub use execute::{Job, Made, execute, require_unmoved};
-pub(crate) use layers::LayerOutcome;
-pub use layers::read_layer;
-pub use read::{Resolved, digest_of, plan, platform_of, resolve};
-pub use variant::{Existing, adopt, find_variant, verify};
+pub(crate) use ensure_layer::ConvertedLayer;
+pub use ensure_layer::read_layer;
+pub use execute::{Execution, Job, ensure_source_unchanged, execute};
+pub use planner::{plan, platform_of};
+pub use resolve::{Resolved, resolve, resolve_digest};
+pub use variant::{Existing, adopt, find_variant};
+pub use verify::verify;
 
-/// A variant that stands in a repository, whole.
+/// A complete variant in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VariantImage {
-    /// The digest of its manifest or index.
+    /// Digest of its manifest or index.
     pub digest: Digest,
-    /// The settings that it was made with.
+    /// Settings of its conversion.
     pub settings: String,
-    /// What was converted, one entry a platform, in the source's order.
+    /// Converted platforms, in the source's order.
     pub platforms: Vec<PlatformReport>,
 }
 
 /// One platform of a variant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlatformReport {
-    /// Where it runs.
+    /// The platform.
     pub platform: Platform,
     /// Sum of the source's compressed layers, in bytes.
     pub source_bytes: u64,
     /// Sum of the variant's compressed layers, in bytes.
     pub variant_bytes: u64,
-    /// How many layers there are.
+    /// Number of layers.
     pub layers: usize,
-    /// How many of them are encoded anew.
+    /// Number of rewritten layers.
     pub converted_layers: usize,
 }
 
 impl VariantImage {
-    /// Sum over all platforms, in bytes.
+    /// Sum of the source's compressed layers over all platforms, in bytes.
     pub fn source_bytes(&self) -> u64 {
         self.platforms.iter().map(|platform| platform.source_bytes).sum()
     }
 
-    /// Sum over all platforms, in bytes.
+    /// Sum of the variant's compressed layers over all platforms, in bytes.
     pub fn variant_bytes(&self) -> u64 {
         self.platforms.iter().map(|platform| platform.variant_bytes).sum()
     }

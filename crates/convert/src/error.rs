@@ -8,7 +8,7 @@ use zstart_core::{Digest, Tag};
 use crate::plan::Refusal;
 use zstart_codec::LayerError;
 use zstart_oci::{JsonError, ManifestError};
-use zstart_registry::{Access, RepositoryError, Trouble};
+use zstart_registry::{Access, ErrorKind, RegistryError};
 
 /// A conversion that didn't come to its end. It tagged nothing, unless it is
 /// [`NotVerified`](Self::NotVerified): then the tag was written, and what is read there isn't whole.
@@ -16,7 +16,7 @@ use zstart_registry::{Access, RepositoryError, Trouble};
 pub enum Error {
     /// Reading or writing a repository failed.
     #[error(transparent)]
-    Repository(#[from] RepositoryError),
+    Repository(#[from] RegistryError),
     /// A manifest can't be read.
     #[error("failed to read the image")]
     Manifest(#[from] ManifestError),
@@ -186,17 +186,17 @@ impl Error {
     }
 }
 
-impl From<&RepositoryError> for ErrorClass {
-    fn from(error: &RepositoryError) -> Self {
-        match (error.trouble, error.access) {
-            (Trouble::NotFound, Access::Pull) => Self::NotFound,
-            (Trouble::Denied, Access::Pull) => Self::PullDenied,
-            (Trouble::Denied, Access::Push) => Self::PushDenied,
-            (Trouble::Unavailable, _) => Self::Unavailable,
-            (Trouble::RateLimited { retry_after }, _) => Self::RateLimited { retry_after },
-            (Trouble::TagTaken, _) => Self::VariantConflict,
-            (Trouble::Mismatch, _) => Self::ContentMismatch,
-            (Trouble::NotFound, Access::Push) | (Trouble::Other, _) => Self::Other,
+impl From<&RegistryError> for ErrorClass {
+    fn from(error: &RegistryError) -> Self {
+        match (error.kind, error.operation.access) {
+            (ErrorKind::NotFound, Access::Pull) => Self::NotFound,
+            (ErrorKind::Denied, Access::Pull) => Self::PullDenied,
+            (ErrorKind::Denied, Access::Push) => Self::PushDenied,
+            (ErrorKind::Unavailable, _) => Self::Unavailable,
+            (ErrorKind::RateLimited { retry_after }, _) => Self::RateLimited { retry_after },
+            (ErrorKind::TagImmutable, _) => Self::VariantConflict,
+            (ErrorKind::ContentMismatch, _) => Self::ContentMismatch,
+            (ErrorKind::NotFound, Access::Push) | (ErrorKind::Other, _) => Self::Other,
         }
     }
 }
@@ -209,11 +209,7 @@ impl From<&LayerError> for ErrorClass {
             | LayerError::Zstd { .. }
             | LayerError::TooLarge { .. } => Self::Refused,
             LayerError::Digest { .. } => Self::ContentMismatch,
-            // The stream carries the repository's own error inside the io error, where it is one.
-            LayerError::Read { source } | LayerError::Write { source } => source
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<RepositoryError>())
-                .map_or(Self::Unavailable, Self::from),
+            LayerError::Read { .. } | LayerError::Write { .. } => Self::Unavailable,
         }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
 use zstart_core::Digest;
 
-use crate::engine::LayerOutcome;
+use crate::engine::ConvertedLayer;
 use crate::locks::KeyedPermits;
 
 mod file;
@@ -41,7 +41,7 @@ pub(crate) struct LayerKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Remembered {
     #[serde(flatten)]
-    pub(crate) outcome: LayerOutcome,
+    pub(crate) outcome: ConvertedLayer,
     /// The repositories where what was written was seen, the last one first.
     pub(crate) places: Vec<String>,
 }
@@ -82,7 +82,7 @@ impl LayerMemory {
     }
 
     /// Remembers a layer, and that what was written of it is in this repository.
-    pub(crate) fn note(&self, key: &LayerKey, outcome: &LayerOutcome, location: &str) {
+    pub(crate) fn note(&self, key: &LayerKey, outcome: &ConvertedLayer, location: &str) {
         self.lock().note(key, outcome, location);
     }
 
@@ -101,7 +101,7 @@ impl Generations {
         Some(found)
     }
 
-    fn note(&mut self, key: &LayerKey, outcome: &LayerOutcome, location: &str) {
+    fn note(&mut self, key: &LayerKey, outcome: &ConvertedLayer, location: &str) {
         let mut places = self.get(key).map(|known| known.places).unwrap_or_default();
         places.retain(|place| place != location);
         places.insert(0, location.to_owned());
@@ -125,8 +125,8 @@ mod tests {
         LayerKey { layer: Digest::sha256_of(&number.to_be_bytes()), settings: "level=3".to_owned() }
     }
 
-    fn outcome() -> LayerOutcome {
-        LayerOutcome { diff_id: Digest::sha256_of(b"files"), written: None }
+    fn outcome() -> ConvertedLayer {
+        ConvertedLayer { diff_id: Digest::sha256_of(b"files"), written: None }
     }
 
     #[test]

@@ -9,8 +9,8 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use thiserror::Error;
-use zstart_registry::Trouble;
-use zstart_registry::credentials::IssueError;
+use zstart_registry::ErrorKind;
+use zstart_registry::auth::ProviderError;
 
 /// The HTTP client for AWS can't be set up.
 #[derive(Debug, Error)]
@@ -27,71 +27,71 @@ pub(crate) fn is_nobody(error: &CredentialsError) -> bool {
     matches!(error, CredentialsError::CredentialsNotLoaded(_))
 }
 
-pub(crate) fn no_identity() -> IssueError {
+pub(crate) fn no_identity() -> ProviderError {
     let message = "there is no AWS identity in the environment, a profile, a web identity token (IRSA), a \
                    container's credentials (EKS Pod Identity), or an instance's role: give this process \
                    one, e.g. the controller's service account a role, or run `aws configure`";
-    IssueError { message: message.to_owned(), trouble: Trouble::Denied }
+    ProviderError { message: message.to_owned(), kind: ErrorKind::Denied }
 }
 
 /// The identity that was found can't be used.
-pub(crate) fn of_identity(error: &CredentialsError) -> IssueError {
+pub(crate) fn of_identity(error: &CredentialsError) -> ProviderError {
     if is_nobody(error) {
         return no_identity();
     }
-    let trouble = match error {
-        CredentialsError::InvalidConfiguration(_) => Trouble::Denied,
+    let kind = match error {
+        CredentialsError::InvalidConfiguration(_) => ErrorKind::Denied,
         error => refusal(error),
     };
     let message = format!("the AWS identity of this process can't be used: {}", zstart_core::chain(error));
-    IssueError { message, trouble }
+    ProviderError { message, kind }
 }
 
 /// What STS said, where it was asked: only it can refuse for good.
-fn refusal(error: &CredentialsError) -> Trouble {
+fn refusal(error: &CredentialsError) -> ErrorKind {
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
         let code = (error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::code)).or_else(|| {
             error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::code)
         });
         if let Some(Some(code)) = code {
-            return trouble(code);
+            return kind_of(code);
         }
         cause = error.source();
     }
-    Trouble::Unavailable
+    ErrorKind::Unavailable
 }
 
-fn trouble(code: &str) -> Trouble {
+fn kind_of(code: &str) -> ErrorKind {
     match code {
-        AWAY => Trouble::Unavailable,
-        code if THROTTLED.contains(&code) => Trouble::RateLimited { retry_after: None },
-        _ => Trouble::Denied,
+        AWAY => ErrorKind::Unavailable,
+        code if THROTTLED.contains(&code) => ErrorKind::RateLimited { retry_after: None },
+        _ => ErrorKind::Denied,
     }
 }
 
 /// The service gave no token. `rights` are what an identity needs for it.
-pub(crate) fn of_service<E>(rights: &str, error: &SdkError<E, HttpResponse>) -> IssueError
+pub(crate) fn of_service<E>(rights: &str, error: &SdkError<E, HttpResponse>) -> ProviderError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let SdkError::ServiceError(answer) = error else {
         let message = format!("AWS gave no token: {}", zstart_core::chain(error));
-        return IssueError { message, trouble: Trouble::Unavailable };
+        return ProviderError { message, kind: ErrorKind::Unavailable };
     };
     let code = answer.err().code().unwrap_or("no code");
     let said = answer.err().message().unwrap_or_default();
-    let trouble = if answer.raw().status().is_server_error() { Trouble::Unavailable } else { trouble(code) };
-    let advice = if trouble == Trouble::Denied {
+    let kind = if answer.raw().status().is_server_error() { ErrorKind::Unavailable } else { kind_of(code) };
+    let advice = if kind == ErrorKind::Denied {
         format!(" (the identity needs a policy that allows {rights})")
     } else {
         String::new()
     };
-    IssueError { message: format!("AWS gave no token: {code}: {said}{advice}"), trouble }
+    ProviderError { message: format!("AWS gave no token: {code}: {said}{advice}"), kind }
 }
 
 /// The service answered something else than a token.
-pub(crate) fn unreadable() -> IssueError {
+pub(crate) fn unreadable() -> ProviderError {
     let message = "AWS gave no token that can be read".to_owned();
-    IssueError { message, trouble: Trouble::Other }
+    ProviderError { message, kind: ErrorKind::Other }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{pool, proxy::ProxyConfig};
 use zstart_core::ecr::EcrRegistry;
-use zstart_registry::credentials::{Credentials, Issuer};
+use zstart_registry::auth::{Credentials, SharedProvider};
 
 use crate::failure::SetupError;
 use crate::service::Service;
@@ -38,7 +38,7 @@ impl EcrIdentity {
             Some(EcrRegistry::Private { account: _, endpoint }) => Service::Private(endpoint),
         };
         let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(Credentials::Issued(Issuer(services.tokens(service)?))))
+        Ok(Some(Credentials::Provider(SharedProvider(services.tokens(service)?))))
     }
 }
 

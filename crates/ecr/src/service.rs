@@ -13,7 +13,7 @@ use aws_smithy_types::timeout::TimeoutConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use zstart_core::ecr::EcrEndpoint;
-use zstart_registry::credentials::{IssueError, Password};
+use zstart_registry::auth::{Password, ProviderError};
 
 use crate::failure;
 
@@ -44,7 +44,7 @@ type Issued = (Option<String>, Option<DateTime>);
 
 impl Service {
     /// A new token. `None`: there is no identity, and none is needed to read.
-    pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, IssueError> {
+    pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, ProviderError> {
         let config = self.config(http).await;
         let provider = config.credentials_provider().ok_or_else(failure::no_identity)?;
         // Looked for here, so that an identity that is missing is told from one that has no right, and
@@ -81,7 +81,7 @@ impl Service {
     }
 }
 
-async fn private(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Issued, IssueError> {
+async fn private(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Issued, ProviderError> {
     let EcrEndpoint { region, fips, dual_stack } = endpoint;
     let config = aws_sdk_ecr::config::Builder::from(config)
         .region(Region::new(region.clone()))
@@ -94,7 +94,7 @@ async fn private(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Issued, I
     Ok(first.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 
-async fn public(config: &SdkConfig) -> Result<Issued, IssueError> {
+async fn public(config: &SdkConfig) -> Result<Issued, ProviderError> {
     let config = aws_sdk_ecrpublic::config::Builder::from(config).region(Region::from_static(PUBLIC_REGION));
     let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
     let answer = client.get_authorization_token().send().await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use aws_smithy_http_client::pool;
 use tokio::sync::Mutex;
-use zstart_registry::credentials::{IssueError, IssuedPassword, Password, PasswordSource};
+use zstart_registry::auth::{CredentialProvider, ExpiringCredentials, Password, ProviderError};
 
 use crate::service::{Service, Token};
 
@@ -34,8 +34,11 @@ impl fmt::Debug for Tokens {
 }
 
 #[async_trait]
-impl PasswordSource for Tokens {
-    async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
+impl CredentialProvider for Tokens {
+    async fn credentials(
+        &self,
+        refused: Option<&Password>,
+    ) -> Result<Option<ExpiringCredentials>, ProviderError> {
         self.current.password(refused, Box::pin(self.service.token(&self.http))).await
     }
 }
@@ -48,7 +51,7 @@ struct Current(Mutex<Answers>);
 struct Answers {
     held: Option<Held>,
     /// The last failure, and when it came.
-    failed: Option<(Instant, IssueError)>,
+    failed: Option<(Instant, ProviderError)>,
 }
 
 struct Held {
@@ -62,15 +65,15 @@ impl Current {
     async fn password(
         &self,
         refused: Option<&Password>,
-        new: impl Future<Output = Result<Option<Token>, IssueError>> + Send,
-    ) -> Result<Option<IssuedPassword>, IssueError> {
+        new: impl Future<Output = Result<Option<Token>, ProviderError>> + Send,
+    ) -> Result<Option<ExpiringCredentials>, ProviderError> {
         let arrived = Instant::now();
         let mut answers = self.0.lock().await;
         if let Some(Held { password, until }) = &answers.held
             && Instant::now() < *until
             && (refused.is_none() || refused != password.as_ref())
         {
-            let issued = |password| IssuedPassword { password, until: *until, is_new: false };
+            let issued = |password| ExpiringCredentials { password, expires_at: *until, is_new: false };
             return Ok(password.clone().map(issued));
         }
         if let Some((when, error)) = &answers.failed
@@ -93,7 +96,7 @@ impl Current {
         // A quarter early: requests that are under way must still end.
         let until = asked + life / 4 * 3;
         answers.held = Some(Held { password: Some(password.clone()), until });
-        Ok(Some(IssuedPassword { password, until, is_new: true }))
+        Ok(Some(ExpiringCredentials { password, expires_at: until, is_new: true }))
     }
 }
 
@@ -101,7 +104,7 @@ impl Current {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use zstart_registry::Trouble;
+    use zstart_registry::ErrorKind;
 
     use super::*;
 
@@ -113,7 +116,7 @@ mod tests {
                 asked.fetch_add(1, Ordering::Relaxed);
                 // The others come to wait.
                 tokio::task::yield_now().await;
-                Err(IssueError { message: "no answer".to_owned(), trouble: Trouble::Unavailable })
+                Err(ProviderError { message: "no answer".to_owned(), kind: ErrorKind::Unavailable })
             };
             current.password(None, silent).await.unwrap_err().message
         };

@@ -1,8 +1,8 @@
-//! An OCI image layout folder (OCI image specification, `image-layout.md`) as a repository.
+//! An OCI image layout folder (OCI image specification, `image-layout.md`) as a [`Store`].
 //!
-//! Nothing is visible before it is whole: blobs and `index.json` are written beside their place and
-//! renamed. Entries of `index.json` that aren't touched stay as they are. Whoever changes it holds a
-//! lock on the folder, so that two who do so at once don't undo each other's change.
+//! A file is visible only when it is complete: blobs and `index.json` are written to a temporary file and
+//! renamed. Untouched entries of `index.json` keep their bytes. A writer of `index.json` locks the folder, so
+//! that concurrent writers don't undo each other's change.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,13 +17,15 @@ use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zstart_core::{Digest, Tag};
 
-use crate::{Access, BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
+use crate::error::{ErrorKind, RegistryError};
+use crate::operation::Operation;
+use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
 use zstart_oci::{Descriptor, MANIFEST_MAX, RawManifest, RawObject, media_type};
 
-/// The annotation by which an entry of `index.json` has a tag.
+/// The annotation that holds an entry's tag.
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// How much of a blob is read at a time.
-const STEP: usize = 256 * 1024;
+/// Bytes of a blob that are read at once.
+const READ_CHUNK: usize = 256 * 1024;
 
 /// An OCI image layout folder.
 #[derive(Clone, Debug)]
@@ -32,7 +34,7 @@ pub struct LayoutFolder {
     location: String,
 }
 
-/// `index.json`, with what isn't known kept as it is.
+/// `index.json`, with unknown members kept.
 struct IndexFile {
     object: RawObject,
     entries: Vec<Descriptor>,
@@ -45,15 +47,16 @@ struct LayoutFile {
 }
 
 impl LayoutFolder {
-    /// The layout in `folder`. It need not exist before something is stored.
+    /// The layout in `folder`, which is created when something is stored.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
         Self { location: format!("oci:{}", folder.display()), folder }
     }
 
-    /// The tags that `index.json` lists, in order.
-    pub async fn names(&self) -> Result<Vec<String>, RepositoryError> {
-        let tags = self.read_index().await.map_err(|error| self.error(Access::Pull, "list tags", &error))?;
+    /// Lists the tags in `index.json`, in order.
+    pub async fn names(&self) -> Result<Vec<String>, RegistryError> {
+        let tags =
+            self.read_index().await.map_err(|error| self.error(Operation::pull("list tags", ""), error))?;
         let names = tags.entries.iter().filter_map(|entry| entry.annotations().ok()?.remove(REF_NAME));
         Ok(names.collect())
     }
@@ -62,8 +65,8 @@ impl LayoutFolder {
         self.folder.join("blobs").join(digest.algorithm()).join(digest.hex())
     }
 
-    /// The same, where something is to be put: its folder is there.
-    async fn place(&self, digest: &Digest) -> io::Result<PathBuf> {
+    /// The path of a blob to be written; creates its folder.
+    async fn new_blob_path(&self, digest: &Digest) -> io::Result<PathBuf> {
         let path = self.blob_path(digest);
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).await?;
@@ -103,8 +106,8 @@ impl LayoutFolder {
         tag: Option<&Tag>,
     ) -> io::Result<()> {
         self.prepare().await?;
-        let path = self.place(&manifest.digest).await?;
-        write_whole(&path, &manifest.bytes).await?;
+        let path = self.new_blob_path(&manifest.digest).await?;
+        write_atomically(&path, &manifest.bytes).await?;
         let Some(tag) = tag else { return Ok(()) };
         let _lock = self.lock().await?;
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -117,10 +120,10 @@ impl LayoutFolder {
         entry.annotate(REF_NAME, tag.as_str()).map_err(invalid)?;
         index.entries.push(entry);
         index.object.set("manifests", &index.entries).map_err(invalid)?;
-        write_whole(&self.folder.join("index.json"), &index.object.to_bytes().map_err(invalid)?).await
+        write_atomically(&self.folder.join("index.json"), &index.object.to_bytes().map_err(invalid)?).await
     }
 
-    /// Makes the folder a layout, if it isn't one yet.
+    /// Creates `oci-layout` and `index.json` if they don't exist.
     async fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(self.folder.join("blobs").join("sha256")).await?;
         let (marker, index) = (self.folder.join("oci-layout"), self.folder.join("index.json"));
@@ -130,18 +133,18 @@ impl LayoutFolder {
         let _lock = self.lock().await?;
         if !fs::try_exists(&marker).await? {
             let layout = serde_json::to_vec(&LayoutFile { version: "1.0.0".to_owned() })?;
-            write_whole(&marker, &layout).await?;
+            write_atomically(&marker, &layout).await?;
         }
         if !fs::try_exists(&index).await? {
             let empty = serde_json::json!({
                 "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []
             });
-            write_whole(&index, &serde_json::to_vec(&empty)?).await?;
+            write_atomically(&index, &serde_json::to_vec(&empty)?).await?;
         }
         Ok(())
     }
 
-    /// Waits until nobody else changes `index.json`. The lock goes with the file that is returned.
+    /// Locks the folder against concurrent writers of `index.json`, until the returned file is dropped.
     async fn lock(&self) -> io::Result<std::fs::File> {
         let folder = self.folder.clone();
         let locked = tokio::task::spawn_blocking(move || {
@@ -152,42 +155,36 @@ impl LayoutFolder {
         locked.await.map_err(io::Error::other)?
     }
 
-    fn error(&self, access: Access, operation: &str, source: &io::Error) -> RepositoryError {
-        let trouble = match source.kind() {
-            io::ErrorKind::NotFound => Trouble::NotFound,
-            io::ErrorKind::PermissionDenied => Trouble::Denied,
-            _ => Trouble::Other,
+    fn error(&self, operation: Operation, source: io::Error) -> RegistryError {
+        let kind = match source.kind() {
+            io::ErrorKind::NotFound => ErrorKind::NotFound,
+            io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+            _ => ErrorKind::Other,
         };
-        RepositoryError {
-            operation: operation.to_owned(),
-            location: self.location.clone(),
-            message: source.to_string(),
-            access,
-            trouble,
-        }
+        RegistryError::new(operation, &self.location, kind, source)
     }
 }
 
-/// Writes a file so that it is whole or not there: beside its place, then renamed.
-async fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (file, temporary) = beside(path)?;
+/// Writes a file atomically: to a temporary file, which is then renamed.
+async fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (file, temporary) = temporary_file(path)?;
     let mut file = File::from_std(file);
     file.write_all(bytes).await?;
-    settle(&mut file).await?;
+    sync(&mut file).await?;
     temporary.persist(path)?;
     Ok(())
 }
 
-/// Waits until everything that was written is on the disk.
-async fn settle(file: &mut File) -> io::Result<()> {
-    // tokio writes behind our back, and only `flush` says how that went: `sync_all` doesn't.
+/// Waits until all written bytes are on the disk.
+async fn sync(file: &mut File) -> io::Result<()> {
+    // tokio writes in the background. `flush` reports how that went, `sync_all` doesn't.
     file.flush().await?;
     file.sync_all().await
 }
 
 async fn sha512_of(path: &Path) -> io::Result<Digest> {
     let mut file = File::open(path).await?;
-    let (mut hash, mut buffer) = (Sha512::new(), vec![0; STEP]);
+    let (mut hash, mut buffer) = (Sha512::new(), vec![0; READ_CHUNK]);
     loop {
         match file.read(&mut buffer).await? {
             0 => return Ok(Digest::from_sha512(hash.finalize().into())),
@@ -196,28 +193,28 @@ async fn sha512_of(path: &Path) -> io::Result<Digest> {
     }
 }
 
-fn beside(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
+fn temporary_file(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
     let parent = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(".zstart-");
-    // As umask would have it; the default of 0600 would keep others from reading the layout.
+    // The default of 0600 would keep other users from reading the layout.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
     builder.tempfile_in(parent).map(NamedTempFile::into_parts)
 }
 
 #[async_trait]
-impl Repository for LayoutFolder {
+impl Store for LayoutFolder {
     fn location(&self) -> &str {
         &self.location
     }
 
-    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError> {
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RegistryError> {
         let operation = match key {
-            ManifestKey::Tag(tag) => format!("read image {tag}"),
-            ManifestKey::Digest(digest) => format!("read manifest {digest}"),
+            ManifestKey::Tag(tag) => Operation::pull("read image", tag),
+            ManifestKey::Digest(digest) => Operation::pull("read manifest", digest),
         };
-        let failed = |error: io::Error| self.error(Access::Pull, &operation, &error);
+        let failed = |error: io::Error| self.error(operation.clone(), error);
         let digest = self.find(key).await.map_err(failed)?;
         let file = File::open(self.blob_path(&digest)).await.map_err(failed)?;
         let mut bytes = Vec::new();
@@ -227,12 +224,12 @@ impl Repository for LayoutFolder {
             return Ok(manifest);
         }
         let found = format!("the file holds {} instead, or more than {MANIFEST_MAX} bytes", manifest.digest);
-        Err(RepositoryError { trouble: Trouble::Mismatch, ..failed(io::Error::other(found)) })
+        Err(RegistryError { kind: ErrorKind::ContentMismatch, ..failed(io::Error::other(found)) })
     }
 
-    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError> {
+    async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError> {
         let names = self.names().await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).take(most).collect())
+        Ok(names.iter().filter_map(|name| name.parse().ok()).take(max).collect())
     }
 
     async fn put_manifest(
@@ -240,38 +237,39 @@ impl Repository for LayoutFolder {
         manifest: &RawManifest,
         media_type: &str,
         tag: Option<&Tag>,
-    ) -> Result<(), RepositoryError> {
+    ) -> Result<(), RegistryError> {
         let stored = self.store_manifest(manifest, media_type, tag).await;
-        stored
-            .map_err(|error| self.error(Access::Push, &format!("write manifest {}", manifest.digest), &error))
+        stored.map_err(|error| self.error(Operation::push("write manifest", &manifest.digest), error))
     }
 
-    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError> {
+        let operation = Operation::pull("read blob", digest);
         let opened = File::open(self.blob_path(digest)).await;
-        let file =
-            opened.map_err(|error| self.error(Access::Pull, &format!("read blob {digest}"), &error))?;
+        let file = opened.map_err(|error| self.error(operation.clone(), error))?;
         let chunks = stream::try_unfold(file, |mut file| async move {
-            let mut chunk = bytes::BytesMut::with_capacity(STEP);
+            let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
             let count = file.read_buf(&mut chunk).await?;
             Ok::<_, io::Error>((count > 0).then(|| (chunk.freeze(), file)))
         });
-        Ok(Box::pin(chunks))
+        let layout = self.clone();
+        Ok(Box::pin(chunks.map_err(move |error| layout.error(operation.clone(), error))))
     }
 
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
         let exists = fs::try_exists(self.blob_path(digest)).await;
-        exists.map_err(|error| self.error(Access::Push, &format!("look for blob {digest}"), &error))
+        exists.map_err(|error| self.error(Operation::push("look for blob", digest), error))
     }
 
-    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
-        let failed = |error: io::Error| self.error(Access::Push, "begin a blob", &error);
+    async fn start_upload(&self) -> Result<Box<dyn BlobUpload>, RegistryError> {
+        let failed = |error: io::Error| self.error(Operation::push("begin a blob", ""), error);
         self.prepare().await.map_err(failed)?;
-        let (file, path) = beside(&self.folder.join("blobs").join("sha256").join("new")).map_err(failed)?;
+        let (file, path) =
+            temporary_file(&self.folder.join("blobs").join("sha256").join("new")).map_err(failed)?;
         Ok(Box::new(BlobFile { layout: self.clone(), file: File::from_std(file), path, hash: Sha256::new() }))
     }
 }
 
-/// A blob being written, under a temporary name that goes when it isn't committed.
+/// A blob in a temporary file, which is deleted unless committed.
 struct BlobFile {
     layout: LayoutFolder,
     file: File,
@@ -281,32 +279,29 @@ struct BlobFile {
 
 #[async_trait]
 impl BlobUpload for BlobFile {
-    async fn send(&mut self, mut content: ByteStream) -> Result<(), RepositoryError> {
-        let written = async {
-            while let Some(chunk) = content.try_next().await? {
-                self.hash.update(&chunk);
-                self.file.write_all(&chunk).await?;
-            }
-            settle(&mut self.file).await
-        };
-        let written = written.await;
-        written.map_err(|error| self.layout.error(Access::Push, "write a blob", &error))
+    async fn send(&mut self, mut content: ByteStream) -> Result<(), RegistryError> {
+        let failed = |error| self.layout.error(Operation::push("write a blob", ""), error);
+        while let Some(chunk) = content.try_next().await? {
+            self.hash.update(&chunk);
+            self.file.write_all(&chunk).await.map_err(failed)?;
+        }
+        sync(&mut self.file).await.map_err(failed)
     }
 
-    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError> {
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RegistryError> {
         let Self { layout, file: _, path, hash } = *self;
-        let failed = |error: &io::Error| layout.error(Access::Push, &format!("write blob {digest}"), error);
+        let failed = |error: io::Error| layout.error(Operation::push("write blob", digest), error);
         let found = match digest.algorithm() {
             "sha256" => Digest::from_sha256(hash.finalize().into()),
-            // Rare enough to be read again, rather than to hash everything twice.
-            _ => sha512_of(&path).await.map_err(|error| failed(&error))?,
+            // Rare, so the file is read again rather than every blob hashed twice.
+            _ => sha512_of(&path).await.map_err(failed)?,
         };
         if &found != digest {
-            let error = failed(&io::Error::other(format!("the content has digest {found}")));
-            return Err(RepositoryError { trouble: Trouble::Mismatch, ..error });
+            let error = failed(io::Error::other(format!("the content has digest {found}")));
+            return Err(RegistryError { kind: ErrorKind::ContentMismatch, ..error });
         }
-        let place = layout.place(digest).await.map_err(|error| failed(&error))?;
-        path.persist(place).map_err(|error| failed(&error.error))
+        let place = layout.new_blob_path(digest).await.map_err(failed)?;
+        path.persist(place).map_err(|error| failed(error.error))
     }
 
     async fn abort(self: Box<Self>) {}
@@ -317,7 +312,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn an_image_is_found_by_its_tag_and_the_newest_one_has_it() {
+    async fn tag_names_the_newest_manifest() {
         let folder = tempfile::tempdir().unwrap();
         let layout = LayoutFolder::new(folder.path());
         let tag: Tag = "v1".parse().unwrap();
@@ -330,23 +325,23 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_blob_is_invisible_until_it_is_committed_under_its_own_digest() {
+    async fn blob_is_invisible_until_committed_under_its_digest() {
         let folder = tempfile::tempdir().unwrap();
         let layout = LayoutFolder::new(folder.path());
         let content = || Box::pin(stream::iter([Ok("content".into())]));
         let digest = Digest::sha256_of(b"content");
 
-        let mut upload = layout.begin_blob().await.unwrap();
+        let mut upload = layout.start_upload().await.unwrap();
         upload.send(content()).await.unwrap();
         drop(upload);
-        let mut upload = layout.begin_blob().await.unwrap();
+        let mut upload = layout.start_upload().await.unwrap();
         upload.send(content()).await.unwrap();
         let error = upload.commit(&Digest::sha256_of(b"other")).await.unwrap_err();
-        assert_eq!(error.trouble, Trouble::Mismatch);
+        assert_eq!(error.kind, ErrorKind::ContentMismatch);
         assert!(!layout.has_blob(&digest).await.unwrap());
         assert_eq!(std::fs::read_dir(folder.path().join("blobs/sha256")).unwrap().count(), 0);
 
-        let mut upload = layout.begin_blob().await.unwrap();
+        let mut upload = layout.start_upload().await.unwrap();
         upload.send(content()).await.unwrap();
         upload.commit(&digest).await.unwrap();
         let read: Vec<bytes::Bytes> = layout.blob(&digest).await.unwrap().try_collect().await.unwrap();
@@ -354,19 +349,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_named_by_its_sha512_is_kept_and_compared_too() {
+    async fn sha512_content_is_stored_and_compared() {
         let folder = tempfile::tempdir().unwrap();
         let layout = LayoutFolder::new(folder.path());
         let digest = |text: &str| Digest::from_sha512(Sha512::digest(text).into());
         let content = || Box::pin(stream::iter([Ok("content".into())]));
-        let mut upload = layout.begin_blob().await.unwrap();
+        let mut upload = layout.start_upload().await.unwrap();
         upload.send(content()).await.unwrap();
         upload.commit(&digest("content")).await.unwrap();
         assert!(layout.has_blob(&digest("content")).await.unwrap());
-        let mut upload = layout.begin_blob().await.unwrap();
+        let mut upload = layout.start_upload().await.unwrap();
         upload.send(content()).await.unwrap();
         let error = upload.commit(&digest("other")).await.unwrap_err();
-        assert_eq!(error.trouble, Trouble::Mismatch);
+        assert_eq!(error.kind, ErrorKind::ContentMismatch);
 
         let manifest = RawManifest { digest: digest("{}"), ..RawManifest::new("{}".into()) };
         layout.put_manifest(&manifest, media_type::OCI_MANIFEST, None).await.unwrap();
@@ -376,29 +371,29 @@ mod tests {
 
     #[cfg(target_os = "linux")]
     #[tokio::test]
-    async fn a_full_disk_is_noticed_with_the_last_bytes_too() {
+    async fn full_disk_is_reported_for_the_last_bytes() {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut file = File::from_std(full);
         file.write_all(b"the last bytes").await.unwrap();
-        assert_eq!(settle(&mut file).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
+        assert_eq!(sync(&mut file).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
     }
 
     #[tokio::test]
-    async fn what_is_missing_or_damaged_is_named() {
+    async fn error_names_missing_tags_and_damaged_manifests() {
         let folder = tempfile::tempdir().unwrap();
         let layout = LayoutFolder::new(folder.path());
         let tag: Tag = "v1".parse().unwrap();
         let missing = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
-        assert_eq!(missing.trouble, Trouble::NotFound);
+        assert_eq!(missing.kind, ErrorKind::NotFound);
 
         let manifest = RawManifest::new("{}".into());
         layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
         let other: Tag = "v2".parse().unwrap();
-        let missing = layout.manifest(ManifestKey::Tag(&other)).await.unwrap_err();
-        assert!(missing.to_string().contains("names no image \"v2\""), "{missing}");
+        let missing = layout.manifest(ManifestKey::Tag(&other)).await.unwrap_err().chain();
+        assert!(missing.contains("names no image \"v2\""), "{missing}");
 
         std::fs::write(layout.blob_path(&manifest.digest), "{ }").unwrap();
         let damaged = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
-        assert_eq!(damaged.trouble, Trouble::Mismatch);
+        assert_eq!(damaged.kind, ErrorKind::ContentMismatch);
     }
 }

@@ -1,14 +1,59 @@
-//! Where images are: registries and OCI image layout folders.
+//! A client for OCI registries and OCI image layout folders that trusts neither.
+//!
+//! A registry holds credentials' fate in its hands: it names the token server, redirects readers, and sends
+//! bodies of any size at any speed. This client is made for programs that hold many users' pull secrets and
+//! talk to registries that those users chose. Beyond the protocol it has:
+//!
+//! - **An address policy after DNS.** It never connects to link-local addresses, where clouds serve instance
+//!   metadata, and to private addresses only for registries that have one themselves. Every spelling of an
+//!   IPv4 address inside IPv6 counts.
+//! - **Credentials that stay.** They go to the registry's own scheme, host and port. A password leaves for a
+//!   token server only in the registry's own registrable domain, or one that is listed. No redirect and no
+//!   `Location` leads from https to http.
+//! - **Bounded bodies.** Manifests, tokens, lists and error bodies have limits; blobs are streamed.
+//! - **Minimum throughput** of downloads and uploads, next to idle timeouts: a registry that sends a byte a
+//!   minute holds no worker.
+//! - **`Retry-After`**, as seconds and as a date, and one [`Backoff`] with jitter for every retry.
+//! - **Errors by class** ([`ErrorKind`]), never by text, with the HTTP status and the chain of causes.
+//! - **Streamed uploads whose digest is known at the end only**, mounts, single-request uploads with a
+//!   fallback, paged tags and referrers, immutable tags, and the quirks of Amazon ECR.
+//! - **Tests against registries that lie**: see `docs/hostile-registries.md` in the repository.
+//!
+//! ```no_run
+//! use zstart_registry::auth::Credentials;
+//! use zstart_registry::{ManifestKey, RegistryClient, RegistryOptions};
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = RegistryClient::new(RegistryOptions::default())?;
+//! let reference = "registry.example/team/app:v1".parse()?;
+//! let repository = client.repository(&reference, Credentials::Anonymous);
+//! let manifest = repository.manifest(ManifestKey::from(&reference)).await?;
+//! println!("{} has {} bytes", manifest.digest, manifest.bytes.len());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The seam is [`Store`]: a registry's repository and a [`LayoutFolder`] are used the same way.
 
-pub mod credentials;
-mod jitter;
+mod api;
+pub mod auth;
+mod backoff;
+mod client;
+mod ecr;
+mod endpoint;
+mod error;
+mod http;
 mod layout;
+mod operation;
+mod registries;
 mod repository;
+mod request;
 mod store;
 
-pub use jitter::jittered;
+pub use backoff::{Backoff, RetryPolicy, jittered};
+pub use error::{ErrorKind, RegistryError};
+pub use http::{ClientError, MinThroughput, Timeouts};
 pub use layout::LayoutFolder;
-#[cfg(fuzzing)]
-pub use repository::challenge_of;
-pub use repository::{ClientError, Limits, RegistryClient, RegistryOptions};
-pub use store::{Access, BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
+pub use operation::{Access, Operation};
+pub use registries::{RegistryClient, RegistryOptions};
+pub use store::{BlobUpload, ByteStream, ManifestKey, Store};

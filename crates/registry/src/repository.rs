@@ -1,121 +1,186 @@
-//! A repository of a registry that speaks the OCI distribution protocol.
+//! A registry's repository as a [`Store`]: retries, and each error's context.
 //!
-//! Our own client: of those that there are, oci-client (0.18) bounds no body, hides `Retry-After`,
-//! holds blobs back in pieces smaller than ECR takes, trips over the 201 with which ECR answers them,
-//! and sends passwords wherever a challenge points.
+//! oci-client (0.18) reads bodies without a limit, hides `Retry-After`, sends blobs in chunks smaller than
+//! Amazon ECR accepts, fails on ECR's status 201 for them, and sends passwords to any realm. Hence zstart's
+//! own client.
 
-use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use thiserror::Error;
-use tracing::debug;
-use zstart_core::{Digest, Reference, Tag};
-
-use self::ecr::EcrRegistries;
-pub use self::limits::Limits;
-use self::network::Network;
-use self::session::Session;
-use crate::credentials::Credentials;
-use crate::{BlobUpload, ByteStream, ManifestKey, Repository, RepositoryError, Trouble};
+use futures::TryStreamExt as _;
+use reqwest::header::HeaderValue;
+use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, RawManifest};
 
-mod answer;
-mod challenge;
-mod ecr;
-mod limits;
-mod login;
-mod network;
-mod pace;
-mod pages;
-mod pull;
-mod push;
-mod referrers;
-mod retry;
-mod session;
-mod silence;
-mod tags;
+use crate::api::uploads::{self, Session, SinglePost, StreamError};
+use crate::api::{blobs, manifests, referrers, tags, try_mount};
+use crate::backoff::RetryPolicy;
+use crate::client::Client;
+use crate::error::{ErrorKind, RegistryError, RequestError};
+use crate::operation::Operation;
+use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
 
-/// What holds for all registries.
-#[derive(Clone, Debug, Default)]
-pub struct RegistryOptions {
-    /// Registries (`host` or `host:port`) that are reached over plain http. All others need TLS.
-    pub plain_http: Vec<String>,
-    /// Hosts outside of a registry's own domain to which it may send logins.
-    pub token_servers: Vec<String>,
-    /// How long registries may take.
-    pub limits: Limits,
-}
-
-/// The way to registries. Cheap to clone; connections are shared.
-#[derive(Clone, Debug)]
-pub struct RegistryClient {
-    options: Arc<RegistryOptions>,
-    network: Network,
-    ecr: Arc<EcrRegistries>,
-}
-
-/// The HTTP client can't be set up, e.g. because the system has no root certificates.
-#[derive(Debug, Error)]
-#[error("failed to set up the HTTP client: {message}")]
-pub struct ClientError {
-    message: String,
-}
-
-/// Reads a `WWW-Authenticate` header.
-#[cfg(fuzzing)]
-pub fn challenge_of(header: &[u8]) {
-    use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
-    let Ok(header) = HeaderValue::from_bytes(header) else { return };
-    let _ = challenge::read(&HeaderMap::from_iter([(WWW_AUTHENTICATE, header)]));
-}
+/// Highest number of pages that are read of a list: a registry with tiny pages must not keep a worker.
+const MAX_PAGES: usize = 200;
+/// Highest number of referrers that are read.
+const MAX_REFERRERS: usize = 1000;
 
 /// One repository, with the credentials for it.
-struct RegistryRepository {
+pub(crate) struct RegistryRepository {
     location: String,
-    session: Session,
-    /// Whether a small blob may go in the request that opens its upload. `false` once it didn't.
-    one_request_will_do: AtomicBool,
+    client: Client,
+    retry: RetryPolicy,
+    /// Whether the registry may support the upload of a small blob in a single POST; `false` once it didn't.
+    single_post_supported: AtomicBool,
 }
 
-impl RegistryClient {
-    /// A client. TLS uses the process's default rustls provider and the system's root certificates.
-    pub fn new(options: RegistryOptions) -> Result<Self, ClientError> {
-        let network = Network::new(options.limits)?;
-        Ok(Self { network, options: Arc::new(options), ecr: Arc::default() })
+impl RegistryRepository {
+    pub(crate) fn new(location: String, client: Client, retry: RetryPolicy) -> Self {
+        let single_post_supported = AtomicBool::new(client.ecr().is_none());
+        Self { location, client, retry, single_post_supported }
     }
 
-    /// The repository of `reference`. No request is made yet.
-    pub fn repository(&self, reference: &Reference, credentials: Credentials) -> Arc<dyn Repository> {
-        let (network, options) = (self.network.clone(), Arc::clone(&self.options));
-        let ecr = self.ecr.of(reference.registry());
-        let session = Session::new(network, options, reference, credentials, ecr);
-        debug!(repository = %reference.name(), credentials = ?session.credentials(), "opened repository");
-        let one_request_will_do = AtomicBool::new(true);
-        Arc::new(RegistryRepository { location: reference.name(), session, one_request_will_do })
+    /// Runs a request until it succeeds, fails for good, or has no attempts left.
+    async fn run<T, F, R>(&self, operation: Operation, request: F) -> Result<T, RegistryError>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, RequestError>>,
+    {
+        self.retried(&request).await.map_err(|error| error.during(operation, &self.location))
+    }
+
+    async fn retried<T, F, R>(&self, request: F) -> Result<T, RequestError>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, RequestError>>,
+    {
+        for attempt in 1.. {
+            let error = match request().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Some(delay) = self.retry.delay_after(attempt, error.kind()) else { return Err(error) };
+            tracing::debug!(error = zstart_core::chain(&error), attempt, "retrying a registry request");
+            tokio::time::sleep(delay).await;
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// Stores a blob in one request if the registry supports it, else in two.
+    async fn put_monolithic(&self, digest: &Digest, content: &Bytes) -> Result<(), RequestError> {
+        let session = if self.single_post_supported.load(Ordering::Relaxed) {
+            match uploads::single_post(&self.client, digest, content).await? {
+                SinglePost::Stored => return Ok(()),
+                SinglePost::Session(session) => {
+                    self.single_post_supported.store(false, Ordering::Relaxed);
+                    session
+                }
+                SinglePost::Unsupported => {
+                    self.single_post_supported.store(false, Ordering::Relaxed);
+                    uploads::start(&self.client).await?
+                }
+            }
+        } else {
+            uploads::start(&self.client).await?
+        };
+        session.put(digest, content.clone()).await
+    }
+
+    /// Adds a hint to the error of an upload that Amazon ECR refused because the repository doesn't exist:
+    /// ECR answers 404, or cuts the connection.
+    async fn explain(&self, error: RequestError) -> RequestError {
+        let Some(ecr) = self.client.ecr() else { return error };
+        let is_missing = match error.kind() {
+            ErrorKind::NotFound => true,
+            ErrorKind::Unavailable => tags::is_repository_missing(&self.client).await,
+            ErrorKind::Denied
+            | ErrorKind::RateLimited { .. }
+            | ErrorKind::TagImmutable
+            | ErrorKind::ContentMismatch
+            | ErrorKind::Other => false,
+        };
+        if !is_missing {
+            return error;
+        }
+        let hint = ecr.create_hint(self.client.repository());
+        RequestError::NoRepository { hint, source: Box::new(error) }
+    }
+
+    /// All referrers of one artifact type in the list at `path`, or `None` if there is no list.
+    async fn referrers_at(
+        &self,
+        path: &str,
+        artifact_type: &str,
+    ) -> Result<Option<Vec<Descriptor>>, RequestError> {
+        let mut found: Option<Vec<Descriptor>> = None;
+        let mut next = self.client.url(path)?;
+        for _ in 0..MAX_PAGES {
+            let page = match self.retried(|| referrers::page(&self.client, &next)).await {
+                Ok(page) => page,
+                Err(error) => match error.kind() {
+                    ErrorKind::Unavailable | ErrorKind::RateLimited { .. } => return Err(error),
+                    // Denied too: some registries deny what they don't know.
+                    ErrorKind::NotFound
+                    | ErrorKind::Denied
+                    | ErrorKind::TagImmutable
+                    | ErrorKind::ContentMismatch
+                    | ErrorKind::Other => None,
+                },
+            };
+            let Some(page) = page else { break };
+            let matching = page
+                .referrers
+                .into_iter()
+                .filter(|one| one.artifact_type().as_deref() == Some(artifact_type));
+            let found = found.get_or_insert_with(Vec::new);
+            found.extend(matching);
+            match page.next {
+                Some(page) if found.len() < MAX_REFERRERS => next = page,
+                Some(_) | None => break,
+            }
+        }
+        Ok(found)
     }
 }
 
 #[async_trait]
-impl Repository for RegistryRepository {
+impl Store for RegistryRepository {
     fn location(&self) -> &str {
         &self.location
     }
 
-    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError> {
-        retry::with_retries(self.session.limits().pause, || pull::manifest(&self.session, key)).await
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RegistryError> {
+        let operation = match key {
+            ManifestKey::Tag(tag) => Operation::pull("pull image", tag),
+            ManifestKey::Digest(digest) => Operation::pull("pull manifest", digest),
+        };
+        self.run(operation, || manifests::pull(&self.client, key)).await
     }
 
-    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
-        match pull::tag_digest(&self.session, tag).await? {
+    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RegistryError> {
+        let found = manifests::tag_digest(&self.client, tag).await;
+        match found.map_err(|error| error.during(Operation::pull("look for image", tag), &self.location))? {
             Some(digest) => Ok(digest),
             None => Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest),
         }
     }
 
-    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError> {
-        tags::list(&self.session, most).await
+    async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError> {
+        let operation = Operation::pull("list tags", "");
+        let failed = |error: RequestError| error.during(operation.clone(), &self.location);
+        let mut found: Vec<Tag> = Vec::new();
+        let mut next = tags::first_page(&self.client).map_err(failed)?;
+        for _ in 0..MAX_PAGES {
+            let page = self.retried(|| tags::page(&self.client, &next)).await.map_err(failed)?;
+            found.extend(page.tags);
+            match page.next {
+                Some(page) if found.len() < max => next = page,
+                Some(_) | None => break,
+            }
+        }
+        found.truncate(max);
+        Ok(found)
     }
 
     async fn put_manifest(
@@ -123,66 +188,115 @@ impl Repository for RegistryRepository {
         manifest: &RawManifest,
         media_type: &str,
         tag: Option<&Tag>,
-    ) -> Result<(), RepositoryError> {
-        let pushed = retry::with_retries(self.session.limits().pause, || {
-            push::manifest(&self.session, manifest, media_type, tag)
-        })
-        .await;
-        let (mut error, tag) = match (pushed, tag) {
-            (Err(error), Some(tag)) => (error, tag),
-            (pushed, _) => return pushed,
+    ) -> Result<(), RegistryError> {
+        let operation = match tag {
+            Some(tag) => Operation::push("push manifest", tag),
+            None => Operation::push("push manifest", &manifest.digest),
         };
-        // Where tags can't be moved, some registries refuse even what stands there already (Amazon ECR:
-        // 400 TAG_INVALID). Two who make the same variant at once must both succeed.
-        if matches!(error.trouble, Trouble::TagTaken | Trouble::Other)
-            && let Ok(found) = self.tag_digest(tag).await
-        {
-            if found == manifest.digest {
-                return Ok(());
-            }
-            if error.trouble == Trouble::TagTaken {
-                error.message = format!(
-                    "the tag is {found} already, and this repository's tags can't be moved: delete it there, \
-                     or write to another tag ({})",
-                    error.message
-                );
+        let Ok(media_type) = HeaderValue::from_str(media_type) else {
+            let problem = format!("media type {media_type:?} is no header value");
+            return Err(RegistryError::new(operation, &self.location, ErrorKind::Other, problem));
+        };
+        let pushed = self.retried(|| manifests::push(&self.client, manifest, &media_type, tag)).await;
+        let (error, tag) = match (pushed, tag) {
+            (Ok(()), _) => return Ok(()),
+            (Err(error), Some(tag)) => (error, tag),
+            (Err(error), None) => return Err(error.during(operation, &self.location)),
+        };
+        // Some registries with immutable tags refuse even the manifest that the tag names already (Amazon
+        // ECR: 400 TAG_INVALID). Two clients that push one variant at once must both succeed.
+        let error = match error.kind() {
+            ErrorKind::TagImmutable | ErrorKind::Other => match self.tag_digest(tag).await {
+                Ok(found) if found == manifest.digest => return Ok(()),
+                Ok(found) if error.kind() == ErrorKind::TagImmutable => {
+                    RequestError::TagImmutable { found, source: Box::new(error) }
+                }
+                Ok(_) | Err(_) => error,
+            },
+            _ => error,
+        };
+        Err(error.during(operation, &self.location))
+    }
+
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError> {
+        let operation = Operation::pull("pull blob", digest);
+        let chunks = self.run(operation.clone(), || blobs::pull(&self.client, digest)).await?;
+        let location = self.location.clone();
+        Ok(Box::pin(chunks.map_err(move |error| error.during(operation.clone(), &location))))
+    }
+
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+        let operation = Operation::pull("look for blob", digest);
+        self.run(operation, || blobs::exists(&self.client, digest)).await
+    }
+
+    async fn referrers(
+        &self,
+        digest: &Digest,
+        artifact_type: &str,
+    ) -> Result<Vec<Descriptor>, RegistryError> {
+        let failed =
+            |error: RequestError| error.during(Operation::pull("list referrers of", digest), &self.location);
+        for path in referrers::paths(digest) {
+            if let Some(found) = self.referrers_at(&path, artifact_type).await.map_err(failed)? {
+                return Ok(found);
             }
         }
-        Err(error)
+        Ok(Vec::new())
     }
 
-    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError> {
-        retry::with_retries(self.session.limits().pause, || pull::blob(&self.session, digest)).await
+    async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RegistryError> {
+        let Some(client) = self.client.with_mount_source(from) else { return Ok(false) };
+        let mounted = try_mount(&client, digest).await;
+        mounted.map_err(|error| {
+            error.during(Operation::push("mount blob", format_args!("{digest} from {from}")), &self.location)
+        })
     }
 
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError> {
-        retry::with_retries(self.session.limits().pause, || pull::has_blob(&self.session, digest)).await
-    }
-
-    async fn referrers(&self, of: &Digest, artifact_type: &str) -> Result<Vec<Descriptor>, RepositoryError> {
-        referrers::list(&self.session, of, artifact_type).await
-    }
-
-    async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RepositoryError> {
-        match self.session.beside(from) {
-            Some((session, name)) => push::mount(&session, digest, &name).await,
-            None => Ok(false),
-        }
-    }
-
-    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RepositoryError> {
-        let put = || push::whole(&self.session, digest, &content, &self.one_request_will_do);
-        match retry::with_retries(self.session.limits().pause, put).await {
+    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RegistryError> {
+        let put = self.retried(|| self.put_monolithic(digest, &content)).await;
+        match put {
             Ok(()) => Ok(()),
-            Err(error) => Err(ecr::explain(&self.session, error).await),
+            Err(error) => {
+                let error = self.explain(error).await;
+                Err(error.during(Operation::push("upload blob", digest), &self.location))
+            }
         }
     }
 
-    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError> {
-        let begun = retry::with_retries(self.session.limits().pause, || push::begin(&self.session)).await;
-        match begun {
-            Ok(upload) => Ok(Box::new(upload)),
-            Err(error) => Err(ecr::explain(&self.session, error).await),
+    async fn start_upload(&self) -> Result<Box<dyn BlobUpload>, RegistryError> {
+        match self.retried(|| uploads::start(&self.client)).await {
+            Ok(session) => Ok(Box::new(Upload { location: self.location.clone(), session })),
+            Err(error) => {
+                let error = self.explain(error).await;
+                Err(error.during(Operation::push("begin a blob upload", ""), &self.location))
+            }
         }
+    }
+}
+
+/// An upload session as a [`BlobUpload`].
+struct Upload {
+    location: String,
+    session: Session,
+}
+
+#[async_trait]
+impl BlobUpload for Upload {
+    async fn send(&mut self, content: ByteStream) -> Result<(), RegistryError> {
+        self.session.patch(content).await.map_err(|error| match error {
+            StreamError::Content(error) => error,
+            StreamError::Request(error) => error.during(Operation::push("upload a blob", ""), &self.location),
+        })
+    }
+
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RegistryError> {
+        let put = self.session.put(digest, Bytes::new()).await;
+        let operation = Operation::push("finish the upload of blob", digest);
+        put.map_err(|error| error.during(operation, &self.location))
+    }
+
+    async fn abort(self: Box<Self>) {
+        self.session.cancel().await;
     }
 }

@@ -1,22 +1,20 @@
-//! Where bytes come from and go to: one repository of a registry, or an OCI layout folder.
-
-use std::time::Duration;
+//! The seam for everything that holds images.
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
-use thiserror::Error;
 use zstart_core::{Digest, Reference, Tag};
-
 use zstart_oci::{Descriptor, RawManifest};
 
-/// A blob's bytes, as they come.
-pub type ByteStream = BoxStream<'static, Result<Bytes, std::io::Error>>;
+use crate::error::{ErrorKind, RegistryError};
 
-/// What names a manifest inside a repository.
+/// A blob's bytes, in the chunks in which they arrive.
+pub type ByteStream = BoxStream<'static, Result<Bytes, RegistryError>>;
+
+/// Name of a manifest inside a repository.
 #[derive(Clone, Copy, Debug)]
 pub enum ManifestKey<'a> {
-    /// By tag: what that means may change.
+    /// By tag, which may move.
     Tag(&'a Tag),
     /// By digest.
     Digest(&'a Digest),
@@ -32,132 +30,85 @@ impl<'a> From<&'a Reference> for ManifestKey<'a> {
     }
 }
 
-/// A place that holds images: manifests by tag and digest, blobs by digest.
+/// One repository: manifests by tag and digest, blobs by digest. A registry's repository, or an OCI layout
+/// folder.
 #[async_trait]
-pub trait Repository: Send + Sync {
-    /// Where this is, for messages. Two repositories with the same location are the same.
+pub trait Store: Send + Sync {
+    /// Name of the repository, for messages. Two stores with one location are one repository.
     fn location(&self) -> &str;
 
-    /// A manifest, checked against the digest where one was asked for. The bytes are those that
-    /// the repository holds.
-    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RepositoryError>;
+    /// Reads a manifest and compares it with the digest, if the key is one. The bytes are the repository's
+    /// own.
+    async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RegistryError>;
 
-    /// The same, or `None` where there is none.
-    async fn manifest_if_there(&self, key: ManifestKey<'_>) -> Result<Option<RawManifest>, RepositoryError> {
+    /// Reads a manifest, or returns `None` if it doesn't exist.
+    async fn find_manifest(&self, key: ManifestKey<'_>) -> Result<Option<RawManifest>, RegistryError> {
         match self.manifest(key).await {
             Ok(manifest) => Ok(Some(manifest)),
-            Err(error) if error.trouble == Trouble::NotFound => Ok(None),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// The digest that a tag means. Registries that count pulls don't count this.
-    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RepositoryError> {
+    /// Resolves a tag. Registries with a pull allowance don't count this request.
+    async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RegistryError> {
         Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest)
     }
 
-    /// The tags that there are, as far as they can be written down; no more than `most`.
-    async fn tags(&self, most: usize) -> Result<Vec<Tag>, RepositoryError>;
+    /// Lists tags, at most `max` of them. Tags that the specification doesn't allow are left out.
+    async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError>;
 
-    /// Stores a manifest under its digest, and under a tag where one is given.
+    /// Stores a manifest under its digest, and under a tag if one is given.
     async fn put_manifest(
         &self,
         manifest: &RawManifest,
         media_type: &str,
         tag: Option<&Tag>,
-    ) -> Result<(), RepositoryError>;
+    ) -> Result<(), RegistryError>;
 
-    /// A blob's bytes. Whoever reads them compares digest and size.
-    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RepositoryError>;
+    /// Reads a blob. The reader compares digest and size.
+    async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError>;
 
-    /// Whether a blob is there.
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RepositoryError>;
+    /// Whether a blob exists.
+    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError>;
 
-    /// What says of itself that it belongs to this manifest, and is an artifact of this type
-    /// (distribution specification, "Listing Referrers"). Nothing, where there is no such list.
+    /// Lists the referrers of a manifest that have this artifact type (distribution specification, "Listing
+    /// Referrers"). Empty if the repository keeps no such list.
     async fn referrers(
         &self,
-        _of: &Digest,
+        _digest: &Digest,
         _artifact_type: &str,
-    ) -> Result<Vec<Descriptor>, RepositoryError> {
+    ) -> Result<Vec<Descriptor>, RegistryError> {
         Ok(Vec::new())
     }
 
-    /// Lets this repository have a blob of another one without sending it. `false` where that isn't
-    /// possible: another registry, no right to read there, or nothing there.
-    async fn mount_blob(&self, _digest: &Digest, _from: &str) -> Result<bool, RepositoryError> {
+    /// Links a blob of the repository at `from`, without sending it. `false` if that isn't possible: another
+    /// registry, no right to read the other repository, or no such blob.
+    async fn mount_blob(&self, _digest: &Digest, _from: &str) -> Result<bool, RegistryError> {
         Ok(false)
     }
 
-    /// Stores a small blob of which all is at hand, in as few requests as it takes.
-    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RepositoryError> {
-        let mut upload = self.begin_blob().await?;
+    /// Stores a small blob that is in memory, in as few requests as the repository allows.
+    async fn put_blob(&self, digest: &Digest, content: Bytes) -> Result<(), RegistryError> {
+        let mut upload = self.start_upload().await?;
         upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
         upload.commit(digest).await
     }
 
-    /// Starts to store a blob whose digest isn't known yet.
-    async fn begin_blob(&self) -> Result<Box<dyn BlobUpload>, RepositoryError>;
+    /// Starts the upload of a blob whose digest isn't known yet.
+    async fn start_upload(&self) -> Result<Box<dyn BlobUpload>, RegistryError>;
 }
 
-/// A blob on its way into a repository. Dropped without [`commit`](BlobUpload::commit), it is never
-/// visible.
+/// An upload. Dropped without [`commit`](BlobUpload::commit), its blob is never visible.
 #[async_trait]
 pub trait BlobUpload: Send {
-    /// Sends all of the content, as fast as the repository takes it. Called once.
-    async fn send(&mut self, content: ByteStream) -> Result<(), RepositoryError>;
+    /// Sends all of the content. Called once. Content that ends with an error ends the upload with that
+    /// error.
+    async fn send(&mut self, content: ByteStream) -> Result<(), RegistryError>;
 
-    /// Makes the blob visible under its digest, which the repository checks or the caller has.
-    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RepositoryError>;
+    /// Makes the blob visible under its digest, which the repository checks or the caller has checked.
+    async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RegistryError>;
 
-    /// Tells the repository that nothing more will come. Best effort: what isn't committed is
-    /// invisible anyway.
+    /// Tells the repository that the upload ends here. Best effort: a blob without commit is invisible.
     async fn abort(self: Box<Self>);
-}
-
-/// What was tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// Reading.
-    Pull,
-    /// Writing.
-    Push,
-}
-
-/// What kind of answer it was.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// It isn't there.
-    NotFound,
-    /// The credentials don't allow it, or there are none.
-    Denied,
-    /// No answer, a broken connection, or an error of the other side's own.
-    Unavailable,
-    /// Too many requests.
-    RateLimited {
-        /// How long the other side asked to wait.
-        retry_after: Option<Duration>,
-    },
-    /// The tag means something already, and can't be moved.
-    TagTaken,
-    /// The content isn't what its digest says.
-    Mismatch,
-    /// Anything else.
-    Other,
-}
-
-/// A repository that couldn't do what it was asked.
-#[derive(Debug, Error)]
-#[error("failed to {operation} at {location}: {message}")]
-pub struct RepositoryError {
-    /// What was tried, e.g. `pull manifest v1`.
-    pub operation: String,
-    /// The repository.
-    pub location: String,
-    /// What it said, or what happened.
-    pub message: String,
-    /// Reading or writing.
-    pub access: Access,
-    /// What kind of answer it was.
-    pub trouble: Trouble,
 }

@@ -8,20 +8,22 @@
 //! the sample is encoded whole.
 
 use std::collections::{BTreeMap, HashSet};
+use std::io::BufRead;
 use std::sync::{Arc, Mutex};
 
 use zstart_core::Digest;
+use zstart_core::sync::lock;
 
 use self::figures::{Figures, Layer, Measured};
 use self::level::PieceFacts;
-use self::read::{LayerReader, Reading, lock};
-use zstart_codec::{LayerConverter, LayerError};
+use self::read::Reading;
+use zstart_codec::LayerError;
 use zstart_codec::{Level, UnpackLimits};
 use zstart_convert::Error;
 use zstart_convert::engine::read_layer;
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::progress::{LayerResult, Progress};
-use zstart_registry::Repository;
+use zstart_registry::Store;
 
 mod figures;
 mod level;
@@ -135,7 +137,7 @@ pub enum Rank {
 /// Layers are read one by one, and each is compared with its digest and the config's `diff_id`, as in a
 /// conversion.
 pub async fn tune(
-    source: &dyn Repository,
+    source: &dyn Store,
     image: &ManifestPlan,
     question: &Question,
     progress: &dyn Progress,
@@ -175,14 +177,15 @@ pub async fn tune(
 }
 
 async fn read_layers(
-    source: &dyn Repository,
+    source: &dyn Store,
     image: &ManifestPlan,
     reading: &Arc<Mutex<Reading>>,
     progress: &dyn Progress,
 ) -> Result<(), Error> {
     for (index, (layer, promised)) in image.manifest.layers.iter().zip(&image.diff_ids).enumerate() {
-        let reader: Arc<dyn LayerConverter> = Arc::new(LayerReader::new(index, reading));
-        let found = read_layer(source, &reader, layer, UnpackLimits::default(), progress).await?;
+        let reading = Arc::clone(reading);
+        let read = move |source: &mut dyn BufRead, limits| read::read_layer(&reading, index, source, limits);
+        let found = read_layer(source, layer, UnpackLimits::default(), progress, read).await?;
         if found != *promised {
             return Err(Error::DiffId {
                 manifest: image.raw.digest.clone(),

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, Read, Write};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use zstd::stream::write::Encoder;
@@ -15,7 +15,9 @@ use zstart_codec::Level;
 use zstart_codec::Plain;
 use zstart_codec::ZstdConverter;
 use zstart_codec::packing::{self, Packing};
-use zstart_codec::{Announced, Converted, LayerConverter, LayerError};
+use zstart_codec::{Announced, LayerError};
+use zstart_core::Digest;
+use zstart_core::sync::lock;
 
 /// What was learnt of one layer.
 #[derive(Clone, Debug, Default)]
@@ -48,12 +50,6 @@ impl LayerFacts {
     }
 }
 
-/// Reads one layer of an image, and writes nothing.
-pub(super) struct LayerReader {
-    layer: usize,
-    reading: Arc<Mutex<Reading>>,
-}
-
 impl Reading {
     pub(super) fn new(levels: Vec<Level>, layers: usize, budget: u64) -> Self {
         let layers = vec![LayerFacts::default(); layers];
@@ -61,51 +57,35 @@ impl Reading {
     }
 }
 
-impl LayerReader {
-    pub(super) fn new(layer: usize, reading: &Arc<Mutex<Reading>>) -> Self {
-        Self { layer, reading: Arc::clone(reading) }
-    }
-}
-
-/// One reader at a time: nobody waits.
-pub(super) fn lock(reading: &Mutex<Reading>) -> MutexGuard<'_, Reading> {
-    reading.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl LayerConverter for LayerReader {
-    /// None: it writes nothing.
-    fn settings(&self) -> String {
-        String::new()
-    }
-
-    fn convert(
-        &self,
-        source: &mut dyn BufRead,
-        _: &mut (dyn Write + Send),
-        announced: Announced,
-    ) -> Result<Converted, LayerError> {
-        let mut reading = lock(&self.reading);
-        reading.sample.begin_layer(self.layer);
-        let watch = Stopwatch::started();
-        let packed = Cell::new(0);
-        let mut source = Untimed { inner: source, watch: &watch, count: &packed };
-        let (packing, mut source) = packing::recognise(&mut source)?;
-        let mut plain = Plain::at_most(announced.most);
-        let mut pieces = match packing {
-            Packing::Zstd => None,
-            Packing::Gzip | Packing::Plain => Some(Pieces::new(self.layer, announced.packed, &mut reading)?),
-        };
-        packing.decode(&mut source, |bytes| {
-            watch.pause(|| {
-                plain.take(bytes)?;
-                pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
-            })
-        })?;
-        let unpack = watch.total();
-        let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
-        reading.layers[self.layer] = LayerFacts { packed: packed.get(), plain: plain.count(), unpack, sizes };
-        Ok(Converted { diff_id: plain.diff_id(), anew: false })
-    }
+/// Reads one layer of an image and returns its `diff_id`. One layer is read at a time, so nothing waits for
+/// the lock.
+pub(super) fn read_layer(
+    reading: &Mutex<Reading>,
+    layer: usize,
+    source: &mut dyn BufRead,
+    announced: Announced,
+) -> Result<Digest, LayerError> {
+    let mut reading = lock(reading);
+    reading.sample.begin_layer(layer);
+    let watch = Stopwatch::started();
+    let packed = Cell::new(0);
+    let mut source = Untimed { inner: source, watch: &watch, count: &packed };
+    let (packing, mut source) = packing::recognise(&mut source)?;
+    let mut plain = Plain::at_most(announced.most);
+    let mut pieces = match packing {
+        Packing::Zstd => None,
+        Packing::Gzip | Packing::Plain => Some(Pieces::new(layer, announced.packed, &mut reading)?),
+    };
+    packing.decode(&mut source, |bytes| {
+        watch.pause(|| {
+            plain.take(bytes)?;
+            pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
+        })
+    })?;
+    let unpack = watch.total();
+    let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
+    reading.layers[layer] = LayerFacts { packed: packed.get(), plain: plain.count(), unpack, sizes };
+    Ok(plain.diff_id())
 }
 
 fn failed(source: io::Error) -> LayerError {
@@ -216,6 +196,8 @@ impl BufRead for Untimed<'_> {
 
 #[cfg(test)]
 mod tests {
+    use zstart_codec::LayerConverter as _;
+
     use super::*;
 
     #[test]
@@ -225,8 +207,8 @@ mod tests {
         let levels: Vec<Level> = (1..=3).map(|level| Level::try_from(level).unwrap()).collect();
         for packed in [1, 32 << 20] {
             let announced = Announced { packed, most: u64::MAX };
-            let reading = Arc::new(Mutex::new(Reading::new(levels.clone(), 1, 1 << 30)));
-            LayerReader::new(0, &reading).convert(&mut &plain[..], &mut io::sink(), announced).unwrap();
+            let reading = Mutex::new(Reading::new(levels.clone(), 1, 1 << 30));
+            read_layer(&reading, 0, &mut &plain[..], announced).unwrap();
             let converted = levels.iter().map(|level| {
                 let mut target = Counter(0);
                 ZstdConverter::new(*level).convert(&mut &plain[..], &mut target, announced).unwrap();

@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use zstart_core::{Digest, Reference};
 use zstart_oci::{RawManifest, media_type};
-use zstart_registry::Repository;
+use zstart_registry::Store;
 
 use super::floor::Hashed;
 use super::measure::{Measured, measure};
@@ -69,7 +69,7 @@ async fn convert(zstart: &Path, image: &Reference, layers: Vec<Stored>) -> Resul
 }
 
 /// One layer: all of the image's as one gzip stream of several members, as often as it takes.
-async fn repeated(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Stored> {
+async fn repeated(repository: &dyn Store, layers: &[PathBuf]) -> Result<Stored> {
     let (mut diff_id, mut digest) = (Hashed(Sha256::new()), Sha256::new());
     let (mut plain, mut packed) = (0, 0);
     let mut pieces: Vec<Bytes> = Vec::new();
@@ -87,14 +87,14 @@ async fn repeated(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Sto
     let rounds = packed / pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
     let digest = Digest::from_sha256(digest.finalize().into());
     let content = (0..rounds).flat_map(|_| pieces.clone()).map(Ok).collect::<Vec<_>>();
-    let mut upload = repository.begin_blob().await?;
+    let mut upload = repository.start_upload().await?;
     upload.send(Box::pin(stream::iter(content))).await?;
     upload.commit(&digest).await?;
     Ok(stored(&digest, packed, Digest::from_sha256(diff_id.0.finalize().into()), plain))
 }
 
 /// Many layers: the image's bytes, divided into parts of one size.
-async fn divided(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Vec<Stored>> {
+async fn divided(repository: &dyn Store, layers: &[PathBuf]) -> Result<Vec<Stored>> {
     let mut plain = Vec::new();
     for layer in layers {
         MultiGzDecoder::new(&fs::read(layer)?[..]).read_to_end(&mut plain)?;

@@ -10,7 +10,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use zstart_core::{Digest, Platform, Reference, Tag};
 use zstart_oci::{RawManifest, media_type};
-use zstart_registry::{LayoutFolder, Repository};
+use zstart_registry::{LayoutFolder, Store};
 
 use super::push::open_registry;
 
@@ -279,9 +279,9 @@ impl Prepared {
     }
 
     /// Stores it in a repository: blobs, then manifests, and the last of them with the tag.
-    pub async fn store(&self, repository: &dyn Repository, tag: &Tag) -> Result<()> {
+    pub async fn store(&self, repository: &dyn Store, tag: &Tag) -> Result<()> {
         for blob in &self.blobs {
-            let mut upload = repository.begin_blob().await?;
+            let mut upload = repository.start_upload().await?;
             upload.send(Box::pin(stream::iter([Ok(blob.clone())]))).await?;
             upload.commit(&Digest::sha256_of(blob)).await?;
         }

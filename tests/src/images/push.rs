@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result};
 use zstart_core::{Digest, Reference, Tag};
 use zstart_oci::Document;
 use zstart_registry::ManifestKey;
-use zstart_registry::credentials::Credentials;
-use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Repository};
+use zstart_registry::auth::Credentials;
+use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Store};
 
 use crate::control_plane::install_crypto;
 
 /// A repository of one of the lab's registries: plain http, nobody's credentials.
-pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Repository>> {
+pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Store>> {
     install_crypto();
     let client = RegistryClient::new(RegistryOptions {
         plain_http: vec![reference.registry().to_owned()],
@@ -33,7 +33,7 @@ pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Res
         if registry.has_blob(blob.digest()).await? {
             continue;
         }
-        let mut upload = registry.begin_blob().await?;
+        let mut upload = registry.start_upload().await?;
         upload.send(layout.blob(blob.digest()).await?).await?;
         upload.commit(blob.digest()).await?;
     }

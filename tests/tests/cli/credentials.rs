@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::json;
 use zstart_core::Reference;
-use zstart_registry::credentials::Credentials;
+use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Gateway, TokenLogin};

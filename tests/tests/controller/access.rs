@@ -14,7 +14,7 @@ use zstart_controller::credentials::{CandidateError, Candidates, OwnCredentials}
 use zstart_controller::demand::Wanter;
 use zstart_core::Reference;
 use zstart_core::record::{CONVERTED, RESOLVED, RecordReason};
-use zstart_registry::credentials::Credentials;
+use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};

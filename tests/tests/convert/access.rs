@@ -3,7 +3,7 @@
 use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_convert::ErrorClass;
-use zstart_registry::credentials::Credentials;
+use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};

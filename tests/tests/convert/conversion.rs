@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::engine::{Existing, Made};
+use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, Job, LayerMemory, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
 };
 use zstart_core::{Digest, Reference, Tag, variant};
-use zstart_registry::credentials::Credentials;
-use zstart_registry::{Limits, RegistryClient, RegistryOptions, Repository};
+use zstart_registry::auth::Credentials;
+use zstart_registry::{RegistryClient, RegistryOptions, Store};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
@@ -70,7 +70,7 @@ pub(crate) struct Outcome {
     /// It stood there already.
     pub(crate) reused: bool,
     /// How many layers an earlier conversion had made.
-    pub(crate) layers_made_before: usize,
+    pub(crate) layers_reused: usize,
 }
 
 impl Conversion {
@@ -96,9 +96,9 @@ impl Conversion {
         Self { credentials: Credentials::basic(username, password), ..self }
     }
 
-    /// With other time-outs.
-    pub(crate) fn limits(self, limits: Limits) -> Self {
-        Self { options: RegistryOptions { limits, ..self.options.clone() }, ..self }
+    /// With other timeouts and retries.
+    pub(crate) fn options(self, options: RegistryOptions) -> Self {
+        Self { options, ..self }
     }
 
     /// Where registries may send logins to this host.
@@ -128,7 +128,7 @@ impl Conversion {
         variant::tag(&self.source, digest)
     }
 
-    fn open(&self, reference: &Reference) -> Arc<dyn Repository> {
+    fn open(&self, reference: &Reference) -> Arc<dyn Store> {
         zstart_tests::control_plane::install_crypto();
         let plain_http = vec![reference.registry().to_owned()];
         let options = RegistryOptions { plain_http, ..self.options.clone() };
@@ -144,7 +144,7 @@ impl Conversion {
         if !self.settings.force {
             match find_variant(&*target, &tag, &planned).await? {
                 Existing::Variant(image) => {
-                    return Ok(Outcome { tag, image, reused: true, layers_made_before: 0 });
+                    return Ok(Outcome { tag, image, reused: true, layers_reused: 0 });
                 }
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
@@ -160,8 +160,8 @@ impl Conversion {
             memory: &self.memory,
             progress: &Silent,
         };
-        let Made { image, layers_made_before } = execute(job, &self.source, &tag, &plan).await?;
+        let Execution { image, layers_reused } = execute(job, &self.source, &tag, &plan).await?;
         verify(&*target, &tag, &plan, &image).await?;
-        Ok(Outcome { tag, image, reused: false, layers_made_before })
+        Ok(Outcome { tag, image, reused: false, layers_reused })
     }
 }

@@ -8,7 +8,7 @@ use http::Method;
 use serde_json::{Value, json};
 use zstart_convert::ErrorClass;
 use zstart_core::Digest;
-use zstart_registry::Limits;
+use zstart_registry::{Backoff, MinThroughput, RegistryOptions, RetryPolicy, Timeouts};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::liar::{Liar, Lie, answer};
@@ -37,6 +37,22 @@ struct Lab {
     elsewhere: Liar,
     source: Value,
     bystander: Digest,
+}
+
+/// Timeouts and retries for registries that misbehave on purpose.
+fn impatient() -> RegistryOptions {
+    let backoff = Backoff { initial: Duration::from_millis(20), max: Duration::from_secs(10) };
+    RegistryOptions {
+        timeouts: Timeouts {
+            connect: Duration::from_secs(2),
+            read_idle: Duration::from_millis(400),
+            response: Duration::from_millis(800),
+            write_idle: Duration::from_millis(800),
+        },
+        min_throughput: MinThroughput { bytes: 20 << 10, window: Duration::from_millis(300) },
+        retry: RetryPolicy { backoff, attempts: 4 },
+        ..RegistryOptions::default()
+    }
 }
 
 impl Lab {
@@ -77,17 +93,8 @@ impl Lab {
 
     /// The conversion fails with all of these words, within its time, and nothing came of it.
     async fn ends(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
-        let limits = Limits {
-            connect: Duration::from_secs(2),
-            silence: Duration::from_millis(400),
-            answer: Duration::from_millis(800),
-            write_silence: Duration::from_millis(800),
-            pause: Duration::from_millis(20),
-            pace_bytes: 20 << 10,
-            pace_time: Duration::from_millis(300),
-        };
         let conversion = Conversion::of(&format!("{}/app:v1", self.liar.host()));
-        let conversion = conversion.login("user", PASSWORD).limits(limits);
+        let conversion = conversion.login("user", PASSWORD).options(impatient());
         let ended = tokio::time::timeout(PATIENCE, conversion.run()).await;
         let error = ended.context("it took too long")?.expect_err("a lie was believed");
         let chain = error.chain();

@@ -10,7 +10,7 @@ use zstart_convert::{
 use zstart_core::{Digest, Tag};
 use zstart_oci::{RawManifest, media_type};
 use zstart_registry::ManifestKey;
-use zstart_registry::{LayoutFolder, Repository};
+use zstart_registry::{LayoutFolder, Store};
 use zstart_tests::images::Fixture;
 
 /// A layout folder with an index: an image that can be converted, and one more entry. Folders take

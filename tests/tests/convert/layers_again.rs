@@ -53,12 +53,12 @@ async fn an_image_of_which_only_the_top_layer_changed_costs_that_layer() -> Resu
         image(application.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     let first = lab.conversion("app:v1.9").run().await?;
-    assert_eq!(first.layers_made_before, 0);
+    assert_eq!(first.layers_reused, 0);
     let calls = lab.gateway.calls().len();
 
     // Another process: it knows only what the repository says.
     let second = lab.conversion("app:v1.10").run().await?;
-    assert_eq!(second.layers_made_before, 2);
+    assert_eq!(second.layers_reused, 2);
     let calls = lab.gateway.calls().split_off(calls);
     assert_eq!(layers_pulled(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
     let uploads = calls.iter().filter(|call| is_sent(call)).count();
@@ -69,7 +69,7 @@ async fn an_image_of_which_only_the_top_layer_changed_costs_that_layer() -> Resu
     assert_eq!(layers(&variant)?[..2], layers(&before)?[..2]);
     // The same as without any help.
     let alone = lab.conversion("app:v1.10").forced().run().await?;
-    assert_eq!((alone.layers_made_before, alone.image), (0, second.image));
+    assert_eq!((alone.layers_reused, alone.image), (0, second.image));
     Ok(())
 }
 
@@ -83,7 +83,7 @@ async fn what_a_process_has_converted_it_neither_reads_nor_converts_again() -> R
     lab.conversion("app:v1").remembering(&memory).run().await?;
     let calls = lab.gateway.calls().len();
     let second = lab.conversion("app:v2").remembering(&memory).run().await?;
-    assert_eq!(second.layers_made_before, 2);
+    assert_eq!(second.layers_reused, 2);
     let calls = lab.gateway.calls().split_off(calls);
     let blobs = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
     assert_eq!(blobs, 2, "the config and the layer that is new: {calls:#?}");
@@ -101,7 +101,7 @@ async fn another_repository_of_the_registry_is_given_the_layers_without_sending_
     lab.conversion("one:v1").remembering(&memory).run().await?;
     let calls = lab.gateway.calls().len();
     let second = lab.conversion("team/other:v1").remembering(&memory).run().await?;
-    assert_eq!(second.layers_made_before, 2);
+    assert_eq!(second.layers_reused, 2);
     let calls = lab.gateway.calls().split_off(calls);
     let mounts = calls.iter().filter(|call| call.contains("mount=sha256") && call.ends_with("&from=one"));
     assert_eq!(mounts.count(), 2, "{calls:#?}");
@@ -158,7 +158,7 @@ async fn a_registry_that_mounts_nothing_gets_the_layers_as_before() -> Result<()
         lab.conversion("one:v1").remembering(&memory).run().await?;
         lab.gateway.fault(Method::POST, "mount=", refusal);
         let second = lab.conversion("other:v1").remembering(&memory).run().await?;
-        assert_eq!(second.layers_made_before, 0);
+        assert_eq!(second.layers_reused, 0);
         require_right(&lab, "other", "v1", &second).await?;
     }
     Ok(())
@@ -238,7 +238,7 @@ async fn an_annotation_that_lies_puts_no_other_files_into_an_image() -> Result<(
         let manifest = Stored::new(&lab.registry, "app").manifest(forged.as_str()).await?.json;
 
         let made = lab.conversion("app:v1").run().await?;
-        assert_eq!(made.layers_made_before, 0);
+        assert_eq!(made.layers_reused, 0);
         assert_eq!(layers_pulled(&lab.gateway.calls(), &manifest)?, 1, "it was looked at");
         require_right(&lab, "app", "v1", &made).await?;
     }
@@ -274,7 +274,7 @@ async fn other_settings_take_no_layers_from_each_other() -> Result<()> {
     lab.conversion("app:v1").run().await?;
     let level = Settings { level: Level::try_from(1)?, ..Settings::default() };
     let second = lab.conversion("app:v2").settings(level).run().await?;
-    assert_eq!(second.layers_made_before, 0);
+    assert_eq!(second.layers_reused, 0);
     Ok(())
 }
 
@@ -288,7 +288,7 @@ async fn images_that_are_converted_at_once_share_the_work_on_their_base() -> Res
     let conversions = ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).remembering(&memory));
     let [one, two, three] = &conversions;
     let made = tokio::try_join!(one.run(), two.run(), three.run())?;
-    let made_before = made.0.layers_made_before + made.1.layers_made_before + made.2.layers_made_before;
+    let made_before = made.0.layers_reused + made.1.layers_reused + made.2.layers_reused;
     assert_eq!(made_before, 4, "two layers of each but the first");
     let sent = lab.writes().iter().filter(|call| is_sent(call)).count();
     assert_eq!(sent, 5, "the base once, and three applications");
@@ -312,7 +312,7 @@ async fn a_long_list_of_tags_is_read_page_by_page() -> Result<()> {
     lab.gateway.fault_times(1, Method::GET, "/tags/list", page);
     let calls = lab.gateway.calls().len();
     let made = lab.conversion("app:v2").run().await?;
-    assert_eq!(made.layers_made_before, 2);
+    assert_eq!(made.layers_reused, 2);
     let calls = lab.gateway.calls().split_off(calls);
     let pages = calls.iter().filter(|call| call.contains("/tags/list")).count();
     assert!(pages > 4, "eight tags, two at a time, after the first page: {calls:#?}");

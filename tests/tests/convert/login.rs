@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use http::{Method, StatusCode};
 use zstart_convert::ErrorClass;
 use zstart_registry::ManifestKey;
-use zstart_registry::credentials::{
-    Credentials, IssueError, IssuedPassword, Issuer, Password, PasswordSource,
+use zstart_registry::auth::{
+    CredentialProvider, Credentials, ExpiringCredentials, Password, ProviderError, SharedProvider,
 };
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
@@ -175,12 +175,15 @@ async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<(
 struct Shared;
 
 #[async_trait]
-impl PasswordSource for Shared {
-    async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
+impl CredentialProvider for Shared {
+    async fn credentials(
+        &self,
+        refused: Option<&Password>,
+    ) -> Result<Option<ExpiringCredentials>, ProviderError> {
         let number = refused.map_or(0, |refused| refused.password.len());
         let password = Password { username: "AWS".to_owned(), password: "x".repeat(number + 1) };
-        let until = Instant::now() + Duration::from_mins(1);
-        Ok(Some(IssuedPassword { password, until, is_new: number != 1 }))
+        let expires_at = Instant::now() + Duration::from_mins(1);
+        Ok(Some(ExpiringCredentials { password, expires_at, is_new: number != 1 }))
     }
 }
 
@@ -192,7 +195,7 @@ async fn a_password_that_ended_and_another_that_others_hold_and_that_ended_too_a
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![gateway.host()], ..RegistryOptions::default() };
     let name = format!("{}/app:v1", gateway.host()).parse()?;
-    let credentials = Credentials::Issued(Issuer(Arc::new(Shared)));
+    let credentials = Credentials::Provider(SharedProvider(Arc::new(Shared)));
     let repository = RegistryClient::new(options)?.repository(&name, credentials);
     let tag = "v1".parse()?;
 

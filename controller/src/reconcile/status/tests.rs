@@ -1,7 +1,7 @@
 use zstart_convert::Error;
 use zstart_convert::engine::PlatformReport;
 use zstart_core::Platform;
-use zstart_registry::{Access, RepositoryError, Trouble};
+use zstart_registry::{ErrorKind, Operation, RegistryError};
 
 use super::*;
 
@@ -35,18 +35,13 @@ fn in_service(source: &Digest) -> ImageConversionStatus {
     let mut status = ImageConversionStatus::default();
     resolved(&mut status, source, now());
     let took = Duration::from_secs(12);
-    served(&mut status, &variant_of(source, Origin::Made { took }), now());
+    served(&mut status, &variant_of(source, Origin::Execution { took }), now());
     status
 }
 
-fn repository_failure(trouble: Trouble) -> Failure {
-    Failure::Resolve(Error::Repository(RepositoryError {
-        operation: "pull manifest v1".to_owned(),
-        location: "registry.lab/app".to_owned(),
-        message: "it said so".to_owned(),
-        access: Access::Pull,
-        trouble,
-    }))
+fn repository_failure(kind: ErrorKind) -> Failure {
+    let operation = Operation::pull("pull manifest", "v1");
+    Failure::Resolve(Error::Repository(RegistryError::new(operation, "registry.lab/app", kind, "refused")))
 }
 
 fn ready(status: &ImageConversionStatus) -> (&str, &str) {
@@ -76,7 +71,7 @@ fn a_tag_that_moved_is_served_by_nothing() {
 fn a_registry_that_is_away_takes_no_variant_out_of_service() {
     let mut status = in_service(&digest("source"));
     let checked = status.source.clone();
-    failed(&mut status, &repository_failure(Trouble::Unavailable), now());
+    failed(&mut status, &repository_failure(ErrorKind::Unavailable), now());
     assert_eq!(ready(&status), ("True", "Verified"));
     let resolved = condition(&status, RESOLVED).unwrap();
     assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "RegistryUnavailable"));
@@ -85,13 +80,13 @@ fn a_registry_that_is_away_takes_no_variant_out_of_service() {
 
 #[test]
 fn an_image_that_is_gone_or_forbidden_is_served_by_nothing() {
-    for (trouble, reason) in [(Trouble::NotFound, "SourceNotFound"), (Trouble::Denied, "PullDenied")] {
+    for (kind, reason) in [(ErrorKind::NotFound, "SourceNotFound"), (ErrorKind::Denied, "PullDenied")] {
         let mut status = in_service(&digest("source"));
-        failed(&mut status, &repository_failure(trouble), now());
+        failed(&mut status, &repository_failure(kind), now());
         assert_eq!(ready(&status), ("False", reason));
         assert_eq!(status.variant, None);
         let message = &condition(&status, READY).unwrap().message;
-        assert!(message.contains("registry.lab/app") && message.contains("it said so"), "{message}");
+        assert!(message.contains("registry.lab/app") && message.contains("refused"), "{message}");
     }
 }
 

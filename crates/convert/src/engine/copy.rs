@@ -1,91 +1,66 @@
-//! What goes from one repository to another as it is.
+//! Blobs and manifests that are copied unchanged from one repository to another.
 
-use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use zstart_core::Digest;
+use zstart_oci::{Descriptor, Document, RawManifest};
+use zstart_registry::{ErrorKind, ManifestKey, Store};
 
-use super::again::{Failed, with_attempts};
-use super::channel::{Content, gather};
+use super::blob_io::{Content, buffer_small};
+use super::retry::{BlobError, retry_blob};
 use crate::error::Error;
 use crate::plan::Refusal;
-use zstart_codec::LayerError;
-use zstart_oci::{Descriptor, Document, RawManifest};
-use zstart_registry::{ManifestKey, Repository, Trouble};
 
-/// How deep indexes inside indexes are followed.
-const DEPTH_MAX: u32 = 4;
+/// Highest depth of indexes inside indexes.
+const MAX_DEPTH: u32 = 4;
 
-/// Copies a blob, where the target neither has it nor can be given it by its registry. The target compares
-/// it with its digest.
-pub(super) async fn copy_blob(
-    source: &dyn Repository,
-    target: &dyn Repository,
-    digest: &Digest,
-) -> Result<(), Error> {
+/// Copies a blob, unless the target has it or can mount it. The target compares it with its digest.
+pub(super) async fn copy_blob(source: &dyn Store, target: &dyn Store, digest: &Digest) -> Result<(), Error> {
     if source.location() == target.location() || target.has_blob(digest).await? {
         return Ok(());
     }
-    if is_mounted(target, digest, source.location()).await {
+    if try_mount(target, digest, source.location()).await {
         return Ok(());
     }
-    with_attempts(digest, || (), || attempt_copy(source, target, digest)).await
+    retry_blob(digest, || (), || attempt_copy(source, target, digest)).await
 }
 
-/// Lets the target's registry link a blob of another of its repositories. Whatever keeps it from that is no
-/// error: then the blob is sent.
-pub(super) async fn is_mounted(target: &dyn Repository, blob: &Digest, from: &str) -> bool {
+/// Mounts a blob of another repository of the target's registry. A failure is no error: then the blob is
+/// sent.
+pub(super) async fn try_mount(target: &dyn Store, blob: &Digest, from: &str) -> bool {
     target.mount_blob(blob, from).await.unwrap_or_else(|error| {
-        tracing::debug!(%error, %blob, from, "a blob could not be mounted");
+        tracing::debug!(error = error.chain(), %blob, from, "failed to mount a blob");
         false
     })
 }
 
-async fn attempt_copy(
-    source: &dyn Repository,
-    target: &dyn Repository,
-    digest: &Digest,
-) -> Result<(), Failed> {
-    let content = source.blob(digest).await.map_err(Failed::opening)?;
-    let content = match gather(content).await {
-        // The target compares it with the digest.
-        Content::Whole(content) => return Ok(target.put_blob(digest, content).await?),
+async fn attempt_copy(source: &dyn Store, target: &dyn Store, digest: &Digest) -> Result<(), BlobError> {
+    let content = source.blob(digest).await.map_err(BlobError::Open)?;
+    let content = match buffer_small(content).await {
+        Content::Buffered(content) => {
+            return target.put_blob(digest, content).await.map_err(BlobError::transfer);
+        }
         Content::Stream(content) => content,
     };
-    let mut upload = target.begin_blob().await.map_err(Failed::opening)?;
-    // The target only sees that there is no more; why that is, is said here.
-    let broken: Arc<Mutex<Option<io::Error>>> = Arc::default();
-    let note = Arc::clone(&broken);
-    let content = content.map_err(move |error| {
-        *note.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
-        io::Error::other("the source broke off")
-    });
-    let sent = upload.send(Box::pin(content)).await;
-    if let Some(source) = broken.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(Error::Blob { digest: digest.clone(), source: LayerError::Read { source } }.into());
-    }
-    sent?;
-    upload.commit(digest).await?;
-    Ok(())
+    let mut upload = target.start_upload().await.map_err(BlobError::Open)?;
+    upload.send(content).await.map_err(BlobError::transfer)?;
+    upload.commit(digest).await.map_err(BlobError::transfer)
 }
 
-/// Copies an entry of an index with all that it names.
+/// Copies an entry of an index with everything that it references.
 pub(super) async fn copy_entry(
-    source: &dyn Repository,
-    target: &dyn Repository,
+    source: &dyn Store,
+    target: &dyn Store,
     entry: &Descriptor,
 ) -> Result<(), Error> {
     if source.location() == target.location() {
         return Ok(());
     }
-    copy_document(source, target, entry, DEPTH_MAX).await
+    copy_document(source, target, entry, MAX_DEPTH).await
 }
 
 fn copy_document<'a>(
-    source: &'a dyn Repository,
-    target: &'a dyn Repository,
+    source: &'a dyn Store,
+    target: &'a dyn Store,
     entry: &'a Descriptor,
     depth: u32,
 ) -> BoxFuture<'a, Result<(), Error>> {
@@ -93,14 +68,14 @@ fn copy_document<'a>(
         let digest = entry.digest();
         let raw = match source.manifest(ManifestKey::Digest(digest)).await {
             Ok(raw) => raw,
-            Err(error) if error.trouble == Trouble::NotFound => {
+            Err(error) if error.kind == ErrorKind::NotFound => {
                 let location = source.location().to_owned();
                 return Err(Error::EntryMissing { location, digest: digest.clone() });
             }
             Err(error) => return Err(error.into()),
         };
         match raw.read() {
-            // What it names is unknown; if the target misses something, it says so.
+            // The references of an unknown type are unknown; a target that misses one says so.
             Err(_) => {}
             Ok(Document::Manifest(manifest)) => {
                 copy_blob(source, target, manifest.config.digest()).await?;
@@ -119,7 +94,7 @@ fn copy_document<'a>(
             }
         }
         let media_type = raw.media_type_as_listed(entry);
-        // Under the very digest that the index lists, which may be a sha512 one.
+        // The index may list it by a sha512 digest.
         let raw = RawManifest { digest: digest.clone(), ..raw };
         target.put_manifest(&raw, &media_type, None).await?;
         Ok(())

@@ -4,174 +4,169 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
+use zstart_codec::{LayerConverter as _, ZstdConverter};
 use zstart_core::{Digest, Tag};
+use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
+use zstart_registry::{ManifestKey, Store};
 
+use super::blob_io::BlobInfo;
+use super::concurrency::LayerSemaphore;
 use super::copy::{copy_blob, copy_entry};
-use super::earlier;
-use super::layers::{LayerOutcome, Workshop, Written, provide_layer};
-use super::places::Places;
+use super::ensure_layer::{ConvertedLayer, LayerContext, ensure_layer};
+use super::prior_variants::find_reusable_layers;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
 use crate::memory::LayerMemory;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use zstart_codec::LayerConverter as _;
-use zstart_codec::ZstdConverter;
-use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
-use zstart_registry::{ManifestKey, Repository};
 
-/// How many layers more than [`Settings::layers_at_once`] are looked up, asked for, or put away at the same
-/// time: that takes connections, and 1 MiB at most of what the target hasn't taken yet.
-const LAYERS_BESIDE: usize = 4;
+/// Layers in addition to [`Settings::layers_at_once`] that are looked up, requested or stored at the same
+/// time. That takes connections, and at most 1 MiB that the target hasn't accepted yet.
+const EXTRA_IN_FLIGHT: usize = 4;
 
-/// What a conversion works with.
+/// A conversion.
 #[derive(Clone, Copy)]
 pub struct Job<'a> {
-    /// Where the image is.
-    pub source: &'a dyn Repository,
-    /// Where the variant goes.
-    pub target: &'a dyn Repository,
-    /// How it is converted.
+    /// Repository of the image.
+    pub source: &'a dyn Store,
+    /// Repository of the variant.
+    pub target: &'a dyn Store,
+    /// Settings of the conversion.
     pub settings: &'a Settings,
-    /// What earlier conversions of this process have found out.
+    /// Results of earlier conversions.
     pub memory: &'a LayerMemory,
-    /// Who watches.
+    /// Observer of the layers.
     pub progress: &'a dyn Progress,
 }
 
-/// A layer that a conversion needs.
+/// A layer that the variant needs.
 #[derive(Clone, Debug)]
-pub(super) struct Wanted {
+pub(super) struct PlannedLayer {
     pub(super) layer: Descriptor,
-    /// What it unpacks to, by the config.
+    /// Digest of the uncompressed bytes, by the config.
     pub(super) diff_id: Digest,
 }
 
-/// A variant that was made.
+/// An executed plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Made {
-    /// What stands in the target now.
+pub struct Execution {
+    /// The variant that the target has now.
     pub image: VariantImage,
-    /// How many of its layers this process or an earlier variant had made before; one that several
-    /// platforms share counts once.
-    pub layers_made_before: usize,
+    /// Layers that an earlier conversion had made. A layer of several platforms counts once.
+    pub layers_reused: usize,
 }
 
-/// What became of all layers, by the digests of the source's.
-struct Provided {
-    outcomes: HashMap<Digest, LayerOutcome>,
-    made_before: usize,
+/// All layers of a conversion, by the digests of the source's.
+struct EnsuredLayers {
+    layers: HashMap<Digest, ConvertedLayer>,
+    reused: usize,
 }
 
-/// A manifest that was made but not pushed yet.
-struct MadeManifest {
+/// A variant's manifest that isn't pushed yet.
+struct BuiltManifest {
     manifest: RawManifest,
     report: PlatformReport,
 }
 
 /// Makes the variant that `plan` describes and puts it under `tag`.
 ///
-/// The tag comes last, and only while `key` still means what was planned: whatever happens
-/// before, nothing half-made has a name. All layers, those that stay as they are too, have been
-/// compared with the config's `diff_ids` before the first manifest is pushed.
+/// The tag is the last request, and only if `key` still resolves to the planned digest: nothing incomplete
+/// ever has a name. All layers, unchanged ones too, have been compared with the config's `diff_ids` before the
+/// first manifest is pushed.
 pub async fn execute<'a>(
     job: Job<'_>,
     key: impl Into<ManifestKey<'a>>,
     tag: &Tag,
     plan: &Plan,
-) -> Result<Made, Error> {
-    let Job { source, target, settings, memory: _, progress: _ } = job;
-    let converter = ZstdConverter::new(settings.level);
-    let converter = if settings.force { converter.encoding_all() } else { converter };
-    let workshop = Workshop {
-        job: &job,
-        marks: converter.settings(),
-        converter: Arc::new(converter),
-        places: Places::new(settings.layers_at_once),
+) -> Result<Execution, Error> {
+    let (settings, ensured) = {
+        // The context's encoder memory is released before the manifests are pushed.
+        let context = layer_context(&job);
+        let ensured = ensure_layers(&context, tag, plan).await?;
+        (context.settings_annotation, ensured)
     };
-    let Provided { outcomes, made_before } = provide_layers(&workshop, tag, plan).await?;
-    // With what its converter holds.
-    let Workshop { marks, .. } = workshop;
-
-    let mut made = Vec::new();
-    for conversion in plan.conversions() {
-        made.push(make_manifest(conversion, &outcomes, &marks)?);
-    }
-    for conversion in plan.conversions() {
-        copy_unchanged(source, target, conversion, &outcomes).await?;
-    }
-    let top = match &plan.shape {
-        Shape::Single(_) => made.first().map(|made| made.manifest.clone()),
-        Shape::Index { index, entries } => {
-            let entries = place_entries(source, target, index, entries, &made).await?;
-            let converted = index.converted(&plan.source.digest, &marks, &entries);
-            Some(converted.map_err(|error| member(&plan.source.digest, error))?)
-        }
-    };
-    let Some(top) = top else { unreachable!("a plan has at least one conversion") };
-    require_unmoved(source, key, &plan.source.digest).await?;
-    target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
-    let platforms = made.into_iter().map(|made| made.report).collect();
-    let image = VariantImage { digest: top.digest, settings: marks, platforms };
-    Ok(Made { image, layers_made_before: made_before })
+    let built = build_manifests(plan, &ensured.layers, &settings)?;
+    let digest = push_variant(&job, key.into(), tag, plan, &ensured.layers, &built, &settings).await?;
+    let platforms = built.into_iter().map(|built| built.report).collect();
+    let image = VariantImage { digest, settings, platforms };
+    Ok(Execution { image, layers_reused: ensured.reused })
 }
 
-/// Each layer once, however many manifests name it; the largest first, so that none of them is left
-/// to run alone at the end.
-async fn provide_layers(workshop: &Workshop<'_>, tag: &Tag, plan: &Plan) -> Result<Provided, Error> {
-    let Workshop { job, marks, converter: _, places: _ } = workshop;
-    let wanted = wanted_layers(plan);
-    let hints = if job.settings.force {
+fn layer_context<'a>(job: &'a Job<'a>) -> LayerContext<'a> {
+    let converter = ZstdConverter::new(job.settings.level);
+    let converter = if job.settings.force { converter.encoding_all() } else { converter };
+    LayerContext {
+        job,
+        settings_annotation: converter.settings(),
+        converter: Arc::new(converter),
+        permits: LayerSemaphore::new(job.settings.layers_at_once),
+    }
+}
+
+/// Ensures each layer once, however many manifests list it. The largest layers are first, so that none of
+/// them runs alone at the end.
+async fn ensure_layers(context: &LayerContext<'_>, tag: &Tag, plan: &Plan) -> Result<EnsuredLayers, Error> {
+    let LayerContext { job, settings_annotation, .. } = context;
+    let planned = planned_layers(plan);
+    let prior = if job.settings.force {
         HashMap::new()
     } else {
-        let unknown = wanted.iter().map(|Wanted { layer, diff_id: _ }| layer);
-        let unknown = unknown.filter(|layer| !job.memory.knows(layer.digest(), marks));
+        let layers = planned.iter().map(|PlannedLayer { layer, diff_id: _ }| layer);
+        let unknown = layers.filter(|layer| !job.memory.knows(layer.digest(), settings_annotation));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
-        earlier::layers(job.target, tag, marks, &unknown).await
+        find_reusable_layers(job.target, tag, settings_annotation, &unknown).await
     };
-    let mut layers = stream::iter(wanted)
-        .map(|wanted| {
-            let hint = hints.get(wanted.layer.digest());
+    let mut layers = stream::iter(planned)
+        .map(|planned| {
+            let prior: Option<&BlobInfo> = prior.get(planned.layer.digest());
             async move {
-                let provided = provide_layer(workshop, &wanted, hint).await?;
-                Ok::<_, Error>((wanted.layer.digest().clone(), provided))
+                let ensured = ensure_layer(context, &planned, prior).await?;
+                Ok::<_, Error>((planned.layer.digest().clone(), ensured))
             }
         })
-        .buffer_unordered(job.settings.layers_at_once.get().saturating_add(LAYERS_BESIDE));
-    let mut provided = Provided { outcomes: HashMap::new(), made_before: 0 };
+        .buffer_unordered(job.settings.layers_at_once.get().saturating_add(EXTRA_IN_FLIGHT));
+    let mut ensured = EnsuredLayers { layers: HashMap::new(), reused: 0 };
     while let Some((digest, layer)) = layers.try_next().await? {
-        provided.made_before += usize::from(layer.made_before);
-        provided.outcomes.insert(digest, layer.outcome);
+        ensured.reused += usize::from(layer.is_reused);
+        ensured.layers.insert(digest, layer.layer);
     }
-    Ok(provided)
+    Ok(ensured)
 }
 
-// Owned: a future that borrows them can't be proven to be `Send`.
-fn wanted_layers(plan: &Plan) -> Vec<Wanted> {
+// Owned: a future that borrows the layers can't be proven to be `Send`.
+fn planned_layers(plan: &Plan) -> Vec<PlannedLayer> {
     let layers = plan.conversions().flat_map(|manifest| {
         let layers = manifest.manifest.layers.iter().zip(&manifest.diff_ids);
-        layers.map(|(layer, diff_id)| Wanted { layer: layer.clone(), diff_id: diff_id.clone() })
+        layers.map(|(layer, diff_id)| PlannedLayer { layer: layer.clone(), diff_id: diff_id.clone() })
     });
-    let mut wanted: Vec<Wanted> = layers.collect();
-    wanted.sort_by(|Wanted { layer: one, .. }, Wanted { layer: other, .. }| {
+    let mut planned: Vec<PlannedLayer> = layers.collect();
+    planned.sort_by(|PlannedLayer { layer: one, .. }, PlannedLayer { layer: other, .. }| {
         other.size().cmp(&one.size()).then(one.digest().cmp(other.digest()))
     });
-    wanted.dedup_by_key(|wanted| wanted.layer.digest().clone());
-    wanted
+    planned.dedup_by_key(|planned| planned.layer.digest().clone());
+    planned
 }
 
-/// The variant's manifest. Every layer must unpack to what the config promises.
-fn make_manifest(
+fn build_manifests(
+    plan: &Plan,
+    layers: &HashMap<Digest, ConvertedLayer>,
+    settings: &str,
+) -> Result<Vec<BuiltManifest>, Error> {
+    plan.conversions().map(|conversion| build_manifest(conversion, layers, settings)).collect()
+}
+
+/// Builds a variant's manifest. Every layer must unpack to the config's `diff_id`.
+fn build_manifest(
     plan: &ManifestPlan,
-    outcomes: &HashMap<Digest, LayerOutcome>,
-    marks: &str,
-) -> Result<MadeManifest, Error> {
+    converted: &HashMap<Digest, ConvertedLayer>,
+    settings: &str,
+) -> Result<BuiltManifest, Error> {
     let digest = &plan.raw.digest;
     let mut layers = Vec::with_capacity(plan.manifest.layers.len());
     let mut converted_layers = 0;
     for (layer, promised) in plan.manifest.layers.iter().zip(&plan.diff_ids) {
-        let LayerOutcome { diff_id, written } = &outcomes[layer.digest()];
+        let ConvertedLayer { diff_id, written } = &converted[layer.digest()];
         if diff_id != promised {
             return Err(Error::DiffId {
                 manifest: digest.clone(),
@@ -181,17 +176,17 @@ fn make_manifest(
             });
         }
         let next = match written {
-            Some(Written { digest, size }) => {
+            Some(BlobInfo { digest, size }) => {
                 converted_layers += 1;
                 layer.recompressed(digest.clone(), *size)
             }
             None => layer.with_media_type(media_type::OCI_TAR_ZSTD),
         };
-        layers.push(next.map_err(|error| member(digest, error))?);
+        layers.push(next.map_err(|error| member_error(digest, error))?);
     }
-    let manifest = plan.manifest.converted(digest, marks, &layers);
-    Ok(MadeManifest {
-        manifest: manifest.map_err(|error| member(digest, error))?,
+    let manifest = plan.manifest.converted(digest, settings, &layers);
+    Ok(BuiltManifest {
+        manifest: manifest.map_err(|error| member_error(digest, error))?,
         report: PlatformReport {
             platform: plan.platform.clone(),
             source_bytes: plan.source_bytes(),
@@ -202,16 +197,43 @@ fn make_manifest(
     })
 }
 
-/// Everything that the variant's index will list, brought to where the index will be: `made` has the
-/// converted manifests, in order.
-async fn place_entries(
-    source: &dyn Repository,
-    target: &dyn Repository,
+/// Pushes everything but the layers, the tag last. Returns the digest that the tag names.
+async fn push_variant(
+    job: &Job<'_>,
+    key: ManifestKey<'_>,
+    tag: &Tag,
+    plan: &Plan,
+    layers: &HashMap<Digest, ConvertedLayer>,
+    built: &[BuiltManifest],
+    settings: &str,
+) -> Result<Digest, Error> {
+    let Job { source, target, .. } = *job;
+    for conversion in plan.conversions() {
+        copy_unchanged(source, target, conversion, layers).await?;
+    }
+    let top = match &plan.shape {
+        Shape::Single(_) => built.first().map(|built| built.manifest.clone()),
+        Shape::Index { index, entries } => {
+            let entries = push_index_entries(source, target, index, entries, built).await?;
+            let converted = index.converted(&plan.source.digest, settings, &entries);
+            Some(converted.map_err(|error| member_error(&plan.source.digest, error))?)
+        }
+    };
+    let Some(top) = top else { unreachable!("a plan has at least one conversion") };
+    ensure_source_unchanged(source, key, &plan.source.digest).await?;
+    target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
+    Ok(top.digest)
+}
+
+/// Pushes or copies all entries of the variant's index. `built` are the converted manifests, in order.
+async fn push_index_entries(
+    source: &dyn Store,
+    target: &dyn Store,
     index: &ImageIndex,
     plans: &[EntryPlan],
-    made: &[MadeManifest],
+    built: &[BuiltManifest],
 ) -> Result<Vec<Descriptor>, Error> {
-    let mut made = made.iter();
+    let mut built = built.iter();
     let mut descriptors = Vec::with_capacity(plans.len());
     for (IndexEntry { descriptor, .. }, plan) in index.entries.iter().zip(plans) {
         match plan {
@@ -221,36 +243,36 @@ async fn place_entries(
                 descriptors.push(descriptor.clone());
             }
             EntryPlan::Convert(_) => {
-                let Some(MadeManifest { manifest, report: _ }) = made.next() else { continue };
+                let Some(BuiltManifest { manifest, report: _ }) = built.next() else { continue };
                 target.put_manifest(manifest, media_type::OCI_MANIFEST, None).await?;
                 let converted = descriptor.converted(manifest.digest.clone(), manifest.bytes.len() as u64);
-                descriptors.push(converted.map_err(|error| member(descriptor.digest(), error))?);
+                descriptors.push(converted.map_err(|error| member_error(descriptor.digest(), error))?);
             }
         }
     }
     Ok(descriptors)
 }
 
-/// The config and the layers that stay as they are.
+/// Copies the config and the layers that stay as they are.
 async fn copy_unchanged(
-    source: &dyn Repository,
-    target: &dyn Repository,
+    source: &dyn Store,
+    target: &dyn Store,
     plan: &ManifestPlan,
-    outcomes: &HashMap<Digest, LayerOutcome>,
+    layers: &HashMap<Digest, ConvertedLayer>,
 ) -> Result<(), Error> {
     copy_blob(source, target, plan.manifest.config.digest()).await?;
     for layer in &plan.manifest.layers {
-        if outcomes[layer.digest()].written.is_none() {
+        if layers[layer.digest()].written.is_none() {
             copy_blob(source, target, layer.digest()).await?;
         }
     }
     Ok(())
 }
 
-/// Whether a reference means `from` still. A tag that moved is [`Error::SourceMoved`]: its new image
-/// is what pods want now.
-pub async fn require_unmoved<'a>(
-    source: &dyn Repository,
+/// Checks that a reference still resolves to `from`. A tag that moved is [`Error::SourceMoved`]: pods want
+/// its new image.
+pub async fn ensure_source_unchanged<'a>(
+    source: &dyn Store,
     key: impl Into<ManifestKey<'a>>,
     from: &Digest,
 ) -> Result<(), Error> {
@@ -264,6 +286,6 @@ pub async fn require_unmoved<'a>(
     Err(Error::SourceMoved { reference, from: from.clone(), to: now })
 }
 
-fn member(digest: &Digest, source: JsonError) -> Error {
+fn member_error(digest: &Digest, source: JsonError) -> Error {
     Error::Member { digest: digest.clone(), source }
 }

@@ -1,110 +1,91 @@
-//! A layer that need not be converted: this process, or an earlier one that kept its memory in a file,
-//! has done it already, or an earlier variant in the repository holds it.
+//! Layers that need no conversion: the layer cache or an earlier variant has them.
 //!
-//! What is remembered was proven: the source's layer was read whole, and the digest of what came out is
-//! known. A layer that an annotation names is proven first, by reading it whole and comparing what it
-//! unpacks to with the config's `diff_id`. That takes about a quarter of the time of converting it
-//! (`make bench`), and no annotation can put other files into an image.
+//! A cached layer was verified before: its source was read whole, and the digest of its uncompressed bytes is
+//! known. A layer that an annotation names is verified first: it is read whole, and its uncompressed bytes are
+//! compared with the config's `diff_id`. That takes about a quarter of the time of a conversion
+//! (`make bench`), and no annotation can bring other files into an image.
 
-use std::io::{BufRead, Write};
 use std::sync::Arc;
 
+use zstart_codec::frames;
 use zstart_core::Digest;
+use zstart_oci::{Descriptor, media_type};
 
-use super::copy::is_mounted;
+use super::blob_io::BlobInfo;
+use super::copy::try_mount;
+use super::ensure_layer::{ConvertedLayer, LayerContext};
 use super::execute::Job;
-use super::layers::{LayerOutcome, Workshop, Written, attempt_layer};
+use super::pipeline::WeightedLayer;
 use crate::error::Error;
 use crate::memory::{LayerKey, Remembered};
 use crate::progress::Silent;
-use zstart_codec::frames::FramesOnly;
-use zstart_codec::{Announced, Converted, LayerConverter, LayerError};
-use zstart_oci::{Descriptor, media_type};
 
-/// What is remembered of a layer, if the target has it or can be given it without reading it anew.
-pub(super) async fn remembered(
+/// Returns a cached layer, if the target has it or can mount it.
+pub(super) async fn reuse_cached(
     job: &Job<'_>,
     layer: &Descriptor,
     key: &LayerKey,
-    promised: &Digest,
-) -> Result<Option<LayerOutcome>, Error> {
-    let Some(Remembered { outcome, places }) = job.memory.get(key) else { return Ok(None) };
-    if outcome.diff_id != *promised {
-        // Whichever of them is wrong: reading the layer tells.
-        tracing::debug!(layer = %key.layer, "what is remembered of a layer is not what the config says");
+    expected: &Digest,
+) -> Result<Option<ConvertedLayer>, Error> {
+    let Some(Remembered { outcome: cached, places: locations }) = job.memory.get(key) else {
+        return Ok(None);
+    };
+    if cached.diff_id != *expected {
+        // The conversion finds out which of the two is wrong.
+        tracing::debug!(layer = %key.layer, "the cached diff_id of a layer differs from the config's");
         return Ok(None);
     }
-    let is_there = match &outcome.written {
-        // It is in the source, from where it is copied as any other.
+    let is_in_target = match &cached.written {
+        // The layer stays as it is, and is copied from the source.
         None => true,
-        Some(Written { digest, size: _ }) => {
-            job.target.has_blob(digest).await? || mount(job, layer, digest, &places).await
+        Some(BlobInfo { digest, size: _ }) => {
+            job.target.has_blob(digest).await? || mount_cached(job, layer, digest, &locations).await
         }
     };
-    Ok(is_there.then_some(outcome))
+    Ok(is_in_target.then_some(cached))
 }
 
-/// Lets the registry link a blob from one of the repositories where it was seen. Only for a source
-/// that has the layer which the blob was made of: nobody gets to read what he couldn't before.
-async fn mount(job: &Job<'_>, layer: &Descriptor, blob: &Digest, places: &[String]) -> bool {
-    let elsewhere: Vec<&String> = places.iter().filter(|place| *place != job.target.location()).collect();
-    if elsewhere.is_empty() || !job.source.has_blob(layer.digest()).await.unwrap_or(false) {
+/// Mounts a blob from one of the repositories that had it. Only if the source has the layer that the blob was
+/// made of: a mount must not let a user read files that the user could not read before.
+async fn mount_cached(job: &Job<'_>, layer: &Descriptor, blob: &Digest, locations: &[String]) -> bool {
+    let others: Vec<&String> = locations.iter().filter(|from| *from != job.target.location()).collect();
+    if others.is_empty() || !job.source.has_blob(layer.digest()).await.unwrap_or(false) {
         return false;
     }
-    for from in elsewhere {
-        if is_mounted(job.target, blob, from).await {
+    for from in others {
+        if try_mount(job.target, blob, from).await {
             return true;
         }
     }
     false
 }
 
-/// The layer of an earlier variant, if it is what was promised. Anything else is no error: then the
+/// Returns an earlier variant's layer, if it unpacks to the expected bytes. A failure is no error: then the
 /// layer is converted.
-pub(super) async fn proven(
-    workshop: &Workshop<'_>,
-    hint: Option<&Written>,
-    promised: &Digest,
-) -> Option<LayerOutcome> {
-    let hint = hint?;
-    let Written { digest, size } = hint;
+pub(super) async fn reuse_verified(
+    context: &LayerContext<'_>,
+    prior: Option<&BlobInfo>,
+    expected: &Digest,
+) -> Option<ConvertedLayer> {
+    let prior = prior?;
+    let BlobInfo { digest, size } = prior;
     let layer = Descriptor::new(media_type::OCI_TAR_ZSTD, digest.clone(), *size).ok()?;
-    let Workshop { job, converter, places, marks: _ } = workshop;
-    let reader: Arc<dyn LayerConverter> = Arc::new(Prover { resting: Arc::clone(converter) });
-    let Job { target, settings, .. } = **job;
-    match attempt_layer(target, target, &reader, places, &layer, settings.unpack, &Silent).await {
-        Ok(LayerOutcome { diff_id, written: _ }) if diff_id == *promised => {
-            Some(LayerOutcome { diff_id, written: Some(hint.clone()) })
-        }
+    let pipeline = context.pipeline(context.job.target, &Silent);
+    let converter = Arc::clone(&context.converter);
+    let verified = pipeline.read(WeightedLayer { layer: &layer, weight: 1 }, move |source, limits| {
+        converter.rest();
+        frames::verify(source, limits)
+    });
+    match verified.await {
+        Ok(diff_id) if diff_id == *expected => Some(ConvertedLayer { diff_id, written: Some(prior.clone()) }),
         Ok(_) => {
-            tracing::warn!(layer = %digest, "an earlier variant's layer is not what its annotation says");
+            tracing::warn!(layer = %digest, "an earlier variant's layer differs from its annotation");
             None
         }
-        Err(failed) => {
-            let error = failed.into_error();
-            tracing::debug!(layer = %digest, error = error.chain(), "an earlier variant's layer can't be read");
+        Err(error) => {
+            let error = error.into_error().chain();
+            tracing::debug!(layer = %digest, error, "failed to read an earlier variant's layer");
             None
         }
-    }
-}
-
-/// Reads what an earlier variant holds, in place of the converter.
-struct Prover {
-    resting: Arc<dyn LayerConverter>,
-}
-
-impl LayerConverter for Prover {
-    fn settings(&self) -> String {
-        FramesOnly.settings()
-    }
-
-    fn convert(
-        &self,
-        source: &mut dyn BufRead,
-        target: &mut (dyn Write + Send),
-        announced: Announced,
-    ) -> Result<Converted, LayerError> {
-        self.resting.rest();
-        FramesOnly.convert(source, target, announced)
     }
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
 use zstart_oci::{RawManifest, media_type};
-use zstart_registry::{LayoutFolder, Repository as _};
+use zstart_registry::{LayoutFolder, Store as _};
 
 use super::TAG;
 

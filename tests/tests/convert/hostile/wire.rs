@@ -152,8 +152,8 @@ async fn a_pause_until_the_end_of_time() -> Result<()> {
         let pause = format!("Retry-After: {pause}");
         lab.says(MANIFEST, &["429 Too Many Requests", &pause, "Content-Length: 0"], b"");
         let conversion = Conversion::of(&format!("{}/app:v1", lab.liar.host()));
-        let limits = Limits { pause: Duration::from_millis(20), ..Limits::default() };
-        let ended = tokio::time::timeout(PATIENCE, conversion.limits(limits).run()).await.context(pause)?;
+        let options = RegistryOptions { retry: impatient().retry, ..RegistryOptions::default() };
+        let ended = tokio::time::timeout(PATIENCE, conversion.options(options).run()).await.context(pause)?;
         assert!(matches!(ended.expect_err("a lie").class(), ErrorClass::RateLimited { .. }));
         lab.require_harmless().await?;
     }

@@ -5,13 +5,13 @@ use tempfile::TempDir;
 use zstart_core::Digest;
 
 use super::*;
-use crate::engine::LayerOutcome;
+use crate::engine::ConvertedLayer;
 
 fn key(number: usize) -> LayerKey {
     LayerKey { layer: Digest::sha256_of(&number.to_be_bytes()), settings: "level=3".to_owned() }
 }
 
-fn outcome(number: usize) -> LayerOutcome {
+fn outcome(number: usize) -> ConvertedLayer {
     let (diff_id, digest) = (Digest::sha256_of(b"files"), Digest::sha256_of(b"packed files"));
     let outcome = json!({"diff_id": diff_id, "written": {"digest": digest, "size": number}});
     serde_json::from_value(outcome).unwrap()
@@ -40,7 +40,7 @@ fn what_one_program_remembers_the_next_one_finds() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("cache").join("layers.json");
     let memory = LayerMemory::read(&file).unwrap();
-    let kept = LayerOutcome { written: None, ..outcome(1) };
+    let kept = ConvertedLayer { written: None, ..outcome(1) };
     memory.note(&key(0), &outcome(0), "registry/app");
     memory.note(&key(1), &kept, "registry/app");
     memory.note(&key(1), &kept, "registry/other");

@@ -1,0 +1,125 @@
+//! One layer of a conversion: reused, or pulled, converted and pushed.
+
+use std::io::BufRead;
+use std::num::NonZero;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use zstart_codec::{Announced, LayerConverter, LayerError, UnpackLimits};
+use zstart_core::Digest;
+use zstart_oci::Descriptor;
+use zstart_registry::Store;
+
+use super::blob_io::BlobInfo;
+use super::concurrency::{LayerSemaphore, weight_of};
+use super::execute::{Job, PlannedLayer};
+use super::pipeline::{LayerPipeline, WeightedLayer};
+use super::retry::retry_blob;
+use super::reuse;
+use crate::error::Error;
+use crate::memory::LayerKey;
+use crate::progress::{LayerResult, Progress};
+
+/// A layer after its conversion.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ConvertedLayer {
+    /// Digest of the uncompressed bytes.
+    pub(crate) diff_id: Digest,
+    /// The new layer in the target; `None` if the layer stays as it is because its bytes are zstd already,
+    /// whatever its media type says.
+    pub(crate) written: Option<BlobInfo>,
+}
+
+/// A layer that the target has.
+pub(super) struct EnsuredLayer {
+    pub(super) layer: ConvertedLayer,
+    /// Whether an earlier conversion wrote it.
+    pub(super) is_reused: bool,
+}
+
+/// What all layers of a conversion share.
+pub(super) struct LayerContext<'a> {
+    pub(super) job: &'a Job<'a>,
+    pub(super) converter: Arc<dyn LayerConverter>,
+    /// The converter's settings, as annotations carry them.
+    pub(super) settings_annotation: String,
+    pub(super) permits: LayerSemaphore,
+}
+
+impl LayerContext<'_> {
+    /// The pipeline for layers of a store.
+    pub(super) fn pipeline<'a>(
+        &'a self,
+        source: &'a dyn Store,
+        progress: &'a dyn Progress,
+    ) -> LayerPipeline<'a> {
+        LayerPipeline { source, permits: &self.permits, unpack: self.job.settings.unpack, progress }
+    }
+}
+
+/// Ensures that the target has a layer: one that an earlier conversion wrote, or a new one. `prior` is the
+/// layer that an earlier variant in the target claims to have made of it.
+pub(super) async fn ensure_layer(
+    context: &LayerContext<'_>,
+    planned: &PlannedLayer,
+    prior: Option<&BlobInfo>,
+) -> Result<EnsuredLayer, Error> {
+    let LayerContext { job, settings_annotation, .. } = context;
+    let PlannedLayer { layer, diff_id } = planned;
+    let key = LayerKey { layer: layer.digest().clone(), settings: settings_annotation.clone() };
+    let location = job.target.location();
+    let _lock = job.memory.claim(&key, location).await;
+    let reused = if job.settings.force {
+        None
+    } else {
+        match reuse::reuse_cached(job, layer, &key, diff_id).await? {
+            Some(reused) => Some(reused),
+            None => reuse::reuse_verified(context, prior, diff_id).await,
+        }
+    };
+    let (converted, is_new) = match reused {
+        Some(reused) => {
+            job.progress.started(layer.digest(), layer.size());
+            (reused, false)
+        }
+        None => (convert_layer(context, layer).await?, true),
+    };
+    // A forced conversion rewrites layers that other conversions keep.
+    if !job.settings.force {
+        job.memory.note(&key, &converted, location);
+    }
+    let result = match &converted.written {
+        Some(BlobInfo { digest: _, size }) if is_new => LayerResult::Converted { bytes: *size },
+        Some(BlobInfo { digest: _, size }) => LayerResult::Reused { bytes: *size },
+        None => LayerResult::Kept,
+    };
+    job.progress.finished(layer.digest(), result);
+    Ok(EnsuredLayer { is_reused: matches!(result, LayerResult::Reused { .. }), layer: converted })
+}
+
+async fn convert_layer(context: &LayerContext<'_>, layer: &Descriptor) -> Result<ConvertedLayer, Error> {
+    let LayerContext { job, converter, .. } = context;
+    let pipeline = context.pipeline(job.source, job.progress);
+    let weighted = WeightedLayer { layer, weight: weight_of(&**converter, layer) };
+    let on_retry = || job.progress.finished(layer.digest(), LayerResult::Retrying);
+    retry_blob(layer.digest(), on_retry, || pipeline.convert(job.target, converter, weighted)).await
+}
+
+/// Pulls a layer and lets `read` have its bytes, on a thread. Each attempt calls `read` again.
+pub async fn read_layer<T, F>(
+    source: &dyn Store,
+    layer: &Descriptor,
+    unpack: UnpackLimits,
+    progress: &dyn Progress,
+    read: F,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Fn(&mut dyn BufRead, Announced) -> Result<T, LayerError> + Clone + Send + 'static,
+{
+    let permits = LayerSemaphore::new(NonZero::<usize>::MIN);
+    let pipeline = LayerPipeline { source, permits: &permits, unpack, progress };
+    let on_retry = || progress.finished(layer.digest(), LayerResult::Retrying);
+    let attempt = || pipeline.read(WeightedLayer { layer, weight: 1 }, read.clone());
+    retry_blob(layer.digest(), on_retry, attempt).await
+}

@@ -1,0 +1,57 @@
+//! Phase *verify*: reads a pushed variant back.
+
+use zstart_core::{Tag, keys};
+use zstart_oci::{Document, ImageManifest, RawManifest};
+use zstart_registry::{ManifestKey, Store};
+
+use super::VariantImage;
+use super::variant::{Comparison, compare};
+use crate::error::Error;
+use crate::plan::Plan;
+
+/// Reads a pushed variant back: the tag must name `image`, and every blob must exist.
+pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantImage) -> Result<(), Error> {
+    let failed = |found: String| Error::NotVerified {
+        location: target.location().to_owned(),
+        tag: tag.clone(),
+        found,
+    };
+    let manifest = target.manifest(ManifestKey::Tag(tag)).await?;
+    if manifest.digest != image.digest {
+        return Err(failed(format!("the tag names {}, but {} was pushed", manifest.digest, image.digest)));
+    }
+    match compare(target, &manifest, plan).await? {
+        Comparison::Variant(_) => {}
+        Comparison::Partial(_) => return Err(failed("a platform is missing".to_owned())),
+        Comparison::Other(found) => return Err(failed(found)),
+    }
+    for manifest in converted_manifests(target, &manifest).await? {
+        for blob in manifest.layers.iter().chain([&manifest.config]) {
+            if !target.has_blob(blob.digest()).await? {
+                return Err(failed(format!("blob {} is missing", blob.digest())));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the converted manifests of a variant that exist; [`compare`] has required those of the plan.
+async fn converted_manifests(target: &dyn Store, found: &RawManifest) -> Result<Vec<ImageManifest>, Error> {
+    let index = match found.read()? {
+        Document::Manifest(manifest) => return Ok(vec![manifest]),
+        Document::Index(index) => index,
+    };
+    let mut manifests = Vec::new();
+    for entry in &index.entries {
+        let ours = entry.descriptor.annotations();
+        if !ours.is_ok_and(|annotations| annotations.contains_key(keys::SOURCE_DIGEST)) {
+            continue;
+        }
+        if let Some(raw) = target.find_manifest(ManifestKey::Digest(entry.descriptor.digest())).await?
+            && let Document::Manifest(manifest) = raw.read()?
+        {
+            manifests.push(manifest);
+        }
+    }
+    Ok(manifests)
+}

@@ -1,0 +1,93 @@
+//! Manifests (distribution specification, "Pulling manifests" and "Pushing Manifests").
+
+use reqwest::header::{CONTENT_TYPE, HeaderValue};
+use reqwest::{Method, Response, StatusCode};
+use zstart_core::{Digest, Tag};
+use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
+
+use crate::client::Client;
+use crate::error::{ErrorKind, RequestError};
+use crate::http::{error_of, read_bounded};
+use crate::operation::Access;
+use crate::request::Request;
+use crate::store::ManifestKey;
+
+/// A manifest's digest as the registry states it.
+const CONTENT_DIGEST: &str = "docker-content-digest";
+
+/// Pulls a manifest and compares it with the digest that was asked for, or else with the one that the
+/// registry states.
+pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawManifest, RequestError> {
+    let url = client.url(&path(key))?;
+    let response = client.read(Method::GET, url, accept()).await?;
+    if response.status() != StatusCode::OK {
+        return Err(error_of(response, client.timeouts().response).await);
+    }
+    let stated = stated_digest(&response);
+    let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let content_type = content_type.unwrap_or_default().to_owned();
+    let bytes = read_bounded(response, MANIFEST_MAX, client.timeouts().response).await?;
+    let manifest = RawManifest::new(bytes.into()).served_as(&content_type);
+    let expected = match key {
+        ManifestKey::Digest(digest) => Some(digest.clone()),
+        ManifestKey::Tag(_) => stated,
+    };
+    match expected {
+        Some(expected) if !expected.matches(&manifest.bytes) => {
+            Err(RequestError::Digest { found: manifest.digest, expected })
+        }
+        _ => Ok(manifest),
+    }
+}
+
+/// Asks for a tag's digest. `None` if the registry doesn't state it, or fails: then pulling the manifest
+/// gives the digest, or an error with a message (a response to HEAD has no body).
+pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Digest>, RequestError> {
+    let url = client.url(&path(ManifestKey::Tag(tag)))?;
+    match client.read(Method::HEAD, url, accept()).await {
+        Ok(response) if response.status() == StatusCode::OK => Ok(stated_digest(&response)),
+        Ok(_) => Ok(None),
+        Err(error) => match error.kind() {
+            ErrorKind::Unavailable | ErrorKind::RateLimited { .. } => Ok(None),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Pushes a manifest under its digest, or under a tag.
+pub(crate) async fn push(
+    client: &Client,
+    manifest: &RawManifest,
+    media_type: &HeaderValue,
+    tag: Option<&Tag>,
+) -> Result<(), RequestError> {
+    let key = tag.map_or(ManifestKey::Digest(&manifest.digest), ManifestKey::Tag);
+    let request = Request::write(Method::PUT, client.url(&path(key))?)
+        .timeout(client.timeouts().write_idle)
+        .header(CONTENT_TYPE, media_type.clone())
+        .body(manifest.bytes.clone());
+    if let Some(ecr) = client.ecr() {
+        ecr.acquire_put().await;
+    }
+    let response = client.send(Access::Push, request).await?;
+    match response.status() {
+        StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
+        _ => Err(error_of(response, client.timeouts().response).await),
+    }
+}
+
+/// Every type of manifest, so that a registry doesn't translate one into another.
+pub(super) fn accept() -> HeaderValue {
+    HeaderValue::from_str(&media_type::ACCEPT.join(", ")).unwrap_or(HeaderValue::from_static("*/*"))
+}
+
+fn path(key: ManifestKey<'_>) -> String {
+    match key {
+        ManifestKey::Tag(tag) => format!("manifests/{tag}"),
+        ManifestKey::Digest(digest) => format!("manifests/{digest}"),
+    }
+}
+
+fn stated_digest(response: &Response) -> Option<Digest> {
+    response.headers().get(CONTENT_DIGEST)?.to_str().ok()?.parse().ok()
+}

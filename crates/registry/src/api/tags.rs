@@ -1,0 +1,56 @@
+//! Tags, page by page (distribution specification, "Listing tags").
+
+use reqwest::{Method, StatusCode, Url};
+use serde::Deserialize;
+use zstart_core::Tag;
+
+use super::blobs::any;
+use super::pagination;
+use crate::client::Client;
+use crate::error::RequestError;
+use crate::http::{error_of, read_bounded};
+
+/// Tags asked for in one page. Amazon ECR refuses more.
+const PAGE_SIZE: usize = 1000;
+/// Largest page that is read, in bytes: a registry without pagination sends all tags at once.
+const PAGE_BYTES_MAX: usize = 16 << 20;
+
+/// A page of the list.
+pub(crate) struct Page {
+    /// Valid tags.
+    pub(crate) tags: Vec<Tag>,
+    /// Address of the next page.
+    pub(crate) next: Option<Url>,
+}
+
+#[derive(Deserialize)]
+struct TagList {
+    /// `null` if there are none.
+    tags: Option<Vec<String>>,
+}
+
+/// Address of the first page.
+pub(crate) fn first_page(client: &Client) -> Result<Url, RequestError> {
+    client.url(&format!("tags/list?n={PAGE_SIZE}"))
+}
+
+/// Reads one page. Tags that the specification doesn't allow are left out.
+pub(crate) async fn page(client: &Client, url: &Url) -> Result<Page, RequestError> {
+    let response = client.read(Method::GET, url.clone(), any()).await?;
+    if response.status() != StatusCode::OK {
+        return Err(error_of(response, client.timeouts().response).await);
+    }
+    let next = pagination::next(url, response.headers());
+    let bytes = read_bounded(response, PAGE_BYTES_MAX, client.timeouts().response).await?;
+    let list: TagList =
+        serde_json::from_slice(&bytes).map_err(|_| RequestError::Body { expected: "a list of tags" })?;
+    let tags = list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();
+    Ok(Page { tags, next })
+}
+
+/// Whether the repository exists, as far as its list of tags tells.
+pub(crate) async fn is_repository_missing(client: &Client) -> bool {
+    let Ok(url) = client.url("tags/list?n=1") else { return false };
+    let response = client.read(Method::GET, url, any()).await;
+    response.is_ok_and(|response| response.status() == StatusCode::NOT_FOUND)
+}

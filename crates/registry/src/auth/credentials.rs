@@ -1,0 +1,77 @@
+//! An identity at a registry.
+
+use std::fmt;
+
+use super::provider::SharedProvider;
+
+/// An identity at a registry. Its debug form shows no secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credentials {
+    /// No identity.
+    Anonymous,
+    /// A user with a password, or with a token in its place.
+    Basic(Password),
+    /// An identity whose passwords expire.
+    Provider(SharedProvider),
+}
+
+/// A user's name and password. Its debug form shows no secret.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password {
+    /// The user's name.
+    pub username: String,
+    /// The password.
+    pub password: String,
+}
+
+impl Credentials {
+    /// A user with a password.
+    pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
+        Self::Basic(Password { username: username.into(), password: password.into() })
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Password").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Instant;
+
+    use super::*;
+    use crate::auth::{CredentialProvider, ExpiringCredentials, ProviderError};
+
+    /// A provider that contains a password.
+    #[derive(Debug)]
+    struct Fixed(#[expect(dead_code, reason = "it is printed")] Password);
+
+    #[async_trait::async_trait]
+    impl CredentialProvider for Fixed {
+        async fn credentials(
+            &self,
+            _: Option<&Password>,
+        ) -> Result<Option<ExpiringCredentials>, ProviderError> {
+            Ok(None)
+        }
+    }
+
+    #[test]
+    fn debug_form_shows_no_password() {
+        let password = Password { username: "user".to_owned(), password: "hush".to_owned() };
+        let expiring =
+            ExpiringCredentials { password: password.clone(), expires_at: Instant::now(), is_new: true };
+        let provider = SharedProvider(Arc::new(Fixed(password.clone())));
+        for printed in [
+            format!("{password:?} {password:#?}"),
+            format!("{:?}", Credentials::basic("user", "hush")),
+            format!("{expiring:#?}"),
+            format!("{:?}", Credentials::Provider(provider)),
+        ] {
+            assert!(printed.contains("user") && !printed.contains("hush"), "{printed}");
+        }
+    }
+}

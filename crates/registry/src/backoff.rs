@@ -1,0 +1,104 @@
+//! Delays between attempts.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+use crate::error::ErrorKind;
+
+/// Exponential backoff: `initial`, twice that, four times that, never more than `max`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Backoff {
+    /// Delay after the first failure, before jitter.
+    pub initial: Duration,
+    /// Longest delay, before jitter.
+    pub max: Duration,
+}
+
+/// A [`Backoff`] with a limit for attempts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Delays between attempts. A registry that asks for a longer delay than `backoff.max` is left to the
+    /// caller, so that no worker is held for that long.
+    pub backoff: Backoff,
+    /// Highest number of attempts, the first one included.
+    pub attempts: u32,
+}
+
+impl Backoff {
+    /// Delay after failure number `failures` in a row (from 1), without jitter.
+    pub fn exact(self, failures: u32) -> Duration {
+        self.initial.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(self.max)
+    }
+
+    /// Delay after failure number `failures` in a row (from 1), with jitter: between half of the exact delay
+    /// and all of it.
+    pub fn delay(self, failures: u32) -> Duration {
+        jittered(self.exact(failures))
+    }
+}
+
+impl RetryPolicy {
+    /// Delay before the next attempt, or `None` if another attempt is pointless or not allowed.
+    pub fn delay_after(self, attempt: u32, kind: ErrorKind) -> Option<Duration> {
+        let delay = match kind {
+            ErrorKind::Unavailable | ErrorKind::RateLimited { retry_after: None } => {
+                self.backoff.delay(attempt)
+            }
+            // A registry may ask for no delay at all, and must not be asked four times at once.
+            ErrorKind::RateLimited { retry_after: Some(wanted) } => wanted.max(self.backoff.delay(attempt)),
+            ErrorKind::NotFound
+            | ErrorKind::Denied
+            | ErrorKind::TagImmutable
+            | ErrorKind::ContentMismatch
+            | ErrorKind::Other => return None,
+        };
+        (attempt < self.attempts && delay <= self.backoff.max).then_some(delay)
+    }
+}
+
+/// Shortens a delay at random to between its half and its whole, so that clients that failed together don't
+/// return together.
+pub fn jittered(delay: Duration) -> Duration {
+    let random = RandomState::new().build_hasher().finish() % 512;
+    delay / 2 + delay / 2 * u32::try_from(random).unwrap_or(0) / 512
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    const POLICY: RetryPolicy = RetryPolicy {
+        backoff: Backoff { initial: Duration::from_millis(400), max: Duration::from_secs(10) },
+        attempts: 4,
+    };
+
+    #[test]
+    fn jittered_delays_differ_between_half_and_whole() {
+        let delay = Duration::from_secs(1);
+        let delays: BTreeSet<Duration> = (0..200).map(|_| jittered(delay)).collect();
+        assert!(delays.len() > 50, "{delays:?}");
+        assert!(delays.iter().all(|one| (delay / 2..=delay).contains(one)), "{delays:?}");
+    }
+
+    #[test]
+    fn backoff_doubles_up_to_its_maximum() {
+        let delays = [1, 2, 3, 5, 6, u32::MAX].map(|failures| POLICY.backoff.exact(failures).as_millis());
+        assert_eq!(delays, [400, 800, 1600, 6400, 10_000, 10_000]);
+    }
+
+    #[test]
+    fn retry_policy_follows_the_error_kind_and_the_attempts() {
+        let after = |attempt, kind| POLICY.delay_after(attempt, kind);
+        assert!(after(3, ErrorKind::Unavailable).is_some());
+        assert_eq!(after(4, ErrorKind::Unavailable), None);
+        for kind in [ErrorKind::NotFound, ErrorKind::Denied, ErrorKind::Other] {
+            assert_eq!(after(1, kind), None, "{kind:?}");
+        }
+        let limited = |seconds| ErrorKind::RateLimited { retry_after: Some(Duration::from_secs(seconds)) };
+        assert_eq!(after(1, limited(7)), Some(Duration::from_secs(7)));
+        assert!(after(1, limited(0)).is_some_and(|delay| delay >= Duration::from_millis(200)));
+        assert_eq!(after(1, limited(11)), None);
+    }
+}

@@ -1,0 +1,331 @@
+//! One repository of one registry, for one identity.
+
+use std::sync::Arc;
+
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use tokio::sync::{Mutex, OnceCell};
+use tokio::time::Instant;
+use zstart_core::Reference;
+
+use crate::auth::{self, Authorization, Credentials, Grant, Password};
+use crate::ecr::Ecr;
+use crate::endpoint::Endpoint;
+use crate::error::{RequestError, transport_error};
+use crate::http::{AddressPolicy, HttpClients, MinThroughput, Timeouts, redirect_target};
+use crate::operation::Access;
+use crate::registries::RegistryOptions;
+use crate::request::Request;
+
+/// Highest number of tokens that a request tries after the first one: one that other requests renewed, and
+/// one of its own.
+const MAX_RENEWALS: usize = 2;
+/// Highest number of redirects that are followed. Registries redirect readers of blobs to their storage,
+/// once.
+const MAX_REDIRECTS: usize = 5;
+
+/// Sends requests to one repository. Clones share connections and tokens.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: HttpClients,
+    options: Arc<RegistryOptions>,
+    endpoint: Endpoint,
+    /// The repository's name inside the registry.
+    repository: String,
+    credentials: Credentials,
+    ecr: Option<Arc<Ecr>>,
+    /// Policy for addresses that the registry redirects to; the first redirect needs it.
+    redirect_policy: Arc<OnceCell<AddressPolicy>>,
+    /// Another repository of the registry that the tokens may read too.
+    mount_source: Option<String>,
+    pull_token: Arc<Mutex<Option<CachedToken>>>,
+    push_token: Arc<Mutex<Option<CachedToken>>>,
+}
+
+struct CachedToken {
+    expires_at: Instant,
+    authorization: Authorization,
+}
+
+impl Client {
+    pub(crate) fn new(
+        http: HttpClients,
+        options: Arc<RegistryOptions>,
+        reference: &Reference,
+        credentials: Credentials,
+        ecr: Option<Arc<Ecr>>,
+    ) -> Self {
+        let registry = reference.registry();
+        let is_plain_http = options.plain_http.iter().any(|host| host == registry);
+        Self {
+            http,
+            options,
+            endpoint: Endpoint::new(registry, is_plain_http),
+            repository: reference.repository().to_owned(),
+            credentials,
+            ecr,
+            redirect_policy: Arc::default(),
+            mount_source: None,
+            pull_token: Arc::default(),
+            push_token: Arc::default(),
+        }
+    }
+
+    /// A client whose tokens may also read the repository at `location` (`REGISTRY/NAME`). `None` if that
+    /// repository is in another registry.
+    pub(crate) fn with_mount_source(&self, location: &str) -> Option<Self> {
+        let name = location.strip_prefix(self.endpoint.registry())?.strip_prefix('/')?;
+        Some(Self {
+            mount_source: Some(name.to_owned()),
+            pull_token: Arc::default(),
+            push_token: Arc::default(),
+            ..self.clone()
+        })
+    }
+
+    pub(crate) fn mount_source(&self) -> Option<&str> {
+        self.mount_source.as_deref()
+    }
+
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    pub(crate) fn repository(&self) -> &str {
+        &self.repository
+    }
+
+    pub(crate) fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    /// The registry's quota and quirks, if it is one of Amazon ECR.
+    pub(crate) fn ecr(&self) -> Option<&Ecr> {
+        self.ecr.as_deref()
+    }
+
+    pub(crate) fn timeouts(&self) -> Timeouts {
+        self.options.timeouts
+    }
+
+    pub(crate) fn min_throughput(&self) -> MinThroughput {
+        self.options.min_throughput
+    }
+
+    /// Whether an administrator listed the host as a token server.
+    pub(crate) fn is_token_server(&self, host: &str) -> bool {
+        self.options.token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+    }
+
+    /// The address of `path` in the repository.
+    pub(crate) fn url(&self, path: &str) -> Result<Url, RequestError> {
+        self.endpoint.url(&self.repository, path)
+    }
+
+    /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone.
+    pub(crate) async fn read(
+        &self,
+        method: Method,
+        mut url: Url,
+        accept: HeaderValue,
+    ) -> Result<Response, RequestError> {
+        for _ in 0..=MAX_REDIRECTS {
+            let request = Request::read(method.clone(), url.clone()).header(ACCEPT, accept.clone());
+            let response = self.send(Access::Pull, request).await?;
+            if !response.status().is_redirection() {
+                return Ok(response);
+            }
+            url = redirect_target(&url, response.headers())?;
+        }
+        Err(RequestError::Redirects { max: MAX_REDIRECTS })
+    }
+
+    /// Sends a request with the token that `access` needs. A refused token is renewed and the request sent
+    /// again; a streamed body can't be sent again, which is [`RequestError::TokenExpired`].
+    pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
+        let http = self.http_client(&request).await?;
+        let is_registry = self.endpoint.is_same_origin(&request.url);
+        let (mut authorization, mut is_new) = self.authorization(access, None).await?;
+        let mut renewals_left = MAX_RENEWALS;
+        loop {
+            let attempt = request.build(http);
+            // Another host, another port, and plain http after https get no credentials.
+            let attempt = if is_registry { authorize(attempt, &authorization) } else { attempt };
+            let response = attempt.send().await.map_err(transport_error)?;
+            // A token that was issued for this very request lacks the right. One that another request
+            // renewed may have expired too.
+            let may_have_expired = !is_new && is_registry && self.is_refusal(response.status());
+            if !may_have_expired || renewals_left == 0 {
+                return Ok(response);
+            }
+            renewals_left -= 1;
+            let renewed = self.authorization(access, Some(&authorization)).await?;
+            if renewed.0 == authorization {
+                return Ok(response);
+            }
+            (authorization, is_new) = renewed;
+            if !request.is_ready() {
+                // The next attempt has the new token.
+                return Err(RequestError::TokenExpired { status: response.status() });
+            }
+        }
+    }
+
+    /// Sends a request of a login: without a token, with a password if there is one to exchange.
+    pub(crate) async fn send_anonymous(
+        &self,
+        mut request: Request,
+        password: Option<&Password>,
+    ) -> Result<Response, RequestError> {
+        let attempt = request.build(self.http_client(&request).await?);
+        let attempt = match password {
+            Some(Password { username, password }) => attempt.basic_auth(username, Some(password)),
+            None => attempt,
+        };
+        attempt.send().await.map_err(transport_error)
+    }
+
+    /// The HTTP client for an address: the registry's own, or one that the registry may redirect to.
+    async fn http_client(&self, request: &Request) -> Result<&reqwest::Client, RequestError> {
+        let policy = if self.endpoint.is_same_origin(&request.url) {
+            AddressPolicy::AllowPrivate
+        } else {
+            let registry = self.endpoint.base()?;
+            *self.redirect_policy.get_or_init(|| self.http.redirect_policy(registry)).await
+        };
+        Ok(self.http.client(request.direction, policy, &request.url)?)
+    }
+
+    /// The authorization for `access`; another one than the `refused` one. One request at a time logs in;
+    /// concurrent ones wait and share the result. The flag says whether it was issued just now; a cached one
+    /// may have been revoked meanwhile.
+    async fn authorization(
+        &self,
+        access: Access,
+        refused: Option<&Authorization>,
+    ) -> Result<(Authorization, bool), RequestError> {
+        let token = match access {
+            Access::Pull => &self.pull_token,
+            Access::Push => &self.push_token,
+        };
+        let mut token = token.lock().await;
+        if let Some(CachedToken { expires_at, authorization }) = &*token
+            && Instant::now() < *expires_at
+            && refused != Some(authorization)
+        {
+            return Ok((authorization.clone(), false));
+        }
+        let started = Instant::now();
+        let Grant { authorization, ttl, is_new } = auth::log_in(self, access, refused).await?;
+        *token = Some(CachedToken { expires_at: started + ttl, authorization: authorization.clone() });
+        Ok((authorization, is_new))
+    }
+
+    /// Whether a status may refuse the token. (ECR Public answers an expired one with 400.)
+    fn is_refusal(&self, status: StatusCode) -> bool {
+        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            || status == StatusCode::BAD_REQUEST && self.ecr().is_some_and(Ecr::is_public)
+    }
+}
+
+fn authorize(request: RequestBuilder, authorization: &Authorization) -> RequestBuilder {
+    match authorization {
+        Authorization::Anonymous => request,
+        Authorization::Basic(Password { username, password }) => request.basic_auth(username, Some(password)),
+        Authorization::Bearer(token) => request.bearer_auth(token),
+    }
+}
+
+#[cfg(test)]
+impl Client {
+    /// An anonymous client. The registry `plain` is reached over http.
+    pub(crate) fn for_tests(reference: &str, plain: &str) -> Self {
+        let options = RegistryOptions { plain_http: vec![plain.to_owned()], ..RegistryOptions::default() };
+        let http = HttpClients::for_tests(options.timeouts);
+        let reference = reference.parse().expect("a reference");
+        Self::new(http, Arc::new(options), &reference, Credentials::Anonymous, None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// A registry whose token server issues another token each time, with the given member for its life.
+    struct TokenServer {
+        host: String,
+        issued: Arc<AtomicUsize>,
+    }
+
+    impl TokenServer {
+        async fn start(life: &'static str) -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let host = listener.local_addr().unwrap().to_string();
+            let issued = Arc::new(AtomicUsize::new(0));
+            let (own, count) = (host.clone(), Arc::clone(&issued));
+            // The task ends with the test's runtime.
+            tokio::spawn(async move {
+                while let Ok((mut connection, _)) = listener.accept().await {
+                    let mut head = Vec::new();
+                    while !head.ends_with(b"\r\n\r\n") {
+                        connection.read_buf(&mut head).await.unwrap();
+                    }
+                    let (status, body) = if head.starts_with(b"GET /token?") {
+                        let number = count.fetch_add(1, Ordering::Relaxed);
+                        ("200 OK".to_owned(), format!("{{\"token\": \"number {number}\"{life}}}"))
+                    } else {
+                        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\"");
+                        (format!("401 Unauthorized\r\n{challenge}"), String::new())
+                    };
+                    let length = body.len();
+                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close");
+                    connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+                }
+            });
+            Self { host, issued }
+        }
+
+        fn issued(&self) -> usize {
+            self.issued.load(Ordering::Relaxed)
+        }
+    }
+
+    /// Advances the clock.
+    async fn advance(time: Duration) {
+        tokio::time::pause();
+        tokio::time::advance(time).await;
+        tokio::time::resume();
+    }
+
+    #[tokio::test]
+    async fn token_is_shared_and_renewed_after_three_quarters_of_its_ttl() {
+        // A token without a TTL, or with a shorter one, lives for a minute: the specification asks for that.
+        for (life, used_for) in [
+            (", \"expires_in\": 400", 300),
+            ("", 45),
+            (", \"expires_in\": 1", 45),
+            (", \"expires_in\": 86400", 45 * 60),
+        ] {
+            let server = TokenServer::start(life).await;
+            let client = Client::for_tests(&format!("{}/app:v1", server.host), &server.host);
+            let authorization = async || client.authorization(Access::Pull, None).await.unwrap();
+            let first = authorization().await;
+            assert!(first == (Authorization::Bearer("number 0".to_owned()), true), "{life}");
+            advance(Duration::from_secs(used_for - 5)).await;
+            assert!(authorization().await == (first.0, false), "{life}");
+            assert_eq!(server.issued(), 1, "{life}");
+            advance(Duration::from_secs(5)).await;
+            assert!(authorization().await == (Authorization::Bearer("number 1".to_owned()), true), "{life}");
+            assert_eq!(server.issued(), 2, "{life}");
+            // Writing needs another token.
+            client.authorization(Access::Push, None).await.unwrap();
+            assert_eq!(server.issued(), 3, "{life}");
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! Errors of registries and layouts, and their classification.
+//!
+//! A registry's answer is classified by its status and by the specification's error codes (distribution
+//! specification, "Error codes"), never by its text for people.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde::Deserialize;
+use thiserror::Error;
+use zstart_core::Digest;
+
+use crate::auth::ProviderError;
+use crate::endpoint::UrlError;
+use crate::http::Stalled;
+use crate::operation::Operation;
+
+/// Longest part of a registry's message that is shown, in characters.
+const MESSAGE_MAX: usize = 300;
+
+/// Class of an error, by which callers choose a retry, a condition or an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorKind {
+    /// The object doesn't exist.
+    NotFound,
+    /// The credentials lack the right, or there are none.
+    Denied,
+    /// No answer, a broken connection, or an error of the registry's own. A retry may help.
+    Unavailable,
+    /// Too many requests.
+    RateLimited {
+        /// Delay that the registry asked for.
+        retry_after: Option<Duration>,
+    },
+    /// The tag names another manifest, and the repository's tags are immutable.
+    TagImmutable,
+    /// The content doesn't have its digest.
+    ContentMismatch,
+    /// Anything else.
+    Other,
+}
+
+/// A failed operation on a repository. The message names operation and repository; causes follow in
+/// [`source`](Error::source).
+#[derive(Debug, Error)]
+#[error("failed to {operation} at {location}")]
+pub struct RegistryError {
+    /// What was tried.
+    pub operation: Operation,
+    /// The repository, as [`Store::location`](crate::Store::location) names it.
+    pub location: String,
+    /// Class of the error.
+    pub kind: ErrorKind,
+    /// HTTP status, if the registry answered with an error.
+    pub status: Option<u16>,
+    /// Cause.
+    pub source: Box<dyn Error + Send + Sync>,
+}
+
+impl RegistryError {
+    /// An error that is no answer of a registry.
+    pub fn new(
+        operation: Operation,
+        location: impl Into<String>,
+        kind: ErrorKind,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self { operation, location: location.into(), kind, status: None, source: source.into() }
+    }
+
+    /// The error and its causes in one line.
+    pub fn chain(&self) -> String {
+        zstart_core::chain(self)
+    }
+}
+
+/// A failed request, without the operation that it belongs to.
+#[derive(Debug, Error)]
+pub(crate) enum RequestError {
+    #[error("{registry} is not a usable address")]
+    Address { registry: String, source: UrlError },
+    #[error(transparent)]
+    Forbidden(#[from] ForbiddenAddress),
+    /// No answer, or a body that broke off. Upload addresses and storage addresses carry signatures, so the
+    /// message names the host alone.
+    #[error("request to {host} failed")]
+    Transport { host: String, kind: ErrorKind, source: reqwest::Error },
+    #[error("HTTP {} {message}", .status.as_u16())]
+    Response { status: StatusCode, kind: ErrorKind, message: String },
+    #[error("response exceeds the limit of {max} bytes")]
+    TooLarge { max: usize },
+    #[error("response took longer than {} s", .limit.as_secs())]
+    ResponseTimeout { limit: Duration },
+    #[error(transparent)]
+    Stalled(#[from] Stalled),
+    #[error("registry's Location header {problem}")]
+    Location { problem: &'static str },
+    #[error("registry answered with more than {max} redirects")]
+    Redirects { max: usize },
+    #[error("registry served {found} instead of {expected}")]
+    Digest { found: Digest, expected: Digest },
+    #[error("response is not {expected}")]
+    Body { expected: &'static str },
+    #[error("token expired during the upload (HTTP {})", .status.as_u16())]
+    TokenExpired { status: StatusCode },
+    #[error("failed to log in")]
+    Login(#[source] Box<LoginError>),
+    /// Amazon ECR's answer to an upload into a repository that doesn't exist, with a hint.
+    #[error("{hint}")]
+    NoRepository { hint: String, source: Box<RequestError> },
+    #[error(
+        "the tag names {found}, and this repository's tags are immutable: delete the tag, or write to another \
+         tag"
+    )]
+    TagImmutable { found: Digest, source: Box<RequestError> },
+}
+
+/// A failed login.
+#[derive(Debug, Error)]
+pub(crate) enum LoginError {
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    #[error(transparent)]
+    Provider(#[from] ProviderError),
+    #[error("registry's WWW-Authenticate header is not readable: {problem}")]
+    Challenge { problem: String },
+    /// Nothing was sent to that token server.
+    #[error("registry sends logins to {host}, {problem}; nothing was sent to that host")]
+    TokenServer { host: String, problem: &'static str },
+    #[error("token server refused")]
+    Token(#[source] RequestError),
+    #[error("token server's response {problem}")]
+    TokenBody { problem: &'static str },
+}
+
+/// An address to which zstart doesn't connect.
+#[derive(Debug, Error)]
+#[error("{host} has the address {address}, to which no registry may send its clients")]
+pub(crate) struct ForbiddenAddress {
+    pub(crate) host: String,
+    pub(crate) address: IpAddr,
+}
+
+impl RequestError {
+    /// Class of the error.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Transport { kind, .. } | Self::Response { kind, .. } => *kind,
+            Self::ResponseTimeout { .. } | Self::Stalled(_) | Self::TokenExpired { .. } => {
+                ErrorKind::Unavailable
+            }
+            Self::Digest { .. } => ErrorKind::ContentMismatch,
+            Self::Login(error) => error.kind(),
+            Self::NoRepository { .. } => ErrorKind::NotFound,
+            Self::TagImmutable { .. } => ErrorKind::TagImmutable,
+            Self::Address { .. }
+            | Self::Forbidden(_)
+            | Self::TooLarge { .. }
+            | Self::Location { .. }
+            | Self::Redirects { .. }
+            | Self::Body { .. } => ErrorKind::Other,
+        }
+    }
+
+    /// Status of the answer that the error is about.
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Response { status, .. } | Self::TokenExpired { status } => Some(*status),
+            Self::NoRepository { source, .. } | Self::TagImmutable { source, .. } => source.status(),
+            Self::Login(error) => match &**error {
+                LoginError::Request(error) | LoginError::Token(error) => error.status(),
+                LoginError::Provider(_)
+                | LoginError::Challenge { .. }
+                | LoginError::TokenServer { .. }
+                | LoginError::TokenBody { .. } => None,
+            },
+            Self::Address { .. }
+            | Self::Forbidden(_)
+            | Self::Transport { .. }
+            | Self::TooLarge { .. }
+            | Self::ResponseTimeout { .. }
+            | Self::Stalled(_)
+            | Self::Location { .. }
+            | Self::Redirects { .. }
+            | Self::Digest { .. }
+            | Self::Body { .. } => None,
+        }
+    }
+
+    /// The error with its context.
+    pub(crate) fn during(self, operation: Operation, location: &str) -> RegistryError {
+        RegistryError {
+            operation,
+            location: location.to_owned(),
+            kind: self.kind(),
+            status: self.status().map(|status| status.as_u16()),
+            source: Box::new(self),
+        }
+    }
+}
+
+impl LoginError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Request(error) => error.kind(),
+            // It isn't the image that is missing.
+            Self::Token(error) => match error.kind() {
+                ErrorKind::NotFound => ErrorKind::Other,
+                kind => kind,
+            },
+            Self::Provider(error) => error.kind,
+            Self::Challenge { .. } | Self::TokenServer { .. } | Self::TokenBody { .. } => ErrorKind::Other,
+        }
+    }
+}
+
+/// A request that got no answer, or not all of it.
+pub(crate) fn transport_error(error: reqwest::Error) -> RequestError {
+    let host = error.url().and_then(|url| url.host_str()).unwrap_or_default().to_owned();
+    // A request that can't be built fails again, and so does one to a forbidden address.
+    let is_final = error.is_builder() || is_forbidden(&error);
+    let kind = if is_final { ErrorKind::Other } else { ErrorKind::Unavailable };
+    RequestError::Transport { host, kind, source: error.without_url() }
+}
+
+fn is_forbidden(error: &reqwest::Error) -> bool {
+    std::iter::successors(Some(error as &dyn Error), |&cause| cause.source())
+        .any(|cause| cause.is::<ForbiddenAddress>())
+}
+
+/// An answer with an unexpected status. `body` is the front of the answer's body.
+pub(crate) fn response_error(status: StatusCode, retry_after: Option<Duration>, body: &[u8]) -> RequestError {
+    let response: Option<ErrorResponse> = serde_json::from_slice(body).ok();
+    let by_code = response.as_ref().and_then(ErrorResponse::kind);
+    let kind = match (kind_of_status(status, retry_after), by_code) {
+        // Some registries answer 404 for an upload session that is gone: that is no missing image.
+        (ErrorKind::NotFound | ErrorKind::Other, Some(by_code)) => by_code,
+        (by_status, _) => by_status,
+    };
+    let message = match response {
+        Some(response) => response.message(),
+        None => one_line(&String::from_utf8_lossy(body)),
+    };
+    RequestError::Response { status, kind, message }
+}
+
+fn kind_of_status(status: StatusCode, retry_after: Option<Duration>) -> ErrorKind {
+    match status {
+        StatusCode::NOT_FOUND => ErrorKind::NotFound,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
+        StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited { retry_after },
+        StatusCode::REQUEST_TIMEOUT => ErrorKind::Unavailable,
+        // A registry under maintenance knows best when it returns.
+        status if status.is_server_error() && retry_after.is_some() => ErrorKind::RateLimited { retry_after },
+        status if status.is_server_error() => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    }
+}
+
+/// Body of an error (distribution specification, "Error codes").
+#[derive(Deserialize)]
+struct ErrorResponse {
+    errors: Vec<ErrorEntry>,
+}
+
+#[derive(Deserialize)]
+struct ErrorEntry {
+    code: String,
+    #[serde(default)]
+    message: String,
+}
+
+impl ErrorResponse {
+    fn kind(&self) -> Option<ErrorKind> {
+        self.errors.iter().find_map(|error| match &*error.code {
+            "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => Some(ErrorKind::NotFound),
+            "UNAUTHORIZED" | "DENIED" => Some(ErrorKind::Denied),
+            "TOOMANYREQUESTS" => Some(ErrorKind::RateLimited { retry_after: None }),
+            "TAG_INVALID" => Some(ErrorKind::TagImmutable),
+            "DIGEST_INVALID" | "SIZE_INVALID" => Some(ErrorKind::ContentMismatch),
+            // The upload session is gone; a retry opens a new one.
+            "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" => Some(ErrorKind::Unavailable),
+            _ => None,
+        })
+    }
+
+    fn message(&self) -> String {
+        let errors = self.errors.iter().map(|error| format!("{}: {}", error.code, error.message));
+        one_line(&errors.collect::<Vec<_>>().join("; "))
+    }
+}
+
+/// The front of a registry's text, in one line, without characters that steer a terminal.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "\u{fffd}");
+    match line.char_indices().nth(MESSAGE_MAX) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registry_message_becomes_one_short_harmless_line() {
+        assert_eq!(one_line("  denied\n\tby\u{1b}[2Jpolicy "), "denied by\u{fffd}[2Jpolicy");
+        assert_eq!(one_line(&"x".repeat(1000)).chars().count(), MESSAGE_MAX + 1);
+    }
+
+    #[test]
+    fn error_code_decides_where_the_status_says_little() {
+        let kind = |status, code: &str| {
+            let body = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);
+            response_error(status, None, body.as_bytes()).kind()
+        };
+        assert_eq!(kind(StatusCode::BAD_REQUEST, "TAG_INVALID"), ErrorKind::TagImmutable);
+        assert_eq!(kind(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), ErrorKind::Unavailable);
+        assert_eq!(kind(StatusCode::FORBIDDEN, "TAG_INVALID"), ErrorKind::Denied);
+        assert_eq!(kind(StatusCode::BAD_GATEWAY, "NAME_UNKNOWN"), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn context_is_added_once_and_causes_follow() {
+        let error = response_error(StatusCode::NOT_FOUND, None, b"{}");
+        let error = error.during(Operation::pull("pull image", "v1"), "registry.example/app");
+        assert_eq!((error.kind, error.status), (ErrorKind::NotFound, Some(404)));
+        assert_eq!(error.chain(), "failed to pull image v1 at registry.example/app: HTTP 404 {}");
+    }
+}

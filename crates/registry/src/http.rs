@@ -1,0 +1,16 @@
+//! HTTP with limits: addresses, times, sizes and throughput.
+
+mod address_policy;
+mod clients;
+mod response;
+mod throughput;
+mod timeouts;
+mod upload_monitor;
+
+pub(crate) use address_policy::AddressPolicy;
+pub use clients::ClientError;
+pub(crate) use clients::{Direction, HttpClients};
+pub(crate) use response::{error_of, read_bounded, redirect_target};
+pub(crate) use throughput::{Chunks, Stalled, require_throughput};
+pub use timeouts::{MinThroughput, Timeouts};
+pub(crate) use upload_monitor::monitor;

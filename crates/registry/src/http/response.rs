@@ -1,0 +1,120 @@
+//! Bounded bodies, errors and redirects of a response.
+
+use std::time::{Duration, SystemTime};
+
+use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
+use reqwest::{Response, Url};
+
+use crate::error::{RequestError, response_error, transport_error};
+
+/// Longest part of an error's body that is read: enough for any message.
+const ERROR_BODY_MAX: usize = 64 * 1024;
+
+/// The error that a response of an unexpected status stands for. At most `limit` is spent on its body.
+pub(crate) async fn error_of(mut response: Response, limit: Duration) -> RequestError {
+    let status = response.status();
+    let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| read_delay(value.to_str().ok()?));
+    let mut body = Vec::new();
+    let read = async {
+        while let Ok(Some(chunk)) = response.chunk().await {
+            let room = ERROR_BODY_MAX - body.len();
+            body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+            if body.len() == ERROR_BODY_MAX {
+                break;
+            }
+        }
+    };
+    // A body that breaks off or stalls still says something.
+    let _ = tokio::time::timeout(limit, read).await;
+    response_error(status, retry_after, &body)
+}
+
+/// The delay that `Retry-After` asks for: seconds, or until a date (RFC 9110, 10.2.3).
+fn read_delay(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = httpdate::parse_http_date(text).ok()?;
+    Some(until.duration_since(SystemTime::now()).unwrap_or_default())
+}
+
+/// A response's body, if it has at most `max` bytes and arrives within `limit`.
+pub(crate) async fn read_bounded(
+    response: Response,
+    max: usize,
+    limit: Duration,
+) -> Result<Vec<u8>, RequestError> {
+    let read = tokio::time::timeout(limit, read_all(response, max)).await;
+    read.unwrap_or(Err(RequestError::ResponseTimeout { limit }))
+}
+
+async fn read_all(mut response: Response, max: usize) -> Result<Vec<u8>, RequestError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(transport_error)? {
+        if bytes.len() + chunk.len() > max {
+            return Err(RequestError::TooLarge { max });
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
+
+/// The address in `Location`, absolute or relative to the request's own. It must not leave https.
+pub(crate) fn redirect_target(base: &Url, headers: &HeaderMap) -> Result<Url, RequestError> {
+    let failed = |problem| RequestError::Location { problem };
+    let location = headers.get(LOCATION).ok_or_else(|| failed("is missing"))?;
+    let location = location.to_str().map_err(|_| failed("is not readable"))?;
+    let url = base.join(location).map_err(|_| failed("is not an address"))?;
+    let is_downgrade = base.scheme() == "https" && url.scheme() != "https";
+    if is_downgrade || !matches!(url.scheme(), "http" | "https") {
+        return Err(failed("leaves https"));
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        assert_eq!(read_delay(" 7 "), Some(Duration::from_secs(7)));
+        let in_a_minute = httpdate::fmt_http_date(SystemTime::now() + Duration::from_mins(1));
+        let delay = read_delay(&in_a_minute).unwrap();
+        assert!((Duration::from_secs(50)..=Duration::from_mins(1)).contains(&delay), "{delay:?}");
+        assert_eq!(read_delay("Sun, 06 Nov 1994 08:49:37 GMT"), Some(Duration::ZERO));
+        assert_eq!([read_delay(""), read_delay("-1"), read_delay("soon")], [None; 3]);
+    }
+
+    #[test]
+    fn location_must_not_downgrade_https() {
+        let follow = |base: &str, location: &'static str| {
+            let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
+            redirect_target(&base.parse().unwrap(), &headers)
+        };
+        let (safe, plain) =
+            ("https://registry.example/v2/app/blobs/x", "http://registry.example/v2/app/blobs/x");
+        for (base, location, found) in [
+            (safe, "https://storage.example/x?signed", "https://storage.example/x?signed"),
+            (safe, "//storage.example/x", "https://storage.example/x"),
+            (safe, "y", "https://registry.example/v2/app/blobs/y"),
+            (plain, "/y", "http://registry.example/y"),
+            (plain, "http://storage.example/x", "http://storage.example/x"),
+            (plain, "https://storage.example/x", "https://storage.example/x"),
+        ] {
+            assert_eq!(follow(base, location).unwrap().as_str(), found);
+        }
+        for (base, location) in [
+            (safe, "http://registry.example/v2/app/blobs/x"),
+            (safe, "HTTP://storage.example/x"),
+            (safe, "file:///etc/passwd"),
+            (plain, "ftp://storage.example/x"),
+        ] {
+            let error = follow(base, location).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Other);
+            assert!(error.to_string().contains("Location header leaves https"), "{location}: {error}");
+        }
+    }
+}
