@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_port_is_given_twice() {
+    fn ports_are_never_given_twice() {
         let mut ports = [free_ports::<3>().unwrap(), free_ports::<3>().unwrap()].concat();
         ports.sort_unstable();
         ports.dedup();

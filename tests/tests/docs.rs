@@ -18,7 +18,7 @@ fn sources(folder: &Path, into: &mut String) -> Result<()> {
 }
 
 #[test]
-fn every_test_that_a_table_of_cases_names_is_there() -> Result<()> {
+fn tests_named_in_document_tables_exist() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut code = String::new();
     for folder in ["crates", "tests/tests"] {

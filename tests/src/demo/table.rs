@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
+    fn table_columns_line_up() {
         let rows = [vec![String::new(), "gzip".into()], vec!["size".into(), "1 MiB".into()]];
         assert_eq!(table(&rows), "        gzip\nsize   1 MiB");
     }

@@ -224,7 +224,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_are_those_that_the_go_modules_pin() {
+    fn versions_match_the_go_modules() {
         for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL] {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tools")

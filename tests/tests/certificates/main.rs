@@ -20,7 +20,7 @@ fn count(bundle: Option<&Vec<u8>>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_are_made_once_and_the_webhook_is_reached_by_its_service_names() -> Result<()> {
+async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
     let keeper = zstart.keeper().await?;
@@ -48,7 +48,7 @@ async fn certificates_are_made_once_and_the_webhook_is_reached_by_its_service_na
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_or_broken_secret_is_mended() -> Result<()> {
+async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
     let _keeper = zstart.keeper().await?;
@@ -72,7 +72,7 @@ async fn a_deleted_or_broken_secret_is_mended() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_comes_late_or_loses_its_bundle_gets_it() -> Result<()> {
+async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let zstart = Installation::start().await?;
     let _keeper = zstart.keeper().await?;
     // The Secrets don't wait for it.
@@ -107,7 +107,7 @@ async fn a_configuration_that_comes_late_or_loses_its_bundle_gets_it() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_bundle_of_our_own_webhooks_is_written() -> Result<()> {
+async fn foreign_webhook_is_left_unchanged() -> Result<()> {
     let zstart = Installation::start().await?;
     let mut two = configuration(2)?;
     let mut foreign = two.webhooks.clone().unwrap_or_default();
@@ -138,7 +138,7 @@ async fn only_the_bundle_of_our_own_webhooks_is_written() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_controllers_at_once_end_with_one_authority_that_both_trust() -> Result<()> {
+async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
     let keepers = [zstart.keeper().await?, zstart.keeper().await?, zstart.keeper().await?];
@@ -161,7 +161,7 @@ async fn two_controllers_at_once_end_with_one_authority_that_both_trust() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_due_is_renewed_while_the_webhook_stays_trusted() -> Result<()> {
+async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
     // An installation whose authority was made seven years ago, and which has just renewed the rest.

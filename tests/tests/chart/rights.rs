@@ -99,7 +99,7 @@ async fn check(client: &Client, account: &str, questions: &[Question], expected:
 }
 
 #[tokio::test]
-async fn each_service_account_may_do_its_work_and_nothing_else() -> Result<()> {
+async fn service_accounts_have_exactly_their_rights() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let client = zstart.client();
     check(client, "zstart-controller", CONTROLLER_MAY, true).await?;
@@ -109,7 +109,7 @@ async fn each_service_account_may_do_its_work_and_nothing_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_pull_secrets_the_controller_reads_no_secret_but_its_own() -> Result<()> {
+async fn controller_without_pull_secrets_reads_only_its_own_secrets() -> Result<()> {
     let zstart = Installation::start(&["controller.usePullSecrets=false"]).await?;
     let client = zstart.client();
     let own = [("get", "", "secrets", "zstart-system", "zstart-webhook-ca")];

@@ -134,7 +134,7 @@ async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn()
 }
 
 #[tokio::test]
-async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<()> {
+async fn rendered_objects_are_accepted_by_a_real_api_server() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let discovery = Discovery::new(zstart.client.clone()).run_aggregated().await?;
     // Unknown and doubled fields are refused, not dropped.
@@ -161,7 +161,7 @@ async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<
 }
 
 #[tokio::test]
-async fn only_the_controller_and_administrators_write_records() -> Result<()> {
+async fn records_are_writable_by_controller_and_admins_only() -> Result<()> {
     let zstart = Installation::start(&["records.writers.groups={platform-team}"]).await?;
     zstart.grant_records("mallory").await?;
     zstart.bind("eks-administrator", "cluster-admin").await?;
@@ -218,7 +218,7 @@ async fn only_the_controller_and_administrators_write_records() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upgrade_leaves_alone_the_bundle_that_the_controller_wrote() -> Result<()> {
+async fn upgrade_keeps_the_ca_bundle_of_the_controller() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let controller: Api<MutatingWebhookConfiguration> = Api::all(zstart.user(CONTROLLER, &[]).await?);
     let authority = rcgen::generate_simple_self_signed(["zstart".to_owned()])?.cert.pem();
@@ -243,7 +243,7 @@ async fn an_upgrade_leaves_alone_the_bundle_that_the_controller_wrote() -> Resul
 }
 
 #[tokio::test]
-async fn an_uninstall_takes_everything_but_the_records() -> Result<()> {
+async fn uninstall_keeps_records_and_removes_the_rest() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let records: Api<ImageConversion> = Api::all(zstart.client.clone());
     let record = record("registry.example/team/app:v1")?;

@@ -21,7 +21,7 @@ async fn with_image(name: &str, tag: &str) -> Result<(Zstart, Digest)> {
 }
 
 #[tokio::test]
-async fn a_folder_becomes_another_folder_and_every_line_says_what_it_should() -> Result<()> {
+async fn folder_conversion_prints_platforms_and_result() -> Result<()> {
     let (zstart, digest) = with_image("source", "v1").await?;
     let (source, target) = (zstart.oci("source:v1"), zstart.oci("target:v1-zstd"));
     let ended = zstart.run(&["convert", &source, &target]).await?;
@@ -58,7 +58,7 @@ async fn a_folder_becomes_another_folder_and_every_line_says_what_it_should() ->
 }
 
 #[tokio::test]
-async fn without_a_target_the_variant_stands_beside_its_source_as_json_says() -> Result<()> {
+async fn json_reports_the_variant_in_the_source_folder() -> Result<()> {
     let (zstart, digest) = with_image("images", "v1").await?;
     let layout = Layout::new(zstart.folder(), "images");
     let source = zstart.oci("images:v1");
@@ -95,7 +95,7 @@ async fn without_a_target_the_variant_stands_beside_its_source_as_json_says() ->
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_would_be_made_and_makes_nothing() -> Result<()> {
+async fn dry_run_prints_the_plan_and_writes_nothing() -> Result<()> {
     let (zstart, digest) = with_image("source", "v1").await?;
     let (source, target) = (zstart.oci("source:v1"), zstart.oci("target"));
     let said = zstart.print(&["convert", &source, &target, "--dry-run"]).await?;
@@ -115,7 +115,7 @@ async fn a_dry_run_says_what_would_be_made_and_makes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_level_needs_force_and_replaces_the_variant_then() -> Result<()> {
+async fn changed_level_replaces_the_variant_only_with_force() -> Result<()> {
     let (zstart, digest) = with_image("images", "v1").await?;
     let (source, tag) = (zstart.oci("images:v1"), format!("v1-zstd-{}", digest.short()));
     let layout = Layout::new(zstart.folder(), "images");
@@ -136,7 +136,7 @@ async fn another_level_needs_force_and_replaces_the_variant_then() -> Result<()>
 }
 
 #[tokio::test]
-async fn only_the_platforms_that_were_asked_for_are_converted() -> Result<()> {
+async fn platform_flag_selects_the_converted_entries() -> Result<()> {
     let zstart = Zstart::find()?;
     let index = Index::new().oci().image(&image())?.image(&image().platform("linux", "arm64"))?;
     index.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -159,7 +159,7 @@ async fn only_the_platforms_that_were_asked_for_are_converted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_zstd_already_needs_nothing() -> Result<()> {
+async fn zstd_image_needs_no_conversion() -> Result<()> {
     let zstart = Zstart::find()?;
     let zstd = Fixture::new().oci().layer_as(zstart_tests::images::Compression::Zstd, &[("a", b"b")]);
     zstd.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -172,7 +172,7 @@ async fn what_is_zstd_already_needs_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn images_go_between_registries_and_folders_and_stay_the_same() -> Result<()> {
+async fn variant_digest_is_equal_in_registry_and_folder() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let digest = image().push(&registry.host(), "team/app:v1").await?;
@@ -195,7 +195,7 @@ async fn images_go_between_registries_and_folders_and_stay_the_same() -> Result<
 }
 
 #[tokio::test]
-async fn many_conversions_into_one_folder_at_once_all_get_their_tag() -> Result<()> {
+async fn concurrent_conversions_into_one_folder_keep_all_tags() -> Result<()> {
     let (zstart, _) = with_image("source", "v1").await?;
     let source = zstart.oci("source:v1");
     let tags: Vec<String> = (0..12).map(|number| format!("v{number}")).collect();

@@ -35,7 +35,7 @@ async fn registry_with_login() -> Result<Registry> {
 }
 
 #[tokio::test]
-async fn a_credential_helper_on_the_path_is_asked_for_the_registry() -> Result<()> {
+async fn credential_helper_on_the_path_is_asked() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = registry_with_login().await?;
     let name = format!("{}/app:v1", registry.host());
@@ -65,7 +65,7 @@ async fn a_credential_helper_on_the_path_is_asked_for_the_registry() -> Result<(
 }
 
 #[tokio::test]
-async fn a_helper_that_is_missing_or_fails_is_named() -> Result<()> {
+async fn missing_credential_helper_is_named() -> Result<()> {
     let zstart = Zstart::find()?;
     zstart.docker_config(&json!({"credHelpers": {"registry.example": "nowhere"}}))?;
     let ended = zstart.run(&["inspect", "registry.example/app:v1"]).await?;
@@ -77,7 +77,7 @@ async fn a_helper_that_is_missing_or_fails_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result<()> {
+async fn authfile_takes_precedence_over_docker_config() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = registry_with_login().await?;
     let name = format!("{}/app:v1", registry.host());
@@ -100,7 +100,7 @@ async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result
 }
 
 #[tokio::test]
-async fn no_password_and_no_token_is_logged_however_much_is() -> Result<()> {
+async fn passwords_and_tokens_are_not_logged_at_trace_level() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;

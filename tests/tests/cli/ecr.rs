@@ -72,7 +72,7 @@ fn at(registry: &str, image: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_blobs_are() -> Result<()> {
+async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     let tags = lab.tags().await?;
@@ -91,7 +91,7 @@ async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_b
 }
 
 #[tokio::test]
-async fn few_connections_carry_all_requests_and_speak_http_2_where_that_is_offered() -> Result<()> {
+async fn requests_share_few_http_2_connections() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
@@ -101,7 +101,7 @@ async fn few_connections_carry_all_requests_and_speak_http_2_where_that_is_offer
 }
 
 #[tokio::test]
-async fn every_source_of_an_identity_is_found() -> Result<()> {
+async fn identities_of_every_source_are_found() -> Result<()> {
     let lab = Lab::with_image().await?;
     let image = at(PRIVATE, "team/app:v1");
     for identity in Identity::SOMEBODY {
@@ -113,7 +113,7 @@ async fn every_source_of_an_identity_is_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_docker_login_wrote_comes_before_the_identity() -> Result<()> {
+async fn docker_config_takes_precedence_over_the_aws_identity() -> Result<()> {
     let lab = Lab::with_image().await?;
     let entry = json!({"username": "AWS", "password": "an-old-token"});
     lab.zstart.docker_config(&json!({"auths": {PRIVATE: entry}}))?;
@@ -123,7 +123,7 @@ async fn what_docker_login_wrote_comes_before_the_identity() -> Result<()> {
 }
 
 #[tokio::test]
-async fn each_kind_of_registry_gets_its_token_from_its_own_endpoint() -> Result<()> {
+async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
     let lab = Lab::with_image().await?;
     for (registry, api) in SERVICES {
         lab.succeed(&["inspect", &at(registry, "team/app:v1")]).await?;
@@ -133,7 +133,7 @@ async fn each_kind_of_registry_gets_its_token_from_its_own_endpoint() -> Result<
 }
 
 #[tokio::test]
-async fn a_token_that_expires_in_the_middle_is_renewed() -> Result<()> {
+async fn token_expired_during_conversion_is_renewed() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.ecr.tokens_last_for(5);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
@@ -146,7 +146,7 @@ async fn a_token_that_expires_in_the_middle_is_renewed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn tokens_that_are_expired_as_they_come_are_not_asked_for_again_and_again() -> Result<()> {
+async fn token_expired_on_arrival_is_requested_twice_at_most() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.ecr.tokens_last_for(0);
     let said = ["HTTP 403", "authorization token has expired"];
@@ -156,7 +156,7 @@ async fn tokens_that_are_expired_as_they_come_are_not_asked_for_again_and_again(
 }
 
 #[tokio::test]
-async fn nobody_in_particular_reads_ecr_public_and_is_told_who_to_be_elsewhere() -> Result<()> {
+async fn anonymous_access_works_for_ecr_public_only() -> Result<()> {
     let lab = Lab::with_image().await?;
     let ended = lab.run(Identity::None, &["inspect", &at(PUBLIC, "team/app:v1")]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -167,7 +167,7 @@ async fn nobody_in_particular_reads_ecr_public_and_is_told_who_to_be_elsewhere()
 }
 
 #[tokio::test]
-async fn an_identity_without_rights_is_told_which_it_needs_and_aws_in_trouble_is_tried_again() -> Result<()> {
+async fn missing_ecr_right_is_named_and_throttling_is_retried() -> Result<()> {
     let lab = Lab::with_image().await?;
     let (private, public) = (at(PRIVATE, "team/app:v1"), at(PUBLIC, "team/app:v1"));
     let denied = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
@@ -188,7 +188,7 @@ async fn an_identity_without_rights_is_told_which_it_needs_and_aws_in_trouble_is
 }
 
 #[tokio::test]
-async fn a_tag_that_cannot_be_moved_is_success_for_what_stands_there_and_a_clear_error_else() -> Result<()> {
+async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.ecr.make_tags_immutable();
     let image = at(PRIVATE, "team/app:v1");
@@ -207,7 +207,7 @@ async fn a_tag_that_cannot_be_moved_is_success_for_what_stands_there_and_a_clear
 }
 
 #[tokio::test]
-async fn a_repository_that_is_missing_is_named_with_what_makes_it() -> Result<()> {
+async fn missing_repository_error_has_the_create_command() -> Result<()> {
     let lab = Lab::with_image().await?;
     let said = [
         "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
@@ -220,7 +220,7 @@ async fn a_repository_that_is_missing_is_named_with_what_makes_it() -> Result<()
 }
 
 #[tokio::test]
-async fn no_more_manifests_are_pushed_than_are_taken_in_a_second() -> Result<()> {
+async fn manifest_pushes_stay_within_the_ecr_rate_limit() -> Result<()> {
     let lab = Lab::start().await?;
     let mut index = Index::new();
     for number in 0..24 {
@@ -235,7 +235,7 @@ async fn no_more_manifests_are_pushed_than_are_taken_in_a_second() -> Result<()>
 }
 
 #[tokio::test]
-async fn an_upload_that_is_forgotten_begins_anew() -> Result<()> {
+async fn forgotten_ecr_upload_is_restarted() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.ecr.forget_uploads(2);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
@@ -244,7 +244,7 @@ async fn an_upload_that_is_forgotten_begins_anew() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_another_repository_has_is_asked_for_and_sent_where_it_is_not_mounted() -> Result<()> {
+async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "mount="), 0, "{:#?}", lab.ecr.calls());

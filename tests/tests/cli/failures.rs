@@ -35,7 +35,7 @@ pub(crate) async fn require_failure(
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2() -> Result<()> {
+async fn wrong_usage_exits_2() -> Result<()> {
     let zstart = Zstart::find()?;
     for tag in ["v1", "v2"] {
         image().prepare()?.write(&zstart.folder().join("images"), tag).await?;
@@ -51,7 +51,7 @@ async fn wrong_usage_is_2() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_3() -> Result<()> {
+async fn missing_image_exits_3() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let name = format!("{}/app:v1", registry.host());
@@ -66,7 +66,7 @@ async fn an_image_that_is_not_there_is_3() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_is_4_and_one_that_is_away_or_busy_is_5() -> Result<()> {
+async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     image().push(&registry.host(), "app:v1").await?;
@@ -94,7 +94,7 @@ async fn a_registry_that_refuses_is_4_and_one_that_is_away_or_busy_is_5() -> Res
 }
 
 #[tokio::test]
-async fn content_that_is_not_what_it_should_be_is_6() -> Result<()> {
+async fn content_mismatch_exits_6() -> Result<()> {
     let zstart = Zstart::find()?;
     image().with_wrong_diff_id().prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let layout = Layout::new(zstart.folder(), "images");
@@ -114,7 +114,7 @@ async fn content_that_is_not_what_it_should_be_is_6() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_that_is_left_alone_is_7() -> Result<()> {
+async fn refused_image_exits_7() -> Result<()> {
     let zstart = Zstart::find()?;
     let folder = zstart.folder().join("images");
     image().prepare()?.write(&folder, "v1").await?;
@@ -128,7 +128,7 @@ async fn an_image_that_is_left_alone_is_7() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
+async fn taken_or_moved_tag_exits_8() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let host = registry.host();
@@ -151,7 +151,7 @@ async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
 }
 
 #[tokio::test]
-async fn anything_else_is_1_and_says_what_failed() -> Result<()> {
+async fn unreadable_credentials_exit_1() -> Result<()> {
     let zstart = Zstart::find()?;
     let file = zstart.folder().join("auth.json");
     std::fs::write(&file, r#"{"auths": {"registry.example": {"auth": "!secret!"}}}"#)?;

@@ -18,12 +18,12 @@ use crate::command::Zstart;
 const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn ctrl_c_in_the_middle_of_an_upload_leaves_no_tag_and_the_next_run_finishes() -> Result<()> {
+async fn sigint_during_upload_leaves_no_tag() -> Result<()> {
     stop_in_the_middle("-INT").await
 }
 
 #[tokio::test]
-async fn whoever_ends_a_job_in_the_middle_of_an_upload_leaves_no_tag_either() -> Result<()> {
+async fn sigterm_during_upload_leaves_no_tag() -> Result<()> {
     stop_in_the_middle("-TERM").await
 }
 

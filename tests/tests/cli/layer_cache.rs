@@ -75,7 +75,7 @@ const ONLY_WHAT_IS_NEW: usize = 2;
 const EVERYTHING: usize = 4;
 
 #[tokio::test]
-async fn a_base_that_an_earlier_run_converted_is_not_read_again() -> Result<()> {
+async fn cached_base_is_not_read_by_the_next_run() -> Result<()> {
     let lab = Lab::start().await?;
     assert_eq!(lab.convert("v1", &[]).await?, EVERYTHING);
     assert_eq!(lab.convert("v2", &[]).await?, ONLY_WHAT_IS_NEW);
@@ -87,7 +87,7 @@ async fn a_base_that_an_earlier_run_converted_is_not_read_again() -> Result<()> 
 }
 
 #[tokio::test]
-async fn the_cache_stands_where_the_user_wants_it() -> Result<()> {
+async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
     let lab = Lab::start().await?;
     let file = lab.zstart.folder().join("job").join("cache.json");
     let here = ["--layer-cache", &file.display().to_string()];
@@ -105,7 +105,7 @@ async fn the_cache_stands_where_the_user_wants_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn after_a_failure_the_layers_that_were_done_are_not_done_again() -> Result<()> {
+async fn layers_finished_before_a_failure_are_reused() -> Result<()> {
     let lab = Lab::start().await?;
     let name = lab.push("v1").await?;
     let denied = Fault::Answer(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#);
@@ -118,7 +118,7 @@ async fn after_a_failure_the_layers_that_were_done_are_not_done_again() -> Resul
 }
 
 #[tokio::test]
-async fn a_cache_that_cannot_be_used_is_a_warning_and_the_image_is_right() -> Result<()> {
+async fn unusable_cache_is_a_warning_only() -> Result<()> {
     let lab = Lab::start().await?;
     lab.convert("v1", &[]).await?;
     let file = lab.file();
@@ -138,7 +138,7 @@ async fn a_cache_that_cannot_be_used_is_a_warning_and_the_image_is_right() -> Re
 }
 
 #[tokio::test]
-async fn what_the_cache_says_wrongly_or_no_longer_rightly_is_converted_again() -> Result<()> {
+async fn wrong_or_stale_cache_entries_are_converted_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.convert("v1", &[]).await?;
     let file = lab.file();
@@ -159,7 +159,7 @@ async fn what_the_cache_says_wrongly_or_no_longer_rightly_is_converted_again() -
 }
 
 #[tokio::test]
-async fn nobody_is_bothered_about_a_cache_that_he_did_not_ask_for_or_refused() -> Result<()> {
+async fn unrequested_or_disabled_cache_stays_silent() -> Result<()> {
     let lab = Lab::start().await?;
     // A home folder that is none.
     let home = lab.zstart.folder().join("home");

@@ -33,8 +33,7 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_layers_take_little_memory_whatever_they_hold_and_wherever_the_target_stands_still()
--> Result<()> {
+async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;

@@ -19,7 +19,7 @@ async fn run(zstart: &Zstart, proxy: &Proxy, authority: Option<&Path>, arguments
 }
 
 #[tokio::test]
-async fn an_image_goes_to_and_comes_from_a_registry_over_tls_and_through_a_proxy() -> Result<()> {
+async fn registry_is_reached_over_tls_through_a_proxy() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start_tls("registry.example").await?;
     let proxy = Proxy::start(&["registry.example"], registry.host()).await?;

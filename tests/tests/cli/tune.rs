@@ -50,7 +50,7 @@ async fn converted_bytes(zstart: &Zstart, source: &str, level: i32) -> Result<Va
 }
 
 #[tokio::test]
-async fn an_image_that_fits_is_exactly_as_large_as_convert_makes_it() -> Result<()> {
+async fn size_of_a_fully_measured_image_is_exact() -> Result<()> {
     let zstart = Zstart::find()?;
     let whole_pieces = uneven(3, 2 * PIECE);
     let zstd = Compression::Zstd;
@@ -77,7 +77,7 @@ async fn an_image_that_fits_is_exactly_as_large_as_convert_makes_it() -> Result<
 }
 
 #[tokio::test]
-async fn an_image_of_which_pieces_are_measured_is_as_large_as_was_said() -> Result<()> {
+async fn size_estimated_from_a_sample_is_within_its_margin() -> Result<()> {
     let zstart = Zstart::find()?;
     let (first, second) = (uneven(1, 70 << 20), uneven(2, 90 << 20));
     let image = Fixture::new().raw_layer(Compression::Plain, first.clone(), first).raw_layer(
@@ -99,7 +99,7 @@ async fn an_image_of_which_pieces_are_measured_is_as_large_as_was_said() -> Resu
 }
 
 #[tokio::test]
-async fn each_bandwidth_has_one_best_level_and_no_time_is_shorter_than_the_link_allows() -> Result<()> {
+async fn best_level_is_unique_and_times_respect_the_bandwidth() -> Result<()> {
     let zstart = Zstart::find()?;
     let image = image().layer(&[("data", &uneven(5, 3 * PIECE))]);
     image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -134,7 +134,7 @@ async fn each_bandwidth_has_one_best_level_and_no_time_is_shorter_than_the_link_
 }
 
 #[tokio::test]
-async fn the_table_fits_a_terminal_and_names_the_best_level_of_each_bandwidth() -> Result<()> {
+async fn table_fits_100_columns_and_names_the_best_levels() -> Result<()> {
     let zstart = Zstart::find()?;
     let prepared = image().prepare()?;
     prepared.write(&zstart.folder().join("images"), "v1").await?;
@@ -157,7 +157,7 @@ async fn the_table_fits_a_terminal_and_names_the_best_level_of_each_bandwidth() 
 }
 
 #[tokio::test]
-async fn of_an_index_in_a_registry_this_machine_s_platform_is_measured_or_the_one_asked_for() -> Result<()> {
+async fn platform_defaults_to_that_of_this_machine() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let (other, own) = match std::env::consts::ARCH {
@@ -191,7 +191,7 @@ async fn of_an_index_in_a_registry_this_machine_s_platform_is_measured_or_the_on
 }
 
 #[tokio::test]
-async fn where_there_is_nothing_to_encode_it_says_so() -> Result<()> {
+async fn image_without_layers_to_encode_is_reported() -> Result<()> {
     let zstart = Zstart::find()?;
     let folder = zstart.folder().join("images");
     Fixture::new()
@@ -216,7 +216,7 @@ async fn where_there_is_nothing_to_encode_it_says_so() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_has_its_exit_code() -> Result<()> {
+async fn tune_failures_have_their_exit_codes() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let folder = zstart.folder().join("images");

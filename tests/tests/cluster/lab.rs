@@ -36,8 +36,8 @@ async fn run_a_pod(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took() {
-    cluster::run("lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took", |cluster| async move {
+fn pod_runs_and_its_pull_time_is_reported() {
+    cluster::run("lab::pod_runs_and_its_pull_time_is_reported", |cluster| async move {
         run_a_pod(&cluster).await
     });
 }
@@ -77,14 +77,14 @@ fn traces() -> BTreeSet<String> {
 }
 
 #[test]
-fn two_clusters_run_at_once_and_leave_nothing_behind() {
+fn concurrent_clusters_leave_nothing_behind() {
     if !settings::is_root() {
         cluster::run("", |_| async { Ok(()) });
         return;
     }
     let before = traces();
     // This test can't be the first process of two clusters, so it starts the other test twice.
-    let test = "lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took";
+    let test = "lab::pod_runs_and_its_pull_time_is_reported";
     let program = std::env::current_exe().expect("this program has a path");
     let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("it can be started");
     let clusters = [start(), start()];

@@ -38,7 +38,7 @@ fn pull_secret(name: &str, host: &str, username: &str, password: &str) -> Value 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_does_not_exist_is_converted_once_it_does() -> Result<()> {
+async fn missing_image_is_converted_once_pushed() -> Result<()> {
     let lab = Lab::start().await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
@@ -53,7 +53,7 @@ async fn an_image_that_does_not_exist_is_converted_once_it_does() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Result<()> {
+async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     let mut lab = Lab::start().await?;
     let (username, password) = ("user".to_owned(), "right".to_owned());
     let login = Login::Basic { username: username.clone(), password: password.clone() };
@@ -89,7 +89,7 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret() -> Result<()> {
+async fn pull_secret_of_the_service_account_is_used() -> Result<()> {
     let mut lab = Lab::start().await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
@@ -111,7 +111,7 @@ async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Result<()> {
+async fn controller_credentials_are_used_without_pull_secrets() -> Result<()> {
     let mut lab = Lab::start().await?;
     let login = TokenLogin { username: "zstart".into(), password: "right".into() };
     lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
@@ -133,7 +133,7 @@ async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Resu
 }
 
 #[tokio::test]
-async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credentials() -> Result<()> {
+async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
     zstart_tests::control_plane::install_crypto();
     let source: Reference = "registry.example/app:v1".parse()?;
     let wanter = Wanter {
@@ -168,7 +168,7 @@ async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credenti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_may_not_be_written_gets_no_variant_until_it_may() -> Result<()> {
+async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
     let lab = Lab::start().await?;
     let mut images = Vec::new();
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {

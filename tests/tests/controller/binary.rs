@@ -55,7 +55,7 @@ async fn terminate(child: &mut Child) -> Result<Option<i32>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_killed_leaves_no_tag_and_the_next_one_finishes() -> Result<()> {
+async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
@@ -93,7 +93,7 @@ async fn a_controller_that_is_killed_leaves_no_tag_and_the_next_one_finishes() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() -> Result<()> {
+async fn sigterm_ends_the_controller_and_leaves_no_tag() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
@@ -111,8 +111,7 @@ async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_listed_and_no_others()
--> Result<()> {
+async fn aws_identity_is_used_for_listed_ecr_registries_only() -> Result<()> {
     let lab = Lab::start().await?;
     let ecr = FakeEcr::start(&lab.registry.host(), &["app"]).await?;
     lab.push("app:v1", &application()).await?;
@@ -134,7 +133,7 @@ async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_list
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
+async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let (there, absent) = (lab.image("app:v1"), lab.image("app:v2"));
@@ -187,7 +186,7 @@ async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_controller_that_can_not_start_says_why() -> Result<()> {
+async fn invalid_configuration_is_reported_and_exits_1() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("controller.yaml");
     std::fs::write(&config, "recheckInterval: soon\n")?;

@@ -11,7 +11,7 @@ use crate::records::tag_of;
 use zstart_tests::registry::stored::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged() -> Result<()> {
+async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 1 << 20);
     let mut cases = Vec::new();
@@ -44,7 +44,7 @@ async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_layer_that_is_not_what_its_config_promises_is_named_and_nothing_is_tagged() -> Result<()> {
+async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/lie", b"a lie")]);
     lab.push("app:v1", &image.clone().with_wrong_diff_id()).await?;

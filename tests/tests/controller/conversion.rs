@@ -14,7 +14,7 @@ fn application() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_are() -> Result<()> {
+async fn deployment_image_is_converted_for_the_existing_nodes() -> Result<()> {
     let lab = Lab::start().await?;
     let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
     let index = Index::new().image(&application())?.image(&arm)?.prepare()?;
@@ -63,7 +63,7 @@ async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_is_told_on_the_record_and_on_the_deployment() -> Result<()> {
+async fn conversion_events_reach_record_and_deployment() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
@@ -89,7 +89,7 @@ async fn a_conversion_is_told_on_the_record_and_on_the_deployment() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_starts_again_finds_its_work_and_converts_nothing() -> Result<()> {
+async fn restarted_controller_converts_nothing_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
@@ -121,7 +121,7 @@ async fn a_controller_that_starts_again_finds_its_work_and_converts_nothing() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
+async fn record_of_a_digest_reference_ignores_the_tag() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = format!("{}@{source}", lab.image("app"));
@@ -141,7 +141,7 @@ async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_another_architecture_gets_its_platform_converted_too() -> Result<()> {
+async fn platform_of_a_new_node_is_converted_too() -> Result<()> {
     let lab = Lab::start().await?;
     let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
     let index = Index::new().oci().image(&application())?.image(&arm)?.prepare()?;

@@ -26,7 +26,7 @@ async fn sources(lab: &Lab) -> Result<BTreeSet<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result<()> {
+async fn namespace_gets_records_once_opted_in() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("theirs:v1", &small(b"theirs")).await?;
     lab.push("ours:v1", &small(b"ours")).await?;
@@ -53,7 +53,7 @@ async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
+async fn excluded_namespaces_and_opted_out_pods_get_no_records() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("ours:v1", &small(b"ours")).await?;
     let theirs = lab.image("theirs:v1");
@@ -73,7 +73,7 @@ async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_that_runs_images_is_heard() -> Result<()> {
+async fn workloads_of_every_kind_get_records() -> Result<()> {
     let lab = Lab::start().await?;
     let images: Vec<String> =
         (0..6).map(|number| lab.image(&format!("app:v{number}"))).collect::<Vec<String>>();
@@ -112,7 +112,7 @@ async fn every_kind_that_runs_images_is_heard() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> Result<()> {
+async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small(b"app")).await?;
     let image = lab.image("app:v1");
@@ -135,7 +135,7 @@ async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> R
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_deleted_in_the_middle_of_its_conversion_is_made_and_served_again() -> Result<()> {
+async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small(b"app")).await?;
     let (image, hold) = (lab.image("app:v1"), Hold::default());

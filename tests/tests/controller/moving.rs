@@ -19,7 +19,7 @@ fn release(content: &[u8]) -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_moves_while_it_is_converted_is_served_by_its_new_image_only() -> Result<()> {
+async fn tag_moved_during_conversion_serves_the_new_image() -> Result<()> {
     let lab = Lab::start().await?;
     let old = lab.push("app:v1", &release(b"old")).await?;
     let next = release(b"new");
@@ -45,7 +45,7 @@ async fn a_tag_that_moves_while_it_is_converted_is_served_by_its_new_image_only(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_moves_later_stops_serving_until_its_new_image_is_converted() -> Result<()> {
+async fn moved_tag_stops_serving_until_converted() -> Result<()> {
     let lab = Lab::start().await?;
     let (old, image) = (lab.push("app:v1", &release(b"old")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
@@ -73,7 +73,7 @@ async fn a_tag_that_moves_later_stops_serving_until_its_new_image_is_converted()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_tag_that_moves_back_is_served_by_the_variant_that_was_made_first() -> Result<()> {
+async fn tag_moved_back_reuses_its_first_variant() -> Result<()> {
     let lab = Lab::start().await?;
     let (old, image) = (lab.push("app:v1", &release(b"old")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
@@ -98,7 +98,7 @@ async fn a_tag_that_moves_back_is_served_by_the_variant_that_was_made_first() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variant_that_somebody_deletes_is_made_again() -> Result<()> {
+async fn deleted_variant_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
     let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
@@ -116,7 +116,7 @@ async fn a_variant_that_somebody_deletes_is_made_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variant_that_lost_a_layer_is_made_again() -> Result<()> {
+async fn variant_missing_a_layer_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
     let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
@@ -138,7 +138,7 @@ async fn a_variant_that_lost_a_layer_is_made_again() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_source_that_did_not_change_is_only_asked_after() -> Result<()> {
+async fn unchanged_source_is_checked_without_a_pull() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &release(b"app")).await?;
     let image = lab.image("app:v1");

@@ -19,7 +19,7 @@ fn small() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_in_trouble_is_tried_again_until_it_is_well() -> Result<()> {
+async fn failing_registry_is_retried_until_it_recovers() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
@@ -37,7 +37,7 @@ async fn a_registry_in_trouble_is_tried_again_until_it_is_well() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_asks_for_a_pause_is_left_alone_for_that_long() -> Result<()> {
+async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
@@ -59,7 +59,7 @@ async fn a_registry_that_asks_for_a_pause_is_left_alone_for_that_long() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_asks_for_a_pause_without_end_stops_nobody_else() -> Result<()> {
+async fn endless_retry_after_blocks_no_other_image() -> Result<()> {
     let lab = Lab::start().await?;
     let (endless, image) = (lab.image("endless:v1"), lab.image("app:v1"));
     let pause = vec![("retry-after", u64::MAX.to_string())];
@@ -75,7 +75,7 @@ async fn a_registry_that_asks_for_a_pause_without_end_stops_nobody_else() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<()> {
+async fn unreachable_registry_is_named_and_found_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let mut wire = Wire::to(lab.registry.host()).await?;
@@ -92,7 +92,7 @@ async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
+async fn variant_keeps_serving_during_a_registry_outage() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let mut wire = Wire::to(lab.registry.host()).await?;
@@ -121,7 +121,7 @@ async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_never_answers_holds_up_no_other() -> Result<()> {
+async fn silent_registry_blocks_no_other_registry() -> Result<()> {
     let lab = Lab::start().await?;
     let silent = Gateway::start(&lab.registry.host()).await?;
     let hold = Hold::default();
@@ -143,7 +143,7 @@ async fn a_registry_that_never_answers_holds_up_no_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
+async fn deleted_image_stops_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let (source, image) = (lab.push("app:v1", &small()).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
@@ -157,7 +157,7 @@ async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
+async fn api_server_outage_loses_no_work() -> Result<()> {
     let lab = Lab::start().await?;
     for name in ["app:v1", "app:v2"] {
         let content = name.as_bytes();

@@ -10,7 +10,7 @@ use crate::lab::Lab;
 use crate::records::{name_of, tag_of};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()> {
+async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
     let lab = Lab::start().await?;
     let files: &[(&str, &[u8])] = &[("etc/app", b"configuration")];
     let plain = Fixture::new().layer(files);
@@ -59,7 +59,7 @@ async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Result<()> {
+async fn foreign_image_under_the_variant_tag_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
@@ -74,7 +74,7 @@ async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Result<()> {
+async fn overwritten_variant_tag_stops_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
@@ -96,7 +96,7 @@ async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_zstart_can_not_follow_says_which_one_it_would() -> Result<()> {
+async fn invalid_records_name_the_expected_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");

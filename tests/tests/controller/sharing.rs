@@ -22,7 +22,7 @@ fn application() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once() -> Result<()> {
+async fn tags_and_digest_of_one_image_share_one_conversion() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     assert_eq!(lab.push("app:latest", &application()).await?, source);
@@ -45,7 +45,7 @@ async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() -> Result<()> {
+async fn image_of_many_deployments_has_one_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
@@ -64,7 +64,7 @@ async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_once() -> Result<()> {
+async fn twenty_images_at_once_are_each_converted_once() -> Result<()> {
     let lab = Lab::start().await?;
     let _controller = lab.controller().await?;
     let mut images = Vec::new();
@@ -85,7 +85,7 @@ async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> {
+async fn shared_base_is_read_and_sent_once() -> Result<()> {
     let lab = Lab::start().await?;
     let base = Fixture::new().large_layer("usr/lib/base", 2 << 20);
     let _controller = lab.controller().await?;
@@ -107,7 +107,7 @@ async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_controllers_at_once_agree() -> Result<()> {
+async fn concurrent_controllers_agree_on_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
@@ -128,7 +128,7 @@ async fn two_controllers_at_once_agree() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_waits_for_its_turn_says_so() -> Result<()> {
+async fn queued_record_is_pending() -> Result<()> {
     let lab = Lab::start().await?;
     for name in ["first:v1", "second:v1"] {
         lab.push(name, &Fixture::new().layer(&[("etc/app", name.as_bytes())])).await?;
@@ -147,7 +147,7 @@ async fn a_record_that_waits_for_its_turn_says_so() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_platform_that_a_new_node_brings_is_added_while_the_others_serve() -> Result<()> {
+async fn platform_of_a_new_node_is_added_while_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let of = |architecture| {
         Fixture::new().platform("linux", architecture).layer(&[("etc/app", architecture.as_bytes())])

@@ -17,7 +17,7 @@ fn image() -> Fixture {
 }
 
 #[tokio::test]
-async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> Result<()> {
+async fn basic_auth_needs_the_right_password() -> Result<()> {
     let login = Login::Basic { username: "user".into(), password: "right".into() };
     let registry = Registry::start_with(login).await?;
     let name = format!("{}/app:v1", registry.host());
@@ -39,7 +39,7 @@ async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> 
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_tokens_gets_one_for_reading_and_one_for_writing() -> Result<()> {
+async fn tokens_are_requested_for_pull_and_for_push() -> Result<()> {
     let registry = Registry::start().await?;
     let pushed = image().push(&registry.host(), "app:v1").await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
@@ -61,7 +61,7 @@ async fn a_registry_that_asks_for_tokens_gets_one_for_reading_and_one_for_writin
 }
 
 #[tokio::test]
-async fn whoever_may_only_pull_is_told_so_and_nothing_is_written() -> Result<()> {
+async fn missing_push_right_is_reported_and_writes_nothing() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let body = r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
@@ -78,7 +78,7 @@ async fn whoever_may_only_pull_is_told_so_and_nothing_is_written() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_right_to_push_that_is_refused_in_the_middle_is_no_broken_connection() -> Result<()> {
+async fn push_denied_mid_upload_is_not_a_broken_connection() -> Result<()> {
     let lab = Lab::start().await?;
     // Larger than what connections and channels hold, so that the refusal comes while it is sent.
     Fixture::new().large_layer("usr/bin/app", 24 << 20).push(&lab.registry.host(), "app:v1").await?;

@@ -31,7 +31,7 @@ async fn require_clean_failure(lab: &Lab, error: &Error, class: ErrorClass) -> R
 }
 
 #[tokio::test]
-async fn an_image_that_does_not_exist_is_not_found() -> Result<()> {
+async fn missing_image_or_repository_is_not_found() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let error = lab.conversion("app:v2").run().await.unwrap_err();
@@ -43,7 +43,7 @@ async fn an_image_that_does_not_exist_is_not_found() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_is_away_is_unavailable() -> Result<()> {
+async fn refused_connection_is_unavailable() -> Result<()> {
     let lab = Lab::start().await?;
     let gone = Gateway::start(&lab.registry.host()).await?;
     let host = gone.host();
@@ -55,7 +55,7 @@ async fn a_registry_that_is_away_is_unavailable() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_error_of_the_registrys_own_in_any_place_does_not_end_a_conversion() -> Result<()> {
+async fn single_http_500_is_retried_at_every_step() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     for (method, part) in [
@@ -76,7 +76,7 @@ async fn one_error_of_the_registrys_own_in_any_place_does_not_end_a_conversion()
 }
 
 #[tokio::test]
-async fn errors_of_a_source_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
+async fn persistent_source_error_names_operation_and_repository() -> Result<()> {
     let tried = [
         (Method::GET, "/manifests/v1", "pull image v1"),
         (Method::GET, "/blobs/sha256:", "pull blob sha256:"),
@@ -85,7 +85,7 @@ async fn errors_of_a_source_that_do_not_end_are_reported_with_what_was_tried_and
 }
 
 #[tokio::test]
-async fn errors_of_a_target_that_do_not_end_are_reported_with_what_was_tried_and_where() -> Result<()> {
+async fn persistent_target_error_names_operation_and_repository() -> Result<()> {
     let tried = [
         (Method::POST, "/blobs/uploads/", "begin a blob upload"),
         (Method::PATCH, "/blobs/uploads/", "upload a blob"),
@@ -109,7 +109,7 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_a_pause_gets_it() -> Result<()> {
+async fn short_retry_after_is_honoured() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     // Who has too much to do asks for it, and who is under maintenance.
@@ -139,7 +139,7 @@ async fn a_registry_that_asks_for_a_pause_gets_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pause_that_is_too_long_for_a_worker_is_handed_to_whoever_called() -> Result<()> {
+async fn long_retry_after_is_returned_to_the_caller() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let (busy, away) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
@@ -170,7 +170,7 @@ async fn a_pause_that_is_too_long_for_a_worker_is_handed_to_whoever_called() -> 
 }
 
 #[tokio::test]
-async fn a_pull_that_breaks_off_starts_again_or_ends_without_a_tag() -> Result<()> {
+async fn interrupted_pull_is_retried_or_leaves_no_tag() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let layer = layer_digest(&lab, 0).await?;
@@ -186,7 +186,7 @@ async fn a_pull_that_breaks_off_starts_again_or_ends_without_a_tag() -> Result<(
 }
 
 #[tokio::test]
-async fn an_upload_that_breaks_off_starts_again_or_ends_without_a_tag() -> Result<()> {
+async fn interrupted_upload_is_retried_or_leaves_no_tag() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     lab.gateway.fault(Method::PATCH, "/blobs/uploads/", Fault::CutRequestAfter(20));
@@ -201,7 +201,7 @@ async fn an_upload_that_breaks_off_starts_again_or_ends_without_a_tag() -> Resul
 }
 
 #[tokio::test]
-async fn an_upload_that_the_registry_forgot_starts_again() -> Result<()> {
+async fn forgotten_upload_is_restarted() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     // As the reference implementation says it, and it says it with 404.
@@ -218,7 +218,7 @@ async fn an_upload_that_the_registry_forgot_starts_again() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_stays_survives_a_broken_connection_too() -> Result<()> {
+async fn kept_layer_survives_a_broken_connection() -> Result<()> {
     let lab = Lab::start().await?;
     let files = b"zstd already ".repeat(100_000);
     let image = Fixture::new().layer_as(Compression::Zstd, &[("data", &files)]).layer(&[("app", b"app")]);
@@ -246,7 +246,7 @@ async fn a_layer_that_stays_survives_a_broken_connection_too() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_tag_that_moves_during_the_conversion_gets_no_variant_of_what_it_was() -> Result<()> {
+async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
     let lab = Lab::start().await?;
     let old = image().push(&lab.registry.host(), "app:v1").await?;
     let host = lab.registry.host();

@@ -26,7 +26,7 @@ async fn require_nothing_made(lab: &Lab) -> Result<()> {
 }
 
 #[tokio::test]
-async fn flipped_bytes_of_a_layer_config_or_manifest_are_noticed_and_named() -> Result<()> {
+async fn corrupted_layer_config_or_manifest_is_named() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
@@ -43,8 +43,7 @@ async fn flipped_bytes_of_a_layer_config_or_manifest_are_noticed_and_named() -> 
 }
 
 #[tokio::test]
-async fn flipped_bytes_of_a_layer_that_stays_are_noticed_when_it_is_checked_and_when_it_is_copied()
--> Result<()> {
+async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer_as(Compression::Zstd, &[("a", b"zstd")]).layer(&[("b", b"gzip")]);
     image.push(&lab.registry.host(), "app:v1").await?;
@@ -66,7 +65,7 @@ async fn flipped_bytes_of_a_layer_that_stays_are_noticed_when_it_is_checked_and_
 }
 
 #[tokio::test]
-async fn a_layer_that_is_not_what_the_config_promises_is_never_pushed_as_an_image() -> Result<()> {
+async fn layer_with_wrong_diff_id_is_never_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
@@ -80,7 +79,7 @@ async fn a_layer_that_is_not_what_the_config_promises_is_never_pushed_as_an_imag
 }
 
 #[tokio::test]
-async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> Result<()> {
+async fn zstd_layer_with_wrong_diff_id_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let image = image().layer_as(Compression::Zstd, &[("etc/more", b"zstd")]);
     image.clone().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
@@ -95,7 +94,7 @@ async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> 
 }
 
 #[tokio::test]
-async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Result<()> {
+async fn config_over_the_size_limit_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = json!({
         "mediaType": media_type::OCI_CONFIG, "digest": Digest::sha256_of(b"large"), "size": CONFIG_MAX + 1,
@@ -110,7 +109,7 @@ async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Resul
 }
 
 #[tokio::test]
-async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
+async fn damaged_layer_is_refused_with_its_offset() -> Result<()> {
     let lab = Lab::start().await?;
     // The right bytes by digest, but streams that end too early, or whose checksum or length is of other
     // files: damaged before they were pushed.
@@ -151,7 +150,7 @@ async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_unpacks_to_more_than_is_believed_leaves_the_image_alone() -> Result<()> {
+async fn layer_over_the_unpack_limit_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let zeros = vec![0; 4 << 20];
     let limits = [

@@ -57,7 +57,7 @@ fn two_platforms() -> Settings {
 }
 
 #[tokio::test]
-async fn an_index_is_converted_where_it_was_asked_for_and_stays_whole_elsewhere() -> Result<()> {
+async fn selected_platforms_are_converted_and_others_kept() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let stored = Stored::new(&lab.registry, "app");
@@ -91,7 +91,7 @@ async fn an_index_is_converted_where_it_was_asked_for_and_stays_whole_elsewhere(
 }
 
 #[tokio::test]
-async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> {
+async fn kept_entries_are_copied_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());
@@ -109,7 +109,7 @@ async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_platform_that_is_asked_for_later_is_added_to_the_variant() -> Result<()> {
+async fn platform_requested_later_is_added_to_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
@@ -123,7 +123,7 @@ async fn a_platform_that_is_asked_for_later_is_added_to_the_variant() -> Result<
 }
 
 #[tokio::test]
-async fn two_who_want_other_platforms_of_one_image_take_nothing_from_each_other() -> Result<()> {
+async fn platforms_of_separate_requests_share_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
@@ -137,7 +137,7 @@ async fn two_who_want_other_platforms_of_one_image_take_nothing_from_each_other(
 }
 
 #[tokio::test]
-async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()> {
+async fn variant_missing_a_manifest_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").settings(two_platforms()).run().await?;
@@ -151,7 +151,7 @@ async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_read_stays_as_it_is_and_the_others_are_converted() -> Result<()> {
+async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
     let lab = Lab::start().await?;
     let odd = image("s390x").members(json!({"config": {"mediaType": media_type::OCI_CONFIG, "size": 2,
         "digest": Digest::sha256_of(b"{}")}}));
@@ -175,7 +175,7 @@ async fn an_entry_that_cannot_be_read_stays_as_it_is_and_the_others_are_converte
 }
 
 #[tokio::test]
-async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> Result<()> {
+async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     image("v 8").push(&lab.registry.host(), "app:v1").await?;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
@@ -185,7 +185,7 @@ async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> R
 }
 
 #[tokio::test]
-async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_apart() -> Result<()> {
+async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
     let lab = Lab::start().await?;
     // Configs that don't name the variant, as many don't: the index counts, as it does on nodes.
     let entries = [("v6", "a"), ("v7", "b"), ("v8", "c"), ("v7", "d")];
@@ -217,7 +217,7 @@ async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_
 }
 
 #[tokio::test]
-async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
+async fn entry_without_a_platform_uses_its_config() -> Result<()> {
     let lab = Lab::start().await?;
     let nowhere = json!({"platform": null});
     let helm = image("amd64").members(json!({"config": {
@@ -243,7 +243,7 @@ async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_index_inside_an_index_stays_as_it_is() -> Result<()> {
+async fn nested_index_is_kept_unchanged() -> Result<()> {
     let lab = Lab::start().await?;
     let inner = Index::new().oci().image(&image("arm64"))?.prepare()?;
     inner.push(&lab.registry.host(), "app:inner").await?;

@@ -13,7 +13,7 @@ use crate::conversion::Lab;
 use zstart_tests::registry::stored::Stored;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() -> Result<()> {
+async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new()
         .large_layer("usr/bin/app", 2 << 20)

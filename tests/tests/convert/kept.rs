@@ -83,7 +83,7 @@ async fn entries(layout: &LayoutFolder, image: &VariantImage) -> Result<Vec<Valu
 }
 
 #[tokio::test]
-async fn what_is_not_understood_goes_to_another_repository_as_it_is() -> Result<()> {
+async fn unknown_entry_is_copied_byte_for_byte() -> Result<()> {
     for content in [r#"{"schemaVersion": 2, "mediaType": "application/x-other"}"#, "{}", "not JSON"] {
         let source = Source::listing(content).await?;
         let elsewhere = TempDir::new()?;
@@ -98,7 +98,7 @@ async fn what_is_not_understood_goes_to_another_repository_as_it_is() -> Result<
 }
 
 #[tokio::test]
-async fn what_is_not_there_stays_listed_beside_the_source_and_is_named_elsewhere() -> Result<()> {
+async fn missing_entry_stays_listed_but_blocks_other_targets() -> Result<()> {
     let source = Source::sparse().await?;
     let image = source.convert_into(&source.layout).await?;
     assert_eq!(entries(&source.layout, &image).await?[1], source.entry);

@@ -46,7 +46,7 @@ async fn require_right(lab: &Lab, repository: &str, source: &str, made: &Outcome
 }
 
 #[tokio::test]
-async fn an_image_of_which_only_the_top_layer_changed_costs_that_layer() -> Result<()> {
+async fn changed_top_layer_alone_is_converted() -> Result<()> {
     let lab = Lab::start().await?;
     let stored = Stored::new(&lab.registry, "app");
     for (tag, application) in [("v1.9", "first"), ("v1.10", "second")] {
@@ -74,7 +74,7 @@ async fn an_image_of_which_only_the_top_layer_changed_costs_that_layer() -> Resu
 }
 
 #[tokio::test]
-async fn what_a_process_has_converted_it_neither_reads_nor_converts_again() -> Result<()> {
+async fn cached_layers_are_not_pulled_again() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for tag in ["v1", "v2"] {
@@ -92,7 +92,7 @@ async fn what_a_process_has_converted_it_neither_reads_nor_converts_again() -> R
 }
 
 #[tokio::test]
-async fn another_repository_of_the_registry_is_given_the_layers_without_sending_them() -> Result<()> {
+async fn cached_layers_are_mounted_into_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for name in ["one", "team/other"] {
@@ -111,7 +111,7 @@ async fn another_repository_of_the_registry_is_given_the_layers_without_sending_
 }
 
 #[tokio::test]
-async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_being_sent() -> Result<()> {
+async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let image =
         Fixture::new().layer_as(Compression::Zstd, &[("data", b"zstd already")]).layer(&[("app", b"app")]);
@@ -142,7 +142,7 @@ async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_
 }
 
 #[tokio::test]
-async fn a_registry_that_mounts_nothing_gets_the_layers_as_before() -> Result<()> {
+async fn refused_mount_falls_back_to_conversion() -> Result<()> {
     for refusal in [
         // Amazon ECR, where an account hasn't asked for it, opens an upload; others refuse.
         Fault::Answer(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
@@ -165,7 +165,7 @@ async fn a_registry_that_mounts_nothing_gets_the_layers_as_before() -> Result<()
 }
 
 #[tokio::test]
-async fn a_mount_is_asked_for_with_a_token_that_may_read_the_other_repository() -> Result<()> {
+async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for name in ["one", "other"] {
@@ -184,7 +184,7 @@ async fn a_mount_is_asked_for_with_a_token_that_may_read_the_other_repository() 
 }
 
 #[tokio::test]
-async fn nobody_is_given_a_layer_whose_source_he_does_not_have() -> Result<()> {
+async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     let secret = image(b"secret");
@@ -224,7 +224,7 @@ async fn forge(lab: &Lab, base: &Digest, forged: Fixture) -> Result<Digest> {
 }
 
 #[tokio::test]
-async fn an_annotation_that_lies_puts_no_other_files_into_an_image() -> Result<()> {
+async fn forged_layer_annotation_is_not_trusted() -> Result<()> {
     let evil = Fixture::new().oci().layer_as(Compression::Zstd, &[("usr/lib/base", b"evil")]);
     let no_zstd = Fixture::new().oci().layer_as(Compression::Gzip, &[("usr/lib/base", b"evil")]);
     let damaged =
@@ -246,7 +246,7 @@ async fn an_annotation_that_lies_puts_no_other_files_into_an_image() -> Result<(
 }
 
 #[tokio::test]
-async fn a_repository_that_cannot_be_listed_is_converted_all_the_same() -> Result<()> {
+async fn unlistable_repository_is_still_converted() -> Result<()> {
     let lab = Lab::start().await?;
     image(b"app").push(&lab.registry.host(), "app:v1").await?;
     for (status, body) in [
@@ -266,7 +266,7 @@ async fn a_repository_that_cannot_be_listed_is_converted_all_the_same() -> Resul
 }
 
 #[tokio::test]
-async fn other_settings_take_no_layers_from_each_other() -> Result<()> {
+async fn layers_of_other_settings_are_not_reused() -> Result<()> {
     let lab = Lab::start().await?;
     for tag in ["v1", "v2"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
@@ -279,7 +279,7 @@ async fn other_settings_take_no_layers_from_each_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn images_that_are_converted_at_once_share_the_work_on_their_base() -> Result<()> {
+async fn concurrent_images_convert_a_shared_base_once() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for tag in ["v1", "v2", "v3"] {
@@ -296,7 +296,7 @@ async fn images_that_are_converted_at_once_share_the_work_on_their_base() -> Res
 }
 
 #[tokio::test]
-async fn a_long_list_of_tags_is_read_page_by_page() -> Result<()> {
+async fn tag_list_is_read_page_by_page() -> Result<()> {
     let lab = Lab::start().await?;
     let small = Fixture::new().layer(&[("a", b"b")]);
     for number in 0..5 {

@@ -42,7 +42,7 @@ impl Lab {
 }
 
 #[tokio::test]
-async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> Result<()> {
+async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
     let lab = Lab::start().await?;
     let unavailable = || Fault::Answer(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
     let pause = vec![("retry-after", "77".to_owned())];
@@ -71,7 +71,7 @@ async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> R
 }
 
 #[tokio::test]
-async fn whoever_asks_what_a_tag_means_waits_as_whoever_reads_it_does() -> Result<()> {
+async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
     let lab = Lab::start().await?;
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![lab.gateway.host()], ..RegistryOptions::default() };
@@ -89,7 +89,7 @@ async fn whoever_asks_what_a_tag_means_waits_as_whoever_reads_it_does() -> Resul
 }
 
 #[tokio::test]
-async fn a_token_that_is_taken_away_is_renewed() -> Result<()> {
+async fn revoked_token_is_renewed() -> Result<()> {
     let lab = Lab::start().await?;
     let gateway = Arc::clone(&lab.gateway);
     let forget = move || -> futures::future::BoxFuture<'static, ()> {
@@ -115,7 +115,7 @@ async fn a_token_that_is_taken_away_is_renewed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_password_is_sent_to_no_token_server_on_another_host() -> Result<()> {
+async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
     let lab = Lab::start().await?;
     let thief = Gateway::start(&lab.gateway.host()).await?;
     let realm = thief.host().replace("127.0.0.1", "localhost");
@@ -129,7 +129,7 @@ async fn a_password_is_sent_to_no_token_server_on_another_host() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_server_on_another_host_is_asked_where_it_is_listed() -> Result<()> {
+async fn listed_foreign_token_server_gets_the_password() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("app", b"files")]).push(&registry.host(), "app:v1").await?;
     let (liar, elsewhere) = (Liar::start(&registry.host()).await?, Liar::start(&registry.host()).await?);
@@ -153,7 +153,7 @@ async fn a_token_server_on_another_host_is_asked_where_it_is_listed() -> Result<
 }
 
 #[tokio::test]
-async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<()> {
+async fn malformed_token_response_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
     let endless: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
     for (answer, said) in [
@@ -185,7 +185,7 @@ impl PasswordSource for Shared {
 }
 
 #[tokio::test]
-async fn a_password_that_ended_and_another_that_others_hold_and_that_ended_too_are_renewed() -> Result<()> {
+async fn expired_shared_credentials_are_renewed_twice() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;

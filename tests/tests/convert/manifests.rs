@@ -25,7 +25,7 @@ fn every_kind_of_layer() -> Fixture {
 }
 
 #[tokio::test]
-async fn an_image_of_docker_or_oci_types_becomes_oci_zstd_with_the_same_files() -> Result<()> {
+async fn docker_and_oci_images_become_oci_zstd_with_equal_files() -> Result<()> {
     let lab = Lab::start().await?;
     for (name, image) in [("docker", every_kind_of_layer()), ("oci", every_kind_of_layer().oci())] {
         let pushed = image.push(&lab.registry.host(), &format!("{name}:v1")).await?;
@@ -66,7 +66,7 @@ fn total(layers: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
+async fn layer_compression_is_detected_from_its_bytes() -> Result<()> {
     let lab = Lab::start().await?;
     let plain = b"files, as a tar archive holds them ".repeat(2000);
     let packed = zstd::encode_all(&plain[..], 1)?;
@@ -91,7 +91,7 @@ async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn layers_that_are_zstd_already_are_encoded_anew_only_by_force() -> Result<()> {
+async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
     let lab = Lab::start().await?;
     every_kind_of_layer().push(&lab.registry.host(), "app:v1").await?;
     let stored = Stored::new(&lab.registry, "app");
@@ -115,7 +115,7 @@ async fn layers_that_are_zstd_already_are_encoded_anew_only_by_force() -> Result
 }
 
 #[tokio::test]
-async fn content_that_is_inlined_goes_where_it_is_replaced_and_stays_where_it_is_not() -> Result<()> {
+async fn inlined_data_is_dropped_from_converted_layers_only() -> Result<()> {
     let lab = Lab::start().await?;
     let image = every_kind_of_layer().oci();
     image.push(&lab.registry.host(), "app:v1").await?;
@@ -142,7 +142,7 @@ async fn content_that_is_inlined_goes_where_it_is_replaced_and_stays_where_it_is
 }
 
 #[tokio::test]
-async fn a_layer_that_an_image_has_twice_is_converted_once() -> Result<()> {
+async fn repeated_layer_is_converted_once() -> Result<()> {
     let lab = Lab::start().await?;
     let twice = Fixture::new().layer(&[("a", b"the same")]).layer(&[("a", b"the same")]);
     twice.push(&lab.registry.host(), "app:v1").await?;
@@ -158,7 +158,7 @@ async fn a_layer_that_an_image_has_twice_is_converted_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_goes_to_another_repository_with_all_that_it_needs() -> Result<()> {
+async fn image_is_copied_whole_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let image = every_kind_of_layer();
     image.push(&lab.registry.host(), "app:v1").await?;

@@ -62,7 +62,7 @@ async fn serve(State((blob, seen)): State<Shared>, request: Request) -> Vec<u8> 
 }
 
 #[tokio::test]
-async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credentials() -> Result<()> {
+async fn redirected_blob_is_fetched_without_credentials() -> Result<()> {
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 200_000);
     image.push(&registry.host(), "app:v1").await?;
@@ -93,7 +93,7 @@ async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credenti
 }
 
 #[tokio::test]
-async fn redirects_in_a_circle_come_to_an_end() -> Result<()> {
+async fn redirect_loop_ends_after_five_redirects() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let itself = vec![("location", "/v2/app/manifests/v1".to_owned())];
@@ -105,7 +105,7 @@ async fn redirects_in_a_circle_come_to_an_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_without_end_is_not_read_to_its_end() -> Result<()> {
+async fn manifest_over_4_mib_is_rejected() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let endless: &'static str = " ".repeat(5 << 20).leak();

@@ -20,7 +20,7 @@ fn image() -> Fixture {
 }
 
 #[tokio::test]
-async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<()> {
+async fn variant_digest_depends_on_source_and_settings_only() -> Result<()> {
     let (one, other) = tokio::try_join!(Lab::start(), Lab::start())?;
     image().push(&one.registry.host(), "app:v1").await?;
     image().push(&other.registry.host(), "team/service:v2").await?;
@@ -35,7 +35,7 @@ async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<
 }
 
 #[tokio::test]
-async fn a_variant_that_is_there_is_found_and_nothing_is_sent() -> Result<()> {
+async fn existing_variant_is_found_without_uploads() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").run().await?;
@@ -49,7 +49,7 @@ async fn a_variant_that_is_there_is_found_and_nothing_is_sent() -> Result<()> {
 }
 
 #[tokio::test]
-async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_out() -> Result<()> {
+async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
@@ -72,7 +72,7 @@ async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_ou
 }
 
 #[tokio::test]
-async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_believed() -> Result<()> {
+async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
@@ -90,7 +90,7 @@ async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_belie
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -> Result<()> {
+async fn concurrent_conversions_produce_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     // Forced, so that neither can find what the other one has made.
@@ -106,7 +106,7 @@ async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -
 }
 
 #[tokio::test]
-async fn a_tag_that_cannot_be_moved_is_no_trouble_where_it_means_the_same_variant() -> Result<()> {
+async fn immutable_tag_is_accepted_for_an_equal_variant() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1").forced();

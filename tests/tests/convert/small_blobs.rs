@@ -35,7 +35,7 @@ async fn uploads(lab: &Lab) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_small_layer_is_one_request_where_the_registry_takes_it_so() -> Result<()> {
+async fn small_blob_takes_one_request_with_single_post() -> Result<()> {
     let lab = Lab::start().await?;
     lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::TakeWhole);
     assert_eq!(uploads(&lab).await?, ["POST with all", "POST with all", "POST with all"]);
@@ -43,7 +43,7 @@ async fn a_small_layer_is_one_request_where_the_registry_takes_it_so() -> Result
 }
 
 #[tokio::test]
-async fn a_small_layer_is_two_requests_where_the_registry_opens_an_upload_for_it() -> Result<()> {
+async fn small_blob_takes_two_requests_without_single_post() -> Result<()> {
     let lab = Lab::start().await?;
     let asked = uploads(&lab).await?;
     assert_eq!(asked[3..], ["PUT", "PUT", "PUT"]);
@@ -52,7 +52,7 @@ async fn a_small_layer_is_two_requests_where_the_registry_opens_an_upload_for_it
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_to_take_it_so_is_asked_in_the_usual_way_and_not_again() -> Result<()> {
+async fn refused_single_post_is_not_tried_again() -> Result<()> {
     for status in [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
         let lab = Lab::start().await?;
         lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Answer(status, vec![], "no"));
@@ -65,7 +65,7 @@ async fn a_registry_that_refuses_to_take_it_so_is_asked_in_the_usual_way_and_not
 }
 
 #[tokio::test]
-async fn a_small_layer_whose_upload_was_lost_is_sent_again() -> Result<()> {
+async fn lost_small_blob_is_sent_again() -> Result<()> {
     let lab = Lab::start().await?;
     let lost = Fault::Answer(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
     lab.gateway.fault_times(1, Method::PUT, "/blobs/uploads/", lost);

@@ -32,7 +32,7 @@ async fn require_left_alone(lab: &Lab) -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_that_the_registry_lists_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_from_the_referrers_api_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let answer = |artifact_type| {
@@ -48,7 +48,7 @@ async fn one_that_the_registry_lists_leaves_the_image_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn one_that_is_listed_by_a_tag_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
@@ -66,7 +66,7 @@ fn page(artifact_type: &str, next: &str) -> Fault {
 }
 
 #[tokio::test]
-async fn one_that_is_listed_on_a_later_page_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_on_a_later_page_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let next = |number| format!("</v2/app/referrers/{pushed}?page={number}>; rel=\"next\"");
@@ -84,7 +84,7 @@ async fn one_that_is_listed_on_a_later_page_leaves_the_image_alone() -> Result<(
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_not_read_to_its_end() -> Result<()> {
+async fn referrers_list_is_read_for_200_pages_at_most() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let again = format!("</v2/app/referrers/{pushed}>; rel=\"next\"");
@@ -97,7 +97,7 @@ async fn a_list_without_end_is_not_read_to_its_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_know_the_question_has_none() -> Result<()> {
+async fn unsupported_referrers_api_means_no_soci_index() -> Result<()> {
     for status in
         [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::OK]
     {
@@ -110,7 +110,7 @@ async fn a_registry_that_does_not_know_the_question_has_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn of_an_index_the_entries_that_name_one_stay_as_they_are() -> Result<()> {
+async fn index_entry_with_soci_annotation_is_kept() -> Result<()> {
     let lab = Lab::start().await?;
     let image =
         |architecture| Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 9000);

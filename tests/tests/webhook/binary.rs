@@ -36,7 +36,7 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_ends_it_with_what_to_correct() {
+fn unknown_config_key_is_reported_and_exits_1() {
     let folder = folder("maxStalenes: 10m\n");
     let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("it ends");
     assert_eq!(output.status.code(), Some(1));
@@ -69,7 +69,7 @@ fn terminate(child: &Child) {
 }
 
 #[test]
-fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
+fn unreachable_api_server_leaves_webhook_alive_but_unready() {
     let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
@@ -81,7 +81,7 @@ fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_exits_immediately() {
     let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
@@ -95,7 +95,7 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused() {
+fn unknown_log_level_is_rejected() {
     let folder = folder("");
     let output = Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
         .args(["--config", &folder.path().join("config.yaml").display().to_string(), "--log=inof"])

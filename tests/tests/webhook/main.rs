@@ -21,7 +21,7 @@ fn image(pod: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_with_a_ready_record_is_rewritten_and_keeps_a_note_of_its_originals() -> Result<()> {
+async fn pod_is_rewritten_and_annotated_with_its_originals() -> Result<()> {
     let (zstart, webhook) = Installation::whole().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
@@ -55,7 +55,7 @@ async fn a_pod_with_a_ready_record_is_rewritten_and_keeps_a_note_of_its_original
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> {
+async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
     let (zstart, webhook) = Installation::whole().await?;
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     for record in [
@@ -110,7 +110,7 @@ async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ephemeral_container_of_a_running_pod_is_rewritten_and_nothing_else_of_it() -> Result<()> {
+async fn ephemeral_container_alone_is_rewritten_in_a_running_pod() -> Result<()> {
     let (zstart, webhook) = Installation::whole().await?;
     // The pod is older than the record.
     let running = zstart.pod("on", &pod(APP)).await?;
@@ -128,7 +128,7 @@ async fn an_ephemeral_container_of_a_running_pod_is_rewritten_and_nothing_else_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_ready_only_with_a_certificate_and_every_list_complete() -> Result<()> {
+async fn readiness_needs_a_certificate_and_complete_lists() -> Result<()> {
     let zstart = Installation::bare().await?;
     let webhook = zstart.start("").await?;
     let (status, why) = webhook.get("/readyz").await?;
@@ -152,7 +152,7 @@ async fn it_is_ready_only_with_a_certificate_and_every_list_complete() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_certificate_is_served_to_the_next_connection_and_a_broken_one_is_not() -> Result<()> {
+async fn renewed_certificate_is_served_and_a_broken_one_ignored() -> Result<()> {
     let (zstart, webhook) = Installation::whole().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
@@ -170,7 +170,7 @@ async fn a_renewed_certificate_is_served_to_the_next_connection_and_a_broken_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_start_as_they_came_when_the_webhook_is_gone() -> Result<()> {
+async fn pods_are_admitted_unchanged_without_the_webhook() -> Result<()> {
     let (zstart, webhook) = Installation::whole().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;

@@ -11,19 +11,19 @@ async fn lied_about(lie: Lie, class: ErrorClass, said: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_shorter_than_its_descriptor() -> Result<()> {
+async fn layer_shorter_than_its_descriptor_is_rejected() -> Result<()> {
     let lie = Lie::Says(answer(&[OK, &["Content-Length: 2"]].concat(), b"\x1f\x8b"));
     lied_about(lie, ErrorClass::ContentMismatch, "the repository served 2 bytes").await
 }
 
 #[tokio::test]
-async fn a_layer_of_no_bytes() -> Result<()> {
+async fn empty_layer_response_is_rejected() -> Result<()> {
     let lie = Lie::Says(answer(&[OK, &["Content-Length: 0"]].concat(), b""));
     lied_about(lie, ErrorClass::ContentMismatch, "the repository served 0 bytes").await
 }
 
 #[tokio::test]
-async fn a_layer_without_end() -> Result<()> {
+async fn endless_layer_is_rejected() -> Result<()> {
     lied_about(
         Lie::ThenForEver(answer(OK, b""), b"bytes "),
         ErrorClass::ContentMismatch,
@@ -33,7 +33,7 @@ async fn a_layer_without_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn zeros_without_end_in_gzip() -> Result<()> {
+async fn endless_gzip_bomb_is_rejected() -> Result<()> {
     // A member of 10 MB of zeros in 10 KB, again and again.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, &vec![0; 10 << 20])?;
@@ -47,19 +47,19 @@ async fn zeros_without_end_in_gzip() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_breaks_off_each_time() -> Result<()> {
+async fn layer_cut_on_every_attempt_is_unavailable() -> Result<()> {
     let lie = Lie::Says(answer(&[OK, &["Content-Length: 90000"]].concat(), b"\x1f\x8b\x08"));
     lied_about(lie, ErrorClass::Unavailable, "the source broke off").await
 }
 
 #[tokio::test]
-async fn a_layer_that_stops_in_the_middle() -> Result<()> {
+async fn stalled_layer_is_unavailable() -> Result<()> {
     let lie = Lie::ThenSilence(answer(&[OK, &["Content-Length: 90000"]].concat(), b"\x1f\x8b\x08"));
     lied_about(lie, ErrorClass::Unavailable, "the source broke off").await
 }
 
 #[tokio::test]
-async fn a_layer_of_slow_bytes() -> Result<()> {
+async fn layer_below_minimum_throughput_is_aborted() -> Result<()> {
     let lie = Lie::ThenSlowly(
         answer(&[OK, &["Content-Length: 90000"]].concat(), b"\x1f\x8b"),
         b"x",
@@ -69,7 +69,7 @@ async fn a_layer_of_slow_bytes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_of_another_image() -> Result<()> {
+async fn layer_of_another_image_is_rejected() -> Result<()> {
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, b"other files")?;
     let lie = Lie::Says(answer(OK, &encoder.finish()?));
@@ -77,7 +77,7 @@ async fn a_layer_of_another_image() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_is_there_and_is_not() -> Result<()> {
+async fn layer_missing_on_get_is_not_found() -> Result<()> {
     let lie = Lie::Says(answer(
         &["404 Not Found", "Connection: close"],
         b"{\"errors\":[{\"code\":\"BLOB_UNKNOWN\"}]}",

@@ -20,7 +20,7 @@ async fn token_server(lie: Lie, class: ErrorClass, said: &[&str]) -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_realm_on_another_host() -> Result<()> {
+async fn token_realm_on_another_host_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     asks_for(&lab, &bearer(&lab.elsewhere("/token")));
     lab.ends(ErrorClass::Other, &["log in", "localhost", "nothing was sent there"]).await?;
@@ -29,7 +29,7 @@ async fn a_realm_on_another_host() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_realm_at_the_metadata_service_or_with_a_user_or_of_another_scheme() -> Result<()> {
+async fn forbidden_token_realms_are_rejected() -> Result<()> {
     for realm in [
         "http://169.254.169.254/latest/api/token",
         "http://127.0.0.1@169.254.169.254/token",
@@ -45,7 +45,7 @@ async fn a_realm_at_the_metadata_service_or_with_a_user_or_of_another_scheme() -
 }
 
 #[tokio::test]
-async fn a_challenge_that_is_nonsense() -> Result<()> {
+async fn malformed_challenge_is_rejected() -> Result<()> {
     for challenge in
         ["Bearer realm=", "Bearer realm=\"", "Bearer service=\"x\"", "Bearer realm=\"not an address\""]
     {
@@ -57,7 +57,7 @@ async fn a_challenge_that_is_nonsense() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_server_that_sends_the_login_on() -> Result<()> {
+async fn token_server_redirect_is_not_followed() -> Result<()> {
     let lab = Lab::start().await?;
     asks_for(&lab, &bearer(&format!("http://{}/token", lab.liar.host())));
     let location = format!("Location: {}", lab.elsewhere("/token"));
@@ -68,20 +68,20 @@ async fn a_token_server_that_sends_the_login_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_without_end() -> Result<()> {
+async fn endless_token_is_rejected() -> Result<()> {
     let lie = Lie::ThenForEver(answer(&["200 OK"], b"{\"token\":\""), b"abcdef");
     token_server(lie, ErrorClass::Other, &["log in", "larger than 262144 bytes"]).await
 }
 
 #[tokio::test]
-async fn a_token_that_would_write_headers() -> Result<()> {
+async fn token_with_header_injection_is_rejected() -> Result<()> {
     let lie =
         Lie::Says(answer(&["200 OK", "Connection: close"], b"{\"token\":\"x\\r\\nHost: evil.example\"}"));
     token_server(lie, ErrorClass::Other, &[]).await
 }
 
 #[tokio::test]
-async fn a_token_that_is_none() -> Result<()> {
+async fn invalid_token_response_is_rejected() -> Result<()> {
     for token in ["{}", "[]", "null", "<html>", "{\"token\":\"\"}", "{\"token\":7}"] {
         let lie = Lie::Says(answer(&["200 OK", "Connection: close"], token.as_bytes()));
         token_server(lie, ErrorClass::Other, &["log in", "the token server's answer"]).await?;
@@ -90,7 +90,7 @@ async fn a_token_that_is_none() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_token_that_is_never_enough() -> Result<()> {
+async fn token_that_never_suffices_is_pull_denied() -> Result<()> {
     let lab = Lab::start().await?;
     asks_for(&lab, &bearer(&format!("http://{}/token", lab.liar.host())));
     lab.says("/token", &["200 OK", "Connection: close"], b"{\"token\":\"abc\",\"expires_in\":0}");

@@ -21,23 +21,23 @@ async fn refused_with(members: Value, said: &[&str]) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_not_utf_8() -> Result<()> {
+async fn manifest_with_invalid_utf_8_is_refused() -> Result<()> {
     require_refused(b"{\"schemaVersion\":2,\"mediaType\":\"\xff\xfe\"}", &["is malformed"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_a_web_page() -> Result<()> {
+async fn manifest_of_html_is_refused() -> Result<()> {
     require_refused(b"<!doctype html><title>Log in</title>", &["is malformed"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_nested_a_million_deep() -> Result<()> {
+async fn manifest_nested_a_million_levels_is_refused() -> Result<()> {
     let deep = format!("{{\"config\":{}", "[".repeat(1_000_000));
     require_refused(deep.as_bytes(), &["is malformed"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_of_another_digest_than_its_header_says() -> Result<()> {
+async fn manifest_contradicting_its_digest_header_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let digest = format!("Docker-Content-Digest: {}", Digest::sha256_of(b"other"));
     lab.says(MANIFEST, &[OK, &[&digest]].concat(), &manifest_with(&lab.source, &json!({})));
@@ -45,19 +45,19 @@ async fn a_manifest_of_another_digest_than_its_header_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_served_as_an_index() -> Result<()> {
+async fn manifest_served_as_an_index_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     lab.says(MANIFEST, INDEX, &manifest_with(&lab.source, &json!({})));
     lab.ends(ErrorClass::Refused, &["is served as", "but says that it is"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_an_index_too() -> Result<()> {
+async fn manifest_that_is_also_an_index_is_refused() -> Result<()> {
     refused_with(json!({"manifests": []}), &["could be read in two ways"]).await
 }
 
 #[tokio::test]
-async fn a_digest_that_leads_out_of_its_folder() -> Result<()> {
+async fn digest_with_path_traversal_is_refused() -> Result<()> {
     for digest in
         ["sha256:../../../../etc/passwd", "../../v2/other/blobs/x", "sha256:", "sha256:AB", "md5:x/y"]
     {
@@ -69,7 +69,7 @@ async fn a_digest_that_leads_out_of_its_folder() -> Result<()> {
 }
 
 #[tokio::test]
-async fn sizes_that_are_no_sizes() -> Result<()> {
+async fn invalid_layer_sizes_are_refused() -> Result<()> {
     for size in [json!(-1), json!(1.5), json!("10"), json!(1e30)] {
         let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": size,
             "digest": Digest::sha256_of(b"x")});
@@ -79,14 +79,14 @@ async fn sizes_that_are_no_sizes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn very_many_layers() -> Result<()> {
+async fn manifest_of_10000_layers_is_refused() -> Result<()> {
     let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 1,
         "digest": Digest::sha256_of(b"x")});
     refused_with(json!({"layers": vec![layer; 10_000]}), &["it lists 10000 layers"]).await
 }
 
 #[tokio::test]
-async fn an_index_of_very_many_entries() -> Result<()> {
+async fn index_of_10000_entries_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
         "digest": Digest::sha256_of(b"x"), "platform": {"os": "linux", "architecture": "amd64"}});
@@ -103,7 +103,7 @@ fn index(media_type: &str, digest: &Digest) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_index_that_is_served_for_what_it_lists() -> Result<()> {
+async fn index_served_in_place_of_its_entry_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let bytes = index("application/vnd.oci.image.manifest.v1+json", &Digest::sha256_of(b"x"));
     lab.says("/manifests/", INDEX, &bytes);
@@ -111,7 +111,7 @@ async fn an_index_that_is_served_for_what_it_lists() -> Result<()> {
 }
 
 #[tokio::test]
-async fn indexes_in_indexes() -> Result<()> {
+async fn nested_index_alone_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let inner = index("application/vnd.oci.image.index.v1+json", &Digest::sha256_of(b"x"));
     // One that says so, and one that calls it a manifest.
@@ -126,21 +126,21 @@ async fn indexes_in_indexes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_config_of_other_bytes() -> Result<()> {
+async fn config_with_other_bytes_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     lab.says(lab.config(), &["200 OK", "Connection: close"], b"{\"rootfs\":{\"diff_ids\":[]}}");
     lab.ends(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
 }
 
 #[tokio::test]
-async fn a_config_without_end() -> Result<()> {
+async fn endless_config_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     lab.lie(Method::GET, lab.config(), Lie::ThenForEver(answer(&["200 OK"], b""), b"{\"a\":"));
     lab.ends(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
 }
 
 #[tokio::test]
-async fn a_config_of_a_terabyte_by_its_descriptor() -> Result<()> {
+async fn config_of_one_tebibyte_is_refused() -> Result<()> {
     let config = json!({"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1_u64 << 40,
         "digest": Digest::sha256_of(b"x")});
     refused_with(json!({"config": config}), &["1099511627776 bytes"]).await

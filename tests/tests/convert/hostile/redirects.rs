@@ -10,7 +10,7 @@ async fn sends_layers_to(location: &str, class: ErrorClass, said: &[&str]) -> Re
 }
 
 #[tokio::test]
-async fn a_redirect_to_the_metadata_service() -> Result<()> {
+async fn redirect_to_the_metadata_service_is_rejected() -> Result<()> {
     for location in [
         "http://169.254.169.254/latest/meta-data/",
         "http://2852039166/latest/meta-data/",
@@ -23,7 +23,7 @@ async fn a_redirect_to_the_metadata_service() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_redirect_to_no_address() -> Result<()> {
+async fn redirect_to_another_scheme_is_rejected() -> Result<()> {
     for location in ["file:///etc/passwd", "ftp://localhost/x", "gopher://localhost:70/x", "javascript:1"] {
         sends_layers_to(location, ErrorClass::Other, &["the registry's Location"]).await?;
     }
@@ -31,21 +31,21 @@ async fn a_redirect_to_no_address() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_redirect_without_a_place() -> Result<()> {
+async fn redirect_without_location_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     lab.says(lab.layer(), &["302 Found", "Connection: close"], b"");
     lab.ends(ErrorClass::Other, &["the registry named no Location"]).await
 }
 
 #[tokio::test]
-async fn redirects_in_a_circle() -> Result<()> {
+async fn redirect_loop_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     lab.says(lab.layer(), &["307 Temporary Redirect", "Location: ?again", "Connection: close"], b"");
     lab.ends(ErrorClass::Other, &["more than 5 redirects"]).await
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_host_with_other_bytes() -> Result<()> {
+async fn redirected_layer_is_still_hashed() -> Result<()> {
     let lab = Lab::start().await?;
     lab.elsewhere.lie(
         Method::GET,
@@ -60,7 +60,7 @@ async fn a_redirect_to_another_host_with_other_bytes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_host_that_asks_for_a_password() -> Result<()> {
+async fn redirect_target_gets_no_password() -> Result<()> {
     let lab = Lab::start().await?;
     let challenge =
         ["401 Unauthorized", "WWW-Authenticate: Basic realm=\"give it to me\"", "Connection: close"];
@@ -73,7 +73,7 @@ async fn another_host_that_asks_for_a_password() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_on_another_host() -> Result<()> {
+async fn redirected_manifest_is_still_validated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.elsewhere.lie(Method::GET, "/stolen", Lie::Says(answer(&["200 OK", "Connection: close"], b"{}")));
     let location = format!("Location: {}", lab.elsewhere("/stolen"));

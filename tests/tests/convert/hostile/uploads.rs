@@ -5,7 +5,7 @@ use super::*;
 const UPLOADS: &str = "/blobs/uploads/";
 
 #[tokio::test]
-async fn an_upload_that_is_to_go_to_another_host() -> Result<()> {
+async fn upload_location_on_another_host_gets_no_credentials() -> Result<()> {
     let lab = Lab::start().await?;
     let location = format!("Location: {}", lab.elsewhere("/v2/app/blobs/uploads/stolen"));
     lab.lie(Method::POST, UPLOADS, Lie::Says(answer(&["202 Accepted", &location, "Connection: close"], b"")));
@@ -19,7 +19,7 @@ async fn an_upload_that_is_to_go_to_another_host() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_to_go_to_the_metadata_service() -> Result<()> {
+async fn upload_location_at_the_metadata_service_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let head = ["202 Accepted", "Location: http://169.254.169.254/latest/", "Connection: close"];
     lab.lie(Method::POST, UPLOADS, Lie::Says(answer(&head, b"")));
@@ -27,7 +27,7 @@ async fn an_upload_that_is_to_go_to_the_metadata_service() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upload_that_has_no_place() -> Result<()> {
+async fn upload_without_a_usable_location_is_rejected() -> Result<()> {
     for head in [
         &["202 Accepted"][..],
         &["202 Accepted", "Location: file:///tmp/x"],
@@ -41,7 +41,7 @@ async fn an_upload_that_has_no_place() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upload_that_is_forgotten_each_time() -> Result<()> {
+async fn upload_forgotten_on_every_attempt_is_unavailable() -> Result<()> {
     let lab = Lab::start().await?;
     let gone =
         answer(&["404 Not Found", "Connection: close"], b"{\"errors\":[{\"code\":\"BLOB_UPLOAD_UNKNOWN\"}]}");
@@ -50,21 +50,21 @@ async fn an_upload_that_is_forgotten_each_time() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upload_of_which_nothing_is_taken() -> Result<()> {
+async fn stalled_upload_is_unavailable() -> Result<()> {
     let lab = Lab::start().await?;
     lab.lie(Method::PATCH, UPLOADS, Lie::ThenSilence(Vec::new()));
     lab.ends(ErrorClass::Unavailable, &["upload a blob"]).await
 }
 
 #[tokio::test]
-async fn an_upload_that_is_never_finished() -> Result<()> {
+async fn unanswered_upload_commit_is_unavailable() -> Result<()> {
     let lab = Lab::start().await?;
     lab.lie(Method::PUT, UPLOADS, Lie::ThenSilence(Vec::new()));
     lab.ends(ErrorClass::Unavailable, &["finish the upload of blob sha256:"]).await
 }
 
 #[tokio::test]
-async fn a_digest_that_is_said_to_be_wrong() -> Result<()> {
+async fn digest_invalid_response_is_a_mismatch() -> Result<()> {
     let lab = Lab::start().await?;
     let wrong =
         answer(&["400 Bad Request", "Connection: close"], b"{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}");
@@ -73,7 +73,7 @@ async fn a_digest_that_is_said_to_be_wrong() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_that_nobody_wants() -> Result<()> {
+async fn rejected_manifest_push_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
     let no =
         answer(&["400 Bad Request", "Connection: close"], b"{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}");
@@ -82,7 +82,7 @@ async fn a_manifest_that_nobody_wants() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_taken_and_thrown_away() -> Result<()> {
+async fn discarded_manifest_fails_verification() -> Result<()> {
     let lab = Lab::start().await?;
     lab.lie(Method::PUT, "/manifests/", Lie::Says(answer(&["201 Created", "Connection: close"], b"")));
     lab.ends(ErrorClass::NotFound, &["pull image v1-zstd-"]).await
