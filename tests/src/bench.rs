@@ -12,10 +12,10 @@ use zstart_registry::Repository;
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;
-use crate::registry::stored::{Stored, layers_size};
+use crate::registry::repository_reader::{Stored, layers_size};
 
-mod again;
 mod floor;
+mod incremental;
 mod large;
 mod measure;
 mod peer;
@@ -60,7 +60,7 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
     println!("==> python with another top layer, after the first, {ROUNDS} times");
     let mut again = Vec::new();
     for _ in 0..ROUNDS {
-        again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
+        again.push(incremental::run(&zstart, &folder, &tag, LEVEL).await?);
     }
     println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
     let large = large::run(&zstart, &folder).await?;

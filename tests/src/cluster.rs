@@ -20,18 +20,18 @@ use crate::registry::{Login, start_registry};
 use crate::tools::{self, Tool};
 use crate::wait;
 
+mod containerd_store;
 mod images;
-mod inside;
 mod install;
+mod namespaces;
 mod network;
 mod node;
-mod pods;
-mod store;
+mod pulls;
 
 pub use images::BUSYBOX;
-pub use inside::{is_inside, run, run_program};
 pub use install::{Installation, NAMESPACE, own_binaries};
-pub use pods::{Pull, parse_pulled};
+pub use namespaces::{is_inside, run, run_program};
+pub use pulls::{Pull, parse_pulled};
 
 /// The node's address. The network namespace is the cluster's own, so every lab may use the same.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);

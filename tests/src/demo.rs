@@ -1,13 +1,13 @@
 //! What `make run` shows: a real image is converted and a pod starts from it, with nothing simulated.
 
-pub mod hand;
+pub mod commands;
+pub mod scenario;
 
 mod application;
-mod measure;
 mod proof;
+mod pull_times;
 mod rootless;
 mod steps;
-mod story;
 mod table;
 
 use std::path::PathBuf;
@@ -18,8 +18,6 @@ use crate::cluster;
 use crate::images::real;
 use crate::settings;
 use crate::tools;
-
-pub use story::tell;
 
 /// How often `make run` has each image pulled.
 const PULLS: usize = 3;
@@ -38,11 +36,11 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     if cluster::is_inside() {
         let layout = image()?;
         return cluster::run_program(&[], |cluster| async move {
-            tell(&cluster, &binaries, &layout, PULLS).await?;
-            if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
+            scenario::run(&cluster, &binaries, &layout, PULLS).await?;
+            if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
         });
     }
-    let runtime = hand::runtime()?;
+    let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
         steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
         steps::step(
@@ -52,7 +50,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         .await
     })?;
     if !settings::is_root() {
-        return runtime.block_on(rootless::tell(&binaries, &layout));
+        return runtime.block_on(rootless::run(&binaries, &layout));
     }
     let again: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the process that this starts; it takes the way above.
@@ -62,5 +60,5 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
 /// The layout folder of its image, built if it isn't there yet: before a cluster is entered, from where there
 /// is no way to where packages come from.
 pub fn image() -> Result<PathBuf> {
-    hand::runtime()?.block_on(real::layout(real::Content::Python))
+    commands::runtime()?.block_on(real::layout(real::Content::Python))
 }

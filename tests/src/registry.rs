@@ -16,10 +16,10 @@ use crate::tools::{self, Tool};
 use crate::wait;
 
 pub mod ecr;
-mod forward;
 pub mod gateway;
-pub mod liar;
-pub mod stored;
+pub mod raw_fault_server;
+pub mod repository_reader;
+mod reverse_proxy;
 
 /// Who may use a registry.
 #[derive(Clone, Debug, Default)]

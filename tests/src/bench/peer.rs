@@ -8,7 +8,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::measure::{Measured, measure_all};
-use crate::registry::stored::layers;
+use crate::registry::repository_reader::layers;
 use crate::tools::{self, Tool};
 use crate::{packages, settings};
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zstart_core::units;
 
-use super::again::Again;
+use super::incremental::Again;
 use super::large::Large;
 use super::{Compared, Row, median};
 

@@ -43,10 +43,10 @@ enum Command {
 #[expect(clippy::print_stderr, reason = "this is a command line")]
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Tools => zstart_tests::demo::hand::tools(),
-        Command::Up { command } => zstart_tests::demo::hand::up(command),
-        Command::ControlPlane { command } => zstart_tests::demo::hand::control_plane(&command),
-        Command::Image => zstart_tests::demo::hand::image(),
+        Command::Tools => zstart_tests::demo::commands::tools(),
+        Command::Up { command } => zstart_tests::demo::commands::up(command),
+        Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
+        Command::Image => zstart_tests::demo::commands::image(),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {

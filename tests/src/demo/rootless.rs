@@ -17,7 +17,7 @@ use crate::cluster::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
-use crate::process::{Component, run};
+use crate::process::{self, Component};
 use crate::registry::Registry;
 use crate::tools::{self, Tool};
 use crate::wait;
@@ -27,7 +27,7 @@ const READY_WITHIN: Duration = Duration::from_mins(1);
 const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart/files/crd.yaml");
 
 /// Tells it of the image in that layout folder, ends with the table and with what was left out.
-pub(super) async fn tell(binaries: &Path, layout: &Path) -> Result<()> {
+pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     let starting = async { anyhow::Ok((ControlPlane::start().await?, Registry::start().await?)) };
     let (plane, registry) =
         step("starting a Kubernetes API server and a registry (no root, so no node)", starting).await?;
@@ -66,7 +66,7 @@ struct Kubectl<'a> {
 impl Kubectl<'_> {
     fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = std::process::Command::new(&self.program);
-        run(command.env("KUBECONFIG", self.plane.kubeconfig()).args(arguments))
+        process::run(command.env("KUBECONFIG", self.plane.kubeconfig()).args(arguments))
     }
 
     fn apply(&self, name: &str, objects: &Value) -> Result<()> {

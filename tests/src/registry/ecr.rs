@@ -19,17 +19,17 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::rules::Rules;
-use self::sessions::Sessions;
 use self::tokens::Tokens;
-use super::forward::Forward;
+use self::uploads::Sessions;
+use super::reverse_proxy::Forward;
 use crate::pki::{Pki, Subject};
 use crate::proxy::Proxy;
 use crate::tls;
 
 mod identities;
 mod rules;
-mod sessions;
 mod tokens;
+mod uploads;
 
 pub use identities::Identity;
 

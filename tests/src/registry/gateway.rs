@@ -20,7 +20,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::forward::{Forward, cut, without_credentials};
+use super::reverse_proxy::{Forward, cut, without_credentials};
 
 /// What is done to a request that a rule fits.
 #[derive(Clone)]

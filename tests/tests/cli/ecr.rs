@@ -8,7 +8,7 @@ use serde_json::json;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, PUBLIC, SERVICES};
-use zstart_tests::registry::stored::{Stored, layers, text};
+use zstart_tests::registry::repository_reader::{Stored, layers, text};
 
 use crate::command::{Ended, Zstart, finish};
 

@@ -11,7 +11,7 @@ use zstart_core::{Digest, variant};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 use crate::command::{Zstart, finish};
 

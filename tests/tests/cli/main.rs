@@ -4,7 +4,7 @@ mod command;
 mod convert;
 mod credentials;
 mod ecr;
-mod failures;
+mod exit_codes;
 mod inspect;
 mod interruption;
 mod layer_cache;

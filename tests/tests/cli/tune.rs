@@ -8,7 +8,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
-use crate::failures::require_failure;
+use crate::exit_codes::require_failure;
 use crate::layout::Layout;
 
 /// 4 MiB: what is measured at a time.

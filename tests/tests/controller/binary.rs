@@ -12,10 +12,10 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, SERVICES};
 use zstart_tests::wait;
 
-use crate::hold::Hold;
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
 use crate::records::{says, tag_of};
-use crate::wire::Wire;
+use crate::request_gate::Hold;
+use crate::tcp_proxy::Wire;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])

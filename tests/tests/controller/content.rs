@@ -8,7 +8,7 @@ use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
 use crate::records::tag_of;
-use zstart_tests::registry::stored::{layers, text};
+use zstart_tests::registry::repository_reader::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {

@@ -7,7 +7,7 @@ use zstart_tests::images::{Fixture, Index};
 
 use crate::lab::Lab;
 use crate::records::{Told, name_of, says, tag_of};
-use zstart_tests::registry::stored::{layers_size, text};
+use zstart_tests::registry::repository_reader::{layers_size, text};
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])

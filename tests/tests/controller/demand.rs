@@ -12,9 +12,9 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_tests::images::Fixture;
 
-use crate::hold::Hold;
 use crate::lab::{Lab, WITHIN, template};
 use crate::records::name_of;
+use crate::request_gate::Hold;
 
 fn small(content: &[u8]) -> Fixture {
     Fixture::new().layer(&[("etc/app", content)])

@@ -26,7 +26,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
 use zstart_tests::wait;
 
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 /// The namespace that zstart is installed in.
 pub(crate) const SYSTEM: &str = chart::NAMESPACE;

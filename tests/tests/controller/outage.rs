@@ -9,10 +9,10 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 use zstart_tests::wait;
 
-use crate::hold::Hold;
 use crate::lab::{Lab, WITHIN, launch};
 use crate::records::{says, tag_of};
-use crate::wire::Wire;
+use crate::request_gate::Hold;
+use crate::tcp_proxy::Wire;
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])

@@ -6,11 +6,11 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_tests::images::{Fixture, Index};
-use zstart_tests::registry::stored::text;
+use zstart_tests::registry::repository_reader::text;
 
-use crate::hold::Hold;
 use crate::lab::Lab;
 use crate::records::says;
+use crate::request_gate::Hold;
 
 /// The uploads that were begun.
 fn uploads(lab: &Lab) -> usize {

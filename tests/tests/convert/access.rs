@@ -10,7 +10,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::conversion::{Conversion, Lab};
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 100_000).layer(&[("etc/app", b"configuration")])

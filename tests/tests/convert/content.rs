@@ -13,7 +13,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 fn image() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 500_000)

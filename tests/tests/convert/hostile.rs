@@ -11,17 +11,17 @@ use zstart_core::Digest;
 use zstart_registry::Limits;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::liar::{Liar, Lie, answer};
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::raw_fault_server::{Liar, Lie, answer};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 use crate::conversion::Conversion;
 
 mod layers;
-mod login;
 mod manifests;
+mod protocol;
 mod redirects;
+mod tokens;
 mod uploads;
-mod wire;
 
 /// The password that no one else may see.
 const PASSWORD: &str = "very-secret";

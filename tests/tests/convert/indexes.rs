@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 const ATTESTS: &str = "vnd.docker.reference.digest";
 

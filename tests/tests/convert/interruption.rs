@@ -10,7 +10,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> {

@@ -15,7 +15,7 @@ use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::liar::{Liar, Lie, answer};
+use zstart_tests::registry::raw_fault_server::{Liar, Lie, answer};
 
 use crate::conversion::Conversion;
 

@@ -8,7 +8,7 @@ use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 /// An image with every kind of layer, and with members that nobody knows.
 fn every_kind_of_layer() -> Fixture {

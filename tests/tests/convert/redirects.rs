@@ -15,7 +15,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 
 use crate::conversion::Conversion;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{Stored, text};
 
 /// Another host than the registry's.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);

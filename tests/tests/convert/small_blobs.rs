@@ -4,7 +4,7 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 use crate::conversion::Lab;
 

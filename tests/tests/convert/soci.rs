@@ -8,7 +8,7 @@ use zstart_core::Digest;
 use zstart_oci::media_type;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 use crate::conversion::Lab;
 

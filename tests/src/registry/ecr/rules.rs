@@ -8,9 +8,9 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
-use super::super::forward::without_credentials;
-use super::sessions;
+use super::super::reverse_proxy::without_credentials;
 use super::tokens::Verdict;
+use super::uploads;
 use super::{BLOBS, PUBLIC, Shared, refusal};
 
 /// How many manifests an account may push in a second ("Amazon ECR service quotas", `PutImage`).
@@ -80,7 +80,7 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
         Asked::Manifest(reference) if *request.method() == Method::PUT => {
             put_manifest(shared, repository, reference, request, &own).await
         }
-        Asked::Upload => sessions::upload(shared, request, &own).await,
+        Asked::Upload => uploads::upload(shared, request, &own).await,
         Asked::Blob if *request.method() == Method::GET => {
             let signed = format!("https://{BLOBS}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
             (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, signed)]).into_response()

@@ -17,7 +17,7 @@ use zstart_oci::{RawManifest, media_type};
 use super::measure::measure;
 use crate::images::{Fixture, open_registry, push_layout};
 use crate::registry::Registry;
-use crate::registry::stored::Stored;
+use crate::registry::repository_reader::Stored;
 
 /// What the first and the second conversion took.
 pub(super) struct Again {

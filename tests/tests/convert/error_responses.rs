@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::conversion::{Conversion, Lab};
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::Stored;
 
 /// Larger than what a connection holds on its way.
 fn image() -> Fixture {
@@ -274,7 +274,7 @@ async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
 
 async fn layer_digest(lab: &Lab, layer: usize) -> Result<String> {
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
-    Ok(zstart_tests::registry::stored::text(&source.json["layers"][layer]["digest"])?.to_owned())
+    Ok(zstart_tests::registry::repository_reader::text(&source.json["layers"][layer]["digest"])?.to_owned())
 }
 
 async fn require_variant(lab: &Lab) -> Result<()> {

@@ -10,7 +10,7 @@ use zstart_convert::{LayerMemory, Level, Settings};
 use zstart_core::{Digest, keys};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::stored::{Stored, layers, text};
+use zstart_tests::registry::repository_reader::{Stored, layers, text};
 
 use crate::conversion::{Conversion, Lab, Outcome};
 

@@ -11,8 +11,8 @@ use serde_json::json;
 use zstart_core::{Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
-use super::measure::{PullTimes, median};
 use super::proof::{self, Proof};
+use super::pull_times::{PullTimes, median};
 use super::steps::{say, show, step};
 use super::table::table;
 use crate::cluster::{Cluster, REGISTRY, REGISTRY_HERE};
@@ -22,7 +22,7 @@ const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
 /// Tells it of the image in that layout folder, and ends with the table. The kubelet's pull time is the median
 /// of `pulls` of each image.
-pub async fn tell(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
+pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     say(&format!(
         "a single-node Kubernetes {} is running",

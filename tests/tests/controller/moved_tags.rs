@@ -8,11 +8,11 @@ use http::Method;
 use zstart_core::record::{READY, RecordReason};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::stored::{layers, text};
+use zstart_tests::registry::repository_reader::{layers, text};
 
-use crate::hold::Hold;
 use crate::lab::Lab;
 use crate::records::{says, tag_of};
+use crate::request_gate::Hold;
 
 fn release(content: &[u8]) -> Fixture {
     Fixture::new().layer(&[("etc/app", content)])
