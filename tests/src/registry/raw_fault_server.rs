@@ -14,44 +14,44 @@ use tokio::task::JoinHandle;
 
 /// What is said instead of the truth.
 #[derive(Clone, Debug)]
-pub enum Lie {
+pub enum RawResponse {
     /// These bytes, and the connection is closed.
-    Says(Vec<u8>),
+    Send(Vec<u8>),
     /// These bytes, and nothing more; the connection stays.
-    ThenSilence(Vec<u8>),
+    ThenStall(Vec<u8>),
     /// These bytes, and then those again and again, as fast as they are taken.
-    ThenForEver(Vec<u8>, &'static [u8]),
+    ThenFlood(Vec<u8>, &'static [u8]),
     /// These bytes, and then those again and again, with a pause before each.
-    ThenSlowly(Vec<u8>, &'static [u8], Duration),
+    ThenTrickle(Vec<u8>, &'static [u8], Duration),
 }
 
 struct Rule {
     method: Method,
-    part: String,
-    lie: Lie,
+    path_part: String,
+    response: RawResponse,
 }
 
 struct Shared {
     upstream: String,
     rules: Mutex<Vec<Rule>>,
-    heads: Mutex<Vec<String>>,
+    request_heads: Mutex<Vec<String>>,
 }
 
 /// A running liar.
-pub struct Liar {
+pub struct RawFaultServer {
     port: u16,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
 
 /// An answer, byte by byte. `head` is the status line and headers without line ends.
-pub fn answer(head: &[&str], body: &[u8]) -> Vec<u8> {
+pub fn http_response(head: &[&str], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n\r\n", head.join("\r\n")).into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }
 
-impl Liar {
+impl RawFaultServer {
     /// A liar in front of the registry at `upstream` (`host:port`).
     pub async fn start(upstream: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
@@ -59,7 +59,7 @@ impl Liar {
         let shared = Arc::new(Shared {
             upstream: upstream.to_owned(),
             rules: Mutex::default(),
-            heads: Mutex::default(),
+            request_heads: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         let server = tokio::spawn(async move {
@@ -85,29 +85,30 @@ impl Liar {
     }
 
     /// From now on, requests of this method whose path contains `part` are lied to.
-    pub fn lie(&self, method: Method, part: &str, lie: Lie) {
-        let rule = Rule { method, part: part.to_owned(), lie };
+    pub fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
+        let rule = Rule { method, path_part: path_part.to_owned(), response };
         self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
     }
 
     /// The heads of all requests so far: request line and headers, in lower case.
-    pub fn heads(&self) -> Vec<String> {
-        self.shared.heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    pub fn request_heads(&self) -> Vec<String> {
+        self.shared.request_heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
-impl Drop for Liar {
+impl Drop for RawFaultServer {
     fn drop(&mut self) {
         self.server.abort();
     }
 }
 
 impl Shared {
-    fn lie_to(&self, request_line: &str) -> Option<Lie> {
+    fn response_for(&self, request_line: &str) -> Option<RawResponse> {
         let (method, path) = request_line.split_once(' ')?;
         let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let rule = rules.iter().find(|rule| rule.method.as_str() == method && path.contains(&rule.part))?;
-        Some(rule.lie.clone())
+        let rule =
+            rules.iter().find(|rule| rule.method.as_str() == method && path.contains(&rule.path_part))?;
+        Some(rule.response.clone())
     }
 }
 
@@ -120,10 +121,10 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
         anyhow::ensure!(client.read_buf(&mut received).await? > 0, "no request");
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
-    shared.heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.to_lowercase());
+    shared.request_heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.to_lowercase());
     let (request_line, headers) = head.split_once("\r\n").context("no headers")?;
-    if let Some(lie) = shared.lie_to(request_line) {
-        return tell(client, lie).await;
+    if let Some(response) = shared.response_for(request_line) {
+        return write_response(client, response).await;
     }
     // One request a connection: the next one may be lied to.
     let mut upstream = TcpStream::connect(&shared.upstream).await?;
@@ -135,28 +136,28 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
     Ok(())
 }
 
-async fn tell(mut client: TcpStream, lie: Lie) -> Result<()> {
-    match lie {
-        Lie::Says(bytes) => {
+async fn write_response(mut client: TcpStream, response: RawResponse) -> Result<()> {
+    match response {
+        RawResponse::Send(bytes) => {
             client.write_all(&bytes).await?;
             client.shutdown().await?;
         }
-        Lie::ThenSilence(bytes) => {
+        RawResponse::ThenStall(bytes) => {
             client.write_all(&bytes).await?;
             std::future::pending::<()>().await;
         }
-        Lie::ThenForEver(bytes, again) => {
+        RawResponse::ThenFlood(bytes, repeated) => {
             client.write_all(&bytes).await?;
-            let again = again.repeat(1 + 65_536 / again.len());
+            let repeated = repeated.repeat(1 + 65_536 / repeated.len());
             loop {
-                client.write_all(&again).await?;
+                client.write_all(&repeated).await?;
             }
         }
-        Lie::ThenSlowly(bytes, again, pause) => {
+        RawResponse::ThenTrickle(bytes, repeated, pause) => {
             client.write_all(&bytes).await?;
             loop {
                 tokio::time::sleep(pause).await;
-                client.write_all(again).await?;
+                client.write_all(repeated).await?;
             }
         }
     }

@@ -11,7 +11,7 @@ use zstart_core::Digest;
 use zstart_registry::Limits;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::raw_fault_server::{Liar, Lie, answer};
+use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
 use zstart_tests::registry::repository_reader::{Stored, text};
 
 use crate::conversion::Conversion;
@@ -26,17 +26,17 @@ mod uploads;
 /// The password that no one else may see.
 const PASSWORD: &str = "very-secret";
 /// The longest that any lie may hold a conversion up, with the time-outs below.
-const PATIENCE: Duration = Duration::from_secs(30);
+const MAX_DURATION: Duration = Duration::from_secs(30);
 /// What a process that is lied to may take, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
 const MEMORY_KIB: u64 = 64 << 10;
 
 /// A registry with an image, a liar in front of it, and another host to which it may point.
 struct Lab {
     registry: Registry,
-    liar: Liar,
-    elsewhere: Liar,
+    server: RawFaultServer,
+    other_host: RawFaultServer,
     source: Value,
-    bystander: Digest,
+    source_digest: Digest,
 }
 
 impl Lab {
@@ -45,11 +45,11 @@ impl Lab {
         let image = Fixture::new()
             .large_layer("usr/bin/app", 300_000)
             .layer_as(Compression::Zstd, &[("etc/zstd", b"zstd ".repeat(300).as_slice())]);
-        let bystander = image.push(&registry.host(), "app:v1").await?;
-        let liar = Liar::start(&registry.host()).await?;
-        let elsewhere = Liar::start(&registry.host()).await?;
+        let source_digest = image.push(&registry.host(), "app:v1").await?;
+        let server = RawFaultServer::start(&registry.host()).await?;
+        let other_host = RawFaultServer::start(&registry.host()).await?;
         let source = Stored::new(&registry, "app").manifest("v1").await?.json;
-        Ok(Self { registry, liar, elsewhere, source, bystander })
+        Ok(Self { registry, server, other_host, source, source_digest })
     }
 
     /// The digest of the gzip layer.
@@ -62,21 +62,21 @@ impl Lab {
     }
 
     /// An address on another host than the registry's, as far as names tell.
-    fn elsewhere(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.elsewhere.port())
+    fn other_host_url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.other_host.port())
     }
 
     /// Answers reading this path so.
-    fn says(&self, part: &str, head: &[&str], body: &[u8]) {
-        self.lie(Method::GET, part, Lie::Says(answer(head, body)));
+    fn respond_to_get(&self, path_part: &str, head: &[&str], body: &[u8]) {
+        self.respond(Method::GET, path_part, RawResponse::Send(http_response(head, body)));
     }
 
-    fn lie(&self, method: Method, part: &str, lie: Lie) {
-        self.liar.lie(method, part, lie);
+    fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
+        self.server.respond(method, path_part, response);
     }
 
     /// The conversion fails with all of these words, within its time, and nothing came of it.
-    async fn ends(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
+    async fn fails_with(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
         let limits = Limits {
             connect: Duration::from_secs(2),
             silence: Duration::from_millis(400),
@@ -86,9 +86,9 @@ impl Lab {
             pace_bytes: 20 << 10,
             pace_time: Duration::from_millis(300),
         };
-        let conversion = Conversion::of(&format!("{}/app:v1", self.liar.host()));
+        let conversion = Conversion::of(&format!("{}/app:v1", self.server.host()));
         let conversion = conversion.login("user", PASSWORD).limits(limits);
-        let ended = tokio::time::timeout(PATIENCE, conversion.run()).await;
+        let ended = tokio::time::timeout(MAX_DURATION, conversion.run()).await;
         let error = ended.context("it took too long")?.expect_err("a lie was believed");
         let chain = error.chain();
         assert_eq!(error.class(), class, "{chain}");
@@ -103,8 +103,8 @@ impl Lab {
     async fn require_harmless(&self) -> Result<()> {
         let stored = Stored::new(&self.registry, "app");
         assert_eq!(stored.tags().await?, ["v1"]);
-        assert_eq!(stored.digest("v1").await?, self.bystander);
-        for head in self.elsewhere.heads() {
+        assert_eq!(stored.digest("v1").await?, self.source_digest);
+        for head in self.other_host.request_heads() {
             assert!(!head.contains("authorization") && !head.contains(PASSWORD), "sent elsewhere: {head}");
         }
         let status = std::fs::read_to_string("/proc/self/status")?;
@@ -115,9 +115,12 @@ impl Lab {
     }
 
     /// What the other host was asked, as `method /path`.
-    fn asked_elsewhere(&self) -> Vec<String> {
-        let heads = self.elsewhere.heads();
-        heads.iter().filter_map(|head| head.split(" http/1.1").next().map(ToOwned::to_owned)).collect()
+    fn requests_to_other_host(&self) -> Vec<String> {
+        let request_heads = self.other_host.request_heads();
+        request_heads
+            .iter()
+            .filter_map(|head| head.split(" http/1.1").next().map(ToOwned::to_owned))
+            .collect()
     }
 }
 

@@ -15,7 +15,7 @@ use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::raw_fault_server::{Liar, Lie, answer};
+use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
 
 use crate::conversion::Conversion;
 
@@ -132,23 +132,25 @@ async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
 async fn listed_foreign_token_server_gets_the_password() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("app", b"files")]).push(&registry.host(), "app:v1").await?;
-    let (liar, elsewhere) = (Liar::start(&registry.host()).await?, Liar::start(&registry.host()).await?);
-    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\"", elsewhere.port());
-    liar.lie(
+    let (server, other_host) =
+        (RawFaultServer::start(&registry.host()).await?, RawFaultServer::start(&registry.host()).await?);
+    let challenge =
+        format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\"", other_host.port());
+    server.respond(
         Method::GET,
         "/v2/ ",
-        Lie::Says(answer(&["401 Unauthorized", &challenge, "Connection: close"], b"")),
+        RawResponse::Send(http_response(&["401 Unauthorized", &challenge, "Connection: close"], b"")),
     );
-    let token = answer(&["200 OK", "Connection: close"], b"{\"token\":\"one\"}");
-    elsewhere.lie(Method::GET, "/token", Lie::Says(token));
-    let conversion = Conversion::of(&format!("{}/app:v1", liar.host())).login("user", "secret");
+    let token = http_response(&["200 OK", "Connection: close"], b"{\"token\":\"one\"}");
+    other_host.respond(Method::GET, "/token", RawResponse::Send(token));
+    let conversion = Conversion::of(&format!("{}/app:v1", server.host())).login("user", "secret");
     let error = conversion.run().await.unwrap_err();
     assert!(error.chain().contains("nothing was sent there"), "{}", error.chain());
-    assert_eq!(elsewhere.heads(), [""; 0]);
+    assert_eq!(other_host.request_heads(), [""; 0]);
 
     conversion.token_server("localhost").run().await?;
-    assert!(elsewhere.heads().iter().all(|head| head.contains("authorization: basic ")));
-    assert!(liar.heads().iter().any(|head| head.contains("authorization: bearer one")));
+    assert!(other_host.request_heads().iter().all(|head| head.contains("authorization: basic ")));
+    assert!(server.request_heads().iter().any(|head| head.contains("authorization: bearer one")));
     Ok(())
 }
 

@@ -2,11 +2,11 @@
 
 use super::*;
 
-async fn sends_layers_to(location: &str, class: ErrorClass, said: &[&str]) -> Result<()> {
+async fn layer_redirect_fails(location: &str, class: ErrorClass, said: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     let location = format!("Location: {location}");
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(class, said).await
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(class, said).await
 }
 
 #[tokio::test]
@@ -17,7 +17,8 @@ async fn redirect_to_the_metadata_service_is_rejected() -> Result<()> {
         "http://[::ffff:169.254.169.254]/latest/meta-data/",
         "http://[fd00:ec2::254]/latest/meta-data/",
     ] {
-        sends_layers_to(location, ErrorClass::Other, &["where no registry may send its readers"]).await?;
+        layer_redirect_fails(location, ErrorClass::Other, &["where no registry may send its readers"])
+            .await?;
     }
     Ok(())
 }
@@ -25,7 +26,7 @@ async fn redirect_to_the_metadata_service_is_rejected() -> Result<()> {
 #[tokio::test]
 async fn redirect_to_another_scheme_is_rejected() -> Result<()> {
     for location in ["file:///etc/passwd", "ftp://localhost/x", "gopher://localhost:70/x", "javascript:1"] {
-        sends_layers_to(location, ErrorClass::Other, &["the registry's Location"]).await?;
+        layer_redirect_fails(location, ErrorClass::Other, &["the registry's Location"]).await?;
     }
     Ok(())
 }
@@ -33,29 +34,33 @@ async fn redirect_to_another_scheme_is_rejected() -> Result<()> {
 #[tokio::test]
 async fn redirect_without_location_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.says(lab.layer(), &["302 Found", "Connection: close"], b"");
-    lab.ends(ErrorClass::Other, &["the registry named no Location"]).await
+    lab.respond_to_get(lab.layer(), &["302 Found", "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Other, &["the registry named no Location"]).await
 }
 
 #[tokio::test]
 async fn redirect_loop_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.says(lab.layer(), &["307 Temporary Redirect", "Location: ?again", "Connection: close"], b"");
-    lab.ends(ErrorClass::Other, &["more than 5 redirects"]).await
+    lab.respond_to_get(
+        lab.layer(),
+        &["307 Temporary Redirect", "Location: ?again", "Connection: close"],
+        b"",
+    );
+    lab.fails_with(ErrorClass::Other, &["more than 5 redirects"]).await
 }
 
 #[tokio::test]
 async fn redirected_layer_is_still_hashed() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.elsewhere.lie(
+    lab.other_host.respond(
         Method::GET,
         "/stolen",
-        Lie::Says(answer(&["200 OK", "Connection: close"], b"other bytes")),
+        RawResponse::Send(http_response(&["200 OK", "Connection: close"], b"other bytes")),
     );
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::ContentMismatch, &[lab.layer(), "the repository served 11 bytes"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::ContentMismatch, &[lab.layer(), "the repository served 11 bytes"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }
 
@@ -64,21 +69,25 @@ async fn redirect_target_gets_no_password() -> Result<()> {
     let lab = Lab::start().await?;
     let challenge =
         ["401 Unauthorized", "WWW-Authenticate: Basic realm=\"give it to me\"", "Connection: close"];
-    lab.elsewhere.lie(Method::GET, "/stolen", Lie::Says(answer(&challenge, b"")));
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::PullDenied, &["HTTP 401"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+    lab.other_host.respond(Method::GET, "/stolen", RawResponse::Send(http_response(&challenge, b"")));
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::PullDenied, &["HTTP 401"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }
 
 #[tokio::test]
 async fn redirected_manifest_is_still_validated() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.elsewhere.lie(Method::GET, "/stolen", Lie::Says(answer(&["200 OK", "Connection: close"], b"{}")));
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says("/manifests/v1", &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::Refused, &["is malformed"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+    lab.other_host.respond(
+        Method::GET,
+        "/stolen",
+        RawResponse::Send(http_response(&["200 OK", "Connection: close"], b"{}")),
+    );
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get("/manifests/v1", &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Refused, &["is malformed"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }

@@ -2,9 +2,9 @@
 
 use super::*;
 
-fn asks_for(lab: &Lab, challenge: &str) {
+fn challenge_with(lab: &Lab, challenge: &str) {
     let challenge = format!("WWW-Authenticate: {challenge}");
-    lab.says("/v2/ ", &["401 Unauthorized", &challenge, "Connection: close"], b"");
+    lab.respond_to_get("/v2/ ", &["401 Unauthorized", &challenge, "Connection: close"], b"");
 }
 
 fn bearer(realm: &str) -> String {
@@ -12,19 +12,19 @@ fn bearer(realm: &str) -> String {
 }
 
 /// The registry's own token server says this.
-async fn token_server(lie: Lie, class: ErrorClass, said: &[&str]) -> Result<()> {
+async fn token_response_fails(response: RawResponse, class: ErrorClass, said: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
-    asks_for(&lab, &bearer(&format!("http://{}/token", lab.liar.host())));
-    lab.lie(Method::GET, "/token", lie);
-    lab.ends(class, said).await
+    challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
+    lab.respond(Method::GET, "/token", response);
+    lab.fails_with(class, said).await
 }
 
 #[tokio::test]
 async fn token_realm_on_another_host_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
-    asks_for(&lab, &bearer(&lab.elsewhere("/token")));
-    lab.ends(ErrorClass::Other, &["log in", "localhost", "nothing was sent there"]).await?;
-    assert_eq!(lab.asked_elsewhere(), [""; 0]);
+    challenge_with(&lab, &bearer(&lab.other_host_url("/token")));
+    lab.fails_with(ErrorClass::Other, &["log in", "localhost", "nothing was sent there"]).await?;
+    assert_eq!(lab.requests_to_other_host(), [""; 0]);
     Ok(())
 }
 
@@ -38,8 +38,8 @@ async fn forbidden_token_realms_are_rejected() -> Result<()> {
         "file:///etc/passwd",
     ] {
         let lab = Lab::start().await?;
-        asks_for(&lab, &bearer(realm));
-        lab.ends(ErrorClass::Other, &["log in", "nothing was sent there"]).await?;
+        challenge_with(&lab, &bearer(realm));
+        lab.fails_with(ErrorClass::Other, &["log in", "nothing was sent there"]).await?;
     }
     Ok(())
 }
@@ -50,8 +50,8 @@ async fn malformed_challenge_is_rejected() -> Result<()> {
         ["Bearer realm=", "Bearer realm=\"", "Bearer service=\"x\"", "Bearer realm=\"not an address\""]
     {
         let lab = Lab::start().await?;
-        asks_for(&lab, challenge);
-        lab.ends(ErrorClass::Other, &["log in", "WWW-Authenticate can't be read"]).await?;
+        challenge_with(&lab, challenge);
+        lab.fails_with(ErrorClass::Other, &["log in", "WWW-Authenticate can't be read"]).await?;
     }
     Ok(())
 }
@@ -59,32 +59,34 @@ async fn malformed_challenge_is_rejected() -> Result<()> {
 #[tokio::test]
 async fn token_server_redirect_is_not_followed() -> Result<()> {
     let lab = Lab::start().await?;
-    asks_for(&lab, &bearer(&format!("http://{}/token", lab.liar.host())));
-    let location = format!("Location: {}", lab.elsewhere("/token"));
-    lab.says("/token", &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::Other, &["the token server answered HTTP 307"]).await?;
-    assert_eq!(lab.asked_elsewhere(), [""; 0]);
+    challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
+    let location = format!("Location: {}", lab.other_host_url("/token"));
+    lab.respond_to_get("/token", &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Other, &["the token server answered HTTP 307"]).await?;
+    assert_eq!(lab.requests_to_other_host(), [""; 0]);
     Ok(())
 }
 
 #[tokio::test]
 async fn endless_token_is_rejected() -> Result<()> {
-    let lie = Lie::ThenForEver(answer(&["200 OK"], b"{\"token\":\""), b"abcdef");
-    token_server(lie, ErrorClass::Other, &["log in", "larger than 262144 bytes"]).await
+    let response = RawResponse::ThenFlood(http_response(&["200 OK"], b"{\"token\":\""), b"abcdef");
+    token_response_fails(response, ErrorClass::Other, &["log in", "larger than 262144 bytes"]).await
 }
 
 #[tokio::test]
 async fn token_with_header_injection_is_rejected() -> Result<()> {
-    let lie =
-        Lie::Says(answer(&["200 OK", "Connection: close"], b"{\"token\":\"x\\r\\nHost: evil.example\"}"));
-    token_server(lie, ErrorClass::Other, &[]).await
+    let response = RawResponse::Send(http_response(
+        &["200 OK", "Connection: close"],
+        b"{\"token\":\"x\\r\\nHost: evil.example\"}",
+    ));
+    token_response_fails(response, ErrorClass::Other, &[]).await
 }
 
 #[tokio::test]
 async fn invalid_token_response_is_rejected() -> Result<()> {
     for token in ["{}", "[]", "null", "<html>", "{\"token\":\"\"}", "{\"token\":7}"] {
-        let lie = Lie::Says(answer(&["200 OK", "Connection: close"], token.as_bytes()));
-        token_server(lie, ErrorClass::Other, &["log in", "the token server's answer"]).await?;
+        let response = RawResponse::Send(http_response(&["200 OK", "Connection: close"], token.as_bytes()));
+        token_response_fails(response, ErrorClass::Other, &["log in", "the token server's answer"]).await?;
     }
     Ok(())
 }
@@ -92,8 +94,8 @@ async fn invalid_token_response_is_rejected() -> Result<()> {
 #[tokio::test]
 async fn token_that_never_suffices_is_pull_denied() -> Result<()> {
     let lab = Lab::start().await?;
-    asks_for(&lab, &bearer(&format!("http://{}/token", lab.liar.host())));
-    lab.says("/token", &["200 OK", "Connection: close"], b"{\"token\":\"abc\",\"expires_in\":0}");
-    lab.says("/manifests/", &["401 Unauthorized", "Connection: close"], b"");
-    lab.ends(ErrorClass::PullDenied, &["pull image v1", "HTTP 401"]).await
+    challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
+    lab.respond_to_get("/token", &["200 OK", "Connection: close"], b"{\"token\":\"abc\",\"expires_in\":0}");
+    lab.respond_to_get("/manifests/", &["401 Unauthorized", "Connection: close"], b"");
+    lab.fails_with(ErrorClass::PullDenied, &["pull image v1", "HTTP 401"]).await
 }
