@@ -19,6 +19,7 @@ pub mod ecr;
 pub mod gateway;
 pub mod raw_fault_server;
 pub mod repository_reader;
+pub mod request_log;
 mod reverse_proxy;
 
 /// Who may use a registry.

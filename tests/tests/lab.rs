@@ -80,12 +80,12 @@ async fn gateway_fault_lasts_until_cleared() -> Result<()> {
     Fixture::new().layer(&[("etc/hello", b"hello")]).push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let image = format!("{}/app:v1", gateway.host());
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::NOT_FOUND, vec![], ""));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::NOT_FOUND, vec![], ""));
     let error: zstart_convert::Error =
         digest_of(&image, Credentials::Anonymous).await.unwrap_err().downcast()?;
     let zstart_convert::Error::Repository(error) = error else { panic!("{error}") };
     assert_eq!((error.trouble, error.access), (Trouble::NotFound, Access::Pull));
-    gateway.heal();
+    gateway.clear_faults();
     assert!(digest_of(&image, Credentials::Anonymous).await.is_ok());
     Ok(())
 }

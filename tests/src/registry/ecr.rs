@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
 use axum::Router;
@@ -17,11 +17,13 @@ use http::{HeaderMap, StatusCode, header};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use zstart_core::sync::lock;
 
 use self::rules::Rules;
 use self::tokens::Tokens;
 use self::uploads::Sessions;
-use super::reverse_proxy::Forward;
+use super::request_log::{Recording, RequestLog};
+use super::reverse_proxy::ReverseProxy;
 use crate::pki::{Pki, Subject};
 use crate::proxy::Proxy;
 use crate::tls;
@@ -64,11 +66,11 @@ pub struct FakeEcr {
 }
 
 struct Shared {
-    registry: Forward,
+    registry: ReverseProxy,
     tokens: Mutex<Tokens>,
     rules: Mutex<Rules>,
     sessions: Mutex<Sessions>,
-    calls: Mutex<Vec<String>>,
+    calls: RequestLog,
     /// The versions of HTTP that registries were spoken to in.
     versions: Mutex<BTreeSet<String>>,
 }
@@ -82,11 +84,11 @@ impl FakeEcr {
         let names: Vec<&str> = names.collect();
         pki.issue(&Subject { file: "ecr", name: "ecr", organisation: "lab", addresses: &names })?;
         let shared = Arc::new(Shared {
-            registry: Forward::new(upstream)?,
+            registry: ReverseProxy::new(upstream)?,
             tokens: Mutex::default(),
             rules: Mutex::new(Rules::of(repositories)),
             sessions: Mutex::default(),
-            calls: Mutex::default(),
+            calls: RequestLog::default(),
             versions: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
@@ -138,9 +140,14 @@ impl FakeEcr {
         self.shared.sessions().to_forget = times;
     }
 
+    /// Begins a recording of the requests from now on.
+    pub fn record(&self) -> Recording {
+        self.shared.calls.record()
+    }
+
     /// The requests so far, as `METHOD HOST/path`.
     pub fn calls(&self) -> Vec<String> {
-        lock(&self.shared.calls).clone()
+        self.shared.calls.calls()
     }
 
     /// How many requests of this method have `part` in host or path.
@@ -183,14 +190,10 @@ impl Shared {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let host = host_of(&request);
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    lock(&shared.calls).push(format!("{} {host}{path}", request.method()));
+    shared.calls.push(format!("{} {host}{path}", request.method()));
     if host == BLOBS {
         return blobs(&shared, request).await;
     }
@@ -223,7 +226,7 @@ async fn blobs(shared: &Shared, request: Request) -> Response {
                        string parameter or the Authorization header should be specified";
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    shared.registry.pass(request, &format!("https://{BLOBS}")).await
+    shared.registry.forward(request, &format!("https://{BLOBS}")).await
 }
 
 /// An error as the distribution specification has it.

@@ -72,15 +72,15 @@ async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
     image().push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let (name, at) = (format!("{}/app:v1", gateway.host()), format!("{}/app", gateway.host()));
-    let answer = |status, headers| Fault::Answer(status, headers, "says the registry");
+    let answer = |status, headers| Fault::Respond(status, headers, "says the registry");
 
     gateway.fault(Method::GET, "/manifests/", answer(StatusCode::FORBIDDEN, vec![]));
     require_failure(&zstart, &["inspect", &name], 4, &["pull image v1", &at, "HTTP 403"]).await?;
-    gateway.heal();
+    gateway.clear_faults();
     gateway.fault(Method::POST, "/blobs/uploads/", answer(StatusCode::UNAUTHORIZED, vec![]));
     require_failure(&zstart, &["convert", &name], 4, &["begin a blob upload", &at, "HTTP 401"]).await?;
 
-    gateway.heal();
+    gateway.clear_faults();
     let later = vec![("retry-after", "600".to_owned())];
     gateway.fault(Method::GET, "/manifests/", answer(StatusCode::TOO_MANY_REQUESTS, later));
     require_failure(&zstart, &["inspect", &name], 5, &["HTTP 429 says the registry", &at]).await?;
@@ -146,7 +146,7 @@ async fn taken_or_moved_tag_exits_8() -> Result<()> {
             next.push(&host, "app:v1").await.expect("it is pushed");
         })
     };
-    gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));
     require_failure(&zstart, &["convert", &name], 8, &[&name, "moved from sha256:"]).await
 }
 

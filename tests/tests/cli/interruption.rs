@@ -48,7 +48,7 @@ async fn stop_in_the_middle(signal: &str) -> Result<()> {
     assert_eq!(String::from_utf8(ended.stderr)?, "error: stopped; nothing was tagged\n");
     assert_eq!(ended.stdout, b"");
 
-    gateway.heal();
+    gateway.clear_faults();
     let variant = format!("{}/app:v1-zstd-{}", gateway.host(), digest.short());
     assert_eq!(zstart.run(&["inspect", &variant]).await?.code, Some(3));
     zstart.print(&["convert", &name]).await?;

@@ -60,9 +60,9 @@ impl Lab {
     /// read for it.
     async fn convert(&self, version: &str, more: &[&str]) -> Result<usize> {
         let name = self.push(version).await?;
-        let before = self.gateway.calls().len();
+        let recording = self.gateway.record();
         self.zstart.print(&[&["convert", &name], more].concat()).await?;
-        let calls = self.gateway.calls().split_off(before);
+        let calls = recording.calls();
         let (stored, made) = (self.stored(), self.variant(version).await?);
         stored.require_same_files(&made, &stored.manifest(version).await?.json).await?;
         Ok(calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count())
@@ -108,11 +108,11 @@ async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
 async fn layers_finished_before_a_failure_are_reused() -> Result<()> {
     let lab = Lab::start().await?;
     let name = lab.push("v1").await?;
-    let denied = Fault::Answer(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#);
+    let denied = Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#);
     lab.gateway.fault(Method::PUT, "/manifests/", denied);
     let ended = lab.zstart.run(&["convert", &name]).await?;
     assert_eq!(ended.code, Some(4), "{ended:#?}");
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     assert_eq!(lab.convert("v1", &[]).await?, 1, "the config");
     Ok(())
 }

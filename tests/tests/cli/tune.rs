@@ -233,7 +233,7 @@ async fn tune_failures_have_their_exit_codes() -> Result<()> {
     image().push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let name = format!("{}/app:v1", gateway.host());
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::FORBIDDEN, vec![], "no"));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::FORBIDDEN, vec![], "no"));
     require_failure(&zstart, &["tune", &name], 4, &["HTTP 403"]).await?;
     drop(gateway);
     require_failure(&zstart, &["tune", &name], 5, &["refused"]).await?;

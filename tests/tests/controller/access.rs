@@ -175,7 +175,7 @@ async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
         let (repository, name) = (format!("app-{}", status.as_u16()), format!("web-{}", status.as_u16()));
         let source = lab.push(&format!("{repository}:v1"), &small()).await?;
         let uploads = format!("/v2/{repository}/blobs/uploads/");
-        lab.gateway.fault(Method::POST, &uploads, Fault::Answer(status, vec![], "read only"));
+        lab.gateway.fault(Method::POST, &uploads, Fault::Respond(status, vec![], "read only"));
         let image = lab.image(&format!("{repository}:v1"));
         lab.deploy("on", &name, &image).await?;
         images.push((repository, name, image, source));
@@ -190,7 +190,7 @@ async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
         assert_eq!(says(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
         assert_eq!(lab.stored(repository).tags().await?, ["v1"]);
     }
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     for (repository, _, image, source) in &images {
         lab.ready(image).await?;
         assert_eq!(lab.stored(repository).tags().await?, ["v1", &tag_of(image, source)?]);

@@ -72,7 +72,7 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
         let mut controller = start(&lab, &config)?;
         hold.arrived(&format!("{method} {part}")).await?;
         controller.kill().await?;
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
         let record = lab.records().get(&crate::records::name_of(&image)?).await?;
         assert_eq!(record.status.unwrap_or_default().variant, None, "{method} {part}");

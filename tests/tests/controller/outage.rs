@@ -23,7 +23,7 @@ async fn failing_registry_is_retried_until_it_recovers() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
-    let trouble = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
+    let trouble = Fault::Respond(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
     lab.gateway.fault(Method::GET, "/manifests/v1", trouble);
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.controller().await?;
@@ -31,7 +31,7 @@ async fn failing_registry_is_retried_until_it_recovers() -> Result<()> {
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(message.contains("HTTP 500 out of order"), "{message}");
     assert!(lab.warning("web", RecordReason::RegistryUnavailable).await?.contains(&image));
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     lab.ready(&image).await?;
     Ok(())
 }
@@ -43,7 +43,7 @@ async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     let image = lab.image("app:v1");
     // Longer than a worker is held for.
     let patience = vec![("retry-after", "11".to_owned())];
-    let patience = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
+    let patience = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
     lab.gateway.fault_times(1, Method::GET, "/manifests/v1", patience);
     let started = Instant::now();
     lab.deploy("on", "web", &image).await?;
@@ -63,7 +63,7 @@ async fn endless_retry_after_blocks_no_other_image() -> Result<()> {
     let lab = Lab::start().await?;
     let (endless, image) = (lab.image("endless:v1"), lab.image("app:v1"));
     let pause = vec![("retry-after", u64::MAX.to_string())];
-    let pause = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, pause, "never again");
+    let pause = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, pause, "never again");
     lab.gateway.fault(Method::GET, "/endless/", pause);
     lab.deploy("on", "endless", &endless).await?;
     let controller = lab.controller().await?;

@@ -19,7 +19,7 @@ pub(crate) struct Hold {
 impl Hold {
     pub(crate) fn fault(&self) -> Fault {
         let (arrived, released) = (self.arrived.clone(), self.released.clone());
-        Fault::After(Arc::new(move || -> BoxFuture<'static, ()> {
+        Fault::RunFirst(Arc::new(move || -> BoxFuture<'static, ()> {
             arrived.cancel();
             Box::pin(released.clone().cancelled_owned())
         }))

@@ -66,8 +66,8 @@ async fn missing_push_right_is_reported_and_writes_nothing() -> Result<()> {
     image().push(&lab.registry.host(), "app:v1").await?;
     let body = r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::Answer(status, vec![], body));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::Respond(status, vec![], body));
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::PushDenied, "{}", error.chain());
         assert!(error.chain().contains("DENIED: requested access"), "{}", error.chain());
@@ -82,7 +82,7 @@ async fn push_denied_mid_upload_is_not_a_broken_connection() -> Result<()> {
     let lab = Lab::start().await?;
     // Larger than what connections and channels hold, so that the refusal comes while it is sent.
     Fixture::new().large_layer("usr/bin/app", 24 << 20).push(&lab.registry.host(), "app:v1").await?;
-    let refusal = Fault::Answer(StatusCode::FORBIDDEN, vec![], "quota exceeded");
+    let refusal = Fault::Respond(StatusCode::FORBIDDEN, vec![], "quota exceeded");
     lab.gateway.fault(Method::PATCH, "/blobs/uploads/", refusal);
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::PushDenied, "{}", error.chain());

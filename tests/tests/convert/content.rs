@@ -32,7 +32,7 @@ async fn corrupted_layer_config_or_manifest_is_named() -> Result<()> {
     let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
     let (layer, config) = (text(&source["layers"][1]["digest"])?, text(&source["config"]["digest"])?);
     for (what, name) in [(layer, layer), (config, config), ("/manifests/v1", "image v1")] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, what, Fault::FlipBytes);
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::ContentMismatch, "{what}: {}", error.chain());
@@ -51,9 +51,9 @@ async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
     let layer = text(&source["layers"][0]["digest"])?;
     let elsewhere = format!("{}/mirror", lab.gateway.host());
     for honest_reads in [0, 1] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.mount_nothing();
-        lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::Nothing);
+        lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::PassThrough);
         lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
         let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::ContentMismatch, "{}", error.chain());

@@ -41,7 +41,7 @@ impl Lab {
 
     /// Blobs of other repositories have to be sent from now on.
     pub(crate) fn mount_nothing(&self) {
-        let refusal = Fault::Answer(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
+        let refusal = Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
         self.gateway.fault(Method::POST, "mount=", refusal);
     }
 

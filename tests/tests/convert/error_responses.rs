@@ -18,7 +18,7 @@ fn image() -> Fixture {
 }
 
 fn answer(status: StatusCode) -> Fault {
-    Fault::Answer(status, vec![], "out of order")
+    Fault::Respond(status, vec![], "out of order")
 }
 
 /// A failed conversion says where, and leaves nothing that has a name.
@@ -67,7 +67,7 @@ async fn single_http_500_is_retried_at_every_step() -> Result<()> {
         (Method::PUT, "/manifests/"),
         (Method::HEAD, "/blobs/"),
     ] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault_times(1, method.clone(), part, answer(StatusCode::INTERNAL_SERVER_ERROR));
         let made = lab.conversion("app:v1").forced().run().await;
         assert!(made.is_ok(), "{method} {part}: {}", made.unwrap_err().chain());
@@ -98,7 +98,7 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     for (method, part, tried) in tried {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault(method, part, answer(StatusCode::SERVICE_UNAVAILABLE));
         let error = lab.conversion("app:v1").run().await.expect_err("it fails for ever");
         require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
@@ -125,15 +125,15 @@ async fn short_retry_after_is_honoured() -> Result<()> {
         (away, Method::PATCH, "/blobs/uploads/"),
         (StatusCode::BAD_GATEWAY, Method::PUT, "/manifests/"),
     ] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         // Longer than it would wait by itself.
-        let wait = Fault::Answer(status, vec![("retry-after", "1".to_owned())], "slow down");
+        let wait = Fault::Respond(status, vec![("retry-after", "1".to_owned())], "slow down");
         lab.gateway.fault_times(1, method.clone(), part, wait);
         let started = Instant::now();
         let made = lab.conversion("app:v1").forced().run().await;
         assert!(made.is_ok(), "{status} {method} {part}: {}", made.unwrap_err().chain());
         assert!(started.elapsed() >= Duration::from_secs(1), "{status} {method} {part}");
-        assert!(lab.gateway.has_done_all(), "{status} {method} {part}");
+        assert!(lab.gateway.all_faults_hit(), "{status} {method} {part}");
     }
     Ok(())
 }
@@ -151,17 +151,17 @@ async fn long_retry_after_is_returned_to_the_caller() -> Result<()> {
         (away, Method::POST, "/blobs/uploads/"),
         (away, Method::PATCH, "/blobs/uploads/"),
     ] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         let headers = vec![("retry-after", "3600".to_owned())];
-        lab.gateway.fault(method.clone(), part, Fault::Answer(status, headers, "slow down"));
-        let before = lab.gateway.calls().len();
+        lab.gateway.fault(method.clone(), part, Fault::Respond(status, headers, "slow down"));
+        let recording = lab.gateway.record();
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         let retry_after = Some(Duration::from_hours(1));
         require_clean_failure(&lab, &error, ErrorClass::RateLimited { retry_after }).await?;
         let said = format!("HTTP {} slow down", status.as_u16());
         assert!(error.chain().contains(&said), "{}", error.chain());
         if method != Method::PATCH {
-            let calls = lab.gateway.calls().split_off(before);
+            let calls = recording.calls();
             let hit = |call: &&String| call.starts_with(method.as_str()) && call.contains(part);
             assert!(calls.iter().filter(hit).count() <= 2, "at most once for each layer: {calls:#?}");
         }
@@ -174,13 +174,13 @@ async fn interrupted_pull_is_retried_or_leaves_no_tag() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let layer = layer_digest(&lab, 0).await?;
-    lab.gateway.fault(Method::GET, &layer, Fault::CutAnswerAfter(200_000));
+    lab.gateway.fault(Method::GET, &layer, Fault::CutResponseAfter(200_000));
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
     assert!(error.chain().contains(&layer), "{}", error.chain());
 
-    lab.gateway.heal();
-    lab.gateway.fault_times(1, Method::GET, &layer, Fault::CutAnswerAfter(200_000));
+    lab.gateway.clear_faults();
+    lab.gateway.fault_times(1, Method::GET, &layer, Fault::CutResponseAfter(200_000));
     lab.conversion("app:v1").run().await?;
     require_variant(&lab).await
 }
@@ -194,7 +194,7 @@ async fn interrupted_upload_is_retried_or_leaves_no_tag() -> Result<()> {
     require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
     assert!(error.chain().contains("upload a blob"), "{}", error.chain());
 
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::CutRequestAfter(100_000));
     lab.conversion("app:v1").run().await?;
     require_variant(&lab).await
@@ -207,11 +207,11 @@ async fn forgotten_upload_is_restarted() -> Result<()> {
     // As the reference implementation says it, and it says it with 404.
     let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown to registry"}]}"#;
     for method in [Method::PATCH, Method::PUT] {
-        lab.gateway.heal();
-        let lost = Fault::Answer(StatusCode::NOT_FOUND, vec![], body);
+        lab.gateway.clear_faults();
+        let lost = Fault::Respond(StatusCode::NOT_FOUND, vec![], body);
         lab.gateway.fault_times(1, method.clone(), "/blobs/uploads/", lost);
         lab.conversion("app:v1").forced().run().await?;
-        assert!(lab.gateway.has_done_all(), "{method}");
+        assert!(lab.gateway.all_faults_hit(), "{method}");
         require_variant(&lab).await?;
     }
     Ok(())
@@ -230,17 +230,17 @@ async fn kept_layer_survives_a_broken_connection() -> Result<()> {
         [(reads.clone(), 0), (reads, 1), (writes, 2)].into_iter().enumerate()
     {
         let elsewhere = format!("{}/mirror/{number}", lab.gateway.host());
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.mount_nothing();
         let cut = match method {
-            Method::GET => Fault::CutAnswerAfter(10),
+            Method::GET => Fault::CutResponseAfter(10),
             _ => Fault::CutRequestAfter(10),
         };
-        lab.gateway.fault_times(spared, method.clone(), part, Fault::Nothing);
+        lab.gateway.fault_times(spared, method.clone(), part, Fault::PassThrough);
         lab.gateway.fault_times(1, method.clone(), part, cut);
         let made = lab.conversion("app:v1").into(&elsewhere).run().await;
         assert!(made.is_ok(), "{method}, {spared} spared: {}", made.unwrap_err().chain());
-        assert!(lab.gateway.has_done_all(), "{method}, {spared} spared: the fault came to nothing");
+        assert!(lab.gateway.all_faults_hit(), "{method}, {spared} spared: the fault came to nothing");
     }
     Ok(())
 }
@@ -256,7 +256,7 @@ async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
         let (host, next) = (host.clone(), next.clone());
         Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
     };
-    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));
     let conversion = lab.conversion("app:v1");
     let error = conversion.run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::SourceMoved);

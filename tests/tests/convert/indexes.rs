@@ -168,7 +168,7 @@ async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
 
     // The same goes for one that isn't there at all: a sparse index.
     let entry = text(&source.json["manifests"][1]["digest"])?;
-    let missing = Fault::Answer(StatusCode::NOT_FOUND, vec![], "");
+    let missing = Fault::Respond(StatusCode::NOT_FOUND, vec![], "");
     lab.gateway.fault(Method::GET, entry, missing);
     assert_eq!(lab.conversion("app:v1").forced().run().await?.image.digest, made.image.digest);
     Ok(())

@@ -36,7 +36,7 @@ async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> 
             () = arrived.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{method} {part} never came"),
         }
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
     }
     let made = conversion.run().await?;

@@ -54,12 +54,12 @@ async fn changed_top_layer_alone_is_converted() -> Result<()> {
     }
     let first = lab.conversion("app:v1.9").run().await?;
     assert_eq!(first.layers_made_before, 0);
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
 
     // Another process: it knows only what the repository says.
     let second = lab.conversion("app:v1.10").run().await?;
     assert_eq!(second.layers_made_before, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     assert_eq!(layers_pulled(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
     let uploads = calls.iter().filter(|call| is_sent(call)).count();
     assert_eq!(uploads, 1, "{calls:#?}");
@@ -81,10 +81,10 @@ async fn cached_layers_are_not_pulled_again() -> Result<()> {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     lab.conversion("app:v1").remembering(&memory).run().await?;
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
     let second = lab.conversion("app:v2").remembering(&memory).run().await?;
     assert_eq!(second.layers_made_before, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let blobs = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
     assert_eq!(blobs, 2, "the config and the layer that is new: {calls:#?}");
     require_right(&lab, "app", "v2", &second).await?;
@@ -99,10 +99,10 @@ async fn cached_layers_are_mounted_into_another_repository() -> Result<()> {
         image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
     }
     lab.conversion("one:v1").remembering(&memory).run().await?;
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
     let second = lab.conversion("team/other:v1").remembering(&memory).run().await?;
     assert_eq!(second.layers_made_before, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let mounts = calls.iter().filter(|call| call.contains("mount=sha256") && call.ends_with("&from=one"));
     assert_eq!(mounts.count(), 2, "{calls:#?}");
     assert_eq!(calls.iter().filter(|call| is_sent(call)).count(), 1, "{calls:#?}");
@@ -145,10 +145,10 @@ async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
 async fn refused_mount_falls_back_to_conversion() -> Result<()> {
     for refusal in [
         // Amazon ECR, where an account hasn't asked for it, opens an upload; others refuse.
-        Fault::Answer(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
-        Fault::Answer(StatusCode::NOT_FOUND, vec![], ""),
-        Fault::Answer(StatusCode::METHOD_NOT_ALLOWED, vec![], ""),
-        Fault::Answer(StatusCode::ACCEPTED, vec![("location", "/v2/other/blobs/uploads/x".to_owned())], ""),
+        Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
+        Fault::Respond(StatusCode::NOT_FOUND, vec![], ""),
+        Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], ""),
+        Fault::Respond(StatusCode::ACCEPTED, vec![("location", "/v2/other/blobs/uploads/x".to_owned())], ""),
     ] {
         let lab = Lab::start().await?;
         let memory = Arc::new(LayerMemory::default());
@@ -208,7 +208,7 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
 }
 
 fn missing() -> Fault {
-    Fault::Answer(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)
+    Fault::Respond(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)
 }
 
 /// Puts a manifest under a variant's tag that says of `base` what it likes.
@@ -255,8 +255,8 @@ async fn unlistable_repository_is_still_converted() -> Result<()> {
         (StatusCode::OK, "no list"),
         (StatusCode::OK, r#"{"name":"app","tags":null}"#),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::GET, "/tags/list", Fault::Answer(status, vec![], body));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::GET, "/tags/list", Fault::Respond(status, vec![], body));
         let level = Settings { level: Level::try_from(1)?, ..Settings::default() };
         let made = lab.conversion("app:v1").settings(level).run().await?;
         require_right(&lab, "app", "v1", &made).await?;
@@ -308,12 +308,12 @@ async fn tag_list_is_read_page_by_page() -> Result<()> {
     lab.conversion("app:v1").run().await?;
     // A registry may give fewer than it is asked for, and names the place of the rest.
     let next = ("link", r#"</v2/app/tags/list?n=2>; rel="next""#.to_owned());
-    let page = Fault::Answer(StatusCode::OK, vec![next], r#"{"name":"app","tags":[]}"#);
+    let page = Fault::Respond(StatusCode::OK, vec![next], r#"{"name":"app","tags":[]}"#);
     lab.gateway.fault_times(1, Method::GET, "/tags/list", page);
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
     let made = lab.conversion("app:v2").run().await?;
     assert_eq!(made.layers_made_before, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let pages = calls.iter().filter(|call| call.contains("/tags/list")).count();
     assert!(pages > 4, "eight tags, two at a time, after the first page: {calls:#?}");
     Ok(())

@@ -44,28 +44,28 @@ impl Lab {
 #[tokio::test]
 async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
     let lab = Lab::start().await?;
-    let unavailable = || Fault::Answer(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
+    let unavailable = || Fault::Respond(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
     let pause = vec![("retry-after", "77".to_owned())];
-    let patience = |status| Fault::Answer(status, pause.clone(), "");
+    let patience = |status| Fault::Respond(status, pause.clone(), "");
     for path in ["/v2/", "/token"] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, path, unavailable());
         let error = lab.conversion().run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Unavailable, "{path}: {}", error.chain());
         assert!(error.chain().contains("log in"), "{path}: {}", error.chain());
 
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
-            lab.gateway.heal();
+            lab.gateway.clear_faults();
             lab.gateway.fault(Method::GET, path, patience(status));
             let error = lab.conversion().run().await.unwrap_err();
             let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
             assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(77), "{path}");
         }
 
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault_times(1, Method::GET, path, unavailable());
         lab.conversion().forced().run().await?;
-        assert!(lab.gateway.has_done_all(), "{path}");
+        assert!(lab.gateway.all_faults_hit(), "{path}");
     }
     Ok(())
 }
@@ -78,12 +78,12 @@ async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
     let name = format!("{}/app:v1", lab.gateway.host()).parse()?;
     let client = RegistryClient::new(options)?;
     for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
-        lab.gateway.heal();
-        let patience = Fault::Answer(status, vec![("retry-after", "1".to_owned())], "");
+        lab.gateway.clear_faults();
+        let patience = Fault::Respond(status, vec![("retry-after", "1".to_owned())], "");
         lab.gateway.fault_times(2, Method::GET, "/token", patience);
         let repository = client.repository(&name, Credentials::basic("user", "right"));
         repository.tag_digest(&"v1".parse()?).await?;
-        assert!(lab.gateway.has_done_all(), "{status}");
+        assert!(lab.gateway.all_faults_hit(), "{status}");
     }
     Ok(())
 }
@@ -94,7 +94,7 @@ async fn revoked_token_is_renewed() -> Result<()> {
     let gateway = Arc::clone(&lab.gateway);
     let forget = move || -> futures::future::BoxFuture<'static, ()> {
         let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.forget_tokens() })
+        Box::pin(async move { gateway.revoke_tokens() })
     };
     // None of these is the first request with its token.
     for (method, part, spared) in [
@@ -105,11 +105,11 @@ async fn revoked_token_is_renewed() -> Result<()> {
         (Method::PUT, "/blobs/uploads/", 0),
         (Method::PUT, "/manifests/", 0),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault_times(spared, method.clone(), part, Fault::Nothing);
-        lab.gateway.fault_times(1, method.clone(), part, Fault::After(Arc::new(forget.clone())));
+        lab.gateway.clear_faults();
+        lab.gateway.fault_times(spared, method.clone(), part, Fault::PassThrough);
+        lab.gateway.fault_times(1, method.clone(), part, Fault::RunFirst(Arc::new(forget.clone())));
         lab.conversion().forced().run().await?;
-        assert!(lab.gateway.has_done_all(), "{method} {part}");
+        assert!(lab.gateway.all_faults_hit(), "{method} {part}");
     }
     Ok(())
 }
@@ -120,7 +120,8 @@ async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
     let thief = Gateway::start(&lab.gateway.host()).await?;
     let realm = thief.host().replace("127.0.0.1", "localhost");
     let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"lab\"");
-    let points_elsewhere = Fault::Answer(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
+    let points_elsewhere =
+        Fault::Respond(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
     lab.gateway.fault(Method::GET, "/v2/", points_elsewhere);
     let error = lab.conversion().run().await.unwrap_err();
     assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
@@ -164,8 +165,8 @@ async fn malformed_token_response_is_reported() -> Result<()> {
         (r#"{"token":""}"#, "no token in it"),
         (endless, "larger than"),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::GET, "/token", Fault::Answer(StatusCode::OK, vec![], answer));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::GET, "/token", Fault::Respond(StatusCode::OK, vec![], answer));
         let error = lab.conversion().run().await.unwrap_err();
         assert!(error.chain().contains(said), "{}", error.chain());
     }
@@ -199,10 +200,10 @@ async fn expired_shared_credentials_are_renewed_twice() -> Result<()> {
     let tag = "v1".parse()?;
 
     let digest = repository.tag_digest(&tag).await?;
-    let expired = || Fault::Answer(StatusCode::FORBIDDEN, vec![], "Your authorization token has expired.");
+    let expired = || Fault::Respond(StatusCode::FORBIDDEN, vec![], "Your authorization token has expired.");
     gateway.fault_times(2, Method::GET, "/manifests/", expired());
     assert_eq!(repository.manifest(ManifestKey::Tag(&tag)).await?.digest, digest);
-    assert!(gateway.has_done_all());
+    assert!(gateway.all_faults_hit());
 
     // Of one that was made for it, a refusal is final.
     gateway.fault_times(4, Method::GET, "/manifests/", expired());

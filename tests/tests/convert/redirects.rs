@@ -73,7 +73,7 @@ async fn redirected_blob_is_fetched_without_credentials() -> Result<()> {
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
     let elsewhere = vec![("location", format!("http://{}/bucket/blob?signature=hidden", storage.address))];
-    let redirect = Fault::Answer(StatusCode::TEMPORARY_REDIRECT, elsewhere, "");
+    let redirect = Fault::Respond(StatusCode::TEMPORARY_REDIRECT, elsewhere, "");
     gateway.fault(Method::GET, text(&layer["digest"])?, redirect);
 
     let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
@@ -97,7 +97,7 @@ async fn redirect_loop_ends_after_five_redirects() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let itself = vec![("location", "/v2/app/manifests/v1".to_owned())];
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::TEMPORARY_REDIRECT, itself, ""));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::TEMPORARY_REDIRECT, itself, ""));
     let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Other);
     assert!(error.chain().contains("more than 5 redirects"), "{}", error.chain());
@@ -109,7 +109,7 @@ async fn manifest_over_4_mib_is_rejected() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let endless: &'static str = " ".repeat(5 << 20).leak();
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::OK, vec![], endless));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::OK, vec![], endless));
     let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Other);
     assert!(error.chain().contains("larger than 4194304 bytes"), "{}", error.chain());

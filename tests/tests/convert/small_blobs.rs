@@ -37,7 +37,7 @@ async fn uploads(lab: &Lab) -> Result<Vec<String>> {
 #[tokio::test]
 async fn small_blob_takes_one_request_with_single_post() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::TakeWhole);
+    lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::AcceptSinglePost);
     assert_eq!(uploads(&lab).await?, ["POST with all", "POST with all", "POST with all"]);
     Ok(())
 }
@@ -55,7 +55,7 @@ async fn small_blob_takes_two_requests_without_single_post() -> Result<()> {
 async fn refused_single_post_is_not_tried_again() -> Result<()> {
     for status in [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
         let lab = Lab::start().await?;
-        lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Answer(status, vec![], "no"));
+        lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Respond(status, vec![], "no"));
         let asked = uploads(&lab).await?;
         let usual = asked.iter().filter(|call| *call == "POST").count();
         assert_eq!((usual, asked.last().map(String::as_str)), (3, Some("PUT")), "{asked:?}");
@@ -67,15 +67,16 @@ async fn refused_single_post_is_not_tried_again() -> Result<()> {
 #[tokio::test]
 async fn lost_small_blob_is_sent_again() -> Result<()> {
     let lab = Lab::start().await?;
-    let lost = Fault::Answer(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
+    let lost =
+        Fault::Respond(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
     lab.gateway.fault_times(1, Method::PUT, "/blobs/uploads/", lost);
     lab.gateway.fault_times(
         1,
         Method::POST,
         "/blobs/uploads/",
-        Fault::Answer(StatusCode::BAD_GATEWAY, vec![], ""),
+        Fault::Respond(StatusCode::BAD_GATEWAY, vec![], ""),
     );
     uploads(&lab).await?;
-    assert!(lab.gateway.has_done_all());
+    assert!(lab.gateway.all_faults_hit());
     Ok(())
 }

@@ -37,11 +37,11 @@ async fn soci_index_from_the_referrers_api_is_respected() -> Result<()> {
     Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let answer = |artifact_type| {
         let list: &'static str = referrers(artifact_type).to_string().leak();
-        Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
+        Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
     };
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer(ARTIFACT_V1));
     require_left_alone(&lab).await?;
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer("application/vnd.cyclonedx+json"));
     lab.conversion("app:v1").run().await?;
     Ok(())
@@ -52,8 +52,8 @@ async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
-    let list = Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
-    lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(StatusCode::NOT_FOUND, vec![], ""));
+    let list = Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
+    lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(StatusCode::NOT_FOUND, vec![], ""));
     lab.gateway.fault(Method::GET, &format!("/manifests/sha256-{}", pushed.hex()), list);
     require_left_alone(&lab).await
 }
@@ -62,7 +62,7 @@ async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
 fn page(artifact_type: &str, next: &str) -> Fault {
     let list: &'static str = referrers(artifact_type).to_string().leak();
     let headers = vec![("content-type", media_type::OCI_INDEX.to_owned()), ("link", next.to_owned())];
-    Fault::Answer(StatusCode::OK, headers, list)
+    Fault::Respond(StatusCode::OK, headers, list)
 }
 
 #[tokio::test]
@@ -72,8 +72,8 @@ async fn soci_index_on_a_later_page_is_respected() -> Result<()> {
     let next = |number| format!("</v2/app/referrers/{pushed}?page={number}>; rel=\"next\"");
     let (other, broken) = ("application/vnd.cyclonedx+json", StatusCode::NOT_FOUND);
     // The list may break off behind it: what was listed was listed.
-    for third in [page(other, ""), Fault::Answer(broken, vec![], "")] {
-        lab.gateway.heal();
+    for third in [page(other, ""), Fault::Respond(broken, vec![], "")] {
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, "?page=2", page(ARTIFACT_V1, &next(3)));
         lab.gateway.fault(Method::GET, "?page=3", third);
         lab.gateway.fault(Method::GET, "/referrers/sha256:", page(other, &next(2)));
@@ -103,7 +103,7 @@ async fn unsupported_referrers_api_means_no_soci_index() -> Result<()> {
     {
         let lab = Lab::start().await?;
         Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
-        lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(status, vec![], "<html>what?</html>"));
+        lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(status, vec![], "<html>what?</html>"));
         lab.conversion("app:v1").run().await?;
     }
     Ok(())

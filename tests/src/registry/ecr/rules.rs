@@ -88,7 +88,7 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
         Asked::Tags if asks_for_too_many(&request) => {
             refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
         }
-        _ => shared.registry.pass(request, &own).await,
+        _ => shared.registry.forward(request, &own).await,
     }
 }
 
@@ -153,7 +153,7 @@ async fn put_manifest(
         shared.rules().puts.push((now, status));
         return refusal(status, code, &message);
     }
-    let response = shared.registry.pass(request, own).await;
+    let response = shared.registry.forward(request, own).await;
     let mut rules = shared.rules();
     rules.puts.push((now, response.status()));
     if response.status().is_success() && !reference.contains(':') {

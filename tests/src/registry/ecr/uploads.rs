@@ -30,7 +30,7 @@ pub(super) async fn upload(shared: &Shared, mut request: Request, own: &str) -> 
         // Where an account didn't opt in, a mount is an upload like any other.
         Method::POST => {
             *request.uri_mut() = Uri::try_from(&session).unwrap_or_default();
-            shared.registry.pass(request, own).await
+            shared.registry.forward(request, own).await
         }
         Method::GET => refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
         Method::DELETE => refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not supported"),
@@ -45,9 +45,9 @@ pub(super) async fn upload(shared: &Shared, mut request: Request, own: &str) -> 
             if forgotten {
                 return refusal(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "Invalid layer upload");
             }
-            shared.registry.pass(request, own).await
+            shared.registry.forward(request, own).await
         }
-        _ => shared.registry.pass(request, own).await,
+        _ => shared.registry.forward(request, own).await,
     }
 }
 
@@ -69,7 +69,7 @@ async fn part(shared: &Shared, session: &str, request: Request, own: &str) -> Re
     let counted = Arc::clone(&count);
     let mut response = shared
         .registry
-        .pass_with(request, own, |body| {
+        .forward_with(request, own, |body| {
             reqwest::Body::wrap_stream(body.inspect_ok(move |chunk| {
                 counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }))
