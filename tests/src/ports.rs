@@ -6,9 +6,10 @@
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
 use anyhow::{Context as _, Result, bail};
+use zstart_core::sync::lock;
 
 use crate::settings;
 
@@ -37,11 +38,11 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
             return Ok(ports);
         }
         let port = start + u16::try_from((first + step) % u32::from(CHOICE))?;
-        let lock = File::create(locks.join(port.to_string()))?;
-        if lock.try_lock().is_err() || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
+        let lock_file = File::create(locks.join(port.to_string()))?;
+        if lock_file.try_lock().is_err() || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
             continue;
         }
-        TAKEN.lock().unwrap_or_else(PoisonError::into_inner).push(lock);
+        lock(&TAKEN).push(lock_file);
         ports[found] = port;
         found += 1;
     }

@@ -1,12 +1,13 @@
 //! A proxy as companies have one, which leads some names to a place of the lab's.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result, ensure};
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::task::AbortOnDropHandle;
+use zstart_core::sync::lock;
 
 /// A running proxy.
 pub struct Proxy {
@@ -37,7 +38,7 @@ impl Proxy {
 
     /// How many connections were opened to this name.
     pub fn connections(&self, name: &str) -> usize {
-        let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        let tunnels = lock(&self.tunnels);
         tunnels.iter().filter(|line| line.contains(&format!(" {name}:443 "))).count()
     }
 
@@ -57,7 +58,7 @@ async fn tunnel(client: TcpStream, known: &[String], to: &str, opened: &Mutex<Ve
     if !known.iter().any(|known| line.starts_with(known)) {
         return Ok(client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await?);
     }
-    opened.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+    lock(opened).push(line);
     let mut server = TcpStream::connect(to).await.context("the server is away")?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut server).await?;

@@ -4,7 +4,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,6 +13,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_codec::ZstdConverter;
 use zstart_convert::Level;
+use zstart_core::sync::lock;
 
 /// What the floor took.
 pub(super) struct Floor {
@@ -53,7 +54,7 @@ fn processor_time() -> Result<Duration> {
 /// Takes layers until there are none left.
 fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     loop {
-        let Some(layer) = layers.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+        let Some(layer) = lock(layers).pop() else {
             return Ok(());
         };
         let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);

@@ -3,7 +3,7 @@
 //! It speaks in raw bytes, so that it can say what no HTTP library would.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,6 +11,7 @@ use http::Method;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use zstart_core::sync::lock;
 
 /// What is said instead of the truth.
 #[derive(Clone, Debug)]
@@ -87,12 +88,12 @@ impl RawFaultServer {
     /// From now on, requests of this method whose path contains `part` are lied to.
     pub fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
         let rule = Rule { method, path_part: path_part.to_owned(), response };
-        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+        lock(&self.shared.rules).push(rule);
     }
 
     /// The heads of all requests so far: request line and headers, in lower case.
     pub fn request_heads(&self) -> Vec<String> {
-        self.shared.request_heads.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.shared.request_heads).clone()
     }
 }
 
@@ -105,7 +106,7 @@ impl Drop for RawFaultServer {
 impl Shared {
     fn response_for(&self, request_line: &str) -> Option<RawResponse> {
         let (method, path) = request_line.split_once(' ')?;
-        let rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
+        let rules = lock(&self.rules);
         let rule =
             rules.iter().find(|rule| rule.method.as_str() == method && path.contains(&rule.path_part))?;
         Some(rule.response.clone())
@@ -121,7 +122,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
         anyhow::ensure!(client.read_buf(&mut received).await? > 0, "no request");
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
-    shared.request_heads.lock().unwrap_or_else(PoisonError::into_inner).push(head.to_lowercase());
+    lock(&shared.request_heads).push(head.to_lowercase());
     let (request_line, headers) = head.split_once("\r\n").context("no headers")?;
     if let Some(response) = shared.response_for(request_line) {
         return write_response(client, response).await;

@@ -1,7 +1,7 @@
 //! Registries that send readers and writers elsewhere, as those with storage of its own do.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use axum::Router;
@@ -10,6 +10,7 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use tokio::task::JoinHandle;
 use zstart_convert::ErrorClass;
+use zstart_core::sync::lock;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
@@ -45,7 +46,7 @@ impl Storage {
     }
 
     fn requests(&self) -> Vec<bool> {
-        self.with_credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.with_credentials).clone()
     }
 }
 
@@ -57,7 +58,7 @@ impl Drop for Storage {
 
 async fn serve(State((blob, seen)): State<Shared>, request: Request) -> Vec<u8> {
     let credentials = request.headers().contains_key(AUTHORIZATION);
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(credentials);
+    lock(&seen).push(credentials);
     blob
 }
 
