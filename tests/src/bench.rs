@@ -12,7 +12,7 @@ use zstart_registry::Repository;
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;
-use crate::registry::repository_reader::{Stored, layers_size};
+use crate::registry::repository_reader::{RepositoryReader, layers_size};
 
 mod floor;
 mod incremental;
@@ -22,7 +22,7 @@ mod peer;
 mod table;
 
 use floor::Floor;
-use measure::Measured;
+use measure::Usage;
 use peer::Peer;
 
 /// How often each tool converts the image. Medians are shown.
@@ -33,13 +33,13 @@ const LEVEL: i32 = 3;
 /// One tool's conversions.
 struct Row {
     name: &'static str,
-    runs: Vec<Measured>,
+    runs: Vec<Usage>,
     /// Compressed layers of what it made, in bytes.
     bytes: i64,
 }
 
 /// What all tools made of one image.
-struct Compared {
+struct Comparison {
     name: &'static str,
     /// Compressed layers of the source, in bytes.
     source_bytes: i64,
@@ -53,34 +53,34 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
     ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
     let peers = Peer::all(zstart.clone()).await?;
     let mut compared = Vec::new();
-    for content in real::Content::all() {
+    for content in real::RealImage::all() {
         compared.push(compare(content, &peers).await?);
     }
-    let (folder, tag) = (real::layout(real::Content::Python).await?, real::TAG.parse()?);
+    let (folder, tag) = (real::layout(real::RealImage::Python).await?, real::TAG.parse()?);
     println!("==> python with another top layer, after the first, {ROUNDS} times");
-    let mut again = Vec::new();
+    let mut incremental_times = Vec::new();
     for _ in 0..ROUNDS {
-        again.push(incremental::run(&zstart, &folder, &tag, LEVEL).await?);
+        incremental_times.push(incremental::run(&zstart, &folder, &tag, LEVEL).await?);
     }
     println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
     let large = large::run(&zstart, &folder).await?;
     for compared in &compared {
-        println!("{}", table::print(compared));
+        println!("{}", table::comparison_table(compared));
     }
-    println!("{}", table::print_again(&again));
-    println!("{}", table::print_large(&large));
+    println!("{}", table::incremental_table(&incremental_times));
+    println!("{}", table::memory_table(&large));
     Ok(())
 }
 
 #[expect(clippy::print_stdout, reason = "as above")]
-async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
+async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison> {
     let name = content.name();
     let folder = real::layout(content).await?;
     let (registry, other) = (Registry::start().await?, Registry::start().await?);
     println!("==> {name}: pushing the image to a registry");
     let tag: Tag = real::TAG.parse()?;
     push_layout(&folder, &tag, &format!("{}/source:{tag}", registry.host()).parse()?).await?;
-    let source = Stored::new(&registry, "source").manifest(tag.as_str()).await?.json;
+    let source = RepositoryReader::new(&registry, "source").manifest(tag.as_str()).await?.json;
     let source_bytes = layers_size(&source)?;
 
     println!("==> {name}: measuring the floor: inflate, zstd and both hashes in memory, all cores");
@@ -92,17 +92,17 @@ async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
         for (peer, row) in peers.iter().zip(&mut rows) {
             println!("==> {name}: round {round} of {ROUNDS}: {}", peer.name());
             let target = format!("target/{}-{round}", peer.name());
-            let into = if peer.needs_another_registry() { &other } else { &registry };
+            let into = if peer.needs_empty_registry() { &other } else { &registry };
             let source = format!("{}/source:{tag}", registry.host());
-            let measured = peer.convert(&source, &into.host(), &target, LEVEL).await?;
-            let made = Stored::new(into, &target).manifest("zstd").await;
+            let usage = peer.convert(&source, &into.host(), &target, LEVEL).await?;
+            let made = RepositoryReader::new(into, &target).manifest("zstd").await;
             let made = made.with_context(|| format!("{} tagged nothing", peer.name()))?.json;
             peer::require_zstd(peer.name(), &made)?;
             row.bytes = layers_size(&made)?;
-            row.runs.push(measured);
+            row.runs.push(usage);
         }
     }
-    Ok(Compared { name, source_bytes, floor, rows })
+    Ok(Comparison { name, source_bytes, floor, rows })
 }
 
 /// Stores a blob that is in memory.

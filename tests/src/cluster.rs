@@ -29,7 +29,7 @@ mod node;
 mod pulls;
 
 pub use images::BUSYBOX;
-pub use install::{Installation, NAMESPACE, own_binaries};
+pub use install::{Installation, NAMESPACE, built_binaries};
 pub use namespaces::{is_inside, run, run_program};
 pub use pulls::{Pull, parse_pulled};
 
@@ -39,7 +39,7 @@ pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
 /// `hostAliases` entry know it.
 pub const REGISTRY: &str = "registry.lab:5000";
 /// The same registry, from the lab itself.
-pub const REGISTRY_HERE: &str = "127.0.0.1:5000";
+pub const LOCAL_REGISTRY: &str = "127.0.0.1:5000";
 
 const REGISTRY_PORT: u16 = 5000;
 const API_PORT: u16 = 6443;
@@ -78,7 +78,7 @@ impl Cluster {
             &registry,
             Ipv4Addr::UNSPECIFIED,
             REGISTRY_PORT,
-            &Login::Nobody,
+            &Login::Anonymous,
         )?);
         let mut apiserver = start_apiserver(folder, &binaries, &pki)?;
         components.push(node::start_containerd(folder, &binaries)?);
@@ -96,10 +96,10 @@ impl Cluster {
         let mut proxy = node::start_proxy(&self.folder, &self.binaries, pki)?;
         let client = self.client.clone();
         let ready = || node::is_ready(client.clone());
-        wait::until_of(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
+        wait::until_component(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
         self.components.push(kubelet);
         let rules = "kube-proxy to write the Services' rules";
-        wait::until_of(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
+        wait::until_component(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
         self.components.push(proxy);
         Ok(self)
     }

@@ -126,7 +126,7 @@ pub(crate) fn common_arguments(pki: &Pki, etcd: u16) -> Vec<String> {
 
 pub(crate) async fn wait_until_ready(kubeconfig: &Path, server: &mut Component) -> Result<()> {
     let client = Client::try_from(read_config(kubeconfig).await?)?;
-    wait::until_of(server, "the API server to be ready", READY_WITHIN, || async {
+    wait::until_component(server, "the API server to be ready", READY_WITHIN, || async {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         Ok((client.request_text(request).await? == "ok").then_some(()))
     })

@@ -4,7 +4,7 @@ pub mod commands;
 pub mod scenario;
 
 mod application;
-mod proof;
+mod layer_check;
 mod pull_times;
 mod rootless;
 mod steps;
@@ -31,7 +31,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let binaries = match binaries {
         // Programs are started in folders of their own.
         Some(folder) => folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?,
-        None => cluster::own_binaries()?,
+        None => cluster::built_binaries()?,
     };
     if cluster::is_inside() {
         let layout = image()?;
@@ -45,20 +45,20 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
         steps::step(
             "finding the real image, or building it (the first time)",
-            real::layout(real::Content::Python),
+            real::layout(real::RealImage::Python),
         )
         .await
     })?;
     if !settings::is_root() {
         return runtime.block_on(rootless::run(&binaries, &layout));
     }
-    let again: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the process that this starts; it takes the way above.
-    cluster::run_program(&again, |_| async { Ok(()) })
+    cluster::run_program(&arguments, |_| async { Ok(()) })
 }
 
 /// The layout folder of its image, built if it isn't there yet: before a cluster is entered, from where there
 /// is no way to where packages come from.
 pub fn image() -> Result<PathBuf> {
-    commands::runtime()?.block_on(real::layout(real::Content::Python))
+    commands::runtime()?.block_on(real::layout(real::RealImage::Python))
 }

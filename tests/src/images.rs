@@ -5,4 +5,4 @@ mod push;
 pub mod real;
 
 pub use fixture::{Compression, Fixture, Format, Index, Prepared};
-pub use push::{open_registry, push_layout};
+pub use push::{open_repository, push_layout};

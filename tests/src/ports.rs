@@ -14,35 +14,35 @@ use zstart_core::sync::lock;
 use crate::settings;
 
 /// The range that Linux takes ports of outgoing connections from.
-const KERNELS_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
+const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
 /// How many ports there are to choose from.
-const CHOICE: u16 = 10_000;
+const PORT_COUNT: u16 = 10_000;
 
 /// Locks on the ports that this process was given; they end with it.
-static TAKEN: Mutex<Vec<File>> = Mutex::new(Vec::new());
+static LOCKS: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
 /// So many ports.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
-    let range = fs::read_to_string(KERNELS_RANGE).unwrap_or_default();
+    let range = fs::read_to_string(EPHEMERAL_RANGE).unwrap_or_default();
     let end = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
-    let start = end.checked_sub(CHOICE).filter(|start| *start >= 1024);
-    let start = start.with_context(|| format!("{KERNELS_RANGE} leaves too few ports: {range}"))?;
+    let start = end.checked_sub(PORT_COUNT).filter(|start| *start >= 1024);
+    let start = start.with_context(|| format!("{EPHEMERAL_RANGE} leaves too few ports: {range}"))?;
     let locks = settings::cache_folder()?.join("ports");
     fs::create_dir_all(&locks)?;
     let mut ports = [0; N];
     let mut found = 0;
     // Processes begin at different places, so that they seldom ask for the same.
-    let first = std::process::id().wrapping_mul(37) % u32::from(CHOICE);
-    for step in 0..u32::from(CHOICE) {
+    let first = std::process::id().wrapping_mul(37) % u32::from(PORT_COUNT);
+    for step in 0..u32::from(PORT_COUNT) {
         if found == N {
             return Ok(ports);
         }
-        let port = start + u16::try_from((first + step) % u32::from(CHOICE))?;
+        let port = start + u16::try_from((first + step) % u32::from(PORT_COUNT))?;
         let lock_file = File::create(locks.join(port.to_string()))?;
         if lock_file.try_lock().is_err() || TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err() {
             continue;
         }
-        lock(&TAKEN).push(lock_file);
+        lock(&LOCKS).push(lock_file);
         ports[found] = port;
         found += 1;
     }

@@ -19,18 +19,18 @@ pub struct Proxy {
 impl Proxy {
     /// One that knows these names, whose connections to port 443 end at `to` (`host:port`). It refuses
     /// all others.
-    pub async fn start(names: &[&str], to: impl Into<String>) -> Result<Self> {
+    pub async fn start(names: &[&str], target: impl Into<String>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = format!("http://{}", listener.local_addr()?);
         let known: Vec<String> = names.iter().map(|name| format!("CONNECT {name}:443 ")).collect();
-        let (known, to) = (Arc::new(known), to.into());
+        let (known, target) = (Arc::new(known), target.into());
         let tunnels = Arc::<Mutex<Vec<String>>>::default();
         let opened = Arc::clone(&tunnels);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                let (known, to, opened) = (Arc::clone(&known), to.clone(), Arc::clone(&opened));
+                let (known, target, opened) = (Arc::clone(&known), target.clone(), Arc::clone(&opened));
                 // A connection that breaks is for the client to tell.
-                tokio::spawn(async move { drop(tunnel(client, &known, &to, &opened).await) });
+                tokio::spawn(async move { drop(tunnel(client, &known, &target, &opened).await) });
             }
         });
         Ok(Self { address, tunnels, _task: AbortOnDropHandle::new(task) })
@@ -48,7 +48,12 @@ impl Proxy {
     }
 }
 
-async fn tunnel(client: TcpStream, known: &[String], to: &str, opened: &Mutex<Vec<String>>) -> Result<()> {
+async fn tunnel(
+    client: TcpStream,
+    known: &[String],
+    target: &str,
+    opened: &Mutex<Vec<String>>,
+) -> Result<()> {
     let mut client = BufReader::new(client);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -59,7 +64,7 @@ async fn tunnel(client: TcpStream, known: &[String], to: &str, opened: &Mutex<Ve
         return Ok(client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await?);
     }
     lock(opened).push(line);
-    let mut server = TcpStream::connect(to).await.context("the server is away")?;
+    let mut server = TcpStream::connect(target).await.context("the server is away")?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())

@@ -27,7 +27,7 @@ mod reverse_proxy;
 pub enum Login {
     /// Everybody.
     #[default]
-    Nobody,
+    Anonymous,
     /// Only this user, by HTTP Basic.
     Basic {
         /// The user's name.
@@ -47,7 +47,7 @@ pub struct Registry {
 impl Registry {
     /// A registry that everybody may use.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Login::Nobody).await
+        Self::start_with(Login::Anonymous).await
     }
 
     /// A registry with a login.
@@ -58,7 +58,7 @@ impl Registry {
     /// A registry that speaks TLS alone, with a certificate for `name` by the authority in
     /// [`authority`](Self::authority).
     pub async fn start_tls(name: &str) -> Result<Self> {
-        Self::launch(&Login::Nobody, Some(name)).await
+        Self::launch(&Login::Anonymous, Some(name)).await
     }
 
     async fn launch(login: &Login, tls_name: Option<&str>) -> Result<Self> {
@@ -93,7 +93,7 @@ impl Registry {
     async fn wait_until_ready(&mut self) -> Result<()> {
         let address = (Ipv4Addr::LOCALHOST, self.port);
         let limit = Duration::from_secs(20);
-        wait::until_of(&mut self.component, "the registry to listen", limit, || async {
+        wait::until_component(&mut self.component, "the registry to listen", limit, || async {
             Ok(Some(tokio::net::TcpStream::connect(address).await.map(drop)?))
         })
         .await

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result};
 
 /// A folder with binaries to use before any other.
-const LAB_BIN: &str = "ZSTART_LAB_BIN";
+const BINARIES: &str = "ZSTART_LAB_BIN";
 /// A folder with kube-apiserver, etcd and kubectl, by the convention of Kubernetes' own test tools.
-const ASSETS: &str = "KUBEBUILDER_ASSETS";
+const KUBEBUILDER_BINARIES: &str = "KUBEBUILDER_ASSETS";
 
 /// Folders that hold binaries already, first choice first.
 pub fn binary_folders() -> Vec<PathBuf> {
-    [LAB_BIN, ASSETS].into_iter().filter_map(env::var_os).map(PathBuf::from).collect()
+    [BINARIES, KUBEBUILDER_BINARIES].into_iter().filter_map(env::var_os).map(PathBuf::from).collect()
 }
 
 /// Where what was built is kept: `$XDG_CACHE_HOME/zstart`, or `~/.cache/zstart`.
@@ -27,7 +27,7 @@ pub fn cache_folder() -> Result<PathBuf> {
 }
 
 /// Whether the user asked to leave out what needs root.
-pub fn rootless_was_said() -> bool {
+pub fn rootless_is_accepted() -> bool {
     env::var_os("ROOTLESS").is_some_and(|value| value == "1")
 }
 

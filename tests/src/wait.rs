@@ -7,34 +7,34 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::Component;
 
 /// How often a condition is looked at.
-const STEP: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Asks until the answer is there. What went wrong last, or that nothing came, is in the error.
-pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, ask: F) -> Result<T>
+pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, poll: F) -> Result<T>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    wait(&what.into(), limit, || Ok(()), ask).await
+    wait(&what.into(), limit, || Ok(()), poll).await
 }
 
 /// The same for a condition that a component has to meet: it is given up as soon as that ends, and
 /// its last words are in the error.
-pub(crate) async fn until_of<T, F, R>(
+pub(crate) async fn until_component<T, F, R>(
     component: &mut Component,
     what: &str,
     limit: Duration,
-    ask: F,
+    poll: F,
 ) -> Result<T>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    let met = wait(what, limit, || component.require_alive(), ask).await;
-    met.with_context(|| component.last_words())
+    let met = wait(what, limit, || component.require_alive(), poll).await;
+    met.with_context(|| component.log_tail())
 }
 
-async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, ask: F) -> Result<T>
+async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, poll: F) -> Result<T>
 where
     A: FnMut() -> Result<()>,
     F: Fn() -> R,
@@ -43,7 +43,7 @@ where
     let end = tokio::time::Instant::now() + limit;
     loop {
         require()?;
-        let last = match ask().await {
+        let last = match poll().await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => "not yet".to_owned(),
             Err(error) => format!("{error:#}"),
@@ -51,6 +51,6 @@ where
         if tokio::time::Instant::now() >= end {
             bail!("waited {} s in vain for {what}: {last}", limit.as_secs());
         }
-        tokio::time::sleep(STEP).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Floor {
     /// That work, divided by the cores. No order of it can be faster.
     pub(super) wall: Duration,
     /// The sum of all threads' work, those of the encoder too.
-    pub(super) processor: Duration,
+    pub(super) cpu: Duration,
 }
 
 /// Measures it on the layers of the image in an OCI layout folder.
@@ -30,35 +30,35 @@ pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
         let layers = Arc::new(Mutex::new(read_layers(&folder)?));
         let converter = Arc::new(ZstdConverter::new(Level::try_from(level)?));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let before = processor_time()?;
+        let before = cpu_time()?;
         let threads: Vec<_> = (0..cores)
             .map(|_| {
                 let (layers, converter) = (Arc::clone(&layers), Arc::clone(&converter));
-                std::thread::spawn(move || work(&layers, &converter))
+                std::thread::spawn(move || convert_layers(&layers, &converter))
             })
             .collect();
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
         }
-        let processor = processor_time()?.saturating_sub(before);
-        Ok(Floor { wall: processor / u32::try_from(cores)?, processor })
+        let cpu = cpu_time()?.saturating_sub(before);
+        Ok(Floor { wall: cpu / u32::try_from(cores)?, cpu })
     })
     .await?
 }
 
-/// What this process has taken so far. While the floor is measured it does nothing else.
-fn processor_time() -> Result<Duration> {
+/// What this process has taken so far. While the floor is usage it does nothing else.
+fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::ProcessCPUTime).try_into()?)
 }
 
 /// Takes layers until there are none left.
-fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
+fn convert_layers(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     loop {
         let Some(layer) = lock(layers).pop() else {
             return Ok(());
         };
         let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
-        let mut encoder = converter.encoder(layer.len() as u64, Hashed(Sha256::new()))?;
+        let mut encoder = converter.encoder(layer.len() as u64, HashSink(Sha256::new()))?;
         let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
         loop {
             let count = inflate.read(&mut buffer)?;
@@ -74,9 +74,9 @@ fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
 }
 
 /// Bytes that are hashed and forgotten.
-pub(super) struct Hashed(pub(super) Sha256);
+pub(super) struct HashSink(pub(super) Sha256);
 
-impl std::io::Write for Hashed {
+impl std::io::Write for HashSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::measure::{Measured, measure_all};
+use super::measure::{Usage, measure_all};
 use crate::registry::repository_reader::layers;
 use crate::tools::{self, Tool};
 use crate::{packages, settings};
@@ -49,19 +49,13 @@ impl Peer {
     }
 
     /// In a registry that has the gzip layers, buildah links these instead of compressing.
-    pub(super) fn needs_another_registry(&self) -> bool {
+    pub(super) fn needs_empty_registry(&self) -> bool {
         matches!(self, Self::Buildah)
     }
 
     /// Converts `source` (`HOST/NAME:TAG`) to `target:zstd` in the registry at `host`. The tool has a home
     /// of its own, so that it remembers nothing of earlier rounds.
-    pub(super) async fn convert(
-        &self,
-        source: &str,
-        host: &str,
-        target: &str,
-        level: i32,
-    ) -> Result<Measured> {
+    pub(super) async fn convert(&self, source: &str, host: &str, target: &str, level: i32) -> Result<Usage> {
         let home = TempDir::with_prefix("zstart-bench-")?;
         let target = format!("{host}/{target}:zstd");
         let level = level.to_string();

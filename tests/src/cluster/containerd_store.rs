@@ -42,7 +42,7 @@ impl Cluster {
 
     /// Removes an image from containerd with all its content and snapshots, so that the next pull
     /// starts from nothing. The containers that used it must be on their way out.
-    pub async fn forget_image(&self, image: &str) -> Result<()> {
+    pub async fn remove_image(&self, image: &str) -> Result<()> {
         // An image asked for by tag and digest is named by its digest alone.
         let digest = match image.split_once('@') {
             Some((_, digest)) => digest.to_owned(),

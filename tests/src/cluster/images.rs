@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 
-use super::{Cluster, REGISTRY_HERE};
+use super::{Cluster, LOCAL_REGISTRY};
 use crate::images::Fixture;
 
 /// The image of the container that holds a pod's namespaces.
@@ -19,9 +19,9 @@ impl Cluster {
             std::fs::read(BUSYBOX_PROGRAM).with_context(|| format!("failed to read {BUSYBOX_PROGRAM}"))?;
         let image = Fixture::new().layer(&[("bin/busybox", &program), ("bin/sh", &program)]);
         let pause = image.clone().entrypoint(&["/bin/busybox", "sleep", "2147483647"]);
-        pause.push(REGISTRY_HERE, PAUSE).await.context("failed to push the pause image")?;
+        pause.push(LOCAL_REGISTRY, PAUSE).await.context("failed to push the pause image")?;
         let shell = image.entrypoint(&["/bin/sh", "-c"]);
-        shell.push(REGISTRY_HERE, BUSYBOX).await.context("failed to push the busybox image")?;
+        shell.push(LOCAL_REGISTRY, BUSYBOX).await.context("failed to push the busybox image")?;
         Ok(())
     }
 }

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{ADDRESS, Cluster, REGISTRY, REGISTRY_HERE};
+use super::{ADDRESS, Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::process::run;
 
 /// The namespace that zstart is installed into.
@@ -34,7 +34,7 @@ impl Cluster {
             build.args(["build", "--quiet", "--isolation", "chroot", "--target", target, "--tag", &image]);
             run(build.arg("--file").arg(deploy.join("Dockerfile")).arg(&context))
                 .with_context(|| format!("failed to build {image}"))?;
-            let target = format!("docker://{REGISTRY_HERE}/zstart/{image}:{TAG}");
+            let target = format!("docker://{LOCAL_REGISTRY}/zstart/{image}:{TAG}");
             let mut push = self.buildah();
             run(push.args(["push", "--quiet", "--tls-verify=false", &image, &target]))
                 .with_context(|| format!("failed to push {image}"))?;
@@ -68,12 +68,12 @@ impl Cluster {
             helm.args(["--set", value]);
         }
         let installed = run(&mut helm);
-        installed.with_context(|| self.what_pods_say(NAMESPACE))?;
+        installed.with_context(|| self.pod_diagnostics(NAMESPACE))?;
         Ok(Installation { namespace: NAMESPACE })
     }
 
     /// States, events and logs of a namespace's pods, for an error message.
-    pub fn what_pods_say(&self, namespace: &str) -> String {
+    pub fn pod_diagnostics(&self, namespace: &str) -> String {
         let ask = |arguments: &[&str]| self.kubectl(arguments).unwrap_or_else(|error| format!("{error:#}"));
         let mut text = ask(&["-n", namespace, "get", "pods", "-o", "wide"]);
         text.push_str(&ask(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]));
@@ -89,7 +89,7 @@ impl Cluster {
 
 /// zstart's release binaries, or those of the profile that this was built with: whatever lies beside
 /// the running program, or one folder up (test binaries are in `deps`).
-pub fn own_binaries() -> Result<PathBuf> {
+pub fn built_binaries() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder =
         program.ancestors().skip(1).take(2).find(|folder| folder.join("zstart-controller").is_file());

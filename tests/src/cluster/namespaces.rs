@@ -54,7 +54,7 @@ where
     }
     if !settings::is_root() {
         let message = "a whole cluster needs root, because it makes namespaces: run it with sudo";
-        if settings::rootless_was_said() {
+        if settings::rootless_is_accepted() {
             eprintln!("LEFT OUT: {message}");
             return Ok(());
         }

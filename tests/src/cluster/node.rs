@@ -9,7 +9,7 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::images::PAUSE;
-use super::{ADDRESS, REGISTRY, REGISTRY_HERE};
+use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY};
 use crate::pki::Pki;
 use crate::process::Component;
 
@@ -67,10 +67,10 @@ state = "{shown}/containerd-run"
 
 /// Image references may name the registry by either name; both lead to it, by plain http.
 fn write_registry_names(folder: &Path) -> Result<()> {
-    for host in [REGISTRY, REGISTRY_HERE] {
+    for host in [REGISTRY, LOCAL_REGISTRY] {
         let names = folder.join("certs.d").join(host);
         fs::create_dir_all(&names)?;
-        let server = format!("http://{REGISTRY_HERE}");
+        let server = format!("http://{LOCAL_REGISTRY}");
         let hosts =
             format!("server = \"{server}\"\n[host.\"{server}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
         fs::write(names.join("hosts.toml"), hosts)?;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use zstart_core::record::{PlatformVariant, READY, Variant, condition, record_name};
 use zstart_core::{Digest, ImageConversion, Reference, keys};
 
-use crate::images::{open_registry, push_layout, real};
+use crate::images::{open_repository, push_layout, real};
 use crate::wait;
 
 /// Its namespace.
@@ -25,9 +25,9 @@ pub(super) async fn push_image(layout: &Path, registry: &str) -> Result<Digest> 
 }
 
 /// The source still means what was pushed.
-pub(super) async fn require_untouched(registry: &str, digest: &Digest) -> Result<()> {
+pub(super) async fn require_source_unchanged(registry: &str, digest: &Digest) -> Result<()> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
-    let now = zstart_convert::resolve(&*open_registry(&here)?, &here).await?;
+    let now = zstart_convert::resolve(&*open_repository(&here)?, &here).await?;
     ensure!(now.digest() == digest, "{here} now means {}, not {digest}", now.digest());
     Ok(())
 }
@@ -93,7 +93,7 @@ impl Ready {
     }
 
     /// How long the conversion took.
-    pub(super) fn took(&self) -> Duration {
+    pub(super) fn duration(&self) -> Duration {
         Duration::from_millis(self.variant.duration_milliseconds.unsigned_abs())
     }
 }

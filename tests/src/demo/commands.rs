@@ -25,8 +25,8 @@ pub fn image() -> Result<()> {
 
 /// A cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
-    let again: Vec<String> = std::env::args().skip(1).collect();
-    cluster::run_program(&again, |cluster| async move { shell(&cluster, &command) })
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    cluster::run_program(&arguments, |cluster| async move { shell(&cluster, &command) })
 }
 
 /// Runs a command, or a shell, that finds the cluster's tools and kubeconfig.
@@ -36,7 +36,7 @@ pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
         (program.as_str(), arguments)
     } else {
         eprintln!("A shell in the cluster. kubectl, helm and ctr are on the PATH; the registry is");
-        eprintln!("{} here and {} in pods.", cluster::REGISTRY_HERE, cluster::REGISTRY);
+        eprintln!("{} here and {} in pods.", cluster::LOCAL_REGISTRY, cluster::REGISTRY);
         eprintln!("The cluster ends with the shell.");
         ("bash", &[][..])
     };

@@ -23,13 +23,18 @@ pub(super) struct PullTimes {
 
 impl PullTimes {
     /// Pulls both images `pulls` times. Nothing may use either.
-    pub(super) async fn take(cluster: &Cluster, source: &str, variant: &str, pulls: usize) -> Result<Self> {
+    pub(super) async fn measure(
+        cluster: &Cluster,
+        source: &str,
+        variant: &str,
+        pulls: usize,
+    ) -> Result<Self> {
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
         Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
         let mut times = Self { source: Vec::new(), variant: Vec::new() };
         for round in 0..pulls {
-            times.source.push(pull(cluster, &format!("source-{round}"), source).await?);
-            times.variant.push(pull(cluster, &format!("variant-{round}"), variant).await?);
+            times.source.push(pull_and_remove(cluster, &format!("source-{round}"), source).await?);
+            times.variant.push(pull_and_remove(cluster, &format!("variant-{round}"), variant).await?);
         }
         Ok(times)
     }
@@ -43,7 +48,7 @@ pub(super) fn median(times: &[Duration]) -> Duration {
 }
 
 /// Pulls an image for a pod that ends at once, and forgets it again.
-async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
+async fn pull_and_remove(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": name},
@@ -56,7 +61,7 @@ async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
     let pulled = wait::until(format!("the kubelet to pull {image}"), PULLED_WITHIN, || async {
         Ok(cluster.pulls(NAMESPACE, name).await?.into_iter().next())
     });
-    let pulled = pulled.await.with_context(|| cluster.what_pods_say(NAMESPACE))?;
+    let pulled = pulled.await.with_context(|| cluster.pod_diagnostics(NAMESPACE))?;
     // Not by force: the pod is gone only when its containers are.
     pods.delete(name, &DeleteParams::default()).await?;
     wait::until("the pod to be gone", PULLED_WITHIN, || async {
@@ -64,6 +69,6 @@ async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
         Ok(left.is_none_or(|left| left.uid() != uid).then_some(()))
     })
     .await?;
-    cluster.forget_image(image).await?;
+    cluster.remove_image(image).await?;
     Ok(pulled.duration)
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use zstart_core::{Digest, Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
-use super::proof::{self, Proof};
-use super::steps::{say, show, step};
+use super::layer_check::{self, LayerCheck};
+use super::steps::{print_below, print_block, step};
 use super::table::table;
 use crate::cluster::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
@@ -46,14 +46,14 @@ pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     step("applying a Deployment in a namespace labelled zstart.dev/rewrite=enabled", deploying).await?;
     let converting = Ready::wait(plane.client().await?, &source);
     let ready = step("waiting for the conversion record to become Ready", converting).await;
-    let ready = ready.with_context(|| zstart.controller.last_words())?;
-    say(&kubectl.run(&["get", "imgconv"])?);
+    let ready = ready.with_context(|| zstart.controller.log_tail())?;
+    print_below(&kubectl.run(&["get", "imgconv"])?);
 
     let pod = step("creating a pod of the gzip image", rewritten_pod(&kubectl, &source, &ready)).await?;
     let blobs = registry.folder().join("blobs/docker/registry/v2/blobs");
-    let proof = proof::unpack(|digest| blob(&blobs, digest), &ready.digest)?;
-    application::require_untouched(&host, &digest).await?;
-    report(&ready, &pod, &proof);
+    let check = layer_check::check_layers(|digest| blob(&blobs, digest), &ready.digest)?;
+    application::require_source_unchanged(&host, &digest).await?;
+    report(&ready, &pod, &check);
     Ok(())
 }
 
@@ -134,7 +134,7 @@ impl Zstart {
                 let answer = reqwest::get(format!("http://{}/readyz", local(port))).await?;
                 Ok(answer.status().is_success().then_some(()))
             };
-            wait::until_of(component, "zstart to be ready", READY_WITHIN, ready).await?;
+            wait::until_component(component, "zstart to be ready", READY_WITHIN, ready).await?;
         }
         kubectl.apply("webhook", &configuration(&local(https), &text("ca.crt")?))?;
         Ok(Self { controller, _webhook: webhook })
@@ -190,22 +190,25 @@ fn blob(blobs: &Path, digest: &Digest) -> PathBuf {
     blobs.join(digest.algorithm()).join(&hex[..2]).join(hex).join("data")
 }
 
-fn report(ready: &Ready, pod: &Value, proof: &Proof) {
+fn report(ready: &Ready, pod: &Value, check: &LayerCheck) {
     let (gzip, zstd) = ready.sizes();
-    show(&table(&[
+    print_block(&table(&[
         vec![String::new(), "gzip".into(), "zstd".into(), "saved".into()],
         vec!["compressed size".into(), units::size(gzip), units::size(zstd), units::saving(gzip, zstd)],
     ]));
-    say(&format!("conversion       {} in zstart's controller", units::duration(ready.took())));
-    say(&format!(
+    print_below(&format!("conversion       {} in zstart's controller", units::duration(ready.duration())));
+    print_below(&format!(
         "files            {0} of {0} layers unpack to the config's diff_ids ({1} of plain bytes)",
-        proof.equal_layers,
-        units::size(proof.plain_bytes)
+        check.equal_layers,
+        units::size(check.uncompressed_bytes)
     ));
-    say(&format!("pod's image      {}", pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default()));
+    print_below(&format!(
+        "pod's image      {}",
+        pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default()
+    ));
     let originals = pod["metadata"]["annotations"][keys::ORIGINALS].as_str().unwrap_or_default();
-    say(&format!("pod's originals  {originals}"));
-    show(
+    print_below(&format!("pod's originals  {originals}"));
+    print_block(
         "Left out, because it needs root: a node with kubelet and containerd that pulls and starts the
 pod, pull times, zstart's own images, and the installation with helm. `sudo make run` does all of it.",
     );

@@ -16,13 +16,13 @@ pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -
 }
 
 /// Says something below a step.
-pub(super) fn say(text: &str) {
+pub(super) fn print_below(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");
     }
 }
 
 /// Says something on its own.
-pub(super) fn show(text: &str) {
+pub(super) fn print_block(text: &str) {
     println!("\n{}\n", text.trim_end());
 }

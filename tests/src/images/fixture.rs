@@ -12,9 +12,9 @@ use zstart_core::{Digest, Platform, Reference, Tag};
 use zstart_oci::{RawManifest, media_type};
 use zstart_registry::{LayoutFolder, Repository};
 
-use super::push::open_registry;
+use super::push::open_repository;
 
-/// How a layer is packed.
+/// How a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// Not at all.
@@ -46,8 +46,8 @@ pub struct Fixture {
 
 #[derive(Clone, Debug)]
 struct Layer {
-    plain: Vec<u8>,
-    packed: Vec<u8>,
+    uncompressed: Vec<u8>,
+    compressed: Vec<u8>,
     compression: Compression,
     diff_id: Digest,
 }
@@ -96,9 +96,9 @@ impl Fixture {
     /// Adds a layer with these files, executable by everybody.
     #[must_use]
     pub fn layer_as(self, compression: Compression, files: &[(&str, &[u8])]) -> Self {
-        let plain = archive(files);
-        let packed = pack(compression, &plain);
-        self.raw_layer(compression, plain, packed)
+        let uncompressed = archive(files);
+        let compressed = compress(compression, &uncompressed);
+        self.raw_layer(compression, uncompressed, compressed)
     }
 
     /// Adds a layer of this size that compresses about as well as program text does.
@@ -119,9 +119,9 @@ impl Fixture {
 
     /// Adds a layer from its very bytes, however little they fit together.
     #[must_use]
-    pub fn raw_layer(mut self, compression: Compression, plain: Vec<u8>, packed: Vec<u8>) -> Self {
-        let diff_id = Digest::sha256_of(&plain);
-        self.layers.push(Layer { plain, packed, compression, diff_id });
+    pub fn raw_layer(mut self, compression: Compression, uncompressed: Vec<u8>, compressed: Vec<u8>) -> Self {
+        let diff_id = Digest::sha256_of(&uncompressed);
+        self.layers.push(Layer { uncompressed, compressed, compression, diff_id });
         self
     }
 
@@ -164,7 +164,7 @@ impl Fixture {
 
     /// The digests of its uncompressed layers.
     pub fn diff_ids(&self) -> Vec<Digest> {
-        self.layers.iter().map(|layer| Digest::sha256_of(&layer.plain)).collect()
+        self.layers.iter().map(|layer| Digest::sha256_of(&layer.uncompressed)).collect()
     }
 
     /// Builds it.
@@ -184,7 +184,7 @@ impl Fixture {
         let layers = self
             .layers
             .iter()
-            .map(|layer| descriptor(layer_type(self.format, layer.compression), &layer.packed));
+            .map(|layer| descriptor(layer_type(self.format, layer.compression), &layer.compressed));
         let mut manifest = json!({
             "schemaVersion": 2,
             "mediaType": manifest_type,
@@ -195,7 +195,7 @@ impl Fixture {
             manifest[key] = value.clone();
         }
         let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
-        let mut blobs: Vec<Bytes> = self.layers.iter().map(|layer| layer.packed.clone().into()).collect();
+        let mut blobs: Vec<Bytes> = self.layers.iter().map(|layer| layer.compressed.clone().into()).collect();
         blobs.push(config.into());
         let digest = manifest.digest.clone();
         Ok(Prepared { blobs, manifests: vec![manifest], digest, platform: self.platform.clone() })
@@ -274,7 +274,7 @@ impl Prepared {
     pub async fn push(&self, host: &str, name: &str) -> Result<Digest> {
         let reference: Reference = format!("{host}/{name}").parse()?;
         let tag = reference.tag().cloned().unwrap_or("latest".parse()?);
-        self.store(&*open_registry(&reference)?, &tag).await?;
+        self.store(&*open_repository(&reference)?, &tag).await?;
         Ok(self.digest.clone())
     }
 
@@ -324,13 +324,13 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     archive.into_inner().expect("writing into memory")
 }
 
-fn pack(compression: Compression, plain: &[u8]) -> Vec<u8> {
+fn compress(compression: Compression, uncompressed: &[u8]) -> Vec<u8> {
     match compression {
-        Compression::Plain => plain.to_vec(),
+        Compression::Plain => uncompressed.to_vec(),
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(plain).and_then(|()| encoder.finish()).expect("writing into memory")
+            encoder.write_all(uncompressed).and_then(|()| encoder.finish()).expect("writing into memory")
         }
-        Compression::Zstd => zstd::encode_all(plain, 3).expect("writing into memory"),
+        Compression::Zstd => zstd::encode_all(uncompressed, 3).expect("writing into memory"),
     }
 }

@@ -13,7 +13,7 @@ use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Repository}
 use crate::control_plane::install_crypto;
 
 /// A repository of one of the lab's registries: plain http, nobody's credentials.
-pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Repository>> {
+pub fn open_repository(reference: &Reference) -> Result<Arc<dyn Repository>> {
     install_crypto();
     let client = RegistryClient::new(RegistryOptions {
         plain_http: vec![reference.registry().to_owned()],
@@ -24,7 +24,7 @@ pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Repository>> {
 
 /// Pushes an image of one platform from a layout folder; answers its digest.
 pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Result<Digest> {
-    let (layout, registry) = (LayoutFolder::new(folder), open_registry(reference)?);
+    let (layout, registry) = (LayoutFolder::new(folder), open_repository(reference)?);
     let raw = layout.manifest(ManifestKey::Tag(tag)).await?;
     let Document::Manifest(manifest) = raw.read()? else {
         anyhow::bail!("{} is an index", folder.display());

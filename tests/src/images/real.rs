@@ -8,13 +8,13 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use zstart_core::units;
 
-use self::pack::{Packed, write_manifest};
+use self::compress::{CompressedLayer, write_manifest};
 use crate::cluster;
 use crate::settings;
 
+mod compress;
 mod debian;
 mod node;
-mod pack;
 mod python;
 
 /// Changes when the content does, so that an older image isn't taken for it.
@@ -24,7 +24,7 @@ pub const TAG: &str = "v1";
 
 /// What an image holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum RealImage {
     /// Debian's Python, scientific packages, and a program that uses them: four layers.
     Python,
     /// A Debian tree with compilers: one layer. Needs root to be built.
@@ -33,11 +33,11 @@ pub enum Content {
     Node,
 }
 
-impl Content {
+impl RealImage {
     /// All that this user can build.
     pub fn all() -> Vec<Self> {
         let all = [Self::Python, Self::Debian, Self::Node].into_iter();
-        all.filter(|content| *content != Self::Debian || settings::is_root()).collect()
+        all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
     }
 
     /// For people, and for the cache.
@@ -51,7 +51,7 @@ impl Content {
         }
     }
 
-    fn layers(self, work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+    fn layers(self, work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
         match self {
             Self::Python => python::layers(work, layout, settings::is_root()),
             Self::Debian => debian::layers(work, layout),
@@ -70,8 +70,8 @@ impl Content {
 
 /// The layout folder that holds the image, built if it isn't there yet.
 #[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
-pub async fn layout(content: Content) -> Result<PathBuf> {
-    let name = content.name();
+pub async fn layout(image: RealImage) -> Result<PathBuf> {
+    let name = image.name();
     let folder = settings::cache_folder()?.join("images").join(format!("{name}-{VERSION}"));
     if folder.is_dir() {
         return Ok(folder);
@@ -89,8 +89,8 @@ pub async fn layout(content: Content) -> Result<PathBuf> {
     let (building, layout) = (work.path().to_owned(), work.path().join("layout"));
     fs::create_dir_all(layout.join("blobs/sha256"))?;
     let into = layout.clone();
-    let layers = tokio::task::spawn_blocking(move || content.layers(&building, &into)).await??;
-    write_manifest(&layout, content.command(), &layers).await?;
+    let layers = tokio::task::spawn_blocking(move || image.layers(&building, &into)).await??;
+    write_manifest(&layout, image.command(), &layers).await?;
     fs::rename(&layout, &folder)?;
     eprintln!("    image built in {}", units::duration(started.elapsed()));
     Ok(folder)

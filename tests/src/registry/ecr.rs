@@ -19,9 +19,9 @@ use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 use zstart_core::sync::lock;
 
-use self::rules::Rules;
-use self::tokens::Tokens;
-use self::uploads::Sessions;
+use self::rules::RegistryRules;
+use self::tokens::TokenIssuer;
+use self::uploads::Uploads;
 use super::request_log::{Recording, RequestLog};
 use super::reverse_proxy::ReverseProxy;
 use crate::pki::{Pki, Subject};
@@ -42,7 +42,7 @@ pub const PRIVATE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 /// ECR Public.
 pub const PUBLIC: &str = "public.ecr.aws";
 /// Registries and who gives the tokens for them ("Amazon ECR endpoints and quotas").
-pub const SERVICES: [(&str, &str); 6] = [
+pub const ENDPOINTS: [(&str, &str); 6] = [
     (PRIVATE, "api.ecr.eu-west-1.amazonaws.com"),
     ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com"),
     ("123456789012.dkr-ecr.eu-west-1.on.aws", "ecr.eu-west-1.api.aws"),
@@ -51,9 +51,9 @@ pub const SERVICES: [(&str, &str); 6] = [
     (PUBLIC, "api.ecr-public.us-east-1.amazonaws.com"),
 ];
 /// Where registries send those who read blobs.
-const BLOBS: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
+const BLOB_HOST: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
 /// Who gives an identity for a service account's token (IRSA).
-const STS: &str = "sts.eu-west-1.amazonaws.com";
+const STS_HOST: &str = "sts.eu-west-1.amazonaws.com";
 
 /// A running one.
 pub struct FakeEcr {
@@ -61,18 +61,18 @@ pub struct FakeEcr {
     proxy: Proxy,
     folder: TempDir,
     /// Where a machine's own services are, over http: its role, and that of a container.
-    machine: String,
+    machine_url: String,
     _servers: [AbortOnDropHandle<()>; 2],
 }
 
 struct Shared {
     registry: ReverseProxy,
-    tokens: Mutex<Tokens>,
-    rules: Mutex<Rules>,
-    sessions: Mutex<Sessions>,
+    tokens: Mutex<TokenIssuer>,
+    rules: Mutex<RegistryRules>,
+    uploads: Mutex<Uploads>,
     calls: RequestLog,
     /// The versions of HTTP that registries were spoken to in.
-    versions: Mutex<BTreeSet<String>>,
+    http_versions: Mutex<BTreeSet<String>>,
 }
 
 impl FakeEcr {
@@ -80,35 +80,36 @@ impl FakeEcr {
     pub async fn start(upstream: &str, repositories: &[&str]) -> Result<Self> {
         let folder = TempDir::with_prefix("zstart-ecr-")?;
         let pki = Pki::create(&folder.path().join("pki"))?;
-        let names = SERVICES.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOBS, STS]);
+        let names =
+            ENDPOINTS.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOB_HOST, STS_HOST]);
         let names: Vec<&str> = names.collect();
         pki.issue(&Subject { file: "ecr", name: "ecr", organisation: "lab", addresses: &names })?;
         let shared = Arc::new(Shared {
             registry: ReverseProxy::new(upstream)?,
             tokens: Mutex::default(),
-            rules: Mutex::new(Rules::of(repositories)),
-            sessions: Mutex::default(),
+            rules: Mutex::new(RegistryRules::of(repositories)),
+            uploads: Mutex::default(),
             calls: RequestLog::default(),
-            versions: Mutex::default(),
+            http_versions: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
 
         let listener = tls::Listener::bind(&pki.path("ecr.crt"), &pki.path("ecr.key")).await?;
         let proxy = Proxy::start(&names, listener.address()).await?;
-        let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let machine = format!("http://{}", plain.local_addr()?);
-        let plain = axum::serve(plain, router.clone());
+        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let machine_url = format!("http://{}", http.local_addr()?);
+        let http = axum::serve(http, router.clone());
         // They end with the task; there is nobody to tell.
         let servers = [
             AbortOnDropHandle::new(tokio::spawn(async { drop(axum::serve(listener, router).await) })),
-            AbortOnDropHandle::new(tokio::spawn(async { drop(plain.await) })),
+            AbortOnDropHandle::new(tokio::spawn(async { drop(http.await) })),
         ];
-        Ok(Self { shared, proxy, folder, machine, _servers: servers })
+        Ok(Self { shared, proxy, folder, machine_url, _servers: servers })
     }
 
     /// What a program's environment must say, so that these names lead here, and as whom it is run.
     pub fn environment(&self, identity: &Identity) -> Result<Vec<(&'static str, String)>> {
-        let mut environment = identity.environment(self.folder.path(), &self.machine)?;
+        let mut environment = identity.environment(self.folder.path(), &self.machine_url)?;
         // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) goes to the API server through that, wherever it is.
         environment.push(("ALL_PROXY", self.proxy.address().to_owned()));
         environment.push(("NO_PROXY", "127.0.0.1".to_owned()));
@@ -121,13 +122,13 @@ impl FakeEcr {
     }
 
     /// Every token is good for so many requests from now on, and is expired after that.
-    pub fn tokens_last_for(&self, requests: usize) {
-        self.shared.tokens().lasts_for = Some(requests);
+    pub fn expire_tokens_after(&self, requests: usize) {
+        self.shared.tokens().max_requests = Some(requests);
     }
 
     /// How tokens are given from now on; `times`: only so often.
-    pub fn answer_tokens_with(&self, status: StatusCode, code: &'static str, times: usize) {
-        self.shared.tokens().refusal = Some((status, code, times));
+    pub fn fail_token_requests(&self, status: StatusCode, code: &'static str, times: usize) {
+        self.shared.tokens().failure = Some((status, code, times));
     }
 
     /// Tags can't be moved from now on.
@@ -136,8 +137,8 @@ impl FakeEcr {
     }
 
     /// The next so many uploads are forgotten in their middle.
-    pub fn forget_uploads(&self, times: usize) {
-        self.shared.sessions().to_forget = times;
+    pub fn forget_next_uploads(&self, times: usize) {
+        self.shared.uploads().forget_next = times;
     }
 
     /// Begins a recording of the requests from now on.
@@ -156,8 +157,8 @@ impl FakeEcr {
     }
 
     /// The versions of HTTP that its registries were spoken to in.
-    pub fn versions(&self) -> BTreeSet<String> {
-        lock(&self.shared.versions).clone()
+    pub fn http_versions(&self) -> BTreeSet<String> {
+        lock(&self.shared.http_versions).clone()
     }
 
     /// How many connections were opened to this host.
@@ -166,27 +167,27 @@ impl FakeEcr {
     }
 
     /// The statuses of the answers to pushed manifests.
-    pub fn puts(&self) -> Vec<StatusCode> {
+    pub fn manifest_push_statuses(&self) -> Vec<StatusCode> {
         self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
     }
 
     /// The access keys that asked for tokens.
-    pub fn asked_as(&self) -> BTreeSet<String> {
-        self.shared.tokens().asked_as.clone()
+    pub fn access_keys(&self) -> BTreeSet<String> {
+        self.shared.tokens().access_keys.clone()
     }
 }
 
 impl Shared {
-    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+    fn tokens(&self) -> MutexGuard<'_, TokenIssuer> {
         lock(&self.tokens)
     }
 
-    fn rules(&self) -> MutexGuard<'_, Rules> {
+    fn rules(&self) -> MutexGuard<'_, RegistryRules> {
         lock(&self.rules)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        lock(&self.sessions)
+    fn uploads(&self) -> MutexGuard<'_, Uploads> {
+        lock(&self.uploads)
     }
 }
 
@@ -194,19 +195,19 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let host = host_of(&request);
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     shared.calls.push(format!("{} {host}{path}", request.method()));
-    if host == BLOBS {
-        return blobs(&shared, request).await;
+    if host == BLOB_HOST {
+        return serve_blob(&shared, request).await;
     }
-    if host == STS {
+    if host == STS_HOST {
         return identities::assume_role(request).await;
     }
     if host.starts_with("127.0.0.1:") {
-        return identities::of_machine(&request);
+        return identities::machine_endpoint(&request);
     }
-    match SERVICES.iter().find(|(registry, api)| *registry == host || *api == host) {
-        Some((registry, api)) if *api == host => shared.tokens().give(request.headers(), registry),
+    match ENDPOINTS.iter().find(|(registry, api)| *registry == host || *api == host) {
+        Some((registry, api)) if *api == host => shared.tokens().authorize(request.headers(), registry),
         Some((registry, _)) => {
-            lock(&shared.versions).insert(format!("{:?}", request.version()));
+            lock(&shared.http_versions).insert(format!("{:?}", request.version()));
             rules::registry(&shared, registry, request).await
         }
         None => StatusCode::NOT_FOUND.into_response(),
@@ -220,21 +221,21 @@ fn host_of(request: &Request) -> String {
 }
 
 /// S3: it serves those who have a signed address, and nobody who brings other credentials too.
-async fn blobs(shared: &Shared, request: Request) -> Response {
+async fn serve_blob(shared: &Shared, request: Request) -> Response {
     if request.headers().contains_key(header::AUTHORIZATION) {
         let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
                        string parameter or the Authorization header should be specified";
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    shared.registry.forward(request, &format!("https://{BLOBS}")).await
+    shared.registry.forward(request, &format!("https://{BLOB_HOST}")).await
 }
 
 /// An error as the distribution specification has it.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
     (status, axum::Json(body)).into_response()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

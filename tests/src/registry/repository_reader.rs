@@ -12,13 +12,13 @@ use zstart_oci::media_type;
 use super::Registry;
 
 /// One repository of a registry.
-pub struct Stored {
+pub struct RepositoryReader {
     base: String,
     http: reqwest::Client,
 }
 
 /// A manifest or index.
-pub struct Document {
+pub struct StoredManifest {
     /// Its digest.
     pub digest: Digest,
     /// Its very bytes.
@@ -27,7 +27,7 @@ pub struct Document {
     pub json: Value,
 }
 
-impl Stored {
+impl RepositoryReader {
     /// A repository of a registry.
     pub fn new(registry: &Registry, repository: &str) -> Self {
         crate::control_plane::install_crypto();
@@ -40,10 +40,10 @@ impl Stored {
     }
 
     /// A manifest by tag or digest.
-    pub async fn manifest(&self, key: &str) -> Result<Document> {
-        let answer = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
-        let bytes = answer.bytes().await?.to_vec();
-        Ok(Document { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
+    pub async fn manifest(&self, key: &str) -> Result<StoredManifest> {
+        let response = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
+        let bytes = response.bytes().await?.to_vec();
+        Ok(StoredManifest { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
     }
 
     /// The digest of what stands under a tag or digest.
@@ -73,15 +73,15 @@ impl Stored {
     /// A blob, which must be what its descriptor says.
     pub async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
         let digest = text(&descriptor["digest"])?;
-        let answer = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
-        let bytes = answer.bytes().await?.to_vec();
+        let response = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
+        let bytes = response.bytes().await?.to_vec();
         ensure!(sha256(&bytes).as_str() == digest, "blob {digest} holds something else");
         ensure!(Some(bytes.len() as u64) == descriptor["size"].as_u64(), "{digest} has another size");
         Ok(bytes)
     }
 
     /// Whether there is a manifest.
-    pub async fn has(&self, key: &str) -> Result<bool> {
+    pub async fn has_manifest(&self, key: &str) -> Result<bool> {
         let status = self.get(&format!("manifests/{key}")).await?.status();
         ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
         Ok(status == StatusCode::OK)
@@ -96,11 +96,11 @@ impl Stored {
 
     /// All tags.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let answer = self.get("tags/list").await?;
-        if answer.status() == StatusCode::NOT_FOUND {
+        let response = self.get("tags/list").await?;
+        if response.status() == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }
-        let list: Value = answer.error_for_status()?.json().await?;
+        let list: Value = response.error_for_status()?.json().await?;
         let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap_or_default();
         tags.sort();
         Ok(tags)

@@ -7,8 +7,8 @@ use http::StatusCode;
 use serde_json::json;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, PUBLIC, SERVICES};
-use zstart_tests::registry::repository_reader::{Stored, layers, text};
+use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE, PUBLIC};
+use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
 use crate::command::{Ended, Zstart, finish};
 
@@ -54,8 +54,8 @@ impl Lab {
         Ok(())
     }
 
-    fn stored(&self) -> Stored {
-        Stored::new(&self.registry, "team/app")
+    fn stored(&self) -> RepositoryReader {
+        RepositoryReader::new(&self.registry, "team/app")
     }
 
     async fn tags(&self) -> Result<Vec<String>> {
@@ -94,7 +94,7 @@ async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
 async fn requests_share_few_http_2_connections() -> Result<()> {
     let lab = Lab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
-    assert_eq!(lab.ecr.versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
+    assert_eq!(lab.ecr.http_versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
     let (requests, connections) = (lab.ecr.count("", PRIVATE), lab.ecr.connections(PRIVATE));
     assert!((1..=requests / 3).contains(&connections), "{connections} for {requests} requests");
     Ok(())
@@ -104,10 +104,14 @@ async fn requests_share_few_http_2_connections() -> Result<()> {
 async fn identities_of_every_source_are_found() -> Result<()> {
     let lab = Lab::with_image().await?;
     let image = at(PRIVATE, "team/app:v1");
-    for identity in Identity::SOMEBODY {
+    for identity in Identity::AUTHENTICATED {
         let ended = lab.run(identity, &["inspect", &image]).await?;
         assert_eq!(ended.code, Some(0), "{identity:?}: {ended:#?}");
-        assert!(lab.ecr.asked_as().contains(identity.access_key()), "{identity:?}: {:?}", lab.ecr.asked_as());
+        assert!(
+            lab.ecr.access_keys().contains(identity.access_key()),
+            "{identity:?}: {:?}",
+            lab.ecr.access_keys()
+        );
     }
     Ok(())
 }
@@ -118,14 +122,14 @@ async fn docker_config_takes_precedence_over_the_aws_identity() -> Result<()> {
     let entry = json!({"username": "AWS", "password": "an-old-token"});
     lab.zstart.docker_config(&json!({"auths": {PRIVATE: entry}}))?;
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &["HTTP 401"]).await?;
-    assert_eq!(lab.ecr.asked_as(), BTreeSet::new());
+    assert_eq!(lab.ecr.access_keys(), BTreeSet::new());
     Ok(())
 }
 
 #[tokio::test]
 async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
     let lab = Lab::with_image().await?;
-    for (registry, api) in SERVICES {
+    for (registry, api) in ENDPOINTS {
         lab.succeed(&["inspect", &at(registry, "team/app:v1")]).await?;
         assert_eq!(lab.ecr.count("POST", api), 1, "{registry}: {:#?}", lab.ecr.calls());
     }
@@ -135,7 +139,7 @@ async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
 #[tokio::test]
 async fn token_expired_during_conversion_is_renewed() -> Result<()> {
     let lab = Lab::with_image().await?;
-    lab.ecr.tokens_last_for(5);
+    lab.ecr.expire_tokens_after(5);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") > 1, "{:#?}", lab.ecr.calls());
 
@@ -148,7 +152,7 @@ async fn token_expired_during_conversion_is_renewed() -> Result<()> {
 #[tokio::test]
 async fn token_expired_on_arrival_is_requested_twice_at_most() -> Result<()> {
     let lab = Lab::with_image().await?;
-    lab.ecr.tokens_last_for(0);
+    lab.ecr.expire_tokens_after(0);
     let said = ["HTTP 403", "authorization token has expired"];
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &said).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") <= 2, "{:#?}", lab.ecr.calls());
@@ -170,17 +174,18 @@ async fn anonymous_access_works_for_ecr_public_only() -> Result<()> {
 async fn missing_ecr_right_is_named_and_throttling_is_retried() -> Result<()> {
     let lab = Lab::with_image().await?;
     let (private, public) = (at(PRIVATE, "team/app:v1"), at(PUBLIC, "team/app:v1"));
-    let denied = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
+    let denied = |times| lab.ecr.fail_token_requests(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
     denied(9);
     let said = ["AccessDeniedException", "a policy that allows ecr:GetAuthorizationToken"];
     lab.fail(Identity::Environment, &["inspect", &private], 4, &said).await?;
     let said = ["ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"];
     lab.fail(Identity::Environment, &["inspect", &public], 4, &said).await?;
 
-    let throttled = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "ThrottlingException", times);
+    let throttled =
+        |times| lab.ecr.fail_token_requests(StatusCode::BAD_REQUEST, "ThrottlingException", times);
     throttled(2);
     lab.succeed(&["inspect", &private]).await?;
-    lab.ecr.answer_tokens_with(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", 2);
+    lab.ecr.fail_token_requests(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", 2);
     lab.succeed(&["inspect", &private]).await?;
     throttled(99);
     lab.fail(Identity::Environment, &["inspect", &private], 5, &["ThrottlingException"]).await?;
@@ -196,7 +201,7 @@ async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
     let made = lab.tags().await?;
     // The same bytes again, pushed to the tag that has them.
     lab.succeed(&["convert", "--force", &image]).await?;
-    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
+    assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
 
     let variant = lab.stored().digest(&made[1]).await?;
     let said = ["tags can't be moved", "write to another tag", variant.as_str(), "TAG_INVALID"];
@@ -230,14 +235,14 @@ async fn manifest_pushes_stay_within_the_ecr_rate_limit() -> Result<()> {
     }
     index.prepare()?.push(&lab.registry.host(), "team/app:v1").await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
-    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED; 25]);
+    assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED; 25]);
     Ok(())
 }
 
 #[tokio::test]
 async fn forgotten_ecr_upload_is_restarted() -> Result<()> {
     let lab = Lab::with_image().await?;
-    lab.ecr.forget_uploads(2);
+    lab.ecr.forget_next_uploads(2);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "/blobs/uploads/"), 4, "{:#?}", lab.ecr.calls());
     Ok(())
@@ -265,7 +270,7 @@ async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
     // Each was answered with an upload, and so every layer was sent.
     let sent: BTreeSet<&str> = calls.iter().filter_map(|call| Some(call.split_once("digest=")?.1)).collect();
     assert_eq!(sent.len(), 3, "{calls:#?}");
-    let stored = Stored::new(&lab.registry, "team/other");
+    let stored = RepositoryReader::new(&lab.registry, "team/other");
     let tags = stored.tags().await?;
     let [source, variant] = &tags[..] else { panic!("{tags:?}") };
     let (source, variant) = (stored.manifest(source).await?.json, stored.manifest(variant).await?.json);

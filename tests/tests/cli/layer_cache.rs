@@ -11,7 +11,7 @@ use zstart_core::{Digest, variant};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 use crate::command::{Zstart, finish};
 
@@ -39,8 +39,8 @@ impl Lab {
         self.zstart.folder().join(".cache").join("zstart").join("layers.json")
     }
 
-    fn stored(&self) -> Stored {
-        Stored::new(&self.registry, "app")
+    fn stored(&self) -> RepositoryReader {
+        RepositoryReader::new(&self.registry, "app")
     }
 
     /// The manifest that was made of an image.

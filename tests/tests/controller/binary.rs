@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use tokio::process::{Child, Command};
 use zstart_core::record::{READY, RecordReason};
-use zstart_tests::cluster::own_binaries;
+use zstart_tests::cluster::built_binaries;
 use zstart_tests::images::Fixture;
-use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, SERVICES};
+use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE};
 use zstart_tests::wait;
 
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
@@ -31,7 +31,7 @@ fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
 }
 
 fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
-    let program = own_binaries()?.join("zstart-controller");
+    let program = built_binaries()?.join("zstart-controller");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.arg("--config").arg(config).args(["--namespace", SYSTEM]);
@@ -115,7 +115,7 @@ async fn aws_identity_is_used_for_listed_ecr_registries_only() -> Result<()> {
     let lab = Lab::start().await?;
     let ecr = FakeEcr::start(&lab.registry.host(), &["app"]).await?;
     lab.push("app:v1", &application()).await?;
-    let (listed, other) = (format!("{PRIVATE}/app:v1"), format!("{}/app:v1", SERVICES[1].0));
+    let (listed, other) = (format!("{PRIVATE}/app:v1"), format!("{}/app:v1", ENDPOINTS[1].0));
     lab.deploy("on", "web", &listed).await?;
     lab.deploy("on", "other", &other).await?;
     let config = lab.plane.folder().join("controller.yaml");
@@ -125,9 +125,9 @@ async fn aws_identity_is_used_for_listed_ecr_registries_only() -> Result<()> {
     let mut controller = command.spawn()?;
     lab.ready(&listed).await?;
     let message = lab.not_ready(&other, RecordReason::PullDenied).await?;
-    assert!(message.contains(SERVICES[1].0), "{message}");
-    assert_eq!(ecr.count("POST", SERVICES[0].1), 1, "{:#?}", ecr.calls());
-    assert_eq!(ecr.count("POST", SERVICES[1].1), 0, "{:#?}", ecr.calls());
+    assert!(message.contains(ENDPOINTS[1].0), "{message}");
+    assert_eq!(ecr.count("POST", ENDPOINTS[0].1), 1, "{:#?}", ecr.calls());
+    assert_eq!(ecr.count("POST", ENDPOINTS[1].1), 0, "{:#?}", ecr.calls());
     assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())
 }
@@ -190,7 +190,7 @@ async fn invalid_configuration_is_reported_and_exits_1() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("controller.yaml");
     std::fs::write(&config, "recheckInterval: soon\n")?;
-    let program = own_binaries()?.join("zstart-controller");
+    let program = built_binaries()?.join("zstart-controller");
     let ended = Command::new(&program).arg("--config").arg(&config).args(["--namespace", SYSTEM]).output();
     let ended = tokio::time::timeout(WITHIN, ended).await??;
     let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);

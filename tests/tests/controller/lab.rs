@@ -26,7 +26,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
 use zstart_tests::wait;
 
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 /// The namespace that zstart is installed in.
 pub(crate) const SYSTEM: &str = chart::NAMESPACE;
@@ -124,8 +124,8 @@ impl Lab {
     }
 
     /// What the registry holds.
-    pub(crate) fn stored(&self, repository: &str) -> Stored {
-        Stored::new(&self.registry, repository)
+    pub(crate) fn stored(&self, repository: &str) -> RepositoryReader {
+        RepositoryReader::new(&self.registry, repository)
     }
 
     /// A Deployment of one container.

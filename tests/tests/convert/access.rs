@@ -10,7 +10,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::conversion::{Conversion, Lab};
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 100_000).layer(&[("etc/app", b"configuration")])
@@ -50,7 +50,7 @@ async fn tokens_are_requested_for_pull_and_for_push() -> Result<()> {
     assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
 
     let made = conversion.login("user", "right").run().await?;
-    let stored = Stored::new(&registry, "app");
+    let stored = RepositoryReader::new(&registry, "app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     stored.require_same_files(&variant.json, &stored.manifest(pushed.as_str()).await?.json).await?;
     let calls = gateway.calls();
@@ -73,7 +73,7 @@ async fn missing_push_right_is_reported_and_writes_nothing() -> Result<()> {
         assert!(error.chain().contains("DENIED: requested access"), "{}", error.chain());
         assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
     }
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
 

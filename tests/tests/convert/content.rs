@@ -13,7 +13,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 fn image() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 500_000)
@@ -21,7 +21,7 @@ fn image() -> Fixture {
 
 async fn require_nothing_made(lab: &Lab) -> Result<()> {
     assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
 
@@ -29,7 +29,7 @@ async fn require_nothing_made(lab: &Lab) -> Result<()> {
 async fn corrupted_layer_config_or_manifest_is_named() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let (layer, config) = (text(&source["layers"][1]["digest"])?, text(&source["config"]["digest"])?);
     for (what, name) in [(layer, layer), (config, config), ("/manifests/v1", "image v1")] {
         lab.gateway.clear_faults();
@@ -47,7 +47,7 @@ async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer_as(Compression::Zstd, &[("a", b"zstd")]).layer(&[("b", b"gzip")]);
     image.push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let layer = text(&source["layers"][0]["digest"])?;
     let elsewhere = format!("{}/mirror", lab.gateway.host());
     for honest_reads in [0, 1] {
@@ -59,7 +59,7 @@ async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
         assert_eq!(error.class(), ErrorClass::ContentMismatch, "{}", error.chain());
         assert!(error.chain().contains(layer), "{}", error.chain());
         require_nothing_made(&lab).await?;
-        assert_eq!(Stored::new(&lab.registry, "mirror").tags().await?, [""; 0]);
+        assert_eq!(RepositoryReader::new(&lab.registry, "mirror").tags().await?, [""; 0]);
     }
     Ok(())
 }
@@ -68,7 +68,7 @@ async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
 async fn layer_with_wrong_diff_id_is_never_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::ContentMismatch);
     let Error::DiffId { manifest, layer, found, promised } = &error else { panic!("{}", error.chain()) };
@@ -83,7 +83,7 @@ async fn zstd_layer_with_wrong_diff_id_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let image = image().layer_as(Compression::Zstd, &[("etc/more", b"zstd")]);
     image.clone().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     let Error::DiffId { manifest: _, layer, found, promised: _ } = &error else {
         panic!("{}", error.chain())
@@ -137,7 +137,7 @@ async fn damaged_layer_is_refused_with_its_offset() -> Result<()> {
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
         assert!(error.chain().contains(said), "{}", error.chain());
-        let layer = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+        let layer = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
         let digest = text(&layer["layers"][2]["digest"])?;
         assert!(error.chain().contains(digest), "{}", error.chain());
         let chain = error.chain();

@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::conversion::{Conversion, Lab};
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 /// Larger than what a connection holds on its way.
 fn image() -> Fixture {
@@ -26,7 +26,7 @@ async fn require_clean_failure(lab: &Lab, error: &Error, class: ErrorClass) -> R
     assert_eq!(error.class(), class, "{}", error.chain());
     assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
     assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
 
@@ -263,22 +263,22 @@ async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
     let Error::SourceMoved { reference, from, to } = &error else { panic!("{}", error.chain()) };
     assert_eq!(*reference, format!("{}/app:v1", lab.gateway.host()));
     assert_eq!((from, to), (&old, &new));
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     assert_eq!(stored.tags().await?, ["v1"]);
 
     let made = conversion.run().await?;
     assert_eq!(made.tag, conversion.tag_of(&new));
-    assert!(!stored.has(conversion.tag_of(&old).as_str()).await?);
+    assert!(!stored.has_manifest(conversion.tag_of(&old).as_str()).await?);
     Ok(())
 }
 
 async fn layer_digest(lab: &Lab, layer: usize) -> Result<String> {
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?;
     Ok(zstart_tests::registry::repository_reader::text(&source.json["layers"][layer]["digest"])?.to_owned())
 }
 
 async fn require_variant(lab: &Lab) -> Result<()> {
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let tag = lab.conversion("app:v1").tag_of(&source.digest);
     stored.require_same_files(&stored.manifest(tag.as_str()).await?.json, &source.json).await

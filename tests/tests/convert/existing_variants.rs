@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 fn image() -> Fixture {
     Fixture::new()
@@ -65,7 +65,7 @@ async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
     let said = format!("{}/app:{tag} is taken", lab.gateway.host());
     assert!(error.to_string().starts_with(&said), "{error}");
     assert_eq!(lab.writes(), [""; 0]);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     assert_eq!(stored.manifest(tag.as_str()).await?.digest, squatting);
 
     let made = conversion.forced().run().await?;
@@ -99,7 +99,7 @@ async fn concurrent_conversions_produce_one_variant() -> Result<()> {
     let conversion = lab.conversion("app:v1").forced();
     let (one, other) = tokio::try_join!(conversion.run(), conversion.run())?;
     assert_eq!(one.image, other.image);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let variant = stored.manifest(one.tag.as_str()).await?;
     let source = stored.manifest("v1").await?;
     stored.require_same_files(&variant.json, &source.json).await?;

@@ -12,7 +12,7 @@ use zstart_registry::Limits;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 use crate::conversion::Conversion;
 
@@ -48,7 +48,7 @@ impl Lab {
         let source_digest = image.push(&registry.host(), "app:v1").await?;
         let server = RawFaultServer::start(&registry.host()).await?;
         let other_host = RawFaultServer::start(&registry.host()).await?;
-        let source = Stored::new(&registry, "app").manifest("v1").await?.json;
+        let source = RepositoryReader::new(&registry, "app").manifest("v1").await?.json;
         Ok(Self { registry, server, other_host, source, source_digest })
     }
 
@@ -101,7 +101,7 @@ impl Lab {
     }
 
     async fn require_harmless(&self) -> Result<()> {
-        let stored = Stored::new(&self.registry, "app");
+        let stored = RepositoryReader::new(&self.registry, "app");
         assert_eq!(stored.tags().await?, ["v1"]);
         assert_eq!(stored.digest("v1").await?, self.source_digest);
         for head in self.other_host.request_heads() {

@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 const ATTESTS: &str = "vnd.docker.reference.digest";
 
@@ -60,7 +60,7 @@ fn two_platforms() -> Settings {
 async fn selected_platforms_are_converted_and_others_kept() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!(made.image.platforms.len(), 2);
@@ -96,7 +96,7 @@ async fn kept_entries_are_copied_to_another_repository() -> Result<()> {
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());
     let made = lab.conversion("app:v1").into(&elsewhere).settings(two_platforms()).run().await?;
-    let stored = Stored::new(&lab.registry, "mirror/app");
+    let stored = RepositoryReader::new(&lab.registry, "mirror/app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     for entry in variant.json["manifests"].as_array().context("entries")? {
         let manifest = stored.manifest(text(&entry["digest"])?).await?;
@@ -141,7 +141,7 @@ async fn variant_missing_a_manifest_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").settings(two_platforms()).run().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let variant = stored.manifest(first.tag.as_str()).await?;
     stored.delete_manifest(text(&variant.json["manifests"][1]["digest"])?).await?;
     let again = lab.conversion("app:v1").settings(two_platforms()).run().await?;
@@ -162,7 +162,7 @@ async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
     index.push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     assert_eq!(made.image.platforms.len(), 1);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     assert_eq!(variant.json["manifests"][1], source.json["manifests"][1]);
 
@@ -196,7 +196,7 @@ async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
         index = index.image_with(&image, &json!({"platform": platform}))?;
     }
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?.json;
     let made = lab.conversion("app:v1").run().await?;
     let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
@@ -234,7 +234,7 @@ async fn entry_without_a_platform_uses_its_config() -> Result<()> {
     let made = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
     assert_eq!(made.image.platforms.len(), 1);
     assert_eq!(made.image.platforms[0].platform, Platform::new("linux", "arm64"));
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     for kept in [0, 2] {
         assert_eq!(variant.json["manifests"][kept], source.json["manifests"][kept]);
@@ -247,7 +247,7 @@ async fn nested_index_is_kept_unchanged() -> Result<()> {
     let lab = Lab::start().await?;
     let inner = Index::new().oci().image(&image("arm64"))?.prepare()?;
     inner.push(&lab.registry.host(), "app:inner").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let inner = stored.manifest("inner").await?;
     let entry = json!({
         "mediaType": media_type::OCI_INDEX, "digest": inner.digest, "size": inner.bytes.len(),

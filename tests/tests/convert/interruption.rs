@@ -10,7 +10,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> {
@@ -20,7 +20,7 @@ async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> 
         .large_layer("usr/lib/lib", 1 << 20)
         .push(&lab.registry.host(), "app:v1")
         .await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let conversion = lab.conversion("app:v1");
     let tag = conversion.tag_of(&pushed);
     for (method, part) in [

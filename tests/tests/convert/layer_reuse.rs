@@ -10,7 +10,7 @@ use zstart_convert::{LayerMemory, Level, Settings};
 use zstart_core::{Digest, keys};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::repository_reader::{Stored, layers, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
 use crate::conversion::{Conversion, Lab, Outcome};
 
@@ -39,7 +39,7 @@ fn is_sent(call: &str) -> bool {
 
 /// The variant's manifest, after a look at all its layers.
 async fn require_right(lab: &Lab, repository: &str, source: &str, made: &Outcome) -> Result<Value> {
-    let stored = Stored::new(&lab.registry, repository);
+    let stored = RepositoryReader::new(&lab.registry, repository);
     let variant = stored.manifest(made.tag.as_str()).await?.json;
     stored.require_same_files(&variant, &stored.manifest(source).await?.json).await?;
     Ok(variant)
@@ -48,7 +48,7 @@ async fn require_right(lab: &Lab, repository: &str, source: &str, made: &Outcome
 #[tokio::test]
 async fn changed_top_layer_alone_is_converted() -> Result<()> {
     let lab = Lab::start().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     for (tag, application) in [("v1.9", "first"), ("v1.10", "second")] {
         image(application.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
@@ -119,7 +119,7 @@ async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
     let conversion = lab.conversion("app:v1").into(&format!("{}/mirror", lab.gateway.host()));
     let made = conversion.run().await?;
     let calls = lab.gateway.calls();
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     for stays in [&source["config"], &source["layers"][0]] {
         let digest = text(&stays["digest"])?.replace(':', "%3A");
         let asked = format!("POST /v2/mirror/blobs/uploads/?mount={digest}&from=app");
@@ -130,7 +130,7 @@ async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
         1,
         "the layer that was converted: {calls:#?}"
     );
-    let mirror = Stored::new(&lab.registry, "mirror");
+    let mirror = RepositoryReader::new(&lab.registry, "mirror");
     let variant = mirror.manifest(made.tag.as_str()).await?.json;
     for (there, here) in
         [(&variant["config"], &source["config"]), (&variant["layers"][0], &source["layers"][0])]
@@ -193,17 +193,17 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     // Somebody else's manifest names layers that his repository doesn't have. Most registries refuse
     // that.
     secret.push(&lab.registry.host(), "other:v1").await?;
-    let manifest = Stored::new(&lab.registry, "other").manifest("v1").await?.json;
+    let manifest = RepositoryReader::new(&lab.registry, "other").manifest("v1").await?.json;
     let base = text(&layers(&manifest)?[0]["digest"])?.to_owned();
     lab.gateway.fault(Method::HEAD, &format!("/v2/other/blobs/{base}"), missing());
     lab.gateway.fault(Method::GET, &format!("/v2/other/blobs/{base}"), missing());
     let error = lab.conversion("other:v1").remembering(&memory).run().await.unwrap_err();
     assert!(error.chain().contains(&base), "{}", error.chain());
-    let variant = Stored::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
+    let variant = RepositoryReader::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
     let converted = text(&layers(&variant)?[0]["digest"])?.replace(':', "%3A");
     let calls = lab.gateway.calls();
     assert!(!calls.iter().any(|call| call.contains("mount=") && call.contains(&converted)), "{calls:#?}");
-    assert_eq!(Stored::new(&lab.registry, "other").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "other").tags().await?, ["v1"]);
     Ok(())
 }
 
@@ -215,7 +215,7 @@ fn missing() -> Fault {
 async fn forge(lab: &Lab, base: &Digest, forged: Fixture) -> Result<Digest> {
     let prepared = forged.prepare()?;
     prepared.push(&lab.registry.host(), "app:forged").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let mut layer = layers(&stored.manifest("forged").await?.json)?[0].clone();
     layer["annotations"] = json!({keys::LAYER_SOURCE_DIGEST: base});
     let settings = ZstdConverter::new(Level::default()).settings();
@@ -232,10 +232,10 @@ async fn forged_layer_annotation_is_not_trusted() -> Result<()> {
     for forged in [evil, no_zstd, damaged] {
         let lab = Lab::start().await?;
         image(b"app").push(&lab.registry.host(), "app:v1").await?;
-        let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+        let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
         let base: Digest = text(&layers(&source)?[0]["digest"])?.parse().context("digest")?;
         let forged = forge(&lab, &base, forged).await?;
-        let manifest = Stored::new(&lab.registry, "app").manifest(forged.as_str()).await?.json;
+        let manifest = RepositoryReader::new(&lab.registry, "app").manifest(forged.as_str()).await?.json;
 
         let made = lab.conversion("app:v1").run().await?;
         assert_eq!(made.layers_made_before, 0);
@@ -260,7 +260,7 @@ async fn unlistable_repository_is_still_converted() -> Result<()> {
         let level = Settings { level: Level::try_from(1)?, ..Settings::default() };
         let made = lab.conversion("app:v1").settings(level).run().await?;
         require_right(&lab, "app", "v1", &made).await?;
-        Stored::new(&lab.registry, "app").delete_manifest(made.image.digest.as_str()).await?;
+        RepositoryReader::new(&lab.registry, "app").delete_manifest(made.image.digest.as_str()).await?;
     }
     Ok(())
 }

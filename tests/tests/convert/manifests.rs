@@ -8,7 +8,7 @@ use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::conversion::Lab;
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 /// An image with every kind of layer, and with members that nobody knows.
 fn every_kind_of_layer() -> Fixture {
@@ -29,7 +29,7 @@ async fn docker_and_oci_images_become_oci_zstd_with_equal_files() -> Result<()> 
     let lab = Lab::start().await?;
     for (name, image) in [("docker", every_kind_of_layer()), ("oci", every_kind_of_layer().oci())] {
         let pushed = image.push(&lab.registry.host(), &format!("{name}:v1")).await?;
-        let stored = Stored::new(&lab.registry, name);
+        let stored = RepositoryReader::new(&lab.registry, name);
         let before = stored.manifest("v1").await?;
 
         let made = lab.conversion(&format!("{name}:v1")).run().await?;
@@ -79,7 +79,7 @@ async fn layer_compression_is_detected_from_its_bytes() -> Result<()> {
         .raw_layer(Compression::Zstd, plain.clone(), gzip.clone())
         .raw_layer(Compression::Plain, plain, gzip);
     image.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let variant = stored.manifest(made.tag.as_str()).await?;
@@ -94,7 +94,7 @@ async fn layer_compression_is_detected_from_its_bytes() -> Result<()> {
 async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
     let lab = Lab::start().await?;
     every_kind_of_layer().push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let first = lab.conversion("app:v1").run().await?;
     assert_eq!(first.image.platforms[0].converted_layers, 3);
@@ -119,7 +119,7 @@ async fn inlined_data_is_dropped_from_converted_layers_only() -> Result<()> {
     let lab = Lab::start().await?;
     let image = every_kind_of_layer().oci();
     image.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?.json;
     let (mut config, mut layers) = (source["config"].clone(), source["layers"].clone());
     config["data"] = json!("aW5saW5lZA==");
@@ -146,7 +146,7 @@ async fn repeated_layer_is_converted_once() -> Result<()> {
     let lab = Lab::start().await?;
     let twice = Fixture::new().layer(&[("a", b"the same")]).layer(&[("a", b"the same")]);
     twice.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let variant = stored.manifest(made.tag.as_str()).await?;
@@ -162,12 +162,12 @@ async fn image_is_copied_whole_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let image = every_kind_of_layer();
     image.push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());
     let made = lab.conversion("app:v1").into(&elsewhere).run().await?;
-    let stored = Stored::new(&lab.registry, "mirror/app");
+    let stored = RepositoryReader::new(&lab.registry, "mirror/app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     stored.require_same_files(&variant.json, &source.json).await?;
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }

@@ -16,7 +16,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 
 use crate::conversion::Conversion;
-use zstart_tests::registry::repository_reader::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 /// Another host than the registry's.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
@@ -67,7 +67,7 @@ async fn redirected_blob_is_fetched_without_credentials() -> Result<()> {
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 200_000);
     image.push(&registry.host(), "app:v1").await?;
-    let stored = Stored::new(&registry, "app");
+    let stored = RepositoryReader::new(&registry, "app");
     let source = stored.manifest("v1").await?.json;
     let layer = &source["layers"][0];
     let storage = Storage::start(stored.blob(layer).await?).await?;

@@ -4,7 +4,7 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 use crate::conversion::Lab;
 
@@ -19,7 +19,7 @@ fn image() -> Fixture {
 async fn uploads(lab: &Lab) -> Result<Vec<String>> {
     image().push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (variant, source) = (stored.manifest(made.tag.as_str()).await?, stored.manifest("v1").await?);
     stored.require_same_files(&variant.json, &source.json).await?;
     let calls = lab.gateway.calls().into_iter().filter(|call| call.contains("/blobs/uploads/"));

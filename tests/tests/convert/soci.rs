@@ -8,7 +8,7 @@ use zstart_core::Digest;
 use zstart_oci::media_type;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::repository_reader::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 use crate::conversion::Lab;
 
@@ -119,7 +119,7 @@ async fn index_entry_with_soci_annotation_is_kept() -> Result<()> {
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     assert_eq!(made.image.platforms.len(), 1);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     assert_eq!(variant.json["manifests"][0], source.json["manifests"][0]);
     assert_ne!(variant.json["manifests"][1], source.json["manifests"][1]);

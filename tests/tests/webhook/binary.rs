@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use zstart_tests::cluster::own_binaries;
+use zstart_tests::cluster::built_binaries;
 use zstart_tests::ports::free_ports;
 
 /// The webhook with this configuration, and an API server that isn't there.
 fn start(config: &Path) -> Child {
-    Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
+    Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .arg(format!("--config={}", config.display()))
         .env("POD_NAMESPACE", "zstart-system")
         .env("KUBECONFIG", config.with_file_name("kubeconfig"))
@@ -97,7 +97,7 @@ fn second_signal_exits_immediately() {
 #[test]
 fn unknown_log_level_is_rejected() {
     let folder = folder("");
-    let output = Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
+    let output = Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .args(["--config", &folder.path().join("config.yaml").display().to_string(), "--log=inof"])
         .env("POD_NAMESPACE", "zstart-system")
         .output()

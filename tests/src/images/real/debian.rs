@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::pack::{Packed, pack};
+use super::compress::{CompressedLayer, compress};
 use crate::packages;
 use crate::process::run;
 
@@ -15,16 +15,16 @@ const SUITE: &str = "bookworm";
 const TOOLS: [&str; 4] = ["build-essential", "git", "cmake", "python3"];
 
 /// One layer, as base images of compilers are.
-pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
     Ok(vec![layer(work, layout, &TOOLS)?])
 }
 
 /// The least tree with these packages. Needs root.
-pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<Packed> {
+pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<CompressedLayer> {
     packages::require(&packages::IMAGE)?;
     let tree = work.join("tree");
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", &format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
     run(&mut debootstrap).context("failed to make a Debian tree")?;
-    pack(&tree, layout)
+    compress(&tree, layout)
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::pack::{Packed, pack};
+use super::compress::{CompressedLayer, compress};
 use crate::process::run;
 
 /// What a web application of some size is built with and from. (What these depend on is what npm finds
@@ -26,7 +26,7 @@ const PACKAGES: [&str; 11] = [
 ];
 
 /// One layer, as `RUN npm install` makes it.
-pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
     let root = work.join("node");
     let app = root.join("app");
     fs::create_dir_all(&app)?;
@@ -42,5 +42,5 @@ pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
     ]);
     npm.current_dir(&app).args(PACKAGES);
     run(&mut npm).context("failed to install Node packages (is npm installed?)")?;
-    Ok(vec![pack(&root, layout)?])
+    Ok(vec![compress(&root, layout)?])
 }

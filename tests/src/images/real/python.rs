@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::compress::{CompressedLayer, compress};
 use super::debian;
-use super::pack::{Packed, pack};
 use crate::packages;
 use crate::process::run;
 
@@ -36,7 +36,7 @@ while True:
 
 /// Its layers. The Debian tree needs root; without, the image has the others: enough to convert, not to
 /// run.
-pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<Packed>> {
+pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<CompressedLayer>> {
     let mut layers = Vec::new();
     if with_tree {
         layers.push(debian::layer(work, layout, &["python3"])?);
@@ -46,14 +46,14 @@ pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<
     }
     let numerics = work.join("numerics");
     install_wheels(&numerics, &NUMERICS, &[])?;
-    layers.push(pack(&numerics, layout)?);
+    layers.push(compress(&numerics, layout)?);
     let analytics = work.join("analytics");
     install_wheels(&analytics, &ANALYTICS, &["--no-deps"])?;
-    layers.push(pack(&analytics, layout)?);
+    layers.push(compress(&analytics, layout)?);
     let app = work.join("app/app");
     fs::create_dir_all(&app)?;
     fs::write(app.join("main.py"), PROGRAM)?;
-    layers.push(pack(&work.join("app"), layout)?);
+    layers.push(compress(&work.join("app"), layout)?);
     Ok(layers)
 }
 

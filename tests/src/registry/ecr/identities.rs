@@ -11,12 +11,12 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::text;
+use super::header_text;
 
 /// When all of them end, as AWS writes it.
 const EXPIRES: &str = "2099-01-01T00:00:00Z";
 /// A service account's token, for IRSA and for Pod Identity.
-const SERVICE_ACCOUNT: &str = "a-service-accounts-token";
+const SERVICE_ACCOUNT_TOKEN: &str = "a-service-accounts-token";
 /// The role of a machine.
 const ROLE: &str = "node-role";
 
@@ -39,7 +39,7 @@ pub enum Identity {
 
 impl Identity {
     /// All who are somebody.
-    pub const SOMEBODY: [Self; 5] =
+    pub const AUTHENTICATED: [Self; 5] =
         [Self::Environment, Self::Profile, Self::WebIdentity, Self::Container, Self::Instance];
 
     /// The access key that requests are signed with.
@@ -54,8 +54,8 @@ impl Identity {
         }
     }
 
-    /// What its environment says. Files are written to `folder`; the machine's services are at `machine`.
-    pub(super) fn environment(self, folder: &Path, machine: &str) -> Result<Vec<(&'static str, String)>> {
+    /// What its environment has_parameter. Files are written to `folder`; the machine's services are at `machine`.
+    pub(super) fn environment(self, folder: &Path, machine_url: &str) -> Result<Vec<(&'static str, String)>> {
         let file = |name: &str, content: &str| -> Result<String> {
             let path = folder.join(name);
             fs::write(&path, content)?;
@@ -64,7 +64,7 @@ impl Identity {
         let key = self.access_key();
         let mut environment = Vec::new();
         if self == Self::Instance {
-            environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.to_owned()));
+            environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine_url.to_owned()));
         } else {
             environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
         }
@@ -80,13 +80,14 @@ impl Identity {
                 environment.push(("AWS_PROFILE", "lab".to_owned()));
             }
             Self::WebIdentity => {
-                environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", file("token", SERVICE_ACCOUNT)?));
+                environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", file("token", SERVICE_ACCOUNT_TOKEN)?));
                 environment.push(("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/zstart".to_owned()));
                 environment.push(("AWS_REGION", "eu-west-1".to_owned()));
             }
             Self::Container => {
-                environment.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{machine}/v1/credentials")));
-                let token = file("pod-token", SERVICE_ACCOUNT)?;
+                environment
+                    .push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{machine_url}/v1/credentials")));
+                let token = file("pod-token", SERVICE_ACCOUNT_TOKEN)?;
                 environment.push(("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token));
             }
         }
@@ -98,11 +99,13 @@ impl Identity {
 pub(super) async fn assume_role(request: Request) -> Response {
     let body = to_bytes(request.into_body(), 64 * 1024).await.unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
-    let says = |part: &str| body.split('&').any(|found| found == part);
-    if !says("Action=AssumeRoleWithWebIdentity") || !says(&format!("WebIdentityToken={SERVICE_ACCOUNT}")) {
-        let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code>\
+    let has_parameter = |part: &str| body.split('&').any(|found| found == part);
+    if !has_parameter("Action=AssumeRoleWithWebIdentity")
+        || !has_parameter(&format!("WebIdentityToken={SERVICE_ACCOUNT_TOKEN}"))
+    {
+        let error = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code>\
                        <Message>no</Message></Error></ErrorResponse>";
-        return (StatusCode::BAD_REQUEST, refusal).into_response();
+        return (StatusCode::BAD_REQUEST, error).into_response();
     }
     let key = Identity::WebIdentity.access_key();
     format!(
@@ -118,10 +121,12 @@ pub(super) async fn assume_role(request: Request) -> Response {
 }
 
 /// A machine's own services: metadata (version 2), and the agent of Pod Identity.
-pub(super) fn of_machine(request: &Request) -> Response {
+pub(super) fn machine_endpoint(request: &Request) -> Response {
     let role = "/latest/meta-data/iam/security-credentials";
     match request.uri().path() {
-        "/v1/credentials" if text(request.headers(), &AUTHORIZATION) == Some(SERVICE_ACCOUNT) => {
+        "/v1/credentials"
+            if header_text(request.headers(), &AUTHORIZATION) == Some(SERVICE_ACCOUNT_TOKEN) =>
+        {
             axum::Json(credentials(Identity::Container)).into_response()
         }
         "/latest/api/token" => {

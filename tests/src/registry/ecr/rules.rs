@@ -11,16 +11,16 @@ use http::{Method, StatusCode};
 use super::super::reverse_proxy::without_credentials;
 use super::tokens::Verdict;
 use super::uploads;
-use super::{BLOBS, PUBLIC, Shared, refusal};
+use super::{BLOB_HOST, PUBLIC, Shared, error_response};
 
 /// How many manifests an account may push in a second ("Amazon ECR service quotas", `PutImage`).
-const PUTS_A_SECOND: usize = 10;
-/// The most tags that may be asked for at once.
-const MOST_TAGS: usize = 1000;
+const MAX_PUTS_PER_SECOND: usize = 10;
+/// The most tags that may be endpoint for at once.
+const MAX_TAGS_PER_PAGE: usize = 1000;
 
 /// What is true of all registries of the account.
 #[derive(Default)]
-pub(super) struct Rules {
+pub(super) struct RegistryRules {
     repositories: BTreeSet<String>,
     pub(super) immutable_tags: bool,
     /// Those that exist, each with its repository.
@@ -29,7 +29,7 @@ pub(super) struct Rules {
     pub(super) puts: Vec<(Instant, StatusCode)>,
 }
 
-impl Rules {
+impl RegistryRules {
     /// With these repositories and no others.
     pub(super) fn of(repositories: &[&str]) -> Self {
         Self { repositories: repositories.iter().map(ToString::to_string).collect(), ..Self::default() }
@@ -37,7 +37,7 @@ impl Rules {
 }
 
 /// A request to a registry, by its path.
-enum Asked<'a> {
+enum Endpoint<'a> {
     /// `/v2/`.
     Login,
     Manifest(&'a str),
@@ -50,62 +50,67 @@ enum Asked<'a> {
 /// Answers a request to a registry.
 pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) -> Response {
     if registry == PUBLIC && request.uri().path() == "/token/" {
-        return shared.tokens().public(request.headers());
+        return shared.tokens().public_token(request.headers());
     }
-    match shared.tokens().judge(registry, request.headers()) {
-        Verdict::Welcome => {}
-        Verdict::Nobody => return challenge(registry),
+    match shared.tokens().check(registry, request.headers()) {
+        Verdict::Accepted => {}
+        Verdict::Anonymous => return challenge(registry),
         Verdict::Expired if registry == PUBLIC => {
-            return refusal(StatusCode::BAD_REQUEST, "DENIED", "Your authorization token has expired.");
+            return error_response(
+                StatusCode::BAD_REQUEST,
+                "DENIED",
+                "Your authorization token has expired.",
+            );
         }
         // No challenge: whoever waits for a 401 waits for ever.
         Verdict::Expired => {
             let message = "Your authorization token has expired. Reauthenticate and try again.";
-            return refusal(StatusCode::FORBIDDEN, "DENIED", message);
+            return error_response(StatusCode::FORBIDDEN, "DENIED", message);
         }
     }
     let path = request.uri().path().to_owned();
-    let (repository, asked) = read(&path);
+    let (repository, endpoint) = parse_path(&path);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !matches!(asked, Asked::Login) && !shared.rules().repositories.contains(repository) {
+    if !matches!(endpoint, Endpoint::Login) && !shared.rules().repositories.contains(repository) {
         if !is_read {
-            hang_up();
+            abort_connection();
         }
         let message = format!("The repository with name '{repository}' does not exist in the registry");
-        return refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message);
+        return error_response(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message);
     }
-    let own = format!("https://{registry}");
+    let origin = format!("https://{registry}");
     let request = without_credentials(request);
-    match asked {
-        Asked::Manifest(reference) if *request.method() == Method::PUT => {
-            put_manifest(shared, repository, reference, request, &own).await
+    match endpoint {
+        Endpoint::Manifest(reference) if *request.method() == Method::PUT => {
+            put_manifest(shared, repository, reference, request, &origin).await
         }
-        Asked::Upload => uploads::upload(shared, request, &own).await,
-        Asked::Blob if *request.method() == Method::GET => {
-            let signed = format!("https://{BLOBS}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
+        Endpoint::Upload => uploads::upload(shared, request, &origin).await,
+        Endpoint::Blob if *request.method() == Method::GET => {
+            let signed =
+                format!("https://{BLOB_HOST}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
             (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, signed)]).into_response()
         }
-        Asked::Tags if asks_for_too_many(&request) => {
-            refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
+        Endpoint::Tags if exceeds_page_limit(&request) => {
+            error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
         }
-        _ => shared.registry.forward(request, &own).await,
+        _ => shared.registry.forward(request, &origin).await,
     }
 }
 
-fn read(path: &str) -> (&str, Asked<'_>) {
+fn parse_path(path: &str) -> (&str, Endpoint<'_>) {
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     if rest.is_empty() {
-        ("", Asked::Login)
+        ("", Endpoint::Login)
     } else if let Some((repository, reference)) = rest.rsplit_once("/manifests/") {
-        (repository, Asked::Manifest(reference))
+        (repository, Endpoint::Manifest(reference))
     } else if let Some((repository, _)) = rest.split_once("/blobs/uploads/") {
-        (repository, Asked::Upload)
+        (repository, Endpoint::Upload)
     } else if let Some((repository, _)) = rest.rsplit_once("/blobs/") {
-        (repository, Asked::Blob)
+        (repository, Endpoint::Blob)
     } else if let Some(repository) = rest.strip_suffix("/tags/list") {
-        (repository, Asked::Tags)
+        (repository, Endpoint::Tags)
     } else {
-        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Asked::Other)
+        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Endpoint::Other)
     }
 }
 
@@ -119,7 +124,7 @@ fn challenge(registry: &str) -> Response {
 }
 
 /// Ends the connection without an answer, and with it the task that serves it.
-fn hang_up() -> ! {
+fn abort_connection() -> ! {
     std::panic::resume_unwind(Box::new("there is no answer"))
 }
 
@@ -128,15 +133,15 @@ async fn put_manifest(
     repository: &str,
     reference: &str,
     request: Request,
-    own: &str,
+    origin: &str,
 ) -> Response {
     let now = Instant::now();
     let key = (repository.to_owned(), reference.to_owned());
     let refused = {
         let rules = shared.rules();
         let second = Duration::from_secs(1);
-        let lately = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
-        if lately >= PUTS_A_SECOND {
+        let recent = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
+        if recent >= MAX_PUTS_PER_SECOND {
             Some((StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "Rate exceeded".to_owned()))
         } else if rules.immutable_tags && rules.tags.contains(&key) {
             // Whatever it is that is pushed, even what stands there.
@@ -151,9 +156,9 @@ async fn put_manifest(
     };
     if let Some((status, code, message)) = refused {
         shared.rules().puts.push((now, status));
-        return refusal(status, code, &message);
+        return error_response(status, code, &message);
     }
-    let response = shared.registry.forward(request, own).await;
+    let response = shared.registry.forward(request, origin).await;
     let mut rules = shared.rules();
     rules.puts.push((now, response.status()));
     if response.status().is_success() && !reference.contains(':') {
@@ -162,8 +167,8 @@ async fn put_manifest(
     response
 }
 
-fn asks_for_too_many(request: &Request) -> bool {
+fn exceeds_page_limit(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let number = query.split('&').find_map(|part| part.strip_prefix("n=")?.parse::<usize>().ok());
-    number.is_some_and(|number| number > MOST_TAGS)
+    number.is_some_and(|number| number > MAX_TAGS_PER_PAGE)
 }

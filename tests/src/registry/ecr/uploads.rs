@@ -10,66 +10,71 @@ use futures::TryStreamExt as _;
 use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http::{Method, StatusCode, Uri};
 
-use super::{Shared, refusal, text};
+use super::{Shared, error_response, header_text};
 
 /// The least that every part but the last one must have, in bytes (`UploadLayerPart`).
-const LEAST_PART: u64 = 5 * 1024 * 1024;
+const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 
 /// Uploads that are under way, by path: what their parts had so far, in bytes.
 #[derive(Default)]
-pub(super) struct Sessions {
+pub(super) struct Uploads {
     parts: HashMap<String, Vec<u64>>,
     /// How many of the next ones are forgotten.
-    pub(super) to_forget: usize,
+    pub(super) forget_next: usize,
 }
 
 /// Answers a request about an upload.
-pub(super) async fn upload(shared: &Shared, mut request: Request, own: &str) -> Response {
+pub(super) async fn upload(shared: &Shared, mut request: Request, origin: &str) -> Response {
     let session = request.uri().path().to_owned();
     match *request.method() {
         // Where an account didn't opt in, a mount is an upload like any other.
         Method::POST => {
             *request.uri_mut() = Uri::try_from(&session).unwrap_or_default();
-            shared.registry.forward(request, own).await
+            shared.registry.forward(request, origin).await
         }
-        Method::GET => refusal(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
-        Method::DELETE => refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not supported"),
-        Method::PATCH => part(shared, &session, request, own).await,
+        Method::GET => error_response(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
+        Method::DELETE => error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not supported"),
+        Method::PATCH => upload_part(shared, &session, request, origin).await,
         Method::PUT => {
             let forgotten = {
-                let mut sessions = shared.sessions();
-                let forgets = sessions.to_forget > 0;
-                sessions.to_forget -= usize::from(forgets);
+                let mut uploads = shared.uploads();
+                let forgets = uploads.forget_next > 0;
+                uploads.forget_next -= usize::from(forgets);
                 forgets
             };
             if forgotten {
-                return refusal(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", "Invalid layer upload");
+                return error_response(
+                    StatusCode::BAD_REQUEST,
+                    "BLOB_UPLOAD_INVALID",
+                    "Invalid layer upload",
+                );
             }
-            shared.registry.forward(request, own).await
+            shared.registry.forward(request, origin).await
         }
-        _ => shared.registry.forward(request, own).await,
+        _ => shared.registry.forward(request, origin).await,
     }
 }
 
-async fn part(shared: &Shared, session: &str, request: Request, own: &str) -> Response {
-    let before = shared.sessions().parts.get(session).cloned().unwrap_or_default();
-    let starts_again = text(request.headers(), &CONTENT_RANGE).is_some_and(|range| range.starts_with("0-"));
+async fn upload_part(shared: &Shared, session: &str, request: Request, origin: &str) -> Response {
+    let before = shared.uploads().parts.get(session).cloned().unwrap_or_default();
+    let starts_again =
+        header_text(request.headers(), &CONTENT_RANGE).is_some_and(|range| range.starts_with("0-"));
     if starts_again && !before.is_empty() {
-        return refusal(
+        return error_response(
             StatusCode::RANGE_NOT_SATISFIABLE,
             "BLOB_UPLOAD_INVALID",
             "start again from a new one",
         );
     }
-    if before.iter().any(|part| *part < LEAST_PART) {
+    if before.iter().any(|part| *part < MIN_PART_BYTES) {
         let message = "Each part except the last must be at least 5 MiB";
-        return refusal(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message);
+        return error_response(StatusCode::BAD_REQUEST, "BLOB_UPLOAD_INVALID", message);
     }
     let count = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&count);
     let mut response = shared
         .registry
-        .forward_with(request, own, |body| {
+        .forward_with(request, origin, |body| {
             reqwest::Body::wrap_stream(body.inspect_ok(move |chunk| {
                 counted.fetch_add(chunk.len() as u64, Ordering::Relaxed);
             }))
@@ -83,7 +88,7 @@ async fn part(shared: &Shared, session: &str, request: Request, own: &str) -> Re
         if let Ok(range) = HeaderValue::from_str(&format!("0-{first}")) {
             response.headers_mut().insert(RANGE, range);
         }
-        shared.sessions().parts.insert(session.to_owned(), all);
+        shared.uploads().parts.insert(session.to_owned(), all);
     }
     response
 }

@@ -13,25 +13,25 @@ use zstart_oci::media_type;
 use crate::cluster::Cluster;
 
 /// What was found.
-pub(super) struct Proof {
+pub(super) struct LayerCheck {
     /// Layers, all of them `tar+zstd`, whose uncompressed bytes hash to the config's `diff_ids`.
     pub(super) equal_layers: usize,
     /// Uncompressed bytes, in all.
-    pub(super) plain_bytes: u64,
+    pub(super) uncompressed_bytes: u64,
 }
 
 /// Looks at the variant in containerd's store and snapshots.
-pub(super) fn look(cluster: &Cluster, variant: &Digest) -> Result<Proof> {
-    let proof = unpack(|digest| cluster.content(digest), variant)?;
+pub(super) fn check_in_containerd(cluster: &Cluster, variant: &Digest) -> Result<LayerCheck> {
+    let check = check_layers(|digest| cluster.content(digest), variant)?;
     ensure!(
         cluster.has_snapshot(&cluster.diff_ids(variant)?)?,
         "containerd has no snapshot of {variant}: it did not unpack it"
     );
-    Ok(proof)
+    Ok(check)
 }
 
 /// Unpacks every layer of the variant; `blob` says where the file with that digest is.
-pub(super) fn unpack(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<Proof> {
+pub(super) fn check_layers(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<LayerCheck> {
     let json = |digest: &Digest| -> Result<Value> {
         let path = blob(digest);
         let bytes = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
@@ -42,17 +42,17 @@ pub(super) fn unpack(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Res
     let diff_ids: Vec<Digest> = serde_json::from_value(config["rootfs"]["diff_ids"].clone())?;
     let layers = manifest["layers"].as_array().context("the manifest has layers")?;
     ensure!(layers.len() == diff_ids.len(), "{} layers, but {} diff_ids", layers.len(), diff_ids.len());
-    let mut proof = Proof { equal_layers: 0, plain_bytes: 0 };
+    let mut check = LayerCheck { equal_layers: 0, uncompressed_bytes: 0 };
     for (layer, diff_id) in layers.iter().zip(&diff_ids) {
         let media_type = field(layer, "mediaType")?;
         ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has type {media_type}");
         let digest: Digest = field(layer, "digest")?.parse()?;
-        let (found, bytes) = hash_plain(&blob(&digest))?;
+        let (found, bytes) = hash_uncompressed(&blob(&digest))?;
         ensure!(*diff_id == found, "layer {digest} unpacks to {found}, not to {diff_id}");
-        proof.equal_layers += 1;
-        proof.plain_bytes += bytes;
+        check.equal_layers += 1;
+        check.uncompressed_bytes += bytes;
     }
-    Ok(proof)
+    Ok(check)
 }
 
 fn field<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
@@ -60,7 +60,7 @@ fn field<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
 }
 
 /// The digest of what a zstd file unpacks to, and its size.
-fn hash_plain(path: &Path) -> Result<(Digest, u64)> {
+fn hash_uncompressed(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     let mut decoder = zstd::stream::read::Decoder::new(file)?;
     let mut hash = Sha256::new();
