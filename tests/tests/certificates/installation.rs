@@ -89,18 +89,18 @@ impl Installation {
     }
 
     /// Starts a controller's part, with its rights.
-    pub(crate) async fn keeper(&self) -> Result<Keeper> {
+    pub(crate) async fn start_rotator(&self) -> Result<Rotator> {
         let mut config = self.plane.config().await?;
         config.auth_info.impersonate = Some(CONTROLLER.to_owned());
         let client = Client::try_from(config)?;
         let shutdown = CancellationToken::new();
         let settings = CertificateSettings::default();
         let task = tokio::spawn(keep(client, settings, NAMESPACE.to_owned(), shutdown.clone()));
-        Ok(Keeper { shutdown: shutdown.drop_guard(), task })
+        Ok(Rotator { shutdown: shutdown.drop_guard(), task })
     }
 
     /// The three objects as they are.
-    pub(crate) async fn look(&self) -> Result<State> {
+    pub(crate) async fn state(&self) -> Result<State> {
         let secrets = self.secrets();
         let configuration = self.configurations().get_opt("zstart").await?;
         let webhook = configuration.and_then(|object| object.webhooks).and_then(|mut all| all.pop());
@@ -114,7 +114,7 @@ impl Installation {
     /// Waits until the API server could call the webhook, and the condition holds.
     pub(crate) async fn wait_until(&self, what: &str, holds: impl Fn(&State) -> bool) -> Result<State> {
         wait::until(what, WITHIN, || async {
-            let state = self.look().await?;
+            let state = self.state().await?;
             handshake::connect(&state, "zstart-webhook.zstart-system.svc")?;
             Ok(holds(&state).then_some(state))
         })
@@ -122,7 +122,7 @@ impl Installation {
     }
 
     /// Waits until everything is as it should be.
-    pub(crate) async fn settled(&self) -> Result<State> {
+    pub(crate) async fn wait_until_trusted(&self) -> Result<State> {
         self.wait_until("the webhook to be trusted", |_| true).await
     }
 }
@@ -163,13 +163,13 @@ pub(crate) fn value<'a>(secret: &'a Secret, key: &str) -> Result<&'a [u8]> {
     Ok(&value.with_context(|| format!("the Secret {} has no {key}", secret.name_any()))?.0)
 }
 
-/// A running keeper; it ends with the test.
-pub(crate) struct Keeper {
+/// A running rotator; it ends with the test.
+pub(crate) struct Rotator {
     shutdown: DropGuard,
     task: JoinHandle<Result<(), CertificateError>>,
 }
 
-impl Keeper {
+impl Rotator {
     /// Asks it to end, and waits until it has.
     pub(crate) async fn stop(self) -> Result<()> {
         drop(self.shutdown);

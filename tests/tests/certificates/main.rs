@@ -23,8 +23,8 @@ fn count(bundle: Option<&Vec<u8>>) -> usize {
 async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let keeper = zstart.keeper().await?;
-    let state = zstart.settled().await?;
+    let rotator = zstart.start_rotator().await?;
+    let state = zstart.wait_until_trusted().await?;
 
     handshake::connect(&state, "zstart-webhook.zstart-system.svc.cluster.local")?;
     let refused = handshake::connect(&state, "zstart-webhook.elsewhere.svc");
@@ -35,8 +35,8 @@ async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
     assert_eq!(serving.len(), 3, "the authority's key stays in its own Secret");
 
     // A controller that starts again finds everything as it should be.
-    keeper.stop().await?;
-    let keeper = zstart.keeper().await?;
+    rotator.stop().await?;
+    let rotator = zstart.start_rotator().await?;
     // It has looked when it mends something that is changed now.
     zstart.delete_secret("zstart-webhook-tls").await?;
     let again = zstart
@@ -44,15 +44,15 @@ async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
         .await?;
     assert_eq!(again.authority.resource_version(), state.authority.resource_version());
     assert_eq!(again.bundle, state.bundle);
-    keeper.stop().await
+    rotator.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let _keeper = zstart.keeper().await?;
-    let first = zstart.settled().await?;
+    let _rotator = zstart.start_rotator().await?;
+    let first = zstart.wait_until_trusted().await?;
 
     zstart.delete_secret("zstart-webhook-ca").await?;
     let second = zstart
@@ -74,7 +74,7 @@ async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let zstart = Installation::start().await?;
-    let _keeper = zstart.keeper().await?;
+    let _rotator = zstart.start_rotator().await?;
     // The Secrets don't wait for it.
     let secrets =
         zstart_tests::wait::until("the serving Secret", std::time::Duration::from_mins(1), || async {
@@ -82,7 +82,7 @@ async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
         });
     secrets.await?;
     zstart.apply_configuration(2).await?;
-    let first = zstart.settled().await?;
+    let first = zstart.wait_until_trusted().await?;
 
     // An upgrade, by server-side apply: what it doesn't name isn't its own.
     zstart.apply_configuration(1).await?;
@@ -94,13 +94,13 @@ async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let mut whole = configuration(2)?;
     whole.metadata.resource_version = zstart.configurations().get("zstart").await?.resource_version();
     zstart.configurations().replace("zstart", &PostParams::default(), &whole).await?;
-    let mended = zstart.settled().await?;
+    let mended = zstart.wait_until_trusted().await?;
     assert_eq!(mended.bundle, first.bundle);
 
     // Gone and back.
     zstart.configurations().delete("zstart", &DeleteParams::default()).await?;
     zstart.apply_configuration(2).await?;
-    let back = zstart.settled().await?;
+    let back = zstart.wait_until_trusted().await?;
     assert_eq!(back.bundle, first.bundle);
     assert_eq!(back.serving.resource_version(), first.serving.resource_version());
     Ok(())
@@ -117,8 +117,8 @@ async fn foreign_webhook_is_left_unchanged() -> Result<()> {
     }
     two.webhooks.get_or_insert_default().splice(0..0, foreign);
     zstart.configurations().create(&PostParams::default(), &two).await?;
-    let _keeper = zstart.keeper().await?;
-    zstart.settled().await?;
+    let _rotator = zstart.start_rotator().await?;
+    zstart.wait_until_trusted().await?;
 
     let mut now = zstart.configurations().get("zstart").await?.webhooks.unwrap_or_default();
     assert!(now[0].client_config.ca_bundle.is_none());
@@ -141,8 +141,9 @@ async fn foreign_webhook_is_left_unchanged() -> Result<()> {
 async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let keepers = [zstart.keeper().await?, zstart.keeper().await?, zstart.keeper().await?];
-    let mut before = zstart.settled().await?;
+    let rotators =
+        [zstart.start_rotator().await?, zstart.start_rotator().await?, zstart.start_rotator().await?];
+    let mut before = zstart.wait_until_trusted().await?;
     // Deleted at once, again and again: each time they race to make them anew.
     for _ in 0..5 {
         zstart.delete_secret("zstart-webhook-ca").await?;
@@ -150,10 +151,10 @@ async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
         before =
             zstart.wait_until("new Secrets", |now| now.authority.uid() != before.authority.uid()).await?;
     }
-    for keeper in keepers {
-        keeper.stop().await?;
+    for rotator in rotators {
+        rotator.stop().await?;
     }
-    let end = zstart.settled().await?;
+    let end = zstart.wait_until_trusted().await?;
     assert_eq!(count(end.bundle.as_ref()), 1);
     assert_eq!(end.bundle.as_deref(), Some(value(&end.authority, "ca.crt")?));
     assert_eq!(value(&end.serving, "ca.crt")?, value(&end.authority, "ca.crt")?);
@@ -177,7 +178,7 @@ async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
     zstart.create_secret("zstart-webhook-ca", "Opaque", authority_data(&old, None, now)).await?;
     zstart.create_secret("zstart-webhook-tls", "kubernetes.io/tls", serving_data(&serving, &signer)).await?;
 
-    let _keeper = zstart.keeper().await?;
+    let _rotator = zstart.start_rotator().await?;
     let renewed =
         zstart.wait_until("both authorities to be trusted", |now| count(now.bundle.as_ref()) == 2).await?;
     assert_eq!(value(&renewed.authority, "previous.crt")?, old.certificate.replace("\r\n", "\n").as_bytes());

@@ -7,10 +7,10 @@ use kube::{Api, Client};
 
 use crate::server::Installation;
 
-/// One question: verb, group, resource, namespace, name; an empty one means "any" or "none".
-type Question = (&'static str, &'static str, &'static str, &'static str, &'static str);
+/// One request: verb, group, resource, namespace, name; an empty one means "any" or "none".
+type AccessRequest = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const CONTROLLER_MAY: &[Question] = &[
+const CONTROLLER_MAY: &[AccessRequest] = &[
     ("watch", "", "pods", "", ""),
     ("list", "", "nodes", "", ""),
     ("watch", "batch", "cronjobs", "", ""),
@@ -26,7 +26,7 @@ const CONTROLLER_MAY: &[Question] = &[
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart"),
 ];
 
-const CONTROLLER_MAY_NOT: &[Question] = &[
+const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
     ("get", "", "pods", "team-a", "web"),
     ("get", "", "nodes", "", "a"),
     ("list", "", "serviceaccounts", "", ""),
@@ -46,14 +46,14 @@ const CONTROLLER_MAY_NOT: &[Question] = &[
     ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "", "zstart-records"),
 ];
 
-const WEBHOOK_MAY: &[Question] = &[
+const WEBHOOK_MAY: &[AccessRequest] = &[
     ("watch", "", "namespaces", "", ""),
     ("watch", "", "nodes", "", ""),
     ("watch", "zstart.dev", "imageconversions", "", ""),
     ("watch", "", "secrets", "zstart-system", "zstart-webhook-tls"),
 ];
 
-const WEBHOOK_MAY_NOT: &[Question] = &[
+const WEBHOOK_MAY_NOT: &[AccessRequest] = &[
     ("get", "", "nodes", "", "a"),
     ("get", "zstart.dev", "imageconversions", "", "nginx"),
     ("get", "", "secrets", "zstart-system", "zstart-webhook-ca"),
@@ -67,8 +67,8 @@ const WEBHOOK_MAY_NOT: &[Question] = &[
     ("create", "events.k8s.io", "events", "team-a", ""),
 ];
 
-async fn allowed(client: &Client, account: &str, question: Question) -> Result<bool> {
-    let (verb, group, resource, namespace, name) = question;
+async fn allowed(client: &Client, account: &str, request: AccessRequest) -> Result<bool> {
+    let (verb, group, resource, namespace, name) = request;
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let review = SubjectAccessReview {
@@ -91,9 +91,9 @@ async fn allowed(client: &Client, account: &str, question: Question) -> Result<b
     Ok(answer.status.context("the API server didn't answer the review")?.allowed)
 }
 
-async fn check(client: &Client, account: &str, questions: &[Question], expected: bool) -> Result<()> {
-    for question in questions {
-        assert_eq!(allowed(client, account, *question).await?, expected, "{account}: {question:?}");
+async fn check(client: &Client, account: &str, requests: &[AccessRequest], expected: bool) -> Result<()> {
+    for request in requests {
+        assert_eq!(allowed(client, account, *request).await?, expected, "{account}: {request:?}");
     }
     Ok(())
 }

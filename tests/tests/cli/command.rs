@@ -18,7 +18,7 @@ pub(crate) struct Zstart {
 
 /// How it ended, and what it said.
 #[derive(Debug)]
-pub(crate) struct Ended {
+pub(crate) struct Finished {
     pub(crate) code: Option<i32>,
     pub(crate) stdout: String,
     pub(crate) stderr: String,
@@ -60,7 +60,7 @@ impl Zstart {
         command
     }
 
-    pub(crate) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Ended> {
+    pub(crate) async fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Finished> {
         finish(&mut self.command(arguments)).await
     }
 
@@ -80,9 +80,9 @@ impl Zstart {
 }
 
 /// Runs a command to its end.
-pub(crate) async fn finish(command: &mut Command) -> Result<Ended> {
+pub(crate) async fn finish(command: &mut Command) -> Result<Finished> {
     let output = command.output().await?;
-    Ok(Ended {
+    Ok(Finished {
         code: output.status.code(),
         stdout: String::from_utf8(output.stdout)?,
         stderr: String::from_utf8(output.stderr)?,

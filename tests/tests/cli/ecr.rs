@@ -10,7 +10,7 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE, PUBLIC};
 use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
-use crate::command::{Ended, Zstart, finish};
+use crate::command::{Finished, Zstart, finish};
 
 /// A registry with the repositories `team/app` and `team/other`, ECR in front of it, and the program.
 struct Lab {
@@ -33,13 +33,13 @@ impl Lab {
         Ok(lab)
     }
 
-    async fn run(&self, identity: Identity, arguments: &[&str]) -> Result<Ended> {
+    async fn run(&self, identity: Identity, arguments: &[&str]) -> Result<Finished> {
         let mut command = self.zstart.command(arguments);
         finish(command.envs(self.ecr.environment(&identity)?)).await
     }
 
     /// As the identity in the environment.
-    async fn succeed(&self, arguments: &[&str]) -> Result<Ended> {
+    async fn succeed(&self, arguments: &[&str]) -> Result<Finished> {
         let ended = self.run(Identity::Environment, arguments).await?;
         assert_eq!(ended.code, Some(0), "{ended:#?}");
         Ok(ended)

@@ -19,15 +19,15 @@ const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]
 async fn sigint_during_upload_leaves_no_tag() -> Result<()> {
-    stop_in_the_middle("-INT").await
+    stop_during_upload("-INT").await
 }
 
 #[tokio::test]
 async fn sigterm_during_upload_leaves_no_tag() -> Result<()> {
-    stop_in_the_middle("-TERM").await
+    stop_during_upload("-TERM").await
 }
 
-async fn stop_in_the_middle(signal: &str) -> Result<()> {
+async fn stop_during_upload(signal: &str) -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 4 << 20);

@@ -70,19 +70,19 @@ impl Lab {
 }
 
 /// The config, and the layer that no other image has.
-const ONLY_WHAT_IS_NEW: usize = 2;
+const NEW_BLOBS: usize = 2;
 /// The config and three layers.
-const EVERYTHING: usize = 4;
+const ALL_BLOBS: usize = 4;
 
 #[tokio::test]
 async fn cached_base_is_not_read_by_the_next_run() -> Result<()> {
     let lab = Lab::start().await?;
-    assert_eq!(lab.convert("v1", &[]).await?, EVERYTHING);
-    assert_eq!(lab.convert("v2", &[]).await?, ONLY_WHAT_IS_NEW);
+    assert_eq!(lab.convert("v1", &[]).await?, ALL_BLOBS);
+    assert_eq!(lab.convert("v2", &[]).await?, NEW_BLOBS);
     let file = lab.file();
     ensure!(file.is_file(), "{}", file.display());
     // Whoever doesn't trust it reads what it stands for.
-    assert_eq!(lab.convert("v3", &["--no-layer-cache"]).await?, EVERYTHING);
+    assert_eq!(lab.convert("v3", &["--no-layer-cache"]).await?, ALL_BLOBS);
     Ok(())
 }
 
@@ -91,8 +91,8 @@ async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
     let lab = Lab::start().await?;
     let file = lab.zstart.folder().join("job").join("cache.json");
     let here = ["--layer-cache", &file.display().to_string()];
-    assert_eq!(lab.convert("v1", &here).await?, EVERYTHING);
-    assert_eq!(lab.convert("v2", &here).await?, ONLY_WHAT_IS_NEW);
+    assert_eq!(lab.convert("v1", &here).await?, ALL_BLOBS);
+    assert_eq!(lab.convert("v2", &here).await?, NEW_BLOBS);
     ensure!(!lab.zstart.folder().join(".cache").exists(), "it stands in the home folder");
 
     let name = lab.push("v3").await?;
@@ -127,13 +127,13 @@ async fn unusable_cache_is_a_warning_only() -> Result<()> {
     let ended = lab.zstart.run(&["convert", &name]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     ensure!(ended.stderr.contains("other users own it or may write to it: remove it"), "{}", ended.stderr);
-    assert_eq!(lab.convert("v3", &[]).await?, ONLY_WHAT_IS_NEW, "it was replaced");
+    assert_eq!(lab.convert("v3", &[]).await?, NEW_BLOBS, "it was replaced");
 
     // A folder in its place: nothing can be kept, and nothing is lost.
     let folder = lab.zstart.folder().join("folder");
     fs::create_dir(&folder)?;
     let here = ["--layer-cache", &folder.display().to_string()];
-    assert_eq!(lab.convert("v4", &here).await?, EVERYTHING);
+    assert_eq!(lab.convert("v4", &here).await?, ALL_BLOBS);
     Ok(())
 }
 
@@ -149,12 +149,12 @@ async fn wrong_or_stale_cache_entries_are_converted_again() -> Result<()> {
         layer["diff_id"] = json!(Digest::sha256_of(b"other files"));
     }
     fs::write(&file, serde_json::to_vec(&cache)?)?;
-    assert_eq!(lab.convert("v2", &[]).await?, EVERYTHING, "other files than the config's");
-    assert_eq!(lab.convert("v3", &[]).await?, ONLY_WHAT_IS_NEW, "the cache is right again");
+    assert_eq!(lab.convert("v2", &[]).await?, ALL_BLOBS, "other files than the config's");
+    assert_eq!(lab.convert("v3", &[]).await?, NEW_BLOBS, "the cache is right again");
 
     let made = lab.variant("v3").await?;
     lab.stored().delete_blob(text(&made["layers"][0]["digest"])?).await?;
-    assert_eq!(lab.convert("v4", &[]).await?, ONLY_WHAT_IS_NEW + 1, "the blob is gone");
+    assert_eq!(lab.convert("v4", &[]).await?, NEW_BLOBS + 1, "the blob is gone");
     Ok(())
 }
 

@@ -49,7 +49,7 @@ impl Layout {
     }
 
     /// That every layer of a manifest is zstd and unpacks to what its config promises.
-    pub(crate) fn require_zstd_with_its_own_files(&self, manifest: &Value) -> Result<()> {
+    pub(crate) fn require_zstd_layers(&self, manifest: &Value) -> Result<()> {
         let config = self.json(manifest["config"]["digest"].as_str().context("config")?)?;
         let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
         let layers = manifest["layers"].as_array().context("layers")?;

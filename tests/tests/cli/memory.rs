@@ -17,11 +17,11 @@ use crate::command::Zstart;
 /// The most that the program may have had at once, in KiB. Here it is built without optimisation; the one
 /// that users have takes 5 to 10 MiB less. (Measured: 46 to 49 MiB at the first place, 57 to 63 at the second;
 /// 66 and 81 where the encoder gives less at a time than it takes.)
-const MOST_KIB: u64 = 72 << 10;
+const MAX_KIB: u64 = 72 << 10;
 /// Longer than it can take.
 const WITHIN: Duration = Duration::from_mins(1);
 /// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Encrypted or compressed files, as far as encoders can tell.
 fn noise(size: usize) -> Vec<u8> {
@@ -51,18 +51,18 @@ async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let id = child.id().context("it runs")?;
         tokio::time::timeout(WITHIN, arrived.notified()).await.with_context(|| format!("{method} {part}"))?;
-        tokio::time::timeout(WITHIN, stands_still(id)).await.context("until it stands still")??;
+        tokio::time::timeout(WITHIN, wait_until_idle(id)).await.context("until it stands still")??;
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
-        assert!(peak < MOST_KIB, "{peak} KiB at {method} {part}");
+        assert!(peak < MAX_KIB, "{peak} KiB at {method} {part}");
         gateway.clear_faults();
     }
     Ok(())
 }
 
 /// Until a process has taken no processor time from one look to the next.
-async fn stands_still(id: u32) -> Result<()> {
+async fn wait_until_idle(id: u32) -> Result<()> {
     let mut before = None;
     loop {
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
@@ -73,6 +73,6 @@ async fn stands_still(id: u32) -> Result<()> {
             return Ok(());
         }
         before = Some(taken);
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -7,9 +7,14 @@ use zstart_tests::images::Fixture;
 use zstart_tests::proxy::Proxy;
 use zstart_tests::registry::Registry;
 
-use crate::command::{Ended, Zstart, finish};
+use crate::command::{Finished, Zstart, finish};
 
-async fn run(zstart: &Zstart, proxy: &Proxy, authority: Option<&Path>, arguments: &[&str]) -> Result<Ended> {
+async fn run(
+    zstart: &Zstart,
+    proxy: &Proxy,
+    authority: Option<&Path>,
+    arguments: &[&str],
+) -> Result<Finished> {
     let mut command = zstart.command(arguments);
     command.env("HTTPS_PROXY", proxy.address());
     if let Some(authority) = authority {

@@ -19,7 +19,7 @@ fn image() -> Fixture {
 }
 
 /// Bytes that compress to between nothing and all of their size, in stretches of 1 MiB.
-fn uneven(seed: u64, length: usize) -> Vec<u8> {
+fn mixed_entropy(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
@@ -52,11 +52,11 @@ async fn converted_bytes(zstart: &Zstart, source: &str, level: i32) -> Result<Va
 #[tokio::test]
 async fn size_of_a_fully_measured_image_is_exact() -> Result<()> {
     let zstart = Zstart::find()?;
-    let whole_pieces = uneven(3, 2 * PIECE);
+    let whole_pieces = mixed_entropy(3, 2 * PIECE);
     let zstd = Compression::Zstd;
     let image = image()
         .raw_layer(Compression::Plain, whole_pieces.clone(), whole_pieces)
-        .layer_as(Compression::Gzip, &[("data", &uneven(4, 2 * PIECE + 12_345))])
+        .layer_as(Compression::Gzip, &[("data", &mixed_entropy(4, 2 * PIECE + 12_345))])
         .layer_as(zstd, &[("stays", b"as it is")])
         .raw_layer(Compression::Plain, Vec::new(), Vec::new());
     image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -79,7 +79,7 @@ async fn size_of_a_fully_measured_image_is_exact() -> Result<()> {
 #[tokio::test]
 async fn size_estimated_from_a_sample_is_within_its_margin() -> Result<()> {
     let zstart = Zstart::find()?;
-    let (first, second) = (uneven(1, 70 << 20), uneven(2, 90 << 20));
+    let (first, second) = (mixed_entropy(1, 70 << 20), mixed_entropy(2, 90 << 20));
     let image = Fixture::new().raw_layer(Compression::Plain, first.clone(), first).raw_layer(
         Compression::Plain,
         second.clone(),
@@ -101,7 +101,7 @@ async fn size_estimated_from_a_sample_is_within_its_margin() -> Result<()> {
 #[tokio::test]
 async fn best_level_is_unique_and_times_respect_the_bandwidth() -> Result<()> {
     let zstart = Zstart::find()?;
-    let image = image().layer(&[("data", &uneven(5, 3 * PIECE))]);
+    let image = image().layer(&[("data", &mixed_entropy(5, 3 * PIECE))]);
     image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let links = [10e6, 1e9];
     let found =

@@ -14,7 +14,7 @@ use zstart_tests::cluster::{self, BUSYBOX, Cluster, REGISTRY};
 use zstart_tests::{settings, wait};
 
 /// Starts a pod that says something, and waits until it has.
-async fn run_a_pod(cluster: &Cluster) -> Result<()> {
+async fn run_pod(cluster: &Cluster) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "hello"},
@@ -37,9 +37,10 @@ async fn run_a_pod(cluster: &Cluster) -> Result<()> {
 
 #[test]
 fn pod_runs_and_its_pull_time_is_reported() {
-    cluster::run("lab::pod_runs_and_its_pull_time_is_reported", |cluster| async move {
-        run_a_pod(&cluster).await
-    });
+    cluster::run(
+        "lab::pod_runs_and_its_pull_time_is_reported",
+        |cluster| async move { run_pod(&cluster).await },
+    );
 }
 
 /// What a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall

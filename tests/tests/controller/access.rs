@@ -21,7 +21,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::lab::Lab;
-use crate::records::{says, tag_of};
+use crate::records::{condition_of, variant_tag};
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])
@@ -42,7 +42,7 @@ async fn missing_image_is_converted_once_pushed() -> Result<()> {
     let lab = Lab::start().await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::SourceNotFound).await?;
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(lab.warning("web", RecordReason::SourceNotFound).await?.contains(&image));
@@ -71,7 +71,7 @@ async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     let secrets = lab.namespaced::<Secret>("on");
     lab.create(&secrets, pull_secret("right", &lab.gateway.host(), "user", "right")).await?;
     lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     // A secret that the pod doesn't name isn't the pod's.
     for named in [json!([]), json!([{"name": "wrong"}]), json!([{"name": "absent"}])] {
         lab.deploy_with("on", "web", &image, &json!({"imagePullSecrets": named})).await?;
@@ -100,7 +100,7 @@ async fn pull_secret_of_the_service_account_is_used() -> Result<()> {
     let accounts = lab.namespaced::<ServiceAccount>("on");
     lab.create(&accounts, json!({"metadata": {"name": "runner"}})).await?;
     lab.deploy_with("on", "web", &image, &json!({"serviceAccountName": "runner"})).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
     assert!(message.contains(&lab.image("app")), "{message}");
 
@@ -124,7 +124,7 @@ async fn controller_credentials_are_used_without_pull_secrets() -> Result<()> {
         std::fs::write(&file, json!({"auths": {lab.gateway.host(): {"auth": auth}}}).to_string())
     };
     write("zstart:expired")?;
-    let _controller = lab.controller_with(&format!("credentialsFile: {}", file.display())).await?;
+    let _controller = lab.start_controller_with(&format!("credentialsFile: {}", file.display())).await?;
     lab.not_ready(&image, RecordReason::PullDenied).await?;
     // Whoever renews them writes the file anew, and tells nobody.
     write("zstart:right")?;
@@ -180,20 +180,21 @@ async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
         lab.deploy("on", &name, &image).await?;
         images.push((repository, name, image, source));
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (repository, name, image, _) in &images {
         let message = lab.not_ready(image, RecordReason::PushDenied).await?;
         assert!(message.contains("begin a blob upload"), "{message}");
         assert!(message.contains(&lab.image(repository)) && message.contains("read only"), "{message}");
         assert!(lab.warning(name, RecordReason::PushDenied).await?.contains(image));
-        let status = lab.wait_for(image, "resolved", |status| says(status, RESOLVED).0 == "True").await?;
-        assert_eq!(says(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
+        let status =
+            lab.wait_for(image, "resolved", |status| condition_of(status, RESOLVED).0 == "True").await?;
+        assert_eq!(condition_of(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
         assert_eq!(lab.stored(repository).tags().await?, ["v1"]);
     }
     lab.gateway.clear_faults();
     for (repository, _, image, source) in &images {
         lab.ready(image).await?;
-        assert_eq!(lab.stored(repository).tags().await?, ["v1", &tag_of(image, source)?]);
+        assert_eq!(lab.stored(repository).tags().await?, ["v1", &variant_tag(image, source)?]);
     }
     Ok(())
 }

@@ -13,9 +13,9 @@ use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE};
 use zstart_tests::wait;
 
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
-use crate::records::{says, tag_of};
-use crate::request_gate::Hold;
-use crate::tcp_proxy::Wire;
+use crate::records::{condition_of, variant_tag};
+use crate::request_gate::RequestGate;
+use crate::tcp_proxy::TcpProxy;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
@@ -67,14 +67,14 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
         (Method::PUT, "/blobs/uploads/"),
         (Method::PUT, "/manifests/"),
     ] {
-        let hold = Hold::default();
-        lab.gateway.fault(method.clone(), part, hold.fault());
+        let gate = RequestGate::default();
+        lab.gateway.fault(method.clone(), part, gate.fault());
         let mut controller = start(&lab, &config)?;
-        hold.arrived(&format!("{method} {part}")).await?;
+        gate.wait_for_request(&format!("{method} {part}")).await?;
         controller.kill().await?;
         lab.gateway.clear_faults();
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
-        let record = lab.records().get(&crate::records::name_of(&image)?).await?;
+        let record = lab.records().get(&crate::records::record_name_of(&image)?).await?;
         assert_eq!(record.status.unwrap_or_default().variant, None, "{method} {part}");
     }
     // It was converting, as far as anybody knows.
@@ -83,7 +83,7 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
 
     let mut controller = start(&lab, &config)?;
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     assert_eq!(Some(&stored.digest(&tag).await?), variant.reference.digest());
     let (after, before) =
         (stored.manifest_for(&tag, "amd64").await?, stored.manifest_for("v1", "amd64").await?);
@@ -98,15 +98,16 @@ async fn sigterm_ends_the_controller_and_leaves_no_tag() -> Result<()> {
     lab.push("app:v1", &application()).await?;
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
     lab.deploy("on", "web", &image).await?;
-    let hold = Hold::default();
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
     let mut controller = start(&lab, &config)?;
-    hold.arrived("upload a layer").await?;
+    gate.wait_for_request("upload a layer").await?;
     // The request is held for longer than anybody would wait.
     assert_eq!(terminate(&mut controller).await?, Some(0));
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
-    let status = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;
-    assert_eq!(says(&status, READY).0, "False");
+    let status =
+        lab.records().get(&crate::records::record_name_of(&image)?).await?.status.context("no status")?;
+    assert_eq!(condition_of(&status, READY).0, "False");
     Ok(())
 }
 
@@ -154,12 +155,12 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
 
     // Nobody lets it list pods: it lives, but isn't ready.
     let server = lab.plane.config().await?.cluster_url.authority().context("no address")?.to_string();
-    let mut wire = Wire::to(server.clone()).await?;
-    wire.cut().await;
-    let kubeconfig = lab.plane.folder().join("wire.kubeconfig");
+    let mut proxy = TcpProxy::start(server.clone()).await?;
+    proxy.stop().await;
+    let kubeconfig = lab.plane.folder().join("proxy.kubeconfig");
     std::fs::write(
         &kubeconfig,
-        std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &wire.host()),
+        std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &proxy.host()),
     )?;
     let mut controller = start_as(&kubeconfig, &config)?;
     wait::until("it to live", WITHIN, || async { Ok((get("/livez").await?.0 == 200).then_some(())) }).await?;
@@ -167,7 +168,7 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");
 
-    wire.mend().await?;
+    proxy.restart().await?;
     lab.ready(&there).await?;
     lab.not_ready(&absent, RecordReason::SourceNotFound).await?;
     assert_eq!(get("/readyz").await?.0, 200);

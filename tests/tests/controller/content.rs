@@ -7,7 +7,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
-use crate::records::tag_of;
+use crate::records::variant_tag;
 use zstart_tests::registry::repository_reader::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -25,7 +25,7 @@ async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
         lab.deploy("on", part, &reference).await?;
         cases.push((part, reference, source, blob));
     }
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     for (part, reference, _, blob) in &cases {
         let message = lab.not_ready(reference, RecordReason::ContentMismatch).await?;
         assert!(message.contains(blob), "{part} {blob}: {message}");
@@ -38,7 +38,7 @@ async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
     lab.gateway.clear_faults();
     for (part, reference, source, _) in &cases {
         lab.ready(reference).await?;
-        assert_eq!(lab.stored(part).tags().await?, ["v1", &tag_of(reference, source)?]);
+        assert_eq!(lab.stored(part).tags().await?, ["v1", &variant_tag(reference, source)?]);
     }
     Ok(())
 }
@@ -52,7 +52,7 @@ async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     let layer = text(&layers(&lying)?[1]["digest"])?.to_owned();
     let reference = lab.image("app:v1");
     lab.deploy("on", "web", &reference).await?;
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     let message = lab.not_ready(&reference, RecordReason::ContentMismatch).await?;
     assert!(message.contains(&layer) && message.contains("diff_id"), "{layer}: {message}");
     assert!(lab.warning("web", RecordReason::ContentMismatch).await?.contains(&layer));

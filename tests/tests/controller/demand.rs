@@ -13,8 +13,8 @@ use serde_json::json;
 use zstart_tests::images::Fixture;
 
 use crate::lab::{Lab, WITHIN, template};
-use crate::records::name_of;
-use crate::request_gate::Hold;
+use crate::records::record_name_of;
+use crate::request_gate::RequestGate;
 
 fn small(content: &[u8]) -> Fixture {
     Fixture::new().layer(&[("etc/app", content)])
@@ -32,7 +32,7 @@ async fn namespace_gets_records_once_opted_in() -> Result<()> {
     lab.push("ours:v1", &small(b"ours")).await?;
     let (theirs, ours) = (lab.image("theirs:v1"), lab.image("ours:v1"));
     lab.deploy("off", "web", &theirs).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     // Made after the other one, so the controller has seen both when this one is ready.
     lab.deploy("on", "web", &ours).await?;
     lab.ready(&ours).await?;
@@ -64,7 +64,7 @@ async fn excluded_namespaces_and_opted_out_pods_get_no_records() -> Result<()> {
     let spec = json!({"selector": selector, "template": template});
     lab.create::<DaemonSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
     lab.deploy("audit", "web", &theirs).await?;
-    let _controller = lab.controller_with("excludedNamespaces: [audit]").await?;
+    let _controller = lab.start_controller_with("excludedNamespaces: [audit]").await?;
     // Made after the others, so the controller has seen them when this one is ready.
     lab.deploy("on", "web", &lab.image("ours:v1")).await?;
     lab.ready(&lab.image("ours:v1")).await?;
@@ -80,7 +80,7 @@ async fn workloads_of_every_kind_get_records() -> Result<()> {
     for number in 0..6_u8 {
         lab.push(&format!("app:v{number}"), &small(&[number])).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let metadata = json!({"name": "app"});
     let pods = |image: &str| template("app", image);
     let jobs = |image: &str| {
@@ -117,8 +117,8 @@ async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
     lab.push("app:v1", &small(b"app")).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
-    let (name, mut before) = (name_of(&image)?, lab.ready(&image).await?);
+    let _controller = lab.start_controller().await?;
+    let (name, mut before) = (record_name_of(&image)?, lab.ready(&image).await?);
     // More than once: something else may happen by chance that makes it look.
     for _ in 0..3 {
         let old = lab.records().get(&name).await?.uid();
@@ -138,19 +138,19 @@ async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
 async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small(b"app")).await?;
-    let (image, hold) = (lab.image("app:v1"), Hold::default());
+    let (image, gate) = (lab.image("app:v1"), RequestGate::default());
     lab.deploy("on", "web", &image).await?;
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
-    let _controller = lab.controller().await?;
-    hold.arrived("upload a layer").await?;
-    let name = name_of(&image)?;
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
+    let _controller = lab.start_controller().await?;
+    gate.wait_for_request("upload a layer").await?;
+    let name = record_name_of(&image)?;
     let old = lab.records().get(&name).await?.uid();
     lab.records().delete(&name, &DeleteParams::default()).await?;
     zstart_tests::wait::until("a new record", WITHIN, || async {
         Ok(lab.records().get_opt(&name).await?.filter(|record| record.uid() != old))
     })
     .await?;
-    hold.release();
+    gate.open();
     lab.ready(&image).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
     assert_eq!(uploads, 1, "what the first one made serves the second: {:?}", lab.gateway.calls());

@@ -154,18 +154,22 @@ impl Lab {
     }
 
     /// A controller with the chart's rights. A tag is looked up again after five minutes.
-    pub(crate) async fn controller(&self) -> Result<Controller> {
-        self.controller_with("").await
+    pub(crate) async fn start_controller(&self) -> Result<Controller> {
+        self.start_controller_with("").await
     }
 
     /// The same with more of a configuration.
-    pub(crate) async fn controller_with(&self, more: &str) -> Result<Controller> {
-        launch(self.plane.config().await?, &[&self.gateway.host()], more)
+    pub(crate) async fn start_controller_with(&self, more: &str) -> Result<Controller> {
+        start_controller_at(self.plane.config().await?, &[&self.gateway.host()], more)
     }
 }
 
 /// A controller that reaches the API server, and registries, in its own way.
-pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) -> Result<Controller> {
+pub(crate) fn start_controller_at(
+    mut client: kube::Config,
+    registries: &[&str],
+    more: &str,
+) -> Result<Controller> {
     let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
     client.auth_info.impersonate = Some(USER.to_owned());
     let identity = Identity { namespace: SYSTEM.to_owned(), pod: "zstart-controller-0".to_owned() };

@@ -7,7 +7,7 @@ use zstart_core::{ImageConversion, Reference};
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::lab::Lab;
-use crate::records::{name_of, tag_of};
+use crate::records::{record_name_of, variant_tag};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
@@ -48,7 +48,7 @@ async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
         lab.push(&format!("{name}:v1"), image).await?;
         lab.deploy("on", name, &lab.image(&format!("{name}:v1"))).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (name, _, reason, said) in &cases {
         let message = lab.not_ready(&lab.image(&format!("{name}:v1")), *reason).await?;
         assert!(message.contains(said), "{name}: {message}");
@@ -63,10 +63,10 @@ async fn foreign_image_under_the_variant_tag_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     let other = lab.push(&format!("app:{tag}"), &Fixture::new().layer(&[("etc/app", b"other")])).await?;
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
     assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
     assert_eq!(lab.stored("app").digest(&tag).await?, other);
@@ -79,9 +79,9 @@ async fn overwritten_variant_tag_stops_serving() -> Result<()> {
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     lab.ready(&image).await?;
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     let evil = Fixture::new().layer(&[("etc/app", b"evil")]);
     let evil = evil.members(json!({"annotations": {"dev.zstart.source.digest": source}}));
     let evil = lab.push(&format!("app:{tag}"), &evil).await?;
@@ -100,21 +100,21 @@ async fn invalid_records_name_the_expected_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
-    let expected = name_of(&image)?;
+    let expected = record_name_of(&image)?;
     let both = format!("{image}@sha256:{}", "0".repeat(64));
     let variant = lab.image("app:v1-zstd-0123456789ab");
     let cases = [
         ("by-hand", image.clone(), expected.clone()),
         ("abnormal", both.clone(), both.parse::<Reference>()?.identity().to_string()),
-        (&*name_of(&variant)?, variant.clone(), "already a variant".to_owned()),
+        (&*record_name_of(&variant)?, variant.clone(), "already a variant".to_owned()),
     ];
     for (name, source, _) in &cases {
         let record = json!({"metadata": {"name": name}, "spec": {"source": source}});
         lab.create::<ImageConversion>(&lab.records(), record).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (name, source, said) in &cases {
-        let message = lab.record_says(name, RecordReason::NotConvertible).await?;
+        let message = lab.record_not_ready(name, RecordReason::NotConvertible).await?;
         assert!(message.contains(source) && message.contains(said), "{name}: {message}");
     }
     assert_eq!(lab.gateway.calls(), Vec::<String>::new(), "no registry is asked about any of them");

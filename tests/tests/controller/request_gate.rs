@@ -11,12 +11,12 @@ use crate::lab::WITHIN;
 
 /// Holds every request that its fault is put on.
 #[derive(Default)]
-pub(crate) struct Hold {
+pub(crate) struct RequestGate {
     arrived: CancellationToken,
     released: CancellationToken,
 }
 
-impl Hold {
+impl RequestGate {
     pub(crate) fn fault(&self) -> Fault {
         let (arrived, released) = (self.arrived.clone(), self.released.clone());
         Fault::RunFirst(Arc::new(move || -> BoxFuture<'static, ()> {
@@ -26,13 +26,13 @@ impl Hold {
     }
 
     /// Waits until a request is held.
-    pub(crate) async fn arrived(&self, what: &str) -> Result<()> {
+    pub(crate) async fn wait_for_request(&self, what: &str) -> Result<()> {
         let arrived = tokio::time::timeout(WITHIN, self.arrived.cancelled()).await;
         arrived.with_context(|| format!("no request to {what} came"))
     }
 
     /// Lets it go on, and all that come after it.
-    pub(crate) fn release(&self) {
+    pub(crate) fn open(&self) {
         self.released.cancel();
     }
 }

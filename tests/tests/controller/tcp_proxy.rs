@@ -9,19 +9,19 @@ use tokio::task::{JoinHandle, JoinSet};
 use zstart_tests::ports::free_ports;
 
 /// A port of its own that leads to a registry.
-pub(crate) struct Wire {
+pub(crate) struct TcpProxy {
     upstream: String,
     address: SocketAddr,
     task: Option<JoinHandle<()>>,
 }
 
-impl Wire {
+impl TcpProxy {
     /// A wire to `upstream` (`host:port`).
-    pub(crate) async fn to(upstream: String) -> Result<Self> {
+    pub(crate) async fn start(upstream: String) -> Result<Self> {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let task = Some(tokio::spawn(carry(listener, upstream.clone())));
+        let task = Some(tokio::spawn(relay(listener, upstream.clone())));
         Ok(Self { upstream, address, task })
     }
 
@@ -31,7 +31,7 @@ impl Wire {
     }
 
     /// Nobody listens any more, and what was connected isn't.
-    pub(crate) async fn cut(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
             // It was aborted, so this is an error; the port is free after it.
@@ -40,14 +40,14 @@ impl Wire {
     }
 
     /// As before.
-    pub(crate) async fn mend(&mut self) -> Result<()> {
+    pub(crate) async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("somebody else took the port")?;
-        self.task = Some(tokio::spawn(carry(listener, self.upstream.clone())));
+        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
         Ok(())
     }
 }
 
-impl Drop for Wire {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -55,7 +55,7 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(listener: TcpListener, upstream: String) {
+async fn relay(listener: TcpListener, upstream: String) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {

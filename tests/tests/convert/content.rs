@@ -20,7 +20,7 @@ fn image() -> Fixture {
 }
 
 async fn require_nothing_made(lab: &Lab) -> Result<()> {
-    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    assert!(!lab.has_pushed_a_manifest(), "{:?}", lab.writes());
     assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
@@ -52,7 +52,7 @@ async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
     let elsewhere = format!("{}/mirror", lab.gateway.host());
     for honest_reads in [0, 1] {
         lab.gateway.clear_faults();
-        lab.mount_nothing();
+        lab.refuse_mounts();
         lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::PassThrough);
         lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
         let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();

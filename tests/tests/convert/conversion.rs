@@ -40,13 +40,13 @@ impl Lab {
     }
 
     /// Blobs of other repositories have to be sent from now on.
-    pub(crate) fn mount_nothing(&self) {
+    pub(crate) fn refuse_mounts(&self) {
         let refusal = Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
         self.gateway.fault(Method::POST, "mount=", refusal);
     }
 
     /// Whether a manifest was written, under a digest or a tag.
-    pub(crate) fn a_manifest_was_written(&self) -> bool {
+    pub(crate) fn has_pushed_a_manifest(&self) -> bool {
         self.writes().iter().any(|call| call.starts_with("PUT ") && call.contains("/manifests/"))
     }
 }
@@ -64,7 +64,7 @@ pub(crate) struct Conversion {
 
 /// What a conversion came to.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Converted {
     pub(crate) tag: Tag,
     pub(crate) image: VariantImage,
     /// It stood there already.
@@ -114,7 +114,7 @@ impl Conversion {
     }
 
     /// In a process that has done others, which remember what they did there too.
-    pub(crate) fn remembering(self, memory: &Arc<LayerMemory>) -> Self {
+    pub(crate) fn with_layer_cache(self, memory: &Arc<LayerMemory>) -> Self {
         Self { memory: Arc::clone(memory), ..self }
     }
 
@@ -124,7 +124,7 @@ impl Conversion {
     }
 
     /// The tag under which the variant of `digest` stands.
-    pub(crate) fn tag_of(&self, digest: &Digest) -> Tag {
+    pub(crate) fn variant_tag(&self, digest: &Digest) -> Tag {
         variant::tag(&self.source, digest)
     }
 
@@ -136,15 +136,15 @@ impl Conversion {
         client.repository(reference, self.credentials.clone())
     }
 
-    pub(crate) async fn run(&self) -> Result<Outcome, Error> {
+    pub(crate) async fn run(&self) -> Result<Converted, Error> {
         let (source, target) = (self.open(&self.source), self.open(&self.target));
         let resolved = resolve(&*source, &self.source).await?;
         let mut planned = plan(&*source, &resolved, &self.settings).await?;
-        let tag = self.tag_of(resolved.digest());
+        let tag = self.variant_tag(resolved.digest());
         if !self.settings.force {
             match find_variant(&*target, &tag, &planned).await? {
                 Existing::Variant(image) => {
-                    return Ok(Outcome { tag, image, reused: true, layers_made_before: 0 });
+                    return Ok(Converted { tag, image, reused: true, layers_made_before: 0 });
                 }
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
@@ -162,6 +162,6 @@ impl Conversion {
         };
         let Made { image, layers_made_before } = execute(job, &self.source, &tag, &plan).await?;
         verify(&*target, &tag, &plan, &image).await?;
-        Ok(Outcome { tag, image, reused: false, layers_made_before })
+        Ok(Converted { tag, image, reused: false, layers_made_before })
     }
 }

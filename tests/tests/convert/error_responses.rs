@@ -25,7 +25,7 @@ fn answer(status: StatusCode) -> Fault {
 async fn require_clean_failure(lab: &Lab, error: &Error, class: ErrorClass) -> Result<()> {
     assert_eq!(error.class(), class, "{}", error.chain());
     assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
-    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    assert!(!lab.has_pushed_a_manifest(), "{:?}", lab.writes());
     assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
@@ -231,7 +231,7 @@ async fn kept_layer_survives_a_broken_connection() -> Result<()> {
     {
         let elsewhere = format!("{}/mirror/{number}", lab.gateway.host());
         lab.gateway.clear_faults();
-        lab.mount_nothing();
+        lab.refuse_mounts();
         let cut = match method {
             Method::GET => Fault::CutResponseAfter(10),
             _ => Fault::CutRequestAfter(10),
@@ -267,8 +267,8 @@ async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
     assert_eq!(stored.tags().await?, ["v1"]);
 
     let made = conversion.run().await?;
-    assert_eq!(made.tag, conversion.tag_of(&new));
-    assert!(!stored.has_manifest(conversion.tag_of(&old).as_str()).await?);
+    assert_eq!(made.tag, conversion.variant_tag(&new));
+    assert!(!stored.has_manifest(conversion.variant_tag(&old).as_str()).await?);
     Ok(())
 }
 
@@ -280,6 +280,6 @@ async fn layer_digest(lab: &Lab, layer: usize) -> Result<String> {
 async fn require_variant(lab: &Lab) -> Result<()> {
     let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
-    let tag = lab.conversion("app:v1").tag_of(&source.digest);
+    let tag = lab.conversion("app:v1").variant_tag(&source.digest);
     stored.require_same_files(&stored.manifest(tag.as_str()).await?.json, &source.json).await
 }

@@ -55,7 +55,7 @@ async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
-    let tag = conversion.tag_of(&pushed);
+    let tag = conversion.variant_tag(&pushed);
     let squatter = Fixture::new().layer(&[("bin/evil", b"evil")]);
     let squatting = squatter.push(&lab.registry.host(), &format!("app:{tag}")).await?;
 
@@ -84,7 +84,7 @@ async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
         .layer_as(Compression::Zstd, &[("usr/lib/lib", b"evil")])
         .layer_as(Compression::Zstd, &[("etc/app", b"evil")])
         .members(serde_json::json!({"annotations": {keys::SOURCE_DIGEST: pushed}}));
-    forged.push(&lab.registry.host(), &format!("app:{}", conversion.tag_of(&pushed))).await?;
+    forged.push(&lab.registry.host(), &format!("app:{}", conversion.variant_tag(&pushed))).await?;
     let error = conversion.run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::VariantConflict);
     assert!(error.to_string().contains("not the source's"), "{error}");

@@ -12,7 +12,7 @@ use zstart_tests::registry::gateway::Fault;
 use crate::conversion::Lab;
 use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-const ATTESTS: &str = "vnd.docker.reference.digest";
+const ATTESTATION_OF: &str = "vnd.docker.reference.digest";
 
 fn image(architecture: &str) -> Fixture {
     Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 50_000)
@@ -23,7 +23,7 @@ fn attestation(of: &Digest) -> (Fixture, Value) {
     let statement = Fixture::new().oci().layer(&[("statement", of.as_str().as_bytes())]);
     let entry = json!({
         "platform": {"os": "unknown", "architecture": "unknown"},
-        "annotations": {ATTESTS: of, "vnd.docker.reference.type": "attestation-manifest"},
+        "annotations": {ATTESTATION_OF: of, "vnd.docker.reference.type": "attestation-manifest"},
     });
     (statement, entry)
 }
@@ -47,13 +47,13 @@ fn index() -> Result<Index> {
         .image_with(&of_s390x, &s390x_entry)
 }
 
-fn only(architectures: &[&str]) -> Settings {
-    let only = architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect();
-    Settings { platforms: PlatformSelection::Only(only), ..Settings::default() }
+fn platforms(architectures: &[&str]) -> Settings {
+    let selected = architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect();
+    Settings { platforms: PlatformSelection::Only(selected), ..Settings::default() }
 }
 
 fn two_platforms() -> Settings {
-    only(&["amd64", "arm64"])
+    platforms(&["amd64", "arm64"])
 }
 
 #[tokio::test]
@@ -112,12 +112,12 @@ async fn kept_entries_are_copied_to_another_repository() -> Result<()> {
 async fn platform_requested_later_is_added_to_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let first = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
+    let first = lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
     assert_eq!(first.image.platforms.len(), 1);
     let second = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!((second.image.platforms.len(), second.reused, &second.tag), (2, false, &first.tag));
     // The larger variant serves whoever wants less.
-    let third = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
+    let third = lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
     assert_eq!((third.reused, third.image.digest), (true, second.image.digest));
     Ok(())
 }
@@ -126,11 +126,11 @@ async fn platform_requested_later_is_added_to_the_variant() -> Result<()> {
 async fn platforms_of_separate_requests_share_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
-    let both = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
+    let both = lab.conversion("app:v1").settings(platforms(&["arm64"])).run().await?;
     assert_eq!((both.image.platforms.len(), both.reused), (2, false));
     for architecture in ["amd64", "arm64"] {
-        let found = lab.conversion("app:v1").settings(only(&[architecture])).run().await?;
+        let found = lab.conversion("app:v1").settings(platforms(&[architecture])).run().await?;
         assert_eq!((found.reused, &found.image.digest), (true, &both.image.digest), "{architecture}");
     }
     Ok(())
@@ -211,8 +211,8 @@ async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
 
     let seventh =
         Settings { platforms: PlatformSelection::Only(vec!["linux/arm/v7".parse()?]), ..Settings::default() };
-    let only = lab.conversion("app:v1").settings(seventh).forced().run().await?;
-    assert_eq!(only.image.platforms.len(), 2);
+    let selected = lab.conversion("app:v1").settings(seventh).forced().run().await?;
+    assert_eq!(selected.image.platforms.len(), 2);
     Ok(())
 }
 
@@ -231,7 +231,7 @@ async fn entry_without_a_platform_uses_its_config() -> Result<()> {
         .image_with(&image("arm64"), &nowhere)?
         .image_with(&helm, &nowhere)?;
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let made = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    let made = lab.conversion("app:v1").settings(platforms(&["arm64"])).run().await?;
     assert_eq!(made.image.platforms.len(), 1);
     assert_eq!(made.image.platforms[0].platform, Platform::new("linux", "arm64"));
     let stored = RepositoryReader::new(&lab.registry, "app");

@@ -22,7 +22,7 @@ async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> 
         .await?;
     let stored = RepositoryReader::new(&lab.registry, "app");
     let conversion = lab.conversion("app:v1");
-    let tag = conversion.tag_of(&pushed);
+    let tag = conversion.variant_tag(&pushed);
     for (method, part) in [
         (Method::GET, "/blobs/sha256:"),
         (Method::PATCH, "/blobs/uploads/"),

@@ -12,7 +12,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
-use crate::conversion::{Conversion, Lab, Outcome};
+use crate::conversion::{Conversion, Converted, Lab};
 
 /// An image with a base that is worth looking for, and an application on top of it.
 fn image(application: &[u8]) -> Fixture {
@@ -23,7 +23,7 @@ fn image(application: &[u8]) -> Fixture {
 }
 
 /// How many blobs were read of those that the image's manifest names.
-fn layers_pulled(calls: &[String], manifest: &Value) -> Result<usize> {
+fn count_pulled_layers(calls: &[String], manifest: &Value) -> Result<usize> {
     let mut pulled = 0;
     for layer in layers(manifest)? {
         let call = format!("/blobs/{}", text(&layer["digest"])?);
@@ -33,12 +33,17 @@ fn layers_pulled(calls: &[String], manifest: &Value) -> Result<usize> {
 }
 
 /// Whether a call ends an upload.
-fn is_sent(call: &str) -> bool {
+fn finishes_upload(call: &str) -> bool {
     call.starts_with("PUT ") && call.contains("/blobs/uploads/")
 }
 
 /// The variant's manifest, after a look at all its layers.
-async fn require_right(lab: &Lab, repository: &str, source: &str, made: &Outcome) -> Result<Value> {
+async fn require_correct_variant(
+    lab: &Lab,
+    repository: &str,
+    source: &str,
+    made: &Converted,
+) -> Result<Value> {
     let stored = RepositoryReader::new(&lab.registry, repository);
     let variant = stored.manifest(made.tag.as_str()).await?.json;
     stored.require_same_files(&variant, &stored.manifest(source).await?.json).await?;
@@ -60,11 +65,11 @@ async fn changed_top_layer_alone_is_converted() -> Result<()> {
     let second = lab.conversion("app:v1.10").run().await?;
     assert_eq!(second.layers_made_before, 2);
     let calls = recording.calls();
-    assert_eq!(layers_pulled(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
-    let uploads = calls.iter().filter(|call| is_sent(call)).count();
+    assert_eq!(count_pulled_layers(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
+    let uploads = calls.iter().filter(|call| finishes_upload(call)).count();
     assert_eq!(uploads, 1, "{calls:#?}");
 
-    let variant = require_right(&lab, "app", "v1.10", &second).await?;
+    let variant = require_correct_variant(&lab, "app", "v1.10", &second).await?;
     let before = stored.manifest(first.tag.as_str()).await?.json;
     assert_eq!(layers(&variant)?[..2], layers(&before)?[..2]);
     // The same as without any help.
@@ -80,14 +85,14 @@ async fn cached_layers_are_not_pulled_again() -> Result<()> {
     for tag in ["v1", "v2"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
-    lab.conversion("app:v1").remembering(&memory).run().await?;
+    lab.conversion("app:v1").with_layer_cache(&memory).run().await?;
     let recording = lab.gateway.record();
-    let second = lab.conversion("app:v2").remembering(&memory).run().await?;
+    let second = lab.conversion("app:v2").with_layer_cache(&memory).run().await?;
     assert_eq!(second.layers_made_before, 2);
     let calls = recording.calls();
     let blobs = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
     assert_eq!(blobs, 2, "the config and the layer that is new: {calls:#?}");
-    require_right(&lab, "app", "v2", &second).await?;
+    require_correct_variant(&lab, "app", "v2", &second).await?;
     Ok(())
 }
 
@@ -98,15 +103,15 @@ async fn cached_layers_are_mounted_into_another_repository() -> Result<()> {
     for name in ["one", "team/other"] {
         image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
     }
-    lab.conversion("one:v1").remembering(&memory).run().await?;
+    lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
     let recording = lab.gateway.record();
-    let second = lab.conversion("team/other:v1").remembering(&memory).run().await?;
+    let second = lab.conversion("team/other:v1").with_layer_cache(&memory).run().await?;
     assert_eq!(second.layers_made_before, 2);
     let calls = recording.calls();
     let mounts = calls.iter().filter(|call| call.contains("mount=sha256") && call.ends_with("&from=one"));
     assert_eq!(mounts.count(), 2, "{calls:#?}");
-    assert_eq!(calls.iter().filter(|call| is_sent(call)).count(), 1, "{calls:#?}");
-    require_right(&lab, "team/other", "v1", &second).await?;
+    assert_eq!(calls.iter().filter(|call| finishes_upload(call)).count(), 1, "{calls:#?}");
+    require_correct_variant(&lab, "team/other", "v1", &second).await?;
     Ok(())
 }
 
@@ -126,7 +131,7 @@ async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
         assert!(calls.contains(&asked), "{asked}: {calls:#?}");
     }
     assert_eq!(
-        calls.iter().filter(|call| is_sent(call)).count(),
+        calls.iter().filter(|call| finishes_upload(call)).count(),
         1,
         "the layer that was converted: {calls:#?}"
     );
@@ -155,11 +160,11 @@ async fn refused_mount_falls_back_to_conversion() -> Result<()> {
         for name in ["one", "other"] {
             image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
         }
-        lab.conversion("one:v1").remembering(&memory).run().await?;
+        lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
         lab.gateway.fault(Method::POST, "mount=", refusal);
-        let second = lab.conversion("other:v1").remembering(&memory).run().await?;
+        let second = lab.conversion("other:v1").with_layer_cache(&memory).run().await?;
         assert_eq!(second.layers_made_before, 0);
-        require_right(&lab, "other", "v1", &second).await?;
+        require_correct_variant(&lab, "other", "v1", &second).await?;
     }
     Ok(())
 }
@@ -175,7 +180,7 @@ async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     let gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
     for name in ["one", "other"] {
         let conversion = Conversion::of(&format!("{}/{name}:v1", gateway.host()));
-        conversion.login("user", "right").remembering(&memory).run().await?;
+        conversion.login("user", "right").with_layer_cache(&memory).run().await?;
     }
     let calls = gateway.calls();
     let scopes = "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Aone%3Apull";
@@ -189,7 +194,7 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let memory = Arc::new(LayerMemory::default());
     let secret = image(b"secret");
     secret.push(&lab.registry.host(), "one:v1").await?;
-    let first = lab.conversion("one:v1").remembering(&memory).run().await?;
+    let first = lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
     // Somebody else's manifest names layers that his repository doesn't have. Most registries refuse
     // that.
     secret.push(&lab.registry.host(), "other:v1").await?;
@@ -197,7 +202,7 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let base = text(&layers(&manifest)?[0]["digest"])?.to_owned();
     lab.gateway.fault(Method::HEAD, &format!("/v2/other/blobs/{base}"), missing());
     lab.gateway.fault(Method::GET, &format!("/v2/other/blobs/{base}"), missing());
-    let error = lab.conversion("other:v1").remembering(&memory).run().await.unwrap_err();
+    let error = lab.conversion("other:v1").with_layer_cache(&memory).run().await.unwrap_err();
     assert!(error.chain().contains(&base), "{}", error.chain());
     let variant = RepositoryReader::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
     let converted = text(&layers(&variant)?[0]["digest"])?.replace(':', "%3A");
@@ -239,8 +244,8 @@ async fn forged_layer_annotation_is_not_trusted() -> Result<()> {
 
         let made = lab.conversion("app:v1").run().await?;
         assert_eq!(made.layers_made_before, 0);
-        assert_eq!(layers_pulled(&lab.gateway.calls(), &manifest)?, 1, "it was looked at");
-        require_right(&lab, "app", "v1", &made).await?;
+        assert_eq!(count_pulled_layers(&lab.gateway.calls(), &manifest)?, 1, "it was looked at");
+        require_correct_variant(&lab, "app", "v1", &made).await?;
     }
     Ok(())
 }
@@ -259,7 +264,7 @@ async fn unlistable_repository_is_still_converted() -> Result<()> {
         lab.gateway.fault(Method::GET, "/tags/list", Fault::Respond(status, vec![], body));
         let level = Settings { level: Level::try_from(1)?, ..Settings::default() };
         let made = lab.conversion("app:v1").settings(level).run().await?;
-        require_right(&lab, "app", "v1", &made).await?;
+        require_correct_variant(&lab, "app", "v1", &made).await?;
         RepositoryReader::new(&lab.registry, "app").delete_manifest(made.image.digest.as_str()).await?;
     }
     Ok(())
@@ -285,12 +290,13 @@ async fn concurrent_images_convert_a_shared_base_once() -> Result<()> {
     for tag in ["v1", "v2", "v3"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
-    let conversions = ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).remembering(&memory));
+    let conversions =
+        ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).with_layer_cache(&memory));
     let [one, two, three] = &conversions;
     let made = tokio::try_join!(one.run(), two.run(), three.run())?;
     let made_before = made.0.layers_made_before + made.1.layers_made_before + made.2.layers_made_before;
     assert_eq!(made_before, 4, "two layers of each but the first");
-    let sent = lab.writes().iter().filter(|call| is_sent(call)).count();
+    let sent = lab.writes().iter().filter(|call| finishes_upload(call)).count();
     assert_eq!(sent, 5, "the base once, and three applications");
     Ok(())
 }

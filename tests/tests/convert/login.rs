@@ -92,7 +92,7 @@ async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
 async fn revoked_token_is_renewed() -> Result<()> {
     let lab = Lab::start().await?;
     let gateway = Arc::clone(&lab.gateway);
-    let forget = move || -> futures::future::BoxFuture<'static, ()> {
+    let revoke = move || -> futures::future::BoxFuture<'static, ()> {
         let gateway = Arc::clone(&gateway);
         Box::pin(async move { gateway.revoke_tokens() })
     };
@@ -107,7 +107,7 @@ async fn revoked_token_is_renewed() -> Result<()> {
     ] {
         lab.gateway.clear_faults();
         lab.gateway.fault_times(spared, method.clone(), part, Fault::PassThrough);
-        lab.gateway.fault_times(1, method.clone(), part, Fault::RunFirst(Arc::new(forget.clone())));
+        lab.gateway.fault_times(1, method.clone(), part, Fault::RunFirst(Arc::new(revoke.clone())));
         lab.conversion().forced().run().await?;
         assert!(lab.gateway.all_faults_hit(), "{method} {part}");
     }
@@ -117,15 +117,15 @@ async fn revoked_token_is_renewed() -> Result<()> {
 #[tokio::test]
 async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
     let lab = Lab::start().await?;
-    let thief = Gateway::start(&lab.gateway.host()).await?;
-    let realm = thief.host().replace("127.0.0.1", "localhost");
+    let foreign = Gateway::start(&lab.gateway.host()).await?;
+    let realm = foreign.host().replace("127.0.0.1", "localhost");
     let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"lab\"");
     let points_elsewhere =
         Fault::Respond(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
     lab.gateway.fault(Method::GET, "/v2/", points_elsewhere);
     let error = lab.conversion().run().await.unwrap_err();
     assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
-    assert_eq!(thief.calls(), [""; 0], "nothing at all is sent there");
+    assert_eq!(foreign.calls(), [""; 0], "nothing at all is sent there");
     Ok(())
 }
 
@@ -175,10 +175,10 @@ async fn malformed_token_response_is_reported() -> Result<()> {
 
 /// Gives the first password, then one that others hold already, then new ones.
 #[derive(Debug)]
-struct Shared;
+struct SharedCredentials;
 
 #[async_trait]
-impl PasswordSource for Shared {
+impl PasswordSource for SharedCredentials {
     async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
         let number = refused.map_or(0, |refused| refused.password.len());
         let password = Password { username: "AWS".to_owned(), password: "x".repeat(number + 1) };
@@ -195,7 +195,7 @@ async fn expired_shared_credentials_are_renewed_twice() -> Result<()> {
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![gateway.host()], ..RegistryOptions::default() };
     let name = format!("{}/app:v1", gateway.host()).parse()?;
-    let credentials = Credentials::Issued(Issuer(Arc::new(Shared)));
+    let credentials = Credentials::Issued(Issuer(Arc::new(SharedCredentials)));
     let repository = RegistryClient::new(options)?.repository(&name, credentials);
     let tag = "v1".parse()?;
 

@@ -11,7 +11,7 @@ use crate::conversion::Lab;
 use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 /// An image with every kind of layer, and with members that nobody knows.
-fn every_kind_of_layer() -> Fixture {
+fn image_of_all_layer_kinds() -> Fixture {
     Fixture::new()
         .large_layer("usr/bin/app", 700_000)
         .layer_as(Compression::Plain, &[("etc/plain", b"plain ".repeat(300).as_slice())])
@@ -27,7 +27,7 @@ fn every_kind_of_layer() -> Fixture {
 #[tokio::test]
 async fn docker_and_oci_images_become_oci_zstd_with_equal_files() -> Result<()> {
     let lab = Lab::start().await?;
-    for (name, image) in [("docker", every_kind_of_layer()), ("oci", every_kind_of_layer().oci())] {
+    for (name, image) in [("docker", image_of_all_layer_kinds()), ("oci", image_of_all_layer_kinds().oci())] {
         let pushed = image.push(&lab.registry.host(), &format!("{name}:v1")).await?;
         let stored = RepositoryReader::new(&lab.registry, name);
         let before = stored.manifest("v1").await?;
@@ -93,7 +93,7 @@ async fn layer_compression_is_detected_from_its_bytes() -> Result<()> {
 #[tokio::test]
 async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
     let lab = Lab::start().await?;
-    every_kind_of_layer().push(&lab.registry.host(), "app:v1").await?;
+    image_of_all_layer_kinds().push(&lab.registry.host(), "app:v1").await?;
     let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let first = lab.conversion("app:v1").run().await?;
@@ -117,7 +117,7 @@ async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
 #[tokio::test]
 async fn inlined_data_is_dropped_from_converted_layers_only() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = every_kind_of_layer().oci();
+    let image = image_of_all_layer_kinds().oci();
     image.push(&lab.registry.host(), "app:v1").await?;
     let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?.json;
@@ -160,7 +160,7 @@ async fn repeated_layer_is_converted_once() -> Result<()> {
 #[tokio::test]
 async fn image_is_copied_whole_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = every_kind_of_layer();
+    let image = image_of_all_layer_kinds();
     image.push(&lab.registry.host(), "app:v1").await?;
     let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());

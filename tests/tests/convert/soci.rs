@@ -22,12 +22,12 @@ fn referrers(artifact_type: &str) -> Value {
     }]})
 }
 
-async fn require_left_alone(lab: &Lab) -> Result<()> {
+async fn require_refused(lab: &Lab) -> Result<()> {
     let error = lab.conversion("app:v1").run().await.expect_err("it is to be left alone");
     assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
     let index = Digest::sha256_of(b"the soci index");
     assert!(error.chain().contains(&format!("SOCI index {index}")), "{}", error.chain());
-    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    assert!(!lab.has_pushed_a_manifest(), "{:?}", lab.writes());
     Ok(())
 }
 
@@ -40,7 +40,7 @@ async fn soci_index_from_the_referrers_api_is_respected() -> Result<()> {
         Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
     };
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer(ARTIFACT_V1));
-    require_left_alone(&lab).await?;
+    require_refused(&lab).await?;
     lab.gateway.clear_faults();
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer("application/vnd.cyclonedx+json"));
     lab.conversion("app:v1").run().await?;
@@ -55,7 +55,7 @@ async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
     let list = Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
     lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(StatusCode::NOT_FOUND, vec![], ""));
     lab.gateway.fault(Method::GET, &format!("/manifests/sha256-{}", pushed.hex()), list);
-    require_left_alone(&lab).await
+    require_refused(&lab).await
 }
 
 /// A page of a list, and how the registry names the next one.
@@ -77,7 +77,7 @@ async fn soci_index_on_a_later_page_is_respected() -> Result<()> {
         lab.gateway.fault(Method::GET, "?page=2", page(ARTIFACT_V1, &next(3)));
         lab.gateway.fault(Method::GET, "?page=3", third);
         lab.gateway.fault(Method::GET, "/referrers/sha256:", page(other, &next(2)));
-        require_left_alone(&lab).await?;
+        require_refused(&lab).await?;
         assert!(lab.gateway.calls().iter().any(|call| call.ends_with("?page=3")));
     }
     Ok(())

@@ -52,12 +52,12 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// Waits until it answers, and answers the answer that `is_it` accepts.
-fn until(port: u16, path: &str, is_it: impl Fn(&str) -> bool) -> String {
+/// Waits until it answers, and answers the answer that `accepts` accepts.
+fn until(port: u16, path: &str, accepts: impl Fn(&str) -> bool) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         match get(port, path) {
-            Ok(answer) if is_it(&answer) => return answer,
+            Ok(answer) if accepts(&answer) => return answer,
             answer => assert!(Instant::now() < end, "{answer:?}"),
         }
     }

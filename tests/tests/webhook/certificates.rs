@@ -17,7 +17,7 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn make() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)? })

@@ -47,10 +47,10 @@ pub(crate) struct Running {
 impl Installation {
     /// An API server with the webhook's rights, and without records' type, certificate and
     /// configuration.
-    pub(crate) async fn bare() -> Result<Self> {
+    pub(crate) async fn without_webhook() -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let admin = plane.client().await?;
-        let installation = Self { plane, admin, authority: Authority::make()? };
+        let installation = Self { plane, admin, authority: Authority::create()? };
         installation.namespace(SYSTEM, &json!({})).await?;
         chart::grant(&installation.admin, "zstart-webhook").await?;
         Ok(installation)
@@ -58,17 +58,17 @@ impl Installation {
 
     /// All of it: a webhook that is ready and asked about pods, a node, and the namespaces `on`,
     /// `audit` and `off`.
-    pub(crate) async fn whole() -> Result<(Self, Running)> {
-        let installation = Self::bare().await?;
+    pub(crate) async fn with_webhook() -> Result<(Self, Running)> {
+        let installation = Self::without_webhook().await?;
         installation.define_records().await?;
-        installation.serve_with(&installation.authority.issue()?).await?;
+        installation.write_serving_secret(&installation.authority.issue()?).await?;
         for (name, label) in [("on", "enabled"), ("audit", "audit"), ("off", "disabled")] {
             installation.namespace(name, &json!({"zstart.dev/rewrite": label})).await?;
         }
         installation.create::<Node>(Api::all(installation.admin.clone()), records::node("lab")).await?;
         let webhook = installation.start("").await?;
         webhook.wait_until_ready().await?;
-        installation.configure(webhook.https).await?;
+        installation.register_webhook(webhook.https).await?;
         Ok((installation, webhook))
     }
 
@@ -109,7 +109,7 @@ impl Installation {
     }
 
     /// Makes or replaces the serving Secret.
-    pub(crate) async fn serve_with(&self, data: &Value) -> Result<()> {
+    pub(crate) async fn write_serving_secret(&self, data: &Value) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "zstart-webhook-tls"},
             "type": "kubernetes.io/tls", "stringData": data,
@@ -147,7 +147,7 @@ impl Installation {
     }
 
     /// Has the API server ask the webhook, as the chart's configuration does.
-    pub(crate) async fn configure(&self, address: SocketAddr) -> Result<()> {
+    pub(crate) async fn register_webhook(&self, address: SocketAddr) -> Result<()> {
         let object = json!({"metadata": {"name": "zstart"}, "webhooks": [{
             "name": "pods.zstart.dev", "admissionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://{address}/mutate"), "caBundle": self.authority.bundle()},
@@ -198,7 +198,7 @@ impl Running {
     }
 
     /// How many images were decided about for this reason.
-    pub(crate) async fn decided(&self, reason: &str) -> Result<u64> {
+    pub(crate) async fn decisions(&self, reason: &str) -> Result<u64> {
         let (_, text) = self.get("/metrics").await?;
         let start = format!("zstart_webhook_images_total{{reason=\"{reason}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&start));

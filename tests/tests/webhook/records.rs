@@ -38,7 +38,7 @@ pub(crate) fn record(source: &str) -> Value {
 }
 
 /// The same with one field changed.
-pub(crate) fn changed(source: &str, pointer: &str, value: Value) -> Value {
+pub(crate) fn record_with(source: &str, pointer: &str, value: Value) -> Value {
     let mut record = record(source);
     *record.pointer_mut(pointer).unwrap() = value;
     record
