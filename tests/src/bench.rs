@@ -1,5 +1,5 @@
-//! What `make bench` does: zstart beside the other tools that convert images, on the same real image,
-//! in the same registry, in turns.
+//! `make bench`: converts real images with zstart and with other tools. Each tool converts the same image in
+//! the same registry; the tools take turns.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -25,23 +25,23 @@ use floor::Floor;
 use measure::Usage;
 use peer::Peer;
 
-/// How often each tool converts the image. Medians are shown.
+/// Conversions by each tool. The tables show medians.
 const ROUNDS: usize = 3;
-/// The level that all of them are told.
+/// zstd level given to every tool.
 const LEVEL: i32 = 3;
 
 /// One tool's conversions.
 struct Row {
     name: &'static str,
     runs: Vec<Usage>,
-    /// Compressed layers of what it made, in bytes.
+    /// Compressed size of the result's layers, in bytes.
     bytes: i64,
 }
 
-/// What all tools made of one image.
+/// Results of all tools for one image.
 struct Comparison {
     name: &'static str,
-    /// Compressed layers of the source, in bytes.
+    /// Compressed size of the source's layers, in bytes.
     source_bytes: i64,
     floor: Floor,
     rows: Vec<Row>,
@@ -105,14 +105,14 @@ async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison>
     Ok(Comparison { name, source_bytes, floor, rows })
 }
 
-/// Stores a blob that is in memory.
+/// Uploads a blob held in memory.
 async fn put_blob(repository: &dyn Repository, content: Bytes, digest: &Digest) -> Result<()> {
     let mut upload = repository.begin_blob().await?;
     upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
     Ok(upload.commit(digest).await?)
 }
 
-/// The median, of an odd number.
+/// Median of an odd number of durations.
 fn median(mut durations: Vec<Duration>) -> Duration {
     durations.sort();
     durations.get(durations.len() / 2).copied().unwrap_or_default()

@@ -1,4 +1,4 @@
-//! Images for the lab: small fixtures whose digests are computed, and one large real image.
+//! Images for the lab: small fixtures with computed digests, and large real images.
 
 mod fixture;
 mod push;

@@ -8,12 +8,12 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::run;
 use crate::settings;
 
-/// What a whole cluster needs beside its own binaries.
+/// Packages of a whole cluster, in addition to the built binaries.
 pub(crate) const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
-/// What the real image is made of.
+/// Packages for building the real image.
 pub(crate) const IMAGE: [&str; 1] = ["debootstrap"];
 
-/// Installs those that are missing, where that is possible, and says so.
+/// Installs missing packages where that is possible, and prints their names.
 #[expect(clippy::print_stderr, reason = "an installation must not happen in silence")]
 pub(crate) fn require(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();

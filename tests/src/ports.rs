@@ -1,8 +1,8 @@
-//! Loopback ports that stay free until their component has taken them.
+//! Loopback ports that stay free until their component listens.
 //!
-//! The usual way (bind port 0, close, hand the number on) gives ports of the kernel's own range, and
-//! any outgoing connection may take one of those a moment later. These lie below that range, and no
-//! two processes of one user are given the same.
+//! Binding port 0, closing it and passing the number on returns a port of the kernel's ephemeral range, which
+//! any outgoing connection may take a moment later. Ports of this module are below that range, and a lock
+//! prevents that two processes of one user get the same port.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,15 +13,15 @@ use zstart_core::sync::lock;
 
 use crate::settings;
 
-/// The range that Linux takes ports of outgoing connections from.
+/// File with the range of ports that Linux uses for outgoing connections.
 const EPHEMERAL_RANGE: &str = "/proc/sys/net/ipv4/ip_local_port_range";
-/// How many ports there are to choose from.
+/// Number of ports to choose from.
 const PORT_COUNT: u16 = 10_000;
 
-/// Locks on the ports that this process was given; they end with it.
+/// Locks on this process's ports. The kernel releases them when the process ends.
 static LOCKS: Mutex<Vec<File>> = Mutex::new(Vec::new());
 
-/// So many ports.
+/// Returns `N` free ports.
 pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let range = fs::read_to_string(EPHEMERAL_RANGE).unwrap_or_default();
     let end = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
@@ -31,7 +31,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     fs::create_dir_all(&locks)?;
     let mut ports = [0; N];
     let mut found = 0;
-    // Processes begin at different places, so that they seldom ask for the same.
+    // Processes start at different offsets, so they seldom try the same port.
     let first = std::process::id().wrapping_mul(37) % u32::from(PORT_COUNT);
     for step in 0..u32::from(PORT_COUNT) {
         if found == N {

@@ -1,4 +1,4 @@
-//! A proxy as companies have one, which leads some names to a place of the lab's.
+//! An HTTP proxy that tunnels some host names to an address of the lab, like a company's proxy.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -17,8 +17,8 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// One that knows these names, whose connections to port 443 end at `to` (`host:port`). It refuses
-    /// all others.
+    /// Starts a proxy for these names. Their connections to port 443 go to `target` (`host:port`); all others
+    /// are refused.
     pub async fn start(names: &[&str], target: impl Into<String>) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = format!("http://{}", listener.local_addr()?);
@@ -29,20 +29,20 @@ impl Proxy {
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let (known, target, opened) = (Arc::clone(&known), target.clone(), Arc::clone(&opened));
-                // A connection that breaks is for the client to tell.
+                // The client reports broken connections.
                 tokio::spawn(async move { drop(tunnel(client, &known, &target, &opened).await) });
             }
         });
         Ok(Self { address, tunnels, _task: AbortOnDropHandle::new(task) })
     }
 
-    /// How many connections were opened to this name.
+    /// Connections opened to this name.
     pub fn connections(&self, name: &str) -> usize {
         let tunnels = lock(&self.tunnels);
         tunnels.iter().filter(|line| line.contains(&format!(" {name}:443 "))).count()
     }
 
-    /// `http://127.0.0.1:PORT`, as `HTTPS_PROXY` names it.
+    /// `http://127.0.0.1:PORT`, the value for `HTTPS_PROXY`.
     pub fn address(&self) -> &str {
         &self.address
     }

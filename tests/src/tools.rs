@@ -1,8 +1,8 @@
-//! Where the lab's binaries come from.
+//! Finds or builds the lab's binaries.
 //!
-//! First a folder that the user names (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the
-//! cache, and else they are built, once, from the Go modules under `tests/tools/`, whose `go.mod`
-//! and `go.sum` pin every byte.
+//! Order: a folder given by the user (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the cache. Missing
+//! binaries are built once from the Go modules under `tests/tools/`, whose `go.mod` and `go.sum` pin every
+//! byte.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ mod module;
 use module::Module;
 pub use module::Tool;
 
-/// The program, ready to run. Building it may take minutes, once.
+/// Path of a program. The first call may build it, which takes minutes.
 pub async fn find(tool: Tool) -> Result<PathBuf> {
     tokio::task::spawn_blocking(move || find_blocking(tool)).await?
 }
 
-/// Helm.
+/// Path of helm.
 pub async fn helm() -> Result<PathBuf> {
     find(Tool::Helm).await
 }
 
-/// Finds or builds every tool that this user can make use of, and says what it does.
+/// Finds or builds every tool that this user can run, and prints what it builds.
 pub async fn all() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         let everything = settings::is_root();
@@ -62,8 +62,8 @@ fn find_blocking(tool: Tool) -> Result<PathBuf> {
     found(&[built]).with_context(|| format!("module {} did not build {name}", module.name))
 }
 
-/// Builds a module's programs into a folder that appears when it is whole. Of several processes that
-/// want it at once, one builds and the others wait.
+/// Builds a module's programs into a folder that appears when it is complete. If several processes need a
+/// module at once, one builds and the others wait.
 #[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
 fn build(module: &Module, folder: &Path) -> Result<()> {
     let parent = folder.parent().context("the cache has a parent folder")?;

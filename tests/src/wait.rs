@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a bound.
+//! Waits for a condition, with a time limit.
 
 use std::time::Duration;
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::Component;
 
-/// How often a condition is looked at.
+/// Interval between two polls.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks until the answer is there. What went wrong last, or that nothing came, is in the error.
+/// Polls until a value is returned. The error contains the last failure or "not yet".
 pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, poll: F) -> Result<T>
 where
     F: Fn() -> R,
@@ -18,8 +18,8 @@ where
     wait(&what.into(), limit, || Ok(()), poll).await
 }
 
-/// The same for a condition that a component has to meet: it is given up as soon as that ends, and
-/// its last words are in the error.
+/// Polls like [`until`], for a condition that depends on a component. Stops when the component ends; the
+/// error contains the end of its log.
 pub(crate) async fn until_component<T, F, R>(
     component: &mut Component,
     what: &str,

@@ -1,4 +1,4 @@
-//! What the documents say of the tests.
+//! Checks the documents' tables against the tests.
 
 use std::collections::BTreeSet;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! The lab without root: what other tests stand on.
+//! The lab itself, without root.
 
 use anyhow::Result;
 use http::{Method, StatusCode};

@@ -1,6 +1,6 @@
-//! The least that any converter that decodes and encodes can take: the layers in memory, each inflated,
-//! hashed, encoded by zstart's encoder and hashed, as many at once as there are cores; and
-//! that work spread evenly over all cores, as if nothing ever waited for anything.
+//! Lower bound for every converter that decodes and encodes: each layer is in memory, is inflated, hashed,
+//! encoded by zstart's encoder and hashed again, with one thread per core. Dividing the CPU time by the
+//! number of cores gives the wall time without any waiting.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,15 +15,15 @@ use zstart_codec::ZstdConverter;
 use zstart_convert::Level;
 use zstart_core::sync::lock;
 
-/// What the floor took.
+/// The lower bound of one image.
 pub(super) struct Floor {
-    /// That work, divided by the cores. No order of it can be faster.
+    /// CPU time divided by the number of cores. No schedule of this work is faster.
     pub(super) wall: Duration,
-    /// The sum of all threads' work, those of the encoder too.
+    /// CPU time of all threads, encoder threads included.
     pub(super) cpu: Duration,
 }
 
-/// Measures it on the layers of the image in an OCI layout folder.
+/// Measures the lower bound with the layers of an OCI layout folder.
 pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || {
@@ -46,12 +46,12 @@ pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
     .await?
 }
 
-/// What this process has taken so far. While the floor is usage it does nothing else.
+/// CPU time of this process so far. The process does nothing but the measured work.
 fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::ProcessCPUTime).try_into()?)
 }
 
-/// Takes layers until there are none left.
+/// Converts layers until the list is empty.
 fn convert_layers(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     loop {
         let Some(layer) = lock(layers).pop() else {
@@ -73,7 +73,7 @@ fn convert_layers(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Re
     }
 }
 
-/// Bytes that are hashed and forgotten.
+/// Hashes bytes and discards them.
 pub(super) struct HashSink(pub(super) Sha256);
 
 impl std::io::Write for HashSink {
@@ -91,7 +91,7 @@ fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
     layer_files(folder)?.into_iter().map(|layer| Ok(std::fs::read(layer)?)).collect()
 }
 
-/// The layers of the only image in an OCI layout folder, lowest first.
+/// Layer files of the only image in an OCI layout folder, lowest layer first.
 pub(super) fn layer_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let blob = |digest: &Value| -> Result<PathBuf> {
         let digest = digest.as_str().context("a digest")?;

@@ -1,5 +1,5 @@
-//! An image of which only the top layer changed: what its conversion takes after that of the image
-//! before it, for a program that starts layer_cache and for one that goes on.
+//! Times the conversion of an image of which only the top layer changed, right after the conversion of its
+//! predecessor: in separate processes and in one process.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -19,17 +19,17 @@ use crate::images::{Fixture, open_repository, push_layout};
 use crate::registry::Registry;
 use crate::registry::repository_reader::RepositoryReader;
 
-/// What the first and the second conversion took.
+/// Durations of the first and the second conversion.
 pub(super) struct IncrementalTimes {
-    /// By a program that is started for each, on another machine: it has what the repository says.
+    /// Separate processes on different machines: the second one knows the repository only.
     pub(super) other_machine: [Duration; 2],
-    /// By one that is started for each, on the same machine: it has its layer cache.
+    /// Separate processes on one machine: the second one has the layer cache.
     pub(super) layer_cache: [Duration; 2],
-    /// By one that does both, as the controller does.
+    /// One process for both, as in the controller.
     pub(super) one_process: [Duration; 2],
 }
 
-/// Measures it with the image in an OCI layout folder, each way in a repository of its own.
+/// Measures all three variants with the image in an OCI layout folder, each in its own repository.
 pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> Result<IncrementalTimes> {
     let registry = Registry::start().await?;
     let images = |repository: &str| -> Result<[Reference; 2]> {
@@ -61,7 +61,7 @@ fn temporary_home() -> Result<TempDir> {
     Ok(TempDir::with_prefix("zstart-bench-")?)
 }
 
-/// Converts two images, each with a home folder of those.
+/// Converts two images, each with the home folder given for it.
 async fn convert_in_new_processes(
     zstart: &Path,
     homes: [&TempDir; 2],
@@ -94,7 +94,7 @@ async fn convert_in_this_process(
     Ok(started.elapsed())
 }
 
-/// Pushes the image `v1` of a repository again, with another layer in the place of its last one.
+/// Pushes image `v1` of a repository again, with its top layer replaced.
 async fn push_with_other_top_layer(registry: &Registry, repository: &str, to: &Reference) -> Result<()> {
     let top = Fixture::new().layer(&[("app/version", b"2")]);
     top.push(&registry.host(), &format!("{repository}:top")).await?;
@@ -116,7 +116,7 @@ async fn push_with_other_top_layer(registry: &Registry, repository: &str, to: &R
     Ok(())
 }
 
-/// An image's config and manifest.
+/// Config and manifest of an image.
 async fn image(stored: &RepositoryReader, tag: &str) -> Result<(Value, Value)> {
     let manifest = stored.manifest(tag).await?.json;
     Ok((serde_json::from_slice(&stored.blob(&manifest["config"]).await?)?, manifest))

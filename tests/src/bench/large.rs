@@ -1,5 +1,5 @@
-//! What a conversion keeps in memory and writes to disk, of images that are large in two ways: one
-//! layer of more than 4 GiB, and 60 layers. Their bytes are those of the real image.
+//! Memory and disk writes of converting large images: one layer of more than 4 GiB, and 60 layers. Both
+//! consist of the real image's bytes.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -24,15 +24,15 @@ use super::measure::{Usage, measure};
 use crate::images::open_repository;
 use crate::registry::Registry;
 
-/// One layer holds at least so much, in bytes.
+/// Minimum uncompressed size of the single layer, in bytes.
 const ONE_LAYER: u64 = (4 << 30) + 1;
-/// How many layers the other image has.
+/// Layers of the second image.
 const MANY_LAYERS: usize = 60;
 
-/// A conversion of an image of some shape.
+/// Conversion of one large image.
 pub(super) struct LargeImage {
     pub(super) layers: usize,
-    /// All layers, unpacked and compressed, in bytes.
+    /// Size of all layers, uncompressed and compressed, in bytes.
     pub(super) uncompressed: u64,
     pub(super) compressed: u64,
     pub(super) usage: Usage,
@@ -46,7 +46,7 @@ struct StoredLayer {
     compressed: u64,
 }
 
-/// Measures both, with the layers of the image in an OCI layout folder.
+/// Measures both images, built from the layers of an OCI layout folder.
 pub(super) async fn run(zstart: &Path, folder: &Path) -> Result<[LargeImage; 2]> {
     let registry = Registry::start().await?;
     let layers = super::floor::layer_files(folder)?;
@@ -74,7 +74,8 @@ async fn convert(zstart: &Path, image: &Reference, layers: Vec<StoredLayer>) -> 
     })
 }
 
-/// One layer: all of the image's as one gzip stream of several members, as often as it takes.
+/// Pushes one layer: all layers of the image as members of one gzip stream, repeated until the size is
+/// reached.
 async fn push_one_layer(repository: &dyn Repository, layers: &[PathBuf]) -> Result<StoredLayer> {
     let (mut diff_id, mut digest) = (HashSink(Sha256::new()), Sha256::new());
     let (mut uncompressed, mut compressed) = (0, 0);
@@ -99,7 +100,7 @@ async fn push_one_layer(repository: &dyn Repository, layers: &[PathBuf]) -> Resu
     Ok(stored_layer(&digest, compressed, Digest::from_sha256(diff_id.0.finalize().into()), uncompressed))
 }
 
-/// Many layers: the image's bytes, divided into parts of one size.
+/// Pushes many layers: the image's bytes, divided into parts of equal size.
 async fn push_many_layers(repository: &dyn Repository, layers: &[PathBuf]) -> Result<Vec<StoredLayer>> {
     let mut uncompressed = Vec::new();
     for layer in layers {

@@ -1,4 +1,4 @@
-//! What a program took: time, cpu, memory.
+//! Resource usage of a program: time, CPU, memory, disk writes.
 
 use std::fs;
 use std::process::Command;
@@ -10,25 +10,25 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use wait4::Wait4 as _;
 
-/// How often a program's memory is looked up. The kernel keeps the peak, so only what is reached in the
-/// last moment of its life can be missed.
+/// Interval between looks at a program's memory. The kernel keeps the peak, so a look misses only memory
+/// allocated in the program's last 5 ms.
 const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
-/// One run of a program.
+/// Resource usage of one run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Usage {
-    /// From its start to its end.
+    /// Wall time.
     pub(super) wall: Duration,
     /// User and system time.
     pub(super) cpu: Duration,
-    /// The most memory that it had at once, in bytes.
+    /// Peak resident set, in bytes.
     pub(super) memory: u64,
-    /// What it had written to disks, in bytes.
+    /// Bytes written to disks.
     pub(super) written: u64,
 }
 
 impl Usage {
-    /// This, and then that.
+    /// Usage of two runs, one after the other.
     fn followed_by(self, next: Self) -> Self {
         Self {
             wall: self.wall + next.wall,
@@ -48,7 +48,7 @@ pub(super) async fn measure_all(commands: Vec<Command>) -> Result<Usage> {
     Ok(all)
 }
 
-/// Runs a program to its end, which must be a good one.
+/// Runs a program to its end and requires success.
 pub(super) async fn measure(mut command: Command) -> Result<Usage> {
     tokio::task::spawn_blocking(move || {
         let started = Instant::now();
@@ -71,8 +71,8 @@ pub(super) async fn measure(mut command: Command) -> Result<Usage> {
     .await?
 }
 
-/// The largest resident set of a process, and what it wrote to disks, in bytes. (`ru_maxrss` would count
-/// what this process had when it started that one.)
+/// Peak resident set of a process and its disk writes, in bytes. (`ru_maxrss` would include this process's
+/// own size at the moment of the fork.)
 fn sample(id: u32, ended: &AtomicBool) -> (u64, u64) {
     let (mut peak, mut written) = (0, 0);
     while !ended.load(Ordering::Acquire) {

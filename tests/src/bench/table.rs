@@ -1,4 +1,4 @@
-//! The table at the end.
+//! Tables that `make bench` prints.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::incremental::IncrementalTimes;
 use super::large::LargeImage;
 use super::{Comparison, Row, median};
 
-/// The rows of one image, and zstart's ratio to each of the others and to the floor.
+/// Rows of one image, then zstart's ratio to every other tool and to the lower bound.
 pub(super) fn comparison_table(compared: &Comparison) -> String {
     let Comparison { name, source_bytes, floor, rows } = compared;
     let mut text = String::new();
@@ -41,7 +41,7 @@ pub(super) fn comparison_table(compared: &Comparison) -> String {
     text
 }
 
-/// The image whose top layer changed.
+/// Times for the image with a changed top layer.
 pub(super) fn incremental_table(runs: &[IncrementalTimes]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{:<24}{:>10}{:>12}{:>10}", "", "image", "other top", "ratio");
@@ -60,7 +60,7 @@ pub(super) fn incremental_table(runs: &[IncrementalTimes]) -> String {
     text
 }
 
-/// What large images take of memory and disk.
+/// Memory and disk writes for large images.
 pub(super) fn memory_table(runs: &[LargeImage]) -> String {
     let mut text = String::new();
     let _ = writeln!(

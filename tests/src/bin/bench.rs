@@ -1,4 +1,4 @@
-//! `bench`: zstart beside the other tools that convert images.
+//! `bench`: compares zstart with other tools that convert images.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -8,7 +8,7 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(about = "zstart beside the other tools that convert images, on a real image")]
 struct Arguments {
-    /// The program `zstart`.
+    /// Path of the `zstart` program.
     #[arg(long, value_name = "FILE")]
     zstart: PathBuf,
 }

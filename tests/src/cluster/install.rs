@@ -1,4 +1,4 @@
-//! zstart itself in a cluster: its own images, built as users build them, installed with Helm.
+//! Builds zstart's images as users build them and installs zstart with Helm.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,21 +8,21 @@ use anyhow::{Context as _, Result, ensure};
 use super::{ADDRESS, Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::process::run;
 
-/// The namespace that zstart is installed into.
+/// Namespace of the installation.
 pub const NAMESPACE: &str = "zstart-system";
-/// The tag of the images.
+/// Tag of the images.
 const TAG: &str = "lab";
 
-/// What was installed.
+/// An installation of zstart.
 #[derive(Debug)]
 pub struct Installation {
-    /// The namespace.
+    /// Its namespace.
     pub namespace: &'static str,
 }
 
 impl Cluster {
-    /// Builds zstart's two images from `deploy/Dockerfile` and pushes them to the cluster's
-    /// registry. `binaries` holds the static programs.
+    /// Builds zstart's two images from `deploy/Dockerfile` and pushes them to the cluster's registry.
+    /// `binaries` contains the static programs.
     pub fn push_zstart_images(&self, binaries: &Path) -> Result<()> {
         let deploy = repository().join("deploy");
         let context = self.folder().join("image-context");
@@ -51,7 +51,7 @@ impl Cluster {
         command
     }
 
-    /// Installs the chart and waits until its pods are ready. `values` are more `--set` arguments.
+    /// Installs the chart and waits until its pods are ready. `values` are additional `--set` arguments.
     pub fn install_zstart(&self, values: &[&str]) -> Result<Installation> {
         let chart = repository().join("charts/zstart");
         let mut helm = self.command("helm");
@@ -87,8 +87,8 @@ impl Cluster {
     }
 }
 
-/// zstart's release binaries, or those of the profile that this was built with: whatever lies beside
-/// the running program, or one folder up (test binaries are in `deps`).
+/// Folder of zstart's binaries, built with the profile of this program: the folder of the running program or
+/// its parent (test binaries are in `deps`).
 pub fn built_binaries() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder =

@@ -1,5 +1,5 @@
-//! That containerd really runs the variant, and that the variant holds the same files: looked up in
-//! containerd's own content store, with another decoder and hash than the converter's.
+//! Checks that containerd unpacked the variant and that the variant has the source's files. The check reads
+//! containerd's content store and uses another decoder and hash than the converter.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,15 +12,15 @@ use zstart_oci::media_type;
 
 use crate::cluster::Cluster;
 
-/// What was found.
+/// Result of the check.
 pub(super) struct LayerCheck {
-    /// Layers, all of them `tar+zstd`, whose uncompressed bytes hash to the config's `diff_ids`.
+    /// Layers of type `tar+zstd` whose uncompressed bytes hash to the config's `diff_ids`.
     pub(super) equal_layers: usize,
-    /// Uncompressed bytes, in all.
+    /// Uncompressed bytes of all layers.
     pub(super) uncompressed_bytes: u64,
 }
 
-/// Looks at the variant in containerd's store and snapshots.
+/// Checks the variant in containerd's store and snapshots.
 pub(super) fn check_in_containerd(cluster: &Cluster, variant: &Digest) -> Result<LayerCheck> {
     let check = check_layers(|digest| cluster.content(digest), variant)?;
     ensure!(
@@ -30,7 +30,7 @@ pub(super) fn check_in_containerd(cluster: &Cluster, variant: &Digest) -> Result
     Ok(check)
 }
 
-/// Unpacks every layer of the variant; `blob` says where the file with that digest is.
+/// Unpacks and hashes every layer of the variant. `blob` returns the file of a digest.
 pub(super) fn check_layers(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<LayerCheck> {
     let json = |digest: &Digest| -> Result<Value> {
         let path = blob(digest);
@@ -59,7 +59,7 @@ fn field<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
     value[name].as_str().with_context(|| format!("no {name} in {value}"))
 }
 
-/// The digest of what a zstd file unpacks to, and its size.
+/// Digest and size of a zstd file's uncompressed bytes.
 fn hash_uncompressed(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     let mut decoder = zstd::stream::read::Decoder::new(file)?;

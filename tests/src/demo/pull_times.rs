@@ -1,4 +1,4 @@
-//! How long the kubelet takes to pull an image onto a node that has nothing of it.
+//! The kubelet's pull time of an image, on a node without any of its content.
 
 use std::time::Duration;
 
@@ -11,18 +11,18 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::wait;
 
-/// A namespace that isn't opted in: its pods stay as they are written.
+/// Namespace that isn't opted in: the webhook leaves its pods unchanged.
 const NAMESPACE: &str = "measure";
 const PULLED_WITHIN: Duration = Duration::from_mins(5);
 
-/// The kubelet's pull times of two images, taken in turns, each from a clean content store.
+/// Pull times of two images, measured in turns, each from a clean content store.
 pub(super) struct PullTimes {
     pub(super) source: Vec<Duration>,
     pub(super) variant: Vec<Duration>,
 }
 
 impl PullTimes {
-    /// Pulls both images `pulls` times. Nothing may use either.
+    /// Pulls both images `pulls` times. No container may use either image.
     pub(super) async fn measure(
         cluster: &Cluster,
         source: &str,
@@ -40,14 +40,14 @@ impl PullTimes {
     }
 }
 
-/// The middle one.
+/// Median of the durations.
 pub(super) fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// Pulls an image for a pod that ends at once, and forgets it again.
+/// Pulls an image for a pod that ends at once, then removes the image from the node.
 async fn pull_and_remove(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let pod: Pod = serde_json::from_value(json!({
@@ -62,7 +62,7 @@ async fn pull_and_remove(cluster: &Cluster, name: &str, image: &str) -> Result<D
         Ok(cluster.pulls(NAMESPACE, name).await?.into_iter().next())
     });
     let pulled = pulled.await.with_context(|| cluster.pod_diagnostics(NAMESPACE))?;
-    // Not by force: the pod is gone only when its containers are.
+    // No forced deletion: the pod object must outlive its containers.
     pods.delete(name, &DeleteParams::default()).await?;
     wait::until("the pod to be gone", PULLED_WITHIN, || async {
         let left = pods.get_opt(name).await?;

@@ -1,5 +1,5 @@
-//! As far as one can go without root: API server, registry, conversion, and the pod that the API
-//! server stores after the webhook has seen it.
+//! The demo without root: API server, registry, conversion, and the pod that the API server stores after the
+//! webhook's review.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -23,10 +23,10 @@ use crate::tools::{self, Tool};
 use crate::wait;
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
-/// Where the files of the repository are that users apply.
+/// The repository's file that users apply.
 const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart/files/crd.yaml");
 
-/// Tells it of the image in that layout folder, ends with the table and with what was left out.
+/// Runs the demo with the image in a layout folder. Prints the table and the steps left out.
 pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     let starting = async { anyhow::Ok((ControlPlane::start().await?, Registry::start().await?)) };
     let (plane, registry) =
@@ -57,7 +57,7 @@ pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     Ok(())
 }
 
-/// kubectl with the API server's kubeconfig, and no other.
+/// kubectl with the API server's kubeconfig.
 struct Kubectl<'a> {
     program: PathBuf,
     plane: &'a ControlPlane,
@@ -98,7 +98,7 @@ impl Zstart {
                 "metadata": {"name": keys::SERVING_SECRET, "namespace": SYSTEM},
                 "stringData": {"tls.crt": text("webhook.crt")?, "tls.key": text("webhook.key")?},
             },
-            // What a kubelet would register.
+            // Stands in for a kubelet, which would register the node.
             {
                 "apiVersion": "v1", "kind": "Node",
                 "metadata": {"name": "lab", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
@@ -123,7 +123,7 @@ impl Zstart {
             "zstart-controller",
             &json!({
                 "healthListen": local(controller_health), "plainHttpRegistries": [registry],
-                // The certificate that it keeps is for a Service, which needs a cluster.
+                // The controller's certificate is for a Service, which needs a cluster.
                 "webhook": {"servingSecret": "unused"},
             }),
         )?;
@@ -166,7 +166,7 @@ fn local(port: u16) -> String {
     format!("{}:{port}", Ipv4Addr::LOCALHOST)
 }
 
-/// Creates pods until one comes back rewritten: the webhook learns of the record by a watch.
+/// Creates pods until one is rewritten: the webhook learns of the record through a watch.
 async fn rewritten_pod(kubectl: &Kubectl<'_>, source: &Reference, ready: &Ready) -> Result<Value> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -184,7 +184,7 @@ async fn rewritten_pod(kubectl: &Kubectl<'_>, source: &Reference, ready: &Ready)
     .await
 }
 
-/// The file of a blob in the registry's storage.
+/// File of a blob in the registry's storage.
 fn blob(blobs: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     blobs.join(digest.algorithm()).join(&hex[..2]).join(hex).join("data")

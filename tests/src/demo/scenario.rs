@@ -1,4 +1,4 @@
-//! The whole way of an image and a pod, on a real cluster.
+//! The demo on a real cluster: from pushing an image to a pod that runs the variant.
 
 use std::path::Path;
 use std::time::Duration;
@@ -20,8 +20,8 @@ use crate::wait;
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Tells it of the image in that layout folder, and ends with the table. The kubelet's pull time is the median
-/// of `pulls` of each image.
+/// Runs the demo with the image in a layout folder and prints the table. The shown pull time is the median of
+/// `pulls` pulls of each image.
 pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     print_below(&format!(
@@ -74,7 +74,7 @@ fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
     Ok(())
 }
 
-/// The pod whose container runs that image, once it runs.
+/// Waits for a running pod whose container has this image.
 async fn running_pod(cluster: &Cluster, image: &str) -> Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let running = wait::until(format!("a running pod of {image}"), STARTED_WITHIN, || async {
@@ -101,8 +101,8 @@ async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<Ready> {
     })
 }
 
-/// Restarts the Deployment with nothing of the image left on the node; the new pod must run the
-/// variant, by digest.
+/// Restarts the Deployment with no content of the image on the node. The new pod must run the variant, by
+/// digest.
 async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> Result<Pod> {
     scale(cluster, 0).await?;
     cluster.remove_image(&source.to_string()).await?;
@@ -120,7 +120,7 @@ async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> 
     Ok(pod)
 }
 
-/// Sets the number of pods and, at none, waits until the last one is gone.
+/// Sets the number of replicas. For zero, waits until the last pod is gone.
 async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
         Api::namespaced(cluster.client(), NAMESPACE);

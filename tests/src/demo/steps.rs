@@ -1,4 +1,4 @@
-//! Steps that say what they are and how long they took.
+//! Prints each step and its duration.
 #![expect(clippy::print_stdout, reason = "this is what the user came to see")]
 
 use std::time::Instant;
@@ -15,14 +15,14 @@ pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -
     Ok(done)
 }
 
-/// Says something below a step.
+/// Prints indented lines below a step.
 pub(super) fn print_below(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");
     }
 }
 
-/// Says something on its own.
+/// Prints a block of text between blank lines.
 pub(super) fn print_block(text: &str) {
     println!("\n{}\n", text.trim_end());
 }

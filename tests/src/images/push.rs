@@ -1,4 +1,4 @@
-//! From an OCI layout folder to a registry.
+//! Pushes an OCI layout folder to a registry.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Repository}
 
 use crate::control_plane::install_crypto;
 
-/// A repository of one of the lab's registries: plain http, nobody's credentials.
+/// Opens a repository of one of the lab's registries: plain http, anonymous.
 pub fn open_repository(reference: &Reference) -> Result<Arc<dyn Repository>> {
     install_crypto();
     let client = RegistryClient::new(RegistryOptions {
@@ -22,7 +22,7 @@ pub fn open_repository(reference: &Reference) -> Result<Arc<dyn Repository>> {
     Ok(client.repository(reference, Credentials::Anonymous))
 }
 
-/// Pushes an image of one platform from a layout folder; answers its digest.
+/// Pushes an image of one platform from a layout folder. Returns its digest.
 pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Result<Digest> {
     let (layout, registry) = (LayoutFolder::new(folder), open_repository(reference)?);
     let raw = layout.manifest(ManifestKey::Tag(tag)).await?;

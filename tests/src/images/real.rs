@@ -1,5 +1,5 @@
-//! Large real images, built once into the cache by the tools that people build such layers with
-//! (debootstrap, pip, npm, tar), packed with gzip at its default level.
+//! Large real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm,
+//! tar) and compressed with gzip at its default level.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,33 +17,33 @@ mod debian;
 mod node;
 mod python;
 
-/// Changes when the content does, so that an older image isn't taken for it.
+/// Version of the content. Increase it with each change, so that a cached older image isn't used.
 const VERSION: &str = "2";
-/// The tag under which an image stands in its layout folder.
+/// Tag of the image in its layout folder.
 pub const TAG: &str = "v1";
 
-/// What an image holds.
+/// A real image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RealImage {
     /// Debian's Python, scientific packages, and a program that uses them: four layers.
     Python,
-    /// A Debian tree with compilers: one layer. Needs root to be built.
+    /// A Debian tree with compilers: one layer. Building it needs root.
     Debian,
     /// A large `node_modules`: one layer.
     Node,
 }
 
 impl RealImage {
-    /// All that this user can build.
+    /// All images that this user can build.
     pub fn all() -> Vec<Self> {
         let all = [Self::Python, Self::Debian, Self::Node].into_iter();
         all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
     }
 
-    /// For people, and for the cache.
+    /// Name for messages and for the cache.
     pub fn name(self) -> &'static str {
         match self {
-            // Without the Debian tree it is another image.
+            // The image without the Debian tree is a different one.
             Self::Python if !settings::is_root() => "python-packages-only",
             Self::Python => "python",
             Self::Debian => "debian",
@@ -68,7 +68,7 @@ impl RealImage {
     }
 }
 
-/// The layout folder that holds the image, built if it isn't there yet.
+/// Layout folder of the image, built on the first call.
 #[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
 pub async fn layout(image: RealImage) -> Result<PathBuf> {
     let name = image.name();

@@ -1,8 +1,7 @@
-//! Amazon ECR, as far as it can be had without Amazon: its host names, its tokens and its peculiarities,
-//! in front of a real registry.
+//! A fake of Amazon ECR: its host names, tokens and peculiarities, in front of a real registry.
 //!
-//! Programs reach it under the names of the real one, over TLS, through a proxy that knows these names
-//! alone. What it does was written down by those who use the real one; nothing here was compared with it.
+//! Programs reach it under the real host names, over TLS, through a proxy that knows these names only. Its
+//! behaviour follows AWS's documentation and users' reports; it was never compared with the real ECR.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -35,13 +34,13 @@ mod uploads;
 
 pub use identities::Identity;
 
-/// The account of all private registries here.
+/// Account of all private registries.
 const ACCOUNT: &str = "123456789012";
 /// A private registry.
 pub const PRIVATE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 /// ECR Public.
 pub const PUBLIC: &str = "public.ecr.aws";
-/// Registries and who gives the tokens for them ("Amazon ECR endpoints and quotas").
+/// Registries and their token endpoints ("Amazon ECR endpoints and quotas").
 pub const ENDPOINTS: [(&str, &str); 6] = [
     (PRIVATE, "api.ecr.eu-west-1.amazonaws.com"),
     ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com"),
@@ -50,17 +49,17 @@ pub const ENDPOINTS: [(&str, &str); 6] = [
     ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "api.ecr.cn-north-1.amazonaws.com.cn"),
     (PUBLIC, "api.ecr-public.us-east-1.amazonaws.com"),
 ];
-/// Where registries send those who read blobs.
+/// Host of the redirects for blobs.
 const BLOB_HOST: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
-/// Who gives an identity for a service account's token (IRSA).
+/// Endpoint that exchanges a service account's token for an identity (IRSA).
 const STS_HOST: &str = "sts.eu-west-1.amazonaws.com";
 
-/// A running one.
+/// A running fake of ECR.
 pub struct FakeEcr {
     shared: Arc<Shared>,
     proxy: Proxy,
     folder: TempDir,
-    /// Where a machine's own services are, over http: its role, and that of a container.
+    /// Base URL of a machine's own services, over http: instance metadata and container credentials.
     machine_url: String,
     _servers: [AbortOnDropHandle<()>; 2],
 }
@@ -71,12 +70,12 @@ struct Shared {
     rules: Mutex<RegistryRules>,
     uploads: Mutex<Uploads>,
     calls: RequestLog,
-    /// The versions of HTTP that registries were spoken to in.
+    /// HTTP versions of the requests to the registries.
     http_versions: Mutex<BTreeSet<String>>,
 }
 
 impl FakeEcr {
-    /// In front of the registry at `upstream` (`host:port`), with these repositories.
+    /// Starts the fake in front of the registry at `upstream` (`host:port`), with these repositories.
     pub async fn start(upstream: &str, repositories: &[&str]) -> Result<Self> {
         let folder = TempDir::with_prefix("zstart-ecr-")?;
         let pki = Pki::create(&folder.path().join("pki"))?;
@@ -99,7 +98,7 @@ impl FakeEcr {
         let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let machine_url = format!("http://{}", http.local_addr()?);
         let http = axum::serve(http, router.clone());
-        // They end with the task; there is nobody to tell.
+        // The servers end with the task, so their results are dropped.
         let servers = [
             AbortOnDropHandle::new(tokio::spawn(async { drop(axum::serve(listener, router).await) })),
             AbortOnDropHandle::new(tokio::spawn(async { drop(http.await) })),
@@ -107,10 +106,11 @@ impl FakeEcr {
         Ok(Self { shared, proxy, folder, machine_url, _servers: servers })
     }
 
-    /// What a program's environment must say, so that these names lead here, and as whom it is run.
+    /// Environment variables for a program: the proxy, the authority, and the AWS identity.
     pub fn environment(&self, identity: &Identity) -> Result<Vec<(&'static str, String)>> {
         let mut environment = identity.environment(self.folder.path(), &self.machine_url)?;
-        // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) goes to the API server through that, wherever it is.
+        // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) connects to the API server through that proxy,
+        // wherever it is.
         environment.push(("ALL_PROXY", self.proxy.address().to_owned()));
         environment.push(("NO_PROXY", "127.0.0.1".to_owned()));
         environment.push(("SSL_CERT_FILE", self.authority().display().to_string()));
@@ -121,22 +121,22 @@ impl FakeEcr {
         self.folder.path().join("pki/ca.crt")
     }
 
-    /// Every token is good for so many requests from now on, and is expired after that.
+    /// Every token expires after this number of requests.
     pub fn expire_tokens_after(&self, requests: usize) {
         self.shared.tokens().max_requests = Some(requests);
     }
 
-    /// How tokens are given from now on; `times`: only so often.
+    /// Answers the next `times` token requests with this error.
     pub fn fail_token_requests(&self, status: StatusCode, code: &'static str, times: usize) {
         self.shared.tokens().failure = Some((status, code, times));
     }
 
-    /// Tags can't be moved from now on.
+    /// Makes tags immutable.
     pub fn make_tags_immutable(&self) {
         self.shared.rules().immutable_tags = true;
     }
 
-    /// The next so many uploads are forgotten in their middle.
+    /// Forgets the next uploads when they are finished.
     pub fn forget_next_uploads(&self, times: usize) {
         self.shared.uploads().forget_next = times;
     }
@@ -146,32 +146,32 @@ impl FakeEcr {
         self.shared.calls.record()
     }
 
-    /// The requests so far, as `METHOD HOST/path`.
+    /// Requests so far, as `METHOD HOST/path`.
     pub fn calls(&self) -> Vec<String> {
         self.shared.calls.calls()
     }
 
-    /// How many requests of this method have `part` in host or path.
+    /// Number of requests with this method and with `part` in host or path.
     pub fn count(&self, method: &str, part: &str) -> usize {
         self.calls().iter().filter(|call| call.starts_with(method) && call.contains(part)).count()
     }
 
-    /// The versions of HTTP that its registries were spoken to in.
+    /// HTTP versions of the requests to the registries.
     pub fn http_versions(&self) -> BTreeSet<String> {
         lock(&self.shared.http_versions).clone()
     }
 
-    /// How many connections were opened to this host.
+    /// Connections opened to this host.
     pub fn connections(&self, host: &str) -> usize {
         self.proxy.connections(host)
     }
 
-    /// The statuses of the answers to pushed manifests.
+    /// Statuses of the responses to manifest pushes.
     pub fn manifest_push_statuses(&self) -> Vec<StatusCode> {
         self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
     }
 
-    /// The access keys that asked for tokens.
+    /// Access keys of the token requests.
     pub fn access_keys(&self) -> BTreeSet<String> {
         self.shared.tokens().access_keys.clone()
     }
@@ -220,7 +220,7 @@ fn host_of(request: &Request) -> String {
     host.unwrap_or_default().trim_end_matches(":443").to_owned()
 }
 
-/// S3: it serves those who have a signed address, and nobody who brings other credentials too.
+/// S3: serves signed addresses, and refuses requests with additional credentials.
 async fn serve_blob(shared: &Shared, request: Request) -> Response {
     if request.headers().contains_key(header::AUTHORIZATION) {
         let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
@@ -230,7 +230,7 @@ async fn serve_blob(shared: &Shared, request: Request) -> Response {
     shared.registry.forward(request, &format!("https://{BLOB_HOST}")).await
 }
 
-/// An error as the distribution specification has it.
+/// An error in the distribution specification's format.
 fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
     (status, axum::Json(body)).into_response()

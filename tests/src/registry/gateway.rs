@@ -1,7 +1,7 @@
-//! A gateway in front of a real registry: it can ask for tokens, and it can misbehave.
+//! A gateway in front of a real registry: asks for tokens and injects faults.
 //!
-//! The registry behind it stays honest, so what a test sees is what a client makes of a lie, not
-//! what a fake thinks a registry does.
+//! The registry behind the gateway stays honest. A test therefore sees the client's reaction to a fault, not
+//! a fake's idea of a registry.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -24,28 +24,28 @@ use zstart_core::sync::lock;
 use super::request_log::{Recording, RequestLog};
 use super::reverse_proxy::{ReverseProxy, truncate, without_credentials};
 
-/// What is done to a request that a rule fits.
+/// Effect of a rule on a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// None: this request is spared, and counts.
+    /// None: the request passes, and counts as one of the rule's requests.
     PassThrough,
-    /// It is answered with this status and these headers; the registry doesn't see it.
+    /// Answers with this status, these headers and this body; the request doesn't reach the registry.
     Respond(StatusCode, Vec<(&'static str, String)>, &'static str),
-    /// Of the answer's body, that many bytes come; then the connection is cut.
+    /// Cuts the connection after this number of bytes of the response's body.
     CutResponseAfter(usize),
-    /// Of the request's body, that many bytes are passed on; then both connections are cut.
+    /// Forwards this number of bytes of the request's body, then cuts both connections.
     CutRequestAfter(usize),
-    /// The answer's body is other bytes of the same length.
+    /// Replaces the response's body by other bytes of equal length.
     FlipBytes,
-    /// A blob that comes with the request that opens its upload is stored at once, as some registries do
-    /// (distribution specification, "Single POST") and the one behind this doesn't.
+    /// Stores a blob that arrives with the request that opens its upload (distribution specification, "Single
+    /// POST"). Some registries do so; the one behind the gateway doesn't.
     AcceptSinglePost,
-    /// The answer waits until this has run.
+    /// Runs this before the request is forwarded.
     RunFirst(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 impl Fault {
-    /// It says that a request has come, and then never answers it.
+    /// Signals that a request has arrived and never answers it.
     pub fn stalled(arrived: &Arc<Notify>) -> Self {
         let arrived = Arc::clone(arrived);
         Self::RunFirst(Arc::new(move || -> BoxFuture<'static, ()> {
@@ -55,21 +55,21 @@ impl Fault {
     }
 }
 
-/// Which requests get which fault, and how often.
+/// A fault, the requests it applies to, and how often.
 struct Rule {
     method: Method,
     path_part: String,
     fault: Fault,
-    /// How many requests are still hit; `None`: all.
+    /// Requests that the rule still applies to; `None`: all.
     remaining: Option<usize>,
 }
 
-/// A login by token, as Docker Hub and most registries have it.
+/// A login by token, as for Docker Hub and most registries.
 #[derive(Clone, Debug)]
 pub struct TokenLogin {
-    /// The user who gets tokens.
+    /// User who gets tokens.
     pub username: String,
-    /// The password.
+    /// Password.
     pub password: String,
 }
 
@@ -89,12 +89,12 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway in front of the registry at `upstream` (`host:port`).
+    /// Starts a gateway in front of the registry at `upstream` (`host:port`).
     pub async fn start(upstream: &str) -> Result<Self> {
         Self::start_with(upstream, None).await
     }
 
-    /// The same, asking for a token with each request.
+    /// Starts a gateway that requires a token with each request if a login is given.
     pub async fn start_with(upstream: &str, login: Option<TokenLogin>) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let shared = Arc::new(Shared {
@@ -107,7 +107,7 @@ impl Gateway {
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
         let server = tokio::spawn(async move {
-            // It ends with the task; there is nobody to tell.
+            // The server ends with the task, so its result is dropped.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { shared, server })
@@ -118,12 +118,12 @@ impl Gateway {
         self.shared.address.clone()
     }
 
-    /// From now on, requests of this method whose path contains `path_part` get the fault.
+    /// Applies a fault to all requests with this method and with `path_part` in their path.
     pub fn fault(&self, method: Method, path_part: &str, fault: Fault) {
         self.rule(Rule { method, path_part: path_part.to_owned(), fault, remaining: None });
     }
 
-    /// The same for the next `times` such requests only.
+    /// Applies a fault to the next `times` requests with this method and with `path_part` in their path.
     pub fn fault_times(&self, times: usize, method: Method, path_part: &str, fault: Fault) {
         self.rule(Rule { method, path_part: path_part.to_owned(), fault, remaining: Some(times) });
     }
@@ -132,18 +132,18 @@ impl Gateway {
         lock(&self.shared.rules).push(rule);
     }
 
-    /// Behaves from now on.
+    /// Removes all faults.
     pub fn clear_faults(&self) {
         lock(&self.shared.rules).clear();
     }
 
-    /// Whether every fault that was asked for a number of times came that often.
+    /// Whether every fault with a number of times has occurred that often.
     pub fn all_faults_hit(&self) -> bool {
         let rules = lock(&self.shared.rules);
         rules.iter().all(|rule| rule.remaining.is_none_or(|remaining| remaining == 0))
     }
 
-    /// Accepts no token that it gave so far.
+    /// Rejects all tokens issued so far.
     pub fn revoke_tokens(&self) {
         lock(&self.shared.tokens).clear();
     }
@@ -153,7 +153,7 @@ impl Gateway {
         self.shared.calls.record()
     }
 
-    /// The requests so far, as `METHOD /path?query`.
+    /// Requests so far, as `METHOD /path?query`.
     pub fn calls(&self) -> Vec<String> {
         self.shared.calls.calls()
     }
@@ -204,7 +204,7 @@ impl Shared {
     }
 }
 
-/// Opens an upload and finishes it with all that came.
+/// Opens an upload and finishes it with the request's body.
 async fn accept_single_post(shared: &Shared, request: Request) -> Response {
     let origin = format!("http://{}", shared.address);
     let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
@@ -221,8 +221,8 @@ async fn accept_single_post(shared: &Shared, request: Request) -> Response {
     shared.registry.forward(finish, &origin).await
 }
 
-/// Reads a request to its end: whoever is answered while he still sends may find the connection closed, and
-/// not the answer.
+/// Reads a request to its end: a client answered while it still sends may see a closed connection instead of
+/// the response.
 async fn drain(request: Request) {
     let mut content = request.into_body().into_data_stream();
     while let Some(Ok(_)) = content.next().await {}

@@ -1,6 +1,7 @@
-//! A liar in front of a real registry: whatever isn't lied about goes through untouched.
+//! A server in front of a real registry that injects faults at the level of bytes; requests without a fault
+//! are passed on unchanged.
 //!
-//! It speaks in raw bytes, so that it can say what no HTTP library would.
+//! It writes raw bytes, so it can send what no HTTP library would.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -13,16 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use zstart_core::sync::lock;
 
-/// What is said instead of the truth.
+/// Bytes sent instead of the registry's response.
 #[derive(Clone, Debug)]
 pub enum RawResponse {
-    /// These bytes, and the connection is closed.
+    /// Sends these bytes and closes the connection.
     Send(Vec<u8>),
-    /// These bytes, and nothing more; the connection stays.
+    /// Sends these bytes and then nothing; the connection stays open.
     ThenStall(Vec<u8>),
-    /// These bytes, and then those again and again, as fast as they are taken.
+    /// Sends the first bytes, then repeats the second ones as fast as the client reads.
     ThenFlood(Vec<u8>, &'static [u8]),
-    /// These bytes, and then those again and again, with a pause before each.
+    /// Sends the first bytes, then repeats the second ones with a pause before each repetition.
     ThenTrickle(Vec<u8>, &'static [u8], Duration),
 }
 
@@ -38,14 +39,14 @@ struct Shared {
     request_heads: Mutex<Vec<String>>,
 }
 
-/// A running liar.
+/// A running server.
 pub struct RawFaultServer {
     port: u16,
     shared: Arc<Shared>,
     server: JoinHandle<()>,
 }
 
-/// An answer, byte by byte. `head` is the status line and headers without line ends.
+/// Bytes of an HTTP response. `head` is the status line and the headers without line ends.
 pub fn http_response(head: &[&str], body: &[u8]) -> Vec<u8> {
     let mut bytes = format!("HTTP/1.1 {}\r\n\r\n", head.join("\r\n")).into_bytes();
     bytes.extend_from_slice(body);
@@ -53,7 +54,7 @@ pub fn http_response(head: &[&str], body: &[u8]) -> Vec<u8> {
 }
 
 impl RawFaultServer {
-    /// A liar in front of the registry at `upstream` (`host:port`).
+    /// Starts a server in front of the registry at `upstream` (`host:port`).
     pub async fn start(upstream: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
@@ -67,7 +68,7 @@ impl RawFaultServer {
             while let Ok((connection, _)) = listener.accept().await {
                 let shared = Arc::clone(&serving);
                 tokio::spawn(async move {
-                    // Whoever is lied to hangs up in the middle; that is no failure of the liar.
+                    // Clients close faulty connections early; that is no failure of the server.
                     let _ = serve(&shared, connection).await;
                 });
             }
@@ -75,7 +76,7 @@ impl RawFaultServer {
         Ok(Self { port, shared, server })
     }
 
-    /// Its port, on 127.0.0.1.
+    /// Port on 127.0.0.1.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -85,13 +86,13 @@ impl RawFaultServer {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// From now on, requests of this method whose path contains `part` are lied to.
+    /// Sends this response to all requests with this method and with `path_part` in their path.
     pub fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
         let rule = Rule { method, path_part: path_part.to_owned(), response };
         lock(&self.shared.rules).push(rule);
     }
 
-    /// The heads of all requests so far: request line and headers, in lower case.
+    /// Heads of all requests so far: request line and headers, in lower case.
     pub fn request_heads(&self) -> Vec<String> {
         lock(&self.shared.request_heads).clone()
     }
@@ -127,7 +128,7 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
     if let Some(response) = shared.response_for(request_line) {
         return write_response(client, response).await;
     }
-    // One request a connection: the next one may be lied to.
+    // One request per connection: the next request may have a fault.
     let mut upstream = TcpStream::connect(&shared.upstream).await?;
     upstream
         .write_all(format!("{request_line}\r\nConnection: close\r\n{headers}\r\n\r\n").as_bytes())

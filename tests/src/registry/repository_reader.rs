@@ -1,5 +1,5 @@
-//! What a registry really holds: read with plain requests, another decoder and another hash than
-//! the engine's.
+//! Reads the content of a registry with plain requests, and with another decoder and another hash than the
+//! engine's.
 
 use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
@@ -11,7 +11,7 @@ use zstart_oci::media_type;
 
 use super::Registry;
 
-/// One repository of a registry.
+/// A repository of a registry.
 pub struct RepositoryReader {
     base: String,
     http: reqwest::Client,
@@ -19,16 +19,16 @@ pub struct RepositoryReader {
 
 /// A manifest or index.
 pub struct StoredManifest {
-    /// Its digest.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// Its very bytes.
+    /// Bytes as stored.
     pub bytes: Vec<u8>,
-    /// The same, read.
+    /// Bytes parsed as JSON.
     pub json: Value,
 }
 
 impl RepositoryReader {
-    /// A repository of a registry.
+    /// Reader of a repository.
     pub fn new(registry: &Registry, repository: &str) -> Self {
         crate::control_plane::install_crypto();
         Self { base: format!("http://{}/v2/{repository}", registry.host()), http: reqwest::Client::new() }
@@ -39,19 +39,19 @@ impl RepositoryReader {
         Ok(request.header(ACCEPT, media_type::ACCEPT.join(", ")).send().await?)
     }
 
-    /// A manifest by tag or digest.
+    /// Manifest by tag or digest.
     pub async fn manifest(&self, key: &str) -> Result<StoredManifest> {
         let response = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
         let bytes = response.bytes().await?.to_vec();
         Ok(StoredManifest { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
     }
 
-    /// The digest of what stands under a tag or digest.
+    /// Digest of a tag's or digest's manifest.
     pub async fn digest(&self, key: &str) -> Result<Digest> {
         Ok(self.manifest(key).await?.digest)
     }
 
-    /// The manifest that a node of this architecture runs, of an image or an index.
+    /// Manifest for a node of this architecture, from an image or an index.
     pub async fn manifest_for(&self, key: &str, architecture: &str) -> Result<Value> {
         let top = self.manifest(key).await?.json;
         let Some(entries) = top["manifests"].as_array() else { return Ok(top) };
@@ -59,18 +59,18 @@ impl RepositoryReader {
         Ok(self.manifest(text(&entry.context("no such platform")?["digest"])?).await?.json)
     }
 
-    /// Whether there is a blob.
+    /// Whether a blob exists.
     pub async fn has_blob(&self, digest: &str) -> Result<bool> {
         Ok(self.get(&format!("blobs/{digest}")).await?.status() == StatusCode::OK)
     }
 
-    /// Deletes a blob, as a disk that fails does.
+    /// Deletes a blob, like a failing disk.
     pub async fn delete_blob(&self, digest: &str) -> Result<()> {
         self.http.delete(format!("{}/blobs/{digest}", self.base)).send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// A blob, which must be what its descriptor says.
+    /// Blob whose digest and size must match its descriptor.
     pub async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
         let digest = text(&descriptor["digest"])?;
         let response = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
@@ -80,21 +80,21 @@ impl RepositoryReader {
         Ok(bytes)
     }
 
-    /// Whether there is a manifest.
+    /// Whether a manifest exists.
     pub async fn has_manifest(&self, key: &str) -> Result<bool> {
         let status = self.get(&format!("manifests/{key}")).await?.status();
         ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
         Ok(status == StatusCode::OK)
     }
 
-    /// Deletes a manifest, as a registry's clean-up does.
+    /// Deletes a manifest, like a registry's garbage collection.
     pub async fn delete_manifest(&self, digest: &str) -> Result<()> {
         let request = self.http.delete(format!("{}/manifests/{digest}", self.base));
         request.send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// All tags.
+    /// All tags, sorted.
     pub async fn tags(&self) -> Result<Vec<String>> {
         let response = self.get("tags/list").await?;
         if response.status() == StatusCode::NOT_FOUND {
@@ -106,8 +106,8 @@ impl RepositoryReader {
         Ok(tags)
     }
 
-    /// That `variant` runs the very files of `source`: the same config, as many layers, each an OCI
-    /// zstd blob that unpacks to what the config promises.
+    /// Requires that `variant` has the files of `source`: an equal config and number of layers, and each
+    /// layer is an OCI zstd blob that unpacks to the config's diff_id.
     pub async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
         ensure!(variant["mediaType"] == media_type::OCI_MANIFEST, "{variant:#}");
         ensure!(variant["config"]["mediaType"] == media_type::OCI_CONFIG, "{variant:#}");
@@ -129,17 +129,17 @@ fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
-/// A manifest's layers.
+/// Layers of a manifest.
 pub fn layers(manifest: &Value) -> Result<&Vec<Value>> {
     manifest["layers"].as_array().context("no layers")
 }
 
-/// The sum of its layers' sizes.
+/// Sum of the layers' sizes.
 pub fn layers_size(manifest: &Value) -> Result<i64> {
     Ok(layers(manifest)?.iter().filter_map(|layer| layer["size"].as_i64()).sum())
 }
 
-/// A JSON string's text.
+/// Text of a JSON string.
 pub fn text(value: &Value) -> Result<&str> {
     value.as_str().with_context(|| format!("{value} is not text"))
 }

@@ -1,4 +1,4 @@
-//! The requests that a server of the lab received.
+//! Log of the requests that one of the lab's servers received.
 
 use std::sync::{Arc, Mutex};
 

@@ -1,4 +1,4 @@
-//! Passing a request on to the real registry behind a gateway.
+//! Forwards a request to the real registry behind a gateway.
 
 use anyhow::Result;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
 
-/// The way to a registry.
+/// Client for a registry.
 pub(super) struct ReverseProxy {
     /// `http://HOST:PORT`.
     upstream: String,
@@ -16,7 +16,7 @@ pub(super) struct ReverseProxy {
 }
 
 impl ReverseProxy {
-    /// To the registry at `upstream` (`host:port`).
+    /// Proxy to the registry at `upstream` (`host:port`).
     pub(super) fn new(upstream: &str) -> Result<Self> {
         crate::control_plane::install_crypto();
         let http =
@@ -24,13 +24,14 @@ impl ReverseProxy {
         Ok(Self { upstream: format!("http://{upstream}"), http })
     }
 
-    /// Passes a request on, and answers what the registry does. Whoever follows its Location comes back to
-    /// `own` (`SCHEME://HOST`).
+    /// Forwards a request and returns the registry's response. Its Location header is rewritten to `origin`
+    /// (`SCHEME://HOST`).
     pub(super) async fn forward(&self, request: Request, origin: &str) -> Response {
         self.forward_changed(request, origin, reqwest::Body::wrap_stream).await
     }
 
-    /// The same, with a body that `change` makes of what came; a length that was announced holds no more.
+    /// Forwards a request with a body that `change` creates from the original one. Removes the Content-Length
+    /// header, which no longer applies.
     pub(super) async fn forward_with(
         &self,
         mut request: Request,
@@ -75,7 +76,7 @@ impl ReverseProxy {
                     headers.append(name, value.clone());
                 }
             }
-            // The registry names itself; whoever follows would go round the gateway.
+            // The registry's Location names the registry; the client would bypass the gateway.
             if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok())
                 && let Ok(own) = HeaderValue::from_str(&location.replace(&self.upstream, origin))
             {
@@ -87,13 +88,13 @@ impl ReverseProxy {
     }
 }
 
-/// The request without the credentials that a gateway has judged.
+/// Removes the credentials, which the gateway has checked already.
 pub(super) fn without_credentials(mut request: Request) -> Request {
     request.headers_mut().remove(AUTHORIZATION);
     request
 }
 
-/// The front of a stream, and then an error, which cuts the connection.
+/// Passes the first `limit` bytes of a stream on, then fails, which cuts the connection.
 pub(super) fn truncate<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     limit: usize,
@@ -110,6 +111,6 @@ pub(super) fn truncate<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         };
         futures::future::ready(next)
     });
-    // A body that ended here by itself is cut as well: it must not look whole.
+    // A body that ended here by itself is cut as well: it must not look complete.
     front.chain(futures::stream::once(async { Err(std::io::Error::other("cut by the gateway")) }))
 }

@@ -1,4 +1,4 @@
-//! The webhook's certificates on a real API server: made, kept, mended, renewed, and trusted.
+//! The webhook's certificates on a real API server: issued, kept, repaired, renewed, and trusted.
 
 mod handshake;
 mod installation;
@@ -34,10 +34,10 @@ async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
     let serving = state.serving.data.as_ref().context("no data")?;
     assert_eq!(serving.len(), 3, "the authority's key stays in its own Secret");
 
-    // A controller that starts again finds everything as it should be.
+    // A restarted controller finds everything in order.
     rotator.stop().await?;
     let rotator = zstart.start_rotator().await?;
-    // It has looked when it mends something that is changed now.
+    // Repairing a later change proves that the controller has checked the objects.
     zstart.delete_secret("zstart-webhook-tls").await?;
     let again = zstart
         .wait_until("a new serving certificate", |now| now.serving.uid() != state.serving.uid())
@@ -62,7 +62,7 @@ async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
         .await?;
     assert_eq!(count(second.bundle.as_ref()), 1, "a deleted authority isn't trusted any more");
 
-    // Somebody empties the serving Secret, but puts a label on it: the label is his and stays.
+    // A user empties the serving Secret and adds a label. The label must survive the repair.
     let spoilt = json!({"metadata": {"labels": {"team": "platform"}}, "data": {"tls.key": ""}});
     zstart.secrets().patch("zstart-webhook-tls", &PatchParams::default(), &Patch::Merge(spoilt)).await?;
     let third = zstart.wait_until("a readable key", |now| now.serving.data != second.serving.data).await?;
@@ -75,7 +75,7 @@ async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
 async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let zstart = Installation::start().await?;
     let _rotator = zstart.start_rotator().await?;
-    // The Secrets don't wait for it.
+    // The Secrets are created without waiting for the configuration.
     let secrets =
         zstart_tests::wait::until("the serving Secret", std::time::Duration::from_mins(1), || async {
             Ok(zstart.secrets().get_opt("zstart-webhook-tls").await?)
@@ -84,20 +84,20 @@ async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     zstart.apply_configuration(2).await?;
     let first = zstart.wait_until_trusted().await?;
 
-    // An upgrade, by server-side apply: what it doesn't name isn't its own.
+    // An upgrade by server-side apply keeps fields that it doesn't name.
     zstart.apply_configuration(1).await?;
     let upgraded = zstart.configurations().get("zstart").await?.webhooks.unwrap_or_default();
     assert_eq!(upgraded[0].timeout_seconds, Some(1));
     assert_eq!(upgraded[0].client_config.ca_bundle, first.bundle.clone().map(ByteString));
 
-    // A replacement takes everything that it doesn't name away.
+    // A replacement removes every field that it doesn't name.
     let mut whole = configuration(2)?;
     whole.metadata.resource_version = zstart.configurations().get("zstart").await?.resource_version();
     zstart.configurations().replace("zstart", &PostParams::default(), &whole).await?;
     let mended = zstart.wait_until_trusted().await?;
     assert_eq!(mended.bundle, first.bundle);
 
-    // Gone and back.
+    // Deletes and recreates the configuration.
     zstart.configurations().delete("zstart", &DeleteParams::default()).await?;
     zstart.apply_configuration(2).await?;
     let back = zstart.wait_until_trusted().await?;
@@ -124,7 +124,7 @@ async fn foreign_webhook_is_left_unchanged() -> Result<()> {
     assert!(now[0].client_config.ca_bundle.is_none());
     now[1].client_config.ca_bundle = None;
     let mut before = two.webhooks.unwrap_or_default();
-    // The API server's own defaults.
+    // Defaults added by the API server.
     for (webhook, now) in before.iter_mut().zip(&now) {
         webhook.match_policy.clone_from(&now.match_policy);
         webhook.object_selector.clone_from(&now.object_selector);
@@ -144,7 +144,7 @@ async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
     let rotators =
         [zstart.start_rotator().await?, zstart.start_rotator().await?, zstart.start_rotator().await?];
     let mut before = zstart.wait_until_trusted().await?;
-    // Deleted at once, again and again: each time they race to make them anew.
+    // Several simultaneous deletions: each time the controllers race to recreate the Secrets.
     for _ in 0..5 {
         zstart.delete_secret("zstart-webhook-ca").await?;
         zstart.delete_secret("zstart-webhook-tls").await?;
@@ -165,7 +165,7 @@ async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
 async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    // An installation whose authority was made seven years ago, and which has just renewed the rest.
+    // An installation whose authority is seven years old and whose serving certificate is new.
     let now = Timestamp::now();
     let old = make_authority(now - AUTHORITY_LIFE / 10 * 7)?;
     let signer = Signer::read(old.certificate.as_bytes(), old.key.as_bytes())?;
@@ -189,7 +189,7 @@ async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
         "API servers get time to learn of it"
     );
 
-    // And when something new is served, the new authority signed it.
+    // A new serving certificate is signed by the new authority.
     zstart.delete_secret("zstart-webhook-tls").await?;
     let state = zstart
         .wait_until("a new serving certificate", |now| now.serving.uid() != renewed.serving.uid())

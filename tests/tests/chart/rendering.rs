@@ -1,5 +1,4 @@
-//! What the chart renders: names that fit together, settings that reach the binaries, pods without
-//! privileges.
+//! The rendered objects: consistent names, settings that reach the binaries, pods without privileges.
 
 use std::fs;
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use zstart_tests::chart::{Helm, chart, find, name};
 
-/// The configuration file in the `ConfigMap` of that name.
+/// Configuration file in a `ConfigMap`.
 fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
     let text = find(objects, "ConfigMap", config_map)?
         .pointer("/data/config.yaml")

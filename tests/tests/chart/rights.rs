@@ -1,4 +1,4 @@
-//! What the two service accounts may do, asked of a real API server that has the chart's roles.
+//! Rights of the two service accounts, reviewed by a real API server that has the chart's roles.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -7,7 +7,7 @@ use kube::{Api, Client};
 
 use crate::server::Installation;
 
-/// One request: verb, group, resource, namespace, name; an empty one means "any" or "none".
+/// An access request: verb, group, resource, namespace, name; an empty field means "any" or "none".
 type AccessRequest = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
 const CONTROLLER_MAY: &[AccessRequest] = &[

@@ -1,4 +1,4 @@
-//! What the chart accepts: values, their schema, their documentation, and the generated definition.
+//! Values of the chart: schema, documentation, and the generated definition.
 
 use std::fs;
 
@@ -99,7 +99,7 @@ fn readme_lists_every_value_with_its_default() -> Result<()> {
     for row in readme.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
         let [_, path, default, ..] = cells[..] else { continue };
-        // The table of values alone has defaults in code marks.
+        // Only the table of values has defaults in code marks.
         let Ok(default) = serde_json::from_str::<Value>(default) else { continue };
         let actual = values.pointer(&format!("/{}", path.replace('.', "/")));
         assert_eq!(actual, Some(&default), "README says this of {path}, values.yaml that");
@@ -111,7 +111,7 @@ fn readme_lists_every_value_with_its_default() -> Result<()> {
     Ok(())
 }
 
-/// Collects the paths of values that neither stand in the table nor are part of one that does.
+/// Collects the paths of values that neither are in the table nor belong to a value in it.
 fn undocumented(value: &Value, path: &str, documented: &[String], missing: &mut Vec<String>) {
     if documented.iter().any(|known| known == path) {
         return;

@@ -91,7 +91,7 @@ async fn authfile_takes_precedence_over_docker_config() -> Result<()> {
     assert_eq!(ended.code, Some(4), "{ended:#?}");
     assert!(ended.stderr.contains(&format!("{}/app", registry.host())), "{}", ended.stderr);
 
-    // Without DOCKER_CONFIG it is the file in the home folder.
+    // Without DOCKER_CONFIG, the file in the home folder is read.
     let home = zstart.folder().join(".docker");
     fs::rename(zstart.folder().join("docker"), &home)?;
     let ended = finish(zstart.command(&["inspect", &name]).env_remove("DOCKER_CONFIG")).await?;
@@ -110,13 +110,13 @@ async fn passwords_and_tokens_are_not_logged_at_trace_level() -> Result<()> {
     for host in [by_token.host(), by_password.host()] {
         let name = format!("{host}/app:v1");
         for (password, code) in [("another password", 4), (PASSWORD, 0)] {
-            // As `docker login` writes it.
+            // Format of `docker login`.
             let encoded = STANDARD.encode(format!("user:{password}"));
             zstart.docker_config(&json!({"auths": {(&*host): {"auth": encoded}}}))?;
             let ended = zstart.run(&["--log", "trace", "convert", &name]).await?;
             assert_eq!(ended.code, Some(code), "{ended:#?}");
             assert!(ended.stderr.contains("TRACE") && ended.stderr.contains("user"), "{}", ended.stderr);
-            // The gateway's tokens are called so.
+            // The gateway's tokens begin with "token-".
             for secret in [password, &encoded, "token-"] {
                 assert!(
                     !format!("{}{}", ended.stdout, ended.stderr).contains(secret),

@@ -1,4 +1,4 @@
-//! Amazon ECR, as far as a fake of it knows: its tokens, its uploads, its tags, its names.
+//! Amazon ECR, tested with a fake: tokens, uploads, tags, host names.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,8 @@ use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
 use crate::command::{Finished, Zstart, finish};
 
-/// A registry with the repositories `team/app` and `team/other`, ECR in front of it, and the program.
+/// A registry with the repositories `team/app` and `team/other`, the fake ECR in front of it, and the
+/// program.
 struct Lab {
     registry: Registry,
     ecr: FakeEcr,
@@ -26,7 +27,7 @@ impl Lab {
         Ok(Self { registry, ecr, zstart: Zstart::find()? })
     }
 
-    /// With `team/app:v1`.
+    /// Starts a lab with the image `team/app:v1`.
     async fn with_image() -> Result<Self> {
         let lab = Self::start().await?;
         image().push(&lab.registry.host(), "team/app:v1").await?;
@@ -38,7 +39,7 @@ impl Lab {
         finish(command.envs(self.ecr.environment(&identity)?)).await
     }
 
-    /// As the identity in the environment.
+    /// Runs the program with the identity in its environment and requires success.
     async fn succeed(&self, arguments: &[&str]) -> Result<Finished> {
         let ended = self.run(Identity::Environment, arguments).await?;
         assert_eq!(ended.code, Some(0), "{ended:#?}");
@@ -80,9 +81,10 @@ async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
     let (source, variant) = (lab.stored().manifest(source).await?, lab.stored().manifest(variant).await?);
     lab.stored().require_same_files(&variant.json, &source.json).await?;
     assert_eq!(lab.ecr.count("POST", "api.ecr."), 1, "{:#?}", lab.ecr.calls());
-    // S3 refuses whoever brings a token of the registry's; so it was asked without.
+    // S3 refuses requests with a registry token, so zstart sent none.
     assert!(lab.ecr.count("GET", "s3.eu-west-1") >= 3, "{:#?}", lab.ecr.calls());
-    // One layer in a part, which may be smaller than parts must be; one whole, in an upload of its own.
+    // One layer is uploaded as a single part, which may be smaller than the minimum; the other is sent whole,
+    // in its own upload.
     assert_eq!(lab.ecr.count("PATCH", PRIVATE), 1, "{:#?}", lab.ecr.calls());
     let uploads =
         lab.ecr.calls().into_iter().filter(|call| call.starts_with("POST ") && call.contains("/blobs/"));
@@ -143,7 +145,7 @@ async fn token_expired_during_conversion_is_renewed() -> Result<()> {
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") > 1, "{:#?}", lab.ecr.calls());
 
-    // ECR Public says it with another status.
+    // ECR Public answers an expired token with another status.
     lab.succeed(&["convert", "--force", &at(PUBLIC, "team/app:v1")]).await?;
     assert!(lab.ecr.count("GET", "public.ecr.aws/token/") > 3, "{:#?}", lab.ecr.calls());
     Ok(())
@@ -199,7 +201,7 @@ async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
     let image = at(PRIVATE, "team/app:v1");
     lab.succeed(&["convert", &image]).await?;
     let made = lab.tags().await?;
-    // The same bytes again, pushed to the tag that has them.
+    // Pushes equal bytes to the tag that has them.
     lab.succeed(&["convert", "--force", &image]).await?;
     assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
 
@@ -255,7 +257,7 @@ async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
     assert_eq!(lab.ecr.count("POST", "mount="), 0, "{:#?}", lab.ecr.calls());
     let made = lab.stored().manifest(&lab.tags().await?[1]).await?.json;
 
-    // Another image on the same layers; what the first run made of them stands in the layer cache.
+    // Another image with these layers; the layer cache has the results of the first run.
     let source = image().layer(&[("app/version", b"2")]);
     source.push(&lab.registry.host(), "team/other:v1").await?;
     let recording = lab.ecr.record();
@@ -267,7 +269,7 @@ async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
         let asked = format!("POST {uploads}?mount={digest}&from=team%2Fapp");
         assert_eq!(calls.iter().filter(|call| **call == asked).count(), 1, "{asked}: {calls:#?}");
     }
-    // Each was answered with an upload, and so every layer was sent.
+    // ECR answered each mount with an upload, so every layer was sent.
     let sent: BTreeSet<&str> = calls.iter().filter_map(|call| Some(call.split_once("digest=")?.1)).collect();
     assert_eq!(sent.len(), 3, "{calls:#?}");
     let stored = RepositoryReader::new(&lab.registry, "team/other");

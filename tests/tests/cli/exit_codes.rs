@@ -1,4 +1,4 @@
-//! Exit codes, and what is said beside them.
+//! Exit codes and their messages.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn image() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 200_000)
 }
 
-/// A failure with this exit code whose message has all of these, and that printed no result.
+/// Requires a failure with this exit code, a message that contains all these texts, and no result on stdout.
 pub(crate) async fn require_failure(
     zstart: &Zstart,
     arguments: &[&str],

@@ -15,7 +15,7 @@ fn image() -> Fixture {
         .layer_as(Compression::Plain, &[("etc/app", b"configuration")])
 }
 
-/// One line a layer, as `inspect` prints it.
+/// Lines of `inspect`, one per layer.
 fn layer_lines(manifest: &Value, compressions: [&str; 2]) -> Result<String> {
     let mut lines = Vec::new();
     for (layer, compression) in manifest["layers"].as_array().context("layers")?.iter().zip(compressions) {

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the end of a job.
+//! SIGINT (Ctrl-C) and SIGTERM (the end of a job).
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// Longer than it can take.
+/// Limit for steps that take seconds.
 const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]

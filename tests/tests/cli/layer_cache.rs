@@ -1,4 +1,4 @@
-//! What one run of `zstart convert` leaves for the next.
+//! The layer cache between two runs of `zstart convert`.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -15,7 +15,7 @@ use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 use crate::command::{Zstart, finish};
 
-/// An image on a base that all of them share.
+/// An image on a base shared by all images of this file.
 fn image(version: &str) -> Fixture {
     let base = Fixture::new().large_layer("usr/bin/app", 300_000).layer(&[("etc/app", b"configuration")]);
     base.layer(&[("app/version", version.as_bytes())])
@@ -34,7 +34,7 @@ impl Lab {
         Ok(Self { zstart: Zstart::find()?, registry, gateway })
     }
 
-    /// Where the cache is, unless somebody says otherwise.
+    /// Default path of the cache.
     fn file(&self) -> PathBuf {
         self.zstart.folder().join(".cache").join("zstart").join("layers.json")
     }
@@ -43,21 +43,20 @@ impl Lab {
         RepositoryReader::new(&self.registry, "app")
     }
 
-    /// The manifest that was made of an image.
+    /// Manifest of an image's variant.
     async fn variant(&self, version: &str) -> Result<Value> {
         let stored = self.stored();
         let tag = variant::tag_beside(Some(&version.parse()?), &stored.digest(version).await?);
         Ok(stored.manifest(tag.as_str()).await?.json)
     }
 
-    /// Pushes an image and answers its name.
+    /// Pushes an image and returns its name.
     async fn push(&self, version: &str) -> Result<String> {
         image(version).push(&self.registry.host(), &format!("app:{version}")).await?;
         Ok(format!("{}/app:{version}", self.gateway.host()))
     }
 
-    /// Pushes and converts an image, requires that its variant is right, and answers how many blobs were
-    /// read for it.
+    /// Pushes and converts an image, checks its variant, and returns the number of blobs read.
     async fn convert(&self, version: &str, more: &[&str]) -> Result<usize> {
         let name = self.push(version).await?;
         let recording = self.gateway.record();
@@ -69,9 +68,9 @@ impl Lab {
     }
 }
 
-/// The config, and the layer that no other image has.
+/// Blobs read with a cached base: the config and the layer of this image alone.
 const NEW_BLOBS: usize = 2;
-/// The config and three layers.
+/// Blobs read without a cache: the config and three layers.
 const ALL_BLOBS: usize = 4;
 
 #[tokio::test]
@@ -81,7 +80,7 @@ async fn cached_base_is_not_read_by_the_next_run() -> Result<()> {
     assert_eq!(lab.convert("v2", &[]).await?, NEW_BLOBS);
     let file = lab.file();
     ensure!(file.is_file(), "{}", file.display());
-    // Whoever doesn't trust it reads what it stands for.
+    // Without the cache, zstart reads the layers again.
     assert_eq!(lab.convert("v3", &["--no-layer-cache"]).await?, ALL_BLOBS);
     Ok(())
 }
@@ -129,7 +128,7 @@ async fn unusable_cache_is_a_warning_only() -> Result<()> {
     ensure!(ended.stderr.contains("other users own it or may write to it: remove it"), "{}", ended.stderr);
     assert_eq!(lab.convert("v3", &[]).await?, NEW_BLOBS, "it was replaced");
 
-    // A folder in its place: nothing can be kept, and nothing is lost.
+    // A folder at the path: no entry is kept, and the conversion succeeds.
     let folder = lab.zstart.folder().join("folder");
     fs::create_dir(&folder)?;
     let here = ["--layer-cache", &folder.display().to_string()];
@@ -161,7 +160,7 @@ async fn wrong_or_stale_cache_entries_are_converted_again() -> Result<()> {
 #[tokio::test]
 async fn unrequested_or_disabled_cache_stays_silent() -> Result<()> {
     let lab = Lab::start().await?;
-    // A home folder that is none.
+    // A home "folder" that is a file.
     let home = lab.zstart.folder().join("home");
     fs::write(&home, "")?;
     let name = lab.push("v1").await?;

@@ -1,4 +1,4 @@
-//! The command line as a user runs it: the built program, in an environment of its own.
+//! The command line: the built program, in an environment of its own.
 
 mod command;
 mod convert;

@@ -1,4 +1,4 @@
-//! Under the name by which kubectl finds it.
+//! The program under the name by which kubectl finds plugins.
 
 use std::os::unix::fs::symlink;
 use std::process::Stdio;

@@ -1,4 +1,4 @@
-//! A registry that speaks TLS, reached through a proxy, as most registries are from inside a company.
+//! A TLS registry behind a proxy, as for most registries from inside a company.
 
 use std::path::Path;
 
@@ -43,7 +43,7 @@ async fn registry_is_reached_over_tls_through_a_proxy() -> Result<()> {
     let ended = run(&zstart, &proxy, Some(&authority), &copied).await?;
     assert!(ended.stderr.contains("variant made by zstart already"), "{ended:#?}");
 
-    // Whoever isn't vouched for gets nothing, and it is said why.
+    // An untrusted registry gets nothing, and the error names the certificate.
     let ended = run(&zstart, &proxy, None, &pushed).await?;
     assert_eq!(ended.code, Some(5), "{ended:#?}");
     assert!(ended.stderr.contains("certificate"), "{}", ended.stderr);

@@ -11,19 +11,19 @@ use crate::command::Zstart;
 use crate::exit_codes::require_failure;
 use crate::layout::Layout;
 
-/// 4 MiB: what is measured at a time.
+/// Piece size of `tune`: 4 MiB.
 const PIECE: usize = 4 << 20;
 
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 300_000).layer(&[("etc/app", b"configuration")])
 }
 
-/// Bytes that compress to between nothing and all of their size, in stretches of 1 MiB.
+/// Bytes in stretches of 1 MiB, each with another compression ratio, from almost zero to incompressible.
 fn mixed_entropy(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        // How many of the eight bits of each byte are chance.
+        // Number of random bits in each byte.
         let kept = [0xff, 0x0f, 0x3f, 0x01, 0x07][(bytes.len() >> 20) * 7 % 13 % 5];
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let word = (state ^ (state >> 29)) & (u64::MAX / 255 * kept);
@@ -42,7 +42,7 @@ fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("{value} is no number"))
 }
 
-/// What `convert` really makes of it.
+/// Size of the variant that `convert` creates.
 async fn converted_bytes(zstart: &Zstart, source: &str, level: i32) -> Result<Value> {
     let (target, level) = (zstart.oci(&format!("level-{level}:v1")), level.to_string());
     let made = zstart.json(&["convert", source, &target, "--level", &level]).await?;

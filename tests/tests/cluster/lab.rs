@@ -1,4 +1,4 @@
-//! The cluster itself: that it runs pods, keeps to itself, and leaves nothing behind.
+//! The cluster itself: it runs pods, is isolated, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use serde_json::json;
 use zstart_tests::cluster::{self, BUSYBOX, Cluster, REGISTRY};
 use zstart_tests::{settings, wait};
 
-/// Starts a pod that says something, and waits until it has.
+/// Starts a pod that prints a word and waits for its output.
 async fn run_pod(cluster: &Cluster) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
     let pod: Pod = serde_json::from_value(json!({
@@ -43,7 +43,7 @@ fn pod_runs_and_its_pull_time_is_reported() {
     );
 }
 
-/// What a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall
+/// Everything that a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall
 /// rules, cgroups, files.
 fn traces() -> BTreeSet<String> {
     let mut traces = BTreeSet::new();

@@ -1,4 +1,4 @@
-//! Images that aren't there, that may not be pulled, or next to which nothing may be pushed.
+//! Images that don't exist or can't be pulled, and repositories without push access.
 
 use std::collections::BTreeSet;
 
@@ -72,7 +72,7 @@ async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     lab.create(&secrets, pull_secret("right", &lab.gateway.host(), "user", "right")).await?;
     lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
     let _controller = lab.start_controller().await?;
-    // A secret that the pod doesn't name isn't the pod's.
+    // A pod may use only the secrets that it names.
     for named in [json!([]), json!([{"name": "wrong"}]), json!([{"name": "absent"}])] {
         lab.deploy_with("on", "web", &image, &json!({"imagePullSecrets": named})).await?;
         let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
@@ -80,7 +80,7 @@ async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     }
     assert!(lab.warning("web", RecordReason::PullDenied).await?.contains(&image));
 
-    // Each is tried in turn, and one that comes late is found.
+    // All secrets are tried in turn, and a secret created later is found.
     let two = json!({"imagePullSecrets": [{"name": "wrong"}, {"name": "late"}]});
     lab.deploy_with("on", "web", &image, &two).await?;
     lab.create(&secrets, pull_secret("late", &lab.gateway.host(), "user", "right")).await?;
@@ -126,7 +126,7 @@ async fn controller_credentials_are_used_without_pull_secrets() -> Result<()> {
     write("zstart:expired")?;
     let _controller = lab.start_controller_with(&format!("credentialsFile: {}", file.display())).await?;
     lab.not_ready(&image, RecordReason::PullDenied).await?;
-    // Whoever renews them writes the file anew, and tells nobody.
+    // The file is rewritten without a notification to the controller.
     write("zstart:right")?;
     lab.ready(&image).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! The program itself: killed in the middle of its work, and told to end.
+//! The program itself: killed during its work, and terminated.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -21,7 +21,7 @@ fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
 }
 
-/// Starts `zstart-controller`. It is killed when this is dropped, or when this process dies.
+/// Starts `zstart-controller`. The process is killed when the handle is dropped or this process dies.
 fn start(lab: &Lab, config: &Path) -> Result<Child> {
     start_as(lab.plane.kubeconfig(), config)
 }
@@ -46,7 +46,7 @@ fn write_config(lab: &Lab) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Asks it to end, and answers how it did.
+/// Sends SIGTERM and returns the exit code.
 async fn terminate(child: &mut Child) -> Result<Option<i32>> {
     let id = child.id().context("it has ended already")?;
     let told = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
@@ -77,7 +77,7 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
         let record = lab.records().get(&crate::records::record_name_of(&image)?).await?;
         assert_eq!(record.status.unwrap_or_default().variant, None, "{method} {part}");
     }
-    // It was converting, as far as anybody knows.
+    // The record still reports the killed conversion.
     let message = lab.not_ready(&image, RecordReason::Converting).await?;
     assert!(message.contains(source.as_str()), "{message}");
 
@@ -102,7 +102,7 @@ async fn sigterm_ends_the_controller_and_leaves_no_tag() -> Result<()> {
     lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
     let mut controller = start(&lab, &config)?;
     gate.wait_for_request("upload a layer").await?;
-    // The request is held for longer than anybody would wait.
+    // The request is held for longer than the controller waits.
     assert_eq!(terminate(&mut controller).await?, Some(0));
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
     let status =
@@ -153,7 +153,7 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
         }
     };
 
-    // Nobody lets it list pods: it lives, but isn't ready.
+    // The controller can't list pods, so it is alive but not ready.
     let server = lab.plane.config().await?.cluster_url.authority().context("no address")?.to_string();
     let mut proxy = TcpProxy::start(server.clone()).await?;
     proxy.stop().await;
@@ -180,7 +180,7 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line} is missing:\n{metrics}");
     }
-    // It may have been asked about more than once.
+    // The controller may have checked the image more than once.
     assert!(metrics.contains("zstart_controller_attempts_total{reason=\"SourceNotFound\"} "), "{metrics}");
     assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())

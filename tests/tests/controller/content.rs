@@ -1,4 +1,4 @@
-//! Bytes that are not what they should be: never tagged, never used.
+//! Bytes that don't match their digest or diff_id: never tagged, never served.
 
 use anyhow::Result;
 use http::Method;
@@ -34,7 +34,7 @@ async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
         let manifests = format!("PUT /v2/{part}/manifests/");
         assert!(!lab.gateway.calls().iter().any(|call| call.starts_with(&manifests)), "{part}");
     }
-    // Whatever stood in the way may be mended.
+    // The damage may be repaired later.
     lab.gateway.clear_faults();
     for (part, reference, source, _) in &cases {
         lab.ready(reference).await?;
@@ -60,7 +60,7 @@ async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     let calls = lab.gateway.calls();
     assert!(!calls.iter().any(|call| call.starts_with("PUT /v2/app/manifests/")), "{calls:?}");
 
-    // A build that is right, under the same tag.
+    // A correct build under the same tag.
     lab.push("app:v1", &image).await?;
     lab.ready(&reference).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! From a Deployment to a variant that serves, and who is told of it.
+//! From a Deployment to a serving variant, and the events about it.
 
 use anyhow::{Context as _, Result};
 use zstart_core::record::{CONVERTED, READY, RESOLVED};
@@ -31,7 +31,7 @@ async fn deployment_image_is_converted_for_the_existing_nodes() -> Result<()> {
     assert_eq!(variant.source_digest, source);
     assert!(variant.duration_milliseconds > 0);
 
-    // What the reference says can be pulled, by tag and by digest, and is the source's files.
+    // The reference can be pulled by tag and by digest, and has the source's files.
     let (tag, stored) = (variant_tag(&image, &source)?, lab.stored("app"));
     let digest = variant.reference.digest().context("no digest")?;
     assert_eq!(variant.reference.name(), image.parse::<Reference>()?.name());
@@ -100,7 +100,8 @@ async fn restarted_controller_converts_nothing_again() -> Result<()> {
 
     let recording = lab.gateway.record();
     let checked = before.source.as_ref().map(|source| source.checked_at.clone());
-    // Records know seconds, and the first look of the second may be in the same one.
+    // Records have a resolution of seconds, and the second controller's first check may happen in the same
+    // second.
     let second = lab.start_controller_with("recheckInterval: 1s").await?;
     let after = lab
         .wait_for(&image, "looked at again", |status| {
@@ -126,7 +127,7 @@ async fn record_of_a_digest_reference_ignores_the_tag() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = format!("{}@{source}", lab.image("app"));
-    // The tag beside a digest is for people.
+    // The tag of a reference with a digest has no meaning.
     let beside = format!("{}@{source}", lab.image("app:v1"));
     lab.deploy("on", "web", &beside).await?;
     let _controller = lab.start_controller().await?;

@@ -1,4 +1,4 @@
-//! Whose images are converted.
+//! Images that get converted.
 
 use std::collections::BTreeSet;
 
@@ -33,7 +33,7 @@ async fn namespace_gets_records_once_opted_in() -> Result<()> {
     let (theirs, ours) = (lab.image("theirs:v1"), lab.image("ours:v1"));
     lab.deploy("off", "web", &theirs).await?;
     let _controller = lab.start_controller().await?;
-    // Made after the other one, so the controller has seen both when this one is ready.
+    // Created after the other one, so the controller has seen both when this one is ready.
     lab.deploy("on", "web", &ours).await?;
     lab.ready(&ours).await?;
     assert_eq!(sources(&lab).await?, BTreeSet::from([ours.clone()]));
@@ -45,7 +45,7 @@ async fn namespace_gets_records_once_opted_in() -> Result<()> {
     namespaces.patch("off", &PatchParams::default(), &Patch::Merge(label)).await?;
     lab.ready(&theirs).await?;
 
-    // Auditing asks what would be: without a variant, nothing.
+    // Auditing reports what would happen: without a variant, nothing.
     lab.push("audited:v1", &small(b"audited")).await?;
     lab.deploy("audit", "web", &lab.image("audited:v1")).await?;
     lab.ready(&lab.image("audited:v1")).await?;
@@ -65,7 +65,7 @@ async fn excluded_namespaces_and_opted_out_pods_get_no_records() -> Result<()> {
     lab.create::<DaemonSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
     lab.deploy("audit", "web", &theirs).await?;
     let _controller = lab.start_controller_with("excludedNamespaces: [audit]").await?;
-    // Made after the others, so the controller has seen them when this one is ready.
+    // Created after the others, so the controller has seen them when this one is ready.
     lab.deploy("on", "web", &lab.image("ours:v1")).await?;
     lab.ready(&lab.image("ours:v1")).await?;
     assert_eq!(sources(&lab).await?, BTreeSet::from([lab.image("ours:v1")]));
@@ -119,7 +119,7 @@ async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller().await?;
     let (name, mut before) = (record_name_of(&image)?, lab.ready(&image).await?);
-    // More than once: something else may happen by chance that makes it look.
+    // Three times: an unrelated event could trigger a check by chance.
     for _ in 0..3 {
         let old = lab.records().get(&name).await?.uid();
         lab.records().delete(&name, &DeleteParams::default()).await?;

@@ -1,4 +1,4 @@
-//! The controller, with a real API server and a real registry.
+//! The controller with a real API server and a real registry.
 
 mod access;
 mod binary;

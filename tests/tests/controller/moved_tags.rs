@@ -1,4 +1,4 @@
-//! Tags that move: no pod is ever pointed at what a tag meant before.
+//! Tags that move: a pod never gets a variant of an image that the tag pointed to before.
 
 use std::sync::Arc;
 
@@ -128,7 +128,7 @@ async fn variant_missing_a_layer_is_rebuilt() -> Result<()> {
     let variant = stored.manifest(&variant_tag(&image, &source)?).await?.json;
     let layer = text(&layers(&variant)?[0]["digest"])?;
     stored.delete_blob(layer).await?;
-    // A controller that starts looks at everything that is there.
+    // A controller checks every record when it starts.
     let _controller = lab.start_controller().await?;
     zstart_tests::wait::until("the layer to be there again", crate::lab::WITHIN, || async {
         Ok(stored.has_blob(layer).await?.then_some(()))

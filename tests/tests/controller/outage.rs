@@ -1,4 +1,4 @@
-//! A registry or an API server that is away, in trouble, or asks for patience.
+//! A registry or an API server that is unreachable, fails, or asks for a pause.
 
 use std::time::{Duration, Instant};
 
@@ -41,7 +41,7 @@ async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
-    // Longer than a worker is held for.
+    // Longer than a worker waits.
     let patience = vec![("retry-after", "11".to_owned())];
     let patience = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
     lab.gateway.fault_times(1, Method::GET, "/manifests/v1", patience);
@@ -52,7 +52,7 @@ async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(message.contains("HTTP 429 slow down"), "{message}");
     lab.ready(&image).await?;
-    // Without the registry's word it would wait for half a minute.
+    // Without Retry-After the controller would wait for half a minute.
     let took = started.elapsed();
     assert!(took > Duration::from_secs(11) && took < Duration::from_secs(25), "{took:?}");
     Ok(())
@@ -128,7 +128,7 @@ async fn silent_registry_blocks_no_other_registry() -> Result<()> {
     let silent = Gateway::start(&lab.registry.host()).await?;
     let gate = RequestGate::default();
     silent.fault(Method::GET, "/v2/", gate.fault());
-    // More than are looked up at once.
+    // More than the concurrent lookups.
     for number in 0..12 {
         let image = format!("{}/app:v{number}", silent.host());
         lab.deploy("on", &format!("silent-{number}"), &image).await?;
@@ -177,7 +177,7 @@ async fn api_server_outage_loses_no_work() -> Result<()> {
     let controller = start_controller_at(config, &[&lab.gateway.host()], "")?;
     gate.wait_for_request("upload a layer").await?;
 
-    // It goes in the middle of a conversion, whose end can't be written then.
+    // The API server goes away during a conversion, so the result can't be written.
     proxy.stop().await;
     gate.open();
     let tag = variant_tag(&first, &lab.stored("app").digest("v1").await?)?;

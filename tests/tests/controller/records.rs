@@ -1,4 +1,4 @@
-//! Waiting for what a record says, and reading the events about it.
+//! Waits for the state of a record and reads the events about it.
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::events::v1::Event;
@@ -9,7 +9,7 @@ use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN};
 
-/// An event: its type, reason, and text.
+/// An event: type, reason and text.
 #[derive(Debug)]
 pub(crate) struct ReportedEvent {
     pub(crate) type_: String,
@@ -17,12 +17,12 @@ pub(crate) struct ReportedEvent {
     pub(crate) note: String,
 }
 
-/// The record's name of an image.
+/// Name of an image's record.
 pub(crate) fn record_name_of(image: &str) -> Result<String> {
     Ok(record_name(&image.parse::<Reference>()?))
 }
 
-/// The status and reason of a condition, and what it says.
+/// Status, reason and message of a condition.
 pub(crate) fn condition_of<'a>(
     status: &'a ImageConversionStatus,
     type_: &str,
@@ -32,13 +32,13 @@ pub(crate) fn condition_of<'a>(
     })
 }
 
-/// The tag of the variant of what `image` means when that is `digest`.
+/// Tag of the variant of `image` at `digest`.
 pub(crate) fn variant_tag(image: &str, digest: &zstart_core::Digest) -> Result<String> {
     Ok(variant::tag(&image.parse::<Reference>()?, digest).to_string())
 }
 
 impl Lab {
-    /// Waits until the image's record is as it should be.
+    /// Waits until the status of an image's record matches.
     pub(crate) async fn wait_for(
         &self,
         image: &str,
@@ -82,12 +82,12 @@ impl Lab {
         .await
     }
 
-    /// Waits until it is said that no variant serves, for this reason; answers the message.
+    /// Waits until the record reports this reason for serving no variant. Returns the message.
     pub(crate) async fn not_ready(&self, image: &str, expected: RecordReason) -> Result<String> {
         self.record_not_ready(&record_name_of(image)?, expected).await
     }
 
-    /// The same for a record of whatever name.
+    /// Waits like [`not_ready`](Self::not_ready), for a record with any name.
     pub(crate) async fn record_not_ready(&self, record: &str, expected: RecordReason) -> Result<String> {
         let what = format!("{record} to be {expected}");
         let status = self.wait_for_record(record, &what, |status| {
@@ -99,7 +99,7 @@ impl Lab {
         Ok(condition_of(&status, READY).2.to_owned())
     }
 
-    /// The events on an object.
+    /// Events about an object.
     pub(crate) async fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<ReportedEvent>> {
         let events = self.namespaced::<Event>(namespace).list(&ListParams::default()).await?;
         let mut told = Vec::new();
@@ -118,7 +118,7 @@ impl Lab {
         Ok(told)
     }
 
-    /// What a warning with this reason says, on a Deployment in the namespace `on`.
+    /// Message of a warning with this reason on a Deployment in the namespace `on`.
     pub(crate) async fn warning(&self, deployment: &str, reason: RecordReason) -> Result<String> {
         wait::until(format!("a {reason} event on {deployment}"), WITHIN, || async {
             let told = self.events("on", "Deployment", deployment).await?;

@@ -1,4 +1,4 @@
-//! Images that zstart leaves alone, and records that it can't follow.
+//! Images that zstart refuses, and records with an invalid source.
 
 use anyhow::Result;
 use serde_json::json;
@@ -88,7 +88,7 @@ async fn overwritten_variant_tag_stops_serving() -> Result<()> {
     let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
     assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
 
-    // Nothing but whoever put it there takes it away.
+    // zstart never removes an image that it didn't push.
     assert_eq!(lab.stored("app").digest(&tag).await?, evil);
     lab.stored("app").delete_manifest(evil.as_str()).await?;
     lab.ready(&image).await?;
@@ -119,7 +119,7 @@ async fn invalid_records_name_the_expected_record() -> Result<()> {
     }
     assert_eq!(lab.gateway.calls(), Vec::<String>::new(), "no registry is asked about any of them");
 
-    // One by hand that zstart would have made itself is as good.
+    // A valid record created by hand is treated like zstart's own.
     let record = json!({"metadata": {"name": expected}, "spec": {"source": image}});
     lab.create::<ImageConversion>(&lab.records(), record).await?;
     lab.ready(&image).await?;

@@ -1,4 +1,4 @@
-//! A request that is held until a test lets it go.
+//! Holds requests until a test opens the gate.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::WITHIN;
 
-/// Holds every request that its fault is put on.
+/// Holds every request that its fault applies to.
 #[derive(Default)]
 pub(crate) struct RequestGate {
     arrived: CancellationToken,
@@ -31,7 +31,7 @@ impl RequestGate {
         arrived.with_context(|| format!("no request to {what} came"))
     }
 
-    /// Lets it go on, and all that come after it.
+    /// Releases the held requests and lets all later ones pass.
     pub(crate) fn open(&self) {
         self.released.cancel();
     }

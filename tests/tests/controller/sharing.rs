@@ -1,4 +1,4 @@
-//! One image that many want at once.
+//! Several workloads that use one image, or several images at once.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +12,7 @@ use crate::lab::Lab;
 use crate::records::condition_of;
 use crate::request_gate::RequestGate;
 
-/// The uploads that were begun.
+/// Number of uploads begun.
 fn uploads(lab: &Lab) -> usize {
     lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count()
 }
@@ -30,7 +30,7 @@ async fn tags_and_digest_of_one_image_share_one_conversion() -> Result<()> {
     for (number, image) in images.iter().enumerate() {
         lab.deploy("on", &format!("web-{number}"), image).await?;
     }
-    // All of them are due when it starts.
+    // All are due when the controller starts.
     let _controller = lab.start_controller_with("workers: 4").await?;
     let (mut digests, mut tags) = (BTreeSet::new(), BTreeSet::from(["v1".to_owned(), "latest".to_owned()]));
     for image in &images {
@@ -112,7 +112,7 @@ async fn concurrent_controllers_agree_on_the_variant() -> Result<()> {
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    // As while one that is rolled out takes over.
+    // Two controllers run at once during a rollout.
     let controllers = [lab.start_controller().await?, lab.start_controller().await?];
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
     assert_eq!(variant.source_digest, source);

@@ -1,4 +1,4 @@
-//! A wire to a registry that can be cut: then nobody listens at its address.
+//! A TCP proxy to a server; a stopped proxy refuses connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use zstart_tests::ports::free_ports;
 
-/// A port of its own that leads to a registry.
+/// A port that leads to a server.
 pub(crate) struct TcpProxy {
     upstream: String,
     address: SocketAddr,
@@ -16,7 +16,7 @@ pub(crate) struct TcpProxy {
 }
 
 impl TcpProxy {
-    /// A wire to `upstream` (`host:port`).
+    /// Starts a proxy to `upstream` (`host:port`).
     pub(crate) async fn start(upstream: String) -> Result<Self> {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
@@ -30,16 +30,16 @@ impl TcpProxy {
         self.address.to_string()
     }
 
-    /// Nobody listens any more, and what was connected isn't.
+    /// Closes the port and all connections.
     pub(crate) async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
-            // It was aborted, so this is an error; the port is free after it.
+            // An aborted task returns an error; the port is free afterwards.
             let _ = task.await;
         }
     }
 
-    /// As before.
+    /// Listens again on the same port.
     pub(crate) async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("somebody else took the port")?;
         self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
@@ -62,7 +62,7 @@ async fn relay(listener: TcpListener, upstream: String) {
         let upstream = upstream.clone();
         connections.spawn(async move {
             if let Ok(mut far) = TcpStream::connect(&upstream).await {
-                // Either side may hang up whenever it likes.
+                // Either side may close the connection at any time.
                 let _ = copy_bidirectional(&mut near, &mut far).await;
             }
         });

@@ -1,4 +1,4 @@
-//! Who may pull and push.
+//! Credentials and rights for pull and push.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -80,7 +80,7 @@ async fn missing_push_right_is_reported_and_writes_nothing() -> Result<()> {
 #[tokio::test]
 async fn push_denied_mid_upload_is_not_a_broken_connection() -> Result<()> {
     let lab = Lab::start().await?;
-    // Larger than what connections and channels hold, so that the refusal comes while it is sent.
+    // Larger than the buffers of connections and channels, so the refusal arrives during the upload.
     Fixture::new().large_layer("usr/bin/app", 24 << 20).push(&lab.registry.host(), "app:v1").await?;
     let refusal = Fault::Respond(StatusCode::FORBIDDEN, vec![], "quota exceeded");
     lab.gateway.fault(Method::PATCH, "/blobs/uploads/", refusal);

@@ -1,4 +1,4 @@
-//! Bytes that aren't what somebody promised.
+//! Content that doesn't match its digest, diff_id or size.
 
 use anyhow::{Context as _, Result};
 use http::Method;
@@ -111,8 +111,8 @@ async fn config_over_the_size_limit_is_refused() -> Result<()> {
 #[tokio::test]
 async fn damaged_layer_is_refused_with_its_offset() -> Result<()> {
     let lab = Lab::start().await?;
-    // The right bytes by digest, but streams that end too early, or whose checksum or length is of other
-    // files: damaged before they were pushed.
+    // Blobs with a correct digest but with a stream that is cut short or has the checksum or length of other
+    // content: damaged before the push.
     let plain = b"files ".repeat(50_000);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, &plain)?;

@@ -1,4 +1,4 @@
-//! A registry that is away, in trouble, or asks for patience.
+//! A registry that is unreachable, fails, or asks for a pause.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,7 +12,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 use crate::conversion::{Conversion, Lab};
 use zstart_tests::registry::repository_reader::RepositoryReader;
 
-/// Larger than what a connection holds on its way.
+/// Larger than the buffers of a connection.
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
 }
@@ -21,7 +21,7 @@ fn answer(status: StatusCode) -> Fault {
     Fault::Respond(status, vec![], "out of order")
 }
 
-/// A failed conversion says where, and leaves nothing that has a name.
+/// Requires that the error names the repository and that nothing was tagged.
 async fn require_clean_failure(lab: &Lab, error: &Error, class: ErrorClass) -> Result<()> {
     assert_eq!(error.class(), class, "{}", error.chain());
     assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
@@ -112,7 +112,7 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
 async fn short_retry_after_is_honoured() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    // Who has too much to do asks for it, and who is under maintenance.
+    // Overloaded registries ask for a pause, and registries under maintenance.
     let (busy, away) = (StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE);
     for (status, method, part) in [
         (busy, Method::GET, "/manifests/v1"),
@@ -126,7 +126,7 @@ async fn short_retry_after_is_honoured() -> Result<()> {
         (StatusCode::BAD_GATEWAY, Method::PUT, "/manifests/"),
     ] {
         lab.gateway.clear_faults();
-        // Longer than it would wait by itself.
+        // Longer than the client's own backoff.
         let wait = Fault::Respond(status, vec![("retry-after", "1".to_owned())], "slow down");
         lab.gateway.fault_times(1, method.clone(), part, wait);
         let started = Instant::now();
@@ -204,7 +204,7 @@ async fn interrupted_upload_is_retried_or_leaves_no_tag() -> Result<()> {
 async fn forgotten_upload_is_restarted() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    // As the reference implementation says it, and it says it with 404.
+    // Format of the reference implementation, which uses 404.
     let body = r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN","message":"blob upload unknown to registry"}]}"#;
     for method in [Method::PATCH, Method::PUT] {
         lab.gateway.clear_faults();
@@ -225,7 +225,8 @@ async fn kept_layer_survives_a_broken_connection() -> Result<()> {
     image.push(&lab.registry.host(), "app:v1").await?;
     let layer = layer_digest(&lab, 0).await?;
     let (reads, writes) = ((Method::GET, &*layer), (Method::PUT, "/blobs/uploads/"));
-    // It is read to be checked and again to be copied, behind the converted layer and the config.
+    // The layer is read for the check and again for the copy, which is sent after the converted layer and the
+    // config.
     for (number, ((method, part), spared)) in
         [(reads.clone(), 0), (reads, 1), (writes, 2)].into_iter().enumerate()
     {

@@ -1,4 +1,4 @@
-//! The same again: found, made equal, in the way, or at the same time.
+//! Variants that exist already: found, identical, in conflict, or created concurrently.
 
 use std::num::NonZero;
 
@@ -95,7 +95,7 @@ async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
 async fn concurrent_conversions_produce_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    // Forced, so that neither can find what the other one has made.
+    // Forced, so that neither conversion can find the other's result.
     let conversion = lab.conversion("app:v1").forced();
     let (one, other) = tokio::try_join!(conversion.run(), conversion.run())?;
     assert_eq!(one.image, other.image);

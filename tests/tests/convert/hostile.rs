@@ -1,5 +1,6 @@
-//! Registries that lie, one lie a test. Each must end in an error that says what is wrong, in time and
-//! in little memory, with nothing tagged and no password anywhere but at the registry itself.
+//! Registries that send false or malformed responses, one fault per test. Each conversion must end with an
+//! error that says what is wrong, in time and in little memory, with nothing tagged and the password sent to
+//! the registry only.
 
 use std::time::Duration;
 
@@ -23,14 +24,14 @@ mod redirects;
 mod tokens;
 mod uploads;
 
-/// The password that no one else may see.
+/// Password that only the registry may receive.
 const PASSWORD: &str = "very-secret";
-/// The longest that any lie may hold a conversion up, with the time-outs below.
+/// Maximum duration of a conversion with the time-outs below.
 const MAX_DURATION: Duration = Duration::from_secs(30);
-/// What a process that is lied to may take, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
+/// Memory limit of the process, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
 const MEMORY_KIB: u64 = 64 << 10;
 
-/// A registry with an image, a liar in front of it, and another host to which it may point.
+/// A registry with an image, a fault server in front of it, and another host as the target of redirects.
 struct Lab {
     registry: Registry,
     server: RawFaultServer,
@@ -61,12 +62,12 @@ impl Lab {
         text(&self.source["config"]["digest"]).expect("a digest")
     }
 
-    /// An address on another host than the registry's, as far as names tell.
+    /// URL on another host than the registry's: the name differs, the machine doesn't.
     fn other_host_url(&self, path: &str) -> String {
         format!("http://localhost:{}{path}", self.other_host.port())
     }
 
-    /// Answers reading this path so.
+    /// Sends this response to reads of this path.
     fn respond_to_get(&self, path_part: &str, head: &[&str], body: &[u8]) {
         self.respond(Method::GET, path_part, RawResponse::Send(http_response(head, body)));
     }
@@ -75,7 +76,8 @@ impl Lab {
         self.server.respond(method, path_part, response);
     }
 
-    /// The conversion fails with all of these words, within its time, and nothing came of it.
+    /// Requires that the conversion fails with an error of this class that contains all these texts, in time
+    /// and without a side effect.
     async fn fails_with(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
         let limits = Limits {
             connect: Duration::from_secs(2),
@@ -114,7 +116,7 @@ impl Lab {
         Ok(())
     }
 
-    /// What the other host was asked, as `method /path`.
+    /// Requests to the other host, as `method /path`.
     fn requests_to_other_host(&self) -> Vec<String> {
         let request_heads = self.other_host.request_heads();
         request_heads
@@ -124,7 +126,7 @@ impl Lab {
     }
 }
 
-/// A manifest like the image's, with other members.
+/// The image's manifest with members added or replaced.
 fn manifest_with(source: &Value, members: &Value) -> Vec<u8> {
     let mut manifest = source.clone();
     for (name, value) in members.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Indexes: what is converted, what stays, what goes.
+//! Indexes: entries that are converted, kept or dropped.
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
@@ -18,7 +18,7 @@ fn image(architecture: &str) -> Fixture {
     Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 50_000)
 }
 
-/// An entry as `BuildKit` writes it for what it attests of an image.
+/// An attestation entry as `BuildKit` writes it.
 fn attestation(of: &Digest) -> (Fixture, Value) {
     let statement = Fixture::new().oci().layer(&[("statement", of.as_str().as_bytes())]);
     let entry = json!({
@@ -28,8 +28,7 @@ fn attestation(of: &Digest) -> (Fixture, Value) {
     (statement, entry)
 }
 
-/// Two platforms that are asked for, one that isn't, and what is attested of a converted and of
-/// another one.
+/// Two selected platforms, one other, and attestations of a converted and of an unconverted image.
 fn index() -> Result<Index> {
     let (amd64, arm64, s390x) = (image("amd64"), image("arm64"), image("s390x"));
     let (of_amd64, amd64_entry) = attestation(&amd64.prepare()?.digest);
@@ -116,7 +115,7 @@ async fn platform_requested_later_is_added_to_the_variant() -> Result<()> {
     assert_eq!(first.image.platforms.len(), 1);
     let second = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!((second.image.platforms.len(), second.reused, &second.tag), (2, false, &first.tag));
-    // The larger variant serves whoever wants less.
+    // The larger variant also serves a smaller request.
     let third = lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
     assert_eq!((third.reused, third.image.digest), (true, second.image.digest));
     Ok(())
@@ -156,7 +155,7 @@ async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
     let odd = image("s390x").members(json!({"config": {"mediaType": media_type::OCI_CONFIG, "size": 2,
         "digest": Digest::sha256_of(b"{}")}}));
     let index = Index::new().oci().image(&image("amd64"))?.image(&odd)?.prepare()?;
-    // What it calls its config is a blob, and no config.
+    // The blob that it names as its config is no config.
     let blob = Fixture::new().oci().raw_layer(Compression::Plain, b"{}".to_vec(), b"{}".to_vec());
     blob.push(&lab.registry.host(), "app:blob").await?;
     index.push(&lab.registry.host(), "app:v1").await?;
@@ -166,7 +165,7 @@ async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     assert_eq!(variant.json["manifests"][1], source.json["manifests"][1]);
 
-    // The same goes for one that isn't there at all: a sparse index.
+    // An entry that the registry doesn't have is kept as well: a sparse index.
     let entry = text(&source.json["manifests"][1]["digest"])?;
     let missing = Fault::Respond(StatusCode::NOT_FOUND, vec![], "");
     lab.gateway.fault(Method::GET, entry, missing);
@@ -187,7 +186,7 @@ async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
 #[tokio::test]
 async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
     let lab = Lab::start().await?;
-    // Configs that don't name the variant, as many don't: the index counts, as it does on nodes.
+    // Configs without a variant, as many images have them: the index's platform counts, as on nodes.
     let entries = [("v6", "a"), ("v7", "b"), ("v8", "c"), ("v7", "d")];
     let mut index = Index::new().oci();
     for (variant, name) in entries {

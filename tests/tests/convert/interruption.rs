@@ -1,4 +1,4 @@
-//! Conversions that are stopped in the middle, as a controller is that is killed.
+//! Conversions cancelled in the middle, as by a killed controller.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Layers that are not converted again: images share their base layers.
+//! Reuse of converted layers: images share their base layers.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
 use crate::conversion::{Conversion, Converted, Lab};
 
-/// An image with a base that is worth looking for, and an application on top of it.
+/// An image with a base that is large enough to search for, and an application on top.
 fn image(application: &[u8]) -> Fixture {
     Fixture::new()
         .large_layer("usr/lib/base", 9_000_000)
@@ -22,7 +22,7 @@ fn image(application: &[u8]) -> Fixture {
         .layer(&[("app", application)])
 }
 
-/// How many blobs were read of those that the image's manifest names.
+/// Number of the manifest's layers that were pulled.
 fn count_pulled_layers(calls: &[String], manifest: &Value) -> Result<usize> {
     let mut pulled = 0;
     for layer in layers(manifest)? {
@@ -32,12 +32,12 @@ fn count_pulled_layers(calls: &[String], manifest: &Value) -> Result<usize> {
     Ok(pulled)
 }
 
-/// Whether a call ends an upload.
+/// Whether a call finishes an upload.
 fn finishes_upload(call: &str) -> bool {
     call.starts_with("PUT ") && call.contains("/blobs/uploads/")
 }
 
-/// The variant's manifest, after a look at all its layers.
+/// Checks all layers of a variant and returns its manifest.
 async fn require_correct_variant(
     lab: &Lab,
     repository: &str,
@@ -61,7 +61,7 @@ async fn changed_top_layer_alone_is_converted() -> Result<()> {
     assert_eq!(first.layers_made_before, 0);
     let recording = lab.gateway.record();
 
-    // Another process: it knows only what the repository says.
+    // Another process: it knows the repository only.
     let second = lab.conversion("app:v1.10").run().await?;
     assert_eq!(second.layers_made_before, 2);
     let calls = recording.calls();
@@ -72,7 +72,7 @@ async fn changed_top_layer_alone_is_converted() -> Result<()> {
     let variant = require_correct_variant(&lab, "app", "v1.10", &second).await?;
     let before = stored.manifest(first.tag.as_str()).await?.json;
     assert_eq!(layers(&variant)?[..2], layers(&before)?[..2]);
-    // The same as without any help.
+    // A forced conversion, without reuse, gives an equal result.
     let alone = lab.conversion("app:v1.10").forced().run().await?;
     assert_eq!((alone.layers_made_before, alone.image), (0, second.image));
     Ok(())
@@ -149,7 +149,7 @@ async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
 #[tokio::test]
 async fn refused_mount_falls_back_to_conversion() -> Result<()> {
     for refusal in [
-        // Amazon ECR, where an account hasn't asked for it, opens an upload; others refuse.
+        // Amazon ECR opens an upload if the account didn't enable mounts; other registries refuse.
         Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
         Fault::Respond(StatusCode::NOT_FOUND, vec![], ""),
         Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], ""),
@@ -195,8 +195,8 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let secret = image(b"secret");
     secret.push(&lab.registry.host(), "one:v1").await?;
     let first = lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
-    // Somebody else's manifest names layers that his repository doesn't have. Most registries refuse
-    // that.
+    // A manifest in another repository names layers that this repository doesn't have. Most registries refuse
+    // such a manifest.
     secret.push(&lab.registry.host(), "other:v1").await?;
     let manifest = RepositoryReader::new(&lab.registry, "other").manifest("v1").await?.json;
     let base = text(&layers(&manifest)?[0]["digest"])?.to_owned();
@@ -216,7 +216,7 @@ fn missing() -> Fault {
     Fault::Respond(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)
 }
 
-/// Puts a manifest under a variant's tag that says of `base` what it likes.
+/// Pushes a manifest under a variant's tag with a forged annotation about `base`.
 async fn forge(lab: &Lab, base: &Digest, forged: Fixture) -> Result<Digest> {
     let prepared = forged.prepare()?;
     prepared.push(&lab.registry.host(), "app:forged").await?;
@@ -312,7 +312,7 @@ async fn tag_list_is_read_page_by_page() -> Result<()> {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     lab.conversion("app:v1").run().await?;
-    // A registry may give fewer than it is asked for, and names the place of the rest.
+    // A registry may return fewer tags than requested, with a link to the next page.
     let next = ("link", r#"</v2/app/tags/list?n=2>; rel="next""#.to_owned());
     let page = Fault::Respond(StatusCode::OK, vec![next], r#"{"name":"app","tags":[]}"#);
     lab.gateway.fault_times(1, Method::GET, "/tags/list", page);

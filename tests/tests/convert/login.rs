@@ -1,4 +1,4 @@
-//! The exchange of a password for a token, and who gets to see the password.
+//! Exchange of a password for a token, and the hosts that receive the password.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http
 
 use crate::conversion::Conversion;
 
-/// A registry that asks for tokens, with an image in it.
+/// A registry that requires tokens, with an image.
 struct Lab {
     _registry: Registry,
     gateway: Arc<Gateway>,
@@ -173,7 +173,7 @@ async fn malformed_token_response_is_reported() -> Result<()> {
     Ok(())
 }
 
-/// Gives the first password, then one that others hold already, then new ones.
+/// Returns the first password, then one that others use already, then new ones.
 #[derive(Debug)]
 struct SharedCredentials;
 
@@ -205,7 +205,7 @@ async fn expired_shared_credentials_are_renewed_twice() -> Result<()> {
     assert_eq!(repository.manifest(ManifestKey::Tag(&tag)).await?.digest, digest);
     assert!(gateway.all_faults_hit());
 
-    // Of one that was made for it, a refusal is final.
+    // The refusal of a password that was just issued is final.
     gateway.fault_times(4, Method::GET, "/manifests/", expired());
     let error = repository.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
     assert!(error.to_string().contains("HTTP 403"), "{error}");

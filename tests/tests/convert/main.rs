@@ -1,4 +1,4 @@
-//! The conversion engine against a real registry, and against one that misbehaves.
+//! The conversion engine with a real registry and with injected faults.
 
 mod access;
 mod content;

@@ -1,4 +1,4 @@
-//! One manifest, all the way.
+//! Conversion of a single manifest.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use crate::conversion::Lab;
 use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-/// An image with every kind of layer, and with members that nobody knows.
+/// An image with every kind of layer, and with unknown members.
 fn image_of_all_layer_kinds() -> Fixture {
     Fixture::new()
         .large_layer("usr/bin/app", 700_000)
@@ -98,7 +98,7 @@ async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
     let source = stored.manifest("v1").await?;
     let first = lab.conversion("app:v1").run().await?;
     assert_eq!(first.image.platforms[0].converted_layers, 3);
-    // Another level alone makes no new variant.
+    // A different level alone gives no new variant.
     let settings = Settings { level: Level::try_from(9)?, ..Settings::default() };
     let found = lab.conversion("app:v1").settings(settings.clone()).run().await?;
     assert_eq!((found.reused, &found.image.digest), (true, &first.image.digest));

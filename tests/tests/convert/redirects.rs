@@ -1,4 +1,4 @@
-//! Registries that send readers and writers elsewhere, as those with storage of its own do.
+//! Registries that redirect readers and writers to separate storage.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
@@ -18,13 +18,13 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use crate::conversion::Conversion;
 use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-/// Another host than the registry's.
+/// A host other than the registry's.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A storage that serves one blob to everybody, and notes what it is sent.
+/// A storage that serves one blob to every client and records each request.
 struct Storage {
     address: String,
-    /// For each request, whether it came with somebody's credentials.
+    /// For each request, whether it had credentials.
     with_credentials: Arc<Mutex<Vec<bool>>>,
     server: JoinHandle<()>,
 }
@@ -39,7 +39,7 @@ impl Storage {
         let shared: Shared = (blob, Arc::clone(&with_credentials));
         let router = Router::new().fallback(serve).with_state(shared);
         let server = tokio::spawn(async move {
-            // It ends with the task; there is nobody to tell.
+            // The server ends with the task, so its result is dropped.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { address, with_credentials, server })
@@ -82,7 +82,7 @@ async fn redirected_blob_is_fetched_without_credentials() -> Result<()> {
     stored.require_same_files(&stored.manifest(made.tag.as_str()).await?.json, &source).await?;
     assert_eq!(storage.requests(), [false]);
 
-    // When the storage is gone, its host is named, and the signature in its address is not.
+    // The error names the host of the missing storage, without the signature in its address.
     drop(storage);
     let error = conversion.forced().run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());

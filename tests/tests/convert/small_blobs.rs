@@ -1,4 +1,4 @@
-//! Layers and configs so small that they are sent whole.
+//! Layers and configs small enough to be sent in one request.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -15,7 +15,7 @@ fn image() -> Fixture {
         .layer(&[("etc/three", b"three")])
 }
 
-/// Converts the image, and answers what was asked for to store its three layers, without their names.
+/// Converts the image and returns the requests that stored its three layers, without their paths.
 async fn uploads(lab: &Lab) -> Result<Vec<String>> {
     image().push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;

@@ -1,4 +1,4 @@
-//! Images with a SOCI index: nodes start them before they are pulled whole, from gzip alone.
+//! Images with a SOCI index: nodes start them before the pull is complete, with gzip layers only.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -14,7 +14,7 @@ use crate::conversion::Lab;
 
 const ARTIFACT_V1: &str = "application/vnd.amazon.soci.index.v1+json";
 
-/// What a registry lists as belonging to an image.
+/// A registry's list of artifacts that refer to an image.
 fn referrers(artifact_type: &str) -> Value {
     json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [{
         "mediaType": media_type::OCI_MANIFEST, "artifactType": artifact_type, "size": 2,
@@ -58,7 +58,7 @@ async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
     require_refused(&lab).await
 }
 
-/// A page of a list, and how the registry names the next one.
+/// A page of a list, with a link to the next one.
 fn page(artifact_type: &str, next: &str) -> Fault {
     let list: &'static str = referrers(artifact_type).to_string().leak();
     let headers = vec![("content-type", media_type::OCI_INDEX.to_owned()), ("link", next.to_owned())];
@@ -71,7 +71,7 @@ async fn soci_index_on_a_later_page_is_respected() -> Result<()> {
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let next = |number| format!("</v2/app/referrers/{pushed}?page={number}>; rel=\"next\"");
     let (other, broken) = ("application/vnd.cyclonedx+json", StatusCode::NOT_FOUND);
-    // The list may break off behind it: what was listed was listed.
+    // The list may break off later; entries listed before count.
     for third in [page(other, ""), Fault::Respond(broken, vec![], "")] {
         lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, "?page=2", page(ARTIFACT_V1, &next(3)));

@@ -1,4 +1,4 @@
-//! The binary: how it starts, and how it ends.
+//! Start and end of the webhook program.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use zstart_tests::cluster::built_binaries;
 use zstart_tests::ports::free_ports;
 
-/// The webhook with this configuration, and an API server that isn't there.
+/// Starts the webhook with a configuration and an unreachable API server.
 fn start(config: &Path) -> Child {
     Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .arg(format!("--config={}", config.display()))
@@ -52,7 +52,7 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// Waits until it answers, and answers the answer that `accepts` accepts.
+/// Polls until `accepts` accepts the response, and returns it.
 fn until(port: u16, path: &str, accepts: impl Fn(&str) -> bool) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {

@@ -1,4 +1,4 @@
-//! The webhook, asked by a real API server.
+//! The webhook, called by a real API server.
 
 mod binary;
 mod certificates;
@@ -72,7 +72,7 @@ async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
     ] {
         zstart.record(&record).await?;
     }
-    // The last one that was written is known, so all are.
+    // The webhook knows the record written last, so it knows all of them.
     zstart.wait_until_rewritten(APP).await?;
 
     let with = |pointer: &str, value: Value| {
@@ -141,7 +141,7 @@ async fn readiness_needs_a_certificate_and_complete_lists() -> Result<()> {
         zstart.authority.served(webhook.https).await.map(Some)
     })
     .await?;
-    // The type of records isn't there, so they can't have been listed.
+    // The definition of records doesn't exist, so records can't have been listed.
     let (status, why) = webhook.get("/readyz").await?;
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");
@@ -174,7 +174,7 @@ async fn pods_are_admitted_unchanged_without_the_webhook() -> Result<()> {
     let (zstart, webhook) = Installation::with_webhook().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
-    // It ends well, and the API server finds nobody.
+    // The webhook has ended, and the API server can't reach it.
     webhook.stop().await?;
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), APP);
     Ok(())

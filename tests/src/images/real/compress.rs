@@ -1,4 +1,4 @@
-//! Folders as gzip layers, and an image of them.
+//! Compresses folders into gzip layers and writes an image of them.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -15,18 +15,18 @@ use zstart_registry::{LayoutFolder, Repository as _};
 
 use super::TAG;
 
-/// A layer of the image, packed.
+/// A compressed layer.
 pub(super) struct CompressedLayer {
     digest: Digest,
     diff_id: Digest,
     size: u64,
 }
 
-/// Packs a folder as a gzip layer into a layout.
+/// Compresses a folder into a gzip layer of a layout.
 pub(super) fn compress(folder: &Path, layout: &Path) -> Result<CompressedLayer> {
     let mut tar = Command::new("tar")
         .args(["--create", "--sort=name", "--numeric-owner", "--owner=0", "--group=0", "--mtime=@0"])
-        // Device nodes are the runtime's to make, and downloaded packages have done their service.
+        // The runtime creates device nodes, and downloaded packages are no longer needed.
         .args(["--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb"])
         .arg("--directory")
         .arg(folder)
@@ -86,7 +86,7 @@ pub(super) async fn write_manifest(
     Ok(())
 }
 
-/// Hashes and counts what goes through.
+/// Hashes and counts the bytes written through it.
 struct HashingWriter<W> {
     inner: W,
     hash: Sha256,

@@ -9,17 +9,17 @@ use super::compress::{CompressedLayer, compress};
 use crate::packages;
 use crate::process::run;
 
-/// Debian 12: its Python is 3.11, for which the wheels are chosen.
+/// Debian 12: the wheels are chosen for its Python 3.11.
 const SUITE: &str = "bookworm";
-/// What images that things are built in have beside the least.
+/// Packages of a typical build image, in addition to the minimal tree.
 const TOOLS: [&str; 4] = ["build-essential", "git", "cmake", "python3"];
 
-/// One layer, as base images of compilers are.
+/// One layer, as in base images of compilers.
 pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
     Ok(vec![layer(work, layout, &TOOLS)?])
 }
 
-/// The least tree with these packages. Needs root.
+/// Minimal tree with these packages. Needs root.
 pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<CompressedLayer> {
     packages::require(&packages::IMAGE)?;
     let tree = work.join("tree");

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use super::compress::{CompressedLayer, compress};
 use crate::process::run;
 
-/// What a web application of some size is built with and from. (What these depend on is what npm finds
-/// fitting on the day: tools are compared within one run.)
+/// Packages of a web application of some size. (npm chooses their dependencies on the day of the build, so
+/// results are comparable within one run only.)
 const PACKAGES: [&str; 11] = [
     "next@15.1.3",
     "react@19.0.0",
@@ -25,7 +25,7 @@ const PACKAGES: [&str; 11] = [
     "googleapis@144.0.0",
 ];
 
-/// One layer, as `RUN npm install` makes it.
+/// One layer, as `RUN npm install` creates it.
 pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
     let root = work.join("node");
     let app = root.join("app");

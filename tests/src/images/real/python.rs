@@ -11,11 +11,11 @@ use super::debian;
 use crate::packages;
 use crate::process::run;
 
-/// What a pod of this image runs.
+/// Command of a pod of this image.
 pub(super) const COMMAND: [&str; 2] = ["python3", "/app/main.py"];
-/// What most such images have, as one layer.
+/// Packages of most such images, as one layer.
 const NUMERICS: [&str; 4] = ["numpy==2.0.2", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1"];
-/// What this one adds, as another; what these need is in the layer below.
+/// Packages of this image, as another layer; their dependencies are in the layer below.
 const ANALYTICS: [&str; 5] = [
     "pyarrow==17.0.0",
     "polars==1.9.0",
@@ -23,7 +23,7 @@ const ANALYTICS: [&str; 5] = [
     "numba==0.60.0",
     "llvmlite==0.43.0",
 ];
-/// What a pod of this image runs: it is started when it has imported everything.
+/// Program of a pod of this image. It prints "ready" when all imports are done.
 const PROGRAM: &str = "\
 import signal, sys, time
 import numba, numpy, pandas, polars, pyarrow, scipy, sklearn
@@ -34,8 +34,7 @@ while True:
     time.sleep(3600)
 ";
 
-/// Its layers. The Debian tree needs root; without, the image has the others: enough to convert, not to
-/// run.
+/// Layers of the image. The Debian tree needs root; without it the image can be converted but not run.
 pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<CompressedLayer>> {
     let mut layers = Vec::new();
     if with_tree {
@@ -57,7 +56,7 @@ pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<
     Ok(layers)
 }
 
-/// Installs Python packages where Debian's Python looks for local ones.
+/// Installs Python packages into the folder of Debian's local packages.
 fn install_wheels(root: &Path, wheels: &[&str], more: &[&str]) -> Result<()> {
     let site = root.join("usr/local/lib/python3.11/dist-packages");
     fs::create_dir_all(&site)?;

@@ -1,4 +1,4 @@
-//! Where AWS gives a process its identity.
+//! Sources of a process's AWS identity.
 
 use std::fs;
 use std::path::Path;
@@ -13,36 +13,36 @@ use serde_json::{Value, json};
 
 use super::header_text;
 
-/// When all of them end, as AWS writes it.
+/// Expiry of all credentials, in AWS's format.
 const EXPIRES: &str = "2099-01-01T00:00:00Z";
-/// A service account's token, for IRSA and for Pod Identity.
+/// Service account token, for IRSA and Pod Identity.
 const SERVICE_ACCOUNT_TOKEN: &str = "a-service-accounts-token";
-/// The role of a machine.
+/// Role of a machine.
 const ROLE: &str = "node-role";
 
-/// Where a process finds who it is.
+/// Source of a process's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nowhere.
+    /// No identity.
     None,
-    /// In its environment.
+    /// Environment variables.
     Environment,
-    /// In a profile of `~/.aws/config` and `~/.aws/credentials`.
+    /// A profile of `~/.aws/config` and `~/.aws/credentials`.
     Profile,
-    /// It exchanges its service account's token for a role (IRSA).
+    /// A service account's token, exchanged for a role (IRSA).
     WebIdentity,
-    /// A container's credentials (EKS Pod Identity).
+    /// Container credentials (EKS Pod Identity).
     Container,
-    /// The role of the machine that it runs on.
+    /// Role of the machine (instance metadata).
     Instance,
 }
 
 impl Identity {
-    /// All who are somebody.
+    /// All sources with an identity.
     pub const AUTHENTICATED: [Self; 5] =
         [Self::Environment, Self::Profile, Self::WebIdentity, Self::Container, Self::Instance];
 
-    /// The access key that requests are signed with.
+    /// Access key that signs the requests.
     pub fn access_key(self) -> &'static str {
         match self {
             Self::None => "",
@@ -54,7 +54,8 @@ impl Identity {
         }
     }
 
-    /// What its environment has_parameter. Files are written to `folder`; the machine's services are at `machine`.
+    /// Environment of a process with this identity. Files are written to `folder`; the machine's services are
+    /// at `machine_url`.
     pub(super) fn environment(self, folder: &Path, machine_url: &str) -> Result<Vec<(&'static str, String)>> {
         let file = |name: &str, content: &str| -> Result<String> {
             let path = folder.join(name);
@@ -95,7 +96,7 @@ impl Identity {
     }
 }
 
-/// STS: a role for a service account's token.
+/// STS: returns a role for a service account's token.
 pub(super) async fn assume_role(request: Request) -> Response {
     let body = to_bytes(request.into_body(), 64 * 1024).await.unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
@@ -120,7 +121,7 @@ pub(super) async fn assume_role(request: Request) -> Response {
     .into_response()
 }
 
-/// A machine's own services: metadata (version 2), and the agent of Pod Identity.
+/// A machine's own services: instance metadata (version 2), and the agent of Pod Identity.
 pub(super) fn machine_endpoint(request: &Request) -> Response {
     let role = "/latest/meta-data/iam/security-credentials";
     match request.uri().path() {

@@ -1,4 +1,4 @@
-//! What ECR's registries do in their own way.
+//! Peculiarities of ECR's registries.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -13,30 +13,30 @@ use super::tokens::Verdict;
 use super::uploads;
 use super::{BLOB_HOST, PUBLIC, Shared, error_response};
 
-/// How many manifests an account may push in a second ("Amazon ECR service quotas", `PutImage`).
+/// Manifest pushes per second and account ("Amazon ECR service quotas", `PutImage`).
 const MAX_PUTS_PER_SECOND: usize = 10;
-/// The most tags that may be endpoint for at once.
+/// Maximum page size of a tag list.
 const MAX_TAGS_PER_PAGE: usize = 1000;
 
-/// What is true of all registries of the account.
+/// State shared by all registries of the account.
 #[derive(Default)]
 pub(super) struct RegistryRules {
     repositories: BTreeSet<String>,
     pub(super) immutable_tags: bool,
-    /// Those that exist, each with its repository.
+    /// Existing tags, each with its repository.
     tags: BTreeSet<(String, String)>,
-    /// When manifests were pushed, and what was answered.
+    /// Time and status of each manifest push.
     pub(super) puts: Vec<(Instant, StatusCode)>,
 }
 
 impl RegistryRules {
-    /// With these repositories and no others.
+    /// Rules with these repositories only.
     pub(super) fn of(repositories: &[&str]) -> Self {
         Self { repositories: repositories.iter().map(ToString::to_string).collect(), ..Self::default() }
     }
 }
 
-/// A request to a registry, by its path.
+/// Endpoint of a request, by its path.
 enum Endpoint<'a> {
     /// `/v2/`.
     Login,
@@ -62,7 +62,7 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
                 "Your authorization token has expired.",
             );
         }
-        // No challenge: whoever waits for a 401 waits for ever.
+        // No challenge: a client that waits for a 401 never refreshes its token.
         Verdict::Expired => {
             let message = "Your authorization token has expired. Reauthenticate and try again.";
             return error_response(StatusCode::FORBIDDEN, "DENIED", message);
@@ -123,7 +123,7 @@ fn challenge(registry: &str) -> Response {
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
-/// Ends the connection without an answer, and with it the task that serves it.
+/// Closes the connection without a response, by ending the task that serves it.
 fn abort_connection() -> ! {
     std::panic::resume_unwind(Box::new("there is no answer"))
 }
@@ -144,7 +144,7 @@ async fn put_manifest(
         if recent >= MAX_PUTS_PER_SECOND {
             Some((StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "Rate exceeded".to_owned()))
         } else if rules.immutable_tags && rules.tags.contains(&key) {
-            // Whatever it is that is pushed, even what stands there.
+            // ECR refuses every push to an existing tag, including a push of equal content.
             let message = format!(
                 "The image tag '{reference}' already exists in the '{repository}' repository and cannot be \
                  overwritten because the tag is immutable."

@@ -1,4 +1,4 @@
-//! `GetAuthorizationToken`, and what its tokens are good for.
+//! `GetAuthorizationToken`, and the validity of its tokens.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -12,24 +12,24 @@ use serde_json::json;
 
 use super::{ACCOUNT, PUBLIC, header_text};
 
-/// How long tokens live (the documentation of `GetAuthorizationToken`).
+/// Lifetime of a token (documentation of `GetAuthorizationToken`).
 const TOKEN_TTL: Duration = Duration::from_hours(12);
-/// The header that names an operation of AWS's JSON protocol.
+/// Header with the operation of AWS's JSON protocol.
 const TARGET_HEADER: HeaderName = HeaderName::from_static("x-amz-target");
 
-/// TokenIssuer that were given.
+/// Issues tokens and checks them.
 #[derive(Default)]
 pub(super) struct TokenIssuer {
-    /// By token: the registry that it is for, and how many requests it was used for.
+    /// By token: its registry, and the number of requests made with it.
     issued: HashMap<String, (String, usize)>,
-    /// For how many requests each is good.
+    /// Requests that each token is valid for; `None`: unlimited.
     pub(super) max_requests: Option<usize>,
-    /// What is answered instead of a token, and how often still.
+    /// Error answered instead of a token, and the number of answers left.
     pub(super) failure: Option<(StatusCode, &'static str, usize)>,
     pub(super) access_keys: BTreeSet<String>,
 }
 
-/// What a request's credentials are worth.
+/// Result of checking a request's credentials.
 pub(super) enum Verdict {
     Accepted,
     Anonymous,
@@ -47,7 +47,7 @@ impl TokenIssuer {
         if header_text(headers, &TARGET_HEADER) != Some(operation) {
             return aws_error(StatusCode::BAD_REQUEST, "UnknownOperationException", "unknown operation");
         }
-        // Signature version 4; what it signs is AWS's to judge.
+        // Signature version 4. The signature itself isn't checked.
         let authorization = header_text(headers, &AUTHORIZATION).unwrap_or_default();
         let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=");
         let Some((key, scope)) = credential.and_then(|credential| credential.split_once('/')) else {
@@ -79,7 +79,7 @@ impl TokenIssuer {
         axum::Json(json!({"authorizationData": data})).into_response()
     }
 
-    /// The token server of ECR Public: for somebody, or for nobody in particular.
+    /// Token server of ECR Public, with and without credentials.
     pub(super) fn public_token(&mut self, headers: &HeaderMap) -> Response {
         let key = match basic_password(headers) {
             None => "anonymous".to_owned(),
@@ -91,7 +91,7 @@ impl TokenIssuer {
         axum::Json(json!({"token": token, "expires_in": TOKEN_TTL.as_secs()})).into_response()
     }
 
-    /// Judges the credentials of a request to a registry, which uses them.
+    /// Checks the credentials of a request to a registry and counts the request.
     pub(super) fn check(&mut self, registry: &str, headers: &HeaderMap) -> Verdict {
         let presented = if registry == PUBLIC {
             header_text(headers, &AUTHORIZATION)
@@ -103,7 +103,7 @@ impl TokenIssuer {
         let Some(presented) = presented else { return Verdict::Anonymous };
         match self.issued.get_mut(&presented) {
             Some((_, used)) if self.max_requests.is_some_and(|max| *used >= max) => Verdict::Expired,
-            // A token is for all registries of its service.
+            // A token is valid for all registries of its service.
             Some((given_for, used)) if *given_for == registry => {
                 *used += 1;
                 Verdict::Accepted
@@ -113,7 +113,7 @@ impl TokenIssuer {
     }
 }
 
-/// The service and region by which requests for a registry's tokens are signed.
+/// Service and region in the signature of a registry's token requests.
 fn service_of(registry: &str) -> (&'static str, &str) {
     if registry == PUBLIC {
         return ("ecr-public", "us-east-1");
@@ -123,14 +123,14 @@ fn service_of(registry: &str) -> (&'static str, &str) {
     ("ecr", region.unwrap_or_default())
 }
 
-/// The password of the user `AWS`.
+/// Password of the user `AWS`.
 fn basic_password(headers: &HeaderMap) -> Option<String> {
     let value = header_text(headers, &AUTHORIZATION)?.strip_prefix("Basic ")?;
     let value = String::from_utf8(STANDARD.decode(value).ok()?).ok()?;
     value.strip_prefix("AWS:").map(ToOwned::to_owned)
 }
 
-/// An error of AWS's JSON protocol.
+/// An error in the format of AWS's JSON protocol.
 fn aws_error(status: StatusCode, code: &str, message: &str) -> Response {
     (status, axum::Json(json!({"__type": code, "message": message}))).into_response()
 }

@@ -1,4 +1,4 @@
-//! Uploads, as ECR takes them.
+//! ECR's uploads.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,14 +12,14 @@ use http::{Method, StatusCode, Uri};
 
 use super::{Shared, error_response, header_text};
 
-/// The least that every part but the last one must have, in bytes (`UploadLayerPart`).
+/// Minimum size of every part except the last, in bytes (`UploadLayerPart`).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
 
-/// Uploads that are under way, by path: what their parts had so far, in bytes.
+/// Uploads in progress, by path: the sizes of their parts, in bytes.
 #[derive(Default)]
 pub(super) struct Uploads {
     parts: HashMap<String, Vec<u64>>,
-    /// How many of the next ones are forgotten.
+    /// Number of uploads to forget.
     pub(super) forget_next: usize,
 }
 
@@ -27,7 +27,7 @@ pub(super) struct Uploads {
 pub(super) async fn upload(shared: &Shared, mut request: Request, origin: &str) -> Response {
     let session = request.uri().path().to_owned();
     match *request.method() {
-        // Where an account didn't opt in, a mount is an upload like any other.
+        // Without the account's opt-in, a mount opens an ordinary upload.
         Method::POST => {
             *request.uri_mut() = Uri::try_from(&session).unwrap_or_default();
             shared.registry.forward(request, origin).await
@@ -82,7 +82,7 @@ async fn upload_part(shared: &Shared, session: &str, request: Request, origin: &
         .await;
     if response.status() == StatusCode::ACCEPTED {
         *response.status_mut() = StatusCode::CREATED;
-        // It says what the first part was, for ever.
+        // ECR keeps reporting the range of the first part.
         let all = [&before[..], &[count.load(Ordering::Relaxed)]].concat();
         let first = all.first().copied().unwrap_or_default().saturating_sub(1);
         if let Ok(range) = HeaderValue::from_str(&format!("0-{first}")) {

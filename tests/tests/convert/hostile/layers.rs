@@ -1,4 +1,4 @@
-//! Layers of other bytes, of too many, and of too few.
+//! Layers with other bytes, too many or too few.
 
 use super::*;
 
@@ -34,7 +34,7 @@ async fn endless_layer_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn endless_gzip_bomb_is_rejected() -> Result<()> {
-    // A member of 10 MB of zeros in 10 KB, again and again.
+    // A gzip member of 10 MB of zeros in 10 KB, repeated.
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, &vec![0; 10 << 20])?;
     let member: &'static [u8] = encoder.finish()?.leak();

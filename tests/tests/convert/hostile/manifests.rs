@@ -1,4 +1,4 @@
-//! Manifests that aren't what they seem.
+//! Malformed or contradictory manifests.
 
 use super::*;
 
@@ -95,7 +95,7 @@ async fn index_of_10000_entries_is_refused() -> Result<()> {
     lab.fails_with(ErrorClass::Refused, &["it lists 10000 entries"]).await
 }
 
-/// An index that lists `digest` as what this architecture runs.
+/// An index that lists `digest` for this architecture.
 fn index(media_type: &str, digest: &Digest) -> Vec<u8> {
     let entry = json!({"mediaType": media_type, "size": 1, "digest": digest,
         "platform": {"os": "linux", "architecture": "amd64"}});
@@ -114,7 +114,7 @@ async fn index_served_in_place_of_its_entry_is_rejected() -> Result<()> {
 async fn nested_index_alone_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let inner = index("application/vnd.oci.image.index.v1+json", &Digest::sha256_of(b"x"));
-    // One that says so, and one that calls it a manifest.
+    // One entry declares an index, the other one declares a manifest.
     for media_type in
         ["application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"]
     {

@@ -1,4 +1,4 @@
-//! What isn't HTTP, or doesn't end.
+//! Responses that aren't HTTP or don't end.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Readers who are sent somewhere else.
+//! Redirects to other hosts and addresses.
 
 use super::*;
 

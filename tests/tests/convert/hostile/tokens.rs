@@ -1,4 +1,4 @@
-//! Logins that are sent astray.
+//! Challenges and token responses that mislead a login.
 
 use super::*;
 
@@ -11,7 +11,7 @@ fn bearer(realm: &str) -> String {
     format!("Bearer realm=\"{realm}\",service=\"registry\"")
 }
 
-/// The registry's own token server says this.
+/// Requires that a login fails with this response of the registry's token server.
 async fn token_response_fails(response: RawResponse, class: ErrorClass, said: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));

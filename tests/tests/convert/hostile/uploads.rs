@@ -1,4 +1,4 @@
-//! Registries that take a layer, and don't.
+//! Uploads that the registry opens or accepts, but doesn't complete.
 
 use super::*;
 
