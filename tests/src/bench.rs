@@ -50,19 +50,21 @@ struct Comparison {
 /// Converts the images with every tool and prints the tables. `zstart` is the program to measure.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub async fn run(zstart: PathBuf) -> Result<()> {
-    ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
+    ensure!(zstart.is_file(), "the program {} is missing: run `make bench`", zstart.display());
     let peers = Peer::all(zstart.clone()).await?;
     let mut compared = Vec::new();
     for content in real::RealImage::all() {
         compared.push(compare(content, &peers).await?);
     }
     let (folder, tag) = (real::layout(real::RealImage::Python).await?, real::TAG.parse()?);
-    println!("==> python with another top layer, after the first, {ROUNDS} times");
+    println!("==> python: converting the image, then one with a changed top layer, {ROUNDS} times");
     let mut incremental_times = Vec::new();
     for _ in 0..ROUNDS {
         incremental_times.push(incremental::run(&zstart, &folder, &tag, LEVEL).await?);
     }
-    println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
+    println!(
+        "==> memory: converting an image with one layer of more than 4 GiB, then one with 60 layers (2 minutes)"
+    );
     let large = large::run(&zstart, &folder).await?;
     for compared in &compared {
         println!("{}", table::comparison_table(compared));
@@ -72,7 +74,7 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "as above")]
+#[expect(clippy::print_stdout, reason = "this is a command line")]
 async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison> {
     let name = content.name();
     let folder = real::layout(content).await?;
@@ -96,7 +98,7 @@ async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison>
             let source = format!("{}/source:{tag}", registry.host());
             let usage = peer.convert(&source, &into.host(), &target, LEVEL).await?;
             let made = RepositoryReader::new(into, &target).manifest("zstd").await;
-            let made = made.with_context(|| format!("{} tagged nothing", peer.name()))?.json;
+            let made = made.with_context(|| format!("{} pushed no tag", peer.name()))?.json;
             peer::require_zstd(peer.name(), &made)?;
             row.bytes = layers_size(&made)?;
             row.runs.push(usage);

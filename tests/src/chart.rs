@@ -105,7 +105,7 @@ impl Helm {
     /// Requires that rendering fails, and returns helm's message.
     pub async fn fails_to_render(&self, release: &str, sets: &[&str]) -> Result<String> {
         match self.render(release, sets).await {
-            Ok(_) => bail!("helm rendered {release} with {sets:?} without a complaint"),
+            Ok(_) => bail!("helm rendered {release} with {sets:?}, but an error was expected"),
             Err(error) => Ok(format!("{error:#}")),
         }
     }

@@ -30,7 +30,7 @@ pub struct ControlPlane {
 impl ControlPlane {
     /// Starts an API server and waits until it is ready.
     ///
-    /// The ServiceAccount admission plugin is disabled: the controller that creates each namespace's service
+    /// The `ServiceAccount` admission plugin is disabled: the controller that creates each namespace's service
     /// account doesn't run.
     pub async fn start() -> Result<Self> {
         install_crypto();

@@ -30,7 +30,9 @@ const PULLS: usize = 3;
 pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let binaries = match binaries {
         // Programs start in other working folders, so the path must be absolute.
-        Some(folder) => folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?,
+        Some(folder) => folder
+            .canonicalize()
+            .with_context(|| format!("failed to find the folder {}", folder.display()))?,
         None => cluster::built_binaries()?,
     };
     if cluster::is_inside() {
@@ -42,12 +44,9 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     }
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
-        steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
-        steps::step(
-            "finding the real image, or building it (the first time)",
-            real::layout(real::RealImage::Python),
-        )
-        .await
+        steps::step("finding the real components (the first run builds them)", tools::all()).await?;
+        steps::step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python))
+            .await
     })?;
     if !settings::is_root() {
         return runtime.block_on(rootless::run(&binaries, &layout));

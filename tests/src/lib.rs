@@ -11,7 +11,7 @@
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
 //!
-//! Every component ends with the test or program that started it, in whatever way that ends.
+//! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
 pub mod bench;

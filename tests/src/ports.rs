@@ -26,7 +26,9 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
     let range = fs::read_to_string(EPHEMERAL_RANGE).unwrap_or_default();
     let end = range.split_whitespace().next().and_then(|first| first.parse().ok()).unwrap_or(32_768_u16);
     let start = end.checked_sub(PORT_COUNT).filter(|start| *start >= 1024);
-    let start = start.with_context(|| format!("{EPHEMERAL_RANGE} leaves too few ports: {range}"))?;
+    let start = start.with_context(|| {
+        format!("failed to choose ports: {EPHEMERAL_RANGE} ({range}) leaves fewer than {PORT_COUNT} below it")
+    })?;
     let locks = settings::cache_folder()?.join("ports");
     fs::create_dir_all(&locks)?;
     let mut ports = [0; N];
@@ -46,7 +48,7 @@ pub fn free_ports<const N: usize>() -> Result<[u16; N]> {
         ports[found] = port;
         found += 1;
     }
-    bail!("all ports from {start} to {end} are taken")
+    bail!("failed to find {N} free ports from {start} to {end}")
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ impl Component {
     pub(crate) fn require_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended ({status})", self.name),
+            Some(status) => bail!("{} ended unexpectedly ({status})", self.name),
         }
     }
 
@@ -50,7 +50,7 @@ impl Component {
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
-        format!("the end of {}:\n  {tail}", self.log.display())
+        format!("end of the log {}:\n  {tail}", self.log.display())
     }
 }
 

@@ -57,14 +57,17 @@ async fn tunnel(
     let mut client = BufReader::new(client);
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
-        ensure!(client.read_until(b'\n', &mut head).await? > 0, "it hung up");
+        ensure!(
+            client.read_until(b'\n', &mut head).await? > 0,
+            "the client closed the connection before its request ended"
+        );
     }
     let line = String::from_utf8(head)?;
     if !known.iter().any(|known| line.starts_with(known)) {
         return Ok(client.write_all(b"HTTP/1.1 502 Bad Gateway\r\n\r\n").await?);
     }
     lock(opened).push(line);
-    let mut server = TcpStream::connect(target).await.context("the server is away")?;
+    let mut server = TcpStream::connect(target).await.context("failed to connect to the target")?;
     client.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await?;
     copy_bidirectional(&mut client, &mut server).await?;
     Ok(())

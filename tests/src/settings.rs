@@ -19,9 +19,7 @@ pub fn binary_folders() -> Vec<PathBuf> {
 pub fn cache_folder() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
-        None => {
-            env::home_dir().context("the system names no home folder; set XDG_CACHE_HOME")?.join(".cache")
-        }
+        None => env::home_dir().context("failed to find the home folder; set XDG_CACHE_HOME")?.join(".cache"),
     };
     Ok(cache.join("zstart"))
 }

@@ -49,7 +49,7 @@ where
             Err(error) => format!("{error:#}"),
         };
         if tokio::time::Instant::now() >= end {
-            bail!("waited {} s in vain for {what}: {last}", limit.as_secs());
+            bail!("waited {} s for {what}: {last}", limit.as_secs());
         }
         tokio::time::sleep(POLL_INTERVAL).await;
     }

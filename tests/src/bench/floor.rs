@@ -94,12 +94,12 @@ fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
 /// Layer files of the only image in an OCI layout folder, lowest layer first.
 pub(super) fn layer_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let blob = |digest: &Value| -> Result<PathBuf> {
-        let digest = digest.as_str().context("a digest")?;
+        let digest = digest.as_str().context("the descriptor has no digest")?;
         Ok(folder.join("blobs").join(digest.replace(':', "/")))
     };
     let read = |path: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
     let index = read(folder.join("index.json"))?;
     let manifest = read(blob(&index["manifests"][0]["digest"])?)?;
-    let layers = manifest["layers"].as_array().context("layers")?.iter();
+    let layers = manifest["layers"].as_array().context("the manifest has no layers")?.iter();
     layers.map(|layer| blob(&layer["digest"])).collect()
 }

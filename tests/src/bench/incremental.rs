@@ -123,7 +123,7 @@ async fn image(stored: &RepositoryReader, tag: &str) -> Result<(Value, Value)> {
 }
 
 fn last(list: &mut Value) -> Result<&mut Value> {
-    let list = list.as_array_mut().context("a list")?;
-    ensure!(list.len() > 1, "an image of one layer has nothing below its top");
-    list.last_mut().context("a layer")
+    let list = list.as_array_mut().context("the member is no list")?;
+    ensure!(list.len() > 1, "the image has no layer below its top layer");
+    list.last_mut().context("the list is empty")
 }

@@ -115,7 +115,11 @@ async fn push_many_layers(repository: &dyn Repository, layers: &[PathBuf]) -> Re
         super::put_blob(repository, compressed, &digest).await?;
         parts.push(stored_layer(&digest, size, Digest::sha256_of(part), part.len() as u64));
     }
-    ensure!(parts.len() == MANY_LAYERS, "{} layers", parts.len());
+    ensure!(
+        parts.len() == MANY_LAYERS,
+        "the image was divided into {} layers instead of {MANY_LAYERS}",
+        parts.len()
+    );
     Ok(parts)
 }
 
@@ -138,6 +142,6 @@ async fn push_image(image: &Reference, layers: &[StoredLayer]) -> Result<()> {
         "config": {"mediaType": media_type::OCI_CONFIG, "digest": digest, "size": config.len()},
     });
     let manifest = RawManifest::new(manifest.to_string().into());
-    let tag = image.tag().context("a tag")?;
+    let tag = image.tag().context("the image has no tag")?;
     Ok(repository.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(tag)).await?)
 }

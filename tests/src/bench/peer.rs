@@ -103,7 +103,7 @@ impl Peer {
 pub(super) fn require_zstd(name: &str, manifest: &Value) -> Result<()> {
     for layer in layers(manifest)? {
         let media_type = layer["mediaType"].as_str().unwrap_or_default();
-        ensure!(media_type.ends_with("zstd"), "{name} left a layer {media_type}");
+        ensure!(media_type.ends_with("zstd"), "{name} left a layer of the type {media_type}");
     }
     Ok(())
 }

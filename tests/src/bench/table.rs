@@ -44,12 +44,12 @@ pub(super) fn comparison_table(compared: &Comparison) -> String {
 /// Times for the image with a changed top layer.
 pub(super) fn incremental_table(runs: &[IncrementalTimes]) -> String {
     let mut text = String::new();
-    let _ = writeln!(text, "{:<24}{:>10}{:>12}{:>10}", "", "image", "other top", "ratio");
+    let _ = writeln!(text, "{:<24}{:>10}{:>12}{:>10}", "", "image", "changed top", "ratio");
     let times_of = |times: fn(&IncrementalTimes) -> [Duration; 2]| runs.iter().map(times).collect::<Vec<_>>();
     let rows = [
-        ("another machine", times_of(|run| run.other_machine)),
-        ("started for each", times_of(|run| run.layer_cache)),
-        ("one process for both", times_of(|run| run.one_process)),
+        ("other machine", times_of(|run| run.other_machine)),
+        ("layer cache", times_of(|run| run.layer_cache)),
+        ("one process", times_of(|run| run.one_process)),
     ];
     for (name, runs) in rows {
         let [first, second] = [0, 1].map(|number| median(runs.iter().map(|run| run[number]).collect()));
@@ -66,7 +66,7 @@ pub(super) fn memory_table(runs: &[LargeImage]) -> String {
     let _ = writeln!(
         text,
         "{:<10}{:>12}{:>12}{:>10}{:>12}{:>12}",
-        "layers", "plain", "gzip", "wall", "memory", "to disk"
+        "layers", "uncompressed", "gzip", "wall", "memory", "written"
     );
     for LargeImage { layers, uncompressed, compressed, usage } in runs {
         let (uncompressed, compressed, wall) =

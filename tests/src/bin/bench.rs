@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
-#[command(about = "zstart beside the other tools that convert images, on a real image")]
+#[command(about = "Compares zstart with other tools that convert images, on real images")]
 struct Arguments {
     /// Path of the `zstart` program.
     #[arg(long, value_name = "FILE")]

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(about = "Real Kubernetes, registry and container runtime, to test zstart with")]
+#[command(about = "Starts the real Kubernetes, registry and container runtime of zstart's tests")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -23,14 +23,14 @@ impl Cluster {
     /// Blob parsed as JSON.
     pub fn content_json(&self, digest: &Digest) -> Result<Value> {
         let bytes = std::fs::read(self.content(digest));
-        let bytes = bytes.with_context(|| format!("containerd does not have {digest}"))?;
+        let bytes = bytes.with_context(|| format!("containerd has no content {digest}"))?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Digests of an image's uncompressed layers, found through its manifest.
     pub fn diff_ids(&self, manifest: &Digest) -> Result<Vec<Digest>> {
         let manifest = self.content_json(manifest)?;
-        let config = manifest["config"]["digest"].as_str().context("the manifest names a config")?;
+        let config = manifest["config"]["digest"].as_str().context("the manifest has no config")?;
         let config = self.content_json(&config.parse()?)?;
         Ok(serde_json::from_value(config["rootfs"]["diff_ids"].clone())?)
     }
@@ -55,7 +55,7 @@ impl Cluster {
                 self.ctr(&["images", "rm", "--sync", name])?;
             }
         }
-        wait::until(format!("containerd to forget {image}"), CLEAN_WITHIN, || async {
+        wait::until(format!("containerd to remove {image}"), CLEAN_WITHIN, || async {
             let content = self.ctr(&["content", "ls", "-q"])?.contains(&digest);
             Ok((!content && !self.has_snapshot(&diff_ids)?).then_some(()))
         })
@@ -66,7 +66,7 @@ impl Cluster {
         let listed = self.ctr(&["images", "ls", &format!("name=={image}")])?;
         let fields = listed.lines().nth(1).and_then(|line| line.split_whitespace().nth(2));
         let digest = fields.with_context(|| format!("containerd has no image {image}"))?;
-        ensure!(digest.starts_with("sha256:"), "ctr printed something else than images: {listed}");
+        ensure!(digest.starts_with("sha256:"), "failed to parse the image list of ctr: {listed}");
         Ok(digest.to_owned())
     }
 }

@@ -27,7 +27,7 @@ impl Cluster {
         let deploy = repository().join("deploy");
         let context = self.folder().join("image-context");
         run(Command::new(deploy.join("context.sh")).arg(binaries).arg(&context))
-            .context("failed to gather what zstart's images hold")?;
+            .context("failed to create the build context of zstart's images")?;
         for target in ["controller", "webhook"] {
             let image = format!("zstart-{target}");
             let mut build = self.buildah();
@@ -94,9 +94,16 @@ pub fn built_binaries() -> Result<PathBuf> {
     let folder =
         program.ancestors().skip(1).take(2).find(|folder| folder.join("zstart-controller").is_file());
     let folder = folder.with_context(|| {
-        format!("zstart-controller is not beside {}: run `cargo build --workspace --bins`", program.display())
+        format!(
+            "zstart-controller is missing in the folder of {}: run `cargo build --workspace --bins`",
+            program.display()
+        )
     })?;
-    ensure!(folder.join("zstart-webhook").is_file(), "zstart-webhook is not in {}", folder.display());
+    ensure!(
+        folder.join("zstart-webhook").is_file(),
+        "zstart-webhook is missing in {}: run `cargo build --workspace --bins`",
+        folder.display()
+    );
     Ok(folder.to_owned())
 }
 

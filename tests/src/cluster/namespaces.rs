@@ -39,7 +39,7 @@ pub fn is_inside() -> bool {
 }
 
 /// Runs `body` in a cluster, by starting this program again with `arguments`.
-#[expect(clippy::print_stderr, reason = "what is left out must be seen")]
+#[expect(clippy::print_stderr, reason = "the user must see which tests are left out")]
 pub fn run_program<F, R>(arguments: &[String], body: F) -> Result<()>
 where
     F: FnOnce(Cluster) -> R,
@@ -53,12 +53,12 @@ where
         });
     }
     if !settings::is_root() {
-        let message = "a whole cluster needs root, because it makes namespaces: run it with sudo";
+        let message = "a whole cluster needs root to create namespaces; run this with sudo";
         if settings::rootless_is_accepted() {
             eprintln!("LEFT OUT: {message}");
             return Ok(());
         }
-        bail!("{message}, or leave out what needs it with ROOTLESS=1");
+        bail!("{message}, or leave cluster tests out with ROOTLESS=1");
     }
     packages::require(&packages::CLUSTER)?;
     let folder = tempfile::Builder::new().prefix("zstart-cluster-").tempdir()?;
@@ -71,11 +71,11 @@ where
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
     };
     // The logs are worth more than a clean /tmp after a failure.
-    bail!("what ran in the cluster {ended}; its logs are in {}", folder.keep().display())
+    bail!("the program in the cluster {ended}; the logs are in {}", folder.keep().display())
 }
 
 fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
-    let program = std::env::current_exe().context("failed to find this program")?;
+    let program = std::env::current_exe().context("failed to find the path of this program")?;
     // If this process dies, the kernel kills unshare, and unshare's end kills everything inside.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare"])

@@ -32,7 +32,7 @@ pub(super) fn start_containerd(folder: &Path, binaries: &Path) -> Result<Compone
     write_pod_network(folder)?;
     // The link in `binaries` points to the first CNI plugin; the other plugins are in the same folder.
     let plugins = fs::canonicalize(binaries.join("bridge"))?;
-    let plugins = plugins.parent().context("the CNI plugins have a folder")?.display().to_string();
+    let plugins = plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
     let shown = folder.display();
     // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
     let config = format!(

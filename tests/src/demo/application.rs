@@ -28,7 +28,7 @@ pub(super) async fn push_image(layout: &Path, registry: &str) -> Result<Digest> 
 pub(super) async fn require_source_unchanged(registry: &str, digest: &Digest) -> Result<()> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
     let now = zstart_convert::resolve(&*open_repository(&here)?, &here).await?;
-    ensure!(now.digest() == digest, "{here} now means {}, not {digest}", now.digest());
+    ensure!(now.digest() == digest, "{here} now points to {}, not to {digest}", now.digest());
     Ok(())
 }
 
@@ -79,8 +79,8 @@ impl Ready {
             Ok(is_ready.then_some(record))
         })
         .await?;
-        let variant = record.status.and_then(|status| status.variant).context("it has a variant")?;
-        let digest = variant.reference.digest().cloned().context("a variant has a digest")?;
+        let variant = record.status.and_then(|status| status.variant).context("the record has no variant")?;
+        let digest = variant.reference.digest().cloned().context("the variant has no digest")?;
         Ok(Self { variant, digest })
     }
 

@@ -25,7 +25,7 @@ pub(super) fn check_in_containerd(cluster: &Cluster, variant: &Digest) -> Result
     let check = check_layers(|digest| cluster.content(digest), variant)?;
     ensure!(
         cluster.has_snapshot(&cluster.diff_ids(variant)?)?,
-        "containerd has no snapshot of {variant}: it did not unpack it"
+        "containerd has no snapshot of {variant}, so it didn't unpack the image"
     );
     Ok(check)
 }
@@ -40,12 +40,17 @@ pub(super) fn check_layers(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) 
     let manifest = json(variant)?;
     let config = json(&field(&manifest["config"], "digest")?.parse()?)?;
     let diff_ids: Vec<Digest> = serde_json::from_value(config["rootfs"]["diff_ids"].clone())?;
-    let layers = manifest["layers"].as_array().context("the manifest has layers")?;
-    ensure!(layers.len() == diff_ids.len(), "{} layers, but {} diff_ids", layers.len(), diff_ids.len());
+    let layers = manifest["layers"].as_array().context("the manifest has no layers")?;
+    ensure!(
+        layers.len() == diff_ids.len(),
+        "the manifest has {} layers, but the config has {} diff_ids",
+        layers.len(),
+        diff_ids.len()
+    );
     let mut check = LayerCheck { equal_layers: 0, uncompressed_bytes: 0 };
     for (layer, diff_id) in layers.iter().zip(&diff_ids) {
         let media_type = field(layer, "mediaType")?;
-        ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has type {media_type}");
+        ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has the media type {media_type}");
         let digest: Digest = field(layer, "digest")?.parse()?;
         let (found, bytes) = hash_uncompressed(&blob(&digest))?;
         ensure!(*diff_id == found, "layer {digest} unpacks to {found}, not to {diff_id}");

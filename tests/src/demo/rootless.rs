@@ -37,11 +37,8 @@ pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     let pushing = application::push_image(layout, &host);
     let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
 
-    let zstart = step(
-        "starting zstart's controller and webhook beside the API server",
-        Zstart::start(&kubectl, binaries, &host),
-    )
-    .await?;
+    let zstart =
+        step("starting zstart's controller and webhook", Zstart::start(&kubectl, binaries, &host)).await?;
     let deploying = async { kubectl.apply("shop", &application::objects(&source)) };
     step("applying a Deployment in a namespace labelled zstart.dev/rewrite=enabled", deploying).await?;
     let converting = Ready::wait(plane.client().await?, &source);
@@ -198,7 +195,7 @@ fn report(ready: &Ready, pod: &Value, check: &LayerCheck) {
     ]));
     print_below(&format!("conversion       {} in zstart's controller", units::duration(ready.duration())));
     print_below(&format!(
-        "files            {0} of {0} layers unpack to the config's diff_ids ({1} of plain bytes)",
+        "files            {0} of {0} layers unpack to the config's diff_ids ({1} uncompressed)",
         check.equal_layers,
         units::size(check.uncompressed_bytes)
     ));

@@ -45,14 +45,14 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
         print_below(&format!("pod {} runs {source}", first.name_any()));
         anyhow::Ok(())
     };
-    step("waiting for its first pod, which starts from gzip", waiting).await?;
+    step("waiting for the first pod, which starts from gzip", waiting).await?;
     let ready =
         step("waiting for the conversion record to become Ready", record_ready(cluster, &source)).await?;
     print_below(&cluster.kubectl(&["get", "imgconv"])?);
     let variant = &ready.variant.reference;
 
     let restart = restart(cluster, &source, variant);
-    let pod = step("restarting the Deployment on a node that has nothing of the image", restart).await?;
+    let pod = step("restarting the Deployment after removing the image from the node", restart).await?;
     let check = layer_check::check_in_containerd(cluster, &ready.digest)?;
     application::require_source_unchanged(LOCAL_REGISTRY, &digest).await?;
 
@@ -61,7 +61,7 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
     cluster.remove_image(&zstd).await?;
     let pulling = PullTimes::measure(cluster, &gzip, &zstd, pulls);
     let pulls =
-        step(&format!("letting the kubelet pull each image {pulls} times, in turns"), pulling).await?;
+        step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
     report(&ready, &pod, &check, &pulls);
     Ok(())
@@ -110,10 +110,13 @@ async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> 
     scale(cluster, 1).await?;
     let pod = running_pod(cluster, &variant.to_string()).await?;
     let originals = pod.annotations().get(keys::ORIGINALS).cloned().unwrap_or_default();
-    ensure!(originals.contains(&source.to_string()), "the pod does not remember its original: {originals:?}");
+    ensure!(
+        originals.contains(&source.to_string()),
+        "the pod's annotation doesn't name its original: {originals:?}"
+    );
     let pulls = cluster.pulls(NAMESPACE, &pod.name_any()).await?;
-    let pulled = pulls.first().context("the kubelet says that it pulled nothing")?;
-    ensure!(pulled.image == variant.to_string(), "the kubelet pulled {}", pulled.image);
+    let pulled = pulls.first().context("the kubelet reports no pull")?;
+    ensure!(pulled.image == variant.to_string(), "the kubelet pulled {} instead of {variant}", pulled.image);
     print_below(&format!("pod {} runs {variant}", pod.name_any()));
     print_below(&format!("the kubelet pulled it in {}", units::duration(pulled.duration)));
     print_below(cluster.kubectl(&["-n", NAMESPACE, "logs", "deployment/forecast"])?.trim());
@@ -153,7 +156,7 @@ fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, pulls: &PullTimes) {
     print_block(&table(&rows));
     print_below(&format!("conversion       {} in zstart's controller", units::duration(ready.duration())));
     print_below(&format!(
-        "files            {} of {} layers unpack to the config's diff_ids ({} of plain bytes)",
+        "files            {} of {} layers unpack to the config's diff_ids ({} uncompressed)",
         check.equal_layers,
         check.equal_layers,
         units::size(check.uncompressed_bytes)
@@ -162,10 +165,10 @@ fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, pulls: &PullTimes) {
     print_below(&format!("image            {}", ready.variant.reference));
     print_block(
         "To look around, `make run KEEP=1` leaves a shell in the cluster:
-  kubectl get imgconv                          what was converted
-  kubectl describe imgconv                     how, and when
+  kubectl get imgconv                          the conversion records
+  kubectl describe imgconv                     conditions and events of a record
   kubectl -n shop get pods -o yaml             the image by digest, and the annotation with the original
   kubectl -n zstart-system logs deploy/zstart-controller
-  ctr images ls                                what containerd has",
+  ctr images ls                                the images in containerd",
     );
 }

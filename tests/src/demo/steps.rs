@@ -1,5 +1,5 @@
 //! Prints each step and its duration.
-#![expect(clippy::print_stdout, reason = "this is what the user came to see")]
+#![expect(clippy::print_stdout, reason = "this is the output of the command")]
 
 use std::time::Instant;
 
@@ -10,7 +10,7 @@ use zstart_core::units;
 pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     println!("==> {what}");
     let started = Instant::now();
-    let done = work.await.with_context(|| format!("this step failed: {what}"))?;
+    let done = work.await.with_context(|| format!("failed at the step: {what}"))?;
     println!("    {}", units::duration(started.elapsed()));
     Ok(done)
 }

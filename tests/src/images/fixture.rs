@@ -125,7 +125,7 @@ impl Fixture {
         self
     }
 
-    /// Gives the last layer a wrong diff_id in the config.
+    /// Gives the last layer a wrong `diff_id` in the config.
     #[must_use]
     pub fn with_wrong_diff_id(mut self) -> Self {
         if let Some(layer) = self.layers.last_mut() {
@@ -319,9 +319,9 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_uid(0);
         header.set_gid(0);
         // Writing into memory fails only for a path that tar can't represent.
-        archive.append_data(&mut header, path, *content).expect("a path that tar can hold");
+        archive.append_data(&mut header, path, *content).expect("a path that tar can represent");
     }
-    archive.into_inner().expect("writing into memory")
+    archive.into_inner().expect("writing into memory succeeds")
 }
 
 fn compress(compression: Compression, uncompressed: &[u8]) -> Vec<u8> {
@@ -329,8 +329,11 @@ fn compress(compression: Compression, uncompressed: &[u8]) -> Vec<u8> {
         Compression::Plain => uncompressed.to_vec(),
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(uncompressed).and_then(|()| encoder.finish()).expect("writing into memory")
+            encoder
+                .write_all(uncompressed)
+                .and_then(|()| encoder.finish())
+                .expect("writing into memory succeeds")
         }
-        Compression::Zstd => zstd::encode_all(uncompressed, 3).expect("writing into memory"),
+        Compression::Zstd => zstd::encode_all(uncompressed, 3).expect("writing into memory succeeds"),
     }
 }

@@ -27,7 +27,7 @@ pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Res
     let (layout, registry) = (LayoutFolder::new(folder), open_repository(reference)?);
     let raw = layout.manifest(ManifestKey::Tag(tag)).await?;
     let Document::Manifest(manifest) = raw.read()? else {
-        anyhow::bail!("{} is an index", folder.display());
+        anyhow::bail!("failed to push {}: it contains an index, not an image", folder.display());
     };
     for blob in manifest.layers.iter().chain([&manifest.config]) {
         if registry.has_blob(blob.digest()).await? {

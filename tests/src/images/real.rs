@@ -69,7 +69,7 @@ impl RealImage {
 }
 
 /// Layout folder of the image, built on the first call.
-#[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
+#[expect(clippy::print_stderr, reason = "the first build takes minutes")]
 pub async fn layout(image: RealImage) -> Result<PathBuf> {
     let name = image.name();
     let folder = settings::cache_folder()?.join("images").join(format!("{name}-{VERSION}"));
@@ -78,8 +78,8 @@ pub async fn layout(image: RealImage) -> Result<PathBuf> {
     }
     ensure!(
         !cluster::is_inside(),
-        "the image \"{name}\" is to be built before the cluster's namespaces are entered: in them there is no way to \
-         its packages"
+        "failed to build the image \"{name}\": packages can't be downloaded inside the cluster's namespaces; run \
+         `lab image` before entering them"
     );
     let parent = folder.parent().context("the cache has a parent folder")?.to_owned();
     fs::create_dir_all(&parent)?;

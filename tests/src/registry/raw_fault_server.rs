@@ -120,11 +120,11 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
         if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
         }
-        anyhow::ensure!(client.read_buf(&mut received).await? > 0, "no request");
+        anyhow::ensure!(client.read_buf(&mut received).await? > 0, "the connection ended before a request");
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
     lock(&shared.request_heads).push(head.to_lowercase());
-    let (request_line, headers) = head.split_once("\r\n").context("no headers")?;
+    let (request_line, headers) = head.split_once("\r\n").context("the request has no headers")?;
     if let Some(response) = shared.response_for(request_line) {
         return write_response(client, response).await;
     }

@@ -56,7 +56,10 @@ impl RepositoryReader {
         let top = self.manifest(key).await?.json;
         let Some(entries) = top["manifests"].as_array() else { return Ok(top) };
         let entry = entries.iter().find(|entry| entry["platform"]["architecture"] == architecture);
-        Ok(self.manifest(text(&entry.context("no such platform")?["digest"])?).await?.json)
+        Ok(self
+            .manifest(text(&entry.context("the index has no entry for this architecture")?["digest"])?)
+            .await?
+            .json)
     }
 
     /// Whether a blob exists.
@@ -75,15 +78,21 @@ impl RepositoryReader {
         let digest = text(&descriptor["digest"])?;
         let response = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
         let bytes = response.bytes().await?.to_vec();
-        ensure!(sha256(&bytes).as_str() == digest, "blob {digest} holds something else");
-        ensure!(Some(bytes.len() as u64) == descriptor["size"].as_u64(), "{digest} has another size");
+        ensure!(sha256(&bytes).as_str() == digest, "blob {digest} has other content");
+        ensure!(
+            Some(bytes.len() as u64) == descriptor["size"].as_u64(),
+            "blob {digest} has another size than its descriptor"
+        );
         Ok(bytes)
     }
 
     /// Whether a manifest exists.
     pub async fn has_manifest(&self, key: &str) -> Result<bool> {
         let status = self.get(&format!("manifests/{key}")).await?.status();
-        ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
+        ensure!(
+            status == StatusCode::OK || status == StatusCode::NOT_FOUND,
+            "unexpected status {status} for manifest {key}"
+        );
         Ok(status == StatusCode::OK)
     }
 
@@ -107,19 +116,24 @@ impl RepositoryReader {
     }
 
     /// Requires that `variant` has the files of `source`: an equal config and number of layers, and each
-    /// layer is an OCI zstd blob that unpacks to the config's diff_id.
+    /// layer is an OCI zstd blob that unpacks to the config's `diff_id`.
     pub async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
         ensure!(variant["mediaType"] == media_type::OCI_MANIFEST, "{variant:#}");
         ensure!(variant["config"]["mediaType"] == media_type::OCI_CONFIG, "{variant:#}");
         ensure!(variant["config"]["digest"] == source["config"]["digest"], "{variant:#}");
         let config: Value = serde_json::from_slice(&self.blob(&variant["config"]).await?)?;
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().context("the config has no diff_ids")?;
         let layers = layers(variant)?;
-        ensure!(layers.len() == diff_ids.len(), "{} layers", layers.len());
+        ensure!(
+            layers.len() == diff_ids.len(),
+            "the variant has {} layers, the config {} diff_ids",
+            layers.len(),
+            diff_ids.len()
+        );
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             ensure!(layer["mediaType"] == media_type::OCI_TAR_ZSTD, "{layer:#}");
             let plain = zstd::decode_all(&self.blob(layer).await?[..])?;
-            ensure!(sha256(&plain).as_str() == text(diff_id)?, "{layer:#} does not unpack to {diff_id}");
+            ensure!(sha256(&plain).as_str() == text(diff_id)?, "{layer:#} doesn't unpack to {diff_id}");
         }
         Ok(())
     }
@@ -131,7 +145,7 @@ fn sha256(bytes: &[u8]) -> Digest {
 
 /// Layers of a manifest.
 pub fn layers(manifest: &Value) -> Result<&Vec<Value>> {
-    manifest["layers"].as_array().context("no layers")
+    manifest["layers"].as_array().context("the manifest has no layers")
 }
 
 /// Sum of the layers' sizes.
@@ -141,5 +155,5 @@ pub fn layers_size(manifest: &Value) -> Result<i64> {
 
 /// Text of a JSON string.
 pub fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("{value} is not text"))
+    value.as_str().with_context(|| format!("{value} is no string"))
 }

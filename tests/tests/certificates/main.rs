@@ -113,7 +113,7 @@ async fn foreign_webhook_is_left_unchanged() -> Result<()> {
     let mut foreign = two.webhooks.clone().unwrap_or_default();
     foreign[0].name = "pods.example.com".to_owned();
     if let Some(service) = &mut foreign[0].client_config.service {
-        service.name = "somebody-else".to_owned();
+        service.name = "other-webhook".to_owned();
     }
     two.webhooks.get_or_insert_default().splice(0..0, foreign);
     zstart.configurations().create(&PostParams::default(), &two).await?;

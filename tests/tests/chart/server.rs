@@ -112,7 +112,7 @@ fn refusal<T>(answer: kube::Result<T>) -> Result<String> {
     match answer {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(status.message.clone()),
         Err(error) => Err(error.into()),
-        Ok(_) => bail!("the API server allowed it"),
+        Ok(_) => bail!("the API server allowed the write"),
     }
 }
 
@@ -129,7 +129,7 @@ async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn()
     };
     tokio::time::timeout(Duration::from_secs(30), asking)
         .await
-        .with_context(|| format!("waited 30 s in vain until {what}"))?
+        .with_context(|| format!("waited 30 s until {what}"))?
 }
 
 #[tokio::test]
@@ -147,7 +147,7 @@ async fn rendered_objects_are_accepted_by_a_real_api_server() -> Result<()> {
                 Scope::Cluster => Api::all_with(zstart.client.clone(), &resource),
                 Scope::Namespaced => Api::namespaced_with(
                     zstart.client.clone(),
-                    object.metadata.namespace.as_deref().context("an object without its namespace")?,
+                    object.metadata.namespace.as_deref().context("the object has no namespace")?,
                     &resource,
                 ),
             };
@@ -255,7 +255,10 @@ async fn uninstall_keeps_records_and_removes_the_rest() -> Result<()> {
     let roles: Api<ClusterRole> = Api::all(zstart.client.clone());
     assert!(roles.get_opt("zstart-controller").await?.is_none());
     let namespaces: Api<Namespace> = Api::all(zstart.client.clone());
-    assert!(namespaces.get_opt(NAMESPACE).await?.is_some(), "helm doesn't delete what it made by a flag");
+    assert!(
+        namespaces.get_opt(NAMESPACE).await?.is_some(),
+        "helm keeps a namespace created by --create-namespace"
+    );
 
     // The next installation adopts the definition.
     zstart.helm("install", "--create-namespace", &[]).await?;

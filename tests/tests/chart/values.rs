@@ -136,7 +136,7 @@ fn crd_in_the_chart_matches_the_rust_types() -> Result<()> {
     let expected = serde_saphyr::to_string(&ImageConversion::crd())?;
     assert!(
         definition == expected,
-        "charts/zstart/files/crd.yaml isn't what core/src/record.rs gives; make it anew:\n  \
+        "charts/zstart/files/crd.yaml differs from the types in crates/core/src/record.rs; generate it with:\n  \
          cargo run -q -p zstart-cli -- crd > charts/zstart/files/crd.yaml"
     );
     Ok(())

@@ -29,7 +29,7 @@ impl Zstart {
     pub(crate) fn find() -> Result<Self> {
         let test = std::env::current_exe()?;
         // Test binaries are in `deps`, one folder below.
-        let folder = test.ancestors().nth(2).context("a test binary lies in a folder")?;
+        let folder = test.ancestors().nth(2).context("the test binary has no parent folder")?;
         let program = folder.join("zstart");
         ensure!(program.is_file(), "{} is missing: run `cargo build -p zstart-cli`", program.display());
         Ok(Self { program, home: TempDir::with_prefix("zstart-cli-")? })

@@ -177,20 +177,20 @@ async fn variant_digest_is_equal_in_registry_and_folder() -> Result<()> {
     let registry = Registry::start().await?;
     let digest = image().push(&registry.host(), "team/app:v1").await?;
     let source = format!("{}/team/app:v1", registry.host());
-    let beside = zstart.json(&["convert", &source]).await?;
-    assert_eq!(beside["variant"], format!("{}/team/app:v1-zstd-{}", registry.host(), digest.short()));
+    let in_registry = zstart.json(&["convert", &source]).await?;
+    assert_eq!(in_registry["variant"], format!("{}/team/app:v1-zstd-{}", registry.host(), digest.short()));
     let folder = zstart.json(&["convert", &source, &zstart.oci("out:v1")]).await?;
-    assert_eq!(folder["variantDigest"], beside["variantDigest"]);
+    assert_eq!(folder["variantDigest"], in_registry["variantDigest"]);
     let by_digest = format!("{}/team/app@{digest}", registry.host());
     let by_digest = zstart.json(&["convert", &by_digest]).await?;
     let tag = format!("sha256-{}-zstd", digest.short());
     assert_eq!(by_digest["variant"], format!("{}/team/app:{tag}", registry.host()));
-    assert_eq!(by_digest["variantDigest"], beside["variantDigest"]);
+    assert_eq!(by_digest["variantDigest"], in_registry["variantDigest"]);
 
     image().prepare()?.write(&zstart.folder().join("in"), "v1").await?;
     let up = format!("{}/mirror:zstd", registry.host());
     let up = zstart.json(&["convert", &zstart.oci("in:v1"), &up]).await?;
-    assert_eq!(up["variantDigest"], beside["variantDigest"]);
+    assert_eq!(up["variantDigest"], in_registry["variantDigest"]);
     Ok(())
 }
 

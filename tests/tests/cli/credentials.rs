@@ -40,7 +40,7 @@ async fn credential_helper_on_the_path_is_asked() -> Result<()> {
     let registry = registry_with_login().await?;
     let name = format!("{}/app:v1", registry.host());
     let ended = zstart.run(&["convert", &name]).await?;
-    assert_eq!(ended.code, Some(4), "nobody in particular may not read: {ended:#?}");
+    assert_eq!(ended.code, Some(4), "anonymous access is refused: {ended:#?}");
 
     let helpers = zstart.folder().join("helpers");
     fs::create_dir(&helpers)?;

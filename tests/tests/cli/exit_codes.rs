@@ -143,7 +143,7 @@ async fn taken_or_moved_tag_exits_8() -> Result<()> {
         let host = host.clone();
         Box::pin(async move {
             let next = Fixture::new().layer(&[("next", b"release")]);
-            next.push(&host, "app:v1").await.expect("it is pushed");
+            next.push(&host, "app:v1").await.expect("the image is pushed");
         })
     };
     gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));

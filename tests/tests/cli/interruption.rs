@@ -39,11 +39,12 @@ async fn stop_during_upload(signal: &str) -> Result<()> {
     let name = format!("{}/app:v1", gateway.host());
     let mut command = zstart.command(&["convert", &name]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let id = child.id().context("it runs")?;
-    tokio::time::timeout(WITHIN, arrived.notified()).await.context("the upload")?;
+    let id = child.id().context("the program has ended")?;
+    tokio::time::timeout(WITHIN, arrived.notified()).await.context("no upload arrived")?;
     let sent = Command::new("kill").args([signal, &id.to_string()]).status().await?;
     ensure!(sent.success(), "kill: {sent}");
-    let ended = tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("its end")??;
+    let ended =
+        tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("the program doesn't end")??;
     assert_eq!(ended.status.code(), Some(130));
     assert_eq!(String::from_utf8(ended.stderr)?, "error: stopped; nothing was tagged\n");
     assert_eq!(ended.stdout, b"");

@@ -92,7 +92,7 @@ async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
     let here = ["--layer-cache", &file.display().to_string()];
     assert_eq!(lab.convert("v1", &here).await?, ALL_BLOBS);
     assert_eq!(lab.convert("v2", &here).await?, NEW_BLOBS);
-    ensure!(!lab.zstart.folder().join(".cache").exists(), "it stands in the home folder");
+    ensure!(!lab.zstart.folder().join(".cache").exists(), "the cache is in the home folder");
 
     let name = lab.push("v3").await?;
     let folder = lab.zstart.folder().join("xdg");
@@ -126,7 +126,7 @@ async fn unusable_cache_is_a_warning_only() -> Result<()> {
     let ended = lab.zstart.run(&["convert", &name]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     ensure!(ended.stderr.contains("other users own it or may write to it: remove it"), "{}", ended.stderr);
-    assert_eq!(lab.convert("v3", &[]).await?, NEW_BLOBS, "it was replaced");
+    assert_eq!(lab.convert("v3", &[]).await?, NEW_BLOBS, "the file was replaced");
 
     // A folder at the path: no entry is kept, and the conversion succeeds.
     let folder = lab.zstart.folder().join("folder");

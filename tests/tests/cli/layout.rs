@@ -48,7 +48,7 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// Requires that every layer of a manifest is zstd and unpacks to the config's diff_id.
+    /// Requires that every layer of a manifest is zstd and unpacks to the config's `diff_id`.
     pub(crate) fn require_zstd_layers(&self, manifest: &Value) -> Result<()> {
         let config = self.json(manifest["config"]["digest"].as_str().context("config")?)?;
         let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;

@@ -49,9 +49,9 @@ async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
         let name = format!("{}/app:v1", gateway.host());
         let mut command = zstart.command(&["convert", &name, "--no-layer-cache"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let id = child.id().context("it runs")?;
+        let id = child.id().context("the program has ended")?;
         tokio::time::timeout(WITHIN, arrived.notified()).await.with_context(|| format!("{method} {part}"))?;
-        tokio::time::timeout(WITHIN, wait_until_idle(id)).await.context("until it stands still")??;
+        tokio::time::timeout(WITHIN, wait_until_idle(id)).await.context("the program stays busy")??;
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;

@@ -238,8 +238,9 @@ async fn tune_failures_have_their_exit_codes() -> Result<()> {
     drop(gateway);
     require_failure(&zstart, &["tune", &name], 5, &["refused"]).await?;
 
-    image().with_wrong_diff_id().prepare()?.write(&folder, "lies").await?;
-    require_failure(&zstart, &["tune", &zstart.oci("images:lies")], 6, &["promises diff_id"]).await?;
+    image().with_wrong_diff_id().prepare()?.write(&folder, "wrong-diff-id").await?;
+    require_failure(&zstart, &["tune", &zstart.oci("images:wrong-diff-id")], 6, &["promises diff_id"])
+        .await?;
     let artifact = image().members(json!({"artifactType": "application/x-signature"}));
     artifact.prepare()?.write(&folder, "signature").await?;
     require_failure(

@@ -51,7 +51,7 @@ fn traces() -> BTreeSet<String> {
         traces.extend(text.lines().map(|line| format!("{kind} {}", line.trim())));
     };
     let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().expect("it can be started");
+        let output = Command::new(program).args(arguments).output().expect("the program starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let folders = |folder: &str, part: &str| -> String {
@@ -87,10 +87,10 @@ fn concurrent_clusters_leave_nothing_behind() {
     // This test can't be the first process of two clusters, so it starts the other test twice.
     let test = "lab::pod_runs_and_its_pull_time_is_reported";
     let program = std::env::current_exe().expect("this program has a path");
-    let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("it can be started");
+    let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("the program starts");
     let clusters = [start(), start()];
     for mut cluster in clusters {
-        let status = cluster.wait().expect("it can be waited for");
+        let status = cluster.wait().expect("the program ends");
         assert!(status.success(), "a cluster failed: {status}");
     }
     let left: Vec<String> = traces().difference(&before).cloned().collect();

@@ -48,7 +48,7 @@ fn write_config(lab: &Lab) -> Result<PathBuf> {
 
 /// Sends SIGTERM and returns the exit code.
 async fn terminate(child: &mut Child) -> Result<Option<i32>> {
-    let id = child.id().context("it has ended already")?;
+    let id = child.id().context("the controller has ended already")?;
     let told = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
     anyhow::ensure!(told.success(), "kill: {told}");
     Ok(tokio::time::timeout(WITHIN, child.wait()).await??.code())
@@ -163,7 +163,10 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
         std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &proxy.host()),
     )?;
     let mut controller = start_as(&kubeconfig, &config)?;
-    wait::until("it to live", WITHIN, || async { Ok((get("/livez").await?.0 == 200).then_some(())) }).await?;
+    wait::until("the controller to be alive", WITHIN, || async {
+        Ok((get("/livez").await?.0 == 200).then_some(()))
+    })
+    .await?;
     let (status, why) = get("/readyz").await?;
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");

@@ -1,4 +1,4 @@
-//! Bytes that don't match their digest or diff_id: never tagged, never served.
+//! Bytes that don't match their digest or `diff_id`: never tagged, never served.
 
 use anyhow::Result;
 use http::Method;

@@ -116,9 +116,9 @@ async fn restarted_controller_converts_nothing_again() -> Result<()> {
     assert_eq!(after.reference, before.reference);
     assert_eq!(
         after.duration_milliseconds, before.duration_milliseconds,
-        "how long it took when it was made"
+        "the duration is that of the first conversion"
     );
-    assert_eq!(lab.events("on", "Deployment", "web").await?.len(), 2, "nobody is told twice");
+    assert_eq!(lab.events("on", "Deployment", "web").await?.len(), 2, "no event is repeated");
     Ok(())
 }
 
@@ -128,8 +128,8 @@ async fn record_of_a_digest_reference_ignores_the_tag() -> Result<()> {
     let source = lab.push("app:v1", &application()).await?;
     let image = format!("{}@{source}", lab.image("app"));
     // The tag of a reference with a digest has no meaning.
-    let beside = format!("{}@{source}", lab.image("app:v1"));
-    lab.deploy("on", "web", &beside).await?;
+    let with_tag = format!("{}@{source}", lab.image("app:v1"));
+    lab.deploy("on", "web", &with_tag).await?;
     let _controller = lab.start_controller().await?;
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?;

@@ -128,7 +128,7 @@ async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
         let reference = |status: zstart_core::record::ImageConversionStatus| {
             status.variant.map(|variant| variant.reference)
         };
-        assert_eq!(reference(after.clone()), reference(before), "the variant is where it was");
+        assert_eq!(reference(after.clone()), reference(before), "the variant has its former reference");
         before = after;
     }
     Ok(())
@@ -153,6 +153,6 @@ async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     gate.open();
     lab.ready(&image).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
-    assert_eq!(uploads, 1, "what the first one made serves the second: {:?}", lab.gateway.calls());
+    assert_eq!(uploads, 1, "the second record uses the first one's variant: {:?}", lab.gateway.calls());
     Ok(())
 }

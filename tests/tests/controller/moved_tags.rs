@@ -26,7 +26,7 @@ async fn tag_moved_during_conversion_serves_the_new_image() -> Result<()> {
     let (new, host, image) = (next.prepare()?.digest, lab.registry.host(), lab.image("app:v1"));
     let push = move || -> BoxFuture<'static, ()> {
         let (host, next) = (host.clone(), next.clone());
-        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
+        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("the image is pushed")) })
     };
     lab.gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));
     lab.deploy("on", "web", &image).await?;
@@ -108,7 +108,7 @@ async fn deleted_variant_is_rebuilt() -> Result<()> {
     let (stored, tag) = (lab.stored("app"), variant_tag(&image, &source)?);
     let digest = first.reference.digest().context("no digest")?;
     stored.delete_manifest(digest.as_str()).await?;
-    zstart_tests::wait::until("the variant to be there again", crate::lab::WITHIN, || async {
+    zstart_tests::wait::until("the variant to exist again", crate::lab::WITHIN, || async {
         Ok((stored.digest(&tag).await? == *digest).then_some(()))
     })
     .await?;
@@ -130,7 +130,7 @@ async fn variant_missing_a_layer_is_rebuilt() -> Result<()> {
     stored.delete_blob(layer).await?;
     // A controller checks every record when it starts.
     let _controller = lab.start_controller().await?;
-    zstart_tests::wait::until("the layer to be there again", crate::lab::WITHIN, || async {
+    zstart_tests::wait::until("the layer to exist again", crate::lab::WITHIN, || async {
         Ok(stored.has_blob(layer).await?.then_some(()))
     })
     .await?;

@@ -118,7 +118,7 @@ async fn variant_keeps_serving_during_a_registry_outage() -> Result<()> {
     assert_eq!(condition_of(&back, READY).0, "True");
     assert_eq!(back.variant.context("no variant")?.reference, old.reference);
     let (away, back) = (away.source.context("no source")?, back.source.context("no source")?);
-    assert!(back.checked_at > away.checked_at, "when it was last seen moves only while it is seen");
+    assert!(back.checked_at > away.checked_at, "checkedAt advances only with successful checks");
     Ok(())
 }
 
@@ -187,6 +187,6 @@ async fn api_server_outage_loses_no_work() -> Result<()> {
     lab.ready(&first).await?;
     lab.ready(&second).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
-    assert_eq!(uploads, 2, "what was made is found: {:?}", lab.gateway.calls());
+    assert_eq!(uploads, 2, "finished variants are found: {:?}", lab.gateway.calls());
     controller.stop().await
 }

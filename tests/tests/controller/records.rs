@@ -56,7 +56,7 @@ impl Lab {
     ) -> Result<ImageConversionStatus> {
         let holds = &holds;
         wait::until(format!("the record of {what}"), WITHIN, || async move {
-            let Some(record) = self.records().get_opt(name).await? else { bail!("there is no record") };
+            let Some(record) = self.records().get_opt(name).await? else { bail!("the record doesn't exist") };
             let status = record.status.unwrap_or_default();
             if holds(&status) {
                 return Ok(Some(status));
@@ -67,7 +67,7 @@ impl Lab {
                     condition.type_, condition.status, condition.reason, condition.message
                 )
             });
-            bail!("it says: {}", conditions.collect::<Vec<_>>().join("; "))
+            bail!("the record's conditions: {}", conditions.collect::<Vec<_>>().join("; "))
         })
         .await
     }
@@ -95,7 +95,7 @@ impl Lab {
             (met, reason) == ("False", expected.as_str())
         });
         let status = status.await?;
-        assert_eq!(status.variant, None, "what isn't ready serves nothing");
+        assert_eq!(status.variant, None, "a record that isn't Ready has no variant");
         Ok(condition_of(&status, READY).2.to_owned())
     }
 

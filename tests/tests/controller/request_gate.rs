@@ -28,7 +28,7 @@ impl RequestGate {
     /// Waits until a request is held.
     pub(crate) async fn wait_for_request(&self, what: &str) -> Result<()> {
         let arrived = tokio::time::timeout(WITHIN, self.arrived.cancelled()).await;
-        arrived.with_context(|| format!("no request to {what} came"))
+        arrived.with_context(|| format!("no request to {what} arrived"))
     }
 
     /// Releases the held requests and lets all later ones pass.

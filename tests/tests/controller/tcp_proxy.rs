@@ -41,7 +41,7 @@ impl TcpProxy {
 
     /// Listens again on the same port.
     pub(crate) async fn restart(&mut self) -> Result<()> {
-        let listener = TcpListener::bind(self.address).await.context("somebody else took the port")?;
+        let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
         self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
         Ok(())
     }

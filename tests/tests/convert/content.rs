@@ -1,4 +1,4 @@
-//! Content that doesn't match its digest, diff_id or size.
+//! Content that doesn't match its digest, `diff_id` or size.
 
 use anyhow::{Context as _, Result};
 use http::Method;

@@ -100,7 +100,7 @@ async fn require_reports<const N: usize>(tried: [(Method, &str, &str); N]) -> Re
     for (method, part, tried) in tried {
         lab.gateway.clear_faults();
         lab.gateway.fault(method, part, answer(StatusCode::SERVICE_UNAVAILABLE));
-        let error = lab.conversion("app:v1").run().await.expect_err("it fails for ever");
+        let error = lab.conversion("app:v1").run().await.expect_err("the conversion succeeded");
         require_clean_failure(&lab, &error, ErrorClass::Unavailable).await?;
         assert!(error.chain().contains(tried), "{tried}: {}", error.chain());
         assert!(error.chain().contains("HTTP 503 out of order"), "{}", error.chain());
@@ -241,7 +241,7 @@ async fn kept_layer_survives_a_broken_connection() -> Result<()> {
         lab.gateway.fault_times(1, method.clone(), part, cut);
         let made = lab.conversion("app:v1").into(&elsewhere).run().await;
         assert!(made.is_ok(), "{method}, {spared} spared: {}", made.unwrap_err().chain());
-        assert!(lab.gateway.all_faults_hit(), "{method}, {spared} spared: the fault came to nothing");
+        assert!(lab.gateway.all_faults_hit(), "{method}, {spared} spared: the fault did not occur");
     }
     Ok(())
 }
@@ -255,7 +255,7 @@ async fn tag_moved_during_conversion_gets_no_stale_variant() -> Result<()> {
     let new = next.prepare()?.digest;
     let push = move || -> futures::future::BoxFuture<'static, ()> {
         let (host, next) = (host.clone(), next.clone());
-        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("it is pushed")) })
+        Box::pin(async move { drop(next.push(&host, "app:v1").await.expect("the image is pushed")) })
     };
     lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));
     let conversion = lab.conversion("app:v1");

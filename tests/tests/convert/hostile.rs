@@ -91,7 +91,8 @@ impl Lab {
         let conversion = Conversion::of(&format!("{}/app:v1", self.server.host()));
         let conversion = conversion.login("user", PASSWORD).limits(limits);
         let ended = tokio::time::timeout(MAX_DURATION, conversion.run()).await;
-        let error = ended.context("it took too long")?.expect_err("a lie was believed");
+        let error =
+            ended.context("the conversion exceeded its time limit")?.expect_err("the conversion succeeded");
         let chain = error.chain();
         assert_eq!(error.class(), class, "{chain}");
         for said in said {

@@ -84,7 +84,7 @@ async fn selected_platforms_are_converted_and_others_kept() -> Result<()> {
         stored.require_same_files(&converted.json, &original.json).await?;
     }
     assert_eq!(after[2], before[2], "s390x was not asked for");
-    assert_eq!(after[3], before[4], "what is attested of s390x holds as before");
+    assert_eq!(after[3], before[4], "the attestation of s390x is unchanged");
     assert_eq!(stored.manifest("v1").await?.digest, pushed, "the source is untouched");
     Ok(())
 }

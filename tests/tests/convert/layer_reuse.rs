@@ -244,7 +244,7 @@ async fn forged_layer_annotation_is_not_trusted() -> Result<()> {
 
         let made = lab.conversion("app:v1").run().await?;
         assert_eq!(made.layers_made_before, 0);
-        assert_eq!(count_pulled_layers(&lab.gateway.calls(), &manifest)?, 1, "it was looked at");
+        assert_eq!(count_pulled_layers(&lab.gateway.calls(), &manifest)?, 1, "the forged layer was checked");
         require_correct_variant(&lab, "app", "v1", &made).await?;
     }
     Ok(())

@@ -125,7 +125,7 @@ async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
     lab.gateway.fault(Method::GET, "/v2/", points_elsewhere);
     let error = lab.conversion().run().await.unwrap_err();
     assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
-    assert_eq!(foreign.calls(), [""; 0], "nothing at all is sent there");
+    assert_eq!(foreign.calls(), [""; 0], "the foreign host gets no request");
     Ok(())
 }
 

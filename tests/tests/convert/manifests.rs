@@ -47,7 +47,7 @@ async fn docker_and_oci_images_become_oci_zstd_with_equal_files() -> Result<()> 
         for layer in [0, 1, 3] {
             assert_eq!(to[layer]["annotations"][keys::LAYER_SOURCE_DIGEST], from[layer]["digest"]);
         }
-        assert_eq!(to[2]["digest"], from[2]["digest"], "zstd stays as it is");
+        assert_eq!(to[2]["digest"], from[2]["digest"], "the zstd layer is kept");
         assert_eq!(to[2]["mediaType"], media_type::OCI_TAR_ZSTD, "under OCI's type, Docker's too");
 
         let report = &made.image.platforms[0];

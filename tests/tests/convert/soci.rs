@@ -23,7 +23,7 @@ fn referrers(artifact_type: &str) -> Value {
 }
 
 async fn require_refused(lab: &Lab) -> Result<()> {
-    let error = lab.conversion("app:v1").run().await.expect_err("it is to be left alone");
+    let error = lab.conversion("app:v1").run().await.expect_err("the conversion succeeded");
     assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
     let index = Digest::sha256_of(b"the soci index");
     assert!(error.chain().contains(&format!("SOCI index {index}")), "{}", error.chain());

@@ -38,7 +38,7 @@ fn printed(output: &Output) -> String {
 #[test]
 fn unknown_config_key_is_reported_and_exits_1() {
     let folder = folder("maxStalenes: 10m\n");
-    let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("it ends");
+    let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1));
     let text = printed(&output);
     assert!(text.contains("config.yaml") && text.contains("maxStalenes"), "{text}");
@@ -76,7 +76,7 @@ fn unreachable_api_server_leaves_webhook_alive_but_unready() {
     until(port, "/livez", |answer| answer.contains("200 OK"));
     until(port, "/readyz", |answer| answer.contains("503") && answer.contains("no serving certificate yet"));
     terminate(&child);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
 }
 
@@ -89,7 +89,7 @@ fn second_signal_exits_immediately() {
     terminate(&child);
     until(port, "/readyz", |answer| answer.contains("shutting down"));
     terminate(&child);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
     assert!(printed(&output).contains("a second signal"), "{}", printed(&output));
 }
@@ -101,7 +101,7 @@ fn unknown_log_level_is_rejected() {
         .args(["--config", &folder.path().join("config.yaml").display().to_string(), "--log=inof"])
         .env("POD_NAMESPACE", "zstart-system")
         .output()
-        .expect("it ends");
+        .expect("the program ends");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("inof") && said.contains("debug"), "{said}");

@@ -25,6 +25,6 @@ pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<Com
     let tree = work.join("tree");
     let mut debootstrap = Command::new("debootstrap");
     debootstrap.args(["--variant=minbase", &format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
-    run(&mut debootstrap).context("failed to make a Debian tree")?;
+    run(&mut debootstrap).context("failed to create a Debian tree")?;
     compress(&tree, layout)
 }

@@ -125,7 +125,7 @@ fn challenge(registry: &str) -> Response {
 
 /// Closes the connection without a response, by ending the task that serves it.
 fn abort_connection() -> ! {
-    std::panic::resume_unwind(Box::new("there is no answer"))
+    std::panic::resume_unwind(Box::new("connection aborted"))
 }
 
 async fn put_manifest(
