@@ -37,7 +37,7 @@ pub enum Login {
     },
 }
 
-/// A running registry. Its content is deleted with it.
+/// A running registry. Dropping the registry deletes its content.
 pub struct Registry {
     component: Component,
     port: u16,

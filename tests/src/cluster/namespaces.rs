@@ -1,7 +1,7 @@
 //! Enters new namespaces.
 //!
 //! A program that needs a cluster starts itself again under `unshare`. The new process is the first in new
-//! namespaces, starts the cluster there and does the work. Its exit code is passed on.
+//! namespaces, starts the cluster there and does the work. The new process's exit code is passed on.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;

@@ -1,7 +1,7 @@
 //! A server in front of a real registry that injects faults at the level of bytes; requests without a fault
 //! are passed on unchanged.
 //!
-//! It writes raw bytes, so it can send what no HTTP library would.
+//! The server writes raw bytes, so a test can send what no HTTP library would send.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};

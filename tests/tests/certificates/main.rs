@@ -63,8 +63,8 @@ async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
     assert_eq!(count(second.bundle.as_ref()), 1, "a deleted authority isn't trusted any more");
 
     // A user empties the serving Secret and adds a label. The label must survive the repair.
-    let spoilt = json!({"metadata": {"labels": {"team": "platform"}}, "data": {"tls.key": ""}});
-    zstart.secrets().patch("zstart-webhook-tls", &PatchParams::default(), &Patch::Merge(spoilt)).await?;
+    let emptied = json!({"metadata": {"labels": {"team": "platform"}}, "data": {"tls.key": ""}});
+    zstart.secrets().patch("zstart-webhook-tls", &PatchParams::default(), &Patch::Merge(emptied)).await?;
     let third = zstart.wait_until("a readable key", |now| now.serving.data != second.serving.data).await?;
     assert_eq!(third.serving.labels().get("team").map(String::as_str), Some("platform"));
     assert_eq!(third.authority.data, second.authority.data);
@@ -94,15 +94,15 @@ async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let mut whole = configuration(2)?;
     whole.metadata.resource_version = zstart.configurations().get("zstart").await?.resource_version();
     zstart.configurations().replace("zstart", &PostParams::default(), &whole).await?;
-    let mended = zstart.wait_until_trusted().await?;
-    assert_eq!(mended.bundle, first.bundle);
+    let repaired = zstart.wait_until_trusted().await?;
+    assert_eq!(repaired.bundle, first.bundle);
 
     // Deletes and recreates the configuration.
     zstart.configurations().delete("zstart", &DeleteParams::default()).await?;
     zstart.apply_configuration(2).await?;
-    let back = zstart.wait_until_trusted().await?;
-    assert_eq!(back.bundle, first.bundle);
-    assert_eq!(back.serving.resource_version(), first.serving.resource_version());
+    let recreated = zstart.wait_until_trusted().await?;
+    assert_eq!(recreated.bundle, first.bundle);
+    assert_eq!(recreated.serving.resource_version(), first.serving.resource_version());
     Ok(())
 }
 

@@ -46,10 +46,10 @@ async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/lie", b"a lie")]);
+    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/wrong", b"wrong")]);
     lab.push("app:v1", &image.clone().with_wrong_diff_id()).await?;
-    let lying = lab.stored("app").manifest_for("v1", "amd64").await?;
-    let layer = text(&layers(&lying)?[1]["digest"])?.to_owned();
+    let source = lab.stored("app").manifest_for("v1", "amd64").await?;
+    let layer = text(&layers(&source)?[1]["digest"])?.to_owned();
     let reference = lab.image("app:v1");
     lab.deploy("on", "web", &reference).await?;
     let _controller = lab.start_controller_with("recheckInterval: 1s").await?;

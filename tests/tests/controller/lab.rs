@@ -154,7 +154,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts a controller with the chart's rights. It checks tags every five minutes.
+    /// Starts a controller with the chart's rights. The controller checks tags every five minutes.
     pub(crate) async fn start_controller(&self) -> Result<Controller> {
         self.start_controller_with("").await
     }

@@ -78,7 +78,7 @@ impl Lab {
 
     /// Requires that the conversion fails with an error of this class that contains all these texts, in time
     /// and without a side effect.
-    async fn fails_with(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
+    async fn fails_with(&self, class: ErrorClass, expected: &[&str]) -> Result<()> {
         let limits = Limits {
             connect: Duration::from_secs(2),
             silence: Duration::from_millis(400),
@@ -95,8 +95,8 @@ impl Lab {
             ended.context("the conversion exceeded its time limit")?.expect_err("the conversion succeeded");
         let chain = error.chain();
         assert_eq!(error.class(), class, "{chain}");
-        for said in said {
-            assert!(chain.contains(said), "{said:?} is not in: {chain}");
+        for text in expected {
+            assert!(chain.contains(text), "{text:?} is not in: {chain}");
         }
         assert!(!chain.contains(PASSWORD) && chain.len() < 2000, "{chain}");
         assert!(!chain.contains(char::is_control), "{chain:?}");

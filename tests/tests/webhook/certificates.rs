@@ -36,7 +36,7 @@ impl Authority {
         Ok(json!({"tls.crt": certificate.pem(), "tls.key": key.serialize_pem()}))
     }
 
-    /// Certificate that a new connection gets, as DER. It must be issued by this authority.
+    /// Certificate that a new connection gets, as DER. This authority must have issued the certificate.
     pub(crate) async fn served(&self, address: SocketAddr) -> Result<Vec<u8>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.issuer.pem().as_bytes())?)?;

@@ -131,7 +131,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Starts a webhook with `config` and the chart's rights. It shuts down without delay.
+    /// Starts a webhook with `config` and the chart's rights. The webhook shuts down without delay.
     pub(crate) async fn start(&self, config: &str) -> Result<Running> {
         let mut config = Config::parse(Path::new("config.yaml"), config)?;
         (config.listen, config.health_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);

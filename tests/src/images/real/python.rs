@@ -23,7 +23,7 @@ const ANALYTICS: [&str; 5] = [
     "numba==0.60.0",
     "llvmlite==0.43.0",
 ];
-/// Program of a pod of this image. It prints "ready" when all imports are done.
+/// Program of a pod of this image: imports everything, then prints "ready".
 const PROGRAM: &str = "\
 import signal, sys, time
 import numba, numpy, pandas, polars, pyarrow, scipy, sklearn

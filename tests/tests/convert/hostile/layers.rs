@@ -4,10 +4,10 @@ use super::*;
 
 const OK: &[&str] = &["200 OK", "Connection: close"];
 
-async fn layer_response_fails(response: RawResponse, class: ErrorClass, said: &str) -> Result<()> {
+async fn layer_response_fails(response: RawResponse, class: ErrorClass, expected: &str) -> Result<()> {
     let lab = Lab::start().await?;
     lab.respond(Method::GET, lab.layer(), response);
-    lab.fails_with(class, &[lab.layer(), said]).await
+    lab.fails_with(class, &[lab.layer(), expected]).await
 }
 
 #[tokio::test]

@@ -8,16 +8,16 @@ const INDEX: &[&str] =
     &["200 OK", "Connection: close", "Content-Type: application/vnd.oci.image.index.v1+json"];
 const MANIFEST: &str = "/manifests/v1";
 
-async fn manifest_is_refused(manifest: &[u8], said: &[&str]) -> Result<()> {
+async fn manifest_is_refused(manifest: &[u8], expected: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     lab.respond_to_get(MANIFEST, OK, manifest);
-    lab.fails_with(ErrorClass::Refused, said).await
+    lab.fails_with(ErrorClass::Refused, expected).await
 }
 
-async fn manifest_members_are_refused(members: Value, said: &[&str]) -> Result<()> {
+async fn manifest_members_are_refused(members: Value, expected: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     lab.respond_to_get(MANIFEST, OK, &manifest_with(&lab.source, &members));
-    lab.fails_with(ErrorClass::Refused, said).await
+    lab.fails_with(ErrorClass::Refused, expected).await
 }
 
 #[tokio::test]

@@ -2,11 +2,11 @@
 
 use super::*;
 
-async fn layer_redirect_fails(location: &str, class: ErrorClass, said: &[&str]) -> Result<()> {
+async fn layer_redirect_fails(location: &str, class: ErrorClass, expected: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     let location = format!("Location: {location}");
     lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.fails_with(class, said).await
+    lab.fails_with(class, expected).await
 }
 
 #[tokio::test]

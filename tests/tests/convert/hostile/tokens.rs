@@ -12,11 +12,11 @@ fn bearer(realm: &str) -> String {
 }
 
 /// Requires that a login fails with this response of the registry's token server.
-async fn token_response_fails(response: RawResponse, class: ErrorClass, said: &[&str]) -> Result<()> {
+async fn token_response_fails(response: RawResponse, class: ErrorClass, expected: &[&str]) -> Result<()> {
     let lab = Lab::start().await?;
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
     lab.respond(Method::GET, "/token", response);
-    lab.fails_with(class, said).await
+    lab.fails_with(class, expected).await
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ async fn upload_location_on_another_host_gets_no_credentials() -> Result<()> {
     );
     lab.fails_with(ErrorClass::Unavailable, &["upload a blob"]).await?;
     assert!(
-        lab.requests_to_other_host().iter().all(|asked| asked.contains("stolen")),
+        lab.requests_to_other_host().iter().all(|request| request.contains("stolen")),
         "{:?}",
         lab.requests_to_other_host()
     );
