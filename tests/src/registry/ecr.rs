@@ -56,7 +56,7 @@ const STS_HOST: &str = "sts.eu-west-1.amazonaws.com";
 
 /// A running fake of ECR.
 pub struct FakeEcr {
-    shared: Arc<Shared>,
+    state: Arc<EcrState>,
     proxy: Proxy,
     folder: TempDir,
     /// Base URL of a machine's own services, over http: instance metadata and container credentials.
@@ -64,7 +64,7 @@ pub struct FakeEcr {
     _servers: [AbortOnDropHandle<()>; 2],
 }
 
-struct Shared {
+struct EcrState {
     registry: ReverseProxy,
     tokens: Mutex<TokenIssuer>,
     rules: Mutex<RegistryRules>,
@@ -83,7 +83,7 @@ impl FakeEcr {
             ENDPOINTS.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOB_HOST, STS_HOST]);
         let names: Vec<&str> = names.collect();
         pki.issue(&Subject { file: "ecr", name: "ecr", organisation: "lab", addresses: &names })?;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(EcrState {
             registry: ReverseProxy::new(upstream)?,
             tokens: Mutex::default(),
             rules: Mutex::new(RegistryRules::of(repositories)),
@@ -91,7 +91,7 @@ impl FakeEcr {
             calls: RequestLog::default(),
             http_versions: Mutex::default(),
         });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
 
         let listener = tls::Listener::bind(&pki.path("ecr.crt"), &pki.path("ecr.key")).await?;
         let proxy = Proxy::start(&names, listener.address()).await?;
@@ -103,7 +103,7 @@ impl FakeEcr {
             AbortOnDropHandle::new(tokio::spawn(async { drop(axum::serve(listener, router).await) })),
             AbortOnDropHandle::new(tokio::spawn(async { drop(http.await) })),
         ];
-        Ok(Self { shared, proxy, folder, machine_url, _servers: servers })
+        Ok(Self { state, proxy, folder, machine_url, _servers: servers })
     }
 
     /// Environment variables for a program: the proxy, the authority, and the AWS identity.
@@ -123,32 +123,32 @@ impl FakeEcr {
 
     /// Every token expires after this number of requests.
     pub fn expire_tokens_after(&self, requests: usize) {
-        self.shared.tokens().max_requests = Some(requests);
+        self.state.tokens().max_requests = Some(requests);
     }
 
     /// Answers the next `times` token requests with this error.
     pub fn fail_token_requests(&self, status: StatusCode, code: &'static str, times: usize) {
-        self.shared.tokens().failure = Some((status, code, times));
+        self.state.tokens().failure = Some((status, code, times));
     }
 
     /// Makes tags immutable.
     pub fn make_tags_immutable(&self) {
-        self.shared.rules().immutable_tags = true;
+        self.state.rules().immutable_tags = true;
     }
 
     /// Forgets the next uploads when they are finished.
     pub fn forget_next_uploads(&self, times: usize) {
-        self.shared.uploads().forget_next = times;
+        self.state.uploads().forget_next = times;
     }
 
     /// Begins a recording of the requests from now on.
     pub fn record(&self) -> Recording {
-        self.shared.calls.record()
+        self.state.calls.record()
     }
 
     /// Requests so far, as `METHOD HOST/path`.
     pub fn calls(&self) -> Vec<String> {
-        self.shared.calls.calls()
+        self.state.calls.calls()
     }
 
     /// Number of requests with this method and with `part` in host or path.
@@ -158,7 +158,7 @@ impl FakeEcr {
 
     /// HTTP versions of the requests to the registries.
     pub fn http_versions(&self) -> BTreeSet<String> {
-        lock(&self.shared.http_versions).clone()
+        lock(&self.state.http_versions).clone()
     }
 
     /// Connections opened to this host.
@@ -168,16 +168,16 @@ impl FakeEcr {
 
     /// Statuses of the responses to manifest pushes.
     pub fn manifest_push_statuses(&self) -> Vec<StatusCode> {
-        self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
+        self.state.rules().puts.iter().map(|(_, status)| *status).collect()
     }
 
     /// Access keys of the token requests.
     pub fn access_keys(&self) -> BTreeSet<String> {
-        self.shared.tokens().access_keys.clone()
+        self.state.tokens().access_keys.clone()
     }
 }
 
-impl Shared {
+impl EcrState {
     fn tokens(&self) -> MutexGuard<'_, TokenIssuer> {
         lock(&self.tokens)
     }
@@ -191,12 +191,12 @@ impl Shared {
     }
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(state): State<Arc<EcrState>>, request: Request) -> Response {
     let host = host_of(&request);
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    shared.calls.push(format!("{} {host}{path}", request.method()));
+    state.calls.push(format!("{} {host}{path}", request.method()));
     if host == BLOB_HOST {
-        return serve_blob(&shared, request).await;
+        return serve_blob(&state, request).await;
     }
     if host == STS_HOST {
         return identities::assume_role(request).await;
@@ -205,10 +205,10 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return identities::machine_endpoint(&request);
     }
     match ENDPOINTS.iter().find(|(registry, api)| *registry == host || *api == host) {
-        Some((registry, api)) if *api == host => shared.tokens().authorize(request.headers(), registry),
+        Some((registry, api)) if *api == host => state.tokens().authorize(request.headers(), registry),
         Some((registry, _)) => {
-            lock(&shared.http_versions).insert(format!("{:?}", request.version()));
-            rules::registry(&shared, registry, request).await
+            lock(&state.http_versions).insert(format!("{:?}", request.version()));
+            rules::registry(&state, registry, request).await
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -221,13 +221,13 @@ fn host_of(request: &Request) -> String {
 }
 
 /// S3: serves signed addresses, and refuses requests with additional credentials.
-async fn serve_blob(shared: &Shared, request: Request) -> Response {
+async fn serve_blob(state: &EcrState, request: Request) -> Response {
     if request.headers().contains_key(header::AUTHORIZATION) {
         let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
                        string parameter or the Authorization header should be specified";
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    shared.registry.forward(request, &format!("https://{BLOB_HOST}")).await
+    state.registry.forward(request, &format!("https://{BLOB_HOST}")).await
 }
 
 /// An error in the distribution specification's format.

@@ -56,7 +56,7 @@ impl Fault {
 }
 
 /// A fault, the requests it applies to, and how often.
-struct Rule {
+struct FaultRule {
     method: Method,
     path_part: String,
     fault: Fault,
@@ -73,18 +73,18 @@ pub struct TokenLogin {
     pub password: String,
 }
 
-struct Shared {
+struct GatewayState {
     registry: ReverseProxy,
     address: String,
     login: Option<TokenLogin>,
-    rules: Mutex<Vec<Rule>>,
+    rules: Mutex<Vec<FaultRule>>,
     calls: RequestLog,
     tokens: Mutex<Vec<String>>,
 }
 
 /// A running gateway.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    state: Arc<GatewayState>,
     server: JoinHandle<()>,
 }
 
@@ -97,7 +97,7 @@ impl Gateway {
     /// Starts a gateway that requires a token with each request if a login is given.
     pub async fn start_with(upstream: &str, login: Option<TokenLogin>) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let shared = Arc::new(Shared {
+        let state = Arc::new(GatewayState {
             registry: ReverseProxy::new(upstream)?,
             address: listener.local_addr()?.to_string(),
             login,
@@ -105,57 +105,57 @@ impl Gateway {
             calls: RequestLog::default(),
             tokens: Mutex::default(),
         });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
             // The server ends with the task, so its result is dropped.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { shared, server })
+        Ok(Self { state, server })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        self.shared.address.clone()
+        self.state.address.clone()
     }
 
     /// Applies a fault to all requests with this method and with `path_part` in their path.
     pub fn fault(&self, method: Method, path_part: &str, fault: Fault) {
-        self.rule(Rule { method, path_part: path_part.to_owned(), fault, remaining: None });
+        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: None });
     }
 
     /// Applies a fault to the next `times` requests with this method and with `path_part` in their path.
     pub fn fault_times(&self, times: usize, method: Method, path_part: &str, fault: Fault) {
-        self.rule(Rule { method, path_part: path_part.to_owned(), fault, remaining: Some(times) });
+        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: Some(times) });
     }
 
-    fn rule(&self, rule: Rule) {
-        lock(&self.shared.rules).push(rule);
+    fn rule(&self, rule: FaultRule) {
+        lock(&self.state.rules).push(rule);
     }
 
     /// Removes all faults.
     pub fn clear_faults(&self) {
-        lock(&self.shared.rules).clear();
+        lock(&self.state.rules).clear();
     }
 
     /// Whether every fault with a number of times has occurred that often.
     pub fn all_faults_hit(&self) -> bool {
-        let rules = lock(&self.shared.rules);
+        let rules = lock(&self.state.rules);
         rules.iter().all(|rule| rule.remaining.is_none_or(|remaining| remaining == 0))
     }
 
     /// Rejects all tokens issued so far.
     pub fn revoke_tokens(&self) {
-        lock(&self.shared.tokens).clear();
+        lock(&self.state.tokens).clear();
     }
 
     /// Begins a recording of the requests from now on.
     pub fn record(&self) -> Recording {
-        self.shared.calls.record()
+        self.state.calls.record()
     }
 
     /// Requests so far, as `METHOD /path?query`.
     pub fn calls(&self) -> Vec<String> {
-        self.shared.calls.calls()
+        self.state.calls.calls()
     }
 }
 
@@ -165,7 +165,7 @@ impl Drop for Gateway {
     }
 }
 
-impl Shared {
+impl GatewayState {
     fn next_fault(&self, method: &Method, path: &str) -> Option<Fault> {
         let mut rules = lock(&self.rules);
         let rule = rules.iter_mut().find(|rule| {
@@ -205,8 +205,8 @@ impl Shared {
 }
 
 /// Opens an upload and finishes it with the request's body.
-async fn accept_single_post(shared: &Shared, request: Request) -> Response {
-    let origin = format!("http://{}", shared.address);
+async fn accept_single_post(state: &GatewayState, request: Request) -> Response {
+    let origin = format!("http://{}", state.address);
     let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
     let path = request.uri().path().to_owned();
     let content = request.into_body();
@@ -214,11 +214,11 @@ async fn accept_single_post(shared: &Shared, request: Request) -> Response {
     let Ok(open) = to(Method::POST, &path, Body::empty()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let opened = shared.registry.forward(open, &origin).await;
+    let opened = state.registry.forward(open, &origin).await;
     let location = opened.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let Some(location) = location else { return opened };
     let Ok(finish) = to(Method::PUT, &format!("{location}&{query}"), content) else { return opened };
-    shared.registry.forward(finish, &origin).await
+    state.registry.forward(finish, &origin).await
 }
 
 /// Reads a request to its end: a client answered while it still sends may see a closed connection instead of
@@ -228,11 +228,11 @@ async fn drain(request: Request) {
     while let Some(Ok(_)) = content.next().await {}
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Response {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let method = request.method().clone();
-    shared.calls.push(format!("{method} {path}"));
-    let fault = shared.next_fault(&method, &path);
+    state.calls.push(format!("{method} {path}"));
+    let fault = state.next_fault(&method, &path);
     match &fault {
         Some(Fault::Respond(status, headers, body)) => {
             drain(request).await;
@@ -246,7 +246,7 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         }
         Some(Fault::RunFirst(action)) => action().await,
         Some(Fault::AcceptSinglePost) if path.contains("digest=") => {
-            return accept_single_post(&shared, request).await;
+            return accept_single_post(&state, request).await;
         }
         Some(
             Fault::PassThrough
@@ -258,20 +258,20 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
         | None => {}
     }
     if path.starts_with("/token") {
-        return shared.issue_token(request.headers());
+        return state.issue_token(request.headers());
     }
-    if !shared.is_authorized(request.headers()) {
+    if !state.is_authorized(request.headers()) {
         drain(request).await;
-        return shared.challenge();
+        return state.challenge();
     }
-    let request = if shared.login.is_some() { without_credentials(request) } else { request };
-    let origin = format!("http://{}", shared.address);
+    let request = if state.login.is_some() { without_credentials(request) } else { request };
+    let origin = format!("http://{}", state.address);
     let response = match &fault {
         Some(Fault::CutRequestAfter(limit)) => {
             let change = |body| reqwest::Body::wrap_stream(truncate(body, *limit));
-            shared.registry.forward_with(request, &origin, change).await
+            state.registry.forward_with(request, &origin, change).await
         }
-        _ => shared.registry.forward(request, &origin).await,
+        _ => state.registry.forward(request, &origin).await,
     };
     match fault {
         Some(Fault::CutResponseAfter(limit)) => {

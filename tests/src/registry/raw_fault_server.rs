@@ -27,22 +27,22 @@ pub enum RawResponse {
     ThenTrickle(Vec<u8>, &'static [u8], Duration),
 }
 
-struct Rule {
+struct ResponseRule {
     method: Method,
     path_part: String,
     response: RawResponse,
 }
 
-struct Shared {
+struct ServerState {
     upstream: String,
-    rules: Mutex<Vec<Rule>>,
+    rules: Mutex<Vec<ResponseRule>>,
     request_heads: Mutex<Vec<String>>,
 }
 
 /// A running server.
 pub struct RawFaultServer {
     port: u16,
-    shared: Arc<Shared>,
+    state: Arc<ServerState>,
     server: JoinHandle<()>,
 }
 
@@ -58,22 +58,22 @@ impl RawFaultServer {
     pub async fn start(upstream: &str) -> Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let port = listener.local_addr()?.port();
-        let shared = Arc::new(Shared {
+        let state = Arc::new(ServerState {
             upstream: upstream.to_owned(),
             rules: Mutex::default(),
             request_heads: Mutex::default(),
         });
-        let serving = Arc::clone(&shared);
+        let serving = Arc::clone(&state);
         let server = tokio::spawn(async move {
             while let Ok((connection, _)) = listener.accept().await {
-                let shared = Arc::clone(&serving);
+                let state = Arc::clone(&serving);
                 tokio::spawn(async move {
                     // Clients close faulty connections early; that is no failure of the server.
-                    let _ = serve(&shared, connection).await;
+                    let _ = serve(&state, connection).await;
                 });
             }
         });
-        Ok(Self { port, shared, server })
+        Ok(Self { port, state, server })
     }
 
     /// Port on 127.0.0.1.
@@ -88,13 +88,13 @@ impl RawFaultServer {
 
     /// Sends this response to all requests with this method and with `path_part` in their path.
     pub fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
-        let rule = Rule { method, path_part: path_part.to_owned(), response };
-        lock(&self.shared.rules).push(rule);
+        let rule = ResponseRule { method, path_part: path_part.to_owned(), response };
+        lock(&self.state.rules).push(rule);
     }
 
     /// Heads of all requests so far: request line and headers, in lower case.
     pub fn request_heads(&self) -> Vec<String> {
-        lock(&self.shared.request_heads).clone()
+        lock(&self.state.request_heads).clone()
     }
 }
 
@@ -104,7 +104,7 @@ impl Drop for RawFaultServer {
     }
 }
 
-impl Shared {
+impl ServerState {
     fn response_for(&self, request_line: &str) -> Option<RawResponse> {
         let (method, path) = request_line.split_once(' ')?;
         let rules = lock(&self.rules);
@@ -114,7 +114,7 @@ impl Shared {
     }
 }
 
-async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
+async fn serve(state: &ServerState, mut client: TcpStream) -> Result<()> {
     let mut received = Vec::new();
     let end = loop {
         if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -123,13 +123,13 @@ async fn serve(shared: &Shared, mut client: TcpStream) -> Result<()> {
         anyhow::ensure!(client.read_buf(&mut received).await? > 0, "the connection ended before a request");
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
-    lock(&shared.request_heads).push(head.to_lowercase());
+    lock(&state.request_heads).push(head.to_lowercase());
     let (request_line, headers) = head.split_once("\r\n").context("the request has no headers")?;
-    if let Some(response) = shared.response_for(request_line) {
+    if let Some(response) = state.response_for(request_line) {
         return write_response(client, response).await;
     }
     // One request per connection: the next request may have a fault.
-    let mut upstream = TcpStream::connect(&shared.upstream).await?;
+    let mut upstream = TcpStream::connect(&state.upstream).await?;
     upstream
         .write_all(format!("{request_line}\r\nConnection: close\r\n{headers}\r\n\r\n").as_bytes())
         .await?;

@@ -14,13 +14,13 @@ use crate::command::{Finished, Zstart, finish};
 
 /// A registry with the repositories `team/app` and `team/other`, the fake ECR in front of it, and the
 /// program.
-struct Lab {
+struct EcrLab {
     registry: Registry,
     ecr: FakeEcr,
     zstart: Zstart,
 }
 
-impl Lab {
+impl EcrLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let ecr = FakeEcr::start(&registry.host(), &["team/app", "team/other"]).await?;
@@ -74,7 +74,7 @@ fn at(registry: &str, image: &str) -> String {
 
 #[tokio::test]
 async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     let tags = lab.tags().await?;
     let [source, variant] = &tags[..] else { panic!("{tags:?}") };
@@ -94,7 +94,7 @@ async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
 
 #[tokio::test]
 async fn requests_share_few_http_2_connections() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.http_versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
     let (requests, connections) = (lab.ecr.count("", PRIVATE), lab.ecr.connections(PRIVATE));
@@ -104,7 +104,7 @@ async fn requests_share_few_http_2_connections() -> Result<()> {
 
 #[tokio::test]
 async fn identities_of_every_source_are_found() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     let image = at(PRIVATE, "team/app:v1");
     for identity in Identity::AUTHENTICATED {
         let ended = lab.run(identity, &["inspect", &image]).await?;
@@ -120,7 +120,7 @@ async fn identities_of_every_source_are_found() -> Result<()> {
 
 #[tokio::test]
 async fn docker_config_takes_precedence_over_the_aws_identity() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     let entry = json!({"username": "AWS", "password": "an-old-token"});
     lab.zstart.docker_config(&json!({"auths": {PRIVATE: entry}}))?;
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &["HTTP 401"]).await?;
@@ -130,7 +130,7 @@ async fn docker_config_takes_precedence_over_the_aws_identity() -> Result<()> {
 
 #[tokio::test]
 async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     for (registry, api) in ENDPOINTS {
         lab.succeed(&["inspect", &at(registry, "team/app:v1")]).await?;
         assert_eq!(lab.ecr.count("POST", api), 1, "{registry}: {:#?}", lab.ecr.calls());
@@ -140,7 +140,7 @@ async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
 
 #[tokio::test]
 async fn token_expired_during_conversion_is_renewed() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.ecr.expire_tokens_after(5);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") > 1, "{:#?}", lab.ecr.calls());
@@ -153,7 +153,7 @@ async fn token_expired_during_conversion_is_renewed() -> Result<()> {
 
 #[tokio::test]
 async fn token_expired_on_arrival_is_requested_twice_at_most() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.ecr.expire_tokens_after(0);
     let said = ["HTTP 403", "authorization token has expired"];
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &said).await?;
@@ -163,7 +163,7 @@ async fn token_expired_on_arrival_is_requested_twice_at_most() -> Result<()> {
 
 #[tokio::test]
 async fn anonymous_access_works_for_ecr_public_only() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     let ended = lab.run(Identity::None, &["inspect", &at(PUBLIC, "team/app:v1")]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let said = ["no AWS identity", "IRSA", "EKS Pod Identity", "aws configure"];
@@ -174,7 +174,7 @@ async fn anonymous_access_works_for_ecr_public_only() -> Result<()> {
 
 #[tokio::test]
 async fn missing_ecr_right_is_named_and_throttling_is_retried() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     let (private, public) = (at(PRIVATE, "team/app:v1"), at(PUBLIC, "team/app:v1"));
     let denied = |times| lab.ecr.fail_token_requests(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
     denied(9);
@@ -196,7 +196,7 @@ async fn missing_ecr_right_is_named_and_throttling_is_retried() -> Result<()> {
 
 #[tokio::test]
 async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.ecr.make_tags_immutable();
     let image = at(PRIVATE, "team/app:v1");
     lab.succeed(&["convert", &image]).await?;
@@ -215,7 +215,7 @@ async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
 
 #[tokio::test]
 async fn missing_repository_error_has_the_create_command() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     let said = [
         "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
         "CREATE_ON_PUSH",
@@ -228,7 +228,7 @@ async fn missing_repository_error_has_the_create_command() -> Result<()> {
 
 #[tokio::test]
 async fn manifest_pushes_stay_within_the_ecr_rate_limit() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = EcrLab::start().await?;
     let mut index = Index::new();
     for number in 0..24 {
         let architecture = format!("cpu{number}");
@@ -243,7 +243,7 @@ async fn manifest_pushes_stay_within_the_ecr_rate_limit() -> Result<()> {
 
 #[tokio::test]
 async fn forgotten_ecr_upload_is_restarted() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.ecr.forget_next_uploads(2);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "/blobs/uploads/"), 4, "{:#?}", lab.ecr.calls());
@@ -252,7 +252,7 @@ async fn forgotten_ecr_upload_is_restarted() -> Result<()> {
 
 #[tokio::test]
 async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
-    let lab = Lab::with_image().await?;
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "mount="), 0, "{:#?}", lab.ecr.calls());
     let made = lab.stored().manifest(&lab.tags().await?[1]).await?.json;

@@ -21,13 +21,13 @@ fn image(version: &str) -> Fixture {
     base.layer(&[("app/version", version.as_bytes())])
 }
 
-struct Lab {
+struct CacheLab {
     zstart: Zstart,
     registry: Registry,
     gateway: Gateway,
 }
 
-impl Lab {
+impl CacheLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let gateway = Gateway::start(&registry.host()).await?;
@@ -75,7 +75,7 @@ const ALL_BLOBS: usize = 4;
 
 #[tokio::test]
 async fn cached_base_is_not_read_by_the_next_run() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     assert_eq!(lab.convert("v1", &[]).await?, ALL_BLOBS);
     assert_eq!(lab.convert("v2", &[]).await?, NEW_BLOBS);
     let file = lab.file();
@@ -87,7 +87,7 @@ async fn cached_base_is_not_read_by_the_next_run() -> Result<()> {
 
 #[tokio::test]
 async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     let file = lab.zstart.folder().join("job").join("cache.json");
     let here = ["--layer-cache", &file.display().to_string()];
     assert_eq!(lab.convert("v1", &here).await?, ALL_BLOBS);
@@ -105,7 +105,7 @@ async fn cache_path_follows_the_flag_and_xdg_cache_home() -> Result<()> {
 
 #[tokio::test]
 async fn layers_finished_before_a_failure_are_reused() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     let name = lab.push("v1").await?;
     let denied = Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#);
     lab.gateway.fault(Method::PUT, "/manifests/", denied);
@@ -118,7 +118,7 @@ async fn layers_finished_before_a_failure_are_reused() -> Result<()> {
 
 #[tokio::test]
 async fn unusable_cache_is_a_warning_only() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     lab.convert("v1", &[]).await?;
     let file = lab.file();
     fs::set_permissions(&file, fs::Permissions::from_mode(0o666))?;
@@ -138,7 +138,7 @@ async fn unusable_cache_is_a_warning_only() -> Result<()> {
 
 #[tokio::test]
 async fn wrong_or_stale_cache_entries_are_converted_again() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     lab.convert("v1", &[]).await?;
     let file = lab.file();
     let mut cache: Value = serde_json::from_slice(&fs::read(&file)?)?;
@@ -159,7 +159,7 @@ async fn wrong_or_stale_cache_entries_are_converted_again() -> Result<()> {
 
 #[tokio::test]
 async fn unrequested_or_disabled_cache_stays_silent() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = CacheLab::start().await?;
     // A home "folder" that is a file.
     let home = lab.zstart.folder().join("home");
     fs::write(&home, "")?;

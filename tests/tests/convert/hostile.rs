@@ -32,7 +32,7 @@ const MAX_DURATION: Duration = Duration::from_secs(30);
 const MEMORY_KIB: u64 = 64 << 10;
 
 /// A registry with an image, a fault server in front of it, and another host as the target of redirects.
-struct Lab {
+struct HostileLab {
     registry: Registry,
     server: RawFaultServer,
     other_host: RawFaultServer,
@@ -40,7 +40,7 @@ struct Lab {
     source_digest: Digest,
 }
 
-impl Lab {
+impl HostileLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let image = Fixture::new()

@@ -20,12 +20,12 @@ use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http
 use crate::conversion::Conversion;
 
 /// A registry that requires tokens, with an image.
-struct Lab {
+struct TokenLab {
     _registry: Registry,
     gateway: Arc<Gateway>,
 }
 
-impl Lab {
+impl TokenLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let image =
@@ -43,7 +43,7 @@ impl Lab {
 
 #[tokio::test]
 async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = TokenLab::start().await?;
     let unavailable = || Fault::Respond(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
     let pause = vec![("retry-after", "77".to_owned())];
     let patience = |status| Fault::Respond(status, pause.clone(), "");
@@ -72,7 +72,7 @@ async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
 
 #[tokio::test]
 async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = TokenLab::start().await?;
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![lab.gateway.host()], ..RegistryOptions::default() };
     let name = format!("{}/app:v1", lab.gateway.host()).parse()?;
@@ -90,7 +90,7 @@ async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
 
 #[tokio::test]
 async fn revoked_token_is_renewed() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = TokenLab::start().await?;
     let gateway = Arc::clone(&lab.gateway);
     let revoke = move || -> futures::future::BoxFuture<'static, ()> {
         let gateway = Arc::clone(&gateway);
@@ -116,7 +116,7 @@ async fn revoked_token_is_renewed() -> Result<()> {
 
 #[tokio::test]
 async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = TokenLab::start().await?;
     let foreign = Gateway::start(&lab.gateway.host()).await?;
     let realm = foreign.host().replace("127.0.0.1", "localhost");
     let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"lab\"");
@@ -157,7 +157,7 @@ async fn listed_foreign_token_server_gets_the_password() -> Result<()> {
 
 #[tokio::test]
 async fn malformed_token_response_is_reported() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = TokenLab::start().await?;
     let endless: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
     for (answer, said) in [
         ("<html>", "not what the specification says"),

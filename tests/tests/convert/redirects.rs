@@ -29,14 +29,14 @@ struct Storage {
     server: JoinHandle<()>,
 }
 
-type Shared = (Vec<u8>, Arc<Mutex<Vec<bool>>>);
+type BlobAndLog = (Vec<u8>, Arc<Mutex<Vec<bool>>>);
 
 impl Storage {
     async fn start(blob: Vec<u8>) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((HOST, 0)).await?;
         let address = listener.local_addr()?.to_string();
         let with_credentials = Arc::default();
-        let shared: Shared = (blob, Arc::clone(&with_credentials));
+        let shared: BlobAndLog = (blob, Arc::clone(&with_credentials));
         let router = Router::new().fallback(serve).with_state(shared);
         let server = tokio::spawn(async move {
             // The server ends with the task, so its result is dropped.
@@ -56,7 +56,7 @@ impl Drop for Storage {
     }
 }
 
-async fn serve(State((blob, seen)): State<Shared>, request: Request) -> Vec<u8> {
+async fn serve(State((blob, seen)): State<BlobAndLog>, request: Request) -> Vec<u8> {
     let credentials = request.headers().contains_key(AUTHORIZATION);
     lock(&seen).push(credentials);
     blob

@@ -11,7 +11,7 @@ use http::{Method, StatusCode};
 use super::super::reverse_proxy::without_credentials;
 use super::tokens::Verdict;
 use super::uploads;
-use super::{BLOB_HOST, PUBLIC, Shared, error_response};
+use super::{BLOB_HOST, EcrState, PUBLIC, error_response};
 
 /// Manifest pushes per second and account ("Amazon ECR service quotas", `PutImage`).
 const MAX_PUTS_PER_SECOND: usize = 10;
@@ -48,11 +48,11 @@ enum Endpoint<'a> {
 }
 
 /// Answers a request to a registry.
-pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) -> Response {
+pub(super) async fn registry(state: &EcrState, registry: &str, request: Request) -> Response {
     if registry == PUBLIC && request.uri().path() == "/token/" {
-        return shared.tokens().public_token(request.headers());
+        return state.tokens().public_token(request.headers());
     }
-    match shared.tokens().check(registry, request.headers()) {
+    match state.tokens().check(registry, request.headers()) {
         Verdict::Accepted => {}
         Verdict::Anonymous => return challenge(registry),
         Verdict::Expired if registry == PUBLIC => {
@@ -71,7 +71,7 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
     let path = request.uri().path().to_owned();
     let (repository, endpoint) = parse_path(&path);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !matches!(endpoint, Endpoint::Login) && !shared.rules().repositories.contains(repository) {
+    if !matches!(endpoint, Endpoint::Login) && !state.rules().repositories.contains(repository) {
         if !is_read {
             abort_connection();
         }
@@ -82,9 +82,9 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
     let request = without_credentials(request);
     match endpoint {
         Endpoint::Manifest(reference) if *request.method() == Method::PUT => {
-            put_manifest(shared, repository, reference, request, &origin).await
+            put_manifest(state, repository, reference, request, &origin).await
         }
-        Endpoint::Upload => uploads::upload(shared, request, &origin).await,
+        Endpoint::Upload => uploads::upload(state, request, &origin).await,
         Endpoint::Blob if *request.method() == Method::GET => {
             let signed =
                 format!("https://{BLOB_HOST}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
@@ -93,7 +93,7 @@ pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) 
         Endpoint::Tags if exceeds_page_limit(&request) => {
             error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
         }
-        _ => shared.registry.forward(request, &origin).await,
+        _ => state.registry.forward(request, &origin).await,
     }
 }
 
@@ -129,7 +129,7 @@ fn abort_connection() -> ! {
 }
 
 async fn put_manifest(
-    shared: &Shared,
+    state: &EcrState,
     repository: &str,
     reference: &str,
     request: Request,
@@ -138,7 +138,7 @@ async fn put_manifest(
     let now = Instant::now();
     let key = (repository.to_owned(), reference.to_owned());
     let refused = {
-        let rules = shared.rules();
+        let rules = state.rules();
         let second = Duration::from_secs(1);
         let recent = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
         if recent >= MAX_PUTS_PER_SECOND {
@@ -155,11 +155,11 @@ async fn put_manifest(
         }
     };
     if let Some((status, code, message)) = refused {
-        shared.rules().puts.push((now, status));
+        state.rules().puts.push((now, status));
         return error_response(status, code, &message);
     }
-    let response = shared.registry.forward(request, origin).await;
-    let mut rules = shared.rules();
+    let response = state.registry.forward(request, origin).await;
+    let mut rules = state.rules();
     rules.puts.push((now, response.status()));
     if response.status().is_success() && !reference.contains(':') {
         rules.tags.insert(key);

@@ -10,7 +10,7 @@ use futures::TryStreamExt as _;
 use http::header::{CONTENT_RANGE, HeaderValue, RANGE};
 use http::{Method, StatusCode, Uri};
 
-use super::{Shared, error_response, header_text};
+use super::{EcrState, error_response, header_text};
 
 /// Minimum size of every part except the last, in bytes (`UploadLayerPart`).
 const MIN_PART_BYTES: u64 = 5 * 1024 * 1024;
@@ -24,20 +24,20 @@ pub(super) struct Uploads {
 }
 
 /// Answers a request about an upload.
-pub(super) async fn upload(shared: &Shared, mut request: Request, origin: &str) -> Response {
+pub(super) async fn upload(state: &EcrState, mut request: Request, origin: &str) -> Response {
     let session = request.uri().path().to_owned();
     match *request.method() {
         // Without the account's opt-in, a mount opens an ordinary upload.
         Method::POST => {
             *request.uri_mut() = Uri::try_from(&session).unwrap_or_default();
-            shared.registry.forward(request, origin).await
+            state.registry.forward(request, origin).await
         }
         Method::GET => error_response(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
         Method::DELETE => error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "not supported"),
-        Method::PATCH => upload_part(shared, &session, request, origin).await,
+        Method::PATCH => upload_part(state, &session, request, origin).await,
         Method::PUT => {
             let forgotten = {
-                let mut uploads = shared.uploads();
+                let mut uploads = state.uploads();
                 let forgets = uploads.forget_next > 0;
                 uploads.forget_next -= usize::from(forgets);
                 forgets
@@ -49,14 +49,14 @@ pub(super) async fn upload(shared: &Shared, mut request: Request, origin: &str) 
                     "Invalid layer upload",
                 );
             }
-            shared.registry.forward(request, origin).await
+            state.registry.forward(request, origin).await
         }
-        _ => shared.registry.forward(request, origin).await,
+        _ => state.registry.forward(request, origin).await,
     }
 }
 
-async fn upload_part(shared: &Shared, session: &str, request: Request, origin: &str) -> Response {
-    let before = shared.uploads().parts.get(session).cloned().unwrap_or_default();
+async fn upload_part(state: &EcrState, session: &str, request: Request, origin: &str) -> Response {
+    let before = state.uploads().parts.get(session).cloned().unwrap_or_default();
     let starts_again =
         header_text(request.headers(), &CONTENT_RANGE).is_some_and(|range| range.starts_with("0-"));
     if starts_again && !before.is_empty() {
@@ -72,7 +72,7 @@ async fn upload_part(shared: &Shared, session: &str, request: Request, origin: &
     }
     let count = Arc::new(AtomicU64::new(0));
     let counted = Arc::clone(&count);
-    let mut response = shared
+    let mut response = state
         .registry
         .forward_with(request, origin, |body| {
             reqwest::Body::wrap_stream(body.inspect_ok(move |chunk| {
@@ -88,7 +88,7 @@ async fn upload_part(shared: &Shared, session: &str, request: Request, origin: &
         if let Ok(range) = HeaderValue::from_str(&format!("0-{first}")) {
             response.headers_mut().insert(RANGE, range);
         }
-        shared.uploads().parts.insert(session.to_owned(), all);
+        state.uploads().parts.insert(session.to_owned(), all);
     }
     response
 }

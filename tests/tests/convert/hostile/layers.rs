@@ -5,7 +5,7 @@ use super::*;
 const OK: &[&str] = &["200 OK", "Connection: close"];
 
 async fn layer_response_fails(response: RawResponse, class: ErrorClass, expected: &str) -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond(Method::GET, lab.layer(), response);
     lab.fails_with(class, &[lab.layer(), expected]).await
 }

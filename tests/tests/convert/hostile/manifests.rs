@@ -9,13 +9,13 @@ const INDEX: &[&str] =
 const MANIFEST: &str = "/manifests/v1";
 
 async fn manifest_is_refused(manifest: &[u8], expected: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(MANIFEST, OK, manifest);
     lab.fails_with(ErrorClass::Refused, expected).await
 }
 
 async fn manifest_members_are_refused(members: Value, expected: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(MANIFEST, OK, &manifest_with(&lab.source, &members));
     lab.fails_with(ErrorClass::Refused, expected).await
 }
@@ -38,7 +38,7 @@ async fn manifest_nested_a_million_levels_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn manifest_contradicting_its_digest_header_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let digest = format!("Docker-Content-Digest: {}", Digest::sha256_of(b"other"));
     lab.respond_to_get(MANIFEST, &[OK, &[&digest]].concat(), &manifest_with(&lab.source, &json!({})));
     lab.fails_with(ErrorClass::ContentMismatch, &["pull image v1", "instead of sha256:"]).await
@@ -46,7 +46,7 @@ async fn manifest_contradicting_its_digest_header_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn manifest_served_as_an_index_is_refused() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(MANIFEST, INDEX, &manifest_with(&lab.source, &json!({})));
     lab.fails_with(ErrorClass::Refused, &["is served as", "but says that it is"]).await
 }
@@ -87,7 +87,7 @@ async fn manifest_of_10000_layers_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn index_of_10000_entries_is_refused() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
         "digest": Digest::sha256_of(b"x"), "platform": {"os": "linux", "architecture": "amd64"}});
     let index = json!({"schemaVersion": 2, "manifests": vec![entry; 10_000]});
@@ -104,7 +104,7 @@ fn index(media_type: &str, digest: &Digest) -> Vec<u8> {
 
 #[tokio::test]
 async fn index_served_in_place_of_its_entry_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let bytes = index("application/vnd.oci.image.manifest.v1+json", &Digest::sha256_of(b"x"));
     lab.respond_to_get("/manifests/", INDEX, &bytes);
     lab.fails_with(ErrorClass::ContentMismatch, &["pull manifest sha256:", "instead of"]).await
@@ -112,7 +112,7 @@ async fn index_served_in_place_of_its_entry_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn nested_index_alone_is_refused() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let inner = index("application/vnd.oci.image.index.v1+json", &Digest::sha256_of(b"x"));
     // One entry declares an index, the other one declares a manifest.
     for media_type in
@@ -127,14 +127,14 @@ async fn nested_index_alone_is_refused() -> Result<()> {
 
 #[tokio::test]
 async fn config_with_other_bytes_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(lab.config(), &["200 OK", "Connection: close"], b"{\"rootfs\":{\"diff_ids\":[]}}");
     lab.fails_with(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
 }
 
 #[tokio::test]
 async fn endless_config_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond(
         Method::GET,
         lab.config(),

@@ -3,7 +3,7 @@
 use super::*;
 
 async fn layer_redirect_fails(location: &str, class: ErrorClass, expected: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let location = format!("Location: {location}");
     lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
     lab.fails_with(class, expected).await
@@ -33,14 +33,14 @@ async fn redirect_to_another_scheme_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn redirect_without_location_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(lab.layer(), &["302 Found", "Connection: close"], b"");
     lab.fails_with(ErrorClass::Other, &["the registry named no Location"]).await
 }
 
 #[tokio::test]
 async fn redirect_loop_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond_to_get(
         lab.layer(),
         &["307 Temporary Redirect", "Location: ?again", "Connection: close"],
@@ -51,7 +51,7 @@ async fn redirect_loop_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn redirected_layer_is_still_hashed() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.other_host.respond(
         Method::GET,
         "/stolen",
@@ -66,7 +66,7 @@ async fn redirected_layer_is_still_hashed() -> Result<()> {
 
 #[tokio::test]
 async fn redirect_target_gets_no_password() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let challenge =
         ["401 Unauthorized", "WWW-Authenticate: Basic realm=\"give it to me\"", "Connection: close"];
     lab.other_host.respond(Method::GET, "/stolen", RawResponse::Send(http_response(&challenge, b"")));
@@ -79,7 +79,7 @@ async fn redirect_target_gets_no_password() -> Result<()> {
 
 #[tokio::test]
 async fn redirected_manifest_is_still_validated() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.other_host.respond(
         Method::GET,
         "/stolen",

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn challenge_with(lab: &Lab, challenge: &str) {
+fn challenge_with(lab: &HostileLab, challenge: &str) {
     let challenge = format!("WWW-Authenticate: {challenge}");
     lab.respond_to_get("/v2/ ", &["401 Unauthorized", &challenge, "Connection: close"], b"");
 }
@@ -13,7 +13,7 @@ fn bearer(realm: &str) -> String {
 
 /// Requires that a login fails with this response of the registry's token server.
 async fn token_response_fails(response: RawResponse, class: ErrorClass, expected: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
     lab.respond(Method::GET, "/token", response);
     lab.fails_with(class, expected).await
@@ -21,7 +21,7 @@ async fn token_response_fails(response: RawResponse, class: ErrorClass, expected
 
 #[tokio::test]
 async fn token_realm_on_another_host_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     challenge_with(&lab, &bearer(&lab.other_host_url("/token")));
     lab.fails_with(ErrorClass::Other, &["log in", "localhost", "nothing was sent there"]).await?;
     assert_eq!(lab.requests_to_other_host(), [""; 0]);
@@ -37,7 +37,7 @@ async fn forbidden_token_realms_are_rejected() -> Result<()> {
         "ftp://127.0.0.1/token",
         "file:///etc/passwd",
     ] {
-        let lab = Lab::start().await?;
+        let lab = HostileLab::start().await?;
         challenge_with(&lab, &bearer(realm));
         lab.fails_with(ErrorClass::Other, &["log in", "nothing was sent there"]).await?;
     }
@@ -49,7 +49,7 @@ async fn malformed_challenge_is_rejected() -> Result<()> {
     for challenge in
         ["Bearer realm=", "Bearer realm=\"", "Bearer service=\"x\"", "Bearer realm=\"not an address\""]
     {
-        let lab = Lab::start().await?;
+        let lab = HostileLab::start().await?;
         challenge_with(&lab, challenge);
         lab.fails_with(ErrorClass::Other, &["log in", "WWW-Authenticate can't be read"]).await?;
     }
@@ -58,7 +58,7 @@ async fn malformed_challenge_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn token_server_redirect_is_not_followed() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
     let location = format!("Location: {}", lab.other_host_url("/token"));
     lab.respond_to_get("/token", &["307 Temporary Redirect", &location, "Connection: close"], b"");
@@ -93,7 +93,7 @@ async fn invalid_token_response_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn token_that_never_suffices_is_pull_denied() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
     lab.respond_to_get("/token", &["200 OK", "Connection: close"], b"{\"token\":\"abc\",\"expires_in\":0}");
     lab.respond_to_get("/manifests/", &["401 Unauthorized", "Connection: close"], b"");

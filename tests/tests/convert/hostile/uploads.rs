@@ -6,7 +6,7 @@ const UPLOADS: &str = "/blobs/uploads/";
 
 #[tokio::test]
 async fn upload_location_on_another_host_gets_no_credentials() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let location = format!("Location: {}", lab.other_host_url("/v2/app/blobs/uploads/stolen"));
     lab.respond(
         Method::POST,
@@ -24,7 +24,7 @@ async fn upload_location_on_another_host_gets_no_credentials() -> Result<()> {
 
 #[tokio::test]
 async fn upload_location_at_the_metadata_service_is_rejected() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let head = ["202 Accepted", "Location: http://169.254.169.254/latest/", "Connection: close"];
     lab.respond(Method::POST, UPLOADS, RawResponse::Send(http_response(&head, b"")));
     lab.fails_with(ErrorClass::Other, &["where no registry may send its readers"]).await
@@ -37,7 +37,7 @@ async fn upload_without_a_usable_location_is_rejected() -> Result<()> {
         &["202 Accepted", "Location: file:///tmp/x"],
         &["202 Accepted", "Location: http://"],
     ] {
-        let lab = Lab::start().await?;
+        let lab = HostileLab::start().await?;
         lab.respond(
             Method::POST,
             UPLOADS,
@@ -50,7 +50,7 @@ async fn upload_without_a_usable_location_is_rejected() -> Result<()> {
 
 #[tokio::test]
 async fn upload_forgotten_on_every_attempt_is_unavailable() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let gone = http_response(
         &["404 Not Found", "Connection: close"],
         b"{\"errors\":[{\"code\":\"BLOB_UPLOAD_UNKNOWN\"}]}",
@@ -61,21 +61,21 @@ async fn upload_forgotten_on_every_attempt_is_unavailable() -> Result<()> {
 
 #[tokio::test]
 async fn stalled_upload_is_unavailable() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond(Method::PATCH, UPLOADS, RawResponse::ThenStall(Vec::new()));
     lab.fails_with(ErrorClass::Unavailable, &["upload a blob"]).await
 }
 
 #[tokio::test]
 async fn unanswered_upload_commit_is_unavailable() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond(Method::PUT, UPLOADS, RawResponse::ThenStall(Vec::new()));
     lab.fails_with(ErrorClass::Unavailable, &["finish the upload of blob sha256:"]).await
 }
 
 #[tokio::test]
 async fn digest_invalid_response_is_a_mismatch() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let wrong = http_response(
         &["400 Bad Request", "Connection: close"],
         b"{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}",
@@ -87,7 +87,7 @@ async fn digest_invalid_response_is_a_mismatch() -> Result<()> {
 
 #[tokio::test]
 async fn rejected_manifest_push_is_reported() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     let no = http_response(
         &["400 Bad Request", "Connection: close"],
         b"{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}",
@@ -98,7 +98,7 @@ async fn rejected_manifest_push_is_reported() -> Result<()> {
 
 #[tokio::test]
 async fn discarded_manifest_fails_verification() -> Result<()> {
-    let lab = Lab::start().await?;
+    let lab = HostileLab::start().await?;
     lab.respond(
         Method::PUT,
         "/manifests/",
