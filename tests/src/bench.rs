@@ -1,5 +1,5 @@
-//! What `make bench` does: zstart beside the other tools that convert images, on the same real image,
-//! in the same registry, in turns.
+//! `make bench`: converts real images with zstart and with other tools. Each tool converts the same image in
+//! the same registry; the tools take turns.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -12,36 +12,36 @@ use zstart_registry::Store;
 
 use crate::images::{push_layout, real};
 use crate::registry::Registry;
-use crate::registry::stored::{Stored, layers_size};
+use crate::registry::repository_reader::{RepositoryReader, layers_size};
 
-mod again;
 mod floor;
+mod incremental;
 mod large;
 mod measure;
 mod peer;
 mod table;
 
 use floor::Floor;
-use measure::Measured;
+use measure::Usage;
 use peer::Peer;
 
-/// How often each tool converts the image. Medians are shown.
+/// Conversions by each tool. The tables show medians.
 const ROUNDS: usize = 3;
-/// The level that all of them are told.
+/// zstd level given to every tool.
 const LEVEL: i32 = 3;
 
 /// One tool's conversions.
 struct Row {
     name: &'static str,
-    runs: Vec<Measured>,
-    /// Compressed layers of what it made, in bytes.
+    runs: Vec<Usage>,
+    /// Compressed size of the result's layers, in bytes.
     bytes: i64,
 }
 
-/// What all tools made of one image.
-struct Compared {
+/// Results of all tools for one image.
+struct Comparison {
     name: &'static str,
-    /// Compressed layers of the source, in bytes.
+    /// Compressed size of the source's layers, in bytes.
     source_bytes: i64,
     floor: Floor,
     rows: Vec<Row>,
@@ -50,37 +50,39 @@ struct Compared {
 /// Converts the images with every tool and prints the tables. `zstart` is the program to measure.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub async fn run(zstart: PathBuf) -> Result<()> {
-    ensure!(zstart.is_file(), "{} is missing: run `make bench`", zstart.display());
+    ensure!(zstart.is_file(), "the program {} is missing: run `make bench`", zstart.display());
     let peers = Peer::all(zstart.clone()).await?;
     let mut compared = Vec::new();
-    for content in real::Content::all() {
+    for content in real::RealImage::all() {
         compared.push(compare(content, &peers).await?);
     }
-    let (folder, tag) = (real::layout(real::Content::Python).await?, real::TAG.parse()?);
-    println!("==> python with another top layer, after the first, {ROUNDS} times");
-    let mut again = Vec::new();
+    let (folder, tag) = (real::layout(real::RealImage::Python).await?, real::TAG.parse()?);
+    println!("==> python: converting the image, then one with a changed top layer, {ROUNDS} times");
+    let mut incremental_times = Vec::new();
     for _ in 0..ROUNDS {
-        again.push(again::run(&zstart, &folder, &tag, LEVEL).await?);
+        incremental_times.push(incremental::run(&zstart, &folder, &tag, LEVEL).await?);
     }
-    println!("==> memory: an image of one layer of more than 4 GiB, and one of 60 layers (2 minutes)");
+    println!(
+        "==> memory: converting an image with one layer of more than 4 GiB, then one with 60 layers (2 minutes)"
+    );
     let large = large::run(&zstart, &folder).await?;
     for compared in &compared {
-        println!("{}", table::print(compared));
+        println!("{}", table::comparison_table(compared));
     }
-    println!("{}", table::print_again(&again));
-    println!("{}", table::print_large(&large));
+    println!("{}", table::incremental_table(&incremental_times));
+    println!("{}", table::memory_table(&large));
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "as above")]
-async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison> {
     let name = content.name();
     let folder = real::layout(content).await?;
     let (registry, other) = (Registry::start().await?, Registry::start().await?);
     println!("==> {name}: pushing the image to a registry");
     let tag: Tag = real::TAG.parse()?;
     push_layout(&folder, &tag, &format!("{}/source:{tag}", registry.host()).parse()?).await?;
-    let source = Stored::new(&registry, "source").manifest(tag.as_str()).await?.json;
+    let source = RepositoryReader::new(&registry, "source").manifest(tag.as_str()).await?.json;
     let source_bytes = layers_size(&source)?;
 
     println!("==> {name}: measuring the floor: inflate, zstd and both hashes in memory, all cores");
@@ -92,27 +94,27 @@ async fn compare(content: real::Content, peers: &[Peer]) -> Result<Compared> {
         for (peer, row) in peers.iter().zip(&mut rows) {
             println!("==> {name}: round {round} of {ROUNDS}: {}", peer.name());
             let target = format!("target/{}-{round}", peer.name());
-            let into = if peer.needs_another_registry() { &other } else { &registry };
+            let into = if peer.needs_empty_registry() { &other } else { &registry };
             let source = format!("{}/source:{tag}", registry.host());
-            let measured = peer.convert(&source, &into.host(), &target, LEVEL).await?;
-            let made = Stored::new(into, &target).manifest("zstd").await;
-            let made = made.with_context(|| format!("{} tagged nothing", peer.name()))?.json;
+            let usage = peer.convert(&source, &into.host(), &target, LEVEL).await?;
+            let made = RepositoryReader::new(into, &target).manifest("zstd").await;
+            let made = made.with_context(|| format!("{} pushed no tag", peer.name()))?.json;
             peer::require_zstd(peer.name(), &made)?;
             row.bytes = layers_size(&made)?;
-            row.runs.push(measured);
+            row.runs.push(usage);
         }
     }
-    Ok(Compared { name, source_bytes, floor, rows })
+    Ok(Comparison { name, source_bytes, floor, rows })
 }
 
-/// Stores a blob that is in memory.
+/// Uploads a blob held in memory.
 async fn put_blob(repository: &dyn Store, content: Bytes, digest: &Digest) -> Result<()> {
     let mut upload = repository.start_upload().await?;
     upload.send(Box::pin(stream::iter([Ok(content)]))).await?;
     Ok(upload.commit(digest).await?)
 }
 
-/// The median, of an odd number.
+/// Median of an odd number of durations.
 fn median(mut durations: Vec<Duration>) -> Duration {
     durations.sort();
     durations.get(durations.len() / 2).copied().unwrap_or_default()

@@ -1,5 +1,5 @@
-//! Helm, run on this repository's chart with a home of its own, so that nothing of the user's is read or
-//! written; and what it renders, as JSON.
+//! Runs helm on this repository's chart and returns the rendered objects as JSON. Helm has its own home
+//! folder, so it neither reads nor writes the user's files.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -14,15 +14,15 @@ mod rights;
 
 pub use rights::grant;
 
-/// The namespace that every test installs into.
+/// Namespace of every test installation.
 pub const NAMESPACE: &str = "zstart-system";
 
-/// The folder of the chart.
+/// Folder of the chart.
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/zstart")
 }
 
-/// The values files under `ci/`, one a variant of an installation.
+/// Values files under `ci/`; each describes one kind of installation.
 pub fn ci_values() -> Result<Vec<PathBuf>> {
     let folder = chart().join("ci");
     let mut files = Vec::new();
@@ -47,14 +47,14 @@ impl Helm {
         Ok(Self { program: crate::tools::helm().await?, home: TempDir::new()?, kubeconfig: None })
     }
 
-    /// Helm that installs into the cluster of that kubeconfig.
+    /// Sets the cluster into which helm installs.
     #[must_use]
     pub fn with_kubeconfig(mut self, path: &Path) -> Self {
         self.kubeconfig = Some(path.to_owned());
         self
     }
 
-    /// Runs helm; what it printed, or an error with what it complained about.
+    /// Runs helm. Returns its output; an error contains helm's messages.
     pub async fn run<A: AsRef<OsStr>, B: AsRef<OsStr>>(
         &self,
         arguments: impl IntoIterator<Item = A>,
@@ -92,36 +92,36 @@ impl Helm {
         Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
     }
 
-    /// The objects of a release with these values set.
+    /// Renders a release with `--set` values.
     pub async fn render(&self, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
         self.template(release, &set_arguments(sets)).await
     }
 
-    /// The objects of a release with the values of a file.
+    /// Renders a release with a values file.
     pub async fn render_file(&self, release: &str, values: &Path) -> Result<Vec<Value>> {
         self.template(release, &["--values".as_ref(), values.as_ref()]).await
     }
 
-    /// What helm says when it refuses to render.
+    /// Requires that rendering fails, and returns helm's message.
     pub async fn fails_to_render(&self, release: &str, sets: &[&str]) -> Result<String> {
         match self.render(release, sets).await {
-            Ok(_) => bail!("helm rendered {release} with {sets:?} without a complaint"),
+            Ok(_) => bail!("helm rendered {release} with {sets:?}, but an error was expected"),
             Err(error) => Ok(format!("{error:#}")),
         }
     }
 }
 
-/// `--set` in front of each.
+/// Puts `--set` in front of each value.
 pub fn set_arguments<'a>(sets: &[&'a str]) -> Vec<&'a OsStr> {
     sets.iter().flat_map(|set| [OsStr::new("--set"), OsStr::new(*set)]).collect()
 }
 
-/// The object's name.
+/// Name of an object.
 pub fn name(object: &Value) -> &str {
     object.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default()
 }
 
-/// The object of that kind and name.
+/// Finds an object by kind and name.
 pub fn find<'a>(objects: &'a [Value], kind: &str, wanted: &str) -> Result<&'a Value> {
     objects
         .iter()

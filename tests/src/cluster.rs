@@ -1,9 +1,9 @@
 //! A whole single-node cluster in network, mount and process namespaces of its own.
 //!
-//! etcd, API server, controller manager, scheduler, registry, containerd, kubelet and kube-proxy
-//! are real. When the first process of the namespaces ends, the kernel ends everything in them:
-//! processes, containers, mounts, interfaces, firewall rules. What lies outside (the run folder, the
-//! cgroups) is removed by the process that started it.
+//! etcd, API server, controller manager, scheduler, registry, containerd, kubelet and kube-proxy are real.
+//! When the first process of the namespaces ends, the kernel ends everything in them: processes, containers,
+//! mounts, interfaces, firewall rules. The process that started the cluster removes the run folder and the
+//! cgroups, which exist outside the namespaces.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -20,33 +20,33 @@ use crate::registry::{Login, start_registry};
 use crate::tools::{self, Tool};
 use crate::wait;
 
+mod containerd_store;
 mod images;
-mod inside;
 mod install;
+mod namespaces;
 mod network;
 mod node;
-mod pods;
-mod store;
+mod pulls;
 
 pub use images::BUSYBOX;
-pub use inside::{is_inside, run, run_program};
-pub use install::{Installation, NAMESPACE, own_binaries};
-pub use pods::{Pull, parse_pulled};
+pub use install::{Installation, NAMESPACE, built_binaries};
+pub use namespaces::{is_inside, run, run_program};
+pub use pulls::{Pull, parse_pulled};
 
-/// The node's address. The network namespace is the cluster's own, so every lab may use the same.
+/// Address of the node. Each cluster has its own network namespace, so all clusters can use this address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
-/// The registry's name in pods and image references; the kubelet's containerd and pods with a
-/// `hostAliases` entry know it.
+/// Registry name in pods and image references. The kubelet's containerd and pods with a `hostAliases` entry
+/// resolve it.
 pub const REGISTRY: &str = "registry.lab:5000";
-/// The same registry, from the lab itself.
-pub const REGISTRY_HERE: &str = "127.0.0.1:5000";
+/// Address of the registry for the lab's own processes.
+pub const LOCAL_REGISTRY: &str = "127.0.0.1:5000";
 
 const REGISTRY_PORT: u16 = 5000;
 const API_PORT: u16 = 6443;
 const ETCD_PORTS: (u16, u16) = (2379, 2380);
 const NODE_READY_WITHIN: Duration = Duration::from_mins(2);
 
-/// A running cluster, from the inside.
+/// A running cluster, for use inside its namespaces.
 pub struct Cluster {
     folder: PathBuf,
     binaries: PathBuf,
@@ -56,8 +56,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts everything and waits until the node is ready. Works only inside the namespaces that
-    /// [`run`] makes.
+    /// Starts everything and waits until the node is ready. Works only inside the namespaces that [`run`]
+    /// creates.
     async fn start(folder: &Path) -> Result<Self> {
         let binaries = link_binaries(folder).await?;
         network::set_up()?;
@@ -78,7 +78,7 @@ impl Cluster {
             &registry,
             Ipv4Addr::UNSPECIFIED,
             REGISTRY_PORT,
-            &Login::Nobody,
+            &Login::Anonymous,
         )?);
         let mut apiserver = start_apiserver(folder, &binaries, &pki)?;
         components.push(node::start_containerd(folder, &binaries)?);
@@ -96,36 +96,36 @@ impl Cluster {
         let mut proxy = node::start_proxy(&self.folder, &self.binaries, pki)?;
         let client = self.client.clone();
         let ready = || node::is_ready(client.clone());
-        wait::until_of(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
+        wait::until_component(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
         self.components.push(kubelet);
         let rules = "kube-proxy to write the Services' rules";
-        wait::until_of(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
+        wait::until_component(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
         self.components.push(proxy);
         Ok(self)
     }
 
-    /// A client with every right.
+    /// Client with all rights.
     pub fn client(&self) -> Client {
         self.client.clone()
     }
 
-    /// A kubeconfig with every right.
+    /// Kubeconfig with all rights.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// The run folder: logs, certificates, the registry's and containerd's files.
+    /// Run folder: logs, certificates, files of the registry and containerd.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A program with the cluster's tools on its PATH and its kubeconfig.
+    /// Command with the cluster's tools on PATH and its kubeconfig.
     pub fn command(&self, program: &str) -> Command {
         let mut paths = vec![self.binaries.clone()];
         paths.extend(std::env::var_os("PATH").iter().flat_map(std::env::split_paths));
         let found = self.binaries.join(program);
         let mut command = Command::new(if found.exists() { found } else { program.into() });
-        // A path that holds a colon was no entry of PATH before either.
+        // A path that contains a colon can't have been an entry of PATH.
         command.env("PATH", std::env::join_paths(paths).unwrap_or_default());
         command
             .env("KUBECONFIG", &self.kubeconfig)
@@ -134,12 +134,12 @@ impl Cluster {
         command
     }
 
-    /// What `kubectl` prints.
+    /// Runs `kubectl` and returns its output.
     pub fn kubectl(&self, arguments: &[&str]) -> Result<String> {
         run_command(self.command("kubectl").args(arguments))
     }
 
-    /// What `ctr` prints, in the kubelet's namespace.
+    /// Runs `ctr` in the kubelet's namespace and returns its output.
     pub fn ctr(&self, arguments: &[&str]) -> Result<String> {
         run_command(self.command("ctr").args(arguments))
     }
@@ -178,7 +178,8 @@ fn start_controllers(folder: &Path, binaries: &Path, pki: &Pki) -> Result<[Compo
     Ok([manager, scheduler])
 }
 
-/// One folder with a link to each tool: containerd looks for its shim, and the shim for runc, on PATH.
+/// Creates a folder with a link to each tool: containerd finds its shim on PATH, and the shim finds runc
+/// there.
 async fn link_binaries(folder: &Path) -> Result<PathBuf> {
     let binaries = folder.join("bin");
     std::fs::create_dir_all(&binaries)?;

@@ -1,4 +1,4 @@
-//! An API server with etcd, as any user, on free loopback ports.
+//! An API server with etcd, for any user, on free loopback ports.
 
 use std::path::{Path, PathBuf};
 use std::sync::Once;
@@ -15,12 +15,12 @@ use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;
 
-/// How long an API server may take to become ready: it takes 3 to 6 s on two busy cores.
+/// Time limit for an API server to become ready. Start-up takes 3 to 6 s on two busy cores.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
-/// A running API server. There are no controllers and no nodes: objects stay as they are written.
+/// A running API server without controllers and nodes: objects stay as they are written.
 pub struct ControlPlane {
-    // Fields end in this order: the API server before its database, and the folder last.
+    // Drop order: the API server before its database, the folder last.
     _apiserver: Component,
     _etcd: Component,
     kubeconfig: PathBuf,
@@ -28,10 +28,10 @@ pub struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Starts one and waits until it is ready.
+    /// Starts an API server and waits until it is ready.
     ///
-    /// The admission plugin that wants a service account in each namespace is off: the controller
-    /// that makes those isn't there.
+    /// The `ServiceAccount` admission plugin is disabled: the controller that creates each namespace's service
+    /// account doesn't run.
     pub async fn start() -> Result<Self> {
         install_crypto();
         let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
@@ -51,22 +51,22 @@ impl ControlPlane {
         Ok(Self { _apiserver: server, _etcd: database, kubeconfig, folder })
     }
 
-    /// A client with every right.
+    /// Client with all rights.
     pub async fn client(&self) -> Result<Client> {
         Ok(Client::try_from(self.config().await?)?)
     }
 
-    /// The configuration of such a client.
+    /// Configuration of a client with all rights.
     pub async fn config(&self) -> Result<Config> {
         read_config(&self.kubeconfig).await
     }
 
-    /// A kubeconfig file with every right.
+    /// Kubeconfig file with all rights.
     pub fn kubeconfig(&self) -> &Path {
         &self.kubeconfig
     }
 
-    /// A folder for whatever belongs to this lab; it goes when the lab ends.
+    /// Folder for files of this lab, deleted with the lab.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -80,7 +80,7 @@ pub fn install_crypto() {
     });
 }
 
-/// The certificates of an API server, its administrator, a kubelet and a proxy.
+/// Issues the certificates of an API server, its administrator, a kubelet and a proxy.
 pub(crate) fn issue(pki: &Pki, addresses: &[&str]) -> Result<()> {
     let mut server = vec!["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"];
     server.extend(addresses);
@@ -100,7 +100,7 @@ pub(crate) fn issue(pki: &Pki, addresses: &[&str]) -> Result<()> {
 pub(crate) fn start_etcd(folder: &Path, program: &Path, clients: u16, peers: u16) -> Result<Component> {
     let (clients, peers) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
     Component::start("etcd", folder, program, |command| {
-        // Nothing here outlives the machine's next crash.
+        // Data need not survive a crash of the machine.
         command
             .args(["--data-dir", "etcd", "--unsafe-no-fsync", "--log-level", "warn"])
             .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
@@ -109,7 +109,7 @@ pub(crate) fn start_etcd(folder: &Path, program: &Path, clients: u16, peers: u16
     })
 }
 
-/// What every API server of the lab is started with.
+/// Arguments of every API server of the lab.
 pub(crate) fn common_arguments(pki: &Pki, etcd: u16) -> Vec<String> {
     let file = |name: &str| pki.path(name).display().to_string();
     vec![
@@ -126,7 +126,7 @@ pub(crate) fn common_arguments(pki: &Pki, etcd: u16) -> Vec<String> {
 
 pub(crate) async fn wait_until_ready(kubeconfig: &Path, server: &mut Component) -> Result<()> {
     let client = Client::try_from(read_config(kubeconfig).await?)?;
-    wait::until_of(server, "the API server to be ready", READY_WITHIN, || async {
+    wait::until_component(server, "the API server to be ready", READY_WITHIN, || async {
         let request = http::Request::get("/readyz").body(Vec::new())?;
         Ok((client.request_text(request).await? == "ok").then_some(()))
     })

@@ -1,13 +1,13 @@
-//! What `make run` shows: a real image is converted and a pod starts from it, with nothing simulated.
+//! `make run`: converts a real image and starts a pod from it, with nothing simulated.
 
-pub mod hand;
+pub mod commands;
+pub mod scenario;
 
 mod application;
-mod measure;
-mod proof;
+mod layer_check;
+mod pull_times;
 mod rootless;
 mod steps;
-mod story;
 mod table;
 
 use std::path::PathBuf;
@@ -19,48 +19,45 @@ use crate::images::real;
 use crate::settings;
 use crate::tools;
 
-pub use story::tell;
-
-/// How often `make run` has each image pulled.
+/// Pulls of each image in `make run`.
 const PULLS: usize = 3;
 
-/// Converts a real image and starts a pod from it, on a cluster of its own. Without root it goes as
-/// far as one can without, and says what it left out.
+/// Converts a real image and starts a pod from it, on a cluster of its own. Without root, the demo runs the
+/// steps that need none and prints the steps left out.
 ///
-/// `binaries` holds the programs zstart-controller and zstart-webhook; without it they are looked for
-/// beside this one.
+/// `binaries` contains the programs zstart-controller and zstart-webhook; default: the folder of the running
+/// program.
 pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let binaries = match binaries {
-        // Programs are started in folders of their own.
-        Some(folder) => folder.canonicalize().with_context(|| format!("no folder {}", folder.display()))?,
-        None => cluster::own_binaries()?,
+        // Programs start in other working folders, so the path must be absolute.
+        Some(folder) => folder
+            .canonicalize()
+            .with_context(|| format!("failed to find the folder {}", folder.display()))?,
+        None => cluster::built_binaries()?,
     };
     if cluster::is_inside() {
         let layout = image()?;
         return cluster::run_program(&[], |cluster| async move {
-            tell(&cluster, &binaries, &layout, PULLS).await?;
-            if keep { hand::shell(&cluster, &[]) } else { Ok(()) }
+            scenario::run(&cluster, &binaries, &layout, PULLS).await?;
+            if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
         });
     }
-    let runtime = hand::runtime()?;
+    let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
-        steps::step("finding the real components, or building them (the first time)", tools::all()).await?;
-        steps::step(
-            "finding the real image, or building it (the first time)",
-            real::layout(real::Content::Python),
-        )
-        .await
+        steps::step("finding the real components (the first run builds them)", tools::all()).await?;
+        steps::step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python))
+            .await
     })?;
     if !settings::is_root() {
-        return runtime.block_on(rootless::tell(&binaries, &layout));
+        return runtime.block_on(rootless::run(&binaries, &layout));
     }
-    let again: Vec<String> = std::env::args().skip(1).collect();
-    // The body runs in the process that this starts; it takes the way above.
-    cluster::run_program(&again, |_| async { Ok(()) })
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    // The body runs in the new process, which takes the branch above.
+    cluster::run_program(&arguments, |_| async { Ok(()) })
 }
 
-/// The layout folder of its image, built if it isn't there yet: before a cluster is entered, from where there
-/// is no way to where packages come from.
+/// Layout folder of the demo's image, built on the first call. Call it before entering a cluster: packages
+/// can't be downloaded inside the namespaces.
 pub fn image() -> Result<PathBuf> {
-    hand::runtime()?.block_on(real::layout(real::Content::Python))
+    commands::runtime()?.block_on(real::layout(real::RealImage::Python))
 }

@@ -1,8 +1,8 @@
-//! Images for the lab: small fixtures whose digests are computed, and one large real image.
+//! Images for the lab: small fixtures with computed digests, and large real images.
 
 mod fixture;
 mod push;
 pub mod real;
 
 pub use fixture::{Compression, Fixture, Format, Index, Prepared};
-pub use push::{open_registry, push_layout};
+pub use push::{open_repository, push_layout};

@@ -1,18 +1,17 @@
-//! The lab: real components that zstart is tested against, and run against by hand.
+//! The lab: real components for zstart's tests and for use by hand.
 //!
-//! - [`tools`]: where their binaries come from. They are built once, from pinned Go modules.
-//! - [`control_plane`]: an API server with etcd, as any user, on free ports.
-//! - [`registry`]: a registry, and what stands in front of it: a gateway that misbehaves on demand, a liar,
-//!   and a fake of Amazon ECR.
-//! - [`chart`]: what helm makes of `charts/zstart`.
-//! - [`cluster`]: a whole single-node cluster in namespaces of its own. Needs root.
-//! - [`images`]: images with real digests: small ones for tests, a large one of real packages.
-//! - [`proxy`]: a proxy that leads some names into the lab.
-//! - [`ports`]: loopback ports that nobody else takes.
-//! - [`demo`]: what `make run` does.
-//! - [`bench`]: what `make bench` does.
+//! - [`tools`]: finds the components' binaries, or builds them once from pinned Go modules.
+//! - [`control_plane`]: an API server with etcd, for any user, on free ports.
+//! - [`registry`]: a registry, a gateway and a raw server that inject faults, and a fake of Amazon ECR.
+//! - [`chart`]: renders `charts/zstart` with helm.
+//! - [`cluster`]: a whole single-node cluster in its own namespaces. Needs root.
+//! - [`images`]: images with real digests: small ones for tests, large ones of real packages.
+//! - [`proxy`]: an HTTP proxy that leads some host names into the lab.
+//! - [`ports`]: loopback ports without collisions.
+//! - [`demo`]: `make run`.
+//! - [`bench`]: `make bench`.
 //!
-//! Every component ends with the test or program that started it, however that ends.
+//! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
 pub mod bench;

@@ -8,13 +8,13 @@ use anyhow::{Context as _, Result, bail};
 use crate::process::run;
 use crate::settings;
 
-/// What a whole cluster needs beside its own binaries.
+/// Packages of a whole cluster, in addition to the built binaries.
 pub(crate) const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
-/// What the real image is made of.
+/// Packages for building the real image.
 pub(crate) const IMAGE: [&str; 1] = ["debootstrap"];
 
-/// Installs those that are missing, where that is possible, and says so.
-#[expect(clippy::print_stderr, reason = "an installation must not happen in silence")]
+/// Installs missing packages where that is possible, and prints their names.
+#[expect(clippy::print_stderr, reason = "the user must see an installation")]
 pub(crate) fn require(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
@@ -22,7 +22,7 @@ pub(crate) fn require(packages: &[&str]) -> Result<()> {
     }
     let names = missing.join(" ");
     if !settings::is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        bail!("these packages are missing: {names}; install them and try again");
+        bail!("Debian packages are missing: {names}; install them and try again");
     }
     eprintln!("==> installing {names}");
     let apt = |arguments: &[&str]| {

@@ -1,4 +1,4 @@
-//! Keys and certificates of a lab, made anew each time.
+//! Keys and certificates of a lab, generated in each run.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use rcgen::{
 };
 use serde_json::json;
 
-/// A certificate authority whose files lie in one folder.
+/// A certificate authority with its files in one folder.
 pub(crate) struct Pki {
     folder: PathBuf,
     authority: CertifiedIssuer<'static, KeyPair>,
 }
 
-/// One certificate: who it is for.
+/// Subject of a certificate.
 pub(crate) struct Subject<'a> {
     pub(crate) file: &'a str,
     pub(crate) name: &'a str,
@@ -25,7 +25,7 @@ pub(crate) struct Subject<'a> {
 }
 
 impl Pki {
-    /// A new authority. The folder gets `ca.crt`, and `sa.key` with `sa.pub` for service account tokens.
+    /// Creates an authority. Writes `ca.crt`, and `sa.key` with `sa.pub` for service account tokens.
     pub(crate) fn create(folder: &Path) -> Result<Self> {
         fs::create_dir_all(folder)?;
         let mut parameters = CertificateParams::default();
@@ -40,7 +40,7 @@ impl Pki {
         Ok(Self { folder: folder.to_owned(), authority })
     }
 
-    /// A file of this folder.
+    /// Path of a file in the folder.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.join(name)
     }
@@ -60,7 +60,7 @@ impl Pki {
         Ok(())
     }
 
-    /// Writes `FILE.kubeconfig` for a certificate that was issued. (JSON is YAML.)
+    /// Writes `FILE.kubeconfig` for an issued certificate. (JSON is YAML.)
     pub(crate) fn kubeconfig(&self, file: &str, server: &str) -> Result<PathBuf> {
         let config = json!({
             "apiVersion": "v1", "kind": "Config", "current-context": "lab",

@@ -1,4 +1,4 @@
-//! Components as processes that never outlive whoever started them.
+//! Components as processes that end with their parent.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -6,11 +6,11 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-/// How much of a log an error shows.
+/// Log lines in an error message.
 const LOG_LINES: usize = 15;
 
-/// A running component. It is killed when this is dropped; should this process die, the kernel
-/// kills it (`setpriv --pdeathsig`, a tool of util-linux: setting that ourselves needs unsafe code).
+/// A running component. Dropping it kills the process; if this process dies, the kernel kills the component
+/// (`setpriv --pdeathsig`, a tool of util-linux: setting it from here needs unsafe code).
 #[derive(Debug)]
 pub(crate) struct Component {
     name: &'static str,
@@ -19,7 +19,7 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Starts a program, with its output in `folder/NAME.log`.
+    /// Starts a program and writes its output to `folder/NAME.log`.
     pub(crate) fn start(
         name: &'static str,
         folder: &Path,
@@ -36,33 +36,33 @@ impl Component {
         Ok(Self { name, child, log })
     }
 
-    /// An error where the process has ended by itself.
+    /// Fails if the process has ended.
     pub(crate) fn require_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {
             None => Ok(()),
-            Some(status) => bail!("{} ended ({status})", self.name),
+            Some(status) => bail!("{} ended unexpectedly ({status})", self.name),
         }
     }
 
-    /// The end of the log.
-    pub(crate) fn last_words(&self) -> String {
+    /// Last lines of the log.
+    pub(crate) fn log_tail(&self) -> String {
         let text = std::fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
         let lines: Vec<&str> = text.lines().collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n  ");
-        format!("the end of {}:\n  {tail}", self.log.display())
+        format!("end of the log {}:\n  {tail}", self.log.display())
     }
 }
 
 impl Drop for Component {
     fn drop(&mut self) {
-        // It may have ended already; either way it is gone after the wait.
+        // The process may have ended already; after the wait it has ended in any case.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// Runs a program to its end; its output goes into the error where it fails.
+/// Runs a program to its end. An error contains its output.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let shown = format!("{command:?}");
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {shown}"))?;

@@ -16,27 +16,28 @@ use crate::tools::{self, Tool};
 use crate::wait;
 
 pub mod ecr;
-mod forward;
 pub mod gateway;
-pub mod liar;
-pub mod stored;
+pub mod raw_fault_server;
+pub mod repository_reader;
+pub mod request_log;
+mod reverse_proxy;
 
-/// Who may use a registry.
+/// Access to a registry.
 #[derive(Clone, Debug, Default)]
 pub enum Login {
-    /// Everybody.
+    /// Every client has access.
     #[default]
-    Nobody,
-    /// Only this user, by HTTP Basic.
+    Anonymous,
+    /// Only this user has access, by HTTP Basic.
     Basic {
-        /// The user's name.
+        /// User name.
         username: String,
-        /// The password.
+        /// Password.
         password: String,
     },
 }
 
-/// A running registry. What it stores goes with it.
+/// A running registry. Dropping the registry deletes its content.
 pub struct Registry {
     component: Component,
     port: u16,
@@ -44,20 +45,20 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// A registry that everybody may use.
+    /// Starts a registry without a login.
     pub async fn start() -> Result<Self> {
-        Self::start_with(Login::Nobody).await
+        Self::start_with(Login::Anonymous).await
     }
 
-    /// A registry with a login.
+    /// Starts a registry with a login.
     pub async fn start_with(login: Login) -> Result<Self> {
         Self::launch(&login, None).await
     }
 
-    /// A registry that speaks TLS alone, with a certificate for `name` by the authority in
+    /// Starts a registry that speaks TLS only, with a certificate for `name` from the authority in
     /// [`authority`](Self::authority).
     pub async fn start_tls(name: &str) -> Result<Self> {
-        Self::launch(&Login::Nobody, Some(name)).await
+        Self::launch(&Login::Anonymous, Some(name)).await
     }
 
     async fn launch(login: &Login, tls_name: Option<&str>) -> Result<Self> {
@@ -74,7 +75,7 @@ impl Registry {
         Ok(registry)
     }
 
-    /// The file with the authority of a registry that speaks TLS.
+    /// Certificate file of a TLS registry's authority.
     pub fn authority(&self) -> PathBuf {
         self.folder().join("pki/ca.crt")
     }
@@ -84,7 +85,7 @@ impl Registry {
         format!("127.0.0.1:{}", self.port)
     }
 
-    /// Where it stores what is pushed.
+    /// Storage folder.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -92,14 +93,14 @@ impl Registry {
     async fn wait_until_ready(&mut self) -> Result<()> {
         let address = (Ipv4Addr::LOCALHOST, self.port);
         let limit = Duration::from_secs(20);
-        wait::until_of(&mut self.component, "the registry to listen", limit, || async {
+        wait::until_component(&mut self.component, "the registry to listen", limit, || async {
             Ok(Some(tokio::net::TcpStream::connect(address).await.map(drop)?))
         })
         .await
     }
 }
 
-/// Starts a registry whose files lie in `folder`.
+/// Starts a registry with its files in `folder`.
 pub(crate) fn start_registry(
     folder: &Path,
     program: &Path,
@@ -115,7 +116,7 @@ pub(crate) fn start_registry(
     });
     if let Login::Basic { username, password } = login {
         let file = folder.join("htpasswd");
-        // The lowest cost: this protects nothing.
+        // The lowest cost: the password protects nothing.
         fs::write(&file, format!("{username}:{}\n", bcrypt::hash(password, 4)?))?;
         config["auth"] = json!({"htpasswd": {"realm": "lab", "path": file}});
     }

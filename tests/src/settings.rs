@@ -1,37 +1,35 @@
-//! What the environment says, read in one place.
+//! The environment variables that the lab reads.
 
 use std::env;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-/// A folder with binaries to use before any other.
-const LAB_BIN: &str = "ZSTART_LAB_BIN";
-/// A folder with kube-apiserver, etcd and kubectl, by the convention of Kubernetes' own test tools.
-const ASSETS: &str = "KUBEBUILDER_ASSETS";
+/// Folder with binaries that take precedence over all others.
+const BINARIES: &str = "ZSTART_LAB_BIN";
+/// Folder with kube-apiserver, etcd and kubectl, by the convention of Kubernetes' own test tools.
+const KUBEBUILDER_BINARIES: &str = "KUBEBUILDER_ASSETS";
 
-/// Folders that hold binaries already, first choice first.
+/// Folders with existing binaries, in order of preference.
 pub fn binary_folders() -> Vec<PathBuf> {
-    [LAB_BIN, ASSETS].into_iter().filter_map(env::var_os).map(PathBuf::from).collect()
+    [BINARIES, KUBEBUILDER_BINARIES].into_iter().filter_map(env::var_os).map(PathBuf::from).collect()
 }
 
-/// Where what was built is kept: `$XDG_CACHE_HOME/zstart`, or `~/.cache/zstart`.
+/// Folder of built binaries and images: `$XDG_CACHE_HOME/zstart`, or `~/.cache/zstart`.
 pub fn cache_folder() -> Result<PathBuf> {
     let cache = match env::var_os("XDG_CACHE_HOME").filter(|path| !path.is_empty()) {
         Some(path) => PathBuf::from(path),
-        None => {
-            env::home_dir().context("the system names no home folder; set XDG_CACHE_HOME")?.join(".cache")
-        }
+        None => env::home_dir().context("failed to find the home folder; set XDG_CACHE_HOME")?.join(".cache"),
     };
     Ok(cache.join("zstart"))
 }
 
-/// Whether the user asked to leave out what needs root.
-pub fn rootless_was_said() -> bool {
+/// Whether the user accepts that tests that need root are left out.
+pub fn rootless_is_accepted() -> bool {
     env::var_os("ROOTLESS").is_some_and(|value| value == "1")
 }
 
-/// Whether this process may make namespaces.
+/// Whether this process may create namespaces.
 pub fn is_root() -> bool {
     // The owner of a process's own folder in /proc is its effective user.
     use std::os::unix::fs::MetadataExt as _;

@@ -1,4 +1,4 @@
-//! A listener for servers of the lab that speak TLS.
+//! A listener for TLS servers of the lab.
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// A port on loopback.
+/// A TLS listener on a loopback port.
 pub(crate) struct Listener {
     inner: TcpListener,
     acceptor: TlsAcceptor,
@@ -21,7 +21,7 @@ pub(crate) struct Listener {
 }
 
 impl Listener {
-    /// With a certificate and its key, as PEM. HTTP/2 is offered.
+    /// Listens with a certificate and its key, as PEM. Offers HTTP/2.
     pub(crate) async fn bind(certificate: &Path, key: &Path) -> Result<Self> {
         crate::control_plane::install_crypto();
         let chain = CertificateDer::pem_slice_iter(&fs::read(certificate)?).collect::<Result<Vec<_>, _>>()?;
@@ -43,7 +43,8 @@ impl axum::serve::Listener for Listener {
     type Io = TlsStream<TcpStream>;
     type Addr = SocketAddr;
 
-    /// The next connection whose handshake ends well; one after the other is enough for a lab.
+    /// Returns the next connection with a successful handshake. Handshakes run one after the other, which is
+    /// enough for a lab.
     async fn accept(&mut self) -> (Self::Io, Self::Addr) {
         loop {
             let Ok((stream, from)) = self.inner.accept().await else { continue };

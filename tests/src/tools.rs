@@ -1,8 +1,8 @@
-//! Where the lab's binaries come from.
+//! Finds or builds the lab's binaries.
 //!
-//! First a folder that the user names (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the
-//! cache, and else they are built, once, from the Go modules under `tests/tools/`, whose `go.mod`
-//! and `go.sum` pin every byte.
+//! Order: a folder given by the user (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the cache. Missing
+//! binaries are built once from the Go modules under `tests/tools/`, whose `go.mod` and `go.sum` pin every
+//! byte.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
@@ -21,17 +21,17 @@ mod module;
 use module::Module;
 pub use module::Tool;
 
-/// The program, ready to run. Building it may take minutes, once.
+/// Path of a program. The first call may build it, which takes minutes.
 pub async fn find(tool: Tool) -> Result<PathBuf> {
     tokio::task::spawn_blocking(move || find_blocking(tool)).await?
 }
 
-/// Helm.
+/// Path of helm.
 pub async fn helm() -> Result<PathBuf> {
     find(Tool::Helm).await
 }
 
-/// Finds or builds every tool that this user can make use of, and says what it does.
+/// Finds or builds every tool that this user can run, and prints what it builds.
 pub async fn all() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         let everything = settings::is_root();
@@ -59,12 +59,12 @@ fn find_blocking(tool: Tool) -> Result<PathBuf> {
         return Ok(path);
     }
     build(module, &built)?;
-    found(&[built]).with_context(|| format!("module {} did not build {name}", module.name))
+    found(&[built]).with_context(|| format!("the build of module {} gave no program {name}", module.name))
 }
 
-/// Builds a module's programs into a folder that appears when it is whole. Of several processes that
-/// want it at once, one builds and the others wait.
-#[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
+/// Builds a module's programs into a folder that appears when it is complete. If several processes need a
+/// module at once, one builds and the others wait.
+#[expect(clippy::print_stderr, reason = "the first build takes minutes")]
 fn build(module: &Module, folder: &Path) -> Result<()> {
     let parent = folder.parent().context("the cache has a parent folder")?;
     fs::create_dir_all(parent).with_context(|| format!("failed to create {}", parent.display()))?;
@@ -75,7 +75,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     }
     packages::require(module.debian_packages)?;
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name);
-    ensure!(source.is_dir(), "{} is missing", source.display());
+    ensure!(source.is_dir(), "the Go module {} is missing", source.display());
     eprintln!("==> building {} {} (once; {} on 2 cores)", module.name, module.version, module.cold_build);
     let started = Instant::now();
     let partial = tempfile::Builder::new().prefix(&format!(".{}-", module.name)).tempdir_in(parent)?;
@@ -84,7 +84,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
         go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
         go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
         run(go.arg("-o").arg(partial.path().join(name)).arg(package))
-            .with_context(|| format!("failed to build {name} with Go (is go installed?)"))?;
+            .with_context(|| format!("failed to build {name} (is Go installed?)"))?;
     }
     fs::rename(partial.keep(), folder)?;
     eprintln!("    {} built in {}", module.name, units::duration(started.elapsed()));

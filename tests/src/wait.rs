@@ -1,4 +1,4 @@
-//! Waiting for a condition, with a bound.
+//! Waits for a condition, with a time limit.
 
 use std::time::Duration;
 
@@ -6,35 +6,35 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::process::Component;
 
-/// How often a condition is looked at.
-const STEP: Duration = Duration::from_millis(100);
+/// Interval between two polls.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Asks until the answer is there. What went wrong last, or that nothing came, is in the error.
-pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, ask: F) -> Result<T>
+/// Polls until a value is returned. The error contains the last failure or "not yet".
+pub async fn until<T, F, R>(what: impl Into<String>, limit: Duration, poll: F) -> Result<T>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    wait(&what.into(), limit, || Ok(()), ask).await
+    wait(&what.into(), limit, || Ok(()), poll).await
 }
 
-/// The same for a condition that a component has to meet: it is given up as soon as that ends, and
-/// its last words are in the error.
-pub(crate) async fn until_of<T, F, R>(
+/// Polls like [`until`], for a condition that depends on a component. Stops when the component ends; the
+/// error contains the end of its log.
+pub(crate) async fn until_component<T, F, R>(
     component: &mut Component,
     what: &str,
     limit: Duration,
-    ask: F,
+    poll: F,
 ) -> Result<T>
 where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    let met = wait(what, limit, || component.require_alive(), ask).await;
-    met.with_context(|| component.last_words())
+    let met = wait(what, limit, || component.require_alive(), poll).await;
+    met.with_context(|| component.log_tail())
 }
 
-async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, ask: F) -> Result<T>
+async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, poll: F) -> Result<T>
 where
     A: FnMut() -> Result<()>,
     F: Fn() -> R,
@@ -43,14 +43,14 @@ where
     let end = tokio::time::Instant::now() + limit;
     loop {
         require()?;
-        let last = match ask().await {
+        let last = match poll().await {
             Ok(Some(answer)) => return Ok(answer),
             Ok(None) => "not yet".to_owned(),
             Err(error) => format!("{error:#}"),
         };
         if tokio::time::Instant::now() >= end {
-            bail!("waited {} s in vain for {what}: {last}", limit.as_secs());
+            bail!("waited {} s for {what}: {last}", limit.as_secs());
         }
-        tokio::time::sleep(STEP).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,15 +1,15 @@
-//! What the documents say of the tests.
+//! Checks the documents' tables against the tests.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
 
-fn sources(folder: &Path, into: &mut String) -> Result<()> {
+fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
-            sources(&path, into)?;
+            read_sources(&path, into)?;
         } else if path.extension().is_some_and(|extension| extension == "rs") {
             into.push_str(&std::fs::read_to_string(path)?);
         }
@@ -18,11 +18,11 @@ fn sources(folder: &Path, into: &mut String) -> Result<()> {
 }
 
 #[test]
-fn every_test_that_a_table_of_cases_names_is_there() -> Result<()> {
+fn tests_named_in_document_tables_exist() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut code = String::new();
     for folder in ["crates", "tests/tests"] {
-        sources(&root.join(folder), &mut code)?;
+        read_sources(&root.join(folder), &mut code)?;
     }
     for document in ["docs/images.md", "docs/hostile-registries.md", "docs/ecr.md"] {
         let text = std::fs::read_to_string(root.join(document))?;

@@ -1,4 +1,4 @@
-//! The lab without root: what other tests stand on.
+//! The lab itself, without root.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -25,7 +25,7 @@ async fn digest_of(image: &str, credentials: Credentials) -> Result<String> {
 }
 
 #[tokio::test]
-async fn two_control_planes_at_once_keep_to_themselves() -> Result<()> {
+async fn concurrent_control_planes_are_isolated() -> Result<()> {
     let (one, other) = tokio::try_join!(ControlPlane::start(), ControlPlane::start())?;
     let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": "only-here"}}))?;
     Api::all(one.client().await?).create(&PostParams::default(), &namespace).await?;
@@ -35,7 +35,7 @@ async fn two_control_planes_at_once_keep_to_themselves() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_serves_what_was_pushed() -> Result<()> {
+async fn registry_serves_a_pushed_image() -> Result<()> {
     let registry = Registry::start().await?;
     let pushed = Fixture::new().layer(&[("etc/hello", b"hello")]).push(&registry.host(), "app:v1").await?;
     let found = digest_of(&format!("{}/app:v1", registry.host()), Credentials::Anonymous).await?;
@@ -44,7 +44,7 @@ async fn a_registry_serves_what_was_pushed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_with_a_login_refuses_everybody_else() -> Result<()> {
+async fn registry_with_login_rejects_other_credentials() -> Result<()> {
     let login = Login::Basic { username: "user".into(), password: "right".into() };
     let registry = Registry::start_with(login).await?;
     let image = format!("{}/app:v1", registry.host());
@@ -60,7 +60,7 @@ async fn a_registry_with_a_login_refuses_everybody_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_gateway_asks_for_tokens_and_the_client_brings_them() -> Result<()> {
+async fn gateway_challenge_is_answered_with_a_token() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/hello", b"hello")]).push(&registry.host(), "app:v1").await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
@@ -75,17 +75,17 @@ async fn a_gateway_asks_for_tokens_and_the_client_brings_them() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_gateway_misbehaves_until_it_is_healed() -> Result<()> {
+async fn gateway_fault_lasts_until_cleared() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/hello", b"hello")]).push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let image = format!("{}/app:v1", gateway.host());
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::NOT_FOUND, vec![], ""));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::NOT_FOUND, vec![], ""));
     let error: zstart_convert::Error =
         digest_of(&image, Credentials::Anonymous).await.unwrap_err().downcast()?;
     let zstart_convert::Error::Repository(error) = error else { panic!("{error}") };
     assert_eq!((error.kind, error.operation.access), (ErrorKind::NotFound, Access::Pull));
-    gateway.heal();
+    gateway.clear_faults();
     assert!(digest_of(&image, Credentials::Anonymous).await.is_ok());
     Ok(())
 }

@@ -91,7 +91,7 @@ pub(crate) enum RequestError {
     Response { status: StatusCode, kind: ErrorKind, message: String },
     #[error("response exceeds the limit of {max} bytes")]
     TooLarge { max: usize },
-    #[error("response took longer than {} s", .limit.as_secs())]
+    #[error("response took longer than {limit:?}")]
     ResponseTimeout { limit: Duration },
     #[error(transparent)]
     Stalled(#[from] Stalled),

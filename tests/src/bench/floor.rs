@@ -1,10 +1,10 @@
-//! The least that any converter that decodes and encodes can take: the layers in memory, each inflated,
-//! hashed, encoded by zstart's encoder and hashed, as many at once as there are cores; and
-//! that work spread evenly over all cores, as if nothing ever waited for anything.
+//! Lower bound for every converter that decodes and encodes: each layer is in memory, is inflated, hashed,
+//! encoded by zstart's encoder and hashed again, with one thread per core. Dividing the CPU time by the
+//! number of cores gives the wall time without any waiting.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,51 +13,52 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_codec::ZstdConverter;
 use zstart_convert::Level;
+use zstart_core::sync::lock;
 
-/// What the floor took.
+/// The lower bound of one image.
 pub(super) struct Floor {
-    /// That work, divided by the cores. No order of it can be faster.
+    /// CPU time divided by the number of cores. No schedule of this work is faster.
     pub(super) wall: Duration,
-    /// The sum of all threads' work, those of the encoder too.
-    pub(super) processor: Duration,
+    /// CPU time of all threads, encoder threads included.
+    pub(super) cpu: Duration,
 }
 
-/// Measures it on the layers of the image in an OCI layout folder.
+/// Measures the lower bound with the layers of an OCI layout folder.
 pub(super) async fn measure(folder: &Path, level: i32) -> Result<Floor> {
     let folder = folder.to_owned();
     tokio::task::spawn_blocking(move || {
         let layers = Arc::new(Mutex::new(read_layers(&folder)?));
         let converter = Arc::new(ZstdConverter::new(Level::try_from(level)?));
         let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let before = processor_time()?;
+        let before = cpu_time()?;
         let threads: Vec<_> = (0..cores)
             .map(|_| {
                 let (layers, converter) = (Arc::clone(&layers), Arc::clone(&converter));
-                std::thread::spawn(move || work(&layers, &converter))
+                std::thread::spawn(move || convert_layers(&layers, &converter))
             })
             .collect();
         for thread in threads {
             thread.join().map_err(|_| anyhow::anyhow!("a thread panicked"))??;
         }
-        let processor = processor_time()?.saturating_sub(before);
-        Ok(Floor { wall: processor / u32::try_from(cores)?, processor })
+        let cpu = cpu_time()?.saturating_sub(before);
+        Ok(Floor { wall: cpu / u32::try_from(cores)?, cpu })
     })
     .await?
 }
 
-/// What this process has taken so far. While the floor is measured it does nothing else.
-fn processor_time() -> Result<Duration> {
+/// CPU time of this process so far. The process does nothing but the measured work.
+fn cpu_time() -> Result<Duration> {
     Ok(clock_gettime(ClockId::ProcessCPUTime).try_into()?)
 }
 
-/// Takes layers until there are none left.
-fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
+/// Converts layers until the list is empty.
+fn convert_layers(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     loop {
-        let Some(layer) = layers.lock().unwrap_or_else(PoisonError::into_inner).pop() else {
+        let Some(layer) = lock(layers).pop() else {
             return Ok(());
         };
         let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
-        let mut encoder = converter.encoder(layer.len() as u64, Hashed(Sha256::new()))?;
+        let mut encoder = converter.encoder(layer.len() as u64, HashSink(Sha256::new()))?;
         let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
         loop {
             let count = inflate.read(&mut buffer)?;
@@ -72,10 +73,10 @@ fn work(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Result<()> {
     }
 }
 
-/// Bytes that are hashed and forgotten.
-pub(super) struct Hashed(pub(super) Sha256);
+/// Hashes bytes and discards them.
+pub(super) struct HashSink(pub(super) Sha256);
 
-impl std::io::Write for Hashed {
+impl std::io::Write for HashSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())
@@ -90,15 +91,15 @@ fn read_layers(folder: &Path) -> Result<Vec<Vec<u8>>> {
     layer_files(folder)?.into_iter().map(|layer| Ok(std::fs::read(layer)?)).collect()
 }
 
-/// The layers of the only image in an OCI layout folder, lowest first.
+/// Layer files of the only image in an OCI layout folder, lowest layer first.
 pub(super) fn layer_files(folder: &Path) -> Result<Vec<PathBuf>> {
     let blob = |digest: &Value| -> Result<PathBuf> {
-        let digest = digest.as_str().context("a digest")?;
+        let digest = digest.as_str().context("the descriptor has no digest")?;
         Ok(folder.join("blobs").join(digest.replace(':', "/")))
     };
     let read = |path: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&std::fs::read(path)?)?) };
     let index = read(folder.join("index.json"))?;
     let manifest = read(blob(&index["manifests"][0]["digest"])?)?;
-    let layers = manifest["layers"].as_array().context("layers")?.iter();
+    let layers = manifest["layers"].as_array().context("the manifest has no layers")?.iter();
     layers.map(|layer| blob(&layer["digest"])).collect()
 }

@@ -1,4 +1,4 @@
-//! What a program took: time, processor, memory.
+//! Resource usage of a program: time, CPU, memory, disk writes.
 
 use std::fs;
 use std::process::Command;
@@ -10,29 +10,29 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use wait4::Wait4 as _;
 
-/// How often a program's memory is looked up. The kernel keeps the peak, so only what is reached in the
-/// last moment of its life can be missed.
-const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Interval between looks at a program's memory. The kernel keeps the peak, so a look misses only memory
+/// allocated in the program's last 5 ms.
+const SAMPLE_INTERVAL: Duration = Duration::from_millis(5);
 
-/// One run of a program.
+/// Resource usage of one run.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Measured {
-    /// From its start to its end.
+pub(super) struct Usage {
+    /// Wall time.
     pub(super) wall: Duration,
     /// User and system time.
-    pub(super) processor: Duration,
-    /// The most memory that it had at once, in bytes.
+    pub(super) cpu: Duration,
+    /// Peak resident set, in bytes.
     pub(super) memory: u64,
-    /// What it had written to disks, in bytes.
+    /// Bytes written to disks.
     pub(super) written: u64,
 }
 
-impl Measured {
-    /// This, and then that.
-    fn then(self, next: Self) -> Self {
+impl Usage {
+    /// Usage of two runs, one after the other.
+    fn followed_by(self, next: Self) -> Self {
         Self {
             wall: self.wall + next.wall,
-            processor: self.processor + next.processor,
+            cpu: self.cpu + next.cpu,
             memory: self.memory.max(next.memory),
             written: self.written + next.written,
         }
@@ -40,40 +40,40 @@ impl Measured {
 }
 
 /// Runs programs one after the other.
-pub(super) async fn measure_all(commands: Vec<Command>) -> Result<Measured> {
-    let mut all = Measured::default();
+pub(super) async fn measure_all(commands: Vec<Command>) -> Result<Usage> {
+    let mut all = Usage::default();
     for command in commands {
-        all = all.then(measure(command).await?);
+        all = all.followed_by(measure(command).await?);
     }
     Ok(all)
 }
 
-/// Runs a program to its end, which must be a good one.
-pub(super) async fn measure(mut command: Command) -> Result<Measured> {
+/// Runs a program to its end and requires success.
+pub(super) async fn measure(mut command: Command) -> Result<Usage> {
     tokio::task::spawn_blocking(move || {
         let started = Instant::now();
         let mut child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
         let (ended, id) = (Arc::new(AtomicBool::new(false)), child.id());
-        let looking = {
+        let sampler = {
             let ended = Arc::clone(&ended);
-            thread::spawn(move || peak(id, &ended))
+            thread::spawn(move || sample(id, &ended))
         };
         let waited = child.wait4();
         let wall = started.elapsed();
         ended.store(true, Ordering::Release);
-        looking.thread().unpark();
-        let (memory, written) = looking.join().unwrap_or_default();
+        sampler.thread().unpark();
+        let (memory, written) = sampler.join().unwrap_or_default();
         let waited = waited?;
         ensure!(waited.status.success(), "{command:?} ended with {}", waited.status);
         let usage = waited.rusage;
-        Ok(Measured { wall, processor: usage.utime + usage.stime, memory, written })
+        Ok(Usage { wall, cpu: usage.utime + usage.stime, memory, written })
     })
     .await?
 }
 
-/// The largest resident set of a process, and what it wrote to disks, in bytes. (`ru_maxrss` would count
-/// what this process had when it started that one.)
-fn peak(id: u32, ended: &AtomicBool) -> (u64, u64) {
+/// Peak resident set of a process and its disk writes, in bytes. (`ru_maxrss` would include this process's
+/// own size at the moment of the fork.)
+fn sample(id: u32, ended: &AtomicBool) -> (u64, u64) {
     let (mut peak, mut written) = (0, 0);
     while !ended.load(Ordering::Acquire) {
         let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
@@ -83,7 +83,7 @@ fn peak(id: u32, ended: &AtomicBool) -> (u64, u64) {
         let io = fs::read_to_string(format!("/proc/{id}/io")).unwrap_or_default();
         let line = io.lines().find_map(|line| line.strip_prefix("write_bytes: "));
         written = written.max(line.and_then(|line| line.parse().ok()).unwrap_or_default());
-        thread::park_timeout(LOOK_EVERY);
+        thread::park_timeout(SAMPLE_INTERVAL);
     }
     (peak, written)
 }

@@ -1,4 +1,4 @@
-//! The tools, and how each is told to convert an image from gzip to zstd.
+//! The compared tools, and the command line with which each converts from gzip to zstd.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -7,8 +7,8 @@ use anyhow::{Result, ensure};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::measure::{Measured, measure_all};
-use crate::registry::stored::layers;
+use super::measure::{Usage, measure_all};
+use crate::registry::repository_reader::layers;
 use crate::tools::{self, Tool};
 use crate::{packages, settings};
 
@@ -20,12 +20,12 @@ pub(super) enum Peer {
     Skopeo(PathBuf),
     /// regclient's `regctl image mod`.
     Regctl(PathBuf),
-    /// Debian's `buildah`, which pulls into a store of its own and pushes from there.
+    /// Debian's `buildah`, which pulls into its own store and pushes from there.
     Buildah,
 }
 
 impl Peer {
-    /// All of them that this user can run. What isn't there yet is built, or installed.
+    /// All tools that this user can run. Builds or installs missing tools.
     pub(super) async fn all(zstart: PathBuf) -> Result<Vec<Self>> {
         let mut all = vec![
             Self::Zstart(zstart),
@@ -48,20 +48,15 @@ impl Peer {
         }
     }
 
-    /// In a registry that has the gzip layers, buildah links these instead of compressing.
-    pub(super) fn needs_another_registry(&self) -> bool {
+    /// Whether the target registry must not contain the source: buildah links existing gzip layers instead of
+    /// compressing.
+    pub(super) fn needs_empty_registry(&self) -> bool {
         matches!(self, Self::Buildah)
     }
 
-    /// Converts `source` (`HOST/NAME:TAG`) to `target:zstd` in the registry at `host`. The tool has a home
-    /// of its own, so that it remembers nothing of earlier rounds.
-    pub(super) async fn convert(
-        &self,
-        source: &str,
-        host: &str,
-        target: &str,
-        level: i32,
-    ) -> Result<Measured> {
+    /// Converts `source` (`HOST/NAME:TAG`) to `target:zstd` in the registry at `host`. Each run has a new
+    /// home folder, so the tool can't reuse anything from earlier rounds.
+    pub(super) async fn convert(&self, source: &str, host: &str, target: &str, level: i32) -> Result<Usage> {
         let home = TempDir::with_prefix("zstart-bench-")?;
         let target = format!("{host}/{target}:zstd");
         let level = level.to_string();
@@ -79,7 +74,7 @@ impl Peer {
                 let (source, target) = (format!("docker://{source}"), format!("docker://{target}"));
                 vec![command(program, &[&source, &target, &level])]
             }
-            // It has no setting for the level: its library's default is called level 3.
+            // regctl has no option for the level; its library's default is called level 3.
             Self::Regctl(program) => {
                 let plain = format!("reg={host},tls=disabled");
                 let modify = ["--host", &plain, "image", "mod", source, "--layer-compress", "zstd"];
@@ -104,11 +99,11 @@ impl Peer {
     }
 }
 
-/// That a tool really converted: a copy of gzip layers would be fast.
+/// Requires that a tool converted all layers: copying gzip layers would be faster.
 pub(super) fn require_zstd(name: &str, manifest: &Value) -> Result<()> {
     for layer in layers(manifest)? {
         let media_type = layer["mediaType"].as_str().unwrap_or_default();
-        ensure!(media_type.ends_with("zstd"), "{name} left a layer {media_type}");
+        ensure!(media_type.ends_with("zstd"), "{name} left a layer of the type {media_type}");
     }
     Ok(())
 }

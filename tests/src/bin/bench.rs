@@ -1,4 +1,4 @@
-//! `bench`: zstart beside the other tools that convert images.
+//! `bench`: compares zstart with other tools that convert images.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,9 +6,9 @@ use std::process::ExitCode;
 use clap::Parser;
 
 #[derive(Debug, Parser)]
-#[command(about = "zstart beside the other tools that convert images, on a real image")]
+#[command(about = "Compares zstart with other tools that convert images, on real images")]
 struct Arguments {
-    /// The program `zstart`.
+    /// Path of the `zstart` program.
     #[arg(long, value_name = "FILE")]
     zstart: PathBuf,
 }

@@ -1,11 +1,11 @@
-//! `lab`: the real components that zstart is tested with, by hand.
+//! `lab`: starts the real components of the tests, for use by hand.
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
-#[command(about = "Real Kubernetes, registry and container runtime, to test zstart with")]
+#[command(about = "Starts the real Kubernetes, registry and container runtime of zstart's tests")]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -15,23 +15,24 @@ struct Arguments {
 enum Command {
     /// Find or build every component.
     Tools,
-    /// Start a single-node cluster, with a command or a shell in it; it ends with that.
+    /// Start a single-node cluster and run a command or a shell in it; the cluster ends with that process.
     Up {
-        /// What to run in it.
+        /// Command to run in the cluster (default: a shell).
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Start an API server and a registry, with a command or a shell beside them. Needs no root.
+    /// Start an API server and a registry, and run a command or a shell with their addresses in the
+    /// environment. Needs no root.
     ControlPlane {
-        /// What to run beside them.
+        /// Command to run (default: a shell).
         #[arg(last = true)]
         command: Vec<String>,
     },
-    /// Build the large image of real packages and print its OCI layout folder.
+    /// Build the large image from real packages and print its OCI layout folder.
     Image,
-    /// Convert a real image and start a pod from it, on a real cluster: what `make run` does.
+    /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
     Demo {
-        /// Leave the cluster up, with a shell in it.
+        /// Keep the cluster running, with a shell in it.
         #[arg(long)]
         keep: bool,
         /// Folder with the programs zstart-controller and zstart-webhook.
@@ -43,16 +44,16 @@ enum Command {
 #[expect(clippy::print_stderr, reason = "this is a command line")]
 fn main() -> ExitCode {
     let result = match Arguments::parse().command {
-        Command::Tools => zstart_tests::demo::hand::tools(),
-        Command::Up { command } => zstart_tests::demo::hand::up(command),
-        Command::ControlPlane { command } => zstart_tests::demo::hand::control_plane(&command),
-        Command::Image => zstart_tests::demo::hand::image(),
+        Command::Tools => zstart_tests::demo::commands::tools(),
+        Command::Up { command } => zstart_tests::demo::commands::up(command),
+        Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
+        Command::Image => zstart_tests::demo::commands::image(),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The chain of causes, without a backtrace.
+            // Prints the chain of causes, without a backtrace.
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }

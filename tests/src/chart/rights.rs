@@ -1,5 +1,5 @@
-//! What the chart lets zstart's service accounts do, for tests that run its parts without the chart:
-//! what is missing in the chart fails there.
+//! Grants the chart's rights to zstart's service accounts, for tests that run the programs without the chart.
+//! A right missing from the chart fails those tests.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding, Role, RoleBinding};
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::{Helm, NAMESPACE, find};
 
 /// Grants a service account (`zstart-controller`, `zstart-webhook`) its rights in a cluster that has the
-/// namespace [`NAMESPACE`]. Answers the user's name under which the API server knows it.
+/// namespace [`NAMESPACE`]. Returns the account's user name for the API server.
 pub async fn grant(admin: &Client, account: &str) -> Result<String> {
     let objects = Helm::find().await?.render("zstart", &[]).await?;
     create::<ClusterRole>(Api::all(admin.clone()), &objects, account).await?;

@@ -1,40 +1,40 @@
-//! zstart itself in a cluster: its own images, built as users build them, installed with Helm.
+//! Builds zstart's images as users build them and installs zstart with Helm.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{ADDRESS, Cluster, REGISTRY, REGISTRY_HERE};
+use super::{ADDRESS, Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::process::run;
 
-/// The namespace that zstart is installed into.
+/// Namespace of the installation.
 pub const NAMESPACE: &str = "zstart-system";
-/// The tag of the images.
+/// Tag of the images.
 const TAG: &str = "lab";
 
-/// What was installed.
+/// An installation of zstart.
 #[derive(Debug)]
 pub struct Installation {
-    /// The namespace.
+    /// Its namespace.
     pub namespace: &'static str,
 }
 
 impl Cluster {
-    /// Builds zstart's two images from `deploy/Dockerfile` and pushes them to the cluster's
-    /// registry. `binaries` holds the static programs.
+    /// Builds zstart's two images from `deploy/Dockerfile` and pushes them to the cluster's registry.
+    /// `binaries` contains the static programs.
     pub fn push_zstart_images(&self, binaries: &Path) -> Result<()> {
         let deploy = repository().join("deploy");
         let context = self.folder().join("image-context");
         run(Command::new(deploy.join("context.sh")).arg(binaries).arg(&context))
-            .context("failed to gather what zstart's images hold")?;
+            .context("failed to create the build context of zstart's images")?;
         for target in ["controller", "webhook"] {
             let image = format!("zstart-{target}");
             let mut build = self.buildah();
             build.args(["build", "--quiet", "--isolation", "chroot", "--target", target, "--tag", &image]);
             run(build.arg("--file").arg(deploy.join("Dockerfile")).arg(&context))
                 .with_context(|| format!("failed to build {image}"))?;
-            let target = format!("docker://{REGISTRY_HERE}/zstart/{image}:{TAG}");
+            let target = format!("docker://{LOCAL_REGISTRY}/zstart/{image}:{TAG}");
             let mut push = self.buildah();
             run(push.args(["push", "--quiet", "--tls-verify=false", &image, &target]))
                 .with_context(|| format!("failed to push {image}"))?;
@@ -51,7 +51,7 @@ impl Cluster {
         command
     }
 
-    /// Installs the chart and waits until its pods are ready. `values` are more `--set` arguments.
+    /// Installs the chart and waits until its pods are ready. `values` are additional `--set` arguments.
     pub fn install_zstart(&self, values: &[&str]) -> Result<Installation> {
         let chart = repository().join("charts/zstart");
         let mut helm = self.command("helm");
@@ -68,12 +68,12 @@ impl Cluster {
             helm.args(["--set", value]);
         }
         let installed = run(&mut helm);
-        installed.with_context(|| self.what_pods_say(NAMESPACE))?;
+        installed.with_context(|| self.pod_diagnostics(NAMESPACE))?;
         Ok(Installation { namespace: NAMESPACE })
     }
 
     /// States, events and logs of a namespace's pods, for an error message.
-    pub fn what_pods_say(&self, namespace: &str) -> String {
+    pub fn pod_diagnostics(&self, namespace: &str) -> String {
         let ask = |arguments: &[&str]| self.kubectl(arguments).unwrap_or_else(|error| format!("{error:#}"));
         let mut text = ask(&["-n", namespace, "get", "pods", "-o", "wide"]);
         text.push_str(&ask(&["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"]));
@@ -87,16 +87,23 @@ impl Cluster {
     }
 }
 
-/// zstart's release binaries, or those of the profile that this was built with: whatever lies beside
-/// the running program, or one folder up (test binaries are in `deps`).
-pub fn own_binaries() -> Result<PathBuf> {
+/// Folder of zstart's binaries, built with the profile of this program: the folder of the running program or
+/// its parent (test binaries are in `deps`).
+pub fn built_binaries() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder =
         program.ancestors().skip(1).take(2).find(|folder| folder.join("zstart-controller").is_file());
     let folder = folder.with_context(|| {
-        format!("zstart-controller is not beside {}: run `cargo build --workspace --bins`", program.display())
+        format!(
+            "zstart-controller is missing in the folder of {}: run `cargo build --workspace --bins`",
+            program.display()
+        )
     })?;
-    ensure!(folder.join("zstart-webhook").is_file(), "zstart-webhook is not in {}", folder.display());
+    ensure!(
+        folder.join("zstart-webhook").is_file(),
+        "zstart-webhook is missing in {}: run `cargo build --workspace --bins`",
+        folder.display()
+    );
     Ok(folder.to_owned())
 }
 

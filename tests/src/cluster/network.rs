@@ -1,4 +1,4 @@
-//! The network of a cluster's namespace.
+//! Network of a cluster's namespace.
 
 use std::fs;
 use std::process::Command;
@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use super::ADDRESS;
 use crate::process::run;
 
-/// Gives the namespace an address that isn't loopback (the kubelet refuses that) and a default
-/// route (pods' traffic to Services needs one to begin with).
+/// Gives the namespace an address that isn't loopback (the kubelet refuses loopback) and a default route
+/// (pods' traffic to Services needs one).
 pub(super) fn set_up() -> Result<()> {
     let address = format!("{ADDRESS}/24");
     for arguments in [

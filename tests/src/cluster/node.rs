@@ -1,4 +1,4 @@
-//! The node: containerd, kubelet, kube-proxy and the pods' network.
+//! The node: containerd, kubelet, kube-proxy and the pod network.
 
 use std::fs;
 use std::path::Path;
@@ -9,16 +9,16 @@ use kube::{Api, Client};
 use serde_json::json;
 
 use super::images::PAUSE;
-use super::{ADDRESS, REGISTRY, REGISTRY_HERE};
+use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY};
 use crate::pki::Pki;
 use crate::process::Component;
 
-/// The node's name.
+/// Name of the node.
 const NODE: &str = "lab";
 const PROXY_HEALTH_PORT: u16 = 10256;
 
-/// Whether pods can be made and would be started: the node says so, and the service account that
-/// every pod gets is there.
+/// Whether pods can be created and would be started: the node is Ready, and the service account that every
+/// pod gets exists.
 pub(super) async fn is_ready(client: Client) -> Result<Option<()>> {
     Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
     let node = Api::<Node>::all(client).get(NODE).await?;
@@ -30,9 +30,9 @@ pub(super) async fn is_ready(client: Client) -> Result<Option<()>> {
 pub(super) fn start_containerd(folder: &Path, binaries: &Path) -> Result<Component> {
     write_registry_names(folder)?;
     write_pod_network(folder)?;
-    // The links in `binaries` name the CNI folder's first plugin; the others lie beside it.
+    // The link in `binaries` points to the first CNI plugin; the other plugins are in the same folder.
     let plugins = fs::canonicalize(binaries.join("bridge"))?;
-    let plugins = plugins.parent().context("the CNI plugins have a folder")?.display().to_string();
+    let plugins = plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
     let shown = folder.display();
     // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
     let config = format!(
@@ -65,12 +65,12 @@ state = "{shown}/containerd-run"
     })
 }
 
-/// Image references may name the registry by either name; both lead to it, by plain http.
+/// Lets image references use either name of the registry; both are reached over plain http.
 fn write_registry_names(folder: &Path) -> Result<()> {
-    for host in [REGISTRY, REGISTRY_HERE] {
+    for host in [REGISTRY, LOCAL_REGISTRY] {
         let names = folder.join("certs.d").join(host);
         fs::create_dir_all(&names)?;
-        let server = format!("http://{REGISTRY_HERE}");
+        let server = format!("http://{LOCAL_REGISTRY}");
         let hosts =
             format!("server = \"{server}\"\n[host.\"{server}\"]\n  capabilities = [\"pull\", \"resolve\"]\n");
         fs::write(names.join("hosts.toml"), hosts)?;
@@ -98,11 +98,11 @@ fn write_pod_network(folder: &Path) -> Result<()> {
 pub(super) fn start_kubelet(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
     let config = json!({
         "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-        // Both cgroup versions are taken as they are found.
+        // The kubelet accepts either cgroup version.
         "failCgroupV1": false, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false,
         "enforceNodeAllocatable": [],
         "failSwapOn": false, "localStorageCapacityIsolation": false,
-        // A developer's disk may be nearly full; the lab is gone before that matters.
+        // A developer's disk may be nearly full; the lab ends before that matters.
         "imageGCHighThresholdPercent": 100,
         "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
         "authentication": {
@@ -113,7 +113,7 @@ pub(super) fn start_kubelet(folder: &Path, binaries: &Path, pki: &Pki) -> Result
         "tlsCertFile": pki.path("kubelet.crt"), "tlsPrivateKeyFile": pki.path("kubelet.key"),
         "resolvConf": "",
         "containerRuntimeEndpoint": format!("unix://{}", folder.join("containerd.sock").display()),
-        // A lab lives for minutes: what a kubelet learns in its own time is learnt at once.
+        // A lab runs for minutes: intervals are shorter than a kubelet's defaults.
         "syncFrequency": "5s", "fileCheckFrequency": "5s", "nodeStatusUpdateFrequency": "3s",
     });
     let file = folder.join("kubelet.json");
@@ -139,7 +139,7 @@ pub(super) fn start_proxy(folder: &Path, binaries: &Path, pki: &Pki) -> Result<C
         "mode": "nftables", "hostnameOverride": NODE, "clusterCIDR": "10.244.0.0/16",
         "clientConnection": {"kubeconfig": pki.path("proxy.kubeconfig")},
         "healthzBindAddress": format!("127.0.0.1:{PROXY_HEALTH_PORT}"),
-        // The machine's connection table isn't ours to set; zero leaves each as it is.
+        // The machine's connection table must not change; zero keeps each setting.
         "conntrack": {
             "maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s",
         },

@@ -1,4 +1,4 @@
-//! The application that the demo runs, and what zstart makes of its image.
+//! The demo's application, and the record of its image.
 
 use std::path::Path;
 use std::time::Duration;
@@ -9,30 +9,30 @@ use serde_json::{Value, json};
 use zstart_core::record::{PlatformVariant, READY, Variant, condition, record_name};
 use zstart_core::{Digest, ImageConversion, Reference, keys};
 
-use crate::images::{open_registry, push_layout, real};
+use crate::images::{open_repository, push_layout, real};
 use crate::wait;
 
-/// Its namespace.
+/// Namespace of the application.
 pub(super) const NAMESPACE: &str = "shop";
-/// Its image's name.
+/// Name of the application's image.
 pub(super) const IMAGE: &str = "shop/forecast:v1";
 const CONVERTED_WITHIN: Duration = Duration::from_mins(5);
 
-/// Pushes its image, a layout folder, to a registry; what the tag means then.
+/// Pushes the image from a layout folder to a registry. Returns its digest.
 pub(super) async fn push_image(layout: &Path, registry: &str) -> Result<Digest> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
     push_layout(layout, &real::TAG.parse()?, &here).await
 }
 
-/// The source still means what was pushed.
-pub(super) async fn require_untouched(registry: &str, digest: &Digest) -> Result<()> {
+/// Requires that the source tag still points to the pushed digest.
+pub(super) async fn require_source_unchanged(registry: &str, digest: &Digest) -> Result<()> {
     let here: Reference = format!("{registry}/{IMAGE}").parse()?;
-    let now = zstart_convert::resolve(&*open_registry(&here)?, &here).await?;
-    ensure!(now.digest() == digest, "{here} now means {}, not {digest}", now.digest());
+    let now = zstart_convert::resolve(&*open_repository(&here)?, &here).await?;
+    ensure!(now.digest() == digest, "{here} now points to {}, not to {digest}", now.digest());
     Ok(())
 }
 
-/// What its owner applies: a namespace with zstart's label, and a Deployment.
+/// Objects that the application's owner applies: a namespace with zstart's label, and a Deployment.
 pub(super) fn objects(image: &Reference) -> Value {
     json!({"apiVersion": "v1", "kind": "List", "items": [
         {
@@ -51,7 +51,7 @@ pub(super) fn objects(image: &Reference) -> Value {
     ]})
 }
 
-/// The specification of its pods.
+/// Specification of the application's pods.
 pub(super) fn pod_spec(image: &Reference) -> Value {
     json!({
         "terminationGracePeriodSeconds": 5,
@@ -59,11 +59,11 @@ pub(super) fn pod_spec(image: &Reference) -> Value {
     })
 }
 
-/// What is known of a source whose record is Ready.
+/// Result of a conversion whose record is Ready.
 pub(super) struct Ready {
-    /// The variant that serves.
+    /// The serving variant.
     pub(super) variant: Variant,
-    /// Its digest.
+    /// Digest of the variant.
     pub(super) digest: Digest,
 }
 
@@ -79,12 +79,12 @@ impl Ready {
             Ok(is_ready.then_some(record))
         })
         .await?;
-        let variant = record.status.and_then(|status| status.variant).context("it has a variant")?;
-        let digest = variant.reference.digest().cloned().context("a variant has a digest")?;
+        let variant = record.status.and_then(|status| status.variant).context("the record has no variant")?;
+        let digest = variant.reference.digest().cloned().context("the variant has no digest")?;
         Ok(Self { variant, digest })
     }
 
-    /// Compressed bytes before and after.
+    /// Compressed bytes before and after the conversion.
     pub(super) fn sizes(&self) -> (u64, u64) {
         let sum = |bytes: fn(&PlatformVariant) -> i64| {
             self.variant.platforms.iter().map(bytes).sum::<i64>().unsigned_abs()
@@ -92,8 +92,8 @@ impl Ready {
         (sum(|platform| platform.source_bytes), sum(|platform| platform.variant_bytes))
     }
 
-    /// How long the conversion took.
-    pub(super) fn took(&self) -> Duration {
+    /// Duration of the conversion.
+    pub(super) fn duration(&self) -> Duration {
         Duration::from_millis(self.variant.duration_milliseconds.unsigned_abs())
     }
 }

@@ -1,5 +1,5 @@
-//! As far as one can go without root: API server, registry, conversion, and the pod that the API
-//! server stores after the webhook has seen it.
+//! The demo without root: API server, registry, conversion, and the pod that the API server stores after the
+//! webhook's review.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -10,24 +10,24 @@ use serde_json::{Value, json};
 use zstart_core::{Digest, Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
-use super::proof::{self, Proof};
-use super::steps::{say, show, step};
+use super::layer_check::{self, LayerCheck};
+use super::steps::{print_below, print_block, step};
 use super::table::table;
 use crate::cluster::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
-use crate::process::{Component, run};
+use crate::process::{self, Component};
 use crate::registry::Registry;
 use crate::tools::{self, Tool};
 use crate::wait;
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
-/// Where the files of the repository are that users apply.
+/// The repository's file that users apply.
 const DEFINITION: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart/files/crd.yaml");
 
-/// Tells it of the image in that layout folder, ends with the table and with what was left out.
-pub(super) async fn tell(binaries: &Path, layout: &Path) -> Result<()> {
+/// Runs the demo with the image in a layout folder. Prints the table and the steps left out.
+pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     let starting = async { anyhow::Ok((ControlPlane::start().await?, Registry::start().await?)) };
     let (plane, registry) =
         step("starting a Kubernetes API server and a registry (no root, so no node)", starting).await?;
@@ -37,27 +37,24 @@ pub(super) async fn tell(binaries: &Path, layout: &Path) -> Result<()> {
     let pushing = application::push_image(layout, &host);
     let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
 
-    let zstart = step(
-        "starting zstart's controller and webhook beside the API server",
-        Zstart::start(&kubectl, binaries, &host),
-    )
-    .await?;
+    let zstart =
+        step("starting zstart's controller and webhook", Zstart::start(&kubectl, binaries, &host)).await?;
     let deploying = async { kubectl.apply("shop", &application::objects(&source)) };
     step("applying a Deployment in a namespace labelled zstart.dev/rewrite=enabled", deploying).await?;
     let converting = Ready::wait(plane.client().await?, &source);
     let ready = step("waiting for the conversion record to become Ready", converting).await;
-    let ready = ready.with_context(|| zstart.controller.last_words())?;
-    say(&kubectl.run(&["get", "imgconv"])?);
+    let ready = ready.with_context(|| zstart.controller.log_tail())?;
+    print_below(&kubectl.run(&["get", "imgconv"])?);
 
     let pod = step("creating a pod of the gzip image", rewritten_pod(&kubectl, &source, &ready)).await?;
     let blobs = registry.folder().join("blobs/docker/registry/v2/blobs");
-    let proof = proof::unpack(|digest| blob(&blobs, digest), &ready.digest)?;
-    application::require_untouched(&host, &digest).await?;
-    report(&ready, &pod, &proof);
+    let check = layer_check::check_layers(|digest| blob(&blobs, digest), &ready.digest)?;
+    application::require_source_unchanged(&host, &digest).await?;
+    report(&ready, &pod, &check);
     Ok(())
 }
 
-/// kubectl with the API server's kubeconfig, and no other.
+/// kubectl with the API server's kubeconfig.
 struct Kubectl<'a> {
     program: PathBuf,
     plane: &'a ControlPlane,
@@ -66,7 +63,7 @@ struct Kubectl<'a> {
 impl Kubectl<'_> {
     fn run(&self, arguments: &[&str]) -> Result<String> {
         let mut command = std::process::Command::new(&self.program);
-        run(command.env("KUBECONFIG", self.plane.kubeconfig()).args(arguments))
+        process::run(command.env("KUBECONFIG", self.plane.kubeconfig()).args(arguments))
     }
 
     fn apply(&self, name: &str, objects: &Value) -> Result<()> {
@@ -98,7 +95,7 @@ impl Zstart {
                 "metadata": {"name": keys::SERVING_SECRET, "namespace": SYSTEM},
                 "stringData": {"tls.crt": text("webhook.crt")?, "tls.key": text("webhook.key")?},
             },
-            // What a kubelet would register.
+            // Stands in for a kubelet, which would register the node.
             {
                 "apiVersion": "v1", "kind": "Node",
                 "metadata": {"name": "lab", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
@@ -123,7 +120,7 @@ impl Zstart {
             "zstart-controller",
             &json!({
                 "healthListen": local(controller_health), "plainHttpRegistries": [registry],
-                // The certificate that it keeps is for a Service, which needs a cluster.
+                // The controller's certificate is for a Service, which needs a cluster.
                 "webhook": {"servingSecret": "unused"},
             }),
         )?;
@@ -134,7 +131,7 @@ impl Zstart {
                 let answer = reqwest::get(format!("http://{}/readyz", local(port))).await?;
                 Ok(answer.status().is_success().then_some(()))
             };
-            wait::until_of(component, "zstart to be ready", READY_WITHIN, ready).await?;
+            wait::until_component(component, "zstart to be ready", READY_WITHIN, ready).await?;
         }
         kubectl.apply("webhook", &configuration(&local(https), &text("ca.crt")?))?;
         Ok(Self { controller, _webhook: webhook })
@@ -166,7 +163,7 @@ fn local(port: u16) -> String {
     format!("{}:{port}", Ipv4Addr::LOCALHOST)
 }
 
-/// Creates pods until one comes back rewritten: the webhook learns of the record by a watch.
+/// Creates pods until one is rewritten: the webhook learns of the record through a watch.
 async fn rewritten_pod(kubectl: &Kubectl<'_>, source: &Reference, ready: &Ready) -> Result<Value> {
     let pod = json!({
         "apiVersion": "v1", "kind": "Pod",
@@ -184,28 +181,31 @@ async fn rewritten_pod(kubectl: &Kubectl<'_>, source: &Reference, ready: &Ready)
     .await
 }
 
-/// The file of a blob in the registry's storage.
+/// File of a blob in the registry's storage.
 fn blob(blobs: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
     blobs.join(digest.algorithm()).join(&hex[..2]).join(hex).join("data")
 }
 
-fn report(ready: &Ready, pod: &Value, proof: &Proof) {
+fn report(ready: &Ready, pod: &Value, check: &LayerCheck) {
     let (gzip, zstd) = ready.sizes();
-    show(&table(&[
+    print_block(&table(&[
         vec![String::new(), "gzip".into(), "zstd".into(), "saved".into()],
         vec!["compressed size".into(), units::size(gzip), units::size(zstd), units::saving(gzip, zstd)],
     ]));
-    say(&format!("conversion       {} in zstart's controller", units::duration(ready.took())));
-    say(&format!(
-        "files            {0} of {0} layers unpack to the config's diff_ids ({1} of plain bytes)",
-        proof.equal_layers,
-        units::size(proof.plain_bytes)
+    print_below(&format!("conversion       {} in zstart's controller", units::duration(ready.duration())));
+    print_below(&format!(
+        "files            {0} of {0} layers unpack to the config's diff_ids ({1} uncompressed)",
+        check.equal_layers,
+        units::size(check.uncompressed_bytes)
     ));
-    say(&format!("pod's image      {}", pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default()));
+    print_below(&format!(
+        "pod's image      {}",
+        pod["spec"]["containers"][0]["image"].as_str().unwrap_or_default()
+    ));
     let originals = pod["metadata"]["annotations"][keys::ORIGINALS].as_str().unwrap_or_default();
-    say(&format!("pod's originals  {originals}"));
-    show(
+    print_below(&format!("pod's originals  {originals}"));
+    print_block(
         "Left out, because it needs root: a node with kubelet and containerd that pulls and starts the
 pod, pull times, zstart's own images, and the installation with helm. `sudo make run` does all of it.",
     );

@@ -1,5 +1,5 @@
-//! Steps that say what they are and how long they took.
-#![expect(clippy::print_stdout, reason = "this is what the user came to see")]
+//! Prints each step and its duration.
+#![expect(clippy::print_stdout, reason = "this is the output of the command")]
 
 use std::time::Instant;
 
@@ -10,19 +10,19 @@ use zstart_core::units;
 pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     println!("==> {what}");
     let started = Instant::now();
-    let done = work.await.with_context(|| format!("this step failed: {what}"))?;
+    let done = work.await.with_context(|| format!("failed at the step: {what}"))?;
     println!("    {}", units::duration(started.elapsed()));
     Ok(done)
 }
 
-/// Says something below a step.
-pub(super) fn say(text: &str) {
+/// Prints indented lines below a step.
+pub(super) fn print_below(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");
     }
 }
 
-/// Says something on its own.
-pub(super) fn show(text: &str) {
+/// Prints a block of text between blank lines.
+pub(super) fn print_block(text: &str) {
     println!("\n{}\n", text.trim_end());
 }

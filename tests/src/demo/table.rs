@@ -1,6 +1,6 @@
-//! The table at the end.
+//! The table that the demo prints last.
 
-/// Lines up rows of cells; the first column to the left, the others to the right.
+/// Aligns columns: the first one to the left, the others to the right.
 pub(super) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_line_up() {
+    fn table_columns_line_up() {
         let rows = [vec![String::new(), "gzip".into()], vec!["size".into(), "1 MiB".into()]];
         assert_eq!(table(&rows), "        gzip\nsize   1 MiB");
     }

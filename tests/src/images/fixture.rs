@@ -1,4 +1,4 @@
-//! Small images, built byte by byte, so that a test can also build them wrong.
+//! Small images, built byte by byte, so that a test can also build malformed ones.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -12,12 +12,12 @@ use zstart_core::{Digest, Platform, Reference, Tag};
 use zstart_oci::{RawManifest, media_type};
 use zstart_registry::{LayoutFolder, Store};
 
-use super::push::open_registry;
+use super::push::open_repository;
 
-/// How a layer is packed.
+/// Compression of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
-    /// Not at all.
+    /// None.
     Plain,
     /// gzip at its default level.
     Gzip,
@@ -25,7 +25,7 @@ pub enum Compression {
     Zstd,
 }
 
-/// Whose media types are used.
+/// Origin of the media types.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// Docker's.
@@ -34,7 +34,7 @@ pub enum Format {
     Oci,
 }
 
-/// An image of one platform, to be built.
+/// Builder for an image of one platform.
 #[derive(Clone, Debug)]
 pub struct Fixture {
     format: Format,
@@ -46,25 +46,25 @@ pub struct Fixture {
 
 #[derive(Clone, Debug)]
 struct Layer {
-    plain: Vec<u8>,
-    packed: Vec<u8>,
+    uncompressed: Vec<u8>,
+    compressed: Vec<u8>,
     compression: Compression,
     diff_id: Digest,
 }
 
-/// Several images behind one index.
+/// Builder for an index of several images.
 #[derive(Clone, Debug)]
 pub struct Index {
     format: Format,
     images: Vec<(Prepared, Value)>,
 }
 
-/// An image whose bytes and digests are known.
+/// A built image with known bytes and digests.
 #[derive(Clone, Debug)]
 pub struct Prepared {
     blobs: Vec<Bytes>,
     manifests: Vec<RawManifest>,
-    /// The digest of its manifest or index.
+    /// Digest of the manifest or index.
     pub digest: Digest,
     platform: Platform,
 }
@@ -76,7 +76,7 @@ impl Default for Fixture {
 }
 
 impl Fixture {
-    /// An image without layers, in Docker's format, for `linux/amd64`.
+    /// Image without layers, in Docker's format, for `linux/amd64`.
     pub fn new() -> Self {
         Self {
             format: Format::Docker,
@@ -93,18 +93,18 @@ impl Fixture {
         self.layer_as(Compression::Gzip, files)
     }
 
-    /// Adds a layer with these files, executable by everybody.
+    /// Adds a layer with these files, readable and executable by all users.
     #[must_use]
     pub fn layer_as(self, compression: Compression, files: &[(&str, &[u8])]) -> Self {
-        let plain = archive(files);
-        let packed = pack(compression, &plain);
-        self.raw_layer(compression, plain, packed)
+        let uncompressed = archive(files);
+        let compressed = compress(compression, &uncompressed);
+        self.raw_layer(compression, uncompressed, compressed)
     }
 
-    /// Adds a layer of this size that compresses about as well as program text does.
+    /// Adds a layer of this size that compresses about as well as program text.
     #[must_use]
     pub fn large_layer(self, name: &str, size: usize) -> Self {
-        // A small generator of its own: the same bytes each time, and no two blocks the same.
+        // A deterministic generator: equal bytes in each run, and no two equal blocks.
         let mut state =
             name.bytes().fold(0x9e37_79b9_u64, |state, byte| state.rotate_left(7) ^ u64::from(byte));
         let mut content = Vec::with_capacity(size + 16);
@@ -117,15 +117,15 @@ impl Fixture {
         self.layer(&[(name, &content)])
     }
 
-    /// Adds a layer from its very bytes, however little they fit together.
+    /// Adds a layer from raw bytes, which need not match each other.
     #[must_use]
-    pub fn raw_layer(mut self, compression: Compression, plain: Vec<u8>, packed: Vec<u8>) -> Self {
-        let diff_id = Digest::sha256_of(&plain);
-        self.layers.push(Layer { plain, packed, compression, diff_id });
+    pub fn raw_layer(mut self, compression: Compression, uncompressed: Vec<u8>, compressed: Vec<u8>) -> Self {
+        let diff_id = Digest::sha256_of(&uncompressed);
+        self.layers.push(Layer { uncompressed, compressed, compression, diff_id });
         self
     }
 
-    /// The config promises something else of the last layer.
+    /// Gives the last layer a wrong `diff_id` in the config.
     #[must_use]
     pub fn with_wrong_diff_id(mut self) -> Self {
         if let Some(layer) = self.layers.last_mut() {
@@ -134,40 +134,40 @@ impl Fixture {
         self
     }
 
-    /// OCI media types instead of Docker's.
+    /// Uses OCI media types instead of Docker's.
     #[must_use]
     pub fn oci(mut self) -> Self {
         self.format = Format::Oci;
         self
     }
 
-    /// For another platform.
+    /// Sets the platform.
     #[must_use]
     pub fn platform(mut self, os: &str, architecture: &str) -> Self {
         self.platform = Platform::new(os, architecture);
         self
     }
 
-    /// What a container of it runs.
+    /// Sets the entrypoint.
     #[must_use]
     pub fn entrypoint(mut self, command: &[&str]) -> Self {
         self.entrypoint = command.iter().map(ToString::to_string).collect();
         self
     }
 
-    /// More members of its manifest, or others: annotations, and whatever nobody knows.
+    /// Adds or replaces members of the manifest: annotations, unknown members.
     #[must_use]
     pub fn members(mut self, members: Value) -> Self {
         self.members = members;
         self
     }
 
-    /// The digests of its uncompressed layers.
+    /// Digests of the uncompressed layers.
     pub fn diff_ids(&self) -> Vec<Digest> {
-        self.layers.iter().map(|layer| Digest::sha256_of(&layer.plain)).collect()
+        self.layers.iter().map(|layer| Digest::sha256_of(&layer.uncompressed)).collect()
     }
 
-    /// Builds it.
+    /// Builds the image.
     pub fn prepare(&self) -> Result<Prepared> {
         let diff_ids: Vec<&Digest> = self.layers.iter().map(|layer| &layer.diff_id).collect();
         let config = serde_json::to_vec(&json!({
@@ -184,7 +184,7 @@ impl Fixture {
         let layers = self
             .layers
             .iter()
-            .map(|layer| descriptor(layer_type(self.format, layer.compression), &layer.packed));
+            .map(|layer| descriptor(layer_type(self.format, layer.compression), &layer.compressed));
         let mut manifest = json!({
             "schemaVersion": 2,
             "mediaType": manifest_type,
@@ -195,25 +195,25 @@ impl Fixture {
             manifest[key] = value.clone();
         }
         let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
-        let mut blobs: Vec<Bytes> = self.layers.iter().map(|layer| layer.packed.clone().into()).collect();
+        let mut blobs: Vec<Bytes> = self.layers.iter().map(|layer| layer.compressed.clone().into()).collect();
         blobs.push(config.into());
         let digest = manifest.digest.clone();
         Ok(Prepared { blobs, manifests: vec![manifest], digest, platform: self.platform.clone() })
     }
 
-    /// Builds it and pushes it to `host` as `name` (`app:v1`).
+    /// Builds the image and pushes it to `host` as `name` (`app:v1`).
     pub async fn push(&self, host: &str, name: &str) -> Result<Digest> {
         self.prepare()?.push(host, name).await
     }
 }
 
 impl Index {
-    /// An index without entries, in Docker's format.
+    /// Index without entries, in Docker's format.
     pub fn new() -> Self {
         Self { format: Format::Docker, images: Vec::new() }
     }
 
-    /// An OCI index instead.
+    /// Uses OCI's media type.
     #[must_use]
     pub fn oci(mut self) -> Self {
         self.format = Format::Oci;
@@ -225,13 +225,13 @@ impl Index {
         self.image_with(image, &json!({}))
     }
 
-    /// Adds an image whose entry has more members, or others.
+    /// Adds an image and adds or replaces members of its entry.
     pub fn image_with(mut self, image: &Fixture, more: &Value) -> Result<Self> {
         self.images.push((image.prepare()?, more.clone()));
         Ok(self)
     }
 
-    /// Builds it.
+    /// Builds the index.
     pub fn prepare(&self) -> Result<Prepared> {
         ensure!(!self.images.is_empty(), "an index needs an image");
         let index_type = match self.format {
@@ -265,20 +265,20 @@ impl Default for Index {
 }
 
 impl Prepared {
-    /// Writes it into an OCI layout folder.
+    /// Writes the image into an OCI layout folder.
     pub async fn write(&self, folder: &Path, tag: &str) -> Result<()> {
         self.store(&LayoutFolder::new(folder), &tag.parse()?).await
     }
 
-    /// Pushes it to `host` as `name` (`app:v1`).
+    /// Pushes the image to `host` as `name` (`app:v1`).
     pub async fn push(&self, host: &str, name: &str) -> Result<Digest> {
         let reference: Reference = format!("{host}/{name}").parse()?;
         let tag = reference.tag().cloned().unwrap_or("latest".parse()?);
-        self.store(&*open_registry(&reference)?, &tag).await?;
+        self.store(&*open_repository(&reference)?, &tag).await?;
         Ok(self.digest.clone())
     }
 
-    /// Stores it in a repository: blobs, then manifests, and the last of them with the tag.
+    /// Stores the image in a repository: blobs, then manifests, the last one with the tag.
     pub async fn store(&self, repository: &dyn Store, tag: &Tag) -> Result<()> {
         for blob in &self.blobs {
             let mut upload = repository.start_upload().await?;
@@ -308,7 +308,7 @@ fn layer_type(format: Format, compression: Compression) -> &'static str {
     }
 }
 
-/// A tar archive of files that everybody may read and run.
+/// Tar archive with files that all users may read and execute.
 fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
     let mut archive = tar::Builder::new(Vec::new());
     for (path, content) in files {
@@ -318,19 +318,22 @@ fn archive(files: &[(&str, &[u8])]) -> Vec<u8> {
         header.set_mtime(0);
         header.set_uid(0);
         header.set_gid(0);
-        // Writing into memory fails only for a path that tar can't hold.
-        archive.append_data(&mut header, path, *content).expect("a path that tar can hold");
+        // Writing into memory fails only for a path that tar can't represent.
+        archive.append_data(&mut header, path, *content).expect("a path that tar can represent");
     }
-    archive.into_inner().expect("writing into memory")
+    archive.into_inner().expect("writing into memory succeeds")
 }
 
-fn pack(compression: Compression, plain: &[u8]) -> Vec<u8> {
+fn compress(compression: Compression, uncompressed: &[u8]) -> Vec<u8> {
     match compression {
-        Compression::Plain => plain.to_vec(),
+        Compression::Plain => uncompressed.to_vec(),
         Compression::Gzip => {
             let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::default());
-            encoder.write_all(plain).and_then(|()| encoder.finish()).expect("writing into memory")
+            encoder
+                .write_all(uncompressed)
+                .and_then(|()| encoder.finish())
+                .expect("writing into memory succeeds")
         }
-        Compression::Zstd => zstd::encode_all(plain, 3).expect("writing into memory"),
+        Compression::Zstd => zstd::encode_all(uncompressed, 3).expect("writing into memory succeeds"),
     }
 }

@@ -1,4 +1,4 @@
-//! From an OCI layout folder to a registry.
+//! Pushes an OCI layout folder to a registry.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Store};
 
 use crate::control_plane::install_crypto;
 
-/// A repository of one of the lab's registries: plain http, nobody's credentials.
-pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Store>> {
+/// Opens a repository of one of the lab's registries: plain http, anonymous.
+pub fn open_repository(reference: &Reference) -> Result<Arc<dyn Store>> {
     install_crypto();
     let client = RegistryClient::new(RegistryOptions {
         plain_http: vec![reference.registry().to_owned()],
@@ -22,12 +22,12 @@ pub fn open_registry(reference: &Reference) -> Result<Arc<dyn Store>> {
     Ok(client.repository(reference, Credentials::Anonymous))
 }
 
-/// Pushes an image of one platform from a layout folder; answers its digest.
+/// Pushes an image of one platform from a layout folder. Returns its digest.
 pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Result<Digest> {
-    let (layout, registry) = (LayoutFolder::new(folder), open_registry(reference)?);
+    let (layout, registry) = (LayoutFolder::new(folder), open_repository(reference)?);
     let raw = layout.manifest(ManifestKey::Tag(tag)).await?;
     let Document::Manifest(manifest) = raw.read()? else {
-        anyhow::bail!("{} is an index", folder.display());
+        anyhow::bail!("failed to push {}: it contains an index, not an image", folder.display());
     };
     for blob in manifest.layers.iter().chain([&manifest.config]) {
         if registry.has_blob(blob.digest()).await? {

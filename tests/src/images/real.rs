@@ -1,5 +1,5 @@
-//! Large real images, built once into the cache by the tools that people build such layers with
-//! (debootstrap, pip, npm, tar), packed with gzip at its default level.
+//! Large real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm,
+//! tar) and compressed with gzip at its default level.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,42 +8,42 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use zstart_core::units;
 
-use self::pack::{Packed, write_manifest};
+use self::compress::{CompressedLayer, write_manifest};
 use crate::cluster;
 use crate::settings;
 
+mod compress;
 mod debian;
 mod node;
-mod pack;
 mod python;
 
-/// Changes when the content does, so that an older image isn't taken for it.
+/// Version of the content. Increase it with each change, so that a cached older image isn't used.
 const VERSION: &str = "2";
-/// The tag under which an image stands in its layout folder.
+/// Tag of the image in its layout folder.
 pub const TAG: &str = "v1";
 
-/// What an image holds.
+/// A real image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Content {
+pub enum RealImage {
     /// Debian's Python, scientific packages, and a program that uses them: four layers.
     Python,
-    /// A Debian tree with compilers: one layer. Needs root to be built.
+    /// A Debian tree with compilers: one layer. Building it needs root.
     Debian,
     /// A large `node_modules`: one layer.
     Node,
 }
 
-impl Content {
-    /// All that this user can build.
+impl RealImage {
+    /// All images that this user can build.
     pub fn all() -> Vec<Self> {
         let all = [Self::Python, Self::Debian, Self::Node].into_iter();
-        all.filter(|content| *content != Self::Debian || settings::is_root()).collect()
+        all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
     }
 
-    /// For people, and for the cache.
+    /// Name for messages and for the cache.
     pub fn name(self) -> &'static str {
         match self {
-            // Without the Debian tree it is another image.
+            // The image without the Debian tree is a different one.
             Self::Python if !settings::is_root() => "python-packages-only",
             Self::Python => "python",
             Self::Debian => "debian",
@@ -51,7 +51,7 @@ impl Content {
         }
     }
 
-    fn layers(self, work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+    fn layers(self, work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
         match self {
             Self::Python => python::layers(work, layout, settings::is_root()),
             Self::Debian => debian::layers(work, layout),
@@ -68,18 +68,18 @@ impl Content {
     }
 }
 
-/// The layout folder that holds the image, built if it isn't there yet.
-#[expect(clippy::print_stderr, reason = "the first build takes minutes and must say so")]
-pub async fn layout(content: Content) -> Result<PathBuf> {
-    let name = content.name();
+/// Layout folder of the image, built on the first call.
+#[expect(clippy::print_stderr, reason = "the first build takes minutes")]
+pub async fn layout(image: RealImage) -> Result<PathBuf> {
+    let name = image.name();
     let folder = settings::cache_folder()?.join("images").join(format!("{name}-{VERSION}"));
     if folder.is_dir() {
         return Ok(folder);
     }
     ensure!(
         !cluster::is_inside(),
-        "the image \"{name}\" is to be built before the cluster's namespaces are entered: in them there is no way to \
-         its packages"
+        "failed to build the image \"{name}\": packages can't be downloaded inside the cluster's namespaces; run \
+         `lab image` before entering them"
     );
     let parent = folder.parent().context("the cache has a parent folder")?.to_owned();
     fs::create_dir_all(&parent)?;
@@ -89,8 +89,8 @@ pub async fn layout(content: Content) -> Result<PathBuf> {
     let (building, layout) = (work.path().to_owned(), work.path().join("layout"));
     fs::create_dir_all(layout.join("blobs/sha256"))?;
     let into = layout.clone();
-    let layers = tokio::task::spawn_blocking(move || content.layers(&building, &into)).await??;
-    write_manifest(&layout, content.command(), &layers).await?;
+    let layers = tokio::task::spawn_blocking(move || image.layers(&building, &into)).await??;
+    write_manifest(&layout, image.command(), &layers).await?;
     fs::rename(&layout, &folder)?;
     eprintln!("    image built in {}", units::duration(started.elapsed()));
     Ok(folder)

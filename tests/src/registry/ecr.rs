@@ -1,13 +1,12 @@
-//! Amazon ECR, as far as it can be had without Amazon: its host names, its tokens and its peculiarities,
-//! in front of a real registry.
+//! A fake of Amazon ECR: its host names, tokens and peculiarities, in front of a real registry.
 //!
-//! Programs reach it under the names of the real one, over TLS, through a proxy that knows these names
-//! alone. What it does was written down by those who use the real one; nothing here was compared with it.
+//! Programs reach it under the real host names, over TLS, through a proxy that knows these names only. Its
+//! behaviour follows AWS's documentation and users' reports; it was never compared with the real ECR.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use anyhow::Result;
 use axum::Router;
@@ -17,30 +16,32 @@ use http::{HeaderMap, StatusCode, header};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
+use zstart_core::sync::lock;
 
-use self::rules::Rules;
-use self::sessions::Sessions;
-use self::tokens::Tokens;
-use super::forward::Forward;
+use self::rules::RegistryRules;
+use self::tokens::TokenIssuer;
+use self::uploads::Uploads;
+use super::request_log::{Recording, RequestLog};
+use super::reverse_proxy::ReverseProxy;
 use crate::pki::{Pki, Subject};
 use crate::proxy::Proxy;
 use crate::tls;
 
 mod identities;
 mod rules;
-mod sessions;
 mod tokens;
+mod uploads;
 
 pub use identities::Identity;
 
-/// The account of all private registries here.
+/// Account of all private registries.
 const ACCOUNT: &str = "123456789012";
 /// A private registry.
 pub const PRIVATE: &str = "123456789012.dkr.ecr.eu-west-1.amazonaws.com";
 /// ECR Public.
 pub const PUBLIC: &str = "public.ecr.aws";
-/// Registries and who gives the tokens for them ("Amazon ECR endpoints and quotas").
-pub const SERVICES: [(&str, &str); 6] = [
+/// Registries and their token endpoints ("Amazon ECR endpoints and quotas").
+pub const ENDPOINTS: [(&str, &str); 6] = [
     (PRIVATE, "api.ecr.eu-west-1.amazonaws.com"),
     ("123456789012.dkr.ecr-fips.us-east-1.amazonaws.com", "api.ecr-fips.us-east-1.amazonaws.com"),
     ("123456789012.dkr-ecr.eu-west-1.on.aws", "ecr.eu-west-1.api.aws"),
@@ -48,66 +49,68 @@ pub const SERVICES: [(&str, &str); 6] = [
     ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "api.ecr.cn-north-1.amazonaws.com.cn"),
     (PUBLIC, "api.ecr-public.us-east-1.amazonaws.com"),
 ];
-/// Where registries send those who read blobs.
-const BLOBS: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
-/// Who gives an identity for a service account's token (IRSA).
-const STS: &str = "sts.eu-west-1.amazonaws.com";
+/// Host of the redirects for blobs.
+const BLOB_HOST: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
+/// Endpoint that exchanges a service account's token for an identity (IRSA).
+const STS_HOST: &str = "sts.eu-west-1.amazonaws.com";
 
-/// A running one.
+/// A running fake of ECR.
 pub struct FakeEcr {
-    shared: Arc<Shared>,
+    state: Arc<EcrState>,
     proxy: Proxy,
     folder: TempDir,
-    /// Where a machine's own services are, over http: its role, and that of a container.
-    machine: String,
+    /// Base URL of a machine's own services, over http: instance metadata and container credentials.
+    machine_url: String,
     _servers: [AbortOnDropHandle<()>; 2],
 }
 
-struct Shared {
-    registry: Forward,
-    tokens: Mutex<Tokens>,
-    rules: Mutex<Rules>,
-    sessions: Mutex<Sessions>,
-    calls: Mutex<Vec<String>>,
-    /// The versions of HTTP that registries were spoken to in.
-    versions: Mutex<BTreeSet<String>>,
+struct EcrState {
+    registry: ReverseProxy,
+    tokens: Mutex<TokenIssuer>,
+    rules: Mutex<RegistryRules>,
+    uploads: Mutex<Uploads>,
+    calls: RequestLog,
+    /// HTTP versions of the requests to the registries.
+    http_versions: Mutex<BTreeSet<String>>,
 }
 
 impl FakeEcr {
-    /// In front of the registry at `upstream` (`host:port`), with these repositories.
+    /// Starts the fake in front of the registry at `upstream` (`host:port`), with these repositories.
     pub async fn start(upstream: &str, repositories: &[&str]) -> Result<Self> {
         let folder = TempDir::with_prefix("zstart-ecr-")?;
         let pki = Pki::create(&folder.path().join("pki"))?;
-        let names = SERVICES.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOBS, STS]);
+        let names =
+            ENDPOINTS.iter().flat_map(|(registry, api)| [*registry, *api]).chain([BLOB_HOST, STS_HOST]);
         let names: Vec<&str> = names.collect();
         pki.issue(&Subject { file: "ecr", name: "ecr", organisation: "lab", addresses: &names })?;
-        let shared = Arc::new(Shared {
-            registry: Forward::new(upstream)?,
+        let state = Arc::new(EcrState {
+            registry: ReverseProxy::new(upstream)?,
             tokens: Mutex::default(),
-            rules: Mutex::new(Rules::of(repositories)),
-            sessions: Mutex::default(),
-            calls: Mutex::default(),
-            versions: Mutex::default(),
+            rules: Mutex::new(RegistryRules::of(repositories)),
+            uploads: Mutex::default(),
+            calls: RequestLog::default(),
+            http_versions: Mutex::default(),
         });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
 
         let listener = tls::Listener::bind(&pki.path("ecr.crt"), &pki.path("ecr.key")).await?;
         let proxy = Proxy::start(&names, listener.address()).await?;
-        let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let machine = format!("http://{}", plain.local_addr()?);
-        let plain = axum::serve(plain, router.clone());
-        // They end with the task; there is nobody to tell.
+        let http = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        let machine_url = format!("http://{}", http.local_addr()?);
+        let http = axum::serve(http, router.clone());
+        // The servers end with the task, so their results are dropped.
         let servers = [
             AbortOnDropHandle::new(tokio::spawn(async { drop(axum::serve(listener, router).await) })),
-            AbortOnDropHandle::new(tokio::spawn(async { drop(plain.await) })),
+            AbortOnDropHandle::new(tokio::spawn(async { drop(http.await) })),
         ];
-        Ok(Self { shared, proxy, folder, machine, _servers: servers })
+        Ok(Self { state, proxy, folder, machine_url, _servers: servers })
     }
 
-    /// What a program's environment must say, so that these names lead here, and as whom it is run.
+    /// Environment variables for a program: the proxy, the authority, and the AWS identity.
     pub fn environment(&self, identity: &Identity) -> Result<Vec<(&'static str, String)>> {
-        let mut environment = identity.environment(self.folder.path(), &self.machine)?;
-        // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) goes to the API server through that, wherever it is.
+        let mut environment = identity.environment(self.folder.path(), &self.machine_url)?;
+        // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) connects to the API server through that proxy,
+        // wherever it is.
         environment.push(("ALL_PROXY", self.proxy.address().to_owned()));
         environment.push(("NO_PROXY", "127.0.0.1".to_owned()));
         environment.push(("SSL_CERT_FILE", self.authority().display().to_string()));
@@ -118,93 +121,94 @@ impl FakeEcr {
         self.folder.path().join("pki/ca.crt")
     }
 
-    /// Every token is good for so many requests from now on, and is expired after that.
-    pub fn tokens_last_for(&self, requests: usize) {
-        self.shared.tokens().lasts_for = Some(requests);
+    /// Every token expires after this number of requests.
+    pub fn expire_tokens_after(&self, requests: usize) {
+        self.state.tokens().max_requests = Some(requests);
     }
 
-    /// How tokens are given from now on; `times`: only so often.
-    pub fn answer_tokens_with(&self, status: StatusCode, code: &'static str, times: usize) {
-        self.shared.tokens().refusal = Some((status, code, times));
+    /// Answers the next `times` token requests with this error.
+    pub fn fail_token_requests(&self, status: StatusCode, code: &'static str, times: usize) {
+        self.state.tokens().failure = Some((status, code, times));
     }
 
-    /// Tags can't be moved from now on.
+    /// Makes tags immutable.
     pub fn make_tags_immutable(&self) {
-        self.shared.rules().immutable_tags = true;
+        self.state.rules().immutable_tags = true;
     }
 
-    /// The next so many uploads are forgotten in their middle.
-    pub fn forget_uploads(&self, times: usize) {
-        self.shared.sessions().to_forget = times;
+    /// Forgets the next uploads when they are finished.
+    pub fn forget_next_uploads(&self, times: usize) {
+        self.state.uploads().forget_next = times;
     }
 
-    /// The requests so far, as `METHOD HOST/path`.
+    /// Begins a recording of the requests from now on.
+    pub fn record(&self) -> Recording {
+        self.state.calls.record()
+    }
+
+    /// Requests so far, as `METHOD HOST/path`.
     pub fn calls(&self) -> Vec<String> {
-        lock(&self.shared.calls).clone()
+        self.state.calls.calls()
     }
 
-    /// How many requests of this method have `part` in host or path.
+    /// Number of requests with this method and with `part` in host or path.
     pub fn count(&self, method: &str, part: &str) -> usize {
         self.calls().iter().filter(|call| call.starts_with(method) && call.contains(part)).count()
     }
 
-    /// The versions of HTTP that its registries were spoken to in.
-    pub fn versions(&self) -> BTreeSet<String> {
-        lock(&self.shared.versions).clone()
+    /// HTTP versions of the requests to the registries.
+    pub fn http_versions(&self) -> BTreeSet<String> {
+        lock(&self.state.http_versions).clone()
     }
 
-    /// How many connections were opened to this host.
+    /// Connections opened to this host.
     pub fn connections(&self, host: &str) -> usize {
         self.proxy.connections(host)
     }
 
-    /// The statuses of the answers to pushed manifests.
-    pub fn puts(&self) -> Vec<StatusCode> {
-        self.shared.rules().puts.iter().map(|(_, status)| *status).collect()
+    /// Statuses of the responses to manifest pushes.
+    pub fn manifest_push_statuses(&self) -> Vec<StatusCode> {
+        self.state.rules().puts.iter().map(|(_, status)| *status).collect()
     }
 
-    /// The access keys that asked for tokens.
-    pub fn asked_as(&self) -> BTreeSet<String> {
-        self.shared.tokens().asked_as.clone()
+    /// Access keys of the token requests.
+    pub fn access_keys(&self) -> BTreeSet<String> {
+        self.state.tokens().access_keys.clone()
     }
 }
 
-impl Shared {
-    fn tokens(&self) -> MutexGuard<'_, Tokens> {
+impl EcrState {
+    fn tokens(&self) -> MutexGuard<'_, TokenIssuer> {
         lock(&self.tokens)
     }
 
-    fn rules(&self) -> MutexGuard<'_, Rules> {
+    fn rules(&self) -> MutexGuard<'_, RegistryRules> {
         lock(&self.rules)
     }
 
-    fn sessions(&self) -> MutexGuard<'_, Sessions> {
-        lock(&self.sessions)
+    fn uploads(&self) -> MutexGuard<'_, Uploads> {
+        lock(&self.uploads)
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(state): State<Arc<EcrState>>, request: Request) -> Response {
     let host = host_of(&request);
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    lock(&shared.calls).push(format!("{} {host}{path}", request.method()));
-    if host == BLOBS {
-        return blobs(&shared, request).await;
+    state.calls.push(format!("{} {host}{path}", request.method()));
+    if host == BLOB_HOST {
+        return serve_blob(&state, request).await;
     }
-    if host == STS {
+    if host == STS_HOST {
         return identities::assume_role(request).await;
     }
     if host.starts_with("127.0.0.1:") {
-        return identities::of_machine(&request);
+        return identities::machine_endpoint(&request);
     }
-    match SERVICES.iter().find(|(registry, api)| *registry == host || *api == host) {
-        Some((registry, api)) if *api == host => shared.tokens().give(request.headers(), registry),
+    match ENDPOINTS.iter().find(|(registry, api)| *registry == host || *api == host) {
+        Some((registry, api)) if *api == host => state.tokens().authorize(request.headers(), registry),
         Some((registry, _)) => {
-            lock(&shared.versions).insert(format!("{:?}", request.version()));
-            rules::registry(&shared, registry, request).await
+            lock(&state.http_versions).insert(format!("{:?}", request.version()));
+            rules::registry(&state, registry, request).await
         }
         None => StatusCode::NOT_FOUND.into_response(),
     }
@@ -216,22 +220,22 @@ fn host_of(request: &Request) -> String {
     host.unwrap_or_default().trim_end_matches(":443").to_owned()
 }
 
-/// S3: it serves those who have a signed address, and nobody who brings other credentials too.
-async fn blobs(shared: &Shared, request: Request) -> Response {
+/// S3: serves signed addresses, and refuses requests with additional credentials.
+async fn serve_blob(state: &EcrState, request: Request) -> Response {
     if request.headers().contains_key(header::AUTHORIZATION) {
         let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
                        string parameter or the Authorization header should be specified";
         return (StatusCode::BAD_REQUEST, message).into_response();
     }
-    shared.registry.pass(request, &format!("https://{BLOBS}")).await
+    state.registry.forward(request, &format!("https://{BLOB_HOST}")).await
 }
 
-/// An error as the distribution specification has it.
-fn refusal(status: StatusCode, code: &str, message: &str) -> Response {
+/// An error in the distribution specification's format.
+fn error_response(status: StatusCode, code: &str, message: &str) -> Response {
     let body = serde_json::json!({"errors": [{"code": code, "message": message}]});
     (status, axum::Json(body)).into_response()
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
+fn header_text<'a>(headers: &'a HeaderMap, name: &header::HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }

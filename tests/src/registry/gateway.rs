@@ -1,10 +1,10 @@
-//! A gateway in front of a real registry: it can ask for tokens, and it can misbehave.
+//! A gateway in front of a real registry: asks for tokens and injects faults.
 //!
-//! The registry behind it stays honest, so what a test sees is what a client makes of a lie, not
-//! what a fake thinks a registry does.
+//! The registry behind the gateway stays honest. A test therefore sees the client's reaction to a fault, not
+//! a fake's idea of a registry.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use axum::Router;
@@ -19,136 +19,143 @@ use http::header::{AUTHORIZATION, LOCATION, WWW_AUTHENTICATE};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
+use zstart_core::sync::lock;
 
-use super::forward::{Forward, cut, without_credentials};
+use super::request_log::{Recording, RequestLog};
+use super::reverse_proxy::{ReverseProxy, truncate, without_credentials};
 
-/// What is done to a request that a rule fits.
+/// Effect of a rule on a request.
 #[derive(Clone)]
 pub enum Fault {
-    /// None: this request is spared, and counts.
-    Nothing,
-    /// It is answered with this status and these headers; the registry doesn't see it.
-    Answer(StatusCode, Vec<(&'static str, String)>, &'static str),
-    /// Of the answer's body, that many bytes come; then the connection is cut.
-    CutAnswerAfter(usize),
-    /// Of the request's body, that many bytes are passed on; then both connections are cut.
+    /// None: the request passes, and counts as one of the rule's requests.
+    PassThrough,
+    /// Answers with this status, these headers and this body; the request doesn't reach the registry.
+    Respond(StatusCode, Vec<(&'static str, String)>, &'static str),
+    /// Cuts the connection after this number of bytes of the response's body.
+    CutResponseAfter(usize),
+    /// Forwards this number of bytes of the request's body, then cuts both connections.
     CutRequestAfter(usize),
-    /// The answer's body is other bytes of the same length.
+    /// Replaces the response's body by other bytes of equal length.
     FlipBytes,
-    /// A blob that comes with the request that opens its upload is stored at once, as some registries do
-    /// (distribution specification, "Single POST") and the one behind this doesn't.
-    TakeWhole,
-    /// The answer waits until this has run.
-    After(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
+    /// Stores a blob that arrives with the request that opens its upload (distribution specification, "Single
+    /// POST"). Some registries do so; the one behind the gateway doesn't.
+    AcceptSinglePost,
+    /// Runs this before the request is forwarded.
+    RunFirst(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>),
 }
 
 impl Fault {
-    /// It says that a request has come, and then never answers it.
+    /// Signals that a request has arrived and never answers it.
     pub fn stalled(arrived: &Arc<Notify>) -> Self {
         let arrived = Arc::clone(arrived);
-        Self::After(Arc::new(move || -> BoxFuture<'static, ()> {
+        Self::RunFirst(Arc::new(move || -> BoxFuture<'static, ()> {
             arrived.notify_one();
             Box::pin(std::future::pending())
         }))
     }
 }
 
-/// Which requests get which fault, and how often.
-struct Rule {
+/// A fault, the requests it applies to, and how often.
+struct FaultRule {
     method: Method,
-    part: String,
+    path_part: String,
     fault: Fault,
-    /// How many requests are still hit; `None`: all.
-    left: Option<usize>,
+    /// Requests that the rule still applies to; `None`: all.
+    remaining: Option<usize>,
 }
 
-/// A login by token, as Docker Hub and most registries have it.
+/// A login by token, as for Docker Hub and most registries.
 #[derive(Clone, Debug)]
 pub struct TokenLogin {
-    /// The user who gets tokens.
+    /// User who gets tokens.
     pub username: String,
-    /// The password.
+    /// Password.
     pub password: String,
 }
 
-struct Shared {
-    registry: Forward,
-    own: String,
+struct GatewayState {
+    registry: ReverseProxy,
+    address: String,
     login: Option<TokenLogin>,
-    rules: Mutex<Vec<Rule>>,
-    calls: Mutex<Vec<String>>,
+    rules: Mutex<Vec<FaultRule>>,
+    calls: RequestLog,
     tokens: Mutex<Vec<String>>,
 }
 
 /// A running gateway.
 pub struct Gateway {
-    shared: Arc<Shared>,
+    state: Arc<GatewayState>,
     server: JoinHandle<()>,
 }
 
 impl Gateway {
-    /// A gateway in front of the registry at `upstream` (`host:port`).
+    /// Starts a gateway in front of the registry at `upstream` (`host:port`).
     pub async fn start(upstream: &str) -> Result<Self> {
         Self::start_with(upstream, None).await
     }
 
-    /// The same, asking for a token with each request.
+    /// Starts a gateway that requires a token with each request if a login is given.
     pub async fn start_with(upstream: &str, login: Option<TokenLogin>) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let shared = Arc::new(Shared {
-            registry: Forward::new(upstream)?,
-            own: listener.local_addr()?.to_string(),
+        let state = Arc::new(GatewayState {
+            registry: ReverseProxy::new(upstream)?,
+            address: listener.local_addr()?.to_string(),
             login,
             rules: Mutex::default(),
-            calls: Mutex::default(),
+            calls: RequestLog::default(),
             tokens: Mutex::default(),
         });
-        let router = Router::new().fallback(handle).with_state(Arc::clone(&shared));
+        let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
-            // It ends with the task; there is nobody to tell.
+            // The server ends with the task, so its result is dropped.
             let _ = axum::serve(listener, router).await;
         });
-        Ok(Self { shared, server })
+        Ok(Self { state, server })
     }
 
     /// `127.0.0.1:PORT`.
     pub fn host(&self) -> String {
-        self.shared.own.clone()
+        self.state.address.clone()
     }
 
-    /// From now on, requests of this method whose path contains `part` get the fault.
-    pub fn fault(&self, method: Method, part: &str, fault: Fault) {
-        self.rule(Rule { method, part: part.to_owned(), fault, left: None });
+    /// Applies a fault to all requests with this method and with `path_part` in their path.
+    pub fn fault(&self, method: Method, path_part: &str, fault: Fault) {
+        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: None });
     }
 
-    /// The same for the next `times` such requests only.
-    pub fn fault_times(&self, times: usize, method: Method, part: &str, fault: Fault) {
-        self.rule(Rule { method, part: part.to_owned(), fault, left: Some(times) });
+    /// Applies a fault to the next `times` requests with this method and with `path_part` in their path.
+    pub fn fault_times(&self, times: usize, method: Method, path_part: &str, fault: Fault) {
+        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: Some(times) });
     }
 
-    fn rule(&self, rule: Rule) {
-        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).push(rule);
+    fn rule(&self, rule: FaultRule) {
+        lock(&self.state.rules).push(rule);
     }
 
-    /// Behaves from now on.
-    pub fn heal(&self) {
-        self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Removes all faults.
+    pub fn clear_faults(&self) {
+        lock(&self.state.rules).clear();
     }
 
-    /// Whether every fault that was asked for a number of times came that often.
-    pub fn has_done_all(&self) -> bool {
-        let rules = self.shared.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        rules.iter().all(|rule| rule.left.is_none_or(|left| left == 0))
+    /// Whether every fault with a number of times has occurred that often.
+    pub fn all_faults_hit(&self) -> bool {
+        let rules = lock(&self.state.rules);
+        rules.iter().all(|rule| rule.remaining.is_none_or(|remaining| remaining == 0))
     }
 
-    /// Accepts no token that it gave so far.
-    pub fn forget_tokens(&self) {
-        self.shared.tokens.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    /// Rejects all tokens issued so far.
+    pub fn revoke_tokens(&self) {
+        lock(&self.state.tokens).clear();
     }
 
-    /// The requests so far, as `METHOD /path?query`.
+    /// Begins a recording of the requests from now on.
+    pub fn record(&self) -> Recording {
+        self.state.calls.record()
+    }
+
+    /// Requests so far, as `METHOD /path?query`.
     pub fn calls(&self) -> Vec<String> {
-        self.shared.calls.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.state.calls.calls()
     }
 }
 
@@ -158,26 +165,26 @@ impl Drop for Gateway {
     }
 }
 
-impl Shared {
-    fn take_fault(&self, method: &Method, path: &str) -> Option<Fault> {
-        let mut rules = self.rules.lock().unwrap_or_else(PoisonError::into_inner);
-        let rule = rules
-            .iter_mut()
-            .find(|rule| rule.method == *method && path.contains(&rule.part) && rule.left != Some(0))?;
-        rule.left = rule.left.map(|left| left - 1);
+impl GatewayState {
+    fn next_fault(&self, method: &Method, path: &str) -> Option<Fault> {
+        let mut rules = lock(&self.rules);
+        let rule = rules.iter_mut().find(|rule| {
+            rule.method == *method && path.contains(&rule.path_part) && rule.remaining != Some(0)
+        })?;
+        rule.remaining = rule.remaining.map(|remaining| remaining - 1);
         Some(rule.fault.clone())
     }
 
-    fn may_pass(&self, headers: &HeaderMap) -> bool {
+    fn is_authorized(&self, headers: &HeaderMap) -> bool {
         if self.login.is_none() {
             return true;
         }
-        let tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
+        let tokens = lock(&self.tokens);
         let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
         given.is_some_and(|given| tokens.iter().any(|token| token == given))
     }
 
-    fn token(&self, headers: &HeaderMap) -> Response {
+    fn issue_token(&self, headers: &HeaderMap) -> Response {
         let Some(TokenLogin { username, password }) = &self.login else {
             return StatusCode::NOT_FOUND.into_response();
         };
@@ -185,21 +192,21 @@ impl Shared {
         if headers.get(AUTHORIZATION).is_none_or(|given| given.as_bytes() != expected.as_bytes()) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
-        let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        let token = format!("token-{}", self.calls.lock().unwrap_or_else(PoisonError::into_inner).len());
+        let mut tokens = lock(&self.tokens);
+        let token = format!("token-{}", self.calls.len());
         tokens.push(token.clone());
         axum::Json(serde_json::json!({"token": token})).into_response()
     }
 
     fn challenge(&self) -> Response {
-        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"lab\"", self.own);
+        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"lab\"", self.address);
         (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
     }
 }
 
-/// Opens an upload and finishes it with all that came.
-async fn take_whole(shared: &Shared, request: Request) -> Response {
-    let own = format!("http://{}", shared.own);
+/// Opens an upload and finishes it with the request's body.
+async fn accept_single_post(state: &GatewayState, request: Request) -> Response {
+    let origin = format!("http://{}", state.address);
     let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
     let path = request.uri().path().to_owned();
     let content = request.into_body();
@@ -207,28 +214,28 @@ async fn take_whole(shared: &Shared, request: Request) -> Response {
     let Ok(open) = to(Method::POST, &path, Body::empty()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let opened = shared.registry.pass(open, &own).await;
+    let opened = state.registry.forward(open, &origin).await;
     let location = opened.headers().get(LOCATION).and_then(|location| location.to_str().ok());
     let Some(location) = location else { return opened };
     let Ok(finish) = to(Method::PUT, &format!("{location}&{query}"), content) else { return opened };
-    shared.registry.pass(finish, &own).await
+    state.registry.forward(finish, &origin).await
 }
 
-/// Reads a request to its end: whoever is answered while he still sends may find the connection closed, and
-/// not the answer.
-async fn read(request: Request) {
+/// Reads a request to its end: a client answered while it still sends may see a closed connection instead of
+/// the response.
+async fn drain(request: Request) {
     let mut content = request.into_body().into_data_stream();
     while let Some(Ok(_)) = content.next().await {}
 }
 
-async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Response {
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
     let method = request.method().clone();
-    shared.calls.lock().unwrap_or_else(PoisonError::into_inner).push(format!("{method} {path}"));
-    let fault = shared.take_fault(&method, &path);
+    state.calls.push(format!("{method} {path}"));
+    let fault = state.next_fault(&method, &path);
     match &fault {
-        Some(Fault::Answer(status, headers, body)) => {
-            read(request).await;
+        Some(Fault::Respond(status, headers, body)) => {
+            drain(request).await;
             let mut response = (*status, *body).into_response();
             for (name, value) in headers {
                 if let Ok(value) = HeaderValue::from_str(value) {
@@ -237,36 +244,38 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request) -> Response
             }
             return response;
         }
-        Some(Fault::After(action)) => action().await,
-        Some(Fault::TakeWhole) if path.contains("digest=") => return take_whole(&shared, request).await,
+        Some(Fault::RunFirst(action)) => action().await,
+        Some(Fault::AcceptSinglePost) if path.contains("digest=") => {
+            return accept_single_post(&state, request).await;
+        }
         Some(
-            Fault::Nothing
-            | Fault::TakeWhole
-            | Fault::CutAnswerAfter(_)
+            Fault::PassThrough
+            | Fault::AcceptSinglePost
+            | Fault::CutResponseAfter(_)
             | Fault::CutRequestAfter(_)
             | Fault::FlipBytes,
         )
         | None => {}
     }
     if path.starts_with("/token") {
-        return shared.token(request.headers());
+        return state.issue_token(request.headers());
     }
-    if !shared.may_pass(request.headers()) {
-        read(request).await;
-        return shared.challenge();
+    if !state.is_authorized(request.headers()) {
+        drain(request).await;
+        return state.challenge();
     }
-    let request = if shared.login.is_some() { without_credentials(request) } else { request };
-    let own = format!("http://{}", shared.own);
+    let request = if state.login.is_some() { without_credentials(request) } else { request };
+    let origin = format!("http://{}", state.address);
     let response = match &fault {
         Some(Fault::CutRequestAfter(limit)) => {
-            let change = |body| reqwest::Body::wrap_stream(cut(body, *limit));
-            shared.registry.pass_with(request, &own, change).await
+            let change = |body| reqwest::Body::wrap_stream(truncate(body, *limit));
+            state.registry.forward_with(request, &origin, change).await
         }
-        _ => shared.registry.pass(request, &own).await,
+        _ => state.registry.forward(request, &origin).await,
     };
     match fault {
-        Some(Fault::CutAnswerAfter(limit)) => {
-            response.map(|body| Body::from_stream(cut(body.into_data_stream(), limit)))
+        Some(Fault::CutResponseAfter(limit)) => {
+            response.map(|body| Body::from_stream(truncate(body.into_data_stream(), limit)))
         }
         Some(Fault::FlipBytes) => response.map(|body| {
             let flip = |chunk: Bytes| chunk.iter().map(|byte| byte ^ 0x55).collect::<Bytes>();

@@ -1,4 +1,4 @@
-//! Which programs there are, and the pinned Go module that each is built from.
+//! The lab's programs, and the pinned Go module of each.
 
 /// A program of the lab.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,19 +25,19 @@ pub enum Tool {
 /// A Go module under `tests/tools/`.
 #[derive(Debug)]
 pub(super) struct Module {
-    /// Its folder there.
+    /// Folder name.
     pub(super) name: &'static str,
-    /// The version that its go.mod requires (a test compares them).
+    /// Version required in go.mod (a test compares them).
     pub(super) version: &'static str,
     /// Import path and file name of each program.
     pub(super) packages: &'static [(&'static str, &'static str)],
     /// Build tags.
     pub(super) tags: &'static str,
-    /// More for the linker, mostly the version that the program then says it has.
+    /// Additional linker flags, mostly the version that the program reports.
     pub(super) linker_flags: &'static str,
-    /// Debian packages that its C parts need.
+    /// Debian packages for its C parts.
     pub(super) debian_packages: &'static [&'static str],
-    /// How long a cold build takes on two cores, measured.
+    /// Measured duration of a cold build on two cores.
     pub(super) cold_build: &'static str,
 }
 
@@ -151,8 +151,7 @@ static REGCTL: Module = Module {
 };
 
 impl Tool {
-    /// Those that tests need, in the order in which they are built. (What benchmarks compare with is
-    /// built when they ask for it.)
+    /// Tools of the tests, in build order. (Benchmarks build the tools that they compare with on demand.)
     pub const ALL: [Self; 14] = [
         Self::KubeApiserver,
         Self::Kubectl,
@@ -170,7 +169,7 @@ impl Tool {
         Self::CniBridge,
     ];
 
-    /// The program's file name.
+    /// File name of the program.
     pub fn file_name(self) -> &'static str {
         match self {
             Self::KubeApiserver => "kube-apiserver",
@@ -192,7 +191,7 @@ impl Tool {
         }
     }
 
-    /// Whether only a whole cluster needs it.
+    /// Whether only a whole cluster needs the tool.
     pub(super) fn needs_root(self) -> bool {
         std::ptr::eq(self.module(), &raw const CONTAINERD)
             || std::ptr::eq(self.module(), &raw const RUNC)
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_versions_are_those_that_the_go_modules_pin() {
+    fn versions_match_the_go_modules() {
         for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL] {
             let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
                 .join("tools")

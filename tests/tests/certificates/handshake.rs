@@ -1,5 +1,5 @@
-//! A real TLS handshake, in memory: a server with what the serving Secret holds, and a client that trusts
-//! what the webhook configuration trusts, as the API server does.
+//! A real TLS handshake in memory: the server has the serving Secret, the client trusts the webhook
+//! configuration's bundle, like the API server.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use crate::installation::{State, value};
 
-/// Connects by that name; an error when the client wouldn't go on.
+/// Connects to the webhook by a name. Fails if the client rejects the certificate.
 pub(crate) fn connect(state: &State, name: &str) -> Result<()> {
     let bundle = state.bundle.as_deref().context("the configuration has no bundle")?;
     let mut roots = RootCertStore::empty();
@@ -27,7 +27,7 @@ pub(crate) fn connect(state: &State, name: &str) -> Result<()> {
 
     let mut client = ClientConnection::new(Arc::new(client), ServerName::try_from(name.to_owned())?)?;
     let mut server = ServerConnection::new(Arc::new(server))?;
-    // A handshake of TLS 1.3 takes two turns; four are more than enough.
+    // A TLS 1.3 handshake takes two round trips; four are more than enough.
     for _ in 0..4 {
         let mut wire = Vec::new();
         while client.wants_write() {

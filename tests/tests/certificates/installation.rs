@@ -1,5 +1,5 @@
-//! An API server with what the chart installs around the certificates: the namespace, the webhook
-//! configuration, and the controller's rights, no more than the chart grants.
+//! An API server with the chart's objects that concern certificates: the namespace, the webhook
+//! configuration, and exactly the controller's rights.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ use crate::handshake;
 
 pub(crate) const NAMESPACE: &str = "zstart-system";
 const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
-/// Keys are made and objects written within a second or two; two busy cores take longer.
+/// Creating keys and objects takes one or two seconds; two busy cores take longer.
 const WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) struct Installation {
@@ -31,7 +31,7 @@ pub(crate) struct Installation {
 }
 
 impl Installation {
-    /// All but the webhook configuration.
+    /// Starts everything except the webhook configuration.
     pub(crate) async fn start() -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let admin = plane.client().await?;
@@ -62,7 +62,7 @@ impl Installation {
         Ok(())
     }
 
-    /// What `helm install` and `helm upgrade` do: the configuration, without a bundle.
+    /// Applies the configuration without a bundle, like `helm install` and `helm upgrade`.
     pub(crate) async fn apply_configuration(&self, timeout: i32) -> Result<()> {
         let object = serde_json::to_value(configuration(timeout)?)?;
         self.apply::<MutatingWebhookConfiguration>(None, object).await
@@ -88,19 +88,19 @@ impl Installation {
         Ok(())
     }
 
-    /// Starts a controller's part, with its rights.
-    pub(crate) async fn keeper(&self) -> Result<Keeper> {
+    /// Starts the controller's certificate rotation with the controller's rights.
+    pub(crate) async fn start_rotator(&self) -> Result<Rotator> {
         let mut config = self.plane.config().await?;
         config.auth_info.impersonate = Some(CONTROLLER.to_owned());
         let client = Client::try_from(config)?;
         let shutdown = CancellationToken::new();
         let settings = CertificateSettings::default();
         let task = tokio::spawn(keep(client, settings, NAMESPACE.to_owned(), shutdown.clone()));
-        Ok(Keeper { shutdown: shutdown.drop_guard(), task })
+        Ok(Rotator { shutdown: shutdown.drop_guard(), task })
     }
 
-    /// The three objects as they are.
-    pub(crate) async fn look(&self) -> Result<State> {
+    /// Current state of the three objects.
+    pub(crate) async fn state(&self) -> Result<State> {
         let secrets = self.secrets();
         let configuration = self.configurations().get_opt("zstart").await?;
         let webhook = configuration.and_then(|object| object.webhooks).and_then(|mut all| all.pop());
@@ -111,23 +111,23 @@ impl Installation {
         })
     }
 
-    /// Waits until the API server could call the webhook, and the condition holds.
+    /// Waits until the API server can call the webhook and the condition holds.
     pub(crate) async fn wait_until(&self, what: &str, holds: impl Fn(&State) -> bool) -> Result<State> {
         wait::until(what, WITHIN, || async {
-            let state = self.look().await?;
+            let state = self.state().await?;
             handshake::connect(&state, "zstart-webhook.zstart-system.svc")?;
             Ok(holds(&state).then_some(state))
         })
         .await
     }
 
-    /// Waits until everything is as it should be.
-    pub(crate) async fn settled(&self) -> Result<State> {
+    /// Waits until the API server can call the webhook.
+    pub(crate) async fn wait_until_trusted(&self) -> Result<State> {
         self.wait_until("the webhook to be trusted", |_| true).await
     }
 }
 
-/// The configuration as the chart writes it.
+/// The chart's configuration.
 pub(crate) fn configuration(timeout: i32) -> Result<MutatingWebhookConfiguration> {
     Ok(serde_json::from_value(json!({
         "metadata": {"name": "zstart"},
@@ -143,13 +143,13 @@ pub(crate) fn configuration(timeout: i32) -> Result<MutatingWebhookConfiguration
             "rules": [{
                 "apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"],
             }],
-            // No pod of this test is anybody's business.
+            // No pod of these tests matches the selector.
             "namespaceSelector": {"matchLabels": {"zstart.dev/rewrite": "enabled"}},
         }],
     }))?)
 }
 
-/// The three objects at one time.
+/// State of the three objects.
 #[derive(Clone)]
 pub(crate) struct State {
     pub(crate) authority: Secret,
@@ -157,20 +157,20 @@ pub(crate) struct State {
     pub(crate) bundle: Option<Vec<u8>>,
 }
 
-/// The value of a Secret's key.
+/// Value of a Secret's key.
 pub(crate) fn value<'a>(secret: &'a Secret, key: &str) -> Result<&'a [u8]> {
     let value = secret.data.as_ref().and_then(|data| data.get(key));
     Ok(&value.with_context(|| format!("the Secret {} has no {key}", secret.name_any()))?.0)
 }
 
-/// A running keeper; it ends with the test.
-pub(crate) struct Keeper {
+/// A running rotation, ended with the test.
+pub(crate) struct Rotator {
     shutdown: DropGuard,
     task: JoinHandle<Result<(), CertificateError>>,
 }
 
-impl Keeper {
-    /// Asks it to end, and waits until it has.
+impl Rotator {
+    /// Requests shutdown and waits for it.
     pub(crate) async fn stop(self) -> Result<()> {
         drop(self.shutdown);
         Ok(self.task.await??)

@@ -1,4 +1,4 @@
-//! The webhook's certificates on a real API server: made, kept, mended, renewed, and trusted.
+//! The webhook's certificates on a real API server: issued, kept, repaired, renewed, and trusted.
 
 mod handshake;
 mod installation;
@@ -20,11 +20,11 @@ fn count(bundle: Option<&Vec<u8>>) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_are_made_once_and_the_webhook_is_reached_by_its_service_names() -> Result<()> {
+async fn certificates_are_issued_once_for_the_service_names() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let keeper = zstart.keeper().await?;
-    let state = zstart.settled().await?;
+    let rotator = zstart.start_rotator().await?;
+    let state = zstart.wait_until_trusted().await?;
 
     handshake::connect(&state, "zstart-webhook.zstart-system.svc.cluster.local")?;
     let refused = handshake::connect(&state, "zstart-webhook.elsewhere.svc");
@@ -34,25 +34,25 @@ async fn certificates_are_made_once_and_the_webhook_is_reached_by_its_service_na
     let serving = state.serving.data.as_ref().context("no data")?;
     assert_eq!(serving.len(), 3, "the authority's key stays in its own Secret");
 
-    // A controller that starts again finds everything as it should be.
-    keeper.stop().await?;
-    let keeper = zstart.keeper().await?;
-    // It has looked when it mends something that is changed now.
+    // A restarted controller finds everything in order.
+    rotator.stop().await?;
+    let rotator = zstart.start_rotator().await?;
+    // Repairing a later change proves that the controller has checked the objects.
     zstart.delete_secret("zstart-webhook-tls").await?;
     let again = zstart
         .wait_until("a new serving certificate", |now| now.serving.uid() != state.serving.uid())
         .await?;
     assert_eq!(again.authority.resource_version(), state.authority.resource_version());
     assert_eq!(again.bundle, state.bundle);
-    keeper.stop().await
+    rotator.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_deleted_or_broken_secret_is_mended() -> Result<()> {
+async fn deleted_or_broken_secret_is_repaired() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let _keeper = zstart.keeper().await?;
-    let first = zstart.settled().await?;
+    let _rotator = zstart.start_rotator().await?;
+    let first = zstart.wait_until_trusted().await?;
 
     zstart.delete_secret("zstart-webhook-ca").await?;
     let second = zstart
@@ -62,9 +62,9 @@ async fn a_deleted_or_broken_secret_is_mended() -> Result<()> {
         .await?;
     assert_eq!(count(second.bundle.as_ref()), 1, "a deleted authority isn't trusted any more");
 
-    // Somebody empties the serving Secret, but puts a label on it: the label is his and stays.
-    let spoilt = json!({"metadata": {"labels": {"team": "platform"}}, "data": {"tls.key": ""}});
-    zstart.secrets().patch("zstart-webhook-tls", &PatchParams::default(), &Patch::Merge(spoilt)).await?;
+    // A user empties the serving Secret and adds a label. The label must survive the repair.
+    let emptied = json!({"metadata": {"labels": {"team": "platform"}}, "data": {"tls.key": ""}});
+    zstart.secrets().patch("zstart-webhook-tls", &PatchParams::default(), &Patch::Merge(emptied)).await?;
     let third = zstart.wait_until("a readable key", |now| now.serving.data != second.serving.data).await?;
     assert_eq!(third.serving.labels().get("team").map(String::as_str), Some("platform"));
     assert_eq!(third.authority.data, second.authority.data);
@@ -72,59 +72,59 @@ async fn a_deleted_or_broken_secret_is_mended() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_configuration_that_comes_late_or_loses_its_bundle_gets_it() -> Result<()> {
+async fn ca_bundle_reaches_a_late_or_replaced_configuration() -> Result<()> {
     let zstart = Installation::start().await?;
-    let _keeper = zstart.keeper().await?;
-    // The Secrets don't wait for it.
+    let _rotator = zstart.start_rotator().await?;
+    // The Secrets are created without waiting for the configuration.
     let secrets =
         zstart_tests::wait::until("the serving Secret", std::time::Duration::from_mins(1), || async {
             Ok(zstart.secrets().get_opt("zstart-webhook-tls").await?)
         });
     secrets.await?;
     zstart.apply_configuration(2).await?;
-    let first = zstart.settled().await?;
+    let first = zstart.wait_until_trusted().await?;
 
-    // An upgrade, by server-side apply: what it doesn't name isn't its own.
+    // An upgrade by server-side apply keeps fields that it doesn't name.
     zstart.apply_configuration(1).await?;
     let upgraded = zstart.configurations().get("zstart").await?.webhooks.unwrap_or_default();
     assert_eq!(upgraded[0].timeout_seconds, Some(1));
     assert_eq!(upgraded[0].client_config.ca_bundle, first.bundle.clone().map(ByteString));
 
-    // A replacement takes everything that it doesn't name away.
+    // A replacement removes every field that it doesn't name.
     let mut whole = configuration(2)?;
     whole.metadata.resource_version = zstart.configurations().get("zstart").await?.resource_version();
     zstart.configurations().replace("zstart", &PostParams::default(), &whole).await?;
-    let mended = zstart.settled().await?;
-    assert_eq!(mended.bundle, first.bundle);
+    let repaired = zstart.wait_until_trusted().await?;
+    assert_eq!(repaired.bundle, first.bundle);
 
-    // Gone and back.
+    // Deletes and recreates the configuration.
     zstart.configurations().delete("zstart", &DeleteParams::default()).await?;
     zstart.apply_configuration(2).await?;
-    let back = zstart.settled().await?;
-    assert_eq!(back.bundle, first.bundle);
-    assert_eq!(back.serving.resource_version(), first.serving.resource_version());
+    let recreated = zstart.wait_until_trusted().await?;
+    assert_eq!(recreated.bundle, first.bundle);
+    assert_eq!(recreated.serving.resource_version(), first.serving.resource_version());
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_the_bundle_of_our_own_webhooks_is_written() -> Result<()> {
+async fn foreign_webhook_is_left_unchanged() -> Result<()> {
     let zstart = Installation::start().await?;
     let mut two = configuration(2)?;
     let mut foreign = two.webhooks.clone().unwrap_or_default();
     foreign[0].name = "pods.example.com".to_owned();
     if let Some(service) = &mut foreign[0].client_config.service {
-        service.name = "somebody-else".to_owned();
+        service.name = "other-webhook".to_owned();
     }
     two.webhooks.get_or_insert_default().splice(0..0, foreign);
     zstart.configurations().create(&PostParams::default(), &two).await?;
-    let _keeper = zstart.keeper().await?;
-    zstart.settled().await?;
+    let _rotator = zstart.start_rotator().await?;
+    zstart.wait_until_trusted().await?;
 
     let mut now = zstart.configurations().get("zstart").await?.webhooks.unwrap_or_default();
     assert!(now[0].client_config.ca_bundle.is_none());
     now[1].client_config.ca_bundle = None;
     let mut before = two.webhooks.unwrap_or_default();
-    // The API server's own defaults.
+    // Defaults added by the API server.
     for (webhook, now) in before.iter_mut().zip(&now) {
         webhook.match_policy.clone_from(&now.match_policy);
         webhook.object_selector.clone_from(&now.object_selector);
@@ -138,22 +138,23 @@ async fn only_the_bundle_of_our_own_webhooks_is_written() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_controllers_at_once_end_with_one_authority_that_both_trust() -> Result<()> {
+async fn concurrent_controllers_agree_on_one_authority() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    let keepers = [zstart.keeper().await?, zstart.keeper().await?, zstart.keeper().await?];
-    let mut before = zstart.settled().await?;
-    // Deleted at once, again and again: each time they race to make them anew.
+    let rotators =
+        [zstart.start_rotator().await?, zstart.start_rotator().await?, zstart.start_rotator().await?];
+    let mut before = zstart.wait_until_trusted().await?;
+    // Several simultaneous deletions: each time the controllers race to recreate the Secrets.
     for _ in 0..5 {
         zstart.delete_secret("zstart-webhook-ca").await?;
         zstart.delete_secret("zstart-webhook-tls").await?;
         before =
             zstart.wait_until("new Secrets", |now| now.authority.uid() != before.authority.uid()).await?;
     }
-    for keeper in keepers {
-        keeper.stop().await?;
+    for rotator in rotators {
+        rotator.stop().await?;
     }
-    let end = zstart.settled().await?;
+    let end = zstart.wait_until_trusted().await?;
     assert_eq!(count(end.bundle.as_ref()), 1);
     assert_eq!(end.bundle.as_deref(), Some(value(&end.authority, "ca.crt")?));
     assert_eq!(value(&end.serving, "ca.crt")?, value(&end.authority, "ca.crt")?);
@@ -161,10 +162,10 @@ async fn two_controllers_at_once_end_with_one_authority_that_both_trust() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_that_is_due_is_renewed_while_the_webhook_stays_trusted() -> Result<()> {
+async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
     let zstart = Installation::start().await?;
     zstart.apply_configuration(2).await?;
-    // An installation whose authority was made seven years ago, and which has just renewed the rest.
+    // An installation whose authority is seven years old and whose serving certificate is new.
     let now = Timestamp::now();
     let old = make_authority(now - AUTHORITY_LIFE / 10 * 7)?;
     let signer = Signer::read(old.certificate.as_bytes(), old.key.as_bytes())?;
@@ -177,7 +178,7 @@ async fn an_authority_that_is_due_is_renewed_while_the_webhook_stays_trusted() -
     zstart.create_secret("zstart-webhook-ca", "Opaque", authority_data(&old, None, now)).await?;
     zstart.create_secret("zstart-webhook-tls", "kubernetes.io/tls", serving_data(&serving, &signer)).await?;
 
-    let _keeper = zstart.keeper().await?;
+    let _rotator = zstart.start_rotator().await?;
     let renewed =
         zstart.wait_until("both authorities to be trusted", |now| count(now.bundle.as_ref()) == 2).await?;
     assert_eq!(value(&renewed.authority, "previous.crt")?, old.certificate.replace("\r\n", "\n").as_bytes());
@@ -188,7 +189,7 @@ async fn an_authority_that_is_due_is_renewed_while_the_webhook_stays_trusted() -
         "API servers get time to learn of it"
     );
 
-    // And when something new is served, the new authority signed it.
+    // A new serving certificate is signed by the new authority.
     zstart.delete_secret("zstart-webhook-tls").await?;
     let state = zstart
         .wait_until("a new serving certificate", |now| now.serving.uid() != renewed.serving.uid())

@@ -1,5 +1,5 @@
-//! The Helm chart as an administrator meets it: what it accepts, what it renders, and what a real API
-//! server makes of that.
+//! The Helm chart for an administrator: the values it accepts, the objects it renders, and a real API
+//! server's reaction to them.
 
 mod rendering;
 mod rights;

@@ -1,5 +1,4 @@
-//! What the chart renders: names that fit together, settings that reach the binaries, pods without
-//! privileges.
+//! The rendered objects: consistent names, settings that reach the binaries, pods without privileges.
 
 use std::fs;
 
@@ -8,7 +7,7 @@ use serde_json::{Value, json};
 
 use zstart_tests::chart::{Helm, chart, find, name};
 
-/// The configuration file in the `ConfigMap` of that name.
+/// Configuration file in a `ConfigMap`.
 fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
     let text = find(objects, "ConfigMap", config_map)?
         .pointer("/data/config.yaml")
@@ -18,7 +17,7 @@ fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
 }
 
 #[tokio::test]
-async fn names_follow_the_release_and_the_configuration_names_what_was_rendered() -> Result<()> {
+async fn names_in_the_configuration_follow_the_release() -> Result<()> {
     let helm = Helm::find().await?;
     for (release, base) in [("zstart", "zstart"), ("prod", "prod-zstart"), ("my-zstart", "my-zstart")] {
         let objects = helm.render(release, &[]).await?;
@@ -45,7 +44,7 @@ async fn names_follow_the_release_and_the_configuration_names_what_was_rendered(
 }
 
 #[tokio::test]
-async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<()> {
+async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render_file("zstart", &chart().join("ci/registry-values.yaml")).await?;
     assert_eq!(
@@ -87,7 +86,7 @@ async fn every_setting_reaches_the_configuration_file_of_its_binary() -> Result<
 }
 
 #[tokio::test]
-async fn both_binaries_know_which_pods_are_never_rewritten() -> Result<()> {
+async fn allowed_controllers_reach_both_binaries() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render_file("zstart", &chart().join("ci/locked-down-values.yaml")).await?;
     let controller = configuration(&objects, "zstart-controller")?;
@@ -101,7 +100,7 @@ async fn both_binaries_know_which_pods_are_never_rewritten() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_release_named_like_a_number_or_a_truth_stays_text() -> Result<()> {
+async fn release_named_like_a_number_or_boolean_stays_text() -> Result<()> {
     let helm = Helm::find().await?;
     for release in ["true", "20260101"] {
         let objects = helm.render(release, &["fullnameOverride=zs"]).await?;
@@ -114,7 +113,7 @@ async fn a_release_named_like_a_number_or_a_truth_stays_text() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_label_of_the_pods_own_comes_before_the_common_one() -> Result<()> {
+async fn pod_label_overrides_the_common_label() -> Result<()> {
     let helm = Helm::find().await?;
     let sets = ["commonLabels.team=all", "commonLabels.cost=7x", "webhook.podLabels.team=web"];
     let objects = helm.render("zstart", &sets).await?;
@@ -128,7 +127,7 @@ async fn a_label_of_the_pods_own_comes_before_the_common_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_list_that_is_unset_is_an_empty_one() -> Result<()> {
+async fn unset_list_renders_as_an_empty_list() -> Result<()> {
     let helm = Helm::find().await?;
     let sets = [
         "records.writers.users=null",
@@ -147,7 +146,7 @@ async fn a_list_that_is_unset_is_an_empty_one() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_changed_setting_rolls_the_pods_that_read_it_and_no_others() -> Result<()> {
+async fn changed_setting_rolls_only_the_pods_that_read_it() -> Result<()> {
     let helm = Helm::find().await?;
     let before = helm.render("zstart", &[]).await?;
     let after = helm.render("zstart", &["controller.level=9"]).await?;
@@ -160,7 +159,7 @@ async fn a_changed_setting_rolls_the_pods_that_read_it_and_no_others() -> Result
 }
 
 #[tokio::test]
-async fn the_webhook_is_asked_about_new_pods_and_ephemeral_containers_of_opted_in_namespaces() -> Result<()> {
+async fn webhook_covers_new_pods_and_ephemeral_containers() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render("zstart", &["webhook.excludedNamespaces={ingress}"]).await?;
     let configuration = find(&objects, "MutatingWebhookConfiguration", "zstart")?;
@@ -201,7 +200,7 @@ async fn the_webhook_is_asked_about_new_pods_and_ephemeral_containers_of_opted_i
 }
 
 #[tokio::test]
-async fn the_pods_run_without_root_privileges_or_a_writable_disk() -> Result<()> {
+async fn pods_run_without_root_and_with_a_read_only_disk() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render("zstart", &[]).await?;
     for deployment in ["zstart-controller", "zstart-webhook"] {
@@ -218,7 +217,7 @@ async fn the_pods_run_without_root_privileges_or_a_writable_disk() -> Result<()>
 }
 
 #[tokio::test]
-async fn a_digest_takes_the_place_of_the_tag() -> Result<()> {
+async fn image_digest_replaces_the_tag() -> Result<()> {
     let helm = Helm::find().await?;
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
     let set = format!("webhook.image.digest={digest}");
@@ -234,7 +233,7 @@ async fn a_digest_takes_the_place_of_the_tag() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_definition_is_rendered_unchanged_and_survives_an_uninstall() -> Result<()> {
+async fn crd_is_rendered_unchanged_and_kept_on_uninstall() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render("zstart", &[]).await?;
     let rendered = find(&objects, "CustomResourceDefinition", "imageconversions.zstart.dev")?;

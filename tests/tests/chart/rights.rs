@@ -1,4 +1,4 @@
-//! What the two service accounts may do, asked of a real API server that has the chart's roles.
+//! Rights of the two service accounts, reviewed by a real API server that has the chart's roles.
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
@@ -7,10 +7,10 @@ use kube::{Api, Client};
 
 use crate::server::Installation;
 
-/// One question: verb, group, resource, namespace, name; an empty one means "any" or "none".
-type Question = (&'static str, &'static str, &'static str, &'static str, &'static str);
+/// An access request: verb, group, resource, namespace, name; an empty field means "any" or "none".
+type AccessRequest = (&'static str, &'static str, &'static str, &'static str, &'static str);
 
-const CONTROLLER_MAY: &[Question] = &[
+const CONTROLLER_MAY: &[AccessRequest] = &[
     ("watch", "", "pods", "", ""),
     ("list", "", "nodes", "", ""),
     ("watch", "batch", "cronjobs", "", ""),
@@ -26,7 +26,7 @@ const CONTROLLER_MAY: &[Question] = &[
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart"),
 ];
 
-const CONTROLLER_MAY_NOT: &[Question] = &[
+const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
     ("get", "", "pods", "team-a", "web"),
     ("get", "", "nodes", "", "a"),
     ("list", "", "serviceaccounts", "", ""),
@@ -46,14 +46,14 @@ const CONTROLLER_MAY_NOT: &[Question] = &[
     ("delete", "admissionregistration.k8s.io", "validatingadmissionpolicybindings", "", "zstart-records"),
 ];
 
-const WEBHOOK_MAY: &[Question] = &[
+const WEBHOOK_MAY: &[AccessRequest] = &[
     ("watch", "", "namespaces", "", ""),
     ("watch", "", "nodes", "", ""),
     ("watch", "zstart.dev", "imageconversions", "", ""),
     ("watch", "", "secrets", "zstart-system", "zstart-webhook-tls"),
 ];
 
-const WEBHOOK_MAY_NOT: &[Question] = &[
+const WEBHOOK_MAY_NOT: &[AccessRequest] = &[
     ("get", "", "nodes", "", "a"),
     ("get", "zstart.dev", "imageconversions", "", "nginx"),
     ("get", "", "secrets", "zstart-system", "zstart-webhook-ca"),
@@ -67,8 +67,8 @@ const WEBHOOK_MAY_NOT: &[Question] = &[
     ("create", "events.k8s.io", "events", "team-a", ""),
 ];
 
-async fn allowed(client: &Client, account: &str, question: Question) -> Result<bool> {
-    let (verb, group, resource, namespace, name) = question;
+async fn allowed(client: &Client, account: &str, request: AccessRequest) -> Result<bool> {
+    let (verb, group, resource, namespace, name) = request;
     let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
     let review = SubjectAccessReview {
@@ -91,15 +91,15 @@ async fn allowed(client: &Client, account: &str, question: Question) -> Result<b
     Ok(answer.status.context("the API server didn't answer the review")?.allowed)
 }
 
-async fn check(client: &Client, account: &str, questions: &[Question], expected: bool) -> Result<()> {
-    for question in questions {
-        assert_eq!(allowed(client, account, *question).await?, expected, "{account}: {question:?}");
+async fn check(client: &Client, account: &str, requests: &[AccessRequest], expected: bool) -> Result<()> {
+    for request in requests {
+        assert_eq!(allowed(client, account, *request).await?, expected, "{account}: {request:?}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn each_service_account_may_do_its_work_and_nothing_else() -> Result<()> {
+async fn service_accounts_have_exactly_their_rights() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let client = zstart.client();
     check(client, "zstart-controller", CONTROLLER_MAY, true).await?;
@@ -109,7 +109,7 @@ async fn each_service_account_may_do_its_work_and_nothing_else() -> Result<()> {
 }
 
 #[tokio::test]
-async fn without_pull_secrets_the_controller_reads_no_secret_but_its_own() -> Result<()> {
+async fn controller_without_pull_secrets_reads_only_its_own_secrets() -> Result<()> {
     let zstart = Installation::start(&["controller.usePullSecrets=false"]).await?;
     let client = zstart.client();
     let own = [("get", "", "secrets", "zstart-system", "zstart-webhook-ca")];

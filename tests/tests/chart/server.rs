@@ -1,5 +1,5 @@
-//! The chart on a real API server: every object is accepted, records are guarded, upgrades and
-//! uninstalls leave alone what isn't Helm's.
+//! The chart on a real API server: it accepts every object and guards records; upgrades and uninstalls keep
+//! what isn't Helm's.
 
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use zstart_tests::chart::{Helm, NAMESPACE, chart, ci_values, set_arguments};
 
 const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 
-/// A control plane of its own with the chart installed. No controllers run in it, so there are no
-/// pods: what counts here are objects, rights and admission.
+/// A control plane of its own with the chart installed. No controllers run, so there are no pods: these tests
+/// concern objects, rights and admission.
 pub(crate) struct Installation {
     plane: ControlPlane,
     helm: Helm,
@@ -49,7 +49,7 @@ impl Installation {
         self.helm.run(arguments, more.into_iter().chain(set_arguments(sets))).await
     }
 
-    /// A client that the API server takes for that user, in these groups and `system:authenticated`.
+    /// Client that impersonates a user in these groups and in `system:authenticated`.
     async fn user(&self, name: &str, groups: &[&str]) -> Result<Client> {
         let mut config: Config = self.plane.config().await?;
         config.auth_info.impersonate = Some(name.to_owned());
@@ -57,7 +57,7 @@ impl Installation {
         Ok(Client::try_from(config)?)
     }
 
-    /// Gives a user every right on records that RBAC can give, so that only the policy is in the way.
+    /// Gives a user every RBAC right on records, so that only the admission policy can refuse.
     async fn grant_records(&self, user: &str) -> Result<()> {
         let role: ClusterRole = serde_json::from_value(json!({
             "metadata": {"name": "record-writer"},
@@ -101,23 +101,22 @@ fn record(source: &str) -> Result<ImageConversion> {
     Ok(ImageConversion::new(&record_name(&source), ImageConversionSpec { source }))
 }
 
-/// Creates a record, without keeping it.
+/// Creates a record as a dry run.
 async fn try_to_create(client: &Client, record: &ImageConversion) -> kube::Result<ImageConversion> {
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
     Api::all(client.clone()).create(&parameters, record).await
 }
 
-/// The API server's own words, where it refused.
+/// The API server's message about a refusal.
 fn refusal<T>(answer: kube::Result<T>) -> Result<String> {
     match answer {
         Err(kube::Error::Api(status)) if status.code == 403 => Ok(status.message.clone()),
         Err(error) => Err(error.into()),
-        Ok(_) => bail!("the API server allowed it"),
+        Ok(_) => bail!("the API server allowed the write"),
     }
 }
 
-/// Asks until the answer holds; the API server picks new policies and roles up a moment after they are
-/// written.
+/// Polls until the condition holds; the API server applies new policies and roles with a delay.
 async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn() -> F) -> Result<()> {
     let asking = async {
         let mut ticks = tokio::time::interval(Duration::from_millis(100));
@@ -130,14 +129,14 @@ async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn()
     };
     tokio::time::timeout(Duration::from_secs(30), asking)
         .await
-        .with_context(|| format!("waited 30 s in vain until {what}"))?
+        .with_context(|| format!("waited 30 s until {what}"))?
 }
 
 #[tokio::test]
-async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<()> {
+async fn rendered_objects_are_accepted_by_a_real_api_server() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let discovery = Discovery::new(zstart.client.clone()).run_aggregated().await?;
-    // Unknown and doubled fields are refused, not dropped.
+    // Refuses unknown and duplicate fields instead of dropping them.
     let parameters = PatchParams::apply("chart-test").force().dry_run().validation_strict();
     for values in ci_values()? {
         for object in zstart.helm.render_file("zstart", &values).await? {
@@ -148,7 +147,7 @@ async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<
                 Scope::Cluster => Api::all_with(zstart.client.clone(), &resource),
                 Scope::Namespaced => Api::namespaced_with(
                     zstart.client.clone(),
-                    object.metadata.namespace.as_deref().context("an object without its namespace")?,
+                    object.metadata.namespace.as_deref().context("the object has no namespace")?,
                     &resource,
                 ),
             };
@@ -161,7 +160,7 @@ async fn a_real_api_server_accepts_every_object_of_every_ci_variant() -> Result<
 }
 
 #[tokio::test]
-async fn only_the_controller_and_administrators_write_records() -> Result<()> {
+async fn records_are_writable_by_controller_and_admins_only() -> Result<()> {
     let zstart = Installation::start(&["records.writers.groups={platform-team}"]).await?;
     zstart.grant_records("mallory").await?;
     zstart.bind("eks-administrator", "cluster-admin").await?;
@@ -179,7 +178,7 @@ async fn only_the_controller_and_administrators_write_records() -> Result<()> {
     assert!(message.contains("mallory is neither"), "{message}");
     assert!(message.contains("records.writers"), "{message}");
 
-    // The controller writes as it does in earnest: by server-side apply, record and status.
+    // The controller writes as in production: by server-side apply, record and status.
     let controller: Api<ImageConversion> = Api::all(zstart.user(CONTROLLER, &[]).await?);
     let apply = PatchParams::apply("zstart-controller");
     let name = record.name_any();
@@ -189,7 +188,7 @@ async fn only_the_controller_and_administrators_write_records() -> Result<()> {
     });
     controller.patch_status(&name, &apply, &Patch::Apply(&status)).await?;
 
-    // Mallory can't change, forge the status of, or delete what is there, one by one or all at once.
+    // Mallory can't change or delete records, singly or as a collection, nor forge their status.
     let hers: Api<ImageConversion> = Api::all(mallory);
     let merge = PatchParams::default();
     let label = Patch::Merge(json!({"metadata": {"labels": {"hers": "true"}}}));
@@ -218,7 +217,7 @@ async fn only_the_controller_and_administrators_write_records() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_upgrade_leaves_alone_the_bundle_that_the_controller_wrote() -> Result<()> {
+async fn upgrade_keeps_the_ca_bundle_of_the_controller() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let controller: Api<MutatingWebhookConfiguration> = Api::all(zstart.user(CONTROLLER, &[]).await?);
     let authority = rcgen::generate_simple_self_signed(["zstart".to_owned()])?.cert.pem();
@@ -243,7 +242,7 @@ async fn an_upgrade_leaves_alone_the_bundle_that_the_controller_wrote() -> Resul
 }
 
 #[tokio::test]
-async fn an_uninstall_takes_everything_but_the_records() -> Result<()> {
+async fn uninstall_keeps_records_and_removes_the_rest() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let records: Api<ImageConversion> = Api::all(zstart.client.clone());
     let record = record("registry.example/team/app:v1")?;
@@ -256,9 +255,12 @@ async fn an_uninstall_takes_everything_but_the_records() -> Result<()> {
     let roles: Api<ClusterRole> = Api::all(zstart.client.clone());
     assert!(roles.get_opt("zstart-controller").await?.is_none());
     let namespaces: Api<Namespace> = Api::all(zstart.client.clone());
-    assert!(namespaces.get_opt(NAMESPACE).await?.is_some(), "helm doesn't delete what it made by a flag");
+    assert!(
+        namespaces.get_opt(NAMESPACE).await?.is_some(),
+        "helm keeps a namespace created by --create-namespace"
+    );
 
-    // And the next installation takes the definition over.
+    // The next installation adopts the definition.
     zstart.helm("install", "--create-namespace", &[]).await?;
     records.get(&record.name_any()).await.context("the record is gone")?;
     Ok(())

@@ -1,4 +1,4 @@
-//! What the chart accepts: values, their schema, their documentation, and the generated definition.
+//! Values of the chart: schema, documentation, and the generated definition.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ use zstart_core::ImageConversion;
 use zstart_tests::chart::{Helm, chart, ci_values};
 
 #[tokio::test]
-async fn every_ci_variant_passes_helm_lint() -> Result<()> {
+async fn ci_values_pass_helm_lint() -> Result<()> {
     let helm = Helm::find().await?;
     for values in ci_values()? {
         helm.run(["lint", "--strict", "--values"], [values.as_path(), &chart()]).await?;
@@ -19,7 +19,7 @@ async fn every_ci_variant_passes_helm_lint() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_value_that_the_schema_does_not_know_or_allow_is_refused_with_its_path() -> Result<()> {
+async fn invalid_value_is_refused_with_its_path() -> Result<()> {
     let helm = Helm::find().await?;
     let cases = [
         ("controller.level=23", ["/controller/level", "want 22"]),
@@ -69,7 +69,7 @@ async fn a_value_that_the_schema_does_not_know_or_allow_is_refused_with_its_path
 }
 
 #[tokio::test]
-async fn a_tag_must_be_looked_up_more_often_than_records_grow_stale() -> Result<()> {
+async fn recheck_interval_must_be_below_max_staleness() -> Result<()> {
     let helm = Helm::find().await?;
     for (recheck, staleness) in [("15m", "15m"), ("1h", "59m"), ("61s", "1m")] {
         let sets =
@@ -84,7 +84,7 @@ async fn a_tag_must_be_looked_up_more_often_than_records_grow_stale() -> Result<
 }
 
 #[tokio::test]
-async fn a_release_whose_name_would_sort_before_the_fargate_webhook_is_refused() -> Result<()> {
+async fn release_name_must_sort_after_the_fargate_webhook() -> Result<()> {
     let helm = Helm::find().await?;
     let message = helm.fails_to_render("00-zstart", &[]).await?;
     assert!(message.contains("must start with a letter"), "{message}");
@@ -92,14 +92,14 @@ async fn a_release_whose_name_would_sort_before_the_fargate_webhook_is_refused()
 }
 
 #[test]
-fn the_readme_lists_every_value_with_its_default() -> Result<()> {
+fn readme_lists_every_value_with_its_default() -> Result<()> {
     let values: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("values.yaml"))?)?;
     let readme = fs::read_to_string(chart().join("README.md"))?;
     let mut documented = Vec::new();
     for row in readme.lines().filter(|line| line.starts_with("| `")) {
         let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
         let [_, path, default, ..] = cells[..] else { continue };
-        // The table of values alone has defaults in code marks.
+        // Only the table of values has defaults in code marks.
         let Ok(default) = serde_json::from_str::<Value>(default) else { continue };
         let actual = values.pointer(&format!("/{}", path.replace('.', "/")));
         assert_eq!(actual, Some(&default), "README says this of {path}, values.yaml that");
@@ -111,7 +111,7 @@ fn the_readme_lists_every_value_with_its_default() -> Result<()> {
     Ok(())
 }
 
-/// Collects the paths of values that neither stand in the table nor are part of one that does.
+/// Collects the paths of values that neither are in the table nor belong to a value in it.
 fn undocumented(value: &Value, path: &str, documented: &[String], missing: &mut Vec<String>) {
     if documented.iter().any(|known| known == path) {
         return;
@@ -128,7 +128,7 @@ fn undocumented(value: &Value, path: &str, documented: &[String], missing: &mut 
 }
 
 #[test]
-fn the_definition_in_the_chart_is_the_one_that_the_types_give() -> Result<()> {
+fn crd_in_the_chart_matches_the_rust_types() -> Result<()> {
     let path = chart().join("files/crd.yaml");
     let file = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
     let (comment, definition) = file.split_once('\n').context("files/crd.yaml is empty")?;
@@ -136,7 +136,7 @@ fn the_definition_in_the_chart_is_the_one_that_the_types_give() -> Result<()> {
     let expected = serde_saphyr::to_string(&ImageConversion::crd())?;
     assert!(
         definition == expected,
-        "charts/zstart/files/crd.yaml isn't what core/src/record.rs gives; make it anew:\n  \
+        "charts/zstart/files/crd.yaml differs from the types in crates/core/src/record.rs; generate it with:\n  \
          cargo run -q -p zstart-cli -- crd > charts/zstart/files/crd.yaml"
     );
     Ok(())

@@ -21,7 +21,7 @@ async fn with_image(name: &str, tag: &str) -> Result<(Zstart, Digest)> {
 }
 
 #[tokio::test]
-async fn a_folder_becomes_another_folder_and_every_line_says_what_it_should() -> Result<()> {
+async fn folder_conversion_prints_platforms_and_result() -> Result<()> {
     let (zstart, digest) = with_image("source", "v1").await?;
     let (source, target) = (zstart.oci("source:v1"), zstart.oci("target:v1-zstd"));
     let ended = zstart.run(&["convert", &source, &target]).await?;
@@ -29,7 +29,7 @@ async fn a_folder_becomes_another_folder_and_every_line_says_what_it_should() ->
 
     let (before, after) = (Layout::new(zstart.folder(), "source"), Layout::new(zstart.folder(), "target"));
     let (original, variant) = (before.manifest("v1")?, after.manifest("v1-zstd")?);
-    after.require_zstd_with_its_own_files(&variant)?;
+    after.require_zstd_layers(&variant)?;
     assert_eq!((before.digest("v1")?, before.tags()?), (digest.to_string(), vec!["v1".to_owned()]));
 
     let (from, to) = (layer_bytes(&original), layer_bytes(&variant));
@@ -58,7 +58,7 @@ async fn a_folder_becomes_another_folder_and_every_line_says_what_it_should() ->
 }
 
 #[tokio::test]
-async fn without_a_target_the_variant_stands_beside_its_source_as_json_says() -> Result<()> {
+async fn json_reports_the_variant_in_the_source_folder() -> Result<()> {
     let (zstart, digest) = with_image("images", "v1").await?;
     let layout = Layout::new(zstart.folder(), "images");
     let source = zstart.oci("images:v1");
@@ -95,7 +95,7 @@ async fn without_a_target_the_variant_stands_beside_its_source_as_json_says() ->
 }
 
 #[tokio::test]
-async fn a_dry_run_says_what_would_be_made_and_makes_nothing() -> Result<()> {
+async fn dry_run_prints_the_plan_and_writes_nothing() -> Result<()> {
     let (zstart, digest) = with_image("source", "v1").await?;
     let (source, target) = (zstart.oci("source:v1"), zstart.oci("target"));
     let said = zstart.print(&["convert", &source, &target, "--dry-run"]).await?;
@@ -115,7 +115,7 @@ async fn a_dry_run_says_what_would_be_made_and_makes_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_level_needs_force_and_replaces_the_variant_then() -> Result<()> {
+async fn changed_level_replaces_the_variant_only_with_force() -> Result<()> {
     let (zstart, digest) = with_image("images", "v1").await?;
     let (source, tag) = (zstart.oci("images:v1"), format!("v1-zstd-{}", digest.short()));
     let layout = Layout::new(zstart.folder(), "images");
@@ -132,11 +132,11 @@ async fn another_level_needs_force_and_replaces_the_variant_then() -> Result<()>
     assert_eq!(layout.tags()?.len(), 2, "the tag was replaced, not added");
     let smaller = layer_bytes(&layout.manifest(&tag)?) < layer_bytes(&layout.json(&first)?);
     assert!(smaller, "level 19 is smaller than level 3");
-    layout.require_zstd_with_its_own_files(&layout.manifest(&tag)?)
+    layout.require_zstd_layers(&layout.manifest(&tag)?)
 }
 
 #[tokio::test]
-async fn only_the_platforms_that_were_asked_for_are_converted() -> Result<()> {
+async fn platform_flag_selects_the_converted_entries() -> Result<()> {
     let zstart = Zstart::find()?;
     let index = Index::new().oci().image(&image())?.image(&image().platform("linux", "arm64"))?;
     index.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -150,7 +150,7 @@ async fn only_the_platforms_that_were_asked_for_are_converted() -> Result<()> {
     let (before, after) = (layout.manifest("v1")?, layout.manifest("arm")?);
     assert_eq!(after["manifests"][0], before["manifests"][0]);
     let converted = layout.json(after["manifests"][1]["digest"].as_str().context("digest")?)?;
-    layout.require_zstd_with_its_own_files(&converted)?;
+    layout.require_zstd_layers(&converted)?;
 
     let ended = zstart.run(&["convert", &zstart.oci("images:v1"), "--platform", "linux/s390x"]).await?;
     assert_eq!(ended.code, Some(7));
@@ -159,7 +159,7 @@ async fn only_the_platforms_that_were_asked_for_are_converted() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_zstd_already_needs_nothing() -> Result<()> {
+async fn zstd_image_needs_no_conversion() -> Result<()> {
     let zstart = Zstart::find()?;
     let zstd = Fixture::new().oci().layer_as(zstart_tests::images::Compression::Zstd, &[("a", b"b")]);
     zstd.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -172,30 +172,30 @@ async fn what_is_zstd_already_needs_nothing() -> Result<()> {
 }
 
 #[tokio::test]
-async fn images_go_between_registries_and_folders_and_stay_the_same() -> Result<()> {
+async fn variant_digest_is_equal_in_registry_and_folder() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let digest = image().push(&registry.host(), "team/app:v1").await?;
     let source = format!("{}/team/app:v1", registry.host());
-    let beside = zstart.json(&["convert", &source]).await?;
-    assert_eq!(beside["variant"], format!("{}/team/app:v1-zstd-{}", registry.host(), digest.short()));
+    let in_registry = zstart.json(&["convert", &source]).await?;
+    assert_eq!(in_registry["variant"], format!("{}/team/app:v1-zstd-{}", registry.host(), digest.short()));
     let folder = zstart.json(&["convert", &source, &zstart.oci("out:v1")]).await?;
-    assert_eq!(folder["variantDigest"], beside["variantDigest"]);
+    assert_eq!(folder["variantDigest"], in_registry["variantDigest"]);
     let by_digest = format!("{}/team/app@{digest}", registry.host());
     let by_digest = zstart.json(&["convert", &by_digest]).await?;
     let tag = format!("sha256-{}-zstd", digest.short());
     assert_eq!(by_digest["variant"], format!("{}/team/app:{tag}", registry.host()));
-    assert_eq!(by_digest["variantDigest"], beside["variantDigest"]);
+    assert_eq!(by_digest["variantDigest"], in_registry["variantDigest"]);
 
     image().prepare()?.write(&zstart.folder().join("in"), "v1").await?;
     let up = format!("{}/mirror:zstd", registry.host());
     let up = zstart.json(&["convert", &zstart.oci("in:v1"), &up]).await?;
-    assert_eq!(up["variantDigest"], beside["variantDigest"]);
+    assert_eq!(up["variantDigest"], in_registry["variantDigest"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn many_conversions_into_one_folder_at_once_all_get_their_tag() -> Result<()> {
+async fn concurrent_conversions_into_one_folder_keep_all_tags() -> Result<()> {
     let (zstart, _) = with_image("source", "v1").await?;
     let source = zstart.oci("source:v1");
     let tags: Vec<String> = (0..12).map(|number| format!("v{number}")).collect();
@@ -210,5 +210,5 @@ async fn many_conversions_into_one_folder_at_once_all_get_their_tag() -> Result<
     found.sort();
     wanted.sort();
     assert_eq!(found, wanted);
-    layout.require_zstd_with_its_own_files(&layout.manifest("v7")?)
+    layout.require_zstd_layers(&layout.manifest("v7")?)
 }

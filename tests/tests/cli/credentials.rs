@@ -35,12 +35,12 @@ async fn registry_with_login() -> Result<Registry> {
 }
 
 #[tokio::test]
-async fn a_credential_helper_on_the_path_is_asked_for_the_registry() -> Result<()> {
+async fn credential_helper_on_the_path_is_asked() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = registry_with_login().await?;
     let name = format!("{}/app:v1", registry.host());
     let ended = zstart.run(&["convert", &name]).await?;
-    assert_eq!(ended.code, Some(4), "nobody in particular may not read: {ended:#?}");
+    assert_eq!(ended.code, Some(4), "anonymous access is refused: {ended:#?}");
 
     let helpers = zstart.folder().join("helpers");
     fs::create_dir(&helpers)?;
@@ -65,7 +65,7 @@ async fn a_credential_helper_on_the_path_is_asked_for_the_registry() -> Result<(
 }
 
 #[tokio::test]
-async fn a_helper_that_is_missing_or_fails_is_named() -> Result<()> {
+async fn missing_credential_helper_is_named() -> Result<()> {
     let zstart = Zstart::find()?;
     zstart.docker_config(&json!({"credHelpers": {"registry.example": "nowhere"}}))?;
     let ended = zstart.run(&["inspect", "registry.example/app:v1"]).await?;
@@ -77,7 +77,7 @@ async fn a_helper_that_is_missing_or_fails_is_named() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result<()> {
+async fn authfile_takes_precedence_over_docker_config() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = registry_with_login().await?;
     let name = format!("{}/app:v1", registry.host());
@@ -91,7 +91,7 @@ async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result
     assert_eq!(ended.code, Some(4), "{ended:#?}");
     assert!(ended.stderr.contains(&format!("{}/app", registry.host())), "{}", ended.stderr);
 
-    // Without DOCKER_CONFIG it is the file in the home folder.
+    // Without DOCKER_CONFIG, the file in the home folder is read.
     let home = zstart.folder().join(".docker");
     fs::rename(zstart.folder().join("docker"), &home)?;
     let ended = finish(zstart.command(&["inspect", &name]).env_remove("DOCKER_CONFIG")).await?;
@@ -100,7 +100,7 @@ async fn what_docker_login_wrote_is_used_and_an_authfile_comes_first() -> Result
 }
 
 #[tokio::test]
-async fn no_password_and_no_token_is_logged_however_much_is() -> Result<()> {
+async fn passwords_and_tokens_are_not_logged_at_trace_level() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;
@@ -110,13 +110,13 @@ async fn no_password_and_no_token_is_logged_however_much_is() -> Result<()> {
     for host in [by_token.host(), by_password.host()] {
         let name = format!("{host}/app:v1");
         for (password, code) in [("another password", 4), (PASSWORD, 0)] {
-            // As `docker login` writes it.
+            // Format of `docker login`.
             let encoded = STANDARD.encode(format!("user:{password}"));
             zstart.docker_config(&json!({"auths": {(&*host): {"auth": encoded}}}))?;
             let ended = zstart.run(&["--log", "trace", "convert", &name]).await?;
             assert_eq!(ended.code, Some(code), "{ended:#?}");
             assert!(ended.stderr.contains("TRACE") && ended.stderr.contains("user"), "{}", ended.stderr);
-            // The gateway's tokens are called so.
+            // The gateway's tokens begin with "token-".
             for secret in [password, &encoded, "token-"] {
                 assert!(
                     !format!("{}{}", ended.stdout, ended.stderr).contains(secret),

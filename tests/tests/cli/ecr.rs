@@ -1,4 +1,4 @@
-//! Amazon ECR, as far as a fake of it knows: its tokens, its uploads, its tags, its names.
+//! Amazon ECR, tested with a fake: tokens, uploads, tags, host names.
 
 use std::collections::BTreeSet;
 
@@ -7,39 +7,40 @@ use http::StatusCode;
 use serde_json::json;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, PUBLIC, SERVICES};
-use zstart_tests::registry::stored::{Stored, layers, text};
+use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE, PUBLIC};
+use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
-use crate::command::{Ended, Zstart, finish};
+use crate::command::{Finished, Zstart, finish};
 
-/// A registry with the repositories `team/app` and `team/other`, ECR in front of it, and the program.
-struct Lab {
+/// A registry with the repositories `team/app` and `team/other`, the fake ECR in front of it, and the
+/// program.
+struct EcrLab {
     registry: Registry,
     ecr: FakeEcr,
     zstart: Zstart,
 }
 
-impl Lab {
+impl EcrLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let ecr = FakeEcr::start(&registry.host(), &["team/app", "team/other"]).await?;
         Ok(Self { registry, ecr, zstart: Zstart::find()? })
     }
 
-    /// With `team/app:v1`.
+    /// Starts a lab with the image `team/app:v1`.
     async fn with_image() -> Result<Self> {
         let lab = Self::start().await?;
         image().push(&lab.registry.host(), "team/app:v1").await?;
         Ok(lab)
     }
 
-    async fn run(&self, identity: Identity, arguments: &[&str]) -> Result<Ended> {
+    async fn run(&self, identity: Identity, arguments: &[&str]) -> Result<Finished> {
         let mut command = self.zstart.command(arguments);
         finish(command.envs(self.ecr.environment(&identity)?)).await
     }
 
-    /// As the identity in the environment.
-    async fn succeed(&self, arguments: &[&str]) -> Result<Ended> {
+    /// Runs the program with the identity in its environment and requires success.
+    async fn succeed(&self, arguments: &[&str]) -> Result<Finished> {
         let ended = self.run(Identity::Environment, arguments).await?;
         assert_eq!(ended.code, Some(0), "{ended:#?}");
         Ok(ended)
@@ -54,8 +55,8 @@ impl Lab {
         Ok(())
     }
 
-    fn stored(&self) -> Stored {
-        Stored::new(&self.registry, "team/app")
+    fn stored(&self) -> RepositoryReader {
+        RepositoryReader::new(&self.registry, "team/app")
     }
 
     async fn tags(&self) -> Result<Vec<String>> {
@@ -72,17 +73,18 @@ fn at(registry: &str, image: &str) -> String {
 }
 
 #[tokio::test]
-async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_blobs_are() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     let tags = lab.tags().await?;
     let [source, variant] = &tags[..] else { panic!("{tags:?}") };
     let (source, variant) = (lab.stored().manifest(source).await?, lab.stored().manifest(variant).await?);
     lab.stored().require_same_files(&variant.json, &source.json).await?;
     assert_eq!(lab.ecr.count("POST", "api.ecr."), 1, "{:#?}", lab.ecr.calls());
-    // S3 refuses whoever brings a token of the registry's; so it was asked without.
+    // S3 refuses requests with a registry token, so zstart sent none.
     assert!(lab.ecr.count("GET", "s3.eu-west-1") >= 3, "{:#?}", lab.ecr.calls());
-    // One layer in a part, which may be smaller than parts must be; one whole, in an upload of its own.
+    // One layer is uploaded as a single part, which may be smaller than the minimum; the other is sent whole,
+    // in its own upload.
     assert_eq!(lab.ecr.count("PATCH", PRIVATE), 1, "{:#?}", lab.ecr.calls());
     let uploads =
         lab.ecr.calls().into_iter().filter(|call| call.starts_with("POST ") && call.contains("/blobs/"));
@@ -91,41 +93,45 @@ async fn an_image_is_converted_with_one_token_and_nothing_is_told_to_where_its_b
 }
 
 #[tokio::test]
-async fn few_connections_carry_all_requests_and_speak_http_2_where_that_is_offered() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn requests_share_few_http_2_connections() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
-    assert_eq!(lab.ecr.versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
+    assert_eq!(lab.ecr.http_versions().into_iter().collect::<Vec<_>>(), ["HTTP/2.0"]);
     let (requests, connections) = (lab.ecr.count("", PRIVATE), lab.ecr.connections(PRIVATE));
     assert!((1..=requests / 3).contains(&connections), "{connections} for {requests} requests");
     Ok(())
 }
 
 #[tokio::test]
-async fn every_source_of_an_identity_is_found() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn identities_of_every_source_are_found() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     let image = at(PRIVATE, "team/app:v1");
-    for identity in Identity::SOMEBODY {
+    for identity in Identity::AUTHENTICATED {
         let ended = lab.run(identity, &["inspect", &image]).await?;
         assert_eq!(ended.code, Some(0), "{identity:?}: {ended:#?}");
-        assert!(lab.ecr.asked_as().contains(identity.access_key()), "{identity:?}: {:?}", lab.ecr.asked_as());
+        assert!(
+            lab.ecr.access_keys().contains(identity.access_key()),
+            "{identity:?}: {:?}",
+            lab.ecr.access_keys()
+        );
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn what_docker_login_wrote_comes_before_the_identity() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn docker_config_takes_precedence_over_the_aws_identity() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     let entry = json!({"username": "AWS", "password": "an-old-token"});
     lab.zstart.docker_config(&json!({"auths": {PRIVATE: entry}}))?;
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &["HTTP 401"]).await?;
-    assert_eq!(lab.ecr.asked_as(), BTreeSet::new());
+    assert_eq!(lab.ecr.access_keys(), BTreeSet::new());
     Ok(())
 }
 
 #[tokio::test]
-async fn each_kind_of_registry_gets_its_token_from_its_own_endpoint() -> Result<()> {
-    let lab = Lab::with_image().await?;
-    for (registry, api) in SERVICES {
+async fn tokens_come_from_the_endpoint_of_the_registry_kind() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
+    for (registry, api) in ENDPOINTS {
         lab.succeed(&["inspect", &at(registry, "team/app:v1")]).await?;
         assert_eq!(lab.ecr.count("POST", api), 1, "{registry}: {:#?}", lab.ecr.calls());
     }
@@ -133,22 +139,22 @@ async fn each_kind_of_registry_gets_its_token_from_its_own_endpoint() -> Result<
 }
 
 #[tokio::test]
-async fn a_token_that_expires_in_the_middle_is_renewed() -> Result<()> {
-    let lab = Lab::with_image().await?;
-    lab.ecr.tokens_last_for(5);
+async fn token_expired_during_conversion_is_renewed() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
+    lab.ecr.expire_tokens_after(5);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") > 1, "{:#?}", lab.ecr.calls());
 
-    // ECR Public says it with another status.
+    // ECR Public answers an expired token with another status.
     lab.succeed(&["convert", "--force", &at(PUBLIC, "team/app:v1")]).await?;
     assert!(lab.ecr.count("GET", "public.ecr.aws/token/") > 3, "{:#?}", lab.ecr.calls());
     Ok(())
 }
 
 #[tokio::test]
-async fn tokens_that_are_expired_as_they_come_are_not_asked_for_again_and_again() -> Result<()> {
-    let lab = Lab::with_image().await?;
-    lab.ecr.tokens_last_for(0);
+async fn token_expired_on_arrival_is_requested_twice_at_most() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
+    lab.ecr.expire_tokens_after(0);
     let said = ["HTTP 403", "authorization token has expired"];
     lab.fail(Identity::Environment, &["inspect", &at(PRIVATE, "team/app:v1")], 4, &said).await?;
     assert!(lab.ecr.count("POST", "api.ecr.") <= 2, "{:#?}", lab.ecr.calls());
@@ -156,8 +162,8 @@ async fn tokens_that_are_expired_as_they_come_are_not_asked_for_again_and_again(
 }
 
 #[tokio::test]
-async fn nobody_in_particular_reads_ecr_public_and_is_told_who_to_be_elsewhere() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn anonymous_access_works_for_ecr_public_only() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     let ended = lab.run(Identity::None, &["inspect", &at(PUBLIC, "team/app:v1")]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     let said = ["no AWS identity", "IRSA", "EKS Pod Identity", "aws configure"];
@@ -167,20 +173,21 @@ async fn nobody_in_particular_reads_ecr_public_and_is_told_who_to_be_elsewhere()
 }
 
 #[tokio::test]
-async fn an_identity_without_rights_is_told_which_it_needs_and_aws_in_trouble_is_tried_again() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn missing_ecr_right_is_named_and_throttling_is_retried() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     let (private, public) = (at(PRIVATE, "team/app:v1"), at(PUBLIC, "team/app:v1"));
-    let denied = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
+    let denied = |times| lab.ecr.fail_token_requests(StatusCode::BAD_REQUEST, "AccessDeniedException", times);
     denied(9);
     let said = ["AccessDeniedException", "a policy that allows ecr:GetAuthorizationToken"];
     lab.fail(Identity::Environment, &["inspect", &private], 4, &said).await?;
     let said = ["ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken"];
     lab.fail(Identity::Environment, &["inspect", &public], 4, &said).await?;
 
-    let throttled = |times| lab.ecr.answer_tokens_with(StatusCode::BAD_REQUEST, "ThrottlingException", times);
+    let throttled =
+        |times| lab.ecr.fail_token_requests(StatusCode::BAD_REQUEST, "ThrottlingException", times);
     throttled(2);
     lab.succeed(&["inspect", &private]).await?;
-    lab.ecr.answer_tokens_with(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", 2);
+    lab.ecr.fail_token_requests(StatusCode::INTERNAL_SERVER_ERROR, "ServerException", 2);
     lab.succeed(&["inspect", &private]).await?;
     throttled(99);
     lab.fail(Identity::Environment, &["inspect", &private], 5, &["ThrottlingException"]).await?;
@@ -188,15 +195,15 @@ async fn an_identity_without_rights_is_told_which_it_needs_and_aws_in_trouble_is
 }
 
 #[tokio::test]
-async fn a_tag_that_cannot_be_moved_is_success_for_what_stands_there_and_a_clear_error_else() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     lab.ecr.make_tags_immutable();
     let image = at(PRIVATE, "team/app:v1");
     lab.succeed(&["convert", &image]).await?;
     let made = lab.tags().await?;
-    // The same bytes again, pushed to the tag that has them.
+    // Pushes equal bytes to the tag that has them.
     lab.succeed(&["convert", "--force", &image]).await?;
-    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
+    assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
 
     let variant = lab.stored().digest(&made[1]).await?;
     let said = ["tags can't be moved", "write to another tag", variant.as_str(), "TAG_INVALID"];
@@ -207,8 +214,8 @@ async fn a_tag_that_cannot_be_moved_is_success_for_what_stands_there_and_a_clear
 }
 
 #[tokio::test]
-async fn a_repository_that_is_missing_is_named_with_what_makes_it() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn missing_repository_error_has_the_create_command() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     let said = [
         "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
         "CREATE_ON_PUSH",
@@ -220,8 +227,8 @@ async fn a_repository_that_is_missing_is_named_with_what_makes_it() -> Result<()
 }
 
 #[tokio::test]
-async fn no_more_manifests_are_pushed_than_are_taken_in_a_second() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn manifest_pushes_stay_within_the_ecr_rate_limit() -> Result<()> {
+    let lab = EcrLab::start().await?;
     let mut index = Index::new();
     for number in 0..24 {
         let architecture = format!("cpu{number}");
@@ -230,42 +237,42 @@ async fn no_more_manifests_are_pushed_than_are_taken_in_a_second() -> Result<()>
     }
     index.prepare()?.push(&lab.registry.host(), "team/app:v1").await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
-    assert_eq!(lab.ecr.puts(), [StatusCode::CREATED; 25]);
+    assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED; 25]);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_upload_that_is_forgotten_begins_anew() -> Result<()> {
-    let lab = Lab::with_image().await?;
-    lab.ecr.forget_uploads(2);
+async fn forgotten_ecr_upload_is_restarted() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
+    lab.ecr.forget_next_uploads(2);
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "/blobs/uploads/"), 4, "{:#?}", lab.ecr.calls());
     Ok(())
 }
 
 #[tokio::test]
-async fn a_layer_that_another_repository_has_is_asked_for_and_sent_where_it_is_not_mounted() -> Result<()> {
-    let lab = Lab::with_image().await?;
+async fn layer_is_uploaded_when_ecr_does_not_mount_it() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;
     assert_eq!(lab.ecr.count("POST", "mount="), 0, "{:#?}", lab.ecr.calls());
     let made = lab.stored().manifest(&lab.tags().await?[1]).await?.json;
 
-    // Another image on the same layers; what the first run made of them stands in the layer cache.
+    // Another image with these layers; the layer cache has the results of the first run.
     let source = image().layer(&[("app/version", b"2")]);
     source.push(&lab.registry.host(), "team/other:v1").await?;
-    let before = lab.ecr.calls().len();
+    let recording = lab.ecr.record();
     lab.succeed(&["convert", &at(PRIVATE, "team/other:v1")]).await?;
-    let calls = lab.ecr.calls().split_off(before);
+    let calls = recording.calls();
     let uploads = format!("{PRIVATE}/v2/team/other/blobs/uploads/");
     for layer in layers(&made)? {
         let digest = text(&layer["digest"])?.replace(':', "%3A");
         let asked = format!("POST {uploads}?mount={digest}&from=team%2Fapp");
         assert_eq!(calls.iter().filter(|call| **call == asked).count(), 1, "{asked}: {calls:#?}");
     }
-    // Each was answered with an upload, and so every layer was sent.
+    // ECR answered each mount with an upload, so every layer was sent.
     let sent: BTreeSet<&str> = calls.iter().filter_map(|call| Some(call.split_once("digest=")?.1)).collect();
     assert_eq!(sent.len(), 3, "{calls:#?}");
-    let stored = Stored::new(&lab.registry, "team/other");
+    let stored = RepositoryReader::new(&lab.registry, "team/other");
     let tags = stored.tags().await?;
     let [source, variant] = &tags[..] else { panic!("{tags:?}") };
     let (source, variant) = (stored.manifest(source).await?.json, stored.manifest(variant).await?.json);

@@ -15,7 +15,7 @@ fn image() -> Fixture {
         .layer_as(Compression::Plain, &[("etc/app", b"configuration")])
 }
 
-/// One line a layer, as `inspect` prints it.
+/// Lines of `inspect`, one per layer.
 fn layer_lines(manifest: &Value, compressions: [&str; 2]) -> Result<String> {
     let mut lines = Vec::new();
     for (layer, compression) in manifest["layers"].as_array().context("layers")?.iter().zip(compressions) {
@@ -32,7 +32,7 @@ fn layer_lines(manifest: &Value, compressions: [&str; 2]) -> Result<String> {
 }
 
 #[tokio::test]
-async fn a_source_and_its_variant_in_a_folder_are_told_apart_and_compared() -> Result<()> {
+async fn variant_in_a_folder_is_compared_with_its_source() -> Result<()> {
     let zstart = Zstart::find()?;
     let prepared = image().prepare()?;
     prepared.write(&zstart.folder().join("images"), "v1").await?;
@@ -74,7 +74,7 @@ async fn a_source_and_its_variant_in_a_folder_are_told_apart_and_compared() -> R
 }
 
 #[tokio::test]
-async fn an_index_in_a_registry_is_shown_platform_by_platform() -> Result<()> {
+async fn index_is_shown_platform_by_platform() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let arm = image().platform("linux", "arm64");
@@ -104,7 +104,7 @@ async fn an_index_in_a_registry_is_shown_platform_by_platform() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_variant_without_its_source_says_so() -> Result<()> {
+async fn variant_without_its_source_is_reported() -> Result<()> {
     let zstart = Zstart::find()?;
     image().prepare()?.write(&zstart.folder().join("in"), "v1").await?;
     zstart.print(&["convert", &zstart.oci("in:v1"), &zstart.oci("out:v1")]).await?;
@@ -117,7 +117,7 @@ async fn a_variant_without_its_source_says_so() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_an_index_names_and_nobody_has_is_said_and_the_rest_is_shown() -> Result<()> {
+async fn missing_index_entry_is_reported_and_the_rest_shown() -> Result<()> {
     let zstart = Zstart::find()?;
     let other = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"arm64")]);
     let missing = other.prepare()?.digest;
@@ -131,7 +131,7 @@ async fn what_an_index_names_and_nobody_has_is_said_and_the_rest_is_shown() -> R
 }
 
 #[tokio::test]
-async fn words_of_an_image_do_not_steer_the_terminal() -> Result<()> {
+async fn control_characters_of_an_image_are_replaced() -> Result<()> {
     let zstart = Zstart::find()?;
     let layer = json!({"mediaType": "text/\u{1b}[2Jplain", "digest": Digest::sha256_of(b"x"), "size": 1});
     let image = image().members(json!({"layers": [layer]}));

@@ -1,4 +1,4 @@
-//! Ctrl-C, and the end of a job.
+//! SIGINT (Ctrl-C) and SIGTERM (the end of a job).
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -14,20 +14,20 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// Longer than it can take.
+/// Limit for steps that take seconds.
 const WITHIN: Duration = Duration::from_secs(30);
 
 #[tokio::test]
-async fn ctrl_c_in_the_middle_of_an_upload_leaves_no_tag_and_the_next_run_finishes() -> Result<()> {
-    stop_in_the_middle("-INT").await
+async fn sigint_during_upload_leaves_no_tag() -> Result<()> {
+    stop_during_upload("-INT").await
 }
 
 #[tokio::test]
-async fn whoever_ends_a_job_in_the_middle_of_an_upload_leaves_no_tag_either() -> Result<()> {
-    stop_in_the_middle("-TERM").await
+async fn sigterm_during_upload_leaves_no_tag() -> Result<()> {
+    stop_during_upload("-TERM").await
 }
 
-async fn stop_in_the_middle(signal: &str) -> Result<()> {
+async fn stop_during_upload(signal: &str) -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 4 << 20);
@@ -39,16 +39,17 @@ async fn stop_in_the_middle(signal: &str) -> Result<()> {
     let name = format!("{}/app:v1", gateway.host());
     let mut command = zstart.command(&["convert", &name]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-    let id = child.id().context("it runs")?;
-    tokio::time::timeout(WITHIN, arrived.notified()).await.context("the upload")?;
+    let id = child.id().context("the program has ended")?;
+    tokio::time::timeout(WITHIN, arrived.notified()).await.context("no upload arrived")?;
     let sent = Command::new("kill").args([signal, &id.to_string()]).status().await?;
     ensure!(sent.success(), "kill: {sent}");
-    let ended = tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("its end")??;
+    let ended =
+        tokio::time::timeout(WITHIN, child.wait_with_output()).await.context("the program doesn't end")??;
     assert_eq!(ended.status.code(), Some(130));
     assert_eq!(String::from_utf8(ended.stderr)?, "error: stopped; nothing was tagged\n");
     assert_eq!(ended.stdout, b"");
 
-    gateway.heal();
+    gateway.clear_faults();
     let variant = format!("{}/app:v1-zstd-{}", gateway.host(), digest.short());
     assert_eq!(zstart.run(&["inspect", &variant]).await?.code, Some(3));
     zstart.print(&["convert", &name]).await?;

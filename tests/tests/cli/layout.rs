@@ -1,4 +1,4 @@
-//! What an OCI layout folder really holds, read from its files.
+//! Reads an OCI layout folder from its files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
 
-/// A folder.
+/// An OCI layout folder.
 pub(crate) struct Layout {
     folder: PathBuf,
 }
@@ -18,13 +18,13 @@ impl Layout {
         Self { folder: folder.join(name) }
     }
 
-    /// Every tag, in order.
+    /// All tags, in order.
     pub(crate) fn tags(&self) -> Result<Vec<String>> {
         let entries = self.entries()?;
         Ok(entries.iter().filter_map(|entry| Some(name(entry)?.to_owned())).collect())
     }
 
-    /// The digest of a tag.
+    /// Digest of a tag.
     pub(crate) fn digest(&self, tag: &str) -> Result<String> {
         let entries = self.entries()?;
         let entry = entries.iter().find(|entry| name(entry) == Some(tag));
@@ -32,12 +32,12 @@ impl Layout {
         Ok(entry["digest"].as_str().context("no digest")?.to_owned())
     }
 
-    /// The manifest or index of a tag.
+    /// Manifest or index of a tag.
     pub(crate) fn manifest(&self, tag: &str) -> Result<Value> {
         self.json(&self.digest(tag)?)
     }
 
-    /// A JSON blob.
+    /// Blob parsed as JSON.
     pub(crate) fn json(&self, digest: &str) -> Result<Value> {
         Ok(serde_json::from_slice(&self.blob(digest)?)?)
     }
@@ -48,8 +48,8 @@ impl Layout {
         Ok(bytes)
     }
 
-    /// That every layer of a manifest is zstd and unpacks to what its config promises.
-    pub(crate) fn require_zstd_with_its_own_files(&self, manifest: &Value) -> Result<()> {
+    /// Requires that every layer of a manifest is zstd and unpacks to the config's `diff_id`.
+    pub(crate) fn require_zstd_layers(&self, manifest: &Value) -> Result<()> {
         let config = self.json(manifest["config"]["digest"].as_str().context("config")?)?;
         let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
         let layers = manifest["layers"].as_array().context("layers")?;
@@ -79,7 +79,7 @@ fn sha256(bytes: &[u8]) -> String {
     Digest::from_sha256(Sha256::digest(bytes).into()).to_string()
 }
 
-/// Sum of a manifest's compressed layers.
+/// Sum of a manifest's compressed layers, in bytes.
 pub(crate) fn layer_bytes(manifest: &Value) -> u64 {
     manifest["layers"].as_array().into_iter().flatten().filter_map(|layer| layer["size"].as_u64()).sum()
 }

@@ -1,10 +1,10 @@
-//! The command line as a user runs it: the built program, in an environment of its own.
+//! The command line: the built program, in an environment of its own.
 
 mod command;
 mod convert;
 mod credentials;
 mod ecr;
-mod failures;
+mod exit_codes;
 mod inspect;
 mod interruption;
 mod layer_cache;

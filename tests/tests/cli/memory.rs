@@ -1,4 +1,4 @@
-//! How much memory a conversion takes.
+//! Memory of a conversion.
 
 use std::fs;
 use std::process::Stdio;
@@ -14,16 +14,16 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// The most that the program may have had at once, in KiB. Here it is built without optimisation; the one
-/// that users have takes 5 to 10 MiB less. (Measured: 46 to 49 MiB at the first place, 57 to 63 at the second;
-/// 66 and 81 where the encoder gives less at a time than it takes.)
-const MOST_KIB: u64 = 72 << 10;
-/// Longer than it can take.
+/// Limit for the program's peak memory, in KiB. This build isn't optimised; the release build needs 5 to 10
+/// MiB less. (Measured: 46 to 49 MiB at the first stall, 57 to 63 at the second; 66 and 81 when the encoder
+/// releases less at a time than it reads.)
+const MAX_KIB: u64 = 72 << 10;
+/// Limit for steps that take seconds.
 const WITHIN: Duration = Duration::from_mins(1);
-/// How often it is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(100);
+/// Interval between two looks at the process.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Encrypted or compressed files, as far as encoders can tell.
+/// Incompressible bytes, like encrypted or compressed files.
 fn noise(size: usize) -> Vec<u8> {
     let words = (1..).scan(0x9e37_79b9_7f4a_7c15_u64, |state, number: u64| {
         *state = (*state ^ (*state >> 29)).wrapping_mul(0xbf58_476d_1ce4_e5b9).wrapping_add(number);
@@ -33,12 +33,11 @@ fn noise(size: usize) -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn large_layers_take_little_memory_whatever_they_hold_and_wherever_the_target_stands_still()
--> Result<()> {
+async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
-    // The first is encoded in jobs, nothing of it gets smaller; the others side by side.
+    // The first layer is encoded in jobs and doesn't shrink; the others are encoded concurrently.
     let mut image = Fixture::new();
     for size in [48 << 20, 20 << 20, 19 << 20] {
         image = image.layer(&[("noise", &noise(size))]);
@@ -50,30 +49,30 @@ async fn large_layers_take_little_memory_whatever_they_hold_and_wherever_the_tar
         let name = format!("{}/app:v1", gateway.host());
         let mut command = zstart.command(&["convert", &name, "--no-layer-cache"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
-        let id = child.id().context("it runs")?;
+        let id = child.id().context("the program has ended")?;
         tokio::time::timeout(WITHIN, arrived.notified()).await.with_context(|| format!("{method} {part}"))?;
-        tokio::time::timeout(WITHIN, stands_still(id)).await.context("until it stands still")??;
+        tokio::time::timeout(WITHIN, wait_until_idle(id)).await.context("the program stays busy")??;
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
-        assert!(peak < MOST_KIB, "{peak} KiB at {method} {part}");
-        gateway.heal();
+        assert!(peak < MAX_KIB, "{peak} KiB at {method} {part}");
+        gateway.clear_faults();
     }
     Ok(())
 }
 
-/// Until a process has taken no processor time from one look to the next.
-async fn stands_still(id: u32) -> Result<()> {
+/// Waits until a process uses no CPU time between two looks.
+async fn wait_until_idle(id: u32) -> Result<()> {
     let mut before = None;
     loop {
         let stat = fs::read_to_string(format!("/proc/{id}/stat"))?;
-        // User and system time are the 14th and 15th fields, and the second one may hold spaces (proc(5)).
+        // User and system time are the 14th and 15th fields; the second field may contain spaces (proc(5)).
         let (_, fields) = stat.rsplit_once(") ").context("a name in brackets")?;
         let taken: Vec<String> = fields.split(' ').skip(11).take(2).map(ToOwned::to_owned).collect();
         if before.as_ref() == Some(&taken) {
             return Ok(());
         }
         before = Some(taken);
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }

@@ -1,4 +1,4 @@
-//! Under the name by which kubectl finds it.
+//! The program under the name by which kubectl finds plugins.
 
 use std::os::unix::fs::symlink;
 use std::process::Stdio;
@@ -10,7 +10,7 @@ use zstart_tests::images::Fixture;
 use crate::command::{Zstart, finish};
 
 #[tokio::test]
-async fn it_is_a_kubectl_plugin_when_it_is_installed_under_that_name() -> Result<()> {
+async fn kubectl_zstart_symlink_is_a_kubectl_plugin() -> Result<()> {
     let zstart = Zstart::find()?;
     let plugin = zstart.folder().join("kubectl-zstart");
     symlink(&zstart.program, &plugin)?;

@@ -1,4 +1,4 @@
-//! A registry that speaks TLS, reached through a proxy, as most registries are from inside a company.
+//! A TLS registry behind a proxy, as for most registries from inside a company.
 
 use std::path::Path;
 
@@ -7,9 +7,14 @@ use zstart_tests::images::Fixture;
 use zstart_tests::proxy::Proxy;
 use zstart_tests::registry::Registry;
 
-use crate::command::{Ended, Zstart, finish};
+use crate::command::{Finished, Zstart, finish};
 
-async fn run(zstart: &Zstart, proxy: &Proxy, authority: Option<&Path>, arguments: &[&str]) -> Result<Ended> {
+async fn run(
+    zstart: &Zstart,
+    proxy: &Proxy,
+    authority: Option<&Path>,
+    arguments: &[&str],
+) -> Result<Finished> {
     let mut command = zstart.command(arguments);
     command.env("HTTPS_PROXY", proxy.address());
     if let Some(authority) = authority {
@@ -19,7 +24,7 @@ async fn run(zstart: &Zstart, proxy: &Proxy, authority: Option<&Path>, arguments
 }
 
 #[tokio::test]
-async fn an_image_goes_to_and_comes_from_a_registry_over_tls_and_through_a_proxy() -> Result<()> {
+async fn registry_is_reached_over_tls_through_a_proxy() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start_tls("registry.example").await?;
     let proxy = Proxy::start(&["registry.example"], registry.host()).await?;
@@ -38,7 +43,7 @@ async fn an_image_goes_to_and_comes_from_a_registry_over_tls_and_through_a_proxy
     let ended = run(&zstart, &proxy, Some(&authority), &copied).await?;
     assert!(ended.stderr.contains("variant made by zstart already"), "{ended:#?}");
 
-    // Whoever isn't vouched for gets nothing, and it is said why.
+    // An untrusted registry gets nothing, and the error names the certificate.
     let ended = run(&zstart, &proxy, None, &pushed).await?;
     assert_eq!(ended.code, Some(5), "{ended:#?}");
     assert!(ended.stderr.contains("certificate"), "{}", ended.stderr);

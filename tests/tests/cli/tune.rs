@@ -8,22 +8,22 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
-use crate::failures::require_failure;
+use crate::exit_codes::require_failure;
 use crate::layout::Layout;
 
-/// 4 MiB: what is measured at a time.
+/// Piece size of `tune`: 4 MiB.
 const PIECE: usize = 4 << 20;
 
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 300_000).layer(&[("etc/app", b"configuration")])
 }
 
-/// Bytes that compress to between nothing and all of their size, in stretches of 1 MiB.
-fn uneven(seed: u64, length: usize) -> Vec<u8> {
+/// Bytes in stretches of 1 MiB, each with another compression ratio, from almost zero to incompressible.
+fn mixed_entropy(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        // How many of the eight bits of each byte are chance.
+        // Number of random bits in each byte.
         let kept = [0xff, 0x0f, 0x3f, 0x01, 0x07][(bytes.len() >> 20) * 7 % 13 % 5];
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let word = (state ^ (state >> 29)) & (u64::MAX / 255 * kept);
@@ -42,7 +42,7 @@ fn number(value: &Value) -> Result<f64> {
     value.as_f64().with_context(|| format!("{value} is no number"))
 }
 
-/// What `convert` really makes of it.
+/// Size of the variant that `convert` creates.
 async fn converted_bytes(zstart: &Zstart, source: &str, level: i32) -> Result<Value> {
     let (target, level) = (zstart.oci(&format!("level-{level}:v1")), level.to_string());
     let made = zstart.json(&["convert", source, &target, "--level", &level]).await?;
@@ -50,13 +50,13 @@ async fn converted_bytes(zstart: &Zstart, source: &str, level: i32) -> Result<Va
 }
 
 #[tokio::test]
-async fn an_image_that_fits_is_exactly_as_large_as_convert_makes_it() -> Result<()> {
+async fn size_of_a_fully_measured_image_is_exact() -> Result<()> {
     let zstart = Zstart::find()?;
-    let whole_pieces = uneven(3, 2 * PIECE);
+    let whole_pieces = mixed_entropy(3, 2 * PIECE);
     let zstd = Compression::Zstd;
     let image = image()
         .raw_layer(Compression::Plain, whole_pieces.clone(), whole_pieces)
-        .layer_as(Compression::Gzip, &[("data", &uneven(4, 2 * PIECE + 12_345))])
+        .layer_as(Compression::Gzip, &[("data", &mixed_entropy(4, 2 * PIECE + 12_345))])
         .layer_as(zstd, &[("stays", b"as it is")])
         .raw_layer(Compression::Plain, Vec::new(), Vec::new());
     image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
@@ -77,9 +77,9 @@ async fn an_image_that_fits_is_exactly_as_large_as_convert_makes_it() -> Result<
 }
 
 #[tokio::test]
-async fn an_image_of_which_pieces_are_measured_is_as_large_as_was_said() -> Result<()> {
+async fn size_estimated_from_a_sample_is_within_its_margin() -> Result<()> {
     let zstart = Zstart::find()?;
-    let (first, second) = (uneven(1, 70 << 20), uneven(2, 90 << 20));
+    let (first, second) = (mixed_entropy(1, 70 << 20), mixed_entropy(2, 90 << 20));
     let image = Fixture::new().raw_layer(Compression::Plain, first.clone(), first).raw_layer(
         Compression::Plain,
         second.clone(),
@@ -99,9 +99,9 @@ async fn an_image_of_which_pieces_are_measured_is_as_large_as_was_said() -> Resu
 }
 
 #[tokio::test]
-async fn each_bandwidth_has_one_best_level_and_no_time_is_shorter_than_the_link_allows() -> Result<()> {
+async fn best_level_is_unique_and_times_respect_the_bandwidth() -> Result<()> {
     let zstart = Zstart::find()?;
-    let image = image().layer(&[("data", &uneven(5, 3 * PIECE))]);
+    let image = image().layer(&[("data", &mixed_entropy(5, 3 * PIECE))]);
     image.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let links = [10e6, 1e9];
     let found =
@@ -134,7 +134,7 @@ async fn each_bandwidth_has_one_best_level_and_no_time_is_shorter_than_the_link_
 }
 
 #[tokio::test]
-async fn the_table_fits_a_terminal_and_names_the_best_level_of_each_bandwidth() -> Result<()> {
+async fn table_fits_100_columns_and_names_the_best_levels() -> Result<()> {
     let zstart = Zstart::find()?;
     let prepared = image().prepare()?;
     prepared.write(&zstart.folder().join("images"), "v1").await?;
@@ -157,7 +157,7 @@ async fn the_table_fits_a_terminal_and_names_the_best_level_of_each_bandwidth() 
 }
 
 #[tokio::test]
-async fn of_an_index_in_a_registry_this_machine_s_platform_is_measured_or_the_one_asked_for() -> Result<()> {
+async fn platform_defaults_to_that_of_this_machine() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let (other, own) = match std::env::consts::ARCH {
@@ -191,7 +191,7 @@ async fn of_an_index_in_a_registry_this_machine_s_platform_is_measured_or_the_on
 }
 
 #[tokio::test]
-async fn where_there_is_nothing_to_encode_it_says_so() -> Result<()> {
+async fn image_without_layers_to_encode_is_reported() -> Result<()> {
     let zstart = Zstart::find()?;
     let folder = zstart.folder().join("images");
     Fixture::new()
@@ -216,7 +216,7 @@ async fn where_there_is_nothing_to_encode_it_says_so() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_is_wrong_is_said_and_has_its_exit_code() -> Result<()> {
+async fn tune_failures_have_their_exit_codes() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let folder = zstart.folder().join("images");
@@ -233,13 +233,14 @@ async fn what_is_wrong_is_said_and_has_its_exit_code() -> Result<()> {
     image().push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let name = format!("{}/app:v1", gateway.host());
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::FORBIDDEN, vec![], "no"));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::FORBIDDEN, vec![], "no"));
     require_failure(&zstart, &["tune", &name], 4, &["HTTP 403"]).await?;
     drop(gateway);
     require_failure(&zstart, &["tune", &name], 5, &["refused"]).await?;
 
-    image().with_wrong_diff_id().prepare()?.write(&folder, "lies").await?;
-    require_failure(&zstart, &["tune", &zstart.oci("images:lies")], 6, &["promises diff_id"]).await?;
+    image().with_wrong_diff_id().prepare()?.write(&folder, "wrong-diff-id").await?;
+    require_failure(&zstart, &["tune", &zstart.oci("images:wrong-diff-id")], 6, &["promises diff_id"])
+        .await?;
     let artifact = image().members(json!({"artifactType": "application/x-signature"}));
     artifact.prepare()?.write(&folder, "signature").await?;
     require_failure(

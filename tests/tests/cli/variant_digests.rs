@@ -1,5 +1,5 @@
-//! The bytes of a variant: the same source and settings give the same digest, in every version of zstart
-//! that writes the same settings string.
+//! The bytes of a variant: equal source and settings give an equal digest, in every version of zstart that
+//! writes an equal settings string.
 
 use anyhow::Result;
 use serde_json::json;

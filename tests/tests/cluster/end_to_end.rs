@@ -3,10 +3,9 @@
 use zstart_tests::{cluster, demo};
 
 #[test]
-fn a_pod_of_a_real_image_starts_from_its_verified_variant() {
-    let image = demo::image().expect("the image is there, or is built");
-    cluster::run(
-        "end_to_end::a_pod_of_a_real_image_starts_from_its_verified_variant",
-        |cluster| async move { demo::tell(&cluster, &cluster::own_binaries()?, &image, 1).await },
-    );
+fn pod_of_a_real_image_starts_from_its_verified_variant() {
+    let image = demo::image().expect("the image exists or is built");
+    cluster::run("end_to_end::pod_of_a_real_image_starts_from_its_verified_variant", |cluster| async move {
+        demo::scenario::run(&cluster, &cluster::built_binaries()?, &image, 1).await
+    });
 }

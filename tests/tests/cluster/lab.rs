@@ -1,4 +1,4 @@
-//! The cluster itself: that it runs pods, keeps to itself, and leaves nothing behind.
+//! The cluster itself: it runs pods, is isolated, and leaves nothing behind.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use serde_json::json;
 use zstart_tests::cluster::{self, BUSYBOX, Cluster, REGISTRY};
 use zstart_tests::{settings, wait};
 
-/// Starts a pod that says something, and waits until it has.
-async fn run_a_pod(cluster: &Cluster) -> Result<()> {
+/// Starts a pod that prints a word and waits for its output.
+async fn run_pod(cluster: &Cluster) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "hello"},
@@ -36,13 +36,14 @@ async fn run_a_pod(cluster: &Cluster) -> Result<()> {
 }
 
 #[test]
-fn a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took() {
-    cluster::run("lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took", |cluster| async move {
-        run_a_pod(&cluster).await
-    });
+fn pod_runs_and_its_pull_time_is_reported() {
+    cluster::run(
+        "lab::pod_runs_and_its_pull_time_is_reported",
+        |cluster| async move { run_pod(&cluster).await },
+    );
 }
 
-/// What a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall
+/// Everything that a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall
 /// rules, cgroups, files.
 fn traces() -> BTreeSet<String> {
     let mut traces = BTreeSet::new();
@@ -50,7 +51,7 @@ fn traces() -> BTreeSet<String> {
         traces.extend(text.lines().map(|line| format!("{kind} {}", line.trim())));
     };
     let output = |program: &str, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).output().expect("it can be started");
+        let output = Command::new(program).args(arguments).output().expect("the program starts");
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     let folders = |folder: &str, part: &str| -> String {
@@ -77,19 +78,19 @@ fn traces() -> BTreeSet<String> {
 }
 
 #[test]
-fn two_clusters_run_at_once_and_leave_nothing_behind() {
+fn concurrent_clusters_leave_nothing_behind() {
     if !settings::is_root() {
         cluster::run("", |_| async { Ok(()) });
         return;
     }
     let before = traces();
     // This test can't be the first process of two clusters, so it starts the other test twice.
-    let test = "lab::a_pod_runs_and_the_kubelet_tells_how_long_its_pull_took";
+    let test = "lab::pod_runs_and_its_pull_time_is_reported";
     let program = std::env::current_exe().expect("this program has a path");
-    let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("it can be started");
+    let start = || Command::new(&program).args([test, "--exact"]).spawn().expect("the program starts");
     let clusters = [start(), start()];
     for mut cluster in clusters {
-        let status = cluster.wait().expect("it can be waited for");
+        let status = cluster.wait().expect("the program ends");
         assert!(status.success(), "a cluster failed: {status}");
     }
     let left: Vec<String> = traces().difference(&before).cloned().collect();

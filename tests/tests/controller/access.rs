@@ -1,4 +1,4 @@
-//! Images that aren't there, that may not be pulled, or next to which nothing may be pushed.
+//! Images that don't exist or can't be pulled, and repositories without push access.
 
 use std::collections::BTreeSet;
 
@@ -21,7 +21,7 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::lab::Lab;
-use crate::records::{says, tag_of};
+use crate::records::{condition_of, variant_tag};
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])
@@ -38,11 +38,11 @@ fn pull_secret(name: &str, host: &str, username: &str, password: &str) -> Value 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_does_not_exist_is_converted_once_it_does() -> Result<()> {
+async fn missing_image_is_converted_once_pushed() -> Result<()> {
     let lab = Lab::start().await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::SourceNotFound).await?;
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(lab.warning("web", RecordReason::SourceNotFound).await?.contains(&image));
@@ -53,7 +53,7 @@ async fn an_image_that_does_not_exist_is_converted_once_it_does() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Result<()> {
+async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     let mut lab = Lab::start().await?;
     let (username, password) = ("user".to_owned(), "right".to_owned());
     let login = Login::Basic { username: username.clone(), password: password.clone() };
@@ -71,8 +71,8 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
     let secrets = lab.namespaced::<Secret>("on");
     lab.create(&secrets, pull_secret("right", &lab.gateway.host(), "user", "right")).await?;
     lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
-    let _controller = lab.controller().await?;
-    // A secret that the pod doesn't name isn't the pod's.
+    let _controller = lab.start_controller().await?;
+    // A pod may use only the secrets that it names.
     for named in [json!([]), json!([{"name": "wrong"}]), json!([{"name": "absent"}])] {
         lab.deploy_with("on", "web", &image, &json!({"imagePullSecrets": named})).await?;
         let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
@@ -80,7 +80,7 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
     }
     assert!(lab.warning("web", RecordReason::PullDenied).await?.contains(&image));
 
-    // Each is tried in turn, and one that comes late is found.
+    // All secrets are tried in turn, and a secret created later is found.
     let two = json!({"imagePullSecrets": [{"name": "wrong"}, {"name": "late"}]});
     lab.deploy_with("on", "web", &image, &two).await?;
     lab.create(&secrets, pull_secret("late", &lab.gateway.host(), "user", "right")).await?;
@@ -89,7 +89,7 @@ async fn a_registry_with_a_login_is_asked_with_the_templates_pull_secret() -> Re
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret() -> Result<()> {
+async fn pull_secret_of_the_service_account_is_used() -> Result<()> {
     let mut lab = Lab::start().await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
@@ -100,7 +100,7 @@ async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret()
     let accounts = lab.namespaced::<ServiceAccount>("on");
     lab.create(&accounts, json!({"metadata": {"name": "runner"}})).await?;
     lab.deploy_with("on", "web", &image, &json!({"serviceAccountName": "runner"})).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
     assert!(message.contains(&lab.image("app")), "{message}");
 
@@ -111,7 +111,7 @@ async fn a_registry_with_tokens_is_asked_with_the_service_accounts_pull_secret()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Result<()> {
+async fn controller_credentials_are_used_without_pull_secrets() -> Result<()> {
     let mut lab = Lab::start().await?;
     let login = TokenLogin { username: "zstart".into(), password: "right".into() };
     lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
@@ -124,16 +124,16 @@ async fn the_controllers_own_credentials_serve_where_nobody_brings_any() -> Resu
         std::fs::write(&file, json!({"auths": {lab.gateway.host(): {"auth": auth}}}).to_string())
     };
     write("zstart:expired")?;
-    let _controller = lab.controller_with(&format!("credentialsFile: {}", file.display())).await?;
+    let _controller = lab.start_controller_with(&format!("credentialsFile: {}", file.display())).await?;
     lab.not_ready(&image, RecordReason::PullDenied).await?;
-    // Whoever renews them writes the file anew, and tells nobody.
+    // The file is rewritten without a notification to the controller.
     write("zstart:right")?;
     lab.ready(&image).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credentials() -> Result<()> {
+async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
     zstart_tests::control_plane::install_crypto();
     let source: Reference = "registry.example/app:v1".parse()?;
     let wanter = Wanter {
@@ -168,32 +168,33 @@ async fn what_an_api_server_in_trouble_does_not_say_is_not_taken_for_no_credenti
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_repository_that_may_not_be_written_gets_no_variant_until_it_may() -> Result<()> {
+async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
     let lab = Lab::start().await?;
     let mut images = Vec::new();
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
         let (repository, name) = (format!("app-{}", status.as_u16()), format!("web-{}", status.as_u16()));
         let source = lab.push(&format!("{repository}:v1"), &small()).await?;
         let uploads = format!("/v2/{repository}/blobs/uploads/");
-        lab.gateway.fault(Method::POST, &uploads, Fault::Answer(status, vec![], "read only"));
+        lab.gateway.fault(Method::POST, &uploads, Fault::Respond(status, vec![], "read only"));
         let image = lab.image(&format!("{repository}:v1"));
         lab.deploy("on", &name, &image).await?;
         images.push((repository, name, image, source));
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (repository, name, image, _) in &images {
         let message = lab.not_ready(image, RecordReason::PushDenied).await?;
         assert!(message.contains("begin a blob upload"), "{message}");
         assert!(message.contains(&lab.image(repository)) && message.contains("read only"), "{message}");
         assert!(lab.warning(name, RecordReason::PushDenied).await?.contains(image));
-        let status = lab.wait_for(image, "resolved", |status| says(status, RESOLVED).0 == "True").await?;
-        assert_eq!(says(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
+        let status =
+            lab.wait_for(image, "resolved", |status| condition_of(status, RESOLVED).0 == "True").await?;
+        assert_eq!(condition_of(&status, CONVERTED).1, "PushDenied", "that the image can be pulled is said");
         assert_eq!(lab.stored(repository).tags().await?, ["v1"]);
     }
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     for (repository, _, image, source) in &images {
         lab.ready(image).await?;
-        assert_eq!(lab.stored(repository).tags().await?, ["v1", &tag_of(image, source)?]);
+        assert_eq!(lab.stored(repository).tags().await?, ["v1", &variant_tag(image, source)?]);
     }
     Ok(())
 }

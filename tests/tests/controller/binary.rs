@@ -1,4 +1,4 @@
-//! The program itself: killed in the middle of its work, and told to end.
+//! The program itself: killed during its work, and terminated.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -7,21 +7,21 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use tokio::process::{Child, Command};
 use zstart_core::record::{READY, RecordReason};
-use zstart_tests::cluster::own_binaries;
+use zstart_tests::cluster::built_binaries;
 use zstart_tests::images::Fixture;
-use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, SERVICES};
+use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE};
 use zstart_tests::wait;
 
-use crate::hold::Hold;
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
-use crate::records::{says, tag_of};
-use crate::wire::Wire;
+use crate::records::{condition_of, variant_tag};
+use crate::request_gate::RequestGate;
+use crate::tcp_proxy::TcpProxy;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
 }
 
-/// Starts `zstart-controller`. It is killed when this is dropped, or when this process dies.
+/// Starts `zstart-controller`. The process is killed when the handle is dropped or this process dies.
 fn start(lab: &Lab, config: &Path) -> Result<Child> {
     start_as(lab.plane.kubeconfig(), config)
 }
@@ -31,7 +31,7 @@ fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
 }
 
 fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
-    let program = own_binaries()?.join("zstart-controller");
+    let program = built_binaries()?.join("zstart-controller");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
     command.arg("--config").arg(config).args(["--namespace", SYSTEM]);
@@ -46,16 +46,16 @@ fn write_config(lab: &Lab) -> Result<PathBuf> {
     Ok(file)
 }
 
-/// Asks it to end, and answers how it did.
+/// Sends SIGTERM and returns the exit code.
 async fn terminate(child: &mut Child) -> Result<Option<i32>> {
-    let id = child.id().context("it has ended already")?;
+    let id = child.id().context("the controller has ended already")?;
     let told = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
     anyhow::ensure!(told.success(), "kill: {told}");
     Ok(tokio::time::timeout(WITHIN, child.wait()).await??.code())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_killed_leaves_no_tag_and_the_next_one_finishes() -> Result<()> {
+async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
@@ -67,23 +67,23 @@ async fn a_controller_that_is_killed_leaves_no_tag_and_the_next_one_finishes() -
         (Method::PUT, "/blobs/uploads/"),
         (Method::PUT, "/manifests/"),
     ] {
-        let hold = Hold::default();
-        lab.gateway.fault(method.clone(), part, hold.fault());
+        let gate = RequestGate::default();
+        lab.gateway.fault(method.clone(), part, gate.fault());
         let mut controller = start(&lab, &config)?;
-        hold.arrived(&format!("{method} {part}")).await?;
+        gate.wait_for_request(&format!("{method} {part}")).await?;
         controller.kill().await?;
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
-        let record = lab.records().get(&crate::records::name_of(&image)?).await?;
+        let record = lab.records().get(&crate::records::record_name_of(&image)?).await?;
         assert_eq!(record.status.unwrap_or_default().variant, None, "{method} {part}");
     }
-    // It was converting, as far as anybody knows.
+    // The record still reports the killed conversion.
     let message = lab.not_ready(&image, RecordReason::Converting).await?;
     assert!(message.contains(source.as_str()), "{message}");
 
     let mut controller = start(&lab, &config)?;
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     assert_eq!(Some(&stored.digest(&tag).await?), variant.reference.digest());
     let (after, before) =
         (stored.manifest_for(&tag, "amd64").await?, stored.manifest_for("v1", "amd64").await?);
@@ -93,30 +93,30 @@ async fn a_controller_that_is_killed_leaves_no_tag_and_the_next_one_finishes() -
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_is_told_to_end_does_so_at_once_and_leaves_no_tag() -> Result<()> {
+async fn sigterm_ends_the_controller_and_leaves_no_tag() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let (image, config) = (lab.image("app:v1"), write_config(&lab)?);
     lab.deploy("on", "web", &image).await?;
-    let hold = Hold::default();
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
     let mut controller = start(&lab, &config)?;
-    hold.arrived("upload a layer").await?;
-    // The request is held for longer than anybody would wait.
+    gate.wait_for_request("upload a layer").await?;
+    // The request is held for longer than the controller waits.
     assert_eq!(terminate(&mut controller).await?, Some(0));
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
-    let status = lab.records().get(&crate::records::name_of(&image)?).await?.status.context("no status")?;
-    assert_eq!(says(&status, READY).0, "False");
+    let status =
+        lab.records().get(&crate::records::record_name_of(&image)?).await?.status.context("no status")?;
+    assert_eq!(condition_of(&status, READY).0, "False");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_listed_and_no_others()
--> Result<()> {
+async fn aws_identity_is_used_for_listed_ecr_registries_only() -> Result<()> {
     let lab = Lab::start().await?;
     let ecr = FakeEcr::start(&lab.registry.host(), &["app"]).await?;
     lab.push("app:v1", &application()).await?;
-    let (listed, other) = (format!("{PRIVATE}/app:v1"), format!("{}/app:v1", SERVICES[1].0));
+    let (listed, other) = (format!("{PRIVATE}/app:v1"), format!("{}/app:v1", ENDPOINTS[1].0));
     lab.deploy("on", "web", &listed).await?;
     lab.deploy("on", "other", &other).await?;
     let config = lab.plane.folder().join("controller.yaml");
@@ -126,15 +126,15 @@ async fn its_aws_identity_is_used_for_the_registries_of_amazon_ecr_that_are_list
     let mut controller = command.spawn()?;
     lab.ready(&listed).await?;
     let message = lab.not_ready(&other, RecordReason::PullDenied).await?;
-    assert!(message.contains(SERVICES[1].0), "{message}");
-    assert_eq!(ecr.count("POST", SERVICES[0].1), 1, "{:#?}", ecr.calls());
-    assert_eq!(ecr.count("POST", SERVICES[1].1), 0, "{:#?}", ecr.calls());
+    assert!(message.contains(ENDPOINTS[1].0), "{message}");
+    assert_eq!(ecr.count("POST", ENDPOINTS[0].1), 1, "{:#?}", ecr.calls());
+    assert_eq!(ecr.count("POST", ENDPOINTS[1].1), 0, "{:#?}", ecr.calls());
     assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
+async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let (there, absent) = (lab.image("app:v1"), lab.image("app:v2"));
@@ -153,22 +153,25 @@ async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
         }
     };
 
-    // Nobody lets it list pods: it lives, but isn't ready.
+    // The controller can't list pods, so it is alive but not ready.
     let server = lab.plane.config().await?.cluster_url.authority().context("no address")?.to_string();
-    let mut wire = Wire::to(server.clone()).await?;
-    wire.cut().await;
-    let kubeconfig = lab.plane.folder().join("wire.kubeconfig");
+    let mut proxy = TcpProxy::start(server.clone()).await?;
+    proxy.stop().await;
+    let kubeconfig = lab.plane.folder().join("proxy.kubeconfig");
     std::fs::write(
         &kubeconfig,
-        std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &wire.host()),
+        std::fs::read_to_string(lab.plane.kubeconfig())?.replace(&server, &proxy.host()),
     )?;
     let mut controller = start_as(&kubeconfig, &config)?;
-    wait::until("it to live", WITHIN, || async { Ok((get("/livez").await?.0 == 200).then_some(())) }).await?;
+    wait::until("the controller to be alive", WITHIN, || async {
+        Ok((get("/livez").await?.0 == 200).then_some(()))
+    })
+    .await?;
     let (status, why) = get("/readyz").await?;
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");
 
-    wire.mend().await?;
+    proxy.restart().await?;
     lab.ready(&there).await?;
     lab.not_ready(&absent, RecordReason::SourceNotFound).await?;
     assert_eq!(get("/readyz").await?.0, 200);
@@ -180,18 +183,18 @@ async fn its_health_port_says_when_it_is_ready_and_what_it_did() -> Result<()> {
     ] {
         assert!(metrics.lines().any(|other| other == line), "{line} is missing:\n{metrics}");
     }
-    // It may have been asked about more than once.
+    // The controller may have checked the image more than once.
     assert!(metrics.contains("zstart_controller_attempts_total{reason=\"SourceNotFound\"} "), "{metrics}");
     assert_eq!(terminate(&mut controller).await?, Some(0));
     Ok(())
 }
 
 #[tokio::test]
-async fn a_controller_that_can_not_start_says_why() -> Result<()> {
+async fn invalid_configuration_is_reported_and_exits_1() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = folder.path().join("controller.yaml");
     std::fs::write(&config, "recheckInterval: soon\n")?;
-    let program = own_binaries()?.join("zstart-controller");
+    let program = built_binaries()?.join("zstart-controller");
     let ended = Command::new(&program).arg("--config").arg(&config).args(["--namespace", SYSTEM]).output();
     let ended = tokio::time::timeout(WITHIN, ended).await??;
     let said = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);

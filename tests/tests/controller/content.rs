@@ -1,4 +1,4 @@
-//! Bytes that are not what they should be: never tagged, never used.
+//! Bytes that don't match their digest or `diff_id`: never tagged, never served.
 
 use anyhow::Result;
 use http::Method;
@@ -7,11 +7,11 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
-use crate::records::tag_of;
-use zstart_tests::registry::stored::{layers, text};
+use crate::records::variant_tag;
+use zstart_tests::registry::repository_reader::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged() -> Result<()> {
+async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 1 << 20);
     let mut cases = Vec::new();
@@ -25,7 +25,7 @@ async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged(
         lab.deploy("on", part, &reference).await?;
         cases.push((part, reference, source, blob));
     }
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     for (part, reference, _, blob) in &cases {
         let message = lab.not_ready(reference, RecordReason::ContentMismatch).await?;
         assert!(message.contains(blob), "{part} {blob}: {message}");
@@ -34,25 +34,25 @@ async fn a_blob_that_is_not_what_its_digest_says_is_named_and_nothing_is_tagged(
         let manifests = format!("PUT /v2/{part}/manifests/");
         assert!(!lab.gateway.calls().iter().any(|call| call.starts_with(&manifests)), "{part}");
     }
-    // Whatever stood in the way may be mended.
-    lab.gateway.heal();
+    // The damage may be repaired later.
+    lab.gateway.clear_faults();
     for (part, reference, source, _) in &cases {
         lab.ready(reference).await?;
-        assert_eq!(lab.stored(part).tags().await?, ["v1", &tag_of(reference, source)?]);
+        assert_eq!(lab.stored(part).tags().await?, ["v1", &variant_tag(reference, source)?]);
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_layer_that_is_not_what_its_config_promises_is_named_and_nothing_is_tagged() -> Result<()> {
+async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/lie", b"a lie")]);
+    let image = Fixture::new().layer(&[("etc/app", b"configuration")]).layer(&[("etc/wrong", b"wrong")]);
     lab.push("app:v1", &image.clone().with_wrong_diff_id()).await?;
-    let lying = lab.stored("app").manifest_for("v1", "amd64").await?;
-    let layer = text(&layers(&lying)?[1]["digest"])?.to_owned();
+    let source = lab.stored("app").manifest_for("v1", "amd64").await?;
+    let layer = text(&layers(&source)?[1]["digest"])?.to_owned();
     let reference = lab.image("app:v1");
     lab.deploy("on", "web", &reference).await?;
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     let message = lab.not_ready(&reference, RecordReason::ContentMismatch).await?;
     assert!(message.contains(&layer) && message.contains("diff_id"), "{layer}: {message}");
     assert!(lab.warning("web", RecordReason::ContentMismatch).await?.contains(&layer));
@@ -60,7 +60,7 @@ async fn a_layer_that_is_not_what_its_config_promises_is_named_and_nothing_is_ta
     let calls = lab.gateway.calls();
     assert!(!calls.iter().any(|call| call.starts_with("PUT /v2/app/manifests/")), "{calls:?}");
 
-    // A build that is right, under the same tag.
+    // A correct build under the same tag.
     lab.push("app:v1", &image).await?;
     lab.ready(&reference).await?;
     Ok(())

@@ -1,4 +1,4 @@
-//! From a Deployment to a variant that serves, and who is told of it.
+//! From a Deployment to a serving variant, and the events about it.
 
 use anyhow::{Context as _, Result};
 use zstart_core::record::{CONVERTED, READY, RESOLVED};
@@ -6,33 +6,33 @@ use zstart_core::{Reference, units};
 use zstart_tests::images::{Fixture, Index};
 
 use crate::lab::Lab;
-use crate::records::{Told, name_of, says, tag_of};
-use zstart_tests::registry::stored::{layers_size, text};
+use crate::records::{ReportedEvent, condition_of, record_name_of, variant_tag};
+use zstart_tests::registry::repository_reader::{layers_size, text};
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_are() -> Result<()> {
+async fn deployment_image_is_converted_for_the_existing_nodes() -> Result<()> {
     let lab = Lab::start().await?;
     let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
     let index = Index::new().image(&application())?.image(&arm)?.prepare()?;
     let source = index.push(&lab.registry.host(), "app:v1").await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
 
     let status = lab.ready(&image).await?;
     let variant = status.variant.as_ref().context("no variant")?;
-    assert_eq!((says(&status, RESOLVED).0, says(&status, CONVERTED).0), ("True", "True"));
-    assert!(says(&status, RESOLVED).2.contains(source.as_str()), "{status:?}");
+    assert_eq!((condition_of(&status, RESOLVED).0, condition_of(&status, CONVERTED).0), ("True", "True"));
+    assert!(condition_of(&status, RESOLVED).2.contains(source.as_str()), "{status:?}");
     assert_eq!(status.source.as_ref().map(|resolved| &resolved.digest), Some(&source));
     assert_eq!(variant.source_digest, source);
     assert!(variant.duration_milliseconds > 0);
 
-    // What the reference says can be pulled, by tag and by digest, and is the source's files.
-    let (tag, stored) = (tag_of(&image, &source)?, lab.stored("app"));
+    // The reference can be pulled by tag and by digest, and has the source's files.
+    let (tag, stored) = (variant_tag(&image, &source)?, lab.stored("app"));
     let digest = variant.reference.digest().context("no digest")?;
     assert_eq!(variant.reference.name(), image.parse::<Reference>()?.name());
     assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
@@ -63,24 +63,24 @@ async fn an_image_that_a_deployment_runs_is_converted_for_the_nodes_that_there_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_conversion_is_told_on_the_record_and_on_the_deployment() -> Result<()> {
+async fn conversion_events_reach_record_and_deployment() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?.reference.to_string();
-    let record = name_of(&image)?;
+    let record = record_name_of(&image)?;
     let on_record = lab.events("default", "ImageConversion", &record).await?;
     let on_deployment = lab.events("on", "Deployment", "web").await?;
     for told in [on_record, on_deployment] {
         let find =
             |reason: &str| told.iter().find(|told| told.reason == reason).map(|told| (told, &*told.note));
-        let (Told { type_, .. }, note) = find("Converting").with_context(|| format!("{told:?}"))?;
+        let (ReportedEvent { type_, .. }, note) = find("Converting").with_context(|| format!("{told:?}"))?;
         assert_eq!(type_, "Normal");
         assert!(note.contains(&image) && note.contains(source.as_str()), "{note}");
-        let (Told { type_, .. }, note) = find("Converted").with_context(|| format!("{told:?}"))?;
+        let (ReportedEvent { type_, .. }, note) = find("Converted").with_context(|| format!("{told:?}"))?;
         assert_eq!(type_, "Normal");
         assert!(note.contains(&image) && note.contains(&variant), "{note}");
         assert_eq!(told.len(), 2, "{told:?}");
@@ -89,50 +89,52 @@ async fn a_conversion_is_told_on_the_record_and_on_the_deployment() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_controller_that_starts_again_finds_its_work_and_converts_nothing() -> Result<()> {
+async fn restarted_controller_converts_nothing_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let first = lab.controller().await?;
+    let first = lab.start_controller().await?;
     let before = lab.ready(&image).await?;
     first.stop().await?;
 
-    let writes = || lab.gateway.calls().iter().filter(|call| !call.starts_with(['G', 'H'])).count();
-    let (written, checked) = (writes(), before.source.as_ref().map(|source| source.checked_at.clone()));
-    // Records know seconds, and the first look of the second may be in the same one.
-    let second = lab.controller_with("recheckInterval: 1s").await?;
+    let recording = lab.gateway.record();
+    let checked = before.source.as_ref().map(|source| source.checked_at.clone());
+    // Records have a resolution of seconds, and the second controller's first check may happen in the same
+    // second.
+    let second = lab.start_controller_with("recheckInterval: 1s").await?;
     let after = lab
         .wait_for(&image, "looked at again", |status| {
             status.source.as_ref().map(|source| source.checked_at.clone()) != checked
         })
         .await?;
     second.stop().await?;
-    assert_eq!(writes(), written, "{:?}", lab.gateway.calls());
-    assert_eq!(says(&after, READY), says(&before, READY));
+    let calls = recording.calls();
+    assert!(calls.iter().all(|call| call.starts_with("GET ") || call.starts_with("HEAD ")), "{calls:?}");
+    assert_eq!(condition_of(&after, READY), condition_of(&before, READY));
     let (before, after) = (before.variant.context("no variant")?, after.variant.context("no variant")?);
     assert_eq!(after.reference, before.reference);
     assert_eq!(
         after.duration_milliseconds, before.duration_milliseconds,
-        "how long it took when it was made"
+        "the duration is that of the first conversion"
     );
-    assert_eq!(lab.events("on", "Deployment", "web").await?.len(), 2, "nobody is told twice");
+    assert_eq!(lab.events("on", "Deployment", "web").await?.len(), 2, "no event is repeated");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
+async fn record_of_a_digest_reference_ignores_the_tag() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = format!("{}@{source}", lab.image("app"));
-    // The tag beside a digest is for people.
-    let beside = format!("{}@{source}", lab.image("app:v1"));
-    lab.deploy("on", "web", &beside).await?;
-    let _controller = lab.controller().await?;
+    // The tag of a reference with a digest has no meaning.
+    let with_tag = format!("{}@{source}", lab.image("app:v1"));
+    lab.deploy("on", "web", &with_tag).await?;
+    let _controller = lab.start_controller().await?;
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?;
-    assert_eq!(variant.reference.tag().map(ToString::to_string), Some(tag_of(&image, &source)?));
-    let (stored, tag) = (lab.stored("app"), tag_of(&image, &source)?);
+    assert_eq!(variant.reference.tag().map(ToString::to_string), Some(variant_tag(&image, &source)?));
+    let (stored, tag) = (lab.stored("app"), variant_tag(&image, &source)?);
     let manifest = stored.manifest_for(&tag, "amd64").await?;
     let made_of = text(&manifest["annotations"]["dev.zstart.source.digest"])?;
     assert_eq!(made_of, source.as_str());
@@ -141,20 +143,20 @@ async fn the_record_of_a_digest_is_that_digests_for_ever() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_of_another_architecture_gets_its_platform_converted_too() -> Result<()> {
+async fn platform_of_a_new_node_is_converted_too() -> Result<()> {
     let lab = Lab::start().await?;
     let arm = Fixture::new().platform("linux", "arm64").layer(&[("etc/app", b"for another node")]);
     let index = Index::new().oci().image(&application())?.image(&arm)?.prepare()?;
     index.push(&lab.registry.host(), "app:v1").await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let first = lab.ready(&image).await?.variant.context("no variant")?;
     assert_eq!(first.platforms.len(), 1, "{first:?}");
 
     lab.node("other", "arm64").await?;
     let both = lab.wait_for(&image, "ready for both", |status| {
-        says(status, READY).0 == "True"
+        condition_of(status, READY).0 == "True"
             && status.variant.as_ref().is_some_and(|variant| variant.platforms.len() == 2)
     });
     let second = both.await?.variant.context("no variant")?;

@@ -1,4 +1,4 @@
-//! Whose images are converted.
+//! Images that get converted.
 
 use std::collections::BTreeSet;
 
@@ -12,9 +12,9 @@ use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_tests::images::Fixture;
 
-use crate::hold::Hold;
 use crate::lab::{Lab, WITHIN, template};
-use crate::records::name_of;
+use crate::records::record_name_of;
+use crate::request_gate::RequestGate;
 
 fn small(content: &[u8]) -> Fixture {
     Fixture::new().layer(&[("etc/app", content)])
@@ -26,14 +26,14 @@ async fn sources(lab: &Lab) -> Result<BTreeSet<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result<()> {
+async fn namespace_gets_records_once_opted_in() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("theirs:v1", &small(b"theirs")).await?;
     lab.push("ours:v1", &small(b"ours")).await?;
     let (theirs, ours) = (lab.image("theirs:v1"), lab.image("ours:v1"));
     lab.deploy("off", "web", &theirs).await?;
-    let _controller = lab.controller().await?;
-    // Made after the other one, so the controller has seen both when this one is ready.
+    let _controller = lab.start_controller().await?;
+    // Created after the other one, so the controller has seen both when this one is ready.
     lab.deploy("on", "web", &ours).await?;
     lab.ready(&ours).await?;
     assert_eq!(sources(&lab).await?, BTreeSet::from([ours.clone()]));
@@ -45,7 +45,7 @@ async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result
     namespaces.patch("off", &PatchParams::default(), &Patch::Merge(label)).await?;
     lab.ready(&theirs).await?;
 
-    // Auditing asks what would be: without a variant, nothing.
+    // Auditing reports what would happen: without a variant, nothing.
     lab.push("audited:v1", &small(b"audited")).await?;
     lab.deploy("audit", "web", &lab.image("audited:v1")).await?;
     lab.ready(&lab.image("audited:v1")).await?;
@@ -53,7 +53,7 @@ async fn a_namespace_that_is_not_opted_in_has_no_records_until_it_is() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
+async fn excluded_namespaces_and_opted_out_pods_get_no_records() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("ours:v1", &small(b"ours")).await?;
     let theirs = lab.image("theirs:v1");
@@ -64,8 +64,8 @@ async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
     let spec = json!({"selector": selector, "template": template});
     lab.create::<DaemonSet>(&lab.namespaced("on"), json!({"metadata": metadata, "spec": spec})).await?;
     lab.deploy("audit", "web", &theirs).await?;
-    let _controller = lab.controller_with("excludedNamespaces: [audit]").await?;
-    // Made after the others, so the controller has seen them when this one is ready.
+    let _controller = lab.start_controller_with("excludedNamespaces: [audit]").await?;
+    // Created after the others, so the controller has seen them when this one is ready.
     lab.deploy("on", "web", &lab.image("ours:v1")).await?;
     lab.ready(&lab.image("ours:v1")).await?;
     assert_eq!(sources(&lab).await?, BTreeSet::from([lab.image("ours:v1")]));
@@ -73,14 +73,14 @@ async fn what_is_never_rewritten_is_not_converted() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_kind_that_runs_images_is_heard() -> Result<()> {
+async fn workloads_of_every_kind_get_records() -> Result<()> {
     let lab = Lab::start().await?;
     let images: Vec<String> =
         (0..6).map(|number| lab.image(&format!("app:v{number}"))).collect::<Vec<String>>();
     for number in 0..6_u8 {
         lab.push(&format!("app:v{number}"), &small(&[number])).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let metadata = json!({"name": "app"});
     let pods = |image: &str| template("app", image);
     let jobs = |image: &str| {
@@ -112,14 +112,14 @@ async fn every_kind_that_runs_images_is_heard() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> Result<()> {
+async fn deleted_record_of_a_used_image_is_recreated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small(b"app")).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
-    let (name, mut before) = (name_of(&image)?, lab.ready(&image).await?);
-    // More than once: something else may happen by chance that makes it look.
+    let _controller = lab.start_controller().await?;
+    let (name, mut before) = (record_name_of(&image)?, lab.ready(&image).await?);
+    // Three times: an unrelated event could trigger a check by chance.
     for _ in 0..3 {
         let old = lab.records().get(&name).await?.uid();
         lab.records().delete(&name, &DeleteParams::default()).await?;
@@ -128,31 +128,31 @@ async fn a_record_that_is_deleted_while_its_image_is_wanted_is_made_again() -> R
         let reference = |status: zstart_core::record::ImageConversionStatus| {
             status.variant.map(|variant| variant.reference)
         };
-        assert_eq!(reference(after.clone()), reference(before), "the variant is where it was");
+        assert_eq!(reference(after.clone()), reference(before), "the variant has its former reference");
         before = after;
     }
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_is_deleted_in_the_middle_of_its_conversion_is_made_and_served_again() -> Result<()> {
+async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small(b"app")).await?;
-    let (image, hold) = (lab.image("app:v1"), Hold::default());
+    let (image, gate) = (lab.image("app:v1"), RequestGate::default());
     lab.deploy("on", "web", &image).await?;
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
-    let _controller = lab.controller().await?;
-    hold.arrived("upload a layer").await?;
-    let name = name_of(&image)?;
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
+    let _controller = lab.start_controller().await?;
+    gate.wait_for_request("upload a layer").await?;
+    let name = record_name_of(&image)?;
     let old = lab.records().get(&name).await?.uid();
     lab.records().delete(&name, &DeleteParams::default()).await?;
     zstart_tests::wait::until("a new record", WITHIN, || async {
         Ok(lab.records().get_opt(&name).await?.filter(|record| record.uid() != old))
     })
     .await?;
-    hold.release();
+    gate.open();
     lab.ready(&image).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
-    assert_eq!(uploads, 1, "what the first one made serves the second: {:?}", lab.gateway.calls());
+    assert_eq!(uploads, 1, "the second record uses the first one's variant: {:?}", lab.gateway.calls());
     Ok(())
 }

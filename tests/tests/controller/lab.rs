@@ -1,4 +1,4 @@
-//! An API server, a registry with a gateway in front of it, and a controller of this process.
+//! An API server, a registry with a gateway in front of it, and a controller in this process.
 
 use std::path::Path;
 use std::time::Duration;
@@ -26,25 +26,26 @@ use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
 use zstart_tests::wait;
 
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
-/// The namespace that zstart is installed in.
+/// Namespace of the installation.
 pub(crate) const SYSTEM: &str = chart::NAMESPACE;
-/// As whom the API server knows the controller.
+/// User name of the controller for the API server.
 pub(crate) const USER: &str = "system:serviceaccount:zstart-system:zstart-controller";
-/// Most answers come within a second, second attempts within five; two busy cores take longer.
+/// Time limit. Most results take less than a second, second attempts less than five; two busy cores take
+/// longer.
 pub(crate) const WITHIN: Duration = Duration::from_mins(1);
 
-/// A cluster without nodes' programs, with the namespaces `on`, `audit` and `off`.
+/// A cluster without running nodes, with the namespaces `on`, `audit` and `off`.
 pub(crate) struct Lab {
     pub(crate) plane: ControlPlane,
     pub(crate) admin: Client,
     pub(crate) registry: Registry,
-    /// How the controller reaches the registry.
+    /// Gateway through which the controller reaches the registry.
     pub(crate) gateway: Gateway,
 }
 
-/// A controller that runs in this process. It ends with the test at the latest.
+/// A controller in this process, ended with the test at the latest.
 pub(crate) struct Controller {
     shutdown: CancellationToken,
     task: AbortOnDropHandle<Result<(), RunError>>,
@@ -52,7 +53,7 @@ pub(crate) struct Controller {
 
 impl Lab {
     pub(crate) async fn start() -> Result<Self> {
-        // Shown where a test fails.
+        // The log of a failed test is shown.
         let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
         let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
         let gateway = Gateway::start(&registry.host()).await?;
@@ -69,7 +70,7 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Installs the type of records and waits until the API server serves it.
+    /// Installs the definition of records and waits until the API server serves it.
     async fn define_records(&self) -> Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
         api.create(&PostParams::default(), &ImageConversion::crd()).await?;
@@ -106,34 +107,34 @@ impl Lab {
         self.create::<Namespace>(&Api::all(self.admin.clone()), object).await
     }
 
-    /// A node that runs Linux.
+    /// Creates a Linux node.
     pub(crate) async fn node(&self, name: &str, architecture: &str) -> Result<()> {
         let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture});
         let node = json!({"metadata": {"name": name, "labels": labels}});
         self.create::<Node>(&Api::all(self.admin.clone()), node).await
     }
 
-    /// `HOST:PORT/name`, as the controller and the cluster's users name what is pushed as `name`.
+    /// `HOST:PORT/name`: name of an image for the controller and the cluster's users.
     pub(crate) fn image(&self, name: &str) -> String {
         format!("{}/{name}", self.gateway.host())
     }
 
-    /// Pushes past the gateway.
+    /// Pushes directly to the registry, bypassing the gateway.
     pub(crate) async fn push(&self, name: &str, image: &Fixture) -> Result<Digest> {
         image.push(&self.registry.host(), name).await
     }
 
-    /// What the registry holds.
-    pub(crate) fn stored(&self, repository: &str) -> Stored {
-        Stored::new(&self.registry, repository)
+    /// Reader of the registry's content.
+    pub(crate) fn stored(&self, repository: &str) -> RepositoryReader {
+        RepositoryReader::new(&self.registry, repository)
     }
 
-    /// A Deployment of one container.
+    /// Creates a Deployment of one container.
     pub(crate) async fn deploy(&self, namespace: &str, name: &str, image: &str) -> Result<()> {
         self.deploy_with(namespace, name, image, &json!({})).await
     }
 
-    /// The same with more members of the pods' specification. One that is there is changed.
+    /// Creates or changes a Deployment, with more members of the pod specification.
     pub(crate) async fn deploy_with(
         &self,
         namespace: &str,
@@ -153,19 +154,23 @@ impl Lab {
         Ok(())
     }
 
-    /// A controller with the chart's rights. A tag is looked up again after five minutes.
-    pub(crate) async fn controller(&self) -> Result<Controller> {
-        self.controller_with("").await
+    /// Starts a controller with the chart's rights. The controller checks tags every five minutes.
+    pub(crate) async fn start_controller(&self) -> Result<Controller> {
+        self.start_controller_with("").await
     }
 
-    /// The same with more of a configuration.
-    pub(crate) async fn controller_with(&self, more: &str) -> Result<Controller> {
-        launch(self.plane.config().await?, &[&self.gateway.host()], more)
+    /// Starts a controller with more settings.
+    pub(crate) async fn start_controller_with(&self, more: &str) -> Result<Controller> {
+        start_controller_at(self.plane.config().await?, &[&self.gateway.host()], more)
     }
 }
 
-/// A controller that reaches the API server, and registries, in its own way.
-pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) -> Result<Controller> {
+/// Starts a controller with another client configuration and other registries.
+pub(crate) fn start_controller_at(
+    mut client: kube::Config,
+    registries: &[&str],
+    more: &str,
+) -> Result<Controller> {
     let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
     client.auth_info.impersonate = Some(USER.to_owned());
     let identity = Identity { namespace: SYSTEM.to_owned(), pod: "zstart-controller-0".to_owned() };
@@ -174,12 +179,12 @@ pub(crate) fn launch(mut client: kube::Config, registries: &[&str], more: &str) 
     Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
 }
 
-/// A configuration file.
+/// Text of a configuration file.
 pub(crate) fn configuration(registries: &[&str], more: &str) -> String {
     format!("healthListen: 127.0.0.1:0\nplainHttpRegistries: {}\n{more}\n", json!(registries))
 }
 
-/// The template of pods of one container.
+/// Pod template with one container.
 pub(crate) fn template(name: &str, image: &str) -> Value {
     json!({
         "metadata": {"labels": {"app": name}},
@@ -188,7 +193,7 @@ pub(crate) fn template(name: &str, image: &str) -> Value {
 }
 
 impl Controller {
-    /// Tells it to end; it must end well.
+    /// Requests shutdown and requires success.
     pub(crate) async fn stop(self) -> Result<()> {
         self.shutdown.cancel();
         Ok(tokio::time::timeout(WITHIN, self.task).await???)

@@ -1,15 +1,15 @@
-//! The controller, with a real API server and a real registry.
+//! The controller with a real API server and a real registry.
 
 mod access;
 mod binary;
 mod content;
 mod conversion;
 mod demand;
-mod hold;
 mod lab;
-mod moving;
+mod moved_tags;
 mod outage;
 mod records;
 mod refusals;
+mod request_gate;
 mod sharing;
-mod wire;
+mod tcp_proxy;

@@ -1,4 +1,4 @@
-//! A registry or an API server that is away, in trouble, or asks for patience.
+//! A registry or an API server that is unreachable, fails, or asks for a pause.
 
 use std::time::{Duration, Instant};
 
@@ -9,64 +9,64 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 use zstart_tests::wait;
 
-use crate::hold::Hold;
-use crate::lab::{Lab, WITHIN, launch};
-use crate::records::{says, tag_of};
-use crate::wire::Wire;
+use crate::lab::{Lab, WITHIN, start_controller_at};
+use crate::records::{condition_of, variant_tag};
+use crate::request_gate::RequestGate;
+use crate::tcp_proxy::TcpProxy;
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_in_trouble_is_tried_again_until_it_is_well() -> Result<()> {
+async fn failing_registry_is_retried_until_it_recovers() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
-    let trouble = Fault::Answer(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
+    let trouble = Fault::Respond(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
     lab.gateway.fault(Method::GET, "/manifests/v1", trouble);
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(message.contains("HTTP 500 out of order"), "{message}");
     assert!(lab.warning("web", RecordReason::RegistryUnavailable).await?.contains(&image));
-    lab.gateway.heal();
+    lab.gateway.clear_faults();
     lab.ready(&image).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_asks_for_a_pause_is_left_alone_for_that_long() -> Result<()> {
+async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
-    // Longer than a worker is held for.
+    // Longer than a worker waits.
     let patience = vec![("retry-after", "11".to_owned())];
-    let patience = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
+    let patience = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
     lab.gateway.fault_times(1, Method::GET, "/manifests/v1", patience);
     let started = Instant::now();
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::RateLimited).await?;
     assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
     assert!(message.contains("HTTP 429 slow down"), "{message}");
     lab.ready(&image).await?;
-    // Without the registry's word it would wait for half a minute.
+    // Without Retry-After the controller would wait for half a minute.
     let took = started.elapsed();
     assert!(took > Duration::from_secs(11) && took < Duration::from_secs(25), "{took:?}");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_asks_for_a_pause_without_end_stops_nobody_else() -> Result<()> {
+async fn endless_retry_after_blocks_no_other_image() -> Result<()> {
     let lab = Lab::start().await?;
     let (endless, image) = (lab.image("endless:v1"), lab.image("app:v1"));
     let pause = vec![("retry-after", u64::MAX.to_string())];
-    let pause = Fault::Answer(StatusCode::TOO_MANY_REQUESTS, pause, "never again");
+    let pause = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, pause, "never again");
     lab.gateway.fault(Method::GET, "/endless/", pause);
     lab.deploy("on", "endless", &endless).await?;
-    let controller = lab.controller().await?;
+    let controller = lab.start_controller().await?;
     lab.not_ready(&endless, RecordReason::RateLimited).await?;
     lab.push("app:v1", &small()).await?;
     lab.deploy("on", "web", &image).await?;
@@ -75,64 +75,67 @@ async fn a_registry_that_asks_for_a_pause_without_end_stops_nobody_else() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_is_away_is_named_and_found_when_it_is_back() -> Result<()> {
+async fn unreachable_registry_is_named_and_found_again() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
-    let mut wire = Wire::to(lab.registry.host()).await?;
-    wire.cut().await;
-    let image = format!("{}/app:v1", wire.host());
+    let mut proxy = TcpProxy::start(lab.registry.host()).await?;
+    proxy.stop().await;
+    let image = format!("{}/app:v1", proxy.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = launch(lab.plane.config().await?, &[&wire.host()], "")?;
+    let _controller = start_controller_at(lab.plane.config().await?, &[&proxy.host()], "")?;
     let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
-    assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
+    assert!(message.contains(&format!("{}/app", proxy.host())), "{message}");
     assert!(message.to_lowercase().contains("connection refused"), "{message}");
-    wire.mend().await?;
+    proxy.restart().await?;
     lab.ready(&image).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variant_goes_on_to_serve_while_its_registry_is_away() -> Result<()> {
+async fn variant_keeps_serving_during_a_registry_outage() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &small()).await?;
-    let mut wire = Wire::to(lab.registry.host()).await?;
-    let image = format!("{}/app:v1", wire.host());
+    let mut proxy = TcpProxy::start(lab.registry.host()).await?;
+    let image = format!("{}/app:v1", proxy.host());
     lab.deploy("on", "web", &image).await?;
-    let _controller = launch(lab.plane.config().await?, &[&wire.host()], "recheckInterval: 1s")?;
+    let _controller =
+        start_controller_at(lab.plane.config().await?, &[&proxy.host()], "recheckInterval: 1s")?;
     let before = lab.ready(&image).await?;
 
-    wire.cut().await;
-    let away = lab.wait_for(&image, "unresolved", |status| says(status, RESOLVED).0 == "False").await?;
-    let (_, reason, message) = says(&away, RESOLVED);
+    proxy.stop().await;
+    let away =
+        lab.wait_for(&image, "unresolved", |status| condition_of(status, RESOLVED).0 == "False").await?;
+    let (_, reason, message) = condition_of(&away, RESOLVED);
     assert_eq!(reason, "RegistryUnavailable");
-    assert!(message.contains(&format!("{}/app", wire.host())), "{message}");
-    assert_eq!(says(&away, READY), says(&before, READY));
+    assert!(message.contains(&format!("{}/app", proxy.host())), "{message}");
+    assert_eq!(condition_of(&away, READY), condition_of(&before, READY));
     let (old, now) = (before.variant.context("no variant")?, away.variant.context("no variant")?);
     assert_eq!(now, old);
     assert!(lab.warning("web", RecordReason::RegistryUnavailable).await?.contains(&image));
 
-    wire.mend().await?;
-    let back = lab.wait_for(&image, "resolved", |status| says(status, RESOLVED).0 == "True").await?;
-    assert_eq!(says(&back, READY).0, "True");
+    proxy.restart().await?;
+    let back = lab.wait_for(&image, "resolved", |status| condition_of(status, RESOLVED).0 == "True").await?;
+    assert_eq!(condition_of(&back, READY).0, "True");
     assert_eq!(back.variant.context("no variant")?.reference, old.reference);
     let (away, back) = (away.source.context("no source")?, back.source.context("no source")?);
-    assert!(back.checked_at > away.checked_at, "when it was last seen moves only while it is seen");
+    assert!(back.checked_at > away.checked_at, "checkedAt advances only with successful checks");
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_registry_that_never_answers_holds_up_no_other() -> Result<()> {
+async fn silent_registry_blocks_no_other_registry() -> Result<()> {
     let lab = Lab::start().await?;
     let silent = Gateway::start(&lab.registry.host()).await?;
-    let hold = Hold::default();
-    silent.fault(Method::GET, "/v2/", hold.fault());
-    // More than are looked up at once.
+    let gate = RequestGate::default();
+    silent.fault(Method::GET, "/v2/", gate.fault());
+    // More than the concurrent lookups.
     for number in 0..12 {
         let image = format!("{}/app:v{number}", silent.host());
         lab.deploy("on", &format!("silent-{number}"), &image).await?;
     }
-    let _controller = launch(lab.plane.config().await?, &[&silent.host(), &lab.gateway.host()], "")?;
-    hold.arrived("look an image up").await?;
+    let _controller =
+        start_controller_at(lab.plane.config().await?, &[&silent.host(), &lab.gateway.host()], "")?;
+    gate.wait_for_request("look an image up").await?;
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
@@ -143,11 +146,11 @@ async fn a_registry_that_never_answers_holds_up_no_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
+async fn deleted_image_stops_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let (source, image) = (lab.push("app:v1", &small()).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     lab.ready(&image).await?;
     lab.stored("app").delete_manifest(source.as_str()).await?;
     lab.not_ready(&image, RecordReason::SourceNotFound).await?;
@@ -157,7 +160,7 @@ async fn an_image_that_is_deleted_is_not_served_any_more() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
+async fn api_server_outage_loses_no_work() -> Result<()> {
     let lab = Lab::start().await?;
     for name in ["app:v1", "app:v2"] {
         let content = name.as_bytes();
@@ -165,25 +168,25 @@ async fn an_api_server_that_is_away_for_a_while_misses_nothing() -> Result<()> {
     }
     let mut config = lab.plane.config().await?;
     let server = config.cluster_url.authority().context("no address")?.to_string();
-    let mut wire = Wire::to(server).await?;
-    config.cluster_url = format!("https://{}", wire.host()).parse()?;
+    let mut proxy = TcpProxy::start(server).await?;
+    config.cluster_url = format!("https://{}", proxy.host()).parse()?;
     let (first, second) = (lab.image("app:v1"), lab.image("app:v2"));
     lab.deploy("on", "first", &first).await?;
-    let hold = Hold::default();
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
-    let controller = launch(config, &[&lab.gateway.host()], "")?;
-    hold.arrived("upload a layer").await?;
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
+    let controller = start_controller_at(config, &[&lab.gateway.host()], "")?;
+    gate.wait_for_request("upload a layer").await?;
 
-    // It goes in the middle of a conversion, whose end can't be written then.
-    wire.cut().await;
-    hold.release();
-    let tag = tag_of(&first, &lab.stored("app").digest("v1").await?)?;
+    // The API server goes away during a conversion, so the result can't be written.
+    proxy.stop().await;
+    gate.open();
+    let tag = variant_tag(&first, &lab.stored("app").digest("v1").await?)?;
     wait::until("the variant", WITHIN, || async { lab.stored("app").digest(&tag).await.map(Some) }).await?;
     lab.deploy("on", "second", &second).await?;
-    wire.mend().await?;
+    proxy.restart().await?;
     lab.ready(&first).await?;
     lab.ready(&second).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
-    assert_eq!(uploads, 2, "what was made is found: {:?}", lab.gateway.calls());
+    assert_eq!(uploads, 2, "finished variants are found: {:?}", lab.gateway.calls());
     controller.stop().await
 }

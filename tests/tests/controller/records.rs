@@ -1,4 +1,4 @@
-//! Waiting for what a record says, and reading the events about it.
+//! Waits for the state of a record and reads the events about it.
 
 use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::events::v1::Event;
@@ -9,53 +9,56 @@ use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN};
 
-/// An event: its type, reason, and text.
+/// An event: type, reason and text.
 #[derive(Debug)]
-pub(crate) struct Told {
+pub(crate) struct ReportedEvent {
     pub(crate) type_: String,
     pub(crate) reason: String,
     pub(crate) note: String,
 }
 
-/// The record's name of an image.
-pub(crate) fn name_of(image: &str) -> Result<String> {
+/// Name of an image's record.
+pub(crate) fn record_name_of(image: &str) -> Result<String> {
     Ok(record_name(&image.parse::<Reference>()?))
 }
 
-/// The status and reason of a condition, and what it says.
-pub(crate) fn says<'a>(status: &'a ImageConversionStatus, type_: &str) -> (&'a str, &'a str, &'a str) {
+/// Status, reason and message of a condition.
+pub(crate) fn condition_of<'a>(
+    status: &'a ImageConversionStatus,
+    type_: &str,
+) -> (&'a str, &'a str, &'a str) {
     condition(status, type_).map_or(("", "", ""), |condition| {
         (condition.status.as_str(), condition.reason.as_str(), condition.message.as_str())
     })
 }
 
-/// The tag of the variant of what `image` means when that is `digest`.
-pub(crate) fn tag_of(image: &str, digest: &zstart_core::Digest) -> Result<String> {
+/// Tag of the variant of `image` at `digest`.
+pub(crate) fn variant_tag(image: &str, digest: &zstart_core::Digest) -> Result<String> {
     Ok(variant::tag(&image.parse::<Reference>()?, digest).to_string())
 }
 
 impl Lab {
-    /// Waits until the image's record is as it should be.
+    /// Waits until the status of an image's record matches.
     pub(crate) async fn wait_for(
         &self,
         image: &str,
         what: &str,
-        is_so: impl Fn(&ImageConversionStatus) -> bool,
+        holds: impl Fn(&ImageConversionStatus) -> bool,
     ) -> Result<ImageConversionStatus> {
-        self.wait_for_record(&name_of(image)?, &format!("{image} to be {what}"), is_so).await
+        self.wait_for_record(&record_name_of(image)?, &format!("{image} to be {what}"), holds).await
     }
 
     async fn wait_for_record(
         &self,
         name: &str,
         what: &str,
-        is_so: impl Fn(&ImageConversionStatus) -> bool,
+        holds: impl Fn(&ImageConversionStatus) -> bool,
     ) -> Result<ImageConversionStatus> {
-        let is_so = &is_so;
+        let holds = &holds;
         wait::until(format!("the record of {what}"), WITHIN, || async move {
-            let Some(record) = self.records().get_opt(name).await? else { bail!("there is no record") };
+            let Some(record) = self.records().get_opt(name).await? else { bail!("the record doesn't exist") };
             let status = record.status.unwrap_or_default();
-            if is_so(&status) {
+            if holds(&status) {
                 return Ok(Some(status));
             }
             let conditions = status.conditions.iter().map(|condition| {
@@ -64,7 +67,7 @@ impl Lab {
                     condition.type_, condition.status, condition.reason, condition.message
                 )
             });
-            bail!("it says: {}", conditions.collect::<Vec<_>>().join("; "))
+            bail!("the record's conditions: {}", conditions.collect::<Vec<_>>().join("; "))
         })
         .await
     }
@@ -73,31 +76,31 @@ impl Lab {
     pub(crate) async fn ready(&self, image: &str) -> Result<ImageConversionStatus> {
         let verified = ("True", RecordReason::Verified.as_str());
         self.wait_for(image, "ready", |status| {
-            let (met, reason, _) = says(status, READY);
+            let (met, reason, _) = condition_of(status, READY);
             (met, reason) == verified && status.variant.is_some()
         })
         .await
     }
 
-    /// Waits until it is said that no variant serves, for this reason; answers the message.
+    /// Waits until the record reports this reason for serving no variant. Returns the message.
     pub(crate) async fn not_ready(&self, image: &str, expected: RecordReason) -> Result<String> {
-        self.record_says(&name_of(image)?, expected).await
+        self.record_not_ready(&record_name_of(image)?, expected).await
     }
 
-    /// The same for a record of whatever name.
-    pub(crate) async fn record_says(&self, record: &str, expected: RecordReason) -> Result<String> {
+    /// Waits like [`not_ready`](Self::not_ready), for a record with any name.
+    pub(crate) async fn record_not_ready(&self, record: &str, expected: RecordReason) -> Result<String> {
         let what = format!("{record} to be {expected}");
         let status = self.wait_for_record(record, &what, |status| {
-            let (met, reason, _) = says(status, READY);
+            let (met, reason, _) = condition_of(status, READY);
             (met, reason) == ("False", expected.as_str())
         });
         let status = status.await?;
-        assert_eq!(status.variant, None, "what isn't ready serves nothing");
-        Ok(says(&status, READY).2.to_owned())
+        assert_eq!(status.variant, None, "a record that isn't Ready has no variant");
+        Ok(condition_of(&status, READY).2.to_owned())
     }
 
-    /// The events on an object.
-    pub(crate) async fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<Told>> {
+    /// Events about an object.
+    pub(crate) async fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<ReportedEvent>> {
         let events = self.namespaced::<Event>(namespace).list(&ListParams::default()).await?;
         let mut told = Vec::new();
         for event in events {
@@ -106,7 +109,7 @@ impl Lab {
                 continue;
             }
             assert_eq!(event.reporting_controller.as_deref(), Some("zstart-controller"));
-            told.push(Told {
+            told.push(ReportedEvent {
                 type_: event.type_.unwrap_or_default(),
                 reason: event.reason.unwrap_or_default(),
                 note: event.note.unwrap_or_default(),
@@ -115,7 +118,7 @@ impl Lab {
         Ok(told)
     }
 
-    /// What a warning with this reason says, on a Deployment in the namespace `on`.
+    /// Message of a warning with this reason on a Deployment in the namespace `on`.
     pub(crate) async fn warning(&self, deployment: &str, reason: RecordReason) -> Result<String> {
         wait::until(format!("a {reason} event on {deployment}"), WITHIN, || async {
             let told = self.events("on", "Deployment", deployment).await?;

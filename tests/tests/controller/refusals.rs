@@ -1,4 +1,4 @@
-//! Images that zstart leaves alone, and records that it can't follow.
+//! Images that zstart refuses, and records with an invalid source.
 
 use anyhow::Result;
 use serde_json::json;
@@ -7,10 +7,10 @@ use zstart_core::{ImageConversion, Reference};
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::lab::Lab;
-use crate::records::{name_of, tag_of};
+use crate::records::{record_name_of, variant_tag};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()> {
+async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
     let lab = Lab::start().await?;
     let files: &[(&str, &[u8])] = &[("etc/app", b"configuration")];
     let plain = Fixture::new().layer(files);
@@ -48,7 +48,7 @@ async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()
         lab.push(&format!("{name}:v1"), image).await?;
         lab.deploy("on", name, &lab.image(&format!("{name}:v1"))).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (name, _, reason, said) in &cases {
         let message = lab.not_ready(&lab.image(&format!("{name}:v1")), *reason).await?;
         assert!(message.contains(said), "{name}: {message}");
@@ -59,14 +59,14 @@ async fn what_needs_or_bears_no_conversion_is_said_and_left_alone() -> Result<()
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Result<()> {
+async fn foreign_image_under_the_variant_tag_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     let other = lab.push(&format!("app:{tag}"), &Fixture::new().layer(&[("etc/app", b"other")])).await?;
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
     assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
     assert_eq!(lab.stored("app").digest(&tag).await?, other);
@@ -74,21 +74,21 @@ async fn something_else_under_the_variants_tag_is_left_there_and_said() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Result<()> {
+async fn overwritten_variant_tag_stops_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     lab.ready(&image).await?;
-    let tag = tag_of(&image, &source)?;
+    let tag = variant_tag(&image, &source)?;
     let evil = Fixture::new().layer(&[("etc/app", b"evil")]);
     let evil = evil.members(json!({"annotations": {"dev.zstart.source.digest": source}}));
     let evil = lab.push(&format!("app:{tag}"), &evil).await?;
     let message = lab.not_ready(&image, RecordReason::VariantConflict).await?;
     assert!(message.contains(&format!("{}:{tag}", lab.image("app"))), "{message}");
 
-    // Nothing but whoever put it there takes it away.
+    // zstart never removes an image that it didn't push.
     assert_eq!(lab.stored("app").digest(&tag).await?, evil);
     lab.stored("app").delete_manifest(evil.as_str()).await?;
     lab.ready(&image).await?;
@@ -96,30 +96,30 @@ async fn a_variants_tag_that_somebody_overwrites_is_not_served_any_more() -> Res
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_zstart_can_not_follow_says_which_one_it_would() -> Result<()> {
+async fn invalid_records_name_the_expected_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
-    let expected = name_of(&image)?;
+    let expected = record_name_of(&image)?;
     let both = format!("{image}@sha256:{}", "0".repeat(64));
     let variant = lab.image("app:v1-zstd-0123456789ab");
     let cases = [
         ("by-hand", image.clone(), expected.clone()),
         ("abnormal", both.clone(), both.parse::<Reference>()?.identity().to_string()),
-        (&*name_of(&variant)?, variant.clone(), "already a variant".to_owned()),
+        (&*record_name_of(&variant)?, variant.clone(), "already a variant".to_owned()),
     ];
     for (name, source, _) in &cases {
         let record = json!({"metadata": {"name": name}, "spec": {"source": source}});
         lab.create::<ImageConversion>(&lab.records(), record).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (name, source, said) in &cases {
-        let message = lab.record_says(name, RecordReason::NotConvertible).await?;
+        let message = lab.record_not_ready(name, RecordReason::NotConvertible).await?;
         assert!(message.contains(source) && message.contains(said), "{name}: {message}");
     }
     assert_eq!(lab.gateway.calls(), Vec::<String>::new(), "no registry is asked about any of them");
 
-    // One by hand that zstart would have made itself is as good.
+    // A valid record created by hand is treated like zstart's own.
     let record = json!({"metadata": {"name": expected}, "spec": {"source": image}});
     lab.create::<ImageConversion>(&lab.records(), record).await?;
     lab.ready(&image).await?;

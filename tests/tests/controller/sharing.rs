@@ -1,4 +1,4 @@
-//! One image that many want at once.
+//! Several workloads that use one image, or several images at once.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use anyhow::{Context as _, Result};
 use http::Method;
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_tests::images::{Fixture, Index};
-use zstart_tests::registry::stored::text;
+use zstart_tests::registry::repository_reader::text;
 
-use crate::hold::Hold;
 use crate::lab::Lab;
-use crate::records::says;
+use crate::records::condition_of;
+use crate::request_gate::RequestGate;
 
-/// The uploads that were begun.
+/// Number of uploads begun.
 fn uploads(lab: &Lab) -> usize {
     lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count()
 }
@@ -22,7 +22,7 @@ fn application() -> Fixture {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once() -> Result<()> {
+async fn tags_and_digest_of_one_image_share_one_conversion() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     assert_eq!(lab.push("app:latest", &application()).await?, source);
@@ -30,8 +30,8 @@ async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once(
     for (number, image) in images.iter().enumerate() {
         lab.deploy("on", &format!("web-{number}"), image).await?;
     }
-    // All of them are due when it starts.
-    let _controller = lab.controller_with("workers: 4").await?;
+    // All are due when the controller starts.
+    let _controller = lab.start_controller_with("workers: 4").await?;
     let (mut digests, mut tags) = (BTreeSet::new(), BTreeSet::from(["v1".to_owned(), "latest".to_owned()]));
     for image in &images {
         let variant = lab.ready(image).await?.variant.context("no variant")?.reference;
@@ -45,14 +45,14 @@ async fn two_tags_and_a_digest_of_one_image_share_one_variant_that_is_made_once(
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() -> Result<()> {
+async fn image_of_many_deployments_has_one_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     for name in ["one", "other", "third"] {
         lab.deploy("on", name, &image).await?;
     }
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     lab.ready(&image).await?;
     assert_eq!(lab.records().list(&kube::api::ListParams::default()).await?.items.len(), 1);
     assert_eq!(uploads(&lab), 2, "{:?}", lab.gateway.calls());
@@ -64,9 +64,9 @@ async fn an_image_that_many_deployments_run_has_one_record_and_all_are_told() ->
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_once() -> Result<()> {
+async fn twenty_images_at_once_are_each_converted_once() -> Result<()> {
     let lab = Lab::start().await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let mut images = Vec::new();
     for number in 0..20_u8 {
         let name = format!("app-{}:v{number}", number % 4);
@@ -85,10 +85,10 @@ async fn twenty_images_that_come_at_once_are_all_served_and_each_is_converted_on
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> {
+async fn shared_base_is_read_and_sent_once() -> Result<()> {
     let lab = Lab::start().await?;
     let base = Fixture::new().large_layer("usr/lib/base", 2 << 20);
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     for (number, name) in ["shop:v1", "shop:v2", "bank:v1"].into_iter().enumerate() {
         let top = [("etc/app", name.as_bytes())];
         lab.push(name, &base.clone().layer(&top)).await?;
@@ -107,13 +107,13 @@ async fn a_base_that_several_images_share_is_read_and_sent_once() -> Result<()> 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_controllers_at_once_agree() -> Result<()> {
+async fn concurrent_controllers_agree_on_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    // As while one that is rolled out takes over.
-    let controllers = [lab.controller().await?, lab.controller().await?];
+    // Two controllers run at once during a rollout.
+    let controllers = [lab.start_controller().await?, lab.start_controller().await?];
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
     assert_eq!(variant.source_digest, source);
     for controller in controllers {
@@ -128,26 +128,26 @@ async fn two_controllers_at_once_agree() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_record_that_waits_for_its_turn_says_so() -> Result<()> {
+async fn queued_record_is_pending() -> Result<()> {
     let lab = Lab::start().await?;
     for name in ["first:v1", "second:v1"] {
         lab.push(name, &Fixture::new().layer(&[("etc/app", name.as_bytes())])).await?;
     }
-    let hold = Hold::default();
-    lab.gateway.fault(Method::PUT, "/first/blobs/uploads/", hold.fault());
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/first/blobs/uploads/", gate.fault());
     lab.deploy("on", "first", &lab.image("first:v1")).await?;
-    let _controller = lab.controller_with("workers: 1").await?;
-    hold.arrived("upload a layer").await?;
+    let _controller = lab.start_controller_with("workers: 1").await?;
+    gate.wait_for_request("upload a layer").await?;
     lab.deploy("on", "second", &lab.image("second:v1")).await?;
     let message = lab.not_ready(&lab.image("second:v1"), RecordReason::Pending).await?;
     assert!(message.contains("waiting to convert sha256:"), "{message}");
-    hold.release();
+    gate.open();
     lab.ready(&lab.image("second:v1")).await?;
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_platform_that_a_new_node_brings_is_added_while_the_others_serve() -> Result<()> {
+async fn platform_of_a_new_node_is_added_while_serving() -> Result<()> {
     let lab = Lab::start().await?;
     let of = |architecture| {
         Fixture::new().platform("linux", architecture).layer(&[("etc/app", architecture.as_bytes())])
@@ -156,22 +156,23 @@ async fn a_platform_that_a_new_node_brings_is_added_while_the_others_serve() -> 
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    let _controller = lab.controller().await?;
+    let _controller = lab.start_controller().await?;
     let first = lab.ready(&image).await?.variant.context("no variant")?;
     assert_eq!(first.platforms.len(), 1);
 
-    let hold = Hold::default();
-    lab.gateway.fault(Method::PUT, "/blobs/uploads/", hold.fault());
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
     lab.node("graviton", "arm64").await?;
-    hold.arrived("upload the layer for arm64").await?;
-    let between =
-        lab.wait_for(&image, "converting", |status| says(status, CONVERTED).1 == "Converting").await?;
-    assert_eq!((says(&between, READY).0, &between.variant), ("True", &Some(first)));
-    hold.release();
+    gate.wait_for_request("upload the layer for arm64").await?;
+    let between = lab
+        .wait_for(&image, "converting", |status| condition_of(status, CONVERTED).1 == "Converting")
+        .await?;
+    assert_eq!((condition_of(&between, READY).0, &between.variant), ("True", &Some(first)));
+    gate.open();
     let both = |status: &ImageConversionStatus| {
         status.variant.as_ref().is_some_and(|variant| variant.platforms.len() == 2)
     };
     let after = lab.wait_for(&image, "converted for both", both).await?;
-    assert_eq!(says(&after, READY).0, "True");
+    assert_eq!(condition_of(&after, READY).0, "True");
     Ok(())
 }

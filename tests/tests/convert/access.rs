@@ -1,4 +1,4 @@
-//! Who may pull and push.
+//! Credentials and rights for pull and push.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -10,14 +10,14 @@ use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
 
 use crate::conversion::{Conversion, Lab};
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 fn image() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 100_000).layer(&[("etc/app", b"configuration")])
 }
 
 #[tokio::test]
-async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> Result<()> {
+async fn basic_auth_needs_the_right_password() -> Result<()> {
     let login = Login::Basic { username: "user".into(), password: "right".into() };
     let registry = Registry::start_with(login).await?;
     let name = format!("{}/app:v1", registry.host());
@@ -39,7 +39,7 @@ async fn a_user_with_a_password_converts_and_one_with_another_may_not_pull() -> 
 }
 
 #[tokio::test]
-async fn a_registry_that_asks_for_tokens_gets_one_for_reading_and_one_for_writing() -> Result<()> {
+async fn tokens_are_requested_for_pull_and_for_push() -> Result<()> {
     let registry = Registry::start().await?;
     let pushed = image().push(&registry.host(), "app:v1").await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
@@ -50,7 +50,7 @@ async fn a_registry_that_asks_for_tokens_gets_one_for_reading_and_one_for_writin
     assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
 
     let made = conversion.login("user", "right").run().await?;
-    let stored = Stored::new(&registry, "app");
+    let stored = RepositoryReader::new(&registry, "app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     stored.require_same_files(&variant.json, &stored.manifest(pushed.as_str()).await?.json).await?;
     let calls = gateway.calls();
@@ -61,28 +61,28 @@ async fn a_registry_that_asks_for_tokens_gets_one_for_reading_and_one_for_writin
 }
 
 #[tokio::test]
-async fn whoever_may_only_pull_is_told_so_and_nothing_is_written() -> Result<()> {
+async fn missing_push_right_is_reported_and_writes_nothing() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let body = r#"{"errors":[{"code":"DENIED","message":"requested access to the resource is denied"}]}"#;
     for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::Answer(status, vec![], body));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::Respond(status, vec![], body));
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::PushDenied, "{}", error.chain());
         assert!(error.chain().contains("DENIED: requested access"), "{}", error.chain());
         assert!(error.chain().contains(&format!("{}/app", lab.gateway.host())), "{}", error.chain());
     }
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_right_to_push_that_is_refused_in_the_middle_is_no_broken_connection() -> Result<()> {
+async fn push_denied_mid_upload_is_not_a_broken_connection() -> Result<()> {
     let lab = Lab::start().await?;
-    // Larger than what connections and channels hold, so that the refusal comes while it is sent.
+    // Larger than the buffers of connections and channels, so the refusal arrives during the upload.
     Fixture::new().large_layer("usr/bin/app", 24 << 20).push(&lab.registry.host(), "app:v1").await?;
-    let refusal = Fault::Answer(StatusCode::FORBIDDEN, vec![], "quota exceeded");
+    let refusal = Fault::Respond(StatusCode::FORBIDDEN, vec![], "quota exceeded");
     lab.gateway.fault(Method::PATCH, "/blobs/uploads/", refusal);
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::PushDenied, "{}", error.chain());

@@ -1,4 +1,4 @@
-//! Bytes that aren't what somebody promised.
+//! Content that doesn't match its digest, `diff_id` or size.
 
 use anyhow::{Context as _, Result};
 use http::Method;
@@ -13,26 +13,26 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 fn image() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 500_000)
 }
 
 async fn require_nothing_made(lab: &Lab) -> Result<()> {
-    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert!(!lab.has_pushed_a_manifest(), "{:?}", lab.writes());
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn flipped_bytes_of_a_layer_config_or_manifest_are_noticed_and_named() -> Result<()> {
+async fn corrupted_layer_config_or_manifest_is_named() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let (layer, config) = (text(&source["layers"][1]["digest"])?, text(&source["config"]["digest"])?);
     for (what, name) in [(layer, layer), (config, config), ("/manifests/v1", "image v1")] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, what, Fault::FlipBytes);
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::ContentMismatch, "{what}: {}", error.chain());
@@ -43,33 +43,32 @@ async fn flipped_bytes_of_a_layer_config_or_manifest_are_noticed_and_named() -> 
 }
 
 #[tokio::test]
-async fn flipped_bytes_of_a_layer_that_stays_are_noticed_when_it_is_checked_and_when_it_is_copied()
--> Result<()> {
+async fn corrupted_kept_layer_is_detected_on_check_and_on_copy() -> Result<()> {
     let lab = Lab::start().await?;
     let image = Fixture::new().layer_as(Compression::Zstd, &[("a", b"zstd")]).layer(&[("b", b"gzip")]);
     image.push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let layer = text(&source["layers"][0]["digest"])?;
     let elsewhere = format!("{}/mirror", lab.gateway.host());
     for honest_reads in [0, 1] {
-        lab.gateway.heal();
-        lab.mount_nothing();
-        lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::Nothing);
+        lab.gateway.clear_faults();
+        lab.refuse_mounts();
+        lab.gateway.fault_times(honest_reads, Method::GET, layer, Fault::PassThrough);
         lab.gateway.fault(Method::GET, layer, Fault::FlipBytes);
         let error = lab.conversion("app:v1").into(&elsewhere).run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::ContentMismatch, "{}", error.chain());
         assert!(error.chain().contains(layer), "{}", error.chain());
         require_nothing_made(&lab).await?;
-        assert_eq!(Stored::new(&lab.registry, "mirror").tags().await?, [""; 0]);
+        assert_eq!(RepositoryReader::new(&lab.registry, "mirror").tags().await?, [""; 0]);
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_layer_that_is_not_what_the_config_promises_is_never_pushed_as_an_image() -> Result<()> {
+async fn layer_with_wrong_diff_id_is_never_tagged() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::ContentMismatch);
     let Error::DiffId { manifest, layer, found, promised } = &error else { panic!("{}", error.chain()) };
@@ -80,11 +79,11 @@ async fn a_layer_that_is_not_what_the_config_promises_is_never_pushed_as_an_imag
 }
 
 #[tokio::test]
-async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> Result<()> {
+async fn zstd_layer_with_wrong_diff_id_is_rejected() -> Result<()> {
     let lab = Lab::start().await?;
     let image = image().layer_as(Compression::Zstd, &[("etc/more", b"zstd")]);
     image.clone().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     let Error::DiffId { manifest: _, layer, found, promised: _ } = &error else {
         panic!("{}", error.chain())
@@ -95,7 +94,7 @@ async fn a_layer_that_is_zstd_already_must_be_what_the_config_promises_too() -> 
 }
 
 #[tokio::test]
-async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Result<()> {
+async fn config_over_the_size_limit_is_refused() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = json!({
         "mediaType": media_type::OCI_CONFIG, "digest": Digest::sha256_of(b"large"), "size": CONFIG_MAX + 1,
@@ -110,10 +109,10 @@ async fn a_config_that_is_too_large_to_be_read_leaves_the_image_alone() -> Resul
 }
 
 #[tokio::test]
-async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
+async fn damaged_layer_is_refused_with_its_offset() -> Result<()> {
     let lab = Lab::start().await?;
-    // The right bytes by digest, but streams that end too early, or whose checksum or length is of other
-    // files: damaged before they were pushed.
+    // Blobs with a correct digest but with a stream that is cut short or has the checksum or length of other
+    // content: damaged before the push.
     let plain = b"files ".repeat(50_000);
     let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
     std::io::Write::write_all(&mut encoder, &plain)?;
@@ -138,7 +137,7 @@ async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
         let error = lab.conversion("app:v1").run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
         assert!(error.chain().contains(said), "{}", error.chain());
-        let layer = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+        let layer = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
         let digest = text(&layer["layers"][2]["digest"])?;
         assert!(error.chain().contains(digest), "{}", error.chain());
         let chain = error.chain();
@@ -151,7 +150,7 @@ async fn a_damaged_layer_leaves_the_image_alone() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_layer_that_unpacks_to_more_than_is_believed_leaves_the_image_alone() -> Result<()> {
+async fn layer_over_the_unpack_limit_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let zeros = vec![0; 4 << 20];
     let limits = [

@@ -1,10 +1,10 @@
-//! A whole conversion, phase by phase, as the command line and the controller run it.
+//! A whole conversion, phase by phase, like the command line and the controller.
 
 use std::sync::Arc;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::engine::{Execution, Existing};
+use zstart_convert::engine::{Existing, Execution};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, Job, LayerMemory, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
@@ -15,7 +15,7 @@ use zstart_registry::{RegistryClient, RegistryOptions, Store};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
-/// A registry, and a gateway in front of it by which the engine reaches it.
+/// A registry, and the gateway through which the engine reaches it.
 pub(crate) struct Lab {
     pub(crate) registry: Registry,
     pub(crate) gateway: Gateway,
@@ -28,30 +28,30 @@ impl Lab {
         Ok(Self { registry, gateway })
     }
 
-    /// The conversion of an image (`app:v1`), through the gateway.
+    /// Conversion of an image (`app:v1`) through the gateway.
     pub(crate) fn conversion(&self, image: &str) -> Conversion {
         Conversion::of(&format!("{}/{image}", self.gateway.host()))
     }
 
-    /// The gateway's requests that write something, as `METHOD`.
+    /// The gateway's requests that write, as `METHOD /path?query`.
     pub(crate) fn writes(&self) -> Vec<String> {
         let writing = |call: &String| !call.starts_with("GET ") && !call.starts_with("HEAD ");
         self.gateway.calls().into_iter().filter(writing).collect()
     }
 
-    /// Blobs of other repositories have to be sent from now on.
-    pub(crate) fn mount_nothing(&self) {
-        let refusal = Fault::Answer(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
+    /// Makes the registry refuse to mount blobs from other repositories.
+    pub(crate) fn refuse_mounts(&self) {
+        let refusal = Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], "");
         self.gateway.fault(Method::POST, "mount=", refusal);
     }
 
-    /// Whether a manifest was written, under a digest or a tag.
-    pub(crate) fn a_manifest_was_written(&self) -> bool {
+    /// Whether a manifest was pushed, under a digest or a tag.
+    pub(crate) fn has_pushed_a_manifest(&self) -> bool {
         self.writes().iter().any(|call| call.starts_with("PUT ") && call.contains("/manifests/"))
     }
 }
 
-/// A conversion to be run.
+/// A conversion to run.
 #[derive(Clone)]
 pub(crate) struct Conversion {
     source: Reference,
@@ -62,19 +62,19 @@ pub(crate) struct Conversion {
     options: RegistryOptions,
 }
 
-/// What a conversion came to.
+/// Result of a conversion.
 #[derive(Debug)]
-pub(crate) struct Outcome {
+pub(crate) struct Converted {
     pub(crate) tag: Tag,
     pub(crate) image: VariantImage,
-    /// It stood there already.
+    /// Whether the variant existed already.
     pub(crate) reused: bool,
-    /// How many layers an earlier conversion had made.
+    /// Layers reused from earlier conversions.
     pub(crate) layers_reused: usize,
 }
 
 impl Conversion {
-    /// Of `host:port/name:tag`, into the same repository.
+    /// Converts `host:port/name:tag` within its repository.
     pub(crate) fn of(image: &str) -> Self {
         let source: Reference = image.parse().expect("a reference");
         Self {
@@ -87,7 +87,7 @@ impl Conversion {
         }
     }
 
-    /// Into another repository.
+    /// Sets the target repository.
     pub(crate) fn into(self, repository: &str) -> Self {
         Self { target: repository.parse().expect("a reference"), ..self }
     }
@@ -101,7 +101,7 @@ impl Conversion {
         Self { options, ..self }
     }
 
-    /// Where registries may send logins to this host.
+    /// Allows registries to send logins to this host.
     pub(crate) fn token_server(self, host: &str) -> Self {
         Self {
             options: RegistryOptions { token_servers: vec![host.to_owned()], ..self.options.clone() },
@@ -113,8 +113,8 @@ impl Conversion {
         Self { settings, ..self }
     }
 
-    /// In a process that has done others, which remember what they did there too.
-    pub(crate) fn remembering(self, memory: &Arc<LayerMemory>) -> Self {
+    /// Shares a layer cache with other conversions, as within one process.
+    pub(crate) fn with_layer_cache(self, memory: &Arc<LayerMemory>) -> Self {
         Self { memory: Arc::clone(memory), ..self }
     }
 
@@ -123,8 +123,8 @@ impl Conversion {
         Self { settings, ..self }
     }
 
-    /// The tag under which the variant of `digest` stands.
-    pub(crate) fn tag_of(&self, digest: &Digest) -> Tag {
+    /// Tag of the variant of `digest`.
+    pub(crate) fn variant_tag(&self, digest: &Digest) -> Tag {
         variant::tag(&self.source, digest)
     }
 
@@ -136,15 +136,15 @@ impl Conversion {
         client.repository(reference, self.credentials.clone())
     }
 
-    pub(crate) async fn run(&self) -> Result<Outcome, Error> {
+    pub(crate) async fn run(&self) -> Result<Converted, Error> {
         let (source, target) = (self.open(&self.source), self.open(&self.target));
         let resolved = resolve(&*source, &self.source).await?;
         let mut planned = plan(&*source, &resolved, &self.settings).await?;
-        let tag = self.tag_of(resolved.digest());
+        let tag = self.variant_tag(resolved.digest());
         if !self.settings.force {
             match find_variant(&*target, &tag, &planned).await? {
                 Existing::Variant(image) => {
-                    return Ok(Outcome { tag, image, reused: true, layers_reused: 0 });
+                    return Ok(Converted { tag, image, reused: true, layers_reused: 0 });
                 }
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
@@ -162,6 +162,6 @@ impl Conversion {
         };
         let Execution { image, layers_reused } = execute(job, &self.source, &tag, &plan).await?;
         verify(&*target, &tag, &plan, &image).await?;
-        Ok(Outcome { tag, image, reused: false, layers_reused })
+        Ok(Converted { tag, image, reused: false, layers_reused })
     }
 }

@@ -1,5 +1,6 @@
-//! Registries that lie, one lie a test. Each must end in an error that says what is wrong, in time and
-//! in little memory, with nothing tagged and no password anywhere but at the registry itself.
+//! Registries that send false or malformed responses, one fault per test. Each conversion must end with an
+//! error that says what is wrong, in time and in little memory, with nothing tagged and the password sent to
+//! the registry only.
 
 use std::time::Duration;
 
@@ -11,32 +12,32 @@ use zstart_core::Digest;
 use zstart_registry::{Backoff, MinThroughput, RegistryOptions, RetryPolicy, Timeouts};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::Registry;
-use zstart_tests::registry::liar::{Liar, Lie, answer};
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 use crate::conversion::Conversion;
 
 mod layers;
-mod login;
 mod manifests;
+mod protocol;
 mod redirects;
+mod tokens;
 mod uploads;
-mod wire;
 
-/// The password that no one else may see.
+/// Password that only the registry may receive.
 const PASSWORD: &str = "very-secret";
-/// The longest that any lie may hold a conversion up, with the time-outs below.
-const PATIENCE: Duration = Duration::from_secs(30);
-/// What a process that is lied to may take, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
+/// Maximum duration of a conversion with the time-outs below.
+const MAX_DURATION: Duration = Duration::from_secs(30);
+/// Memory limit of the process, in KiB. (Measured: 18 to 47 MiB, without optimisation.)
 const MEMORY_KIB: u64 = 64 << 10;
 
-/// A registry with an image, a liar in front of it, and another host to which it may point.
-struct Lab {
+/// A registry with an image, a fault server in front of it, and another host as the target of redirects.
+struct HostileLab {
     registry: Registry,
-    liar: Liar,
-    elsewhere: Liar,
+    server: RawFaultServer,
+    other_host: RawFaultServer,
     source: Value,
-    bystander: Digest,
+    source_digest: Digest,
 }
 
 /// Timeouts and retries for registries that misbehave on purpose.
@@ -55,17 +56,17 @@ fn impatient() -> RegistryOptions {
     }
 }
 
-impl Lab {
+impl HostileLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let image = Fixture::new()
             .large_layer("usr/bin/app", 300_000)
             .layer_as(Compression::Zstd, &[("etc/zstd", b"zstd ".repeat(300).as_slice())]);
-        let bystander = image.push(&registry.host(), "app:v1").await?;
-        let liar = Liar::start(&registry.host()).await?;
-        let elsewhere = Liar::start(&registry.host()).await?;
-        let source = Stored::new(&registry, "app").manifest("v1").await?.json;
-        Ok(Self { registry, liar, elsewhere, source, bystander })
+        let source_digest = image.push(&registry.host(), "app:v1").await?;
+        let server = RawFaultServer::start(&registry.host()).await?;
+        let other_host = RawFaultServer::start(&registry.host()).await?;
+        let source = RepositoryReader::new(&registry, "app").manifest("v1").await?.json;
+        Ok(Self { registry, server, other_host, source, source_digest })
     }
 
     /// The digest of the gzip layer.
@@ -77,30 +78,32 @@ impl Lab {
         text(&self.source["config"]["digest"]).expect("a digest")
     }
 
-    /// An address on another host than the registry's, as far as names tell.
-    fn elsewhere(&self, path: &str) -> String {
-        format!("http://localhost:{}{path}", self.elsewhere.port())
+    /// URL on another host than the registry's: the name differs, the machine doesn't.
+    fn other_host_url(&self, path: &str) -> String {
+        format!("http://localhost:{}{path}", self.other_host.port())
     }
 
-    /// Answers reading this path so.
-    fn says(&self, part: &str, head: &[&str], body: &[u8]) {
-        self.lie(Method::GET, part, Lie::Says(answer(head, body)));
+    /// Sends this response to reads of this path.
+    fn respond_to_get(&self, path_part: &str, head: &[&str], body: &[u8]) {
+        self.respond(Method::GET, path_part, RawResponse::Send(http_response(head, body)));
     }
 
-    fn lie(&self, method: Method, part: &str, lie: Lie) {
-        self.liar.lie(method, part, lie);
+    fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
+        self.server.respond(method, path_part, response);
     }
 
-    /// The conversion fails with all of these words, within its time, and nothing came of it.
-    async fn ends(&self, class: ErrorClass, said: &[&str]) -> Result<()> {
-        let conversion = Conversion::of(&format!("{}/app:v1", self.liar.host()));
+    /// Requires that the conversion fails with an error of this class that contains all these texts, in time
+    /// and without a side effect.
+    async fn fails_with(&self, class: ErrorClass, expected: &[&str]) -> Result<()> {
+        let conversion = Conversion::of(&format!("{}/app:v1", self.server.host()));
         let conversion = conversion.login("user", PASSWORD).options(impatient());
-        let ended = tokio::time::timeout(PATIENCE, conversion.run()).await;
-        let error = ended.context("it took too long")?.expect_err("a lie was believed");
+        let ended = tokio::time::timeout(MAX_DURATION, conversion.run()).await;
+        let error =
+            ended.context("the conversion exceeded its time limit")?.expect_err("the conversion succeeded");
         let chain = error.chain();
         assert_eq!(error.class(), class, "{chain}");
-        for said in said {
-            assert!(chain.contains(said), "{said:?} is not in: {chain}");
+        for text in expected {
+            assert!(chain.contains(text), "{text:?} is not in: {chain}");
         }
         assert!(!chain.contains(PASSWORD) && chain.len() < 2000, "{chain}");
         assert!(!chain.contains(char::is_control), "{chain:?}");
@@ -108,10 +111,10 @@ impl Lab {
     }
 
     async fn require_harmless(&self) -> Result<()> {
-        let stored = Stored::new(&self.registry, "app");
+        let stored = RepositoryReader::new(&self.registry, "app");
         assert_eq!(stored.tags().await?, ["v1"]);
-        assert_eq!(stored.digest("v1").await?, self.bystander);
-        for head in self.elsewhere.heads() {
+        assert_eq!(stored.digest("v1").await?, self.source_digest);
+        for head in self.other_host.request_heads() {
             assert!(!head.contains("authorization") && !head.contains(PASSWORD), "sent elsewhere: {head}");
         }
         let status = std::fs::read_to_string("/proc/self/status")?;
@@ -121,14 +124,17 @@ impl Lab {
         Ok(())
     }
 
-    /// What the other host was asked, as `method /path`.
-    fn asked_elsewhere(&self) -> Vec<String> {
-        let heads = self.elsewhere.heads();
-        heads.iter().filter_map(|head| head.split(" http/1.1").next().map(ToOwned::to_owned)).collect()
+    /// Requests to the other host, as `method /path`.
+    fn requests_to_other_host(&self) -> Vec<String> {
+        let request_heads = self.other_host.request_heads();
+        request_heads
+            .iter()
+            .filter_map(|head| head.split(" http/1.1").next().map(ToOwned::to_owned))
+            .collect()
     }
 }
 
-/// A manifest like the image's, with other members.
+/// The image's manifest with members added or replaced.
 fn manifest_with(source: &Value, members: &Value) -> Vec<u8> {
     let mut manifest = source.clone();
     for (name, value) in members.as_object().into_iter().flatten() {

@@ -1,4 +1,4 @@
-//! Indexes: what is converted, what stays, what goes.
+//! Indexes: entries that are converted, kept or dropped.
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
@@ -10,26 +10,25 @@ use zstart_tests::images::{Compression, Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-const ATTESTS: &str = "vnd.docker.reference.digest";
+const ATTESTATION_OF: &str = "vnd.docker.reference.digest";
 
 fn image(architecture: &str) -> Fixture {
     Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 50_000)
 }
 
-/// An entry as `BuildKit` writes it for what it attests of an image.
+/// An attestation entry as `BuildKit` writes it.
 fn attestation(of: &Digest) -> (Fixture, Value) {
     let statement = Fixture::new().oci().layer(&[("statement", of.as_str().as_bytes())]);
     let entry = json!({
         "platform": {"os": "unknown", "architecture": "unknown"},
-        "annotations": {ATTESTS: of, "vnd.docker.reference.type": "attestation-manifest"},
+        "annotations": {ATTESTATION_OF: of, "vnd.docker.reference.type": "attestation-manifest"},
     });
     (statement, entry)
 }
 
-/// Two platforms that are asked for, one that isn't, and what is attested of a converted and of
-/// another one.
+/// Two selected platforms, one other, and attestations of a converted and of an unconverted image.
 fn index() -> Result<Index> {
     let (amd64, arm64, s390x) = (image("amd64"), image("arm64"), image("s390x"));
     let (of_amd64, amd64_entry) = attestation(&amd64.prepare()?.digest);
@@ -47,20 +46,20 @@ fn index() -> Result<Index> {
         .image_with(&of_s390x, &s390x_entry)
 }
 
-fn only(architectures: &[&str]) -> Settings {
-    let only = architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect();
-    Settings { platforms: PlatformSelection::Only(only), ..Settings::default() }
+fn platforms(architectures: &[&str]) -> Settings {
+    let selected = architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect();
+    Settings { platforms: PlatformSelection::Only(selected), ..Settings::default() }
 }
 
 fn two_platforms() -> Settings {
-    only(&["amd64", "arm64"])
+    platforms(&["amd64", "arm64"])
 }
 
 #[tokio::test]
-async fn an_index_is_converted_where_it_was_asked_for_and_stays_whole_elsewhere() -> Result<()> {
+async fn selected_platforms_are_converted_and_others_kept() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!(made.image.platforms.len(), 2);
@@ -85,18 +84,18 @@ async fn an_index_is_converted_where_it_was_asked_for_and_stays_whole_elsewhere(
         stored.require_same_files(&converted.json, &original.json).await?;
     }
     assert_eq!(after[2], before[2], "s390x was not asked for");
-    assert_eq!(after[3], before[4], "what is attested of s390x holds as before");
+    assert_eq!(after[3], before[4], "the attestation of s390x is unchanged");
     assert_eq!(stored.manifest("v1").await?.digest, pushed, "the source is untouched");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> {
+async fn kept_entries_are_copied_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());
     let made = lab.conversion("app:v1").into(&elsewhere).settings(two_platforms()).run().await?;
-    let stored = Stored::new(&lab.registry, "mirror/app");
+    let stored = RepositoryReader::new(&lab.registry, "mirror/app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     for entry in variant.json["manifests"].as_array().context("entries")? {
         let manifest = stored.manifest(text(&entry["digest"])?).await?;
@@ -109,39 +108,39 @@ async fn what_an_index_keeps_goes_with_it_to_another_repository() -> Result<()> 
 }
 
 #[tokio::test]
-async fn a_platform_that_is_asked_for_later_is_added_to_the_variant() -> Result<()> {
+async fn platform_requested_later_is_added_to_the_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let first = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
+    let first = lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
     assert_eq!(first.image.platforms.len(), 1);
     let second = lab.conversion("app:v1").settings(two_platforms()).run().await?;
     assert_eq!((second.image.platforms.len(), second.reused, &second.tag), (2, false, &first.tag));
-    // The larger variant serves whoever wants less.
-    let third = lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
+    // The larger variant also serves a smaller request.
+    let third = lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
     assert_eq!((third.reused, third.image.digest), (true, second.image.digest));
     Ok(())
 }
 
 #[tokio::test]
-async fn two_who_want_other_platforms_of_one_image_take_nothing_from_each_other() -> Result<()> {
+async fn platforms_of_separate_requests_share_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    lab.conversion("app:v1").settings(only(&["amd64"])).run().await?;
-    let both = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    lab.conversion("app:v1").settings(platforms(&["amd64"])).run().await?;
+    let both = lab.conversion("app:v1").settings(platforms(&["arm64"])).run().await?;
     assert_eq!((both.image.platforms.len(), both.reused), (2, false));
     for architecture in ["amd64", "arm64"] {
-        let found = lab.conversion("app:v1").settings(only(&[architecture])).run().await?;
+        let found = lab.conversion("app:v1").settings(platforms(&[architecture])).run().await?;
         assert_eq!((found.reused, &found.image.digest), (true, &both.image.digest), "{architecture}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()> {
+async fn variant_missing_a_manifest_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
     index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").settings(two_platforms()).run().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let variant = stored.manifest(first.tag.as_str()).await?;
     stored.delete_manifest(text(&variant.json["manifests"][1]["digest"])?).await?;
     let again = lab.conversion("app:v1").settings(two_platforms()).run().await?;
@@ -151,31 +150,31 @@ async fn a_variant_of_which_somebody_deleted_a_part_is_made_again() -> Result<()
 }
 
 #[tokio::test]
-async fn an_entry_that_cannot_be_read_stays_as_it_is_and_the_others_are_converted() -> Result<()> {
+async fn unreadable_entry_is_kept_and_the_rest_converted() -> Result<()> {
     let lab = Lab::start().await?;
     let odd = image("s390x").members(json!({"config": {"mediaType": media_type::OCI_CONFIG, "size": 2,
         "digest": Digest::sha256_of(b"{}")}}));
     let index = Index::new().oci().image(&image("amd64"))?.image(&odd)?.prepare()?;
-    // What it calls its config is a blob, and no config.
+    // The blob that it names as its config is no config.
     let blob = Fixture::new().oci().raw_layer(Compression::Plain, b"{}".to_vec(), b"{}".to_vec());
     blob.push(&lab.registry.host(), "app:blob").await?;
     index.push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     assert_eq!(made.image.platforms.len(), 1);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     assert_eq!(variant.json["manifests"][1], source.json["manifests"][1]);
 
-    // The same goes for one that isn't there at all: a sparse index.
+    // An entry that the registry doesn't have is kept as well: a sparse index.
     let entry = text(&source.json["manifests"][1]["digest"])?;
-    let missing = Fault::Answer(StatusCode::NOT_FOUND, vec![], "");
+    let missing = Fault::Respond(StatusCode::NOT_FOUND, vec![], "");
     lab.gateway.fault(Method::GET, entry, missing);
     assert_eq!(lab.conversion("app:v1").forced().run().await?.image.digest, made.image.digest);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> Result<()> {
+async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     image("v 8").push(&lab.registry.host(), "app:v1").await?;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
@@ -185,9 +184,9 @@ async fn a_platform_without_a_name_that_can_be_written_down_is_left_alone() -> R
 }
 
 #[tokio::test]
-async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_apart() -> Result<()> {
+async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
     let lab = Lab::start().await?;
-    // Configs that don't name the variant, as many don't: the index counts, as it does on nodes.
+    // Configs without a variant, as many images have them: the index's platform counts, as on nodes.
     let entries = [("v6", "a"), ("v7", "b"), ("v8", "c"), ("v7", "d")];
     let mut index = Index::new().oci();
     for (variant, name) in entries {
@@ -196,7 +195,7 @@ async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_
         index = index.image_with(&image, &json!({"platform": platform}))?;
     }
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?.json;
     let made = lab.conversion("app:v1").run().await?;
     let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
@@ -211,13 +210,13 @@ async fn entries_of_one_platform_and_of_its_variants_are_all_converted_and_stay_
 
     let seventh =
         Settings { platforms: PlatformSelection::Only(vec!["linux/arm/v7".parse()?]), ..Settings::default() };
-    let only = lab.conversion("app:v1").settings(seventh).forced().run().await?;
-    assert_eq!(only.image.platforms.len(), 2);
+    let selected = lab.conversion("app:v1").settings(seventh).forced().run().await?;
+    assert_eq!(selected.image.platforms.len(), 2);
     Ok(())
 }
 
 #[tokio::test]
-async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
+async fn entry_without_a_platform_uses_its_config() -> Result<()> {
     let lab = Lab::start().await?;
     let nowhere = json!({"platform": null});
     let helm = image("amd64").members(json!({"config": {
@@ -231,10 +230,10 @@ async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
         .image_with(&image("arm64"), &nowhere)?
         .image_with(&helm, &nowhere)?;
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
-    let made = lab.conversion("app:v1").settings(only(&["arm64"])).run().await?;
+    let made = lab.conversion("app:v1").settings(platforms(&["arm64"])).run().await?;
     assert_eq!(made.image.platforms.len(), 1);
     assert_eq!(made.image.platforms[0].platform, Platform::new("linux", "arm64"));
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     for kept in [0, 2] {
         assert_eq!(variant.json["manifests"][kept], source.json["manifests"][kept]);
@@ -243,11 +242,11 @@ async fn an_entry_without_a_platform_is_what_its_config_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_index_inside_an_index_stays_as_it_is() -> Result<()> {
+async fn nested_index_is_kept_unchanged() -> Result<()> {
     let lab = Lab::start().await?;
     let inner = Index::new().oci().image(&image("arm64"))?.prepare()?;
     inner.push(&lab.registry.host(), "app:inner").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let inner = stored.manifest("inner").await?;
     let entry = json!({
         "mediaType": media_type::OCI_INDEX, "digest": inner.digest, "size": inner.bytes.len(),

@@ -1,4 +1,4 @@
-//! Conversions that are stopped in the middle, as a controller is that is killed.
+//! Conversions cancelled in the middle, as by a killed controller.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,19 +10,19 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() -> Result<()> {
+async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new()
         .large_layer("usr/bin/app", 2 << 20)
         .large_layer("usr/lib/lib", 1 << 20)
         .push(&lab.registry.host(), "app:v1")
         .await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let conversion = lab.conversion("app:v1");
-    let tag = conversion.tag_of(&pushed);
+    let tag = conversion.variant_tag(&pushed);
     for (method, part) in [
         (Method::GET, "/blobs/sha256:"),
         (Method::PATCH, "/blobs/uploads/"),
@@ -36,7 +36,7 @@ async fn what_is_dropped_at_any_point_has_no_name_and_the_next_one_finishes() ->
             () = arrived.notified() => {}
             () = tokio::time::sleep(Duration::from_secs(30)) => panic!("{method} {part} never came"),
         }
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
     }
     let made = conversion.run().await?;

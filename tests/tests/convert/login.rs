@@ -1,4 +1,4 @@
-//! The exchange of a password for a token, and who gets to see the password.
+//! Exchange of a password for a token, and the hosts that receive the password.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -9,23 +9,23 @@ use http::{Method, StatusCode};
 use zstart_convert::ErrorClass;
 use zstart_registry::ManifestKey;
 use zstart_registry::auth::{
-    CredentialProvider, Credentials, ExpiringCredentials, Password, ProviderError, SharedProvider,
+    Credentials, ProviderError, ExpiringCredentials, SharedProvider, Password, CredentialProvider,
 };
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::liar::{Liar, Lie, answer};
+use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
 
 use crate::conversion::Conversion;
 
-/// A registry that asks for tokens, with an image in it.
-struct Lab {
+/// A registry that requires tokens, with an image.
+struct TokenLab {
     _registry: Registry,
     gateway: Arc<Gateway>,
 }
 
-impl Lab {
+impl TokenLab {
     async fn start() -> Result<Self> {
         let registry = Registry::start().await?;
         let image =
@@ -42,59 +42,59 @@ impl Lab {
 }
 
 #[tokio::test]
-async fn trouble_of_the_registry_or_its_token_server_is_no_wrong_password() -> Result<()> {
-    let lab = Lab::start().await?;
-    let unavailable = || Fault::Answer(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
+async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
+    let lab = TokenLab::start().await?;
+    let unavailable = || Fault::Respond(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
     let pause = vec![("retry-after", "77".to_owned())];
-    let patience = |status| Fault::Answer(status, pause.clone(), "");
+    let patience = |status| Fault::Respond(status, pause.clone(), "");
     for path in ["/v2/", "/token"] {
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, path, unavailable());
         let error = lab.conversion().run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Unavailable, "{path}: {}", error.chain());
         assert!(error.chain().contains("log in"), "{path}: {}", error.chain());
 
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
-            lab.gateway.heal();
+            lab.gateway.clear_faults();
             lab.gateway.fault(Method::GET, path, patience(status));
             let error = lab.conversion().run().await.unwrap_err();
             let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
             assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(77), "{path}");
         }
 
-        lab.gateway.heal();
+        lab.gateway.clear_faults();
         lab.gateway.fault_times(1, Method::GET, path, unavailable());
         lab.conversion().forced().run().await?;
-        assert!(lab.gateway.has_done_all(), "{path}");
+        assert!(lab.gateway.all_faults_hit(), "{path}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn whoever_asks_what_a_tag_means_waits_as_whoever_reads_it_does() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn tag_lookup_honours_retry_after_of_the_token_server() -> Result<()> {
+    let lab = TokenLab::start().await?;
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![lab.gateway.host()], ..RegistryOptions::default() };
     let name = format!("{}/app:v1", lab.gateway.host()).parse()?;
     let client = RegistryClient::new(options)?;
     for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
-        lab.gateway.heal();
-        let patience = Fault::Answer(status, vec![("retry-after", "1".to_owned())], "");
+        lab.gateway.clear_faults();
+        let patience = Fault::Respond(status, vec![("retry-after", "1".to_owned())], "");
         lab.gateway.fault_times(2, Method::GET, "/token", patience);
         let repository = client.repository(&name, Credentials::basic("user", "right"));
         repository.tag_digest(&"v1".parse()?).await?;
-        assert!(lab.gateway.has_done_all(), "{status}");
+        assert!(lab.gateway.all_faults_hit(), "{status}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_that_is_taken_away_is_renewed() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn revoked_token_is_renewed() -> Result<()> {
+    let lab = TokenLab::start().await?;
     let gateway = Arc::clone(&lab.gateway);
-    let forget = move || -> futures::future::BoxFuture<'static, ()> {
+    let revoke = move || -> futures::future::BoxFuture<'static, ()> {
         let gateway = Arc::clone(&gateway);
-        Box::pin(async move { gateway.forget_tokens() })
+        Box::pin(async move { gateway.revoke_tokens() })
     };
     // None of these is the first request with its token.
     for (method, part, spared) in [
@@ -105,56 +105,59 @@ async fn a_token_that_is_taken_away_is_renewed() -> Result<()> {
         (Method::PUT, "/blobs/uploads/", 0),
         (Method::PUT, "/manifests/", 0),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault_times(spared, method.clone(), part, Fault::Nothing);
-        lab.gateway.fault_times(1, method.clone(), part, Fault::After(Arc::new(forget.clone())));
+        lab.gateway.clear_faults();
+        lab.gateway.fault_times(spared, method.clone(), part, Fault::PassThrough);
+        lab.gateway.fault_times(1, method.clone(), part, Fault::RunFirst(Arc::new(revoke.clone())));
         lab.conversion().forced().run().await?;
-        assert!(lab.gateway.has_done_all(), "{method} {part}");
+        assert!(lab.gateway.all_faults_hit(), "{method} {part}");
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_password_is_sent_to_no_token_server_on_another_host() -> Result<()> {
-    let lab = Lab::start().await?;
-    let thief = Gateway::start(&lab.gateway.host()).await?;
-    let realm = thief.host().replace("127.0.0.1", "localhost");
+async fn password_is_not_sent_to_a_foreign_token_server() -> Result<()> {
+    let lab = TokenLab::start().await?;
+    let foreign = Gateway::start(&lab.gateway.host()).await?;
+    let realm = foreign.host().replace("127.0.0.1", "localhost");
     let challenge = format!("Bearer realm=\"http://{realm}/token\",service=\"lab\"");
-    let points_elsewhere = Fault::Answer(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
+    let points_elsewhere =
+        Fault::Respond(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenge)], "");
     lab.gateway.fault(Method::GET, "/v2/", points_elsewhere);
     let error = lab.conversion().run().await.unwrap_err();
     assert!(error.chain().contains("sends logins to localhost"), "{}", error.chain());
-    assert_eq!(thief.calls(), [""; 0], "nothing at all is sent there");
+    assert_eq!(foreign.calls(), [""; 0], "the foreign host gets no request");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_token_server_on_another_host_is_asked_where_it_is_listed() -> Result<()> {
+async fn listed_foreign_token_server_gets_the_password() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("app", b"files")]).push(&registry.host(), "app:v1").await?;
-    let (liar, elsewhere) = (Liar::start(&registry.host()).await?, Liar::start(&registry.host()).await?);
-    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\"", elsewhere.port());
-    liar.lie(
+    let (server, other_host) =
+        (RawFaultServer::start(&registry.host()).await?, RawFaultServer::start(&registry.host()).await?);
+    let challenge =
+        format!("WWW-Authenticate: Bearer realm=\"http://localhost:{}/token\"", other_host.port());
+    server.respond(
         Method::GET,
         "/v2/ ",
-        Lie::Says(answer(&["401 Unauthorized", &challenge, "Connection: close"], b"")),
+        RawResponse::Send(http_response(&["401 Unauthorized", &challenge, "Connection: close"], b"")),
     );
-    let token = answer(&["200 OK", "Connection: close"], b"{\"token\":\"one\"}");
-    elsewhere.lie(Method::GET, "/token", Lie::Says(token));
-    let conversion = Conversion::of(&format!("{}/app:v1", liar.host())).login("user", "secret");
+    let token = http_response(&["200 OK", "Connection: close"], b"{\"token\":\"one\"}");
+    other_host.respond(Method::GET, "/token", RawResponse::Send(token));
+    let conversion = Conversion::of(&format!("{}/app:v1", server.host())).login("user", "secret");
     let error = conversion.run().await.unwrap_err();
     assert!(error.chain().contains("nothing was sent there"), "{}", error.chain());
-    assert_eq!(elsewhere.heads(), [""; 0]);
+    assert_eq!(other_host.request_heads(), [""; 0]);
 
     conversion.token_server("localhost").run().await?;
-    assert!(elsewhere.heads().iter().all(|head| head.contains("authorization: basic ")));
-    assert!(liar.heads().iter().any(|head| head.contains("authorization: bearer one")));
+    assert!(other_host.request_heads().iter().all(|head| head.contains("authorization: basic ")));
+    assert!(server.request_heads().iter().any(|head| head.contains("authorization: bearer one")));
     Ok(())
 }
 
 #[tokio::test]
-async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn malformed_token_response_is_reported() -> Result<()> {
+    let lab = TokenLab::start().await?;
     let endless: &'static str = Box::leak("x".repeat(1 << 20).into_boxed_str());
     for (answer, said) in [
         ("<html>", "not what the specification says"),
@@ -162,24 +165,21 @@ async fn an_answer_of_the_token_server_that_makes_no_sense_is_told() -> Result<(
         (r#"{"token":""}"#, "no token in it"),
         (endless, "larger than"),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::GET, "/token", Fault::Answer(StatusCode::OK, vec![], answer));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::GET, "/token", Fault::Respond(StatusCode::OK, vec![], answer));
         let error = lab.conversion().run().await.unwrap_err();
         assert!(error.chain().contains(said), "{}", error.chain());
     }
     Ok(())
 }
 
-/// Gives the first password, then one that others hold already, then new ones.
+/// Returns the first password, then one that others use already, then new ones.
 #[derive(Debug)]
-struct Shared;
+struct SharedCredentials;
 
 #[async_trait]
-impl CredentialProvider for Shared {
-    async fn credentials(
-        &self,
-        refused: Option<&Password>,
-    ) -> Result<Option<ExpiringCredentials>, ProviderError> {
+impl CredentialProvider for SharedCredentials {
+    async fn credentials(&self, refused: Option<&Password>) -> Result<Option<ExpiringCredentials>, ProviderError> {
         let number = refused.map_or(0, |refused| refused.password.len());
         let password = Password { username: "AWS".to_owned(), password: "x".repeat(number + 1) };
         let expires_at = Instant::now() + Duration::from_mins(1);
@@ -188,24 +188,24 @@ impl CredentialProvider for Shared {
 }
 
 #[tokio::test]
-async fn a_password_that_ended_and_another_that_others_hold_and_that_ended_too_are_renewed() -> Result<()> {
+async fn expired_shared_credentials_are_renewed_twice() -> Result<()> {
     let registry = Registry::start().await?;
     Fixture::new().layer(&[("etc/app", b"configuration")]).push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     zstart_tests::control_plane::install_crypto();
     let options = RegistryOptions { plain_http: vec![gateway.host()], ..RegistryOptions::default() };
     let name = format!("{}/app:v1", gateway.host()).parse()?;
-    let credentials = Credentials::Provider(SharedProvider(Arc::new(Shared)));
+    let credentials = Credentials::Provider(SharedProvider(Arc::new(SharedCredentials)));
     let repository = RegistryClient::new(options)?.repository(&name, credentials);
     let tag = "v1".parse()?;
 
     let digest = repository.tag_digest(&tag).await?;
-    let expired = || Fault::Answer(StatusCode::FORBIDDEN, vec![], "Your authorization token has expired.");
+    let expired = || Fault::Respond(StatusCode::FORBIDDEN, vec![], "Your authorization token has expired.");
     gateway.fault_times(2, Method::GET, "/manifests/", expired());
     assert_eq!(repository.manifest(ManifestKey::Tag(&tag)).await?.digest, digest);
-    assert!(gateway.has_done_all());
+    assert!(gateway.all_faults_hit());
 
-    // Of one that was made for it, a refusal is final.
+    // The refusal of a password that was just issued is final.
     gateway.fault_times(4, Method::GET, "/manifests/", expired());
     let error = repository.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
     assert!(error.to_string().contains("HTTP 403"), "{error}");

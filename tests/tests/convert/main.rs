@@ -1,17 +1,17 @@
-//! The conversion engine against a real registry, and against one that misbehaves.
+//! The conversion engine with a real registry and with injected faults.
 
 mod access;
-mod answers;
 mod content;
 mod conversion;
+mod error_responses;
+mod existing_variants;
 mod hostile;
 mod indexes;
 mod interruption;
-mod kept;
-mod layers_again;
+mod layer_reuse;
 mod login;
 mod manifests;
 mod redirects;
-mod reuse;
 mod small_blobs;
 mod soci;
+mod unchanged_entries;

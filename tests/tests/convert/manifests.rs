@@ -1,4 +1,4 @@
-//! One manifest, all the way.
+//! Conversion of a single manifest.
 
 use anyhow::Result;
 use serde_json::{Value, json};
@@ -8,10 +8,10 @@ use zstart_oci::media_type;
 use zstart_tests::images::{Compression, Fixture};
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-/// An image with every kind of layer, and with members that nobody knows.
-fn every_kind_of_layer() -> Fixture {
+/// An image with every kind of layer, and with unknown members.
+fn image_of_all_layer_kinds() -> Fixture {
     Fixture::new()
         .large_layer("usr/bin/app", 700_000)
         .layer_as(Compression::Plain, &[("etc/plain", b"plain ".repeat(300).as_slice())])
@@ -25,11 +25,11 @@ fn every_kind_of_layer() -> Fixture {
 }
 
 #[tokio::test]
-async fn an_image_of_docker_or_oci_types_becomes_oci_zstd_with_the_same_files() -> Result<()> {
+async fn docker_and_oci_images_become_oci_zstd_with_equal_files() -> Result<()> {
     let lab = Lab::start().await?;
-    for (name, image) in [("docker", every_kind_of_layer()), ("oci", every_kind_of_layer().oci())] {
+    for (name, image) in [("docker", image_of_all_layer_kinds()), ("oci", image_of_all_layer_kinds().oci())] {
         let pushed = image.push(&lab.registry.host(), &format!("{name}:v1")).await?;
-        let stored = Stored::new(&lab.registry, name);
+        let stored = RepositoryReader::new(&lab.registry, name);
         let before = stored.manifest("v1").await?;
 
         let made = lab.conversion(&format!("{name}:v1")).run().await?;
@@ -47,7 +47,7 @@ async fn an_image_of_docker_or_oci_types_becomes_oci_zstd_with_the_same_files() 
         for layer in [0, 1, 3] {
             assert_eq!(to[layer]["annotations"][keys::LAYER_SOURCE_DIGEST], from[layer]["digest"]);
         }
-        assert_eq!(to[2]["digest"], from[2]["digest"], "zstd stays as it is");
+        assert_eq!(to[2]["digest"], from[2]["digest"], "the zstd layer is kept");
         assert_eq!(to[2]["mediaType"], media_type::OCI_TAR_ZSTD, "under OCI's type, Docker's too");
 
         let report = &made.image.platforms[0];
@@ -66,7 +66,7 @@ fn total(layers: &Value) -> u64 {
 }
 
 #[tokio::test]
-async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
+async fn layer_compression_is_detected_from_its_bytes() -> Result<()> {
     let lab = Lab::start().await?;
     let plain = b"files, as a tar archive holds them ".repeat(2000);
     let packed = zstd::encode_all(&plain[..], 1)?;
@@ -79,7 +79,7 @@ async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
         .raw_layer(Compression::Zstd, plain.clone(), gzip.clone())
         .raw_layer(Compression::Plain, plain, gzip);
     image.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let variant = stored.manifest(made.tag.as_str()).await?;
@@ -91,14 +91,14 @@ async fn a_layer_is_what_its_bytes_are_whatever_its_type_says() -> Result<()> {
 }
 
 #[tokio::test]
-async fn layers_that_are_zstd_already_are_encoded_anew_only_by_force() -> Result<()> {
+async fn zstd_layers_are_reencoded_only_with_force() -> Result<()> {
     let lab = Lab::start().await?;
-    every_kind_of_layer().push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    image_of_all_layer_kinds().push(&lab.registry.host(), "app:v1").await?;
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let first = lab.conversion("app:v1").run().await?;
     assert_eq!(first.image.platforms[0].converted_layers, 3);
-    // Another level alone makes no new variant.
+    // A different level alone gives no new variant.
     let settings = Settings { level: Level::try_from(9)?, ..Settings::default() };
     let found = lab.conversion("app:v1").settings(settings.clone()).run().await?;
     assert_eq!((found.reused, &found.image.digest), (true, &first.image.digest));
@@ -115,11 +115,11 @@ async fn layers_that_are_zstd_already_are_encoded_anew_only_by_force() -> Result
 }
 
 #[tokio::test]
-async fn content_that_is_inlined_goes_where_it_is_replaced_and_stays_where_it_is_not() -> Result<()> {
+async fn inlined_data_is_dropped_from_converted_layers_only() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = every_kind_of_layer().oci();
+    let image = image_of_all_layer_kinds().oci();
     image.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?.json;
     let (mut config, mut layers) = (source["config"].clone(), source["layers"].clone());
     config["data"] = json!("aW5saW5lZA==");
@@ -142,11 +142,11 @@ async fn content_that_is_inlined_goes_where_it_is_replaced_and_stays_where_it_is
 }
 
 #[tokio::test]
-async fn a_layer_that_an_image_has_twice_is_converted_once() -> Result<()> {
+async fn repeated_layer_is_converted_once() -> Result<()> {
     let lab = Lab::start().await?;
     let twice = Fixture::new().layer(&[("a", b"the same")]).layer(&[("a", b"the same")]);
     twice.push(&lab.registry.host(), "app:v1").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let source = stored.manifest("v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let variant = stored.manifest(made.tag.as_str()).await?;
@@ -158,16 +158,16 @@ async fn a_layer_that_an_image_has_twice_is_converted_once() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_goes_to_another_repository_with_all_that_it_needs() -> Result<()> {
+async fn image_is_copied_whole_to_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
-    let image = every_kind_of_layer();
+    let image = image_of_all_layer_kinds();
     image.push(&lab.registry.host(), "app:v1").await?;
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?;
     let elsewhere = format!("{}/mirror/app", lab.gateway.host());
     let made = lab.conversion("app:v1").into(&elsewhere).run().await?;
-    let stored = Stored::new(&lab.registry, "mirror/app");
+    let stored = RepositoryReader::new(&lab.registry, "mirror/app");
     let variant = stored.manifest(made.tag.as_str()).await?;
     stored.require_same_files(&variant.json, &source.json).await?;
-    assert_eq!(Stored::new(&lab.registry, "app").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }

@@ -1,7 +1,7 @@
-//! Registries that send readers and writers elsewhere, as those with storage of its own do.
+//! Registries that redirect readers and writers to separate storage.
 
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use axum::Router;
@@ -10,42 +10,43 @@ use http::header::AUTHORIZATION;
 use http::{Method, StatusCode};
 use tokio::task::JoinHandle;
 use zstart_convert::ErrorClass;
+use zstart_core::sync::lock;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 
 use crate::conversion::Conversion;
-use zstart_tests::registry::stored::{Stored, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-/// Another host than the registry's.
+/// A host other than the registry's.
 const HOST: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
-/// A storage that serves one blob to everybody, and notes what it is sent.
+/// A storage that serves one blob to every client and records each request.
 struct Storage {
     address: String,
-    /// For each request, whether it came with somebody's credentials.
+    /// For each request, whether it had credentials.
     with_credentials: Arc<Mutex<Vec<bool>>>,
     server: JoinHandle<()>,
 }
 
-type Shared = (Vec<u8>, Arc<Mutex<Vec<bool>>>);
+type BlobAndLog = (Vec<u8>, Arc<Mutex<Vec<bool>>>);
 
 impl Storage {
     async fn start(blob: Vec<u8>) -> Result<Self> {
         let listener = tokio::net::TcpListener::bind((HOST, 0)).await?;
         let address = listener.local_addr()?.to_string();
         let with_credentials = Arc::default();
-        let shared: Shared = (blob, Arc::clone(&with_credentials));
+        let shared: BlobAndLog = (blob, Arc::clone(&with_credentials));
         let router = Router::new().fallback(serve).with_state(shared);
         let server = tokio::spawn(async move {
-            // It ends with the task; there is nobody to tell.
+            // The server ends with the task, so its result is dropped.
             let _ = axum::serve(listener, router).await;
         });
         Ok(Self { address, with_credentials, server })
     }
 
     fn requests(&self) -> Vec<bool> {
-        self.with_credentials.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.with_credentials).clone()
     }
 }
 
@@ -55,25 +56,25 @@ impl Drop for Storage {
     }
 }
 
-async fn serve(State((blob, seen)): State<Shared>, request: Request) -> Vec<u8> {
+async fn serve(State((blob, seen)): State<BlobAndLog>, request: Request) -> Vec<u8> {
     let credentials = request.headers().contains_key(AUTHORIZATION);
-    seen.lock().unwrap_or_else(PoisonError::into_inner).push(credentials);
+    lock(&seen).push(credentials);
     blob
 }
 
 #[tokio::test]
-async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credentials() -> Result<()> {
+async fn redirected_blob_is_fetched_without_credentials() -> Result<()> {
     let registry = Registry::start().await?;
     let image = Fixture::new().large_layer("usr/bin/app", 200_000);
     image.push(&registry.host(), "app:v1").await?;
-    let stored = Stored::new(&registry, "app");
+    let stored = RepositoryReader::new(&registry, "app");
     let source = stored.manifest("v1").await?.json;
     let layer = &source["layers"][0];
     let storage = Storage::start(stored.blob(layer).await?).await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
     let elsewhere = vec![("location", format!("http://{}/bucket/blob?signature=hidden", storage.address))];
-    let redirect = Fault::Answer(StatusCode::TEMPORARY_REDIRECT, elsewhere, "");
+    let redirect = Fault::Respond(StatusCode::TEMPORARY_REDIRECT, elsewhere, "");
     gateway.fault(Method::GET, text(&layer["digest"])?, redirect);
 
     let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
@@ -81,7 +82,7 @@ async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credenti
     stored.require_same_files(&stored.manifest(made.tag.as_str()).await?.json, &source).await?;
     assert_eq!(storage.requests(), [false]);
 
-    // When the storage is gone, its host is named, and the signature in its address is not.
+    // The error names the host of the missing storage, without the signature in its address.
     drop(storage);
     let error = conversion.forced().run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
@@ -93,11 +94,11 @@ async fn a_blob_is_fetched_from_where_the_registry_keeps_it_and_without_credenti
 }
 
 #[tokio::test]
-async fn redirects_in_a_circle_come_to_an_end() -> Result<()> {
+async fn redirect_loop_ends_after_five_redirects() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let itself = vec![("location", "/v2/app/manifests/v1".to_owned())];
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::TEMPORARY_REDIRECT, itself, ""));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::TEMPORARY_REDIRECT, itself, ""));
     let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Other);
     assert!(error.chain().contains("more than 5 redirects"), "{}", error.chain());
@@ -105,11 +106,11 @@ async fn redirects_in_a_circle_come_to_an_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_manifest_without_end_is_not_read_to_its_end() -> Result<()> {
+async fn manifest_over_4_mib_is_rejected() -> Result<()> {
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let endless: &'static str = " ".repeat(5 << 20).leak();
-    gateway.fault(Method::GET, "/manifests/", Fault::Answer(StatusCode::OK, vec![], endless));
+    gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::OK, vec![], endless));
     let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Other);
     assert!(error.chain().contains("larger than 4194304 bytes"), "{}", error.chain());

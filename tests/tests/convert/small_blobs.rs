@@ -1,10 +1,10 @@
-//! Layers and configs so small that they are sent whole.
+//! Layers and configs small enough to be sent in one request.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 use crate::conversion::Lab;
 
@@ -15,11 +15,11 @@ fn image() -> Fixture {
         .layer(&[("etc/three", b"three")])
 }
 
-/// Converts the image, and answers what was asked for to store its three layers, without their names.
+/// Converts the image and returns the requests that stored its three layers, without their paths.
 async fn uploads(lab: &Lab) -> Result<Vec<String>> {
     image().push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (variant, source) = (stored.manifest(made.tag.as_str()).await?, stored.manifest("v1").await?);
     stored.require_same_files(&variant.json, &source.json).await?;
     let calls = lab.gateway.calls().into_iter().filter(|call| call.contains("/blobs/uploads/"));
@@ -35,15 +35,15 @@ async fn uploads(lab: &Lab) -> Result<Vec<String>> {
 }
 
 #[tokio::test]
-async fn a_small_layer_is_one_request_where_the_registry_takes_it_so() -> Result<()> {
+async fn small_blob_takes_one_request_with_single_post() -> Result<()> {
     let lab = Lab::start().await?;
-    lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::TakeWhole);
+    lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::AcceptSinglePost);
     assert_eq!(uploads(&lab).await?, ["POST with all", "POST with all", "POST with all"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_small_layer_is_two_requests_where_the_registry_opens_an_upload_for_it() -> Result<()> {
+async fn small_blob_takes_two_requests_without_single_post() -> Result<()> {
     let lab = Lab::start().await?;
     let asked = uploads(&lab).await?;
     assert_eq!(asked[3..], ["PUT", "PUT", "PUT"]);
@@ -52,10 +52,10 @@ async fn a_small_layer_is_two_requests_where_the_registry_opens_an_upload_for_it
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_to_take_it_so_is_asked_in_the_usual_way_and_not_again() -> Result<()> {
+async fn refused_single_post_is_not_tried_again() -> Result<()> {
     for status in [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
         let lab = Lab::start().await?;
-        lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Answer(status, vec![], "no"));
+        lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Respond(status, vec![], "no"));
         let asked = uploads(&lab).await?;
         let usual = asked.iter().filter(|call| *call == "POST").count();
         assert_eq!((usual, asked.last().map(String::as_str)), (3, Some("PUT")), "{asked:?}");
@@ -65,17 +65,18 @@ async fn a_registry_that_refuses_to_take_it_so_is_asked_in_the_usual_way_and_not
 }
 
 #[tokio::test]
-async fn a_small_layer_whose_upload_was_lost_is_sent_again() -> Result<()> {
+async fn lost_small_blob_is_sent_again() -> Result<()> {
     let lab = Lab::start().await?;
-    let lost = Fault::Answer(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
+    let lost =
+        Fault::Respond(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UPLOAD_UNKNOWN"}]}"#);
     lab.gateway.fault_times(1, Method::PUT, "/blobs/uploads/", lost);
     lab.gateway.fault_times(
         1,
         Method::POST,
         "/blobs/uploads/",
-        Fault::Answer(StatusCode::BAD_GATEWAY, vec![], ""),
+        Fault::Respond(StatusCode::BAD_GATEWAY, vec![], ""),
     );
     uploads(&lab).await?;
-    assert!(lab.gateway.has_done_all());
+    assert!(lab.gateway.all_faults_hit());
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Images with a SOCI index: nodes start them before they are pulled whole, from gzip alone.
+//! Images with a SOCI index: nodes start them before the pull is complete, with gzip layers only.
 
 use anyhow::Result;
 use http::{Method, StatusCode};
@@ -8,13 +8,13 @@ use zstart_core::Digest;
 use zstart_oci::media_type;
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::gateway::Fault;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 use crate::conversion::Lab;
 
 const ARTIFACT_V1: &str = "application/vnd.amazon.soci.index.v1+json";
 
-/// What a registry lists as belonging to an image.
+/// A registry's list of artifacts that refer to an image.
 fn referrers(artifact_type: &str) -> Value {
     json!({"schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": [{
         "mediaType": media_type::OCI_MANIFEST, "artifactType": artifact_type, "size": 2,
@@ -22,69 +22,69 @@ fn referrers(artifact_type: &str) -> Value {
     }]})
 }
 
-async fn require_left_alone(lab: &Lab) -> Result<()> {
-    let error = lab.conversion("app:v1").run().await.expect_err("it is to be left alone");
+async fn require_refused(lab: &Lab) -> Result<()> {
+    let error = lab.conversion("app:v1").run().await.expect_err("the conversion succeeded");
     assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
     let index = Digest::sha256_of(b"the soci index");
     assert!(error.chain().contains(&format!("SOCI index {index}")), "{}", error.chain());
-    assert!(!lab.a_manifest_was_written(), "{:?}", lab.writes());
+    assert!(!lab.has_pushed_a_manifest(), "{:?}", lab.writes());
     Ok(())
 }
 
 #[tokio::test]
-async fn one_that_the_registry_lists_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_from_the_referrers_api_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let answer = |artifact_type| {
         let list: &'static str = referrers(artifact_type).to_string().leak();
-        Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
+        Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list)
     };
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer(ARTIFACT_V1));
-    require_left_alone(&lab).await?;
-    lab.gateway.heal();
+    require_refused(&lab).await?;
+    lab.gateway.clear_faults();
     lab.gateway.fault(Method::GET, "/referrers/sha256:", answer("application/vnd.cyclonedx+json"));
     lab.conversion("app:v1").run().await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn one_that_is_listed_by_a_tag_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_from_the_referrers_tag_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
-    let list = Fault::Answer(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
-    lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(StatusCode::NOT_FOUND, vec![], ""));
+    let list = Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
+    lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(StatusCode::NOT_FOUND, vec![], ""));
     lab.gateway.fault(Method::GET, &format!("/manifests/sha256-{}", pushed.hex()), list);
-    require_left_alone(&lab).await
+    require_refused(&lab).await
 }
 
-/// A page of a list, and how the registry names the next one.
+/// A page of a list, with a link to the next one.
 fn page(artifact_type: &str, next: &str) -> Fault {
     let list: &'static str = referrers(artifact_type).to_string().leak();
     let headers = vec![("content-type", media_type::OCI_INDEX.to_owned()), ("link", next.to_owned())];
-    Fault::Answer(StatusCode::OK, headers, list)
+    Fault::Respond(StatusCode::OK, headers, list)
 }
 
 #[tokio::test]
-async fn one_that_is_listed_on_a_later_page_leaves_the_image_alone() -> Result<()> {
+async fn soci_index_on_a_later_page_is_respected() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let next = |number| format!("</v2/app/referrers/{pushed}?page={number}>; rel=\"next\"");
     let (other, broken) = ("application/vnd.cyclonedx+json", StatusCode::NOT_FOUND);
-    // The list may break off behind it: what was listed was listed.
-    for third in [page(other, ""), Fault::Answer(broken, vec![], "")] {
-        lab.gateway.heal();
+    // The list may break off later; entries listed before count.
+    for third in [page(other, ""), Fault::Respond(broken, vec![], "")] {
+        lab.gateway.clear_faults();
         lab.gateway.fault(Method::GET, "?page=2", page(ARTIFACT_V1, &next(3)));
         lab.gateway.fault(Method::GET, "?page=3", third);
         lab.gateway.fault(Method::GET, "/referrers/sha256:", page(other, &next(2)));
-        require_left_alone(&lab).await?;
+        require_refused(&lab).await?;
         assert!(lab.gateway.calls().iter().any(|call| call.ends_with("?page=3")));
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_list_without_end_is_not_read_to_its_end() -> Result<()> {
+async fn referrers_list_is_read_for_200_pages_at_most() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
     let again = format!("</v2/app/referrers/{pushed}>; rel=\"next\"");
@@ -97,20 +97,20 @@ async fn a_list_without_end_is_not_read_to_its_end() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_does_not_know_the_question_has_none() -> Result<()> {
+async fn unsupported_referrers_api_means_no_soci_index() -> Result<()> {
     for status in
         [StatusCode::FORBIDDEN, StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::OK]
     {
         let lab = Lab::start().await?;
         Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
-        lab.gateway.fault(Method::GET, "/referrers/", Fault::Answer(status, vec![], "<html>what?</html>"));
+        lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(status, vec![], "<html>what?</html>"));
         lab.conversion("app:v1").run().await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn of_an_index_the_entries_that_name_one_stay_as_they_are() -> Result<()> {
+async fn index_entry_with_soci_annotation_is_kept() -> Result<()> {
     let lab = Lab::start().await?;
     let image =
         |architecture| Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 9000);
@@ -119,7 +119,7 @@ async fn of_an_index_the_entries_that_name_one_stay_as_they_are() -> Result<()> 
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     assert_eq!(made.image.platforms.len(), 1);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let (source, variant) = (stored.manifest("v1").await?, stored.manifest(made.tag.as_str()).await?);
     assert_eq!(variant.json["manifests"][0], source.json["manifests"][0]);
     assert_ne!(variant.json["manifests"][1], source.json["manifests"][1]);

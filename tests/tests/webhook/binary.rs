@@ -1,4 +1,4 @@
-//! The binary: how it starts, and how it ends.
+//! Start and end of the webhook program.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use zstart_tests::cluster::own_binaries;
+use zstart_tests::cluster::built_binaries;
 use zstart_tests::ports::free_ports;
 
-/// The webhook with this configuration, and an API server that isn't there.
+/// Starts the webhook with a configuration and an unreachable API server.
 fn start(config: &Path) -> Child {
-    Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
+    Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .arg(format!("--config={}", config.display()))
         .env("POD_NAMESPACE", "zstart-system")
         .env("KUBECONFIG", config.with_file_name("kubeconfig"))
@@ -36,9 +36,9 @@ fn printed(output: &Output) -> String {
 }
 
 #[test]
-fn a_configuration_that_is_wrong_ends_it_with_what_to_correct() {
+fn unknown_config_key_is_reported_and_exits_1() {
     let folder = folder("maxStalenes: 10m\n");
-    let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("it ends");
+    let output = start(&folder.path().join("config.yaml")).wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1));
     let text = printed(&output);
     assert!(text.contains("config.yaml") && text.contains("maxStalenes"), "{text}");
@@ -52,12 +52,12 @@ fn get(port: u16, path: &str) -> std::io::Result<String> {
     Ok(answer)
 }
 
-/// Waits until it answers, and answers the answer that `is_it` accepts.
-fn until(port: u16, path: &str, is_it: impl Fn(&str) -> bool) -> String {
+/// Polls until `accepts` accepts the response, and returns it.
+fn until(port: u16, path: &str, accepts: impl Fn(&str) -> bool) -> String {
     let end = Instant::now() + Duration::from_secs(30);
     loop {
         match get(port, path) {
-            Ok(answer) if is_it(&answer) => return answer,
+            Ok(answer) if accepts(&answer) => return answer,
             answer => assert!(Instant::now() < end, "{answer:?}"),
         }
     }
@@ -69,19 +69,19 @@ fn terminate(child: &Child) {
 }
 
 #[test]
-fn without_an_api_server_it_lives_unready_and_ends_well_when_told_to() {
+fn unreachable_api_server_leaves_webhook_alive_but_unready() {
     let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
     until(port, "/livez", |answer| answer.contains("200 OK"));
     until(port, "/readyz", |answer| answer.contains("503") && answer.contains("no serving certificate yet"));
     terminate(&child);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(0), "{}", printed(&output));
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once() {
+fn second_signal_exits_immediately() {
     let [port] = free_ports().expect("a port");
     let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
     let child = start(&folder.path().join("config.yaml"));
@@ -89,19 +89,19 @@ fn a_second_signal_ends_it_at_once() {
     terminate(&child);
     until(port, "/readyz", |answer| answer.contains("shutting down"));
     terminate(&child);
-    let output = child.wait_with_output().expect("it ends");
+    let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
     assert!(printed(&output).contains("a second signal"), "{}", printed(&output));
 }
 
 #[test]
-fn a_log_level_that_is_none_is_refused() {
+fn unknown_log_level_is_rejected() {
     let folder = folder("");
-    let output = Command::new(own_binaries().expect("built binaries").join("zstart-webhook"))
+    let output = Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .args(["--config", &folder.path().join("config.yaml").display().to_string(), "--log=inof"])
         .env("POD_NAMESPACE", "zstart-system")
         .output()
-        .expect("it ends");
+        .expect("the program ends");
     assert_eq!(output.status.code(), Some(2));
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("inof") && said.contains("debug"), "{said}");

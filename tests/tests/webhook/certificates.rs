@@ -1,4 +1,4 @@
-//! A certificate authority for the webhook, and a look at the certificate that is served.
+//! A certificate authority for the webhook, and the served certificate.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -17,18 +17,18 @@ pub(crate) struct Authority {
 }
 
 impl Authority {
-    pub(crate) fn make() -> Result<Self> {
+    pub(crate) fn create() -> Result<Self> {
         let mut parameters = CertificateParams::default();
         parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         Ok(Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)? })
     }
 
-    /// What a webhook configuration trusts.
+    /// Bundle for a webhook configuration.
     pub(crate) fn bundle(&self) -> String {
         STANDARD.encode(self.issuer.pem())
     }
 
-    /// A new certificate for loopback, as the serving Secret holds it.
+    /// Issues a certificate for loopback, in the serving Secret's format.
     pub(crate) fn issue(&self) -> Result<Value> {
         let key = KeyPair::generate()?;
         let parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
@@ -36,7 +36,7 @@ impl Authority {
         Ok(json!({"tls.crt": certificate.pem(), "tls.key": key.serialize_pem()}))
     }
 
-    /// The certificate that a new connection gets, in PEM's DER. It must be ours.
+    /// Certificate that a new connection gets, as DER. This authority must have issued the certificate.
     pub(crate) async fn served(&self, address: SocketAddr) -> Result<Vec<u8>> {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(self.issuer.pem().as_bytes())?)?;
@@ -54,7 +54,7 @@ impl Authority {
     }
 }
 
-/// The certificate in a serving Secret's fields.
+/// Certificate of a serving Secret, as DER.
 pub(crate) fn der(data: &Value) -> Result<Vec<u8>> {
     let text = data["tls.crt"].as_str().context("no certificate")?;
     Ok(CertificateDer::from_pem_slice(text.as_bytes())?.to_vec())

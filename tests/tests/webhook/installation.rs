@@ -1,4 +1,4 @@
-//! An API server that asks a webhook of this process, which has no more rights than the chart grants.
+//! An API server that calls a webhook in this process; the webhook has exactly the chart's rights.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -27,7 +27,7 @@ use crate::records;
 
 pub(crate) const SYSTEM: &str = "zstart-system";
 const USER: &str = "system:serviceaccount:zstart-system:zstart-webhook";
-/// Watches answer within milliseconds; two busy cores take longer.
+/// Time limit. Watches deliver within milliseconds; two busy cores take longer.
 pub(crate) const WITHIN: Duration = Duration::from_mins(1);
 
 pub(crate) struct Installation {
@@ -36,7 +36,7 @@ pub(crate) struct Installation {
     pub(crate) authority: Authority,
 }
 
-/// A webhook that runs in this process.
+/// A webhook in this process.
 pub(crate) struct Running {
     pub(crate) https: SocketAddr,
     health: SocketAddr,
@@ -45,30 +45,30 @@ pub(crate) struct Running {
 }
 
 impl Installation {
-    /// An API server with the webhook's rights, and without records' type, certificate and
+    /// Starts an API server with the webhook's rights, without the definition of records, certificate and
     /// configuration.
-    pub(crate) async fn bare() -> Result<Self> {
+    pub(crate) async fn without_webhook() -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let admin = plane.client().await?;
-        let installation = Self { plane, admin, authority: Authority::make()? };
+        let installation = Self { plane, admin, authority: Authority::create()? };
         installation.namespace(SYSTEM, &json!({})).await?;
         chart::grant(&installation.admin, "zstart-webhook").await?;
         Ok(installation)
     }
 
-    /// All of it: a webhook that is ready and asked about pods, a node, and the namespaces `on`,
-    /// `audit` and `off`.
-    pub(crate) async fn whole() -> Result<(Self, Running)> {
-        let installation = Self::bare().await?;
+    /// Starts everything: a ready webhook that reviews pods, a node, and the namespaces `on`, `audit` and
+    /// `off`.
+    pub(crate) async fn with_webhook() -> Result<(Self, Running)> {
+        let installation = Self::without_webhook().await?;
         installation.define_records().await?;
-        installation.serve_with(&installation.authority.issue()?).await?;
+        installation.write_serving_secret(&installation.authority.issue()?).await?;
         for (name, label) in [("on", "enabled"), ("audit", "audit"), ("off", "disabled")] {
             installation.namespace(name, &json!({"zstart.dev/rewrite": label})).await?;
         }
         installation.create::<Node>(Api::all(installation.admin.clone()), records::node("lab")).await?;
         let webhook = installation.start("").await?;
         webhook.wait_until_ready().await?;
-        installation.configure(webhook.https).await?;
+        installation.register_webhook(webhook.https).await?;
         Ok((installation, webhook))
     }
 
@@ -96,7 +96,7 @@ impl Installation {
         self.create::<Namespace>(Api::all(self.admin.clone()), object).await
     }
 
-    /// Installs the type of records and waits until the API server serves it.
+    /// Installs the definition of records and waits until the API server serves it.
     pub(crate) async fn define_records(&self) -> Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
         api.create(&PostParams::default(), &ImageConversion::crd()).await?;
@@ -108,8 +108,8 @@ impl Installation {
         .await
     }
 
-    /// Makes or replaces the serving Secret.
-    pub(crate) async fn serve_with(&self, data: &Value) -> Result<()> {
+    /// Creates or replaces the serving Secret.
+    pub(crate) async fn write_serving_secret(&self, data: &Value) -> Result<()> {
         let secret = json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "zstart-webhook-tls"},
             "type": "kubernetes.io/tls", "stringData": data,
@@ -121,7 +121,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Makes a record, with its status.
+    /// Creates a record with its status.
     pub(crate) async fn record(&self, record: &Value) -> Result<()> {
         let api: Api<ImageConversion> = Api::all(self.admin.clone());
         self.create(api.clone(), record.clone()).await?;
@@ -131,7 +131,7 @@ impl Installation {
         Ok(())
     }
 
-    /// Starts a webhook with `config` and the chart's rights. It goes at once when it is told to.
+    /// Starts a webhook with `config` and the chart's rights. The webhook shuts down without delay.
     pub(crate) async fn start(&self, config: &str) -> Result<Running> {
         let mut config = Config::parse(Path::new("config.yaml"), config)?;
         (config.listen, config.health_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);
@@ -146,14 +146,14 @@ impl Installation {
         Ok(Running { https, health, shutdown, task })
     }
 
-    /// Has the API server ask the webhook, as the chart's configuration does.
-    pub(crate) async fn configure(&self, address: SocketAddr) -> Result<()> {
+    /// Registers the webhook like the chart's configuration.
+    pub(crate) async fn register_webhook(&self, address: SocketAddr) -> Result<()> {
         let object = json!({"metadata": {"name": "zstart"}, "webhooks": [{
             "name": "pods.zstart.dev", "admissionReviewVersions": ["v1"],
             "clientConfig": {"url": format!("https://{address}/mutate"), "caBundle": self.authority.bundle()},
             "failurePolicy": "Ignore", "timeoutSeconds": 2, "sideEffects": "None",
             "reinvocationPolicy": "IfNeeded",
-            // Not the namespace selector: that a namespace isn't opted in is the webhook's to see, too.
+            // No namespace selector: the webhook itself must see that a namespace isn't opted in.
             "rules": [
                 {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]},
                 {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["UPDATE"],
@@ -163,15 +163,15 @@ impl Installation {
         self.create::<MutatingWebhookConfiguration>(Api::all(self.admin.clone()), object).await
     }
 
-    /// Creates a pod and answers what the API server made of it.
+    /// Creates a pod and returns the stored object.
     pub(crate) async fn pod(&self, namespace: &str, pod: &Value) -> Result<Value> {
         let pod: Pod = serde_json::from_value(pod.clone())?;
         let made = self.namespaced::<Pod>(namespace).create(&PostParams::default(), &pod).await?;
         Ok(serde_json::to_value(made)?)
     }
 
-    /// Waits until a new pod with this image would be rewritten: the webhook then knows of
-    /// everything that was written before.
+    /// Waits until a new pod with this image would be rewritten. The webhook then knows every object written
+    /// before.
     pub(crate) async fn wait_until_rewritten(&self, image: &str) -> Result<()> {
         let pod: Pod = serde_json::from_value(records::pod(image))?;
         let dry = PostParams { dry_run: true, field_manager: None };
@@ -184,7 +184,7 @@ impl Installation {
 }
 
 impl Running {
-    /// Status and text of the health port's answer.
+    /// Status and text of the health port's response.
     pub(crate) async fn get(&self, path: &str) -> Result<(u16, String)> {
         let answer = reqwest::get(format!("http://{}{path}", self.health)).await?;
         Ok((answer.status().as_u16(), answer.text().await?))
@@ -197,15 +197,15 @@ impl Running {
         .await
     }
 
-    /// How many images were decided about for this reason.
-    pub(crate) async fn decided(&self, reason: &str) -> Result<u64> {
+    /// Number of decisions with this reason.
+    pub(crate) async fn decisions(&self, reason: &str) -> Result<u64> {
         let (_, text) = self.get("/metrics").await?;
         let start = format!("zstart_webhook_images_total{{reason=\"{reason}\"}} ");
         let line = text.lines().find_map(|line| line.strip_prefix(&start));
         Ok(line.map(str::parse).transpose()?.unwrap_or_default())
     }
 
-    /// Tells it to go, and waits until it has gone.
+    /// Requests shutdown and waits for it.
     pub(crate) async fn stop(self) -> Result<()> {
         self.shutdown.cancel();
         Ok(self.task.await??)

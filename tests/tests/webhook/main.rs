@@ -1,4 +1,4 @@
-//! The webhook, asked by a real API server.
+//! The webhook, called by a real API server.
 
 mod binary;
 mod certificates;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use zstart_tests::wait;
 
 use crate::installation::{Installation, WITHIN};
-use crate::records::{changed, pod, record, variant_of};
+use crate::records::{pod, record, record_with, variant_of};
 
 const APP: &str = "r.example/app:v1";
 
@@ -21,11 +21,11 @@ fn image(pod: &Value) -> &str {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_with_a_ready_record_is_rewritten_and_keeps_a_note_of_its_originals() -> Result<()> {
-    let (zstart, webhook) = Installation::whole().await?;
+async fn pod_is_rewritten_and_annotated_with_its_originals() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
-    assert_eq!(webhook.decided("Rewritten").await?, 0, "dry runs aren't counted");
+    assert_eq!(webhook.decisions("Rewritten").await?, 0, "dry runs aren't counted");
 
     let made = zstart
         .pod(
@@ -50,20 +50,20 @@ async fn a_pod_with_a_ready_record_is_rewritten_and_keeps_a_note_of_its_original
     let originals: Value =
         serde_json::from_str(annotations["zstart.dev/originals"].as_str().context("no note")?)?;
     assert_eq!(originals, json!({"containers/app": APP, "initContainers/init": APP, "volumes/model": APP}));
-    assert_eq!((webhook.decided("Rewritten").await?, webhook.decided("NoRecord").await?), (3, 1));
+    assert_eq!((webhook.decisions("Rewritten").await?, webhook.decisions("NoRecord").await?), (3, 1));
     webhook.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> {
-    let (zstart, webhook) = Installation::whole().await?;
+async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     for record in [
-        changed("r.example/unready:v1", "/status/conditions/0/status", json!("False")),
-        changed("r.example/stale:v1", "/status/source/checkedAt", json!("2020-01-01T00:00:00Z")),
-        changed("r.example/arm:v1", "/status/variant/platforms/0/platform", json!("linux/arm64")),
-        changed("r.example/moved:v1", "/status/source/digest", json!(other)),
-        changed(
+        record_with("r.example/unready:v1", "/status/conditions/0/status", json!("False")),
+        record_with("r.example/stale:v1", "/status/source/checkedAt", json!("2020-01-01T00:00:00Z")),
+        record_with("r.example/arm:v1", "/status/variant/platforms/0/platform", json!("linux/arm64")),
+        record_with("r.example/moved:v1", "/status/source/digest", json!(other)),
+        record_with(
             "r.example/far:v1",
             "/status/variant/reference",
             json!(format!("elsewhere.example/a:v1@{other}")),
@@ -72,7 +72,7 @@ async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> 
     ] {
         zstart.record(&record).await?;
     }
-    // The last one that was written is known, so all are.
+    // The webhook knows the record written last, so it knows all of them.
     zstart.wait_until_rewritten(APP).await?;
 
     let with = |pointer: &str, value: Value| {
@@ -103,15 +103,15 @@ async fn a_pod_that_may_not_be_rewritten_is_admitted_as_it_came() -> Result<()> 
         let made = zstart.pod(namespace, &pod).await.with_context(|| format!("{reason}: refused"))?;
         assert_eq!(image(&made), image(&pod), "{reason}");
         assert_eq!(made["metadata"].get("annotations"), None, "{reason}");
-        assert_eq!(webhook.decided(reason).await?, 1, "{reason}");
+        assert_eq!(webhook.decisions(reason).await?, 1, "{reason}");
     }
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
     webhook.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_ephemeral_container_of_a_running_pod_is_rewritten_and_nothing_else_of_it() -> Result<()> {
-    let (zstart, webhook) = Installation::whole().await?;
+async fn ephemeral_container_alone_is_rewritten_in_a_running_pod() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
     // The pod is older than the record.
     let running = zstart.pod("on", &pod(APP)).await?;
     zstart.record(&record(APP)).await?;
@@ -128,20 +128,20 @@ async fn an_ephemeral_container_of_a_running_pod_is_rewritten_and_nothing_else_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_ready_only_with_a_certificate_and_every_list_complete() -> Result<()> {
-    let zstart = Installation::bare().await?;
+async fn readiness_needs_a_certificate_and_complete_lists() -> Result<()> {
+    let zstart = Installation::without_webhook().await?;
     let webhook = zstart.start("").await?;
     let (status, why) = webhook.get("/readyz").await?;
     assert_eq!((status, why.as_str()), (503, "no serving certificate yet"));
     assert_eq!(webhook.get("/livez").await?.0, 200);
     assert!(zstart.authority.served(webhook.https).await.is_err(), "nothing can be served yet");
 
-    zstart.serve_with(&zstart.authority.issue()?).await?;
+    zstart.write_serving_secret(&zstart.authority.issue()?).await?;
     wait::until("the certificate to be served", WITHIN, || async {
         zstart.authority.served(webhook.https).await.map(Some)
     })
     .await?;
-    // The type of records isn't there, so they can't have been listed.
+    // The definition of records doesn't exist, so records can't have been listed.
     let (status, why) = webhook.get("/readyz").await?;
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");
@@ -152,14 +152,14 @@ async fn it_is_ready_only_with_a_certificate_and_every_list_complete() -> Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewed_certificate_is_served_to_the_next_connection_and_a_broken_one_is_not() -> Result<()> {
-    let (zstart, webhook) = Installation::whole().await?;
+async fn renewed_certificate_is_served_and_a_broken_one_ignored() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
 
-    zstart.serve_with(&json!({"tls.crt": "broken", "tls.key": "broken"})).await?;
+    zstart.write_serving_secret(&json!({"tls.crt": "broken", "tls.key": "broken"})).await?;
     let renewed = zstart.authority.issue()?;
-    zstart.serve_with(&renewed).await?;
+    zstart.write_serving_secret(&renewed).await?;
     let renewed = certificates::der(&renewed)?;
     wait::until("the renewed certificate to be served", WITHIN, || async {
         Ok((zstart.authority.served(webhook.https).await? == renewed).then_some(()))
@@ -170,11 +170,11 @@ async fn a_renewed_certificate_is_served_to_the_next_connection_and_a_broken_one
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn pods_start_as_they_came_when_the_webhook_is_gone() -> Result<()> {
-    let (zstart, webhook) = Installation::whole().await?;
+async fn pods_are_admitted_unchanged_without_the_webhook() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
-    // It ends well, and the API server finds nobody.
+    // The webhook has ended, and the API server can't reach it.
     webhook.stop().await?;
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), APP);
     Ok(())

@@ -1,11 +1,11 @@
-//! Records, pods and nodes as a cluster has them.
+//! Records, pods and nodes of a typical cluster.
 #![expect(clippy::unwrap_used, reason = "every text here is the tests' own")]
 
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::{Digest, Reference, variant};
 
-/// The variant that [`record`] says `source` has.
+/// The variant that [`record`] reports for `source`.
 pub(crate) fn variant_of(source: &str) -> String {
     let reference: Reference = source.parse().unwrap();
     let tag = variant::tag(&reference, &digest_of(source));
@@ -16,7 +16,7 @@ fn digest_of(source: &str) -> Digest {
     Digest::sha256_of(source.as_bytes())
 }
 
-/// A record that is ready, looked up just now.
+/// A ready record that was checked just now.
 pub(crate) fn record(source: &str) -> Value {
     let reference: Reference = source.parse().unwrap();
     let (digest, now) = (digest_of(source), jiff::Timestamp::now());
@@ -37,8 +37,8 @@ pub(crate) fn record(source: &str) -> Value {
     })
 }
 
-/// The same with one field changed.
-pub(crate) fn changed(source: &str, pointer: &str, value: Value) -> Value {
+/// A ready record with one field replaced.
+pub(crate) fn record_with(source: &str, pointer: &str, value: Value) -> Value {
     let mut record = record(source);
     *record.pointer_mut(pointer).unwrap() = value;
     record

@@ -13,11 +13,11 @@ use crate::error::RequestError;
 /// A transfer that was aborted.
 #[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
 pub(crate) enum Stalled {
-    #[error("download throughput fell below {per_second} bytes/s for {} s", .window.as_secs())]
+    #[error("download throughput fell below {per_second} bytes/s for {window:?}")]
     SlowDownload { per_second: u64, window: Duration },
-    #[error("upload throughput fell below {per_second} bytes/s for {} s", .window.as_secs())]
+    #[error("upload throughput fell below {per_second} bytes/s for {window:?}")]
     SlowUpload { per_second: u64, window: Duration },
-    #[error("registry accepted no bytes for {} s", .limit.as_secs())]
+    #[error("registry accepted no bytes for {limit:?}")]
     IdleUpload { limit: Duration },
 }
 

@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::pack::{Packed, pack};
+use super::compress::{CompressedLayer, compress};
 use crate::process::run;
 
-/// What a web application of some size is built with and from. (What these depend on is what npm finds
-/// fitting on the day: tools are compared within one run.)
+/// Packages of a web application of some size. (npm chooses their dependencies on the day of the build, so
+/// results are comparable within one run only.)
 const PACKAGES: [&str; 11] = [
     "next@15.1.3",
     "react@19.0.0",
@@ -25,8 +25,8 @@ const PACKAGES: [&str; 11] = [
     "googleapis@144.0.0",
 ];
 
-/// One layer, as `RUN npm install` makes it.
-pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
+/// One layer, as `RUN npm install` creates it.
+pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
     let root = work.join("node");
     let app = root.join("app");
     fs::create_dir_all(&app)?;
@@ -42,5 +42,5 @@ pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<Packed>> {
     ]);
     npm.current_dir(&app).args(PACKAGES);
     run(&mut npm).context("failed to install Node packages (is npm installed?)")?;
-    Ok(vec![pack(&root, layout)?])
+    Ok(vec![compress(&root, layout)?])
 }

@@ -6,16 +6,16 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use super::compress::{CompressedLayer, compress};
 use super::debian;
-use super::pack::{Packed, pack};
 use crate::packages;
 use crate::process::run;
 
-/// What a pod of this image runs.
+/// Command of a pod of this image.
 pub(super) const COMMAND: [&str; 2] = ["python3", "/app/main.py"];
-/// What most such images have, as one layer.
+/// Packages of most such images, as one layer.
 const NUMERICS: [&str; 4] = ["numpy==2.0.2", "scipy==1.15.3", "pandas==2.2.3", "scikit-learn==1.6.1"];
-/// What this one adds, as another; what these need is in the layer below.
+/// Packages of this image, as another layer; their dependencies are in the layer below.
 const ANALYTICS: [&str; 5] = [
     "pyarrow==17.0.0",
     "polars==1.9.0",
@@ -23,7 +23,7 @@ const ANALYTICS: [&str; 5] = [
     "numba==0.60.0",
     "llvmlite==0.43.0",
 ];
-/// What a pod of this image runs: it is started when it has imported everything.
+/// Program of a pod of this image: imports everything, then prints "ready".
 const PROGRAM: &str = "\
 import signal, sys, time
 import numba, numpy, pandas, polars, pyarrow, scipy, sklearn
@@ -34,9 +34,8 @@ while True:
     time.sleep(3600)
 ";
 
-/// Its layers. The Debian tree needs root; without, the image has the others: enough to convert, not to
-/// run.
-pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<Packed>> {
+/// Layers of the image. The Debian tree needs root; without it the image can be converted but not run.
+pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<CompressedLayer>> {
     let mut layers = Vec::new();
     if with_tree {
         layers.push(debian::layer(work, layout, &["python3"])?);
@@ -46,18 +45,18 @@ pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<
     }
     let numerics = work.join("numerics");
     install_wheels(&numerics, &NUMERICS, &[])?;
-    layers.push(pack(&numerics, layout)?);
+    layers.push(compress(&numerics, layout)?);
     let analytics = work.join("analytics");
     install_wheels(&analytics, &ANALYTICS, &["--no-deps"])?;
-    layers.push(pack(&analytics, layout)?);
+    layers.push(compress(&analytics, layout)?);
     let app = work.join("app/app");
     fs::create_dir_all(&app)?;
     fs::write(app.join("main.py"), PROGRAM)?;
-    layers.push(pack(&work.join("app"), layout)?);
+    layers.push(compress(&work.join("app"), layout)?);
     Ok(layers)
 }
 
-/// Installs Python packages where Debian's Python looks for local ones.
+/// Installs Python packages into the folder of Debian's local packages.
 fn install_wheels(root: &Path, wheels: &[&str], more: &[&str]) -> Result<()> {
     let site = root.join("usr/local/lib/python3.11/dist-packages");
     fs::create_dir_all(&site)?;

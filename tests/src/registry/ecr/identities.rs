@@ -1,4 +1,4 @@
-//! Where AWS gives a process its identity.
+//! Sources of a process's AWS identity.
 
 use std::fs;
 use std::path::Path;
@@ -11,38 +11,38 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::text;
+use super::header_text;
 
-/// When all of them end, as AWS writes it.
+/// Expiry of all credentials, in AWS's format.
 const EXPIRES: &str = "2099-01-01T00:00:00Z";
-/// A service account's token, for IRSA and for Pod Identity.
-const SERVICE_ACCOUNT: &str = "a-service-accounts-token";
-/// The role of a machine.
+/// Service account token, for IRSA and Pod Identity.
+const SERVICE_ACCOUNT_TOKEN: &str = "a-service-accounts-token";
+/// Role of a machine.
 const ROLE: &str = "node-role";
 
-/// Where a process finds who it is.
+/// Source of a process's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Identity {
-    /// Nowhere.
+    /// No identity.
     None,
-    /// In its environment.
+    /// Environment variables.
     Environment,
-    /// In a profile of `~/.aws/config` and `~/.aws/credentials`.
+    /// A profile of `~/.aws/config` and `~/.aws/credentials`.
     Profile,
-    /// It exchanges its service account's token for a role (IRSA).
+    /// A service account's token, exchanged for a role (IRSA).
     WebIdentity,
-    /// A container's credentials (EKS Pod Identity).
+    /// Container credentials (EKS Pod Identity).
     Container,
-    /// The role of the machine that it runs on.
+    /// Role of the machine (instance metadata).
     Instance,
 }
 
 impl Identity {
-    /// All who are somebody.
-    pub const SOMEBODY: [Self; 5] =
+    /// All sources with an identity.
+    pub const AUTHENTICATED: [Self; 5] =
         [Self::Environment, Self::Profile, Self::WebIdentity, Self::Container, Self::Instance];
 
-    /// The access key that requests are signed with.
+    /// Access key that signs the requests.
     pub fn access_key(self) -> &'static str {
         match self {
             Self::None => "",
@@ -54,8 +54,9 @@ impl Identity {
         }
     }
 
-    /// What its environment says. Files are written to `folder`; the machine's services are at `machine`.
-    pub(super) fn environment(self, folder: &Path, machine: &str) -> Result<Vec<(&'static str, String)>> {
+    /// Environment of a process with this identity. Files are written to `folder`; the machine's services are
+    /// at `machine_url`.
+    pub(super) fn environment(self, folder: &Path, machine_url: &str) -> Result<Vec<(&'static str, String)>> {
         let file = |name: &str, content: &str| -> Result<String> {
             let path = folder.join(name);
             fs::write(&path, content)?;
@@ -64,7 +65,7 @@ impl Identity {
         let key = self.access_key();
         let mut environment = Vec::new();
         if self == Self::Instance {
-            environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.to_owned()));
+            environment.push(("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine_url.to_owned()));
         } else {
             environment.push(("AWS_EC2_METADATA_DISABLED", "true".to_owned()));
         }
@@ -80,13 +81,14 @@ impl Identity {
                 environment.push(("AWS_PROFILE", "lab".to_owned()));
             }
             Self::WebIdentity => {
-                environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", file("token", SERVICE_ACCOUNT)?));
+                environment.push(("AWS_WEB_IDENTITY_TOKEN_FILE", file("token", SERVICE_ACCOUNT_TOKEN)?));
                 environment.push(("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/zstart".to_owned()));
                 environment.push(("AWS_REGION", "eu-west-1".to_owned()));
             }
             Self::Container => {
-                environment.push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{machine}/v1/credentials")));
-                let token = file("pod-token", SERVICE_ACCOUNT)?;
+                environment
+                    .push(("AWS_CONTAINER_CREDENTIALS_FULL_URI", format!("{machine_url}/v1/credentials")));
+                let token = file("pod-token", SERVICE_ACCOUNT_TOKEN)?;
                 environment.push(("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", token));
             }
         }
@@ -94,15 +96,17 @@ impl Identity {
     }
 }
 
-/// STS: a role for a service account's token.
+/// STS: returns a role for a service account's token.
 pub(super) async fn assume_role(request: Request) -> Response {
     let body = to_bytes(request.into_body(), 64 * 1024).await.unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
-    let says = |part: &str| body.split('&').any(|found| found == part);
-    if !says("Action=AssumeRoleWithWebIdentity") || !says(&format!("WebIdentityToken={SERVICE_ACCOUNT}")) {
-        let refusal = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code>\
+    let has_parameter = |part: &str| body.split('&').any(|found| found == part);
+    if !has_parameter("Action=AssumeRoleWithWebIdentity")
+        || !has_parameter(&format!("WebIdentityToken={SERVICE_ACCOUNT_TOKEN}"))
+    {
+        let error = "<ErrorResponse><Error><Type>Sender</Type><Code>InvalidIdentityToken</Code>\
                        <Message>no</Message></Error></ErrorResponse>";
-        return (StatusCode::BAD_REQUEST, refusal).into_response();
+        return (StatusCode::BAD_REQUEST, error).into_response();
     }
     let key = Identity::WebIdentity.access_key();
     format!(
@@ -117,11 +121,13 @@ pub(super) async fn assume_role(request: Request) -> Response {
     .into_response()
 }
 
-/// A machine's own services: metadata (version 2), and the agent of Pod Identity.
-pub(super) fn of_machine(request: &Request) -> Response {
+/// A machine's own services: instance metadata (version 2), and the agent of Pod Identity.
+pub(super) fn machine_endpoint(request: &Request) -> Response {
     let role = "/latest/meta-data/iam/security-credentials";
     match request.uri().path() {
-        "/v1/credentials" if text(request.headers(), &AUTHORIZATION) == Some(SERVICE_ACCOUNT) => {
+        "/v1/credentials"
+            if header_text(request.headers(), &AUTHORIZATION) == Some(SERVICE_ACCOUNT_TOKEN) =>
+        {
             axum::Json(credentials(Identity::Container)).into_response()
         }
         "/latest/api/token" => {

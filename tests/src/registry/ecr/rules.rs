@@ -1,4 +1,4 @@
-//! What ECR's registries do in their own way.
+//! Peculiarities of ECR's registries.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -8,36 +8,36 @@ use axum::response::{IntoResponse as _, Response};
 use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
-use super::super::forward::without_credentials;
-use super::sessions;
+use super::super::reverse_proxy::without_credentials;
 use super::tokens::Verdict;
-use super::{BLOBS, PUBLIC, Shared, refusal};
+use super::uploads;
+use super::{BLOB_HOST, EcrState, PUBLIC, error_response};
 
-/// How many manifests an account may push in a second ("Amazon ECR service quotas", `PutImage`).
-const PUTS_A_SECOND: usize = 10;
-/// The most tags that may be asked for at once.
-const MOST_TAGS: usize = 1000;
+/// Manifest pushes per second and account ("Amazon ECR service quotas", `PutImage`).
+const MAX_PUTS_PER_SECOND: usize = 10;
+/// Maximum page size of a tag list.
+const MAX_TAGS_PER_PAGE: usize = 1000;
 
-/// What is true of all registries of the account.
+/// State shared by all registries of the account.
 #[derive(Default)]
-pub(super) struct Rules {
+pub(super) struct RegistryRules {
     repositories: BTreeSet<String>,
     pub(super) immutable_tags: bool,
-    /// Those that exist, each with its repository.
+    /// Existing tags, each with its repository.
     tags: BTreeSet<(String, String)>,
-    /// When manifests were pushed, and what was answered.
+    /// Time and status of each manifest push.
     pub(super) puts: Vec<(Instant, StatusCode)>,
 }
 
-impl Rules {
-    /// With these repositories and no others.
+impl RegistryRules {
+    /// Rules with these repositories only.
     pub(super) fn of(repositories: &[&str]) -> Self {
         Self { repositories: repositories.iter().map(ToString::to_string).collect(), ..Self::default() }
     }
 }
 
-/// A request to a registry, by its path.
-enum Asked<'a> {
+/// Endpoint of a request, by its path.
+enum Endpoint<'a> {
     /// `/v2/`.
     Login,
     Manifest(&'a str),
@@ -48,64 +48,69 @@ enum Asked<'a> {
 }
 
 /// Answers a request to a registry.
-pub(super) async fn registry(shared: &Shared, registry: &str, request: Request) -> Response {
+pub(super) async fn registry(state: &EcrState, registry: &str, request: Request) -> Response {
     if registry == PUBLIC && request.uri().path() == "/token/" {
-        return shared.tokens().public(request.headers());
+        return state.tokens().public_token(request.headers());
     }
-    match shared.tokens().judge(registry, request.headers()) {
-        Verdict::Welcome => {}
-        Verdict::Nobody => return challenge(registry),
+    match state.tokens().check(registry, request.headers()) {
+        Verdict::Accepted => {}
+        Verdict::Anonymous => return challenge(registry),
         Verdict::Expired if registry == PUBLIC => {
-            return refusal(StatusCode::BAD_REQUEST, "DENIED", "Your authorization token has expired.");
+            return error_response(
+                StatusCode::BAD_REQUEST,
+                "DENIED",
+                "Your authorization token has expired.",
+            );
         }
-        // No challenge: whoever waits for a 401 waits for ever.
+        // No challenge: a client that waits for a 401 never refreshes its token.
         Verdict::Expired => {
             let message = "Your authorization token has expired. Reauthenticate and try again.";
-            return refusal(StatusCode::FORBIDDEN, "DENIED", message);
+            return error_response(StatusCode::FORBIDDEN, "DENIED", message);
         }
     }
     let path = request.uri().path().to_owned();
-    let (repository, asked) = read(&path);
+    let (repository, endpoint) = parse_path(&path);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !matches!(asked, Asked::Login) && !shared.rules().repositories.contains(repository) {
+    if !matches!(endpoint, Endpoint::Login) && !state.rules().repositories.contains(repository) {
         if !is_read {
-            hang_up();
+            abort_connection();
         }
         let message = format!("The repository with name '{repository}' does not exist in the registry");
-        return refusal(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message);
+        return error_response(StatusCode::NOT_FOUND, "NAME_UNKNOWN", &message);
     }
-    let own = format!("https://{registry}");
+    let origin = format!("https://{registry}");
     let request = without_credentials(request);
-    match asked {
-        Asked::Manifest(reference) if *request.method() == Method::PUT => {
-            put_manifest(shared, repository, reference, request, &own).await
+    match endpoint {
+        Endpoint::Manifest(reference) if *request.method() == Method::PUT => {
+            put_manifest(state, repository, reference, request, &origin).await
         }
-        Asked::Upload => sessions::upload(shared, request, &own).await,
-        Asked::Blob if *request.method() == Method::GET => {
-            let signed = format!("https://{BLOBS}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
+        Endpoint::Upload => uploads::upload(state, request, &origin).await,
+        Endpoint::Blob if *request.method() == Method::GET => {
+            let signed =
+                format!("https://{BLOB_HOST}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
             (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, signed)]).into_response()
         }
-        Asked::Tags if asks_for_too_many(&request) => {
-            refusal(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
+        Endpoint::Tags if exceeds_page_limit(&request) => {
+            error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
         }
-        _ => shared.registry.pass(request, &own).await,
+        _ => state.registry.forward(request, &origin).await,
     }
 }
 
-fn read(path: &str) -> (&str, Asked<'_>) {
+fn parse_path(path: &str) -> (&str, Endpoint<'_>) {
     let rest = path.strip_prefix("/v2/").unwrap_or_default();
     if rest.is_empty() {
-        ("", Asked::Login)
+        ("", Endpoint::Login)
     } else if let Some((repository, reference)) = rest.rsplit_once("/manifests/") {
-        (repository, Asked::Manifest(reference))
+        (repository, Endpoint::Manifest(reference))
     } else if let Some((repository, _)) = rest.split_once("/blobs/uploads/") {
-        (repository, Asked::Upload)
+        (repository, Endpoint::Upload)
     } else if let Some((repository, _)) = rest.rsplit_once("/blobs/") {
-        (repository, Asked::Blob)
+        (repository, Endpoint::Blob)
     } else if let Some(repository) = rest.strip_suffix("/tags/list") {
-        (repository, Asked::Tags)
+        (repository, Endpoint::Tags)
     } else {
-        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Asked::Other)
+        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Endpoint::Other)
     }
 }
 
@@ -118,28 +123,28 @@ fn challenge(registry: &str) -> Response {
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
 }
 
-/// Ends the connection without an answer, and with it the task that serves it.
-fn hang_up() -> ! {
-    std::panic::resume_unwind(Box::new("there is no answer"))
+/// Closes the connection without a response, by ending the task that serves it.
+fn abort_connection() -> ! {
+    std::panic::resume_unwind(Box::new("connection aborted"))
 }
 
 async fn put_manifest(
-    shared: &Shared,
+    state: &EcrState,
     repository: &str,
     reference: &str,
     request: Request,
-    own: &str,
+    origin: &str,
 ) -> Response {
     let now = Instant::now();
     let key = (repository.to_owned(), reference.to_owned());
     let refused = {
-        let rules = shared.rules();
+        let rules = state.rules();
         let second = Duration::from_secs(1);
-        let lately = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
-        if lately >= PUTS_A_SECOND {
+        let recent = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
+        if recent >= MAX_PUTS_PER_SECOND {
             Some((StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "Rate exceeded".to_owned()))
         } else if rules.immutable_tags && rules.tags.contains(&key) {
-            // Whatever it is that is pushed, even what stands there.
+            // ECR refuses every push to an existing tag, including a push of equal content.
             let message = format!(
                 "The image tag '{reference}' already exists in the '{repository}' repository and cannot be \
                  overwritten because the tag is immutable."
@@ -150,11 +155,11 @@ async fn put_manifest(
         }
     };
     if let Some((status, code, message)) = refused {
-        shared.rules().puts.push((now, status));
-        return refusal(status, code, &message);
+        state.rules().puts.push((now, status));
+        return error_response(status, code, &message);
     }
-    let response = shared.registry.pass(request, own).await;
-    let mut rules = shared.rules();
+    let response = state.registry.forward(request, origin).await;
+    let mut rules = state.rules();
     rules.puts.push((now, response.status()));
     if response.status().is_success() && !reference.contains(':') {
         rules.tags.insert(key);
@@ -162,8 +167,8 @@ async fn put_manifest(
     response
 }
 
-fn asks_for_too_many(request: &Request) -> bool {
+fn exceeds_page_limit(request: &Request) -> bool {
     let query = request.uri().query().unwrap_or_default();
     let number = query.split('&').find_map(|part| part.strip_prefix("n=")?.parse::<usize>().ok());
-    number.is_some_and(|number| number > MOST_TAGS)
+    number.is_some_and(|number| number > MAX_TAGS_PER_PAGE)
 }

@@ -1,4 +1,4 @@
-//! Manifests that aren't what they seem.
+//! Malformed or contradictory manifests.
 
 use super::*;
 
@@ -8,94 +8,94 @@ const INDEX: &[&str] =
     &["200 OK", "Connection: close", "Content-Type: application/vnd.oci.image.index.v1+json"];
 const MANIFEST: &str = "/manifests/v1";
 
-async fn require_refused(manifest: &[u8], said: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(MANIFEST, OK, manifest);
-    lab.ends(ErrorClass::Refused, said).await
+async fn manifest_is_refused(manifest: &[u8], expected: &[&str]) -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(MANIFEST, OK, manifest);
+    lab.fails_with(ErrorClass::Refused, expected).await
 }
 
-async fn refused_with(members: Value, said: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(MANIFEST, OK, &manifest_with(&lab.source, &members));
-    lab.ends(ErrorClass::Refused, said).await
-}
-
-#[tokio::test]
-async fn a_manifest_that_is_not_utf_8() -> Result<()> {
-    require_refused(b"{\"schemaVersion\":2,\"mediaType\":\"\xff\xfe\"}", &["is malformed"]).await
+async fn manifest_members_are_refused(members: Value, expected: &[&str]) -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(MANIFEST, OK, &manifest_with(&lab.source, &members));
+    lab.fails_with(ErrorClass::Refused, expected).await
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_a_web_page() -> Result<()> {
-    require_refused(b"<!doctype html><title>Log in</title>", &["is malformed"]).await
+async fn manifest_with_invalid_utf_8_is_refused() -> Result<()> {
+    manifest_is_refused(b"{\"schemaVersion\":2,\"mediaType\":\"\xff\xfe\"}", &["is malformed"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_nested_a_million_deep() -> Result<()> {
+async fn manifest_of_html_is_refused() -> Result<()> {
+    manifest_is_refused(b"<!doctype html><title>Log in</title>", &["is malformed"]).await
+}
+
+#[tokio::test]
+async fn manifest_nested_a_million_levels_is_refused() -> Result<()> {
     let deep = format!("{{\"config\":{}", "[".repeat(1_000_000));
-    require_refused(deep.as_bytes(), &["is malformed"]).await
+    manifest_is_refused(deep.as_bytes(), &["is malformed"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_of_another_digest_than_its_header_says() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn manifest_contradicting_its_digest_header_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let digest = format!("Docker-Content-Digest: {}", Digest::sha256_of(b"other"));
-    lab.says(MANIFEST, &[OK, &[&digest]].concat(), &manifest_with(&lab.source, &json!({})));
-    lab.ends(ErrorClass::ContentMismatch, &["pull image v1", "instead of sha256:"]).await
+    lab.respond_to_get(MANIFEST, &[OK, &[&digest]].concat(), &manifest_with(&lab.source, &json!({})));
+    lab.fails_with(ErrorClass::ContentMismatch, &["pull image v1", "instead of sha256:"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_served_as_an_index() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(MANIFEST, INDEX, &manifest_with(&lab.source, &json!({})));
-    lab.ends(ErrorClass::Refused, &["is served as", "but says that it is"]).await
+async fn manifest_served_as_an_index_is_refused() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(MANIFEST, INDEX, &manifest_with(&lab.source, &json!({})));
+    lab.fails_with(ErrorClass::Refused, &["is served as", "but says that it is"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_an_index_too() -> Result<()> {
-    refused_with(json!({"manifests": []}), &["could be read in two ways"]).await
+async fn manifest_that_is_also_an_index_is_refused() -> Result<()> {
+    manifest_members_are_refused(json!({"manifests": []}), &["could be read in two ways"]).await
 }
 
 #[tokio::test]
-async fn a_digest_that_leads_out_of_its_folder() -> Result<()> {
+async fn digest_with_path_traversal_is_refused() -> Result<()> {
     for digest in
         ["sha256:../../../../etc/passwd", "../../v2/other/blobs/x", "sha256:", "sha256:AB", "md5:x/y"]
     {
         let layer =
             json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 1, "digest": digest});
-        refused_with(json!({"layers": [layer]}), &["is malformed"]).await?;
+        manifest_members_are_refused(json!({"layers": [layer]}), &["is malformed"]).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn sizes_that_are_no_sizes() -> Result<()> {
+async fn invalid_layer_sizes_are_refused() -> Result<()> {
     for size in [json!(-1), json!(1.5), json!("10"), json!(1e30)] {
         let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": size,
             "digest": Digest::sha256_of(b"x")});
-        refused_with(json!({"layers": [layer]}), &["is malformed"]).await?;
+        manifest_members_are_refused(json!({"layers": [layer]}), &["is malformed"]).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn very_many_layers() -> Result<()> {
+async fn manifest_of_10000_layers_is_refused() -> Result<()> {
     let layer = json!({"mediaType": "application/vnd.oci.image.layer.v1.tar+gzip", "size": 1,
         "digest": Digest::sha256_of(b"x")});
-    refused_with(json!({"layers": vec![layer; 10_000]}), &["it lists 10000 layers"]).await
+    manifest_members_are_refused(json!({"layers": vec![layer; 10_000]}), &["it lists 10000 layers"]).await
 }
 
 #[tokio::test]
-async fn an_index_of_very_many_entries() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn index_of_10000_entries_is_refused() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let entry = json!({"mediaType": "application/vnd.oci.image.manifest.v1+json", "size": 1,
         "digest": Digest::sha256_of(b"x"), "platform": {"os": "linux", "architecture": "amd64"}});
     let index = json!({"schemaVersion": 2, "manifests": vec![entry; 10_000]});
-    lab.says(MANIFEST, INDEX, index.to_string().as_bytes());
-    lab.ends(ErrorClass::Refused, &["it lists 10000 entries"]).await
+    lab.respond_to_get(MANIFEST, INDEX, index.to_string().as_bytes());
+    lab.fails_with(ErrorClass::Refused, &["it lists 10000 entries"]).await
 }
 
-/// An index that lists `digest` as what this architecture runs.
+/// An index that lists `digest` for this architecture.
 fn index(media_type: &str, digest: &Digest) -> Vec<u8> {
     let entry = json!({"mediaType": media_type, "size": 1, "digest": digest,
         "platform": {"os": "linux", "architecture": "amd64"}});
@@ -103,45 +103,49 @@ fn index(media_type: &str, digest: &Digest) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn an_index_that_is_served_for_what_it_lists() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn index_served_in_place_of_its_entry_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let bytes = index("application/vnd.oci.image.manifest.v1+json", &Digest::sha256_of(b"x"));
-    lab.says("/manifests/", INDEX, &bytes);
-    lab.ends(ErrorClass::ContentMismatch, &["pull manifest sha256:", "instead of"]).await
+    lab.respond_to_get("/manifests/", INDEX, &bytes);
+    lab.fails_with(ErrorClass::ContentMismatch, &["pull manifest sha256:", "instead of"]).await
 }
 
 #[tokio::test]
-async fn indexes_in_indexes() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn nested_index_alone_is_refused() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let inner = index("application/vnd.oci.image.index.v1+json", &Digest::sha256_of(b"x"));
-    // One that says so, and one that calls it a manifest.
+    // One entry declares an index, the other one declares a manifest.
     for media_type in
         ["application/vnd.oci.image.index.v1+json", "application/vnd.oci.image.manifest.v1+json"]
     {
-        lab.says(&format!("/manifests/{}", Digest::sha256_of(&inner)), INDEX, &inner);
-        lab.says(MANIFEST, INDEX, &index(media_type, &Digest::sha256_of(&inner)));
-        lab.ends(ErrorClass::Refused, &["index inside an index"]).await?;
+        lab.respond_to_get(&format!("/manifests/{}", Digest::sha256_of(&inner)), INDEX, &inner);
+        lab.respond_to_get(MANIFEST, INDEX, &index(media_type, &Digest::sha256_of(&inner)));
+        lab.fails_with(ErrorClass::Refused, &["index inside an index"]).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_config_of_other_bytes() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(lab.config(), &["200 OK", "Connection: close"], b"{\"rootfs\":{\"diff_ids\":[]}}");
-    lab.ends(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
+async fn config_with_other_bytes_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(lab.config(), &["200 OK", "Connection: close"], b"{\"rootfs\":{\"diff_ids\":[]}}");
+    lab.fails_with(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
 }
 
 #[tokio::test]
-async fn a_config_without_end() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.lie(Method::GET, lab.config(), Lie::ThenForEver(answer(&["200 OK"], b""), b"{\"a\":"));
-    lab.ends(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
+async fn endless_config_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond(
+        Method::GET,
+        lab.config(),
+        RawResponse::ThenFlood(http_response(&["200 OK"], b""), b"{\"a\":"),
+    );
+    lab.fails_with(ErrorClass::ContentMismatch, &[lab.config(), "the repository served"]).await
 }
 
 #[tokio::test]
-async fn a_config_of_a_terabyte_by_its_descriptor() -> Result<()> {
+async fn config_of_one_tebibyte_is_refused() -> Result<()> {
     let config = json!({"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1_u64 << 40,
         "digest": Digest::sha256_of(b"x")});
-    refused_with(json!({"config": config}), &["1099511627776 bytes"]).await
+    manifest_members_are_refused(json!({"config": config}), &["1099511627776 bytes"]).await
 }

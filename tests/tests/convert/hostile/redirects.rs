@@ -1,84 +1,93 @@
-//! Readers who are sent somewhere else.
+//! Redirects to other hosts and addresses.
 
 use super::*;
 
-async fn sends_layers_to(location: &str, class: ErrorClass, said: &[&str]) -> Result<()> {
-    let lab = Lab::start().await?;
+async fn layer_redirect_fails(location: &str, class: ErrorClass, expected: &[&str]) -> Result<()> {
+    let lab = HostileLab::start().await?;
     let location = format!("Location: {location}");
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(class, said).await
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(class, expected).await
 }
 
 #[tokio::test]
-async fn a_redirect_to_the_metadata_service() -> Result<()> {
+async fn redirect_to_the_metadata_service_is_rejected() -> Result<()> {
     for location in [
         "http://169.254.169.254/latest/meta-data/",
         "http://2852039166/latest/meta-data/",
         "http://[::ffff:169.254.169.254]/latest/meta-data/",
         "http://[fd00:ec2::254]/latest/meta-data/",
     ] {
-        sends_layers_to(location, ErrorClass::Other, &["where no registry may send its readers"]).await?;
+        layer_redirect_fails(location, ErrorClass::Other, &["where no registry may send its readers"])
+            .await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_redirect_to_no_address() -> Result<()> {
+async fn redirect_to_another_scheme_is_rejected() -> Result<()> {
     for location in ["file:///etc/passwd", "ftp://localhost/x", "gopher://localhost:70/x", "javascript:1"] {
-        sends_layers_to(location, ErrorClass::Other, &["the registry's Location"]).await?;
+        layer_redirect_fails(location, ErrorClass::Other, &["the registry's Location"]).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_redirect_without_a_place() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(lab.layer(), &["302 Found", "Connection: close"], b"");
-    lab.ends(ErrorClass::Other, &["the registry named no Location"]).await
+async fn redirect_without_location_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(lab.layer(), &["302 Found", "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Other, &["the registry named no Location"]).await
 }
 
 #[tokio::test]
-async fn redirects_in_a_circle() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.says(lab.layer(), &["307 Temporary Redirect", "Location: ?again", "Connection: close"], b"");
-    lab.ends(ErrorClass::Other, &["more than 5 redirects"]).await
+async fn redirect_loop_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond_to_get(
+        lab.layer(),
+        &["307 Temporary Redirect", "Location: ?again", "Connection: close"],
+        b"",
+    );
+    lab.fails_with(ErrorClass::Other, &["more than 5 redirects"]).await
 }
 
 #[tokio::test]
-async fn a_redirect_to_another_host_with_other_bytes() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.elsewhere.lie(
+async fn redirected_layer_is_still_hashed() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.other_host.respond(
         Method::GET,
         "/stolen",
-        Lie::Says(answer(&["200 OK", "Connection: close"], b"other bytes")),
+        RawResponse::Send(http_response(&["200 OK", "Connection: close"], b"other bytes")),
     );
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::ContentMismatch, &[lab.layer(), "the repository served 11 bytes"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::ContentMismatch, &[lab.layer(), "the repository served 11 bytes"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn another_host_that_asks_for_a_password() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn redirect_target_gets_no_password() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let challenge =
         ["401 Unauthorized", "WWW-Authenticate: Basic realm=\"give it to me\"", "Connection: close"];
-    lab.elsewhere.lie(Method::GET, "/stolen", Lie::Says(answer(&challenge, b"")));
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::PullDenied, &["HTTP 401"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+    lab.other_host.respond(Method::GET, "/stolen", RawResponse::Send(http_response(&challenge, b"")));
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::PullDenied, &["HTTP 401"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }
 
 #[tokio::test]
-async fn a_manifest_on_another_host() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.elsewhere.lie(Method::GET, "/stolen", Lie::Says(answer(&["200 OK", "Connection: close"], b"{}")));
-    let location = format!("Location: {}", lab.elsewhere("/stolen"));
-    lab.says("/manifests/v1", &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.ends(ErrorClass::Refused, &["is malformed"]).await?;
-    assert_eq!(lab.asked_elsewhere(), ["get /stolen"]);
+async fn redirected_manifest_is_still_validated() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.other_host.respond(
+        Method::GET,
+        "/stolen",
+        RawResponse::Send(http_response(&["200 OK", "Connection: close"], b"{}")),
+    );
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get("/manifests/v1", &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Refused, &["is malformed"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }

@@ -1,89 +1,108 @@
-//! Registries that take a layer, and don't.
+//! Uploads that the registry opens or accepts, but doesn't complete.
 
 use super::*;
 
 const UPLOADS: &str = "/blobs/uploads/";
 
 #[tokio::test]
-async fn an_upload_that_is_to_go_to_another_host() -> Result<()> {
-    let lab = Lab::start().await?;
-    let location = format!("Location: {}", lab.elsewhere("/v2/app/blobs/uploads/stolen"));
-    lab.lie(Method::POST, UPLOADS, Lie::Says(answer(&["202 Accepted", &location, "Connection: close"], b"")));
-    lab.ends(ErrorClass::Unavailable, &["upload a blob"]).await?;
+async fn upload_location_on_another_host_gets_no_credentials() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    let location = format!("Location: {}", lab.other_host_url("/v2/app/blobs/uploads/stolen"));
+    lab.respond(
+        Method::POST,
+        UPLOADS,
+        RawResponse::Send(http_response(&["202 Accepted", &location, "Connection: close"], b"")),
+    );
+    lab.fails_with(ErrorClass::Unavailable, &["upload a blob"]).await?;
     assert!(
-        lab.asked_elsewhere().iter().all(|asked| asked.contains("stolen")),
+        lab.requests_to_other_host().iter().all(|request| request.contains("stolen")),
         "{:?}",
-        lab.asked_elsewhere()
+        lab.requests_to_other_host()
     );
     Ok(())
 }
 
 #[tokio::test]
-async fn an_upload_that_is_to_go_to_the_metadata_service() -> Result<()> {
-    let lab = Lab::start().await?;
+async fn upload_location_at_the_metadata_service_is_rejected() -> Result<()> {
+    let lab = HostileLab::start().await?;
     let head = ["202 Accepted", "Location: http://169.254.169.254/latest/", "Connection: close"];
-    lab.lie(Method::POST, UPLOADS, Lie::Says(answer(&head, b"")));
-    lab.ends(ErrorClass::Other, &["where no registry may send its readers"]).await
+    lab.respond(Method::POST, UPLOADS, RawResponse::Send(http_response(&head, b"")));
+    lab.fails_with(ErrorClass::Other, &["where no registry may send its readers"]).await
 }
 
 #[tokio::test]
-async fn an_upload_that_has_no_place() -> Result<()> {
+async fn upload_without_a_usable_location_is_rejected() -> Result<()> {
     for head in [
         &["202 Accepted"][..],
         &["202 Accepted", "Location: file:///tmp/x"],
         &["202 Accepted", "Location: http://"],
     ] {
-        let lab = Lab::start().await?;
-        lab.lie(Method::POST, UPLOADS, Lie::Says(answer(&[head, &["Connection: close"]].concat(), b"")));
-        lab.ends(ErrorClass::Other, &["begin a blob upload", "Location"]).await?;
+        let lab = HostileLab::start().await?;
+        lab.respond(
+            Method::POST,
+            UPLOADS,
+            RawResponse::Send(http_response(&[head, &["Connection: close"]].concat(), b"")),
+        );
+        lab.fails_with(ErrorClass::Other, &["begin a blob upload", "Location"]).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn an_upload_that_is_forgotten_each_time() -> Result<()> {
-    let lab = Lab::start().await?;
-    let gone =
-        answer(&["404 Not Found", "Connection: close"], b"{\"errors\":[{\"code\":\"BLOB_UPLOAD_UNKNOWN\"}]}");
-    lab.lie(Method::PATCH, UPLOADS, Lie::Says(gone));
-    lab.ends(ErrorClass::Unavailable, &["upload a blob"]).await
+async fn upload_forgotten_on_every_attempt_is_unavailable() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    let gone = http_response(
+        &["404 Not Found", "Connection: close"],
+        b"{\"errors\":[{\"code\":\"BLOB_UPLOAD_UNKNOWN\"}]}",
+    );
+    lab.respond(Method::PATCH, UPLOADS, RawResponse::Send(gone));
+    lab.fails_with(ErrorClass::Unavailable, &["upload a blob"]).await
 }
 
 #[tokio::test]
-async fn an_upload_of_which_nothing_is_taken() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.lie(Method::PATCH, UPLOADS, Lie::ThenSilence(Vec::new()));
-    lab.ends(ErrorClass::Unavailable, &["upload a blob"]).await
+async fn stalled_upload_is_unavailable() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond(Method::PATCH, UPLOADS, RawResponse::ThenStall(Vec::new()));
+    lab.fails_with(ErrorClass::Unavailable, &["upload a blob"]).await
 }
 
 #[tokio::test]
-async fn an_upload_that_is_never_finished() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.lie(Method::PUT, UPLOADS, Lie::ThenSilence(Vec::new()));
-    lab.ends(ErrorClass::Unavailable, &["finish the upload of blob sha256:"]).await
+async fn unanswered_upload_commit_is_unavailable() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond(Method::PUT, UPLOADS, RawResponse::ThenStall(Vec::new()));
+    lab.fails_with(ErrorClass::Unavailable, &["finish the upload of blob sha256:"]).await
 }
 
 #[tokio::test]
-async fn a_digest_that_is_said_to_be_wrong() -> Result<()> {
-    let lab = Lab::start().await?;
-    let wrong =
-        answer(&["400 Bad Request", "Connection: close"], b"{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}");
-    lab.lie(Method::PUT, UPLOADS, Lie::Says(wrong));
-    lab.ends(ErrorClass::ContentMismatch, &["finish the upload of blob sha256:", "DIGEST_INVALID"]).await
+async fn digest_invalid_response_is_a_mismatch() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    let wrong = http_response(
+        &["400 Bad Request", "Connection: close"],
+        b"{\"errors\":[{\"code\":\"DIGEST_INVALID\"}]}",
+    );
+    lab.respond(Method::PUT, UPLOADS, RawResponse::Send(wrong));
+    lab.fails_with(ErrorClass::ContentMismatch, &["finish the upload of blob sha256:", "DIGEST_INVALID"])
+        .await
 }
 
 #[tokio::test]
-async fn a_manifest_that_nobody_wants() -> Result<()> {
-    let lab = Lab::start().await?;
-    let no =
-        answer(&["400 Bad Request", "Connection: close"], b"{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}");
-    lab.lie(Method::PUT, "/manifests/", Lie::Says(no));
-    lab.ends(ErrorClass::Other, &["push manifest", "MANIFEST_INVALID"]).await
+async fn rejected_manifest_push_is_reported() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    let no = http_response(
+        &["400 Bad Request", "Connection: close"],
+        b"{\"errors\":[{\"code\":\"MANIFEST_INVALID\"}]}",
+    );
+    lab.respond(Method::PUT, "/manifests/", RawResponse::Send(no));
+    lab.fails_with(ErrorClass::Other, &["push manifest", "MANIFEST_INVALID"]).await
 }
 
 #[tokio::test]
-async fn a_manifest_that_is_taken_and_thrown_away() -> Result<()> {
-    let lab = Lab::start().await?;
-    lab.lie(Method::PUT, "/manifests/", Lie::Says(answer(&["201 Created", "Connection: close"], b"")));
-    lab.ends(ErrorClass::NotFound, &["pull image v1-zstd-"]).await
+async fn discarded_manifest_fails_verification() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    lab.respond(
+        Method::PUT,
+        "/manifests/",
+        RawResponse::Send(http_response(&["201 Created", "Connection: close"], b"")),
+    );
+    lab.fails_with(ErrorClass::NotFound, &["pull image v1-zstd-"]).await
 }

@@ -1,4 +1,4 @@
-//! Entries of an index that nobody can convert: what isn't understood, and what isn't there.
+//! Entries of an index that can't be converted: unknown or missing ones.
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -13,8 +13,8 @@ use zstart_registry::ManifestKey;
 use zstart_registry::{LayoutFolder, Store};
 use zstart_tests::images::Fixture;
 
-/// A layout folder with an index: an image that can be converted, and one more entry. Folders take
-/// what registries refuse.
+/// A layout folder with an index of a convertible image and one more entry. Folders accept entries that
+/// registries refuse.
 struct Source {
     folder: TempDir,
     layout: LayoutFolder,
@@ -22,7 +22,7 @@ struct Source {
 }
 
 impl Source {
-    /// The other entry is whatever `content` is.
+    /// Creates an index whose second entry has this content.
     async fn listing(content: &str) -> Result<Self> {
         let folder = TempDir::new()?;
         let layout = LayoutFolder::new(folder.path());
@@ -45,7 +45,7 @@ impl Source {
         Ok(Self { folder, layout, entry })
     }
 
-    /// The same without the other entry's content: a sparse index.
+    /// Creates a sparse index: the second entry's content is missing.
     async fn sparse() -> Result<Self> {
         let source = Self::listing("{}").await?;
         let digest: Digest = serde_json::from_value(source.entry["digest"].clone())?;
@@ -75,7 +75,7 @@ fn tag(text: &str) -> Tag {
     text.parse().expect("a tag")
 }
 
-/// The entries of a variant's index.
+/// Entries of a variant's index.
 async fn entries(layout: &LayoutFolder, image: &VariantImage) -> Result<Vec<Value>> {
     let index = layout.manifest(ManifestKey::Digest(&image.digest)).await?;
     let index: Value = serde_json::from_slice(&index.bytes)?;
@@ -83,7 +83,7 @@ async fn entries(layout: &LayoutFolder, image: &VariantImage) -> Result<Vec<Valu
 }
 
 #[tokio::test]
-async fn what_is_not_understood_goes_to_another_repository_as_it_is() -> Result<()> {
+async fn unknown_entry_is_copied_byte_for_byte() -> Result<()> {
     for content in [r#"{"schemaVersion": 2, "mediaType": "application/x-other"}"#, "{}", "not JSON"] {
         let source = Source::listing(content).await?;
         let elsewhere = TempDir::new()?;
@@ -98,7 +98,7 @@ async fn what_is_not_understood_goes_to_another_repository_as_it_is() -> Result<
 }
 
 #[tokio::test]
-async fn what_is_not_there_stays_listed_beside_the_source_and_is_named_elsewhere() -> Result<()> {
+async fn missing_entry_stays_listed_but_blocks_other_targets() -> Result<()> {
     let source = Source::sparse().await?;
     let image = source.convert_into(&source.layout).await?;
     assert_eq!(entries(&source.layout, &image).await?[1], source.entry);

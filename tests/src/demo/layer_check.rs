@@ -1,5 +1,5 @@
-//! That containerd really runs the variant, and that the variant holds the same files: looked up in
-//! containerd's own content store, with another decoder and hash than the converter's.
+//! Checks that containerd unpacked the variant and that the variant has the source's files. The check reads
+//! containerd's content store and uses another decoder and hash than the converter.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,26 +12,26 @@ use zstart_oci::media_type;
 
 use crate::cluster::Cluster;
 
-/// What was found.
-pub(super) struct Proof {
-    /// Layers, all of them `tar+zstd`, whose uncompressed bytes hash to the config's `diff_ids`.
+/// Result of the check.
+pub(super) struct LayerCheck {
+    /// Layers of type `tar+zstd` whose uncompressed bytes hash to the config's `diff_ids`.
     pub(super) equal_layers: usize,
-    /// Uncompressed bytes, in all.
-    pub(super) plain_bytes: u64,
+    /// Uncompressed bytes of all layers.
+    pub(super) uncompressed_bytes: u64,
 }
 
-/// Looks at the variant in containerd's store and snapshots.
-pub(super) fn look(cluster: &Cluster, variant: &Digest) -> Result<Proof> {
-    let proof = unpack(|digest| cluster.content(digest), variant)?;
+/// Checks the variant in containerd's store and snapshots.
+pub(super) fn check_in_containerd(cluster: &Cluster, variant: &Digest) -> Result<LayerCheck> {
+    let check = check_layers(|digest| cluster.content(digest), variant)?;
     ensure!(
         cluster.has_snapshot(&cluster.diff_ids(variant)?)?,
-        "containerd has no snapshot of {variant}: it did not unpack it"
+        "containerd has no snapshot of {variant}, so it didn't unpack the image"
     );
-    Ok(proof)
+    Ok(check)
 }
 
-/// Unpacks every layer of the variant; `blob` says where the file with that digest is.
-pub(super) fn unpack(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<Proof> {
+/// Unpacks and hashes every layer of the variant. `blob` returns the file of a digest.
+pub(super) fn check_layers(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Result<LayerCheck> {
     let json = |digest: &Digest| -> Result<Value> {
         let path = blob(digest);
         let bytes = std::fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
@@ -40,27 +40,32 @@ pub(super) fn unpack(blob: impl Fn(&Digest) -> PathBuf, variant: &Digest) -> Res
     let manifest = json(variant)?;
     let config = json(&field(&manifest["config"], "digest")?.parse()?)?;
     let diff_ids: Vec<Digest> = serde_json::from_value(config["rootfs"]["diff_ids"].clone())?;
-    let layers = manifest["layers"].as_array().context("the manifest has layers")?;
-    ensure!(layers.len() == diff_ids.len(), "{} layers, but {} diff_ids", layers.len(), diff_ids.len());
-    let mut proof = Proof { equal_layers: 0, plain_bytes: 0 };
+    let layers = manifest["layers"].as_array().context("the manifest has no layers")?;
+    ensure!(
+        layers.len() == diff_ids.len(),
+        "the manifest has {} layers, but the config has {} diff_ids",
+        layers.len(),
+        diff_ids.len()
+    );
+    let mut check = LayerCheck { equal_layers: 0, uncompressed_bytes: 0 };
     for (layer, diff_id) in layers.iter().zip(&diff_ids) {
         let media_type = field(layer, "mediaType")?;
-        ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has type {media_type}");
+        ensure!(media_type == media_type::OCI_TAR_ZSTD, "a layer has the media type {media_type}");
         let digest: Digest = field(layer, "digest")?.parse()?;
-        let (found, bytes) = hash_plain(&blob(&digest))?;
+        let (found, bytes) = hash_uncompressed(&blob(&digest))?;
         ensure!(*diff_id == found, "layer {digest} unpacks to {found}, not to {diff_id}");
-        proof.equal_layers += 1;
-        proof.plain_bytes += bytes;
+        check.equal_layers += 1;
+        check.uncompressed_bytes += bytes;
     }
-    Ok(proof)
+    Ok(check)
 }
 
 fn field<'a>(value: &'a Value, name: &str) -> Result<&'a str> {
     value[name].as_str().with_context(|| format!("no {name} in {value}"))
 }
 
-/// The digest of what a zstd file unpacks to, and its size.
-fn hash_plain(path: &Path) -> Result<(Digest, u64)> {
+/// Digest and size of a zstd file's uncompressed bytes.
+fn hash_uncompressed(path: &Path) -> Result<(Digest, u64)> {
     let file = File::open(path).with_context(|| format!("failed to open {}", path.display()))?;
     let mut decoder = zstd::stream::read::Decoder::new(file)?;
     let mut hash = Sha256::new();

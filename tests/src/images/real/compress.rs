@@ -1,4 +1,4 @@
-//! Folders as gzip layers, and an image of them.
+//! Compresses folders into gzip layers and writes an image of them.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Read, Write};
@@ -15,18 +15,18 @@ use zstart_registry::{LayoutFolder, Store as _};
 
 use super::TAG;
 
-/// A layer of the image, packed.
-pub(super) struct Packed {
+/// A compressed layer.
+pub(super) struct CompressedLayer {
     digest: Digest,
     diff_id: Digest,
     size: u64,
 }
 
-/// Packs a folder as a gzip layer into a layout.
-pub(super) fn pack(folder: &Path, layout: &Path) -> Result<Packed> {
+/// Compresses a folder into a gzip layer of a layout.
+pub(super) fn compress(folder: &Path, layout: &Path) -> Result<CompressedLayer> {
     let mut tar = Command::new("tar")
         .args(["--create", "--sort=name", "--numeric-owner", "--owner=0", "--group=0", "--mtime=@0"])
-        // Device nodes are the runtime's to make, and downloaded packages have done their service.
+        // The runtime creates device nodes, and downloaded packages are no longer needed.
         .args(["--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb"])
         .arg("--directory")
         .arg(folder)
@@ -36,7 +36,7 @@ pub(super) fn pack(folder: &Path, layout: &Path) -> Result<Packed> {
         .context("failed to start tar")?;
     let mut plain = tar.stdout.take().context("tar has an output")?;
     let partial = layout.join("partial");
-    let file = Hashing::new(BufWriter::new(File::create(&partial)?));
+    let file = HashingWriter::new(BufWriter::new(File::create(&partial)?));
     let mut encoder = GzEncoder::new(file, flate2::Compression::default());
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
@@ -53,10 +53,14 @@ pub(super) fn pack(folder: &Path, layout: &Path) -> Result<Packed> {
     file.flush()?;
     let digest = Digest::from_sha256(file.hash.finalize().into());
     fs::rename(&partial, layout.join("blobs/sha256").join(digest.hex()))?;
-    Ok(Packed { digest, diff_id: Digest::from_sha256(hash.finalize().into()), size: file.count })
+    Ok(CompressedLayer { digest, diff_id: Digest::from_sha256(hash.finalize().into()), size: file.count })
 }
 
-pub(super) async fn write_manifest(layout: &Path, command: &[&str], layers: &[Packed]) -> Result<()> {
+pub(super) async fn write_manifest(
+    layout: &Path,
+    command: &[&str],
+    layers: &[CompressedLayer],
+) -> Result<()> {
     let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
     let config = serde_json::to_vec(&json!({
         "architecture": "amd64",
@@ -82,20 +86,20 @@ pub(super) async fn write_manifest(layout: &Path, command: &[&str], layers: &[Pa
     Ok(())
 }
 
-/// Hashes and counts what goes through.
-struct Hashing<W> {
+/// Hashes and counts the bytes written through it.
+struct HashingWriter<W> {
     inner: W,
     hash: Sha256,
     count: u64,
 }
 
-impl<W: Write> Hashing<W> {
+impl<W: Write> HashingWriter<W> {
     fn new(inner: W) -> Self {
         Self { inner, hash: Sha256::new(), count: 0 }
     }
 }
 
-impl<W: Write> Write for Hashing<W> {
+impl<W: Write> Write for HashingWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let count = self.inner.write(bytes)?;
         self.hash.update(&bytes[..count]);

@@ -1,4 +1,4 @@
-//! The same again: found, made equal, in the way, or at the same time.
+//! Variants that exist already: found, identical, in conflict, or created concurrently.
 
 use std::num::NonZero;
 
@@ -10,7 +10,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
 use crate::conversion::Lab;
-use zstart_tests::registry::stored::Stored;
+use zstart_tests::registry::repository_reader::RepositoryReader;
 
 fn image() -> Fixture {
     Fixture::new()
@@ -20,7 +20,7 @@ fn image() -> Fixture {
 }
 
 #[tokio::test]
-async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<()> {
+async fn variant_digest_depends_on_source_and_settings_only() -> Result<()> {
     let (one, other) = tokio::try_join!(Lab::start(), Lab::start())?;
     image().push(&one.registry.host(), "app:v1").await?;
     image().push(&other.registry.host(), "team/service:v2").await?;
@@ -35,25 +35,27 @@ async fn the_same_source_and_settings_give_the_same_digest_anywhere() -> Result<
 }
 
 #[tokio::test]
-async fn a_variant_that_is_there_is_found_and_nothing_is_sent() -> Result<()> {
+async fn existing_variant_is_found_without_uploads() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let first = lab.conversion("app:v1").run().await?;
     let sent = lab.writes();
     assert!(sent.iter().any(|call| call.starts_with("PATCH ")), "{sent:?}");
+    let recording = lab.gateway.record();
     let second = lab.conversion("app:v1").run().await?;
     assert!(second.reused);
     assert_eq!(second.image, first.image);
-    assert_eq!(lab.writes(), sent);
+    let calls = recording.calls();
+    assert!(calls.iter().all(|call| call.starts_with("GET ") || call.starts_with("HEAD ")), "{calls:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_out() -> Result<()> {
+async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
-    let tag = conversion.tag_of(&pushed);
+    let tag = conversion.variant_tag(&pushed);
     let squatter = Fixture::new().layer(&[("bin/evil", b"evil")]);
     let squatting = squatter.push(&lab.registry.host(), &format!("app:{tag}")).await?;
 
@@ -63,7 +65,7 @@ async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_ou
     let said = format!("{}/app:{tag} is taken", lab.gateway.host());
     assert!(error.to_string().starts_with(&said), "{error}");
     assert_eq!(lab.writes(), [""; 0]);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     assert_eq!(stored.manifest(tag.as_str()).await?.digest, squatting);
 
     let made = conversion.forced().run().await?;
@@ -72,7 +74,7 @@ async fn something_else_under_the_variants_tag_stays_there_until_it_is_forced_ou
 }
 
 #[tokio::test]
-async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_believed() -> Result<()> {
+async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
@@ -82,7 +84,7 @@ async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_belie
         .layer_as(Compression::Zstd, &[("usr/lib/lib", b"evil")])
         .layer_as(Compression::Zstd, &[("etc/app", b"evil")])
         .members(serde_json::json!({"annotations": {keys::SOURCE_DIGEST: pushed}}));
-    forged.push(&lab.registry.host(), &format!("app:{}", conversion.tag_of(&pushed))).await?;
+    forged.push(&lab.registry.host(), &format!("app:{}", conversion.variant_tag(&pushed))).await?;
     let error = conversion.run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::VariantConflict);
     assert!(error.to_string().contains("not the source's"), "{error}");
@@ -90,14 +92,14 @@ async fn a_forged_variant_with_the_right_annotation_and_other_files_is_not_belie
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -> Result<()> {
+async fn concurrent_conversions_produce_one_variant() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
-    // Forced, so that neither can find what the other one has made.
+    // Forced, so that neither conversion can find the other's result.
     let conversion = lab.conversion("app:v1").forced();
     let (one, other) = tokio::try_join!(conversion.run(), conversion.run())?;
     assert_eq!(one.image, other.image);
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let variant = stored.manifest(one.tag.as_str()).await?;
     let source = stored.manifest("v1").await?;
     stored.require_same_files(&variant.json, &source.json).await?;
@@ -106,13 +108,13 @@ async fn two_conversions_of_one_image_at_once_both_end_with_the_same_variant() -
 }
 
 #[tokio::test]
-async fn a_tag_that_cannot_be_moved_is_no_trouble_where_it_means_the_same_variant() -> Result<()> {
+async fn immutable_tag_is_accepted_for_an_equal_variant() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1").forced();
     let first = conversion.run().await?;
     let body = r#"{"errors":[{"code":"TAG_INVALID","message":"The image tag already exists"}]}"#;
-    let refusal = Fault::Answer(StatusCode::BAD_REQUEST, vec![], body);
+    let refusal = Fault::Respond(StatusCode::BAD_REQUEST, vec![], body);
     lab.gateway.fault(Method::PUT, &format!("/manifests/{}", first.tag), refusal);
     assert_eq!(conversion.run().await?.image, first.image);
 

@@ -1,4 +1,4 @@
-//! The whole way of an image and a pod, on a real cluster.
+//! The demo on a real cluster: from pushing an image to a pod that runs the variant.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use serde_json::json;
 use zstart_core::{Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
-use super::measure::{PullTimes, median};
-use super::proof::{self, Proof};
-use super::steps::{say, show, step};
+use super::layer_check::{self, LayerCheck};
+use super::pull_times::{PullTimes, median};
+use super::steps::{print_below, print_block, step};
 use super::table::table;
-use crate::cluster::{Cluster, REGISTRY, REGISTRY_HERE};
+use crate::cluster::{Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::wait;
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Tells it of the image in that layout folder, and ends with the table. The kubelet's pull time is the median
-/// of `pulls` of each image.
-pub async fn tell(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
+/// Runs the demo with the image in a layout folder and prints the table. The shown pull time is the median of
+/// `pulls` pulls of each image.
+pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
-    say(&format!(
+    print_below(&format!(
         "a single-node Kubernetes {} is running",
         cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?
     ));
-    let pushing = application::push_image(layout, REGISTRY_HERE);
+    let pushing = application::push_image(layout, LOCAL_REGISTRY);
     let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
     let install = async {
         cluster.push_zstart_images(binaries)?;
@@ -42,28 +42,28 @@ pub async fn tell(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usiz
     .await?;
     let waiting = async {
         let first = running_pod(cluster, &source.to_string()).await?;
-        say(&format!("pod {} runs {source}", first.name_any()));
+        print_below(&format!("pod {} runs {source}", first.name_any()));
         anyhow::Ok(())
     };
-    step("waiting for its first pod, which starts from gzip", waiting).await?;
+    step("waiting for the first pod, which starts from gzip", waiting).await?;
     let ready =
         step("waiting for the conversion record to become Ready", record_ready(cluster, &source)).await?;
-    say(&cluster.kubectl(&["get", "imgconv"])?);
+    print_below(&cluster.kubectl(&["get", "imgconv"])?);
     let variant = &ready.variant.reference;
 
     let restart = restart(cluster, &source, variant);
-    let pod = step("restarting the Deployment on a node that has nothing of the image", restart).await?;
-    let proof = proof::look(cluster, &ready.digest)?;
-    application::require_untouched(REGISTRY_HERE, &digest).await?;
+    let pod = step("restarting the Deployment after removing the image from the node", restart).await?;
+    let check = layer_check::check_in_containerd(cluster, &ready.digest)?;
+    application::require_source_unchanged(LOCAL_REGISTRY, &digest).await?;
 
     scale(cluster, 0).await?;
     let (gzip, zstd) = (source.to_string(), variant.to_string());
-    cluster.forget_image(&zstd).await?;
-    let pulling = PullTimes::take(cluster, &gzip, &zstd, pulls);
+    cluster.remove_image(&zstd).await?;
+    let pulling = PullTimes::measure(cluster, &gzip, &zstd, pulls);
     let pulls =
-        step(&format!("letting the kubelet pull each image {pulls} times, in turns"), pulling).await?;
+        step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
-    report(&ready, &pod, &proof, &pulls);
+    report(&ready, &pod, &check, &pulls);
     Ok(())
 }
 
@@ -74,14 +74,14 @@ fn deploy(cluster: &Cluster, image: &Reference) -> Result<()> {
     Ok(())
 }
 
-/// The pod whose container runs that image, once it runs.
+/// Waits for a running pod whose container has this image.
 async fn running_pod(cluster: &Cluster, image: &str) -> Result<Pod> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let running = wait::until(format!("a running pod of {image}"), STARTED_WITHIN, || async {
         let pods = pods.list(&ListParams::default()).await?;
         Ok(pods.items.into_iter().find(|pod| is_running(pod, image)))
     });
-    running.await.with_context(|| cluster.what_pods_say(NAMESPACE))
+    running.await.with_context(|| cluster.pod_diagnostics(NAMESPACE))
 }
 
 fn is_running(pod: &Pod, image: &str) -> bool {
@@ -95,32 +95,35 @@ fn is_running(pod: &Pod, image: &str) -> bool {
 
 async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<Ready> {
     Ready::wait(cluster.client(), source).await.with_context(|| {
-        let said = cluster.what_pods_say(crate::cluster::NAMESPACE);
+        let said = cluster.pod_diagnostics(crate::cluster::NAMESPACE);
         let record = cluster.kubectl(&["describe", "imgconv"]).unwrap_or_default();
         format!("{record}\n{said}")
     })
 }
 
-/// Restarts the Deployment with nothing of the image left on the node; the new pod must run the
-/// variant, by digest.
+/// Restarts the Deployment with no content of the image on the node. The new pod must run the variant, by
+/// digest.
 async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> Result<Pod> {
     scale(cluster, 0).await?;
-    cluster.forget_image(&source.to_string()).await?;
+    cluster.remove_image(&source.to_string()).await?;
     cluster.kubectl(&["-n", NAMESPACE, "rollout", "restart", "deployment/forecast"])?;
     scale(cluster, 1).await?;
     let pod = running_pod(cluster, &variant.to_string()).await?;
     let originals = pod.annotations().get(keys::ORIGINALS).cloned().unwrap_or_default();
-    ensure!(originals.contains(&source.to_string()), "the pod does not remember its original: {originals:?}");
+    ensure!(
+        originals.contains(&source.to_string()),
+        "the pod's annotation doesn't name its original: {originals:?}"
+    );
     let pulls = cluster.pulls(NAMESPACE, &pod.name_any()).await?;
-    let pulled = pulls.first().context("the kubelet says that it pulled nothing")?;
-    ensure!(pulled.image == variant.to_string(), "the kubelet pulled {}", pulled.image);
-    say(&format!("pod {} runs {variant}", pod.name_any()));
-    say(&format!("the kubelet pulled it in {}", units::duration(pulled.duration)));
-    say(cluster.kubectl(&["-n", NAMESPACE, "logs", "deployment/forecast"])?.trim());
+    let pulled = pulls.first().context("the kubelet reports no pull")?;
+    ensure!(pulled.image == variant.to_string(), "the kubelet pulled {} instead of {variant}", pulled.image);
+    print_below(&format!("pod {} runs {variant}", pod.name_any()));
+    print_below(&format!("the kubelet pulled it in {}", units::duration(pulled.duration)));
+    print_below(cluster.kubectl(&["-n", NAMESPACE, "logs", "deployment/forecast"])?.trim());
     Ok(pod)
 }
 
-/// Sets the number of pods and, at none, waits until the last one is gone.
+/// Sets the number of replicas. For zero, waits until the last pod is gone.
 async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
         Api::namespaced(cluster.client(), NAMESPACE);
@@ -136,7 +139,7 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     .await
 }
 
-fn report(ready: &Ready, pod: &Pod, proof: &Proof, pulls: &PullTimes) {
+fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, pulls: &PullTimes) {
     let (gzip, zstd) = ready.sizes();
     let (slow, fast) = (median(&pulls.source), median(&pulls.variant));
     let shorter = 100.0 * (1.0 - fast.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE));
@@ -150,22 +153,22 @@ fn report(ready: &Ready, pod: &Pod, proof: &Proof, pulls: &PullTimes) {
             format!("{shorter:.1}%"),
         ],
     ];
-    show(&table(&rows));
-    say(&format!("conversion       {} in zstart's controller", units::duration(ready.took())));
-    say(&format!(
-        "files            {} of {} layers unpack to the config's diff_ids ({} of plain bytes)",
-        proof.equal_layers,
-        proof.equal_layers,
-        units::size(proof.plain_bytes)
+    print_block(&table(&rows));
+    print_below(&format!("conversion       {} in zstart's controller", units::duration(ready.duration())));
+    print_below(&format!(
+        "files            {} of {} layers unpack to the config's diff_ids ({} uncompressed)",
+        check.equal_layers,
+        check.equal_layers,
+        units::size(check.uncompressed_bytes)
     ));
-    say(&format!("pod              {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
-    say(&format!("image            {}", ready.variant.reference));
-    show(
+    print_below(&format!("pod              {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
+    print_below(&format!("image            {}", ready.variant.reference));
+    print_block(
         "To look around, `make run KEEP=1` leaves a shell in the cluster:
-  kubectl get imgconv                          what was converted
-  kubectl describe imgconv                     how, and when
+  kubectl get imgconv                          the conversion records
+  kubectl describe imgconv                     conditions and events of a record
   kubectl -n shop get pods -o yaml             the image by digest, and the annotation with the original
   kubectl -n zstart-system logs deploy/zstart-controller
-  ctr images ls                                what containerd has",
+  ctr images ls                                the images in containerd",
     );
 }

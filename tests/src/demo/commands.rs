@@ -1,4 +1,4 @@
-//! The lab by hand: each part on its own.
+//! Commands of `lab`, one per part.
 
 use std::process::Command;
 
@@ -15,7 +15,7 @@ pub fn tools() -> Result<()> {
     runtime()?.block_on(tools::all())
 }
 
-/// Builds the large image and prints where it is.
+/// Builds the large image and prints its location.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub fn image() -> Result<()> {
     let folder = super::image()?;
@@ -23,20 +23,20 @@ pub fn image() -> Result<()> {
     Ok(())
 }
 
-/// A cluster with a command or a shell in it.
+/// Starts a cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
-    let again: Vec<String> = std::env::args().skip(1).collect();
-    cluster::run_program(&again, |cluster| async move { shell(&cluster, &command) })
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    cluster::run_program(&arguments, |cluster| async move { shell(&cluster, &command) })
 }
 
-/// Runs a command, or a shell, that finds the cluster's tools and kubeconfig.
+/// Runs a command or a shell with the cluster's tools on PATH and its kubeconfig.
 #[expect(clippy::print_stderr, reason = "this is a command line")]
 pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
     let (program, arguments) = if let Some((program, arguments)) = command.split_first() {
         (program.as_str(), arguments)
     } else {
-        eprintln!("A shell in the cluster. kubectl, helm and ctr are on the PATH; the registry is");
-        eprintln!("{} here and {} in pods.", cluster::REGISTRY_HERE, cluster::REGISTRY);
+        eprintln!("Starting a shell in the cluster. kubectl, helm and ctr are on the PATH. The registry is");
+        eprintln!("{} in this shell and {} in pods.", cluster::LOCAL_REGISTRY, cluster::REGISTRY);
         eprintln!("The cluster ends with the shell.");
         ("bash", &[][..])
     };
@@ -46,7 +46,7 @@ pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// An API server and a registry with a command or a shell beside them.
+/// Starts an API server and a registry, and runs a command or a shell.
 #[expect(clippy::print_stderr, reason = "this is a command line")]
 pub fn control_plane(command: &[String]) -> Result<()> {
     let runtime = runtime()?;

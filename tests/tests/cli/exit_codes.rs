@@ -1,4 +1,4 @@
-//! Exit codes, and what is said beside them.
+//! Exit codes and their messages.
 
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ fn image() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")]).large_layer("usr/bin/app", 200_000)
 }
 
-/// A failure with this exit code whose message has all of these, and that printed no result.
+/// Requires a failure with this exit code, a message that contains all these texts, and no result on stdout.
 pub(crate) async fn require_failure(
     zstart: &Zstart,
     arguments: &[&str],
@@ -35,7 +35,7 @@ pub(crate) async fn require_failure(
 }
 
 #[tokio::test]
-async fn wrong_usage_is_2() -> Result<()> {
+async fn wrong_usage_exits_2() -> Result<()> {
     let zstart = Zstart::find()?;
     for tag in ["v1", "v2"] {
         image().prepare()?.write(&zstart.folder().join("images"), tag).await?;
@@ -51,7 +51,7 @@ async fn wrong_usage_is_2() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_that_is_not_there_is_3() -> Result<()> {
+async fn missing_image_exits_3() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let name = format!("{}/app:v1", registry.host());
@@ -66,21 +66,21 @@ async fn an_image_that_is_not_there_is_3() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_registry_that_refuses_is_4_and_one_that_is_away_or_busy_is_5() -> Result<()> {
+async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     image().push(&registry.host(), "app:v1").await?;
     let gateway = Gateway::start(&registry.host()).await?;
     let (name, at) = (format!("{}/app:v1", gateway.host()), format!("{}/app", gateway.host()));
-    let answer = |status, headers| Fault::Answer(status, headers, "says the registry");
+    let answer = |status, headers| Fault::Respond(status, headers, "says the registry");
 
     gateway.fault(Method::GET, "/manifests/", answer(StatusCode::FORBIDDEN, vec![]));
     require_failure(&zstart, &["inspect", &name], 4, &["pull image v1", &at, "HTTP 403"]).await?;
-    gateway.heal();
+    gateway.clear_faults();
     gateway.fault(Method::POST, "/blobs/uploads/", answer(StatusCode::UNAUTHORIZED, vec![]));
     require_failure(&zstart, &["convert", &name], 4, &["begin a blob upload", &at, "HTTP 401"]).await?;
 
-    gateway.heal();
+    gateway.clear_faults();
     let later = vec![("retry-after", "600".to_owned())];
     gateway.fault(Method::GET, "/manifests/", answer(StatusCode::TOO_MANY_REQUESTS, later));
     require_failure(&zstart, &["inspect", &name], 5, &["HTTP 429 says the registry", &at]).await?;
@@ -94,7 +94,7 @@ async fn a_registry_that_refuses_is_4_and_one_that_is_away_or_busy_is_5() -> Res
 }
 
 #[tokio::test]
-async fn content_that_is_not_what_it_should_be_is_6() -> Result<()> {
+async fn content_mismatch_exits_6() -> Result<()> {
     let zstart = Zstart::find()?;
     image().with_wrong_diff_id().prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let layout = Layout::new(zstart.folder(), "images");
@@ -114,7 +114,7 @@ async fn content_that_is_not_what_it_should_be_is_6() -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_image_that_is_left_alone_is_7() -> Result<()> {
+async fn refused_image_exits_7() -> Result<()> {
     let zstart = Zstart::find()?;
     let folder = zstart.folder().join("images");
     image().prepare()?.write(&folder, "v1").await?;
@@ -128,7 +128,7 @@ async fn an_image_that_is_left_alone_is_7() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
+async fn taken_or_moved_tag_exits_8() -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let host = registry.host();
@@ -143,15 +143,15 @@ async fn a_tag_that_is_taken_or_moves_is_8() -> Result<()> {
         let host = host.clone();
         Box::pin(async move {
             let next = Fixture::new().layer(&[("next", b"release")]);
-            next.push(&host, "app:v1").await.expect("it is pushed");
+            next.push(&host, "app:v1").await.expect("the image is pushed");
         })
     };
-    gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::After(Arc::new(push)));
+    gateway.fault_times(1, Method::PUT, "/blobs/uploads/", Fault::RunFirst(Arc::new(push)));
     require_failure(&zstart, &["convert", &name], 8, &[&name, "moved from sha256:"]).await
 }
 
 #[tokio::test]
-async fn anything_else_is_1_and_says_what_failed() -> Result<()> {
+async fn unreadable_credentials_exit_1() -> Result<()> {
     let zstart = Zstart::find()?;
     let file = zstart.folder().join("auth.json");
     std::fs::write(&file, r#"{"auths": {"registry.example": {"auth": "!secret!"}}}"#)?;

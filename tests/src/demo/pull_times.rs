@@ -1,4 +1,4 @@
-//! How long the kubelet takes to pull an image onto a node that has nothing of it.
+//! The kubelet's pull time of an image, on a node without any of its content.
 
 use std::time::Duration;
 
@@ -11,39 +11,44 @@ use serde_json::json;
 use crate::cluster::Cluster;
 use crate::wait;
 
-/// A namespace that isn't opted in: its pods stay as they are written.
+/// Namespace that isn't opted in: the webhook leaves its pods unchanged.
 const NAMESPACE: &str = "measure";
 const PULLED_WITHIN: Duration = Duration::from_mins(5);
 
-/// The kubelet's pull times of two images, taken in turns, each from a clean content store.
+/// Pull times of two images, measured in turns, each from a clean content store.
 pub(super) struct PullTimes {
     pub(super) source: Vec<Duration>,
     pub(super) variant: Vec<Duration>,
 }
 
 impl PullTimes {
-    /// Pulls both images `pulls` times. Nothing may use either.
-    pub(super) async fn take(cluster: &Cluster, source: &str, variant: &str, pulls: usize) -> Result<Self> {
+    /// Pulls both images `pulls` times. No container may use either image.
+    pub(super) async fn measure(
+        cluster: &Cluster,
+        source: &str,
+        variant: &str,
+        pulls: usize,
+    ) -> Result<Self> {
         let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
         Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
         let mut times = Self { source: Vec::new(), variant: Vec::new() };
         for round in 0..pulls {
-            times.source.push(pull(cluster, &format!("source-{round}"), source).await?);
-            times.variant.push(pull(cluster, &format!("variant-{round}"), variant).await?);
+            times.source.push(pull_and_remove(cluster, &format!("source-{round}"), source).await?);
+            times.variant.push(pull_and_remove(cluster, &format!("variant-{round}"), variant).await?);
         }
         Ok(times)
     }
 }
 
-/// The middle one.
+/// Median of the durations.
 pub(super) fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
 }
 
-/// Pulls an image for a pod that ends at once, and forgets it again.
-async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
+/// Pulls an image for a pod that ends at once, then removes the image from the node.
+async fn pull_and_remove(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), NAMESPACE);
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": name},
@@ -56,14 +61,14 @@ async fn pull(cluster: &Cluster, name: &str, image: &str) -> Result<Duration> {
     let pulled = wait::until(format!("the kubelet to pull {image}"), PULLED_WITHIN, || async {
         Ok(cluster.pulls(NAMESPACE, name).await?.into_iter().next())
     });
-    let pulled = pulled.await.with_context(|| cluster.what_pods_say(NAMESPACE))?;
-    // Not by force: the pod is gone only when its containers are.
+    let pulled = pulled.await.with_context(|| cluster.pod_diagnostics(NAMESPACE))?;
+    // No forced deletion: the pod object must outlive its containers.
     pods.delete(name, &DeleteParams::default()).await?;
     wait::until("the pod to be gone", PULLED_WITHIN, || async {
         let left = pods.get_opt(name).await?;
         Ok(left.is_none_or(|left| left.uid() != uid).then_some(()))
     })
     .await?;
-    cluster.forget_image(image).await?;
+    cluster.remove_image(image).await?;
     Ok(pulled.duration)
 }

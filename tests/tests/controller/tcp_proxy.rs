@@ -1,4 +1,4 @@
-//! A wire to a registry that can be cut: then nobody listens at its address.
+//! A TCP proxy to a server; a stopped proxy refuses connections.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -8,20 +8,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 use zstart_tests::ports::free_ports;
 
-/// A port of its own that leads to a registry.
-pub(crate) struct Wire {
+/// A port that leads to a server.
+pub(crate) struct TcpProxy {
     upstream: String,
     address: SocketAddr,
     task: Option<JoinHandle<()>>,
 }
 
-impl Wire {
-    /// A wire to `upstream` (`host:port`).
-    pub(crate) async fn to(upstream: String) -> Result<Self> {
+impl TcpProxy {
+    /// Starts a proxy to `upstream` (`host:port`).
+    pub(crate) async fn start(upstream: String) -> Result<Self> {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let task = Some(tokio::spawn(carry(listener, upstream.clone())));
+        let task = Some(tokio::spawn(relay(listener, upstream.clone())));
         Ok(Self { upstream, address, task })
     }
 
@@ -30,24 +30,24 @@ impl Wire {
         self.address.to_string()
     }
 
-    /// Nobody listens any more, and what was connected isn't.
-    pub(crate) async fn cut(&mut self) {
+    /// Closes the port and all connections.
+    pub(crate) async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
-            // It was aborted, so this is an error; the port is free after it.
+            // An aborted task returns an error; the port is free afterwards.
             let _ = task.await;
         }
     }
 
-    /// As before.
-    pub(crate) async fn mend(&mut self) -> Result<()> {
-        let listener = TcpListener::bind(self.address).await.context("somebody else took the port")?;
-        self.task = Some(tokio::spawn(carry(listener, self.upstream.clone())));
+    /// Listens again on the same port.
+    pub(crate) async fn restart(&mut self) -> Result<()> {
+        let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
+        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
         Ok(())
     }
 }
 
-impl Drop for Wire {
+impl Drop for TcpProxy {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -55,14 +55,14 @@ impl Drop for Wire {
     }
 }
 
-async fn carry(listener: TcpListener, upstream: String) {
+async fn relay(listener: TcpListener, upstream: String) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {
         let upstream = upstream.clone();
         connections.spawn(async move {
             if let Ok(mut far) = TcpStream::connect(&upstream).await {
-                // Either side may hang up whenever it likes.
+                // Either side may close the connection at any time.
                 let _ = copy_bidirectional(&mut near, &mut far).await;
             }
         });

@@ -1,4 +1,4 @@
-//! A request that is held until a test lets it go.
+//! Holds requests until a test opens the gate.
 
 use std::sync::Arc;
 
@@ -9,30 +9,30 @@ use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::WITHIN;
 
-/// Holds every request that its fault is put on.
+/// Holds every request that its fault applies to.
 #[derive(Default)]
-pub(crate) struct Hold {
+pub(crate) struct RequestGate {
     arrived: CancellationToken,
     released: CancellationToken,
 }
 
-impl Hold {
+impl RequestGate {
     pub(crate) fn fault(&self) -> Fault {
         let (arrived, released) = (self.arrived.clone(), self.released.clone());
-        Fault::After(Arc::new(move || -> BoxFuture<'static, ()> {
+        Fault::RunFirst(Arc::new(move || -> BoxFuture<'static, ()> {
             arrived.cancel();
             Box::pin(released.clone().cancelled_owned())
         }))
     }
 
     /// Waits until a request is held.
-    pub(crate) async fn arrived(&self, what: &str) -> Result<()> {
+    pub(crate) async fn wait_for_request(&self, what: &str) -> Result<()> {
         let arrived = tokio::time::timeout(WITHIN, self.arrived.cancelled()).await;
-        arrived.with_context(|| format!("no request to {what} came"))
+        arrived.with_context(|| format!("no request to {what} arrived"))
     }
 
-    /// Lets it go on, and all that come after it.
-    pub(crate) fn release(&self) {
+    /// Releases the held requests and lets all later ones pass.
+    pub(crate) fn open(&self) {
         self.released.cancel();
     }
 }

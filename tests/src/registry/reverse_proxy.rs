@@ -1,4 +1,4 @@
-//! Passing a request on to the real registry behind a gateway.
+//! Forwards a request to the real registry behind a gateway.
 
 use anyhow::Result;
 use axum::body::{Body, BodyDataStream, Bytes};
@@ -8,15 +8,15 @@ use futures::{Stream, StreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
 use http::{HeaderValue, StatusCode};
 
-/// The way to a registry.
-pub(super) struct Forward {
+/// Client for a registry.
+pub(super) struct ReverseProxy {
     /// `http://HOST:PORT`.
     upstream: String,
     http: reqwest::Client,
 }
 
-impl Forward {
-    /// To the registry at `upstream` (`host:port`).
+impl ReverseProxy {
+    /// Proxy to the registry at `upstream` (`host:port`).
     pub(super) fn new(upstream: &str) -> Result<Self> {
         crate::control_plane::install_crypto();
         let http =
@@ -24,30 +24,31 @@ impl Forward {
         Ok(Self { upstream: format!("http://{upstream}"), http })
     }
 
-    /// Passes a request on, and answers what the registry does. Whoever follows its Location comes back to
-    /// `own` (`SCHEME://HOST`).
-    pub(super) async fn pass(&self, request: Request, own: &str) -> Response {
-        self.pass_changed(request, own, reqwest::Body::wrap_stream).await
+    /// Forwards a request and returns the registry's response. Its Location header is rewritten to `origin`
+    /// (`SCHEME://HOST`).
+    pub(super) async fn forward(&self, request: Request, origin: &str) -> Response {
+        self.forward_changed(request, origin, reqwest::Body::wrap_stream).await
     }
 
-    /// The same, with a body that `change` makes of what came; a length that was announced holds no more.
-    pub(super) async fn pass_with(
+    /// Forwards a request with a body that `change` creates from the original one. Removes the Content-Length
+    /// header, which no longer applies.
+    pub(super) async fn forward_with(
         &self,
         mut request: Request,
-        own: &str,
+        origin: &str,
         change: impl FnOnce(BodyDataStream) -> reqwest::Body,
     ) -> Response {
         request.headers_mut().remove(CONTENT_LENGTH);
-        self.pass_changed(request, own, change).await
+        self.forward_changed(request, origin, change).await
     }
 
-    async fn pass_changed(
+    async fn forward_changed(
         &self,
         request: Request,
-        own: &str,
+        origin: &str,
         change: impl FnOnce(BodyDataStream) -> reqwest::Body,
     ) -> Response {
-        match self.send(request, own, change).await {
+        match self.send(request, origin, change).await {
             Ok(response) => response,
             Err(error) => (StatusCode::BAD_GATEWAY, error.to_string()).into_response(),
         }
@@ -56,7 +57,7 @@ impl Forward {
     async fn send(
         &self,
         request: Request,
-        own: &str,
+        origin: &str,
         change: impl FnOnce(BodyDataStream) -> reqwest::Body,
     ) -> Result<Response, reqwest::Error> {
         let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
@@ -65,35 +66,36 @@ impl Forward {
         headers.remove(HOST);
         let body = change(body.into_data_stream());
         let url = format!("{}{path}", self.upstream);
-        let answer = self.http.request(parts.method, url).headers(headers).body(body).send().await?;
+        let upstream_response =
+            self.http.request(parts.method, url).headers(headers).body(body).send().await?;
 
-        let mut response = Response::builder().status(answer.status());
+        let mut response = Response::builder().status(upstream_response.status());
         if let Some(headers) = response.headers_mut() {
-            for (name, value) in answer.headers() {
+            for (name, value) in upstream_response.headers() {
                 if name != TRANSFER_ENCODING {
                     headers.append(name, value.clone());
                 }
             }
-            // The registry names itself; whoever follows would go round the gateway.
+            // The registry's Location names the registry; the client would bypass the gateway.
             if let Some(location) = headers.get(LOCATION).and_then(|location| location.to_str().ok())
-                && let Ok(own) = HeaderValue::from_str(&location.replace(&self.upstream, own))
+                && let Ok(own) = HeaderValue::from_str(&location.replace(&self.upstream, origin))
             {
                 headers.insert(LOCATION, own);
             }
         }
-        let response = response.body(Body::from_stream(answer.bytes_stream()));
+        let response = response.body(Body::from_stream(upstream_response.bytes_stream()));
         Ok(response.unwrap_or_else(|_| StatusCode::BAD_GATEWAY.into_response()))
     }
 }
 
-/// The request without the credentials that a gateway has judged.
+/// Removes the credentials, which the gateway has checked already.
 pub(super) fn without_credentials(mut request: Request) -> Request {
     request.headers_mut().remove(AUTHORIZATION);
     request
 }
 
-/// The front of a stream, and then an error, which cuts the connection.
-pub(super) fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
+/// Passes the first `limit` bytes of a stream on, then fails, which cuts the connection.
+pub(super) fn truncate<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
     stream: impl Stream<Item = Result<Bytes, E>> + Send + 'static,
     limit: usize,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static {
@@ -109,6 +111,6 @@ pub(super) fn cut<E: Into<Box<dyn std::error::Error + Send + Sync>>>(
         };
         futures::future::ready(next)
     });
-    // A body that ended here by itself is cut as well: it must not look whole.
+    // A body that ended here by itself is cut as well: it must not look complete.
     front.chain(futures::stream::once(async { Err(std::io::Error::other("cut by the gateway")) }))
 }

@@ -1,4 +1,4 @@
-//! What the kubelet says of a pod's image.
+//! The kubelet's events about a pod's images.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use kube::api::ListParams;
 
 use super::Cluster;
 
-/// A pull, by the kubelet's own word.
+/// A pull, as the kubelet reports it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pull {
-    /// The reference that was asked for.
+    /// Reference that the kubelet pulled.
     pub image: String,
-    /// How long it took, without waiting for other pulls.
+    /// Duration of the pull, without waiting for other pulls.
     pub duration: Duration,
 }
 
 impl Cluster {
-    /// The pulls of a pod's images so far, from its `Pulled` events.
+    /// Pulls of a pod's images so far, from its `Pulled` events.
     pub async fn pulls(&self, namespace: &str, pod: &str) -> Result<Vec<Pull>> {
         let events: Api<Event> = Api::namespaced(self.client(), namespace);
         let of_pod = format!("involvedObject.name={pod},reason=Pulled");
@@ -29,10 +29,11 @@ impl Cluster {
     }
 }
 
-/// Reads a `Pulled` event's message. `None`: the image was there already, or it says something else.
+/// Parses the message of a `Pulled` event. Returns `None` for an image that was present already, and for any
+/// other message.
 ///
-/// `Successfully pulled image "X" in 1.2s (3.4s including waiting). Image size: 123 bytes.` The part
-/// in parentheses and the size are missing in older versions.
+/// `Successfully pulled image "X" in 1.2s (3.4s including waiting). Image size: 123 bytes.` The part in
+/// parentheses and the size are missing in older versions.
 pub fn parse_pulled(message: &str) -> Option<Pull> {
     let rest = message.strip_prefix("Successfully pulled image \"")?;
     let (image, rest) = rest.split_once("\" in ")?;
@@ -40,7 +41,7 @@ pub fn parse_pulled(message: &str) -> Option<Pull> {
     Some(Pull { image: image.to_owned(), duration: parse_go_duration(duration)? })
 }
 
-/// A duration as Go prints it: `1m21.3s`, `812.5ms`, `1h2m3s`, `15µs`.
+/// Parses a duration as Go prints it: `1m21.3s`, `812.5ms`, `1h2m3s`, `15µs`.
 fn parse_go_duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut seconds = 0.0;

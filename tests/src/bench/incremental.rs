@@ -1,5 +1,5 @@
-//! An image of which only the top layer changed: what its conversion takes after that of the image
-//! before it, for a program that starts anew and for one that goes on.
+//! Times the conversion of an image of which only the top layer changed, right after the conversion of its
+//! predecessor: in separate processes and in one process.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -15,49 +15,54 @@ use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_oci::{RawManifest, media_type};
 
 use super::measure::measure;
-use crate::images::{Fixture, open_registry, push_layout};
+use crate::images::{Fixture, open_repository, push_layout};
 use crate::registry::Registry;
-use crate::registry::stored::Stored;
+use crate::registry::repository_reader::RepositoryReader;
 
-/// What the first and the second conversion took.
-pub(super) struct Again {
-    /// By a program that is started for each, on another machine: it has what the repository says.
-    pub(super) elsewhere: [Duration; 2],
-    /// By one that is started for each, on the same machine: it has its layer cache.
-    pub(super) anew: [Duration; 2],
-    /// By one that does both, as the controller does.
-    pub(super) going_on: [Duration; 2],
+/// Durations of the first and the second conversion.
+pub(super) struct IncrementalTimes {
+    /// Separate processes on different machines: the second one knows the repository only.
+    pub(super) other_machine: [Duration; 2],
+    /// Separate processes on one machine: the second one has the layer cache.
+    pub(super) layer_cache: [Duration; 2],
+    /// One process for both, as in the controller.
+    pub(super) one_process: [Duration; 2],
 }
 
-/// Measures it with the image in an OCI layout folder, each way in a repository of its own.
-pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> Result<Again> {
+/// Measures all three variants with the image in an OCI layout folder, each in its own repository.
+pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> Result<IncrementalTimes> {
     let registry = Registry::start().await?;
     let images = |repository: &str| -> Result<[Reference; 2]> {
         let name = format!("{}/{repository}", registry.host());
         Ok([format!("{name}:v1").parse()?, format!("{name}:v2").parse()?])
     };
-    for repository in ["elsewhere", "anew", "going-on"] {
+    for repository in ["other-machine", "layer-cache", "one-process"] {
         let [first, second] = images(repository)?;
         push_layout(folder, tag, &first).await?;
-        change_top(&registry, repository, &second).await?;
+        push_with_other_top_layer(&registry, repository, &second).await?;
     }
-    let [home, other, shared] = [home()?, home()?, home()?];
-    let elsewhere = by_program(zstart, [&home, &other], &images("elsewhere")?, level).await?;
-    let anew = by_program(zstart, [&shared, &shared], &images("anew")?, level).await?;
+    let [home, other, shared] = [temporary_home()?, temporary_home()?, temporary_home()?];
+    let other_machine =
+        convert_in_new_processes(zstart, [&home, &other], &images("other-machine")?, level).await?;
+    let layer_cache =
+        convert_in_new_processes(zstart, [&shared, &shared], &images("layer-cache")?, level).await?;
 
-    let [first, second] = images("going-on")?;
+    let [first, second] = images("one-process")?;
     let settings = Settings { level: Level::try_from(level)?, ..Settings::default() };
     let memory = LayerMemory::default();
-    let going_on = [here(&first, &settings, &memory).await?, here(&second, &settings, &memory).await?];
-    Ok(Again { elsewhere, anew, going_on })
+    let one_process = [
+        convert_in_this_process(&first, &settings, &memory).await?,
+        convert_in_this_process(&second, &settings, &memory).await?,
+    ];
+    Ok(IncrementalTimes { other_machine, layer_cache, one_process })
 }
 
-fn home() -> Result<TempDir> {
+fn temporary_home() -> Result<TempDir> {
     Ok(TempDir::with_prefix("zstart-bench-")?)
 }
 
-/// Converts two images, each with a home folder of those.
-async fn by_program(
+/// Converts two images, each with the home folder given for it.
+async fn convert_in_new_processes(
     zstart: &Path,
     homes: [&TempDir; 2],
     images: &[Reference; 2],
@@ -73,8 +78,12 @@ async fn by_program(
     Ok(took)
 }
 
-async fn here(image: &Reference, settings: &Settings, memory: &LayerMemory) -> Result<Duration> {
-    let repository = open_registry(image)?;
+async fn convert_in_this_process(
+    image: &Reference,
+    settings: &Settings,
+    memory: &LayerMemory,
+) -> Result<Duration> {
+    let repository = open_repository(image)?;
     let started = Instant::now();
     let resolved = engine::resolve(&*repository, image).await?;
     let plan = engine::plan(&*repository, &resolved, settings).await?;
@@ -85,11 +94,11 @@ async fn here(image: &Reference, settings: &Settings, memory: &LayerMemory) -> R
     Ok(started.elapsed())
 }
 
-/// Pushes the image `v1` of a repository again, with another layer in the place of its last one.
-async fn change_top(registry: &Registry, repository: &str, to: &Reference) -> Result<()> {
+/// Pushes image `v1` of a repository again, with its top layer replaced.
+async fn push_with_other_top_layer(registry: &Registry, repository: &str, to: &Reference) -> Result<()> {
     let top = Fixture::new().layer(&[("app/version", b"2")]);
     top.push(&registry.host(), &format!("{repository}:top")).await?;
-    let stored = Stored::new(registry, repository);
+    let stored = RepositoryReader::new(registry, repository);
     let (mut config, mut manifest) = image(&stored, "v1").await?;
     let (top_config, top_manifest) = image(&stored, "top").await?;
     *last(&mut config["rootfs"]["diff_ids"])? = top_config["rootfs"]["diff_ids"][0].clone();
@@ -100,21 +109,21 @@ async fn change_top(registry: &Registry, repository: &str, to: &Reference) -> Re
     manifest["config"] = json!({
         "mediaType": media_type::OCI_CONFIG, "digest": digest, "size": config.len(),
     });
-    let repository = open_registry(to)?;
+    let repository = open_repository(to)?;
     super::put_blob(&*repository, config, &digest).await?;
     let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
     repository.put_manifest(&manifest, &manifest.media_type()?, to.tag()).await?;
     Ok(())
 }
 
-/// An image's config and manifest.
-async fn image(stored: &Stored, tag: &str) -> Result<(Value, Value)> {
+/// Config and manifest of an image.
+async fn image(stored: &RepositoryReader, tag: &str) -> Result<(Value, Value)> {
     let manifest = stored.manifest(tag).await?.json;
     Ok((serde_json::from_slice(&stored.blob(&manifest["config"]).await?)?, manifest))
 }
 
 fn last(list: &mut Value) -> Result<&mut Value> {
-    let list = list.as_array_mut().context("a list")?;
-    ensure!(list.len() > 1, "an image of one layer has nothing below its top");
-    list.last_mut().context("a layer")
+    let list = list.as_array_mut().context("the member is no list")?;
+    ensure!(list.len() > 1, "the image has no layer below its top layer");
+    list.last_mut().context("the list is empty")
 }

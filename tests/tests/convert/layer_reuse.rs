@@ -1,4 +1,4 @@
-//! Layers that are not converted again: images share their base layers.
+//! Reuse of converted layers: images share their base layers.
 
 use std::sync::Arc;
 
@@ -10,11 +10,11 @@ use zstart_convert::{LayerMemory, Level, Settings};
 use zstart_core::{Digest, keys};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::stored::{Stored, layers, text};
+use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
 
-use crate::conversion::{Conversion, Lab, Outcome};
+use crate::conversion::{Conversion, Converted, Lab};
 
-/// An image with a base that is worth looking for, and an application on top of it.
+/// An image with a base that is large enough to search for, and an application on top.
 fn image(application: &[u8]) -> Fixture {
     Fixture::new()
         .large_layer("usr/lib/base", 9_000_000)
@@ -22,8 +22,8 @@ fn image(application: &[u8]) -> Fixture {
         .layer(&[("app", application)])
 }
 
-/// How many blobs were read of those that the image's manifest names.
-fn layers_pulled(calls: &[String], manifest: &Value) -> Result<usize> {
+/// Number of the manifest's layers that were pulled.
+fn count_pulled_layers(calls: &[String], manifest: &Value) -> Result<usize> {
     let mut pulled = 0;
     for layer in layers(manifest)? {
         let call = format!("/blobs/{}", text(&layer["digest"])?);
@@ -32,86 +32,91 @@ fn layers_pulled(calls: &[String], manifest: &Value) -> Result<usize> {
     Ok(pulled)
 }
 
-/// Whether a call ends an upload.
-fn is_sent(call: &str) -> bool {
+/// Whether a call finishes an upload.
+fn finishes_upload(call: &str) -> bool {
     call.starts_with("PUT ") && call.contains("/blobs/uploads/")
 }
 
-/// The variant's manifest, after a look at all its layers.
-async fn require_right(lab: &Lab, repository: &str, source: &str, made: &Outcome) -> Result<Value> {
-    let stored = Stored::new(&lab.registry, repository);
+/// Checks all layers of a variant and returns its manifest.
+async fn require_correct_variant(
+    lab: &Lab,
+    repository: &str,
+    source: &str,
+    made: &Converted,
+) -> Result<Value> {
+    let stored = RepositoryReader::new(&lab.registry, repository);
     let variant = stored.manifest(made.tag.as_str()).await?.json;
     stored.require_same_files(&variant, &stored.manifest(source).await?.json).await?;
     Ok(variant)
 }
 
 #[tokio::test]
-async fn an_image_of_which_only_the_top_layer_changed_costs_that_layer() -> Result<()> {
+async fn changed_top_layer_alone_is_converted() -> Result<()> {
     let lab = Lab::start().await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     for (tag, application) in [("v1.9", "first"), ("v1.10", "second")] {
         image(application.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     let first = lab.conversion("app:v1.9").run().await?;
     assert_eq!(first.layers_reused, 0);
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
 
-    // Another process: it knows only what the repository says.
+    // Another process: it knows the repository only.
     let second = lab.conversion("app:v1.10").run().await?;
     assert_eq!(second.layers_reused, 2);
-    let calls = lab.gateway.calls().split_off(calls);
-    assert_eq!(layers_pulled(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
-    let uploads = calls.iter().filter(|call| is_sent(call)).count();
+    let calls = recording.calls();
+    assert_eq!(count_pulled_layers(&calls, &stored.manifest("v1.10").await?.json)?, 1, "{calls:#?}");
+    let uploads = calls.iter().filter(|call| finishes_upload(call)).count();
     assert_eq!(uploads, 1, "{calls:#?}");
 
-    let variant = require_right(&lab, "app", "v1.10", &second).await?;
+    let variant = require_correct_variant(&lab, "app", "v1.10", &second).await?;
     let before = stored.manifest(first.tag.as_str()).await?.json;
     assert_eq!(layers(&variant)?[..2], layers(&before)?[..2]);
-    // The same as without any help.
+    // A forced conversion, without reuse, gives an equal result.
     let alone = lab.conversion("app:v1.10").forced().run().await?;
     assert_eq!((alone.layers_reused, alone.image), (0, second.image));
     Ok(())
 }
 
 #[tokio::test]
-async fn what_a_process_has_converted_it_neither_reads_nor_converts_again() -> Result<()> {
+async fn cached_layers_are_not_pulled_again() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for tag in ["v1", "v2"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
-    lab.conversion("app:v1").remembering(&memory).run().await?;
-    let calls = lab.gateway.calls().len();
-    let second = lab.conversion("app:v2").remembering(&memory).run().await?;
+    lab.conversion("app:v1").with_layer_cache(&memory).run().await?;
+    let recording = lab.gateway.record();
+    let second = lab.conversion("app:v2").with_layer_cache(&memory).run().await?;
     assert_eq!(second.layers_reused, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let blobs = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
     assert_eq!(blobs, 2, "the config and the layer that is new: {calls:#?}");
-    require_right(&lab, "app", "v2", &second).await?;
+    require_correct_variant(&lab, "app", "v2", &second).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn another_repository_of_the_registry_is_given_the_layers_without_sending_them() -> Result<()> {
+async fn cached_layers_are_mounted_into_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for name in ["one", "team/other"] {
         image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
     }
-    lab.conversion("one:v1").remembering(&memory).run().await?;
-    let calls = lab.gateway.calls().len();
-    let second = lab.conversion("team/other:v1").remembering(&memory).run().await?;
+    lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
+    let recording = lab.gateway.record();
+    let second = lab.conversion("team/other:v1").with_layer_cache(&memory).run().await?;
     assert_eq!(second.layers_reused, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let mounts = calls.iter().filter(|call| call.contains("mount=sha256") && call.ends_with("&from=one"));
     assert_eq!(mounts.count(), 2, "{calls:#?}");
-    assert_eq!(calls.iter().filter(|call| is_sent(call)).count(), 1, "{calls:#?}");
-    require_right(&lab, "team/other", "v1", &second).await?;
+    assert_eq!(calls.iter().filter(|call| finishes_upload(call)).count(), 1, "{calls:#?}");
+    require_correct_variant(&lab, "team/other", "v1", &second).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_being_sent() -> Result<()> {
+async fn kept_blobs_are_mounted_into_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
     let image =
         Fixture::new().layer_as(Compression::Zstd, &[("data", b"zstd already")]).layer(&[("app", b"app")]);
@@ -119,18 +124,18 @@ async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_
     let conversion = lab.conversion("app:v1").into(&format!("{}/mirror", lab.gateway.host()));
     let made = conversion.run().await?;
     let calls = lab.gateway.calls();
-    let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+    let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     for stays in [&source["config"], &source["layers"][0]] {
         let digest = text(&stays["digest"])?.replace(':', "%3A");
         let asked = format!("POST /v2/mirror/blobs/uploads/?mount={digest}&from=app");
         assert!(calls.contains(&asked), "{asked}: {calls:#?}");
     }
     assert_eq!(
-        calls.iter().filter(|call| is_sent(call)).count(),
+        calls.iter().filter(|call| finishes_upload(call)).count(),
         1,
         "the layer that was converted: {calls:#?}"
     );
-    let mirror = Stored::new(&lab.registry, "mirror");
+    let mirror = RepositoryReader::new(&lab.registry, "mirror");
     let variant = mirror.manifest(made.tag.as_str()).await?.json;
     for (there, here) in
         [(&variant["config"], &source["config"]), (&variant["layers"][0], &source["layers"][0])]
@@ -142,30 +147,30 @@ async fn what_stays_as_it_is_reaches_another_repository_of_the_registry_without_
 }
 
 #[tokio::test]
-async fn a_registry_that_mounts_nothing_gets_the_layers_as_before() -> Result<()> {
+async fn refused_mount_falls_back_to_conversion() -> Result<()> {
     for refusal in [
-        // Amazon ECR, where an account hasn't asked for it, opens an upload; others refuse.
-        Fault::Answer(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
-        Fault::Answer(StatusCode::NOT_FOUND, vec![], ""),
-        Fault::Answer(StatusCode::METHOD_NOT_ALLOWED, vec![], ""),
-        Fault::Answer(StatusCode::ACCEPTED, vec![("location", "/v2/other/blobs/uploads/x".to_owned())], ""),
+        // Amazon ECR opens an upload if the account didn't enable mounts; other registries refuse.
+        Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#),
+        Fault::Respond(StatusCode::NOT_FOUND, vec![], ""),
+        Fault::Respond(StatusCode::METHOD_NOT_ALLOWED, vec![], ""),
+        Fault::Respond(StatusCode::ACCEPTED, vec![("location", "/v2/other/blobs/uploads/x".to_owned())], ""),
     ] {
         let lab = Lab::start().await?;
         let memory = Arc::new(LayerMemory::default());
         for name in ["one", "other"] {
             image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
         }
-        lab.conversion("one:v1").remembering(&memory).run().await?;
+        lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
         lab.gateway.fault(Method::POST, "mount=", refusal);
-        let second = lab.conversion("other:v1").remembering(&memory).run().await?;
+        let second = lab.conversion("other:v1").with_layer_cache(&memory).run().await?;
         assert_eq!(second.layers_reused, 0);
-        require_right(&lab, "other", "v1", &second).await?;
+        require_correct_variant(&lab, "other", "v1", &second).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_mount_is_asked_for_with_a_token_that_may_read_the_other_repository() -> Result<()> {
+async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for name in ["one", "other"] {
@@ -175,7 +180,7 @@ async fn a_mount_is_asked_for_with_a_token_that_may_read_the_other_repository() 
     let gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
     for name in ["one", "other"] {
         let conversion = Conversion::of(&format!("{}/{name}:v1", gateway.host()));
-        conversion.login("user", "right").remembering(&memory).run().await?;
+        conversion.login("user", "right").with_layer_cache(&memory).run().await?;
     }
     let calls = gateway.calls();
     let scopes = "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Aone%3Apull";
@@ -184,38 +189,38 @@ async fn a_mount_is_asked_for_with_a_token_that_may_read_the_other_repository() 
 }
 
 #[tokio::test]
-async fn nobody_is_given_a_layer_whose_source_he_does_not_have() -> Result<()> {
+async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     let secret = image(b"secret");
     secret.push(&lab.registry.host(), "one:v1").await?;
-    let first = lab.conversion("one:v1").remembering(&memory).run().await?;
-    // Somebody else's manifest names layers that his repository doesn't have. Most registries refuse
-    // that.
+    let first = lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
+    // A manifest in another repository names layers that this repository doesn't have. Most registries refuse
+    // such a manifest.
     secret.push(&lab.registry.host(), "other:v1").await?;
-    let manifest = Stored::new(&lab.registry, "other").manifest("v1").await?.json;
+    let manifest = RepositoryReader::new(&lab.registry, "other").manifest("v1").await?.json;
     let base = text(&layers(&manifest)?[0]["digest"])?.to_owned();
     lab.gateway.fault(Method::HEAD, &format!("/v2/other/blobs/{base}"), missing());
     lab.gateway.fault(Method::GET, &format!("/v2/other/blobs/{base}"), missing());
-    let error = lab.conversion("other:v1").remembering(&memory).run().await.unwrap_err();
+    let error = lab.conversion("other:v1").with_layer_cache(&memory).run().await.unwrap_err();
     assert!(error.chain().contains(&base), "{}", error.chain());
-    let variant = Stored::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
+    let variant = RepositoryReader::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
     let converted = text(&layers(&variant)?[0]["digest"])?.replace(':', "%3A");
     let calls = lab.gateway.calls();
     assert!(!calls.iter().any(|call| call.contains("mount=") && call.contains(&converted)), "{calls:#?}");
-    assert_eq!(Stored::new(&lab.registry, "other").tags().await?, ["v1"]);
+    assert_eq!(RepositoryReader::new(&lab.registry, "other").tags().await?, ["v1"]);
     Ok(())
 }
 
 fn missing() -> Fault {
-    Fault::Answer(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)
+    Fault::Respond(StatusCode::NOT_FOUND, vec![], r#"{"errors":[{"code":"BLOB_UNKNOWN"}]}"#)
 }
 
-/// Puts a manifest under a variant's tag that says of `base` what it likes.
+/// Pushes a manifest under a variant's tag with a forged annotation about `base`.
 async fn forge(lab: &Lab, base: &Digest, forged: Fixture) -> Result<Digest> {
     let prepared = forged.prepare()?;
     prepared.push(&lab.registry.host(), "app:forged").await?;
-    let stored = Stored::new(&lab.registry, "app");
+    let stored = RepositoryReader::new(&lab.registry, "app");
     let mut layer = layers(&stored.manifest("forged").await?.json)?[0].clone();
     layer["annotations"] = json!({keys::LAYER_SOURCE_DIGEST: base});
     let settings = ZstdConverter::new(Level::default()).settings();
@@ -224,7 +229,7 @@ async fn forge(lab: &Lab, base: &Digest, forged: Fixture) -> Result<Digest> {
 }
 
 #[tokio::test]
-async fn an_annotation_that_lies_puts_no_other_files_into_an_image() -> Result<()> {
+async fn forged_layer_annotation_is_not_trusted() -> Result<()> {
     let evil = Fixture::new().oci().layer_as(Compression::Zstd, &[("usr/lib/base", b"evil")]);
     let no_zstd = Fixture::new().oci().layer_as(Compression::Gzip, &[("usr/lib/base", b"evil")]);
     let damaged =
@@ -232,21 +237,21 @@ async fn an_annotation_that_lies_puts_no_other_files_into_an_image() -> Result<(
     for forged in [evil, no_zstd, damaged] {
         let lab = Lab::start().await?;
         image(b"app").push(&lab.registry.host(), "app:v1").await?;
-        let source = Stored::new(&lab.registry, "app").manifest("v1").await?.json;
+        let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
         let base: Digest = text(&layers(&source)?[0]["digest"])?.parse().context("digest")?;
         let forged = forge(&lab, &base, forged).await?;
-        let manifest = Stored::new(&lab.registry, "app").manifest(forged.as_str()).await?.json;
+        let manifest = RepositoryReader::new(&lab.registry, "app").manifest(forged.as_str()).await?.json;
 
         let made = lab.conversion("app:v1").run().await?;
         assert_eq!(made.layers_reused, 0);
-        assert_eq!(layers_pulled(&lab.gateway.calls(), &manifest)?, 1, "it was looked at");
-        require_right(&lab, "app", "v1", &made).await?;
+        assert_eq!(count_pulled_layers(&lab.gateway.calls(), &manifest)?, 1, "the forged layer was checked");
+        require_correct_variant(&lab, "app", "v1", &made).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_repository_that_cannot_be_listed_is_converted_all_the_same() -> Result<()> {
+async fn unlistable_repository_is_still_converted() -> Result<()> {
     let lab = Lab::start().await?;
     image(b"app").push(&lab.registry.host(), "app:v1").await?;
     for (status, body) in [
@@ -255,18 +260,18 @@ async fn a_repository_that_cannot_be_listed_is_converted_all_the_same() -> Resul
         (StatusCode::OK, "no list"),
         (StatusCode::OK, r#"{"name":"app","tags":null}"#),
     ] {
-        lab.gateway.heal();
-        lab.gateway.fault(Method::GET, "/tags/list", Fault::Answer(status, vec![], body));
+        lab.gateway.clear_faults();
+        lab.gateway.fault(Method::GET, "/tags/list", Fault::Respond(status, vec![], body));
         let level = Settings { level: Level::try_from(1)?, ..Settings::default() };
         let made = lab.conversion("app:v1").settings(level).run().await?;
-        require_right(&lab, "app", "v1", &made).await?;
-        Stored::new(&lab.registry, "app").delete_manifest(made.image.digest.as_str()).await?;
+        require_correct_variant(&lab, "app", "v1", &made).await?;
+        RepositoryReader::new(&lab.registry, "app").delete_manifest(made.image.digest.as_str()).await?;
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn other_settings_take_no_layers_from_each_other() -> Result<()> {
+async fn layers_of_other_settings_are_not_reused() -> Result<()> {
     let lab = Lab::start().await?;
     for tag in ["v1", "v2"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
@@ -279,24 +284,25 @@ async fn other_settings_take_no_layers_from_each_other() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn images_that_are_converted_at_once_share_the_work_on_their_base() -> Result<()> {
+async fn concurrent_images_convert_a_shared_base_once() -> Result<()> {
     let lab = Lab::start().await?;
     let memory = Arc::new(LayerMemory::default());
     for tag in ["v1", "v2", "v3"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
-    let conversions = ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).remembering(&memory));
+    let conversions =
+        ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).with_layer_cache(&memory));
     let [one, two, three] = &conversions;
     let made = tokio::try_join!(one.run(), two.run(), three.run())?;
     let made_before = made.0.layers_reused + made.1.layers_reused + made.2.layers_reused;
     assert_eq!(made_before, 4, "two layers of each but the first");
-    let sent = lab.writes().iter().filter(|call| is_sent(call)).count();
+    let sent = lab.writes().iter().filter(|call| finishes_upload(call)).count();
     assert_eq!(sent, 5, "the base once, and three applications");
     Ok(())
 }
 
 #[tokio::test]
-async fn a_long_list_of_tags_is_read_page_by_page() -> Result<()> {
+async fn tag_list_is_read_page_by_page() -> Result<()> {
     let lab = Lab::start().await?;
     let small = Fixture::new().layer(&[("a", b"b")]);
     for number in 0..5 {
@@ -306,14 +312,14 @@ async fn a_long_list_of_tags_is_read_page_by_page() -> Result<()> {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     lab.conversion("app:v1").run().await?;
-    // A registry may give fewer than it is asked for, and names the place of the rest.
+    // A registry may return fewer tags than requested, with a link to the next page.
     let next = ("link", r#"</v2/app/tags/list?n=2>; rel="next""#.to_owned());
-    let page = Fault::Answer(StatusCode::OK, vec![next], r#"{"name":"app","tags":[]}"#);
+    let page = Fault::Respond(StatusCode::OK, vec![next], r#"{"name":"app","tags":[]}"#);
     lab.gateway.fault_times(1, Method::GET, "/tags/list", page);
-    let calls = lab.gateway.calls().len();
+    let recording = lab.gateway.record();
     let made = lab.conversion("app:v2").run().await?;
     assert_eq!(made.layers_reused, 2);
-    let calls = lab.gateway.calls().split_off(calls);
+    let calls = recording.calls();
     let pages = calls.iter().filter(|call| call.contains("/tags/list")).count();
     assert!(pages > 4, "eight tags, two at a time, after the first page: {calls:#?}");
     Ok(())

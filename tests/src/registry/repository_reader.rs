@@ -1,5 +1,5 @@
-//! What a registry really holds: read with plain requests, another decoder and another hash than
-//! the engine's.
+//! Reads the content of a registry with plain requests, and with another decoder and another hash than the
+//! engine's.
 
 use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
@@ -11,24 +11,24 @@ use zstart_oci::media_type;
 
 use super::Registry;
 
-/// One repository of a registry.
-pub struct Stored {
+/// A repository of a registry.
+pub struct RepositoryReader {
     base: String,
     http: reqwest::Client,
 }
 
 /// A manifest or index.
-pub struct Document {
-    /// Its digest.
+pub struct StoredManifest {
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// Its very bytes.
+    /// Bytes as stored.
     pub bytes: Vec<u8>,
-    /// The same, read.
+    /// Bytes parsed as JSON.
     pub json: Value,
 }
 
-impl Stored {
-    /// A repository of a registry.
+impl RepositoryReader {
+    /// Reader of a repository.
     pub fn new(registry: &Registry, repository: &str) -> Self {
         crate::control_plane::install_crypto();
         Self { base: format!("http://{}/v2/{repository}", registry.host()), http: reqwest::Client::new() }
@@ -39,87 +39,101 @@ impl Stored {
         Ok(request.header(ACCEPT, media_type::ACCEPT.join(", ")).send().await?)
     }
 
-    /// A manifest by tag or digest.
-    pub async fn manifest(&self, key: &str) -> Result<Document> {
-        let answer = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
-        let bytes = answer.bytes().await?.to_vec();
-        Ok(Document { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
+    /// Manifest by tag or digest.
+    pub async fn manifest(&self, key: &str) -> Result<StoredManifest> {
+        let response = self.get(&format!("manifests/{key}")).await?.error_for_status()?;
+        let bytes = response.bytes().await?.to_vec();
+        Ok(StoredManifest { digest: sha256(&bytes), json: serde_json::from_slice(&bytes)?, bytes })
     }
 
-    /// The digest of what stands under a tag or digest.
+    /// Digest of a tag's or digest's manifest.
     pub async fn digest(&self, key: &str) -> Result<Digest> {
         Ok(self.manifest(key).await?.digest)
     }
 
-    /// The manifest that a node of this architecture runs, of an image or an index.
+    /// Manifest for a node of this architecture, from an image or an index.
     pub async fn manifest_for(&self, key: &str, architecture: &str) -> Result<Value> {
         let top = self.manifest(key).await?.json;
         let Some(entries) = top["manifests"].as_array() else { return Ok(top) };
         let entry = entries.iter().find(|entry| entry["platform"]["architecture"] == architecture);
-        Ok(self.manifest(text(&entry.context("no such platform")?["digest"])?).await?.json)
+        Ok(self
+            .manifest(text(&entry.context("the index has no entry for this architecture")?["digest"])?)
+            .await?
+            .json)
     }
 
-    /// Whether there is a blob.
+    /// Whether a blob exists.
     pub async fn has_blob(&self, digest: &str) -> Result<bool> {
         Ok(self.get(&format!("blobs/{digest}")).await?.status() == StatusCode::OK)
     }
 
-    /// Deletes a blob, as a disk that fails does.
+    /// Deletes a blob, like a failing disk.
     pub async fn delete_blob(&self, digest: &str) -> Result<()> {
         self.http.delete(format!("{}/blobs/{digest}", self.base)).send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// A blob, which must be what its descriptor says.
+    /// Blob whose digest and size must match its descriptor.
     pub async fn blob(&self, descriptor: &Value) -> Result<Vec<u8>> {
         let digest = text(&descriptor["digest"])?;
-        let answer = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
-        let bytes = answer.bytes().await?.to_vec();
-        ensure!(sha256(&bytes).as_str() == digest, "blob {digest} holds something else");
-        ensure!(Some(bytes.len() as u64) == descriptor["size"].as_u64(), "{digest} has another size");
+        let response = self.get(&format!("blobs/{digest}")).await?.error_for_status()?;
+        let bytes = response.bytes().await?.to_vec();
+        ensure!(sha256(&bytes).as_str() == digest, "blob {digest} has other content");
+        ensure!(
+            Some(bytes.len() as u64) == descriptor["size"].as_u64(),
+            "blob {digest} has another size than its descriptor"
+        );
         Ok(bytes)
     }
 
-    /// Whether there is a manifest.
-    pub async fn has(&self, key: &str) -> Result<bool> {
+    /// Whether a manifest exists.
+    pub async fn has_manifest(&self, key: &str) -> Result<bool> {
         let status = self.get(&format!("manifests/{key}")).await?.status();
-        ensure!(status == StatusCode::OK || status == StatusCode::NOT_FOUND, "{status}");
+        ensure!(
+            status == StatusCode::OK || status == StatusCode::NOT_FOUND,
+            "unexpected status {status} for manifest {key}"
+        );
         Ok(status == StatusCode::OK)
     }
 
-    /// Deletes a manifest, as a registry's clean-up does.
+    /// Deletes a manifest, like a registry's garbage collection.
     pub async fn delete_manifest(&self, digest: &str) -> Result<()> {
         let request = self.http.delete(format!("{}/manifests/{digest}", self.base));
         request.send().await?.error_for_status()?;
         Ok(())
     }
 
-    /// All tags.
+    /// All tags, sorted.
     pub async fn tags(&self) -> Result<Vec<String>> {
-        let answer = self.get("tags/list").await?;
-        if answer.status() == StatusCode::NOT_FOUND {
+        let response = self.get("tags/list").await?;
+        if response.status() == StatusCode::NOT_FOUND {
             return Ok(Vec::new());
         }
-        let list: Value = answer.error_for_status()?.json().await?;
+        let list: Value = response.error_for_status()?.json().await?;
         let mut tags: Vec<String> = serde_json::from_value(list["tags"].clone()).unwrap_or_default();
         tags.sort();
         Ok(tags)
     }
 
-    /// That `variant` runs the very files of `source`: the same config, as many layers, each an OCI
-    /// zstd blob that unpacks to what the config promises.
+    /// Requires that `variant` has the files of `source`: an equal config and number of layers, and each
+    /// layer is an OCI zstd blob that unpacks to the config's `diff_id`.
     pub async fn require_same_files(&self, variant: &Value, source: &Value) -> Result<()> {
         ensure!(variant["mediaType"] == media_type::OCI_MANIFEST, "{variant:#}");
         ensure!(variant["config"]["mediaType"] == media_type::OCI_CONFIG, "{variant:#}");
         ensure!(variant["config"]["digest"] == source["config"]["digest"], "{variant:#}");
         let config: Value = serde_json::from_slice(&self.blob(&variant["config"]).await?)?;
-        let diff_ids = config["rootfs"]["diff_ids"].as_array().context("diff_ids")?;
+        let diff_ids = config["rootfs"]["diff_ids"].as_array().context("the config has no diff_ids")?;
         let layers = layers(variant)?;
-        ensure!(layers.len() == diff_ids.len(), "{} layers", layers.len());
+        ensure!(
+            layers.len() == diff_ids.len(),
+            "the variant has {} layers, the config {} diff_ids",
+            layers.len(),
+            diff_ids.len()
+        );
         for (layer, diff_id) in layers.iter().zip(diff_ids) {
             ensure!(layer["mediaType"] == media_type::OCI_TAR_ZSTD, "{layer:#}");
             let plain = zstd::decode_all(&self.blob(layer).await?[..])?;
-            ensure!(sha256(&plain).as_str() == text(diff_id)?, "{layer:#} does not unpack to {diff_id}");
+            ensure!(sha256(&plain).as_str() == text(diff_id)?, "{layer:#} doesn't unpack to {diff_id}");
         }
         Ok(())
     }
@@ -129,17 +143,17 @@ fn sha256(bytes: &[u8]) -> Digest {
     Digest::from_sha256(Sha256::digest(bytes).into())
 }
 
-/// A manifest's layers.
+/// Layers of a manifest.
 pub fn layers(manifest: &Value) -> Result<&Vec<Value>> {
-    manifest["layers"].as_array().context("no layers")
+    manifest["layers"].as_array().context("the manifest has no layers")
 }
 
-/// The sum of its layers' sizes.
+/// Sum of the layers' sizes.
 pub fn layers_size(manifest: &Value) -> Result<i64> {
     Ok(layers(manifest)?.iter().filter_map(|layer| layer["size"].as_i64()).sum())
 }
 
-/// A JSON string's text.
+/// Text of a JSON string.
 pub fn text(value: &Value) -> Result<&str> {
-    value.as_str().with_context(|| format!("{value} is not text"))
+    value.as_str().with_context(|| format!("{value} is no string"))
 }

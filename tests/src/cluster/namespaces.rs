@@ -1,7 +1,7 @@
-//! Into the namespaces and out again.
+//! Enters new namespaces.
 //!
-//! The program that wants a cluster starts itself anew under `unshare`; the new process finds itself
-//! alone in fresh namespaces, starts the cluster there and does the work. Its exit code comes back.
+//! A program that needs a cluster starts itself again under `unshare`. The new process is the first in new
+//! namespaces, starts the cluster there and does the work. The new process's exit code is passed on.
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt as _;
@@ -14,16 +14,16 @@ use super::Cluster;
 use crate::packages;
 use crate::settings;
 
-/// Names the run folder to the process inside; there it says that this is the inside.
+/// Passes the run folder to the process inside the namespaces; its presence marks that process as inside.
 const RUN_FOLDER: &str = "ZSTART_LAB_RUN";
-/// Where cgroups are, of either version.
+/// Mount point of cgroups, versions 1 and 2.
 const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// Runs the body of a test in a cluster of its own. `test` is the test's full name, by which the
-/// test binary finds it again on the inside.
+/// Runs the body of a test in a cluster of its own. `test` is the full name of the test, by which the test
+/// binary finds the test again inside the namespaces.
 ///
-/// Without root, the test fails with a message that says how to run it, or is left out with a loud
-/// one where `ROOTLESS=1` was said.
+/// Without root, the test fails with a message that says how to run it. With `ROOTLESS=1`, the test prints
+/// that it is left out, and succeeds.
 pub fn run<F, R>(test: &str, body: F)
 where
     F: FnOnce(Cluster) -> R,
@@ -33,13 +33,13 @@ where
     run_program(&arguments, body).expect("the test in the cluster succeeds");
 }
 
-/// Whether this process is the one in a cluster's namespaces.
+/// Whether this process runs inside a cluster's namespaces.
 pub fn is_inside() -> bool {
     std::env::var_os(RUN_FOLDER).is_some()
 }
 
-/// The same for any program: it is started anew with `arguments`.
-#[expect(clippy::print_stderr, reason = "what is left out must be seen")]
+/// Runs `body` in a cluster, by starting this program again with `arguments`.
+#[expect(clippy::print_stderr, reason = "the user must see which tests are left out")]
 pub fn run_program<F, R>(arguments: &[String], body: F) -> Result<()>
 where
     F: FnOnce(Cluster) -> R,
@@ -53,12 +53,12 @@ where
         });
     }
     if !settings::is_root() {
-        let message = "a whole cluster needs root, because it makes namespaces: run it with sudo";
-        if settings::rootless_was_said() {
+        let message = "a whole cluster needs root to create namespaces; run this with sudo";
+        if settings::rootless_is_accepted() {
             eprintln!("LEFT OUT: {message}");
             return Ok(());
         }
-        bail!("{message}, or leave out what needs it with ROOTLESS=1");
+        bail!("{message}, or leave cluster tests out with ROOTLESS=1");
     }
     packages::require(&packages::CLUSTER)?;
     let folder = tempfile::Builder::new().prefix("zstart-cluster-").tempdir()?;
@@ -70,13 +70,13 @@ where
         (Some(code), _) => format!("ended with exit code {code}"),
         (None, signal) => format!("was ended by signal {}", signal.unwrap_or_default()),
     };
-    // The logs are worth more than a clean /tmp now.
-    bail!("what ran in the cluster {ended}; its logs are in {}", folder.keep().display())
+    // The logs are worth more than a clean /tmp after a failure.
+    bail!("the program in the cluster {ended}; the logs are in {}", folder.keep().display())
 }
 
 fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
-    let program = std::env::current_exe().context("failed to find this program")?;
-    // Should this process die, unshare is killed, and with it everything inside.
+    let program = std::env::current_exe().context("failed to find the path of this program")?;
+    // If this process dies, the kernel kills unshare, and unshare's end kills everything inside.
     Command::new("setpriv")
         .args(["--pdeathsig", "KILL", "--", "unshare"])
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
@@ -87,13 +87,13 @@ fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
         .context("failed to start unshare (package util-linux)")
 }
 
-/// Removes the cgroups of the lab's containers, which the kernel leaves behind. Which ones are the
-/// lab's is known from containerd's own folder: another lab's lie beside them.
+/// Removes the cgroups of the lab's containers, which the kernel leaves behind. containerd's own folder tells
+/// which ones these are: other labs have their cgroups in the same tree.
 fn remove_cgroups(folder: &Path) {
     let tasks = folder.join("containerd-run/io.containerd.runtime.v2.task/k8s.io");
     let containers: Vec<_> =
         folders_in(&tasks).iter().filter_map(|task| task.file_name().map(Into::into)).collect();
-    // In version 1 there is one tree a controller, in version 2 one for all.
+    // Version 1 has one tree per controller, version 2 has one tree.
     let mut trees = vec![PathBuf::from(CGROUPS)];
     trees.extend(folders_in(Path::new(CGROUPS)));
     for tree in trees {
@@ -102,12 +102,13 @@ fn remove_cgroups(folder: &Path) {
             let container: &PathBuf = container;
             remove_tree(&kubernetes.join(container));
         }
-        // It goes with the last container; one that isn't there, or isn't empty, is no trouble.
+        // The folder becomes empty with the last container. A missing or non-empty folder is no error.
         let _ = fs::remove_dir(kubernetes);
     }
 }
 
-/// A cgroup goes when it is empty, so from the leaves up. It has no files that could be deleted.
+/// Removes a cgroup and its children, leaves first: only an empty cgroup can be removed. A cgroup has no
+/// files that could be deleted.
 fn remove_tree(folder: &Path) {
     for inner in folders_in(folder) {
         remove_tree(&inner);
