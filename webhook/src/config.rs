@@ -9,7 +9,7 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::eligibility::pod::{ControllerKind, ControllerKindError};
-use zstart_core::eligibility::serving::{Rules, TargetPrefix};
+use zstart_core::eligibility::record_view::{TargetPrefix, VariantPolicy};
 use zstart_core::{Reference, keys};
 use zstart_process::config_file::{self, ConfigFileError};
 
@@ -33,11 +33,11 @@ pub struct Config {
 #[derive(Clone, Debug)]
 pub struct Policy {
     /// How long records are believed and where variants may lie.
-    pub rules: Rules,
+    pub variants: VariantPolicy,
     /// What is done while no node matches a pod.
     pub when_no_node: WhenNoNode,
     /// Pod controllers, besides the built-in ones, that an administrator vouches for.
-    pub controllers: BTreeSet<ControllerKind>,
+    pub allowed_controllers: BTreeSet<ControllerKind>,
 }
 
 /// What is done while no node matches a pod: a cluster that scales from zero has none.
@@ -156,9 +156,9 @@ impl Config {
             .iter()
             .map(|text| text.parse().map_err(|source| ConfigError::Controller { file: named(), source }));
         let policy = Policy {
-            rules: Rules { max_staleness, targets: targets.collect::<Result<_, _>>()? },
+            variants: VariantPolicy { max_staleness, allowed_targets: targets.collect::<Result<_, _>>()? },
             when_no_node,
-            controllers: controllers.collect::<Result<_, _>>()?,
+            allowed_controllers: controllers.collect::<Result<_, _>>()?,
         };
         Ok(Self { listen, health_listen, serving_secret, policy })
     }

@@ -15,7 +15,7 @@ use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
 use crate::patch::{self, Annotate};
 use crate::review::{Request, Response, ReviewError};
-use crate::rewrite::{Context, Decision, decide, images, may_change, new_ephemeral};
+use crate::rewrite::{Context, Decision, decide, images, may_patch, new_ephemeral_images};
 use crate::snapshot::Snapshot;
 
 #[cfg(test)]
@@ -66,7 +66,7 @@ impl Handler {
             let noted = originals(&pod.metadata).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
                 // Where the webhook is asked again, it finds what it did itself.
-                let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.place.to_string());
+                let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.field.to_string());
                 if !again {
                     self.metrics.image(*reason);
                 }
@@ -83,9 +83,9 @@ impl Handler {
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
         let mut decisions = decide(&pod, namespace, images, &context);
-        let annotate = if may_change(&pod, namespace, &context) { annotate } else { Annotate::No };
+        let annotate = if may_patch(&pod, namespace, &context) { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);
-        if let Some(unfit) = patch.take_if(|patch| !patch::fits(patch, request.object.as_deref())) {
+        if let Some(unfit) = patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref())) {
             let uid = &request.uid;
             tracing::error!(uid, patch = ?unfit, "a patch doesn't fit its own pod and is left out");
             for decision in &mut decisions {
@@ -131,7 +131,7 @@ impl Question {
             ("UPDATE", "ephemeralcontainers") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let old = read_pod(request, request.old_object.as_deref())?;
-                let images = new_ephemeral(&pod, &old);
+                let images = new_ephemeral_images(&pod, &old);
                 Some(Self { pod, images, annotate: Annotate::No })
             }
             _ => None,
@@ -158,7 +158,7 @@ fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
 fn summary(decisions: &[Decision]) -> String {
     let entries = decisions
         .iter()
-        .map(|decision| (decision.image.place.to_string(), Value::from(decision.reason.as_str())));
+        .map(|decision| (decision.image.field.to_string(), Value::from(decision.reason.as_str())));
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 

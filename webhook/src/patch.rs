@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zstart_core::{Reference, keys, originals, variant};
 
-use crate::rewrite::{Decision, Place, images};
+use crate::rewrite::{Decision, ImageField, images};
 
 #[cfg(test)]
 mod tests;
@@ -35,7 +35,7 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
         .collect();
     let mut operations = Vec::with_capacity(changes.len() * 2 + 2);
     for (decision, variant) in &changes {
-        let path = pointer(&decision.image.place);
+        let path = image_pointer(&decision.image.field);
         let value = Value::from(decision.image.reference.clone());
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
         let value = Value::from(variant.to_string());
@@ -49,27 +49,27 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
 
 /// Whether the patch can be applied to `object`, the pod as it came. The API server refuses a pod
 /// whose patch fails, whatever the failure policy says, so ours is tried here first.
-pub fn fits(patch: &Patch, object: Option<&RawValue>) -> bool {
+pub fn applies_to(patch: &Patch, object: Option<&RawValue>) -> bool {
     let object: Option<Value> = object.and_then(|object| serde_json::from_str(object.get()).ok());
     object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
 }
 
 /// The JSON pointer of a reference.
-fn pointer(place: &Place) -> PointerBuf {
-    let index = place.index.to_string();
-    let head = ["spec", place.list.field(), &index];
-    PointerBuf::from_tokens(head.into_iter().chain(place.list.reference_path().iter().copied()))
+fn image_pointer(field: &ImageField) -> PointerBuf {
+    let index = field.index.to_string();
+    let head = ["spec", field.list.as_str(), &index];
+    PointerBuf::from_tokens(head.into_iter().chain(field.list.reference_path().iter().copied()))
 }
 
 fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let noted = originals(&pod.metadata);
-    let mut originals = still_true(pod, noted.clone().unwrap_or_default());
+    let recorded = originals(&pod.metadata);
+    let mut originals = retain_current(pod, recorded.clone().unwrap_or_default());
     for (decision, _) in changes {
-        originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
+        originals.insert(decision.image.field.to_string(), decision.image.reference.clone());
     }
-    if noted.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
+    if recorded.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
         return;
     }
     let text = json!(originals).to_string();
@@ -96,12 +96,12 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
 /// The entries of an annotation that was there before (the webhook is asked again when another one
 /// changed the pod; people copy pods) whose place still holds a variant. The others would put a
 /// container back on an image that it never had.
-fn still_true(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
+fn retain_current(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
         reference.is_ok_and(|reference| variant::is_variant(&reference))
     });
-    let places: Vec<String> = rewritten.map(|image| image.place.to_string()).collect();
-    originals.retain(|place, _| places.contains(place));
+    let fields: Vec<String> = rewritten.map(|image| image.field.to_string()).collect();
+    originals.retain(|field, _| fields.contains(field));
     originals
 }

@@ -4,17 +4,17 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use zstart_core::eligibility::{Landing, Placement, Reason, pod as pod_rules};
+use zstart_core::eligibility::{CandidateNodes, Placement, Reason, pod as pod_rules};
 use zstart_core::{Reference, variant};
 
 use crate::config::{Policy, WhenNoNode};
 use crate::snapshot::{Mode, Snapshot};
 
-mod place;
+mod images;
 #[cfg(test)]
 mod tests;
 
-pub use place::{Image, List, Place, images, new_ephemeral};
+pub use images::{Image, ImageField, ImageList, images, new_ephemeral_images};
 
 /// What becomes of one image.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,7 +46,7 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
         return images.into_iter().map(|image| Decision { image, reason, variant: None }).collect();
     }
     // Looking through the nodes is the dearest part: at most once, and only for an image that got so far.
-    let mut landing = None;
+    let mut candidates = None;
     let mut decide_one = |image: &Image| -> Result<Reference, Reason> {
         let source: Reference = image.reference.parse().map_err(|_| Reason::InvalidReference)?;
         if variant::is_variant(&source) {
@@ -55,10 +55,10 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
         if !image.may_be_pulled {
             return Err(Reason::NeverPulled);
         }
-        let record = context.snapshot.serving(&source).ok_or(Reason::NoRecord)?;
-        let variant = record.variant(&context.policy.rules, context.now)?;
-        let landing = landing.get_or_insert_with(|| find_landing(pod, context));
-        match record.refusal(landing) {
+        let record = context.snapshot.record(&source).ok_or(Reason::NoRecord)?;
+        let variant = record.variant(&context.policy.variants, context.now)?;
+        let candidates = candidates.get_or_insert_with(|| candidate_nodes(pod, context));
+        match record.refusal(candidates) {
             Some(reason) => Err(reason),
             None => Ok(variant.clone()),
         }
@@ -75,7 +75,7 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
 }
 
 /// Whether anything of the pod may be changed at all.
-pub fn may_change(pod: &Pod, namespace: &str, context: &Context<'_>) -> bool {
+pub fn may_patch(pod: &Pod, namespace: &str, context: &Context<'_>) -> bool {
     let mode = context.snapshot.mode(namespace);
     mode == Some(Mode::Enabled) && exclusion(pod, mode, context.policy).is_none()
 }
@@ -85,28 +85,28 @@ fn exclusion(pod: &Pod, mode: Option<Mode>, policy: &Policy) -> Option<Reason> {
     if mode.is_none() {
         return Some(Reason::NamespaceNotEnabled);
     }
-    let by_metadata = pod_rules::exclusion(&pod.metadata, &policy.controllers);
+    let by_metadata = pod_rules::exclusion(&pod.metadata, &policy.allowed_controllers);
     let is_windows = || pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows());
     by_metadata.or_else(|| is_windows().then_some(Reason::Windows))
 }
 
-fn find_landing(pod: &Pod, context: &Context<'_>) -> Landing {
-    let Some(spec) = &pod.spec else { return Landing::Nowhere };
+fn candidate_nodes(pod: &Pod, context: &Context<'_>) -> CandidateNodes {
+    let Some(spec) = &pod.spec else { return CandidateNodes::None };
     let placement = Placement::of(spec);
     if placement.is_fargate(pod.metadata.labels.as_ref()) {
-        return placement.landing_unseen();
+        return placement.for_future_nodes();
     }
-    match context.snapshot.landing(&placement) {
+    match context.snapshot.candidate_nodes(&placement) {
         // A pod that names a node which isn't known waits for that one, and it may be of any kind.
-        Landing::Nowhere
+        CandidateNodes::None
             if context.policy.when_no_node == WhenNoNode::Rewrite && placement.node_name().is_none() =>
         {
             // The setting vouches for nodes to come, not for those that are there behind a taint.
-            match context.snapshot.landing(&placement.without_taints()) {
-                excluded @ Landing::Excluded(_) => excluded,
-                _ => placement.landing_unseen(),
+            match context.snapshot.candidate_nodes(&placement.ignoring_taints()) {
+                excluded @ CandidateNodes::Excluded(_) => excluded,
+                _ => placement.for_future_nodes(),
             }
         }
-        landing => landing,
+        candidates => candidates,
     }
 }

@@ -26,28 +26,28 @@ pub struct EcrEndpoint {
 }
 
 /// What stands between account and region, and what that means: FIPS, dual-stack.
-const SERVICES: [(&str, bool, bool); 4] = [
+const SERVICE_PREFIXES: [(&str, bool, bool); 4] = [
     ("dkr.ecr", false, false),
     ("dkr.ecr-fips", true, false),
     ("dkr-ecr", false, true),
     ("dkr-ecr-fips", true, true),
 ];
 /// The names of ECR Public; the second one is dual-stack.
-const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
-const ACCOUNT_LENGTH: usize = 12;
+const PUBLIC_HOSTS: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
+const ACCOUNT_DIGITS: usize = 12;
 
 impl EcrRegistry {
     /// The registry of that host, where it is one of Amazon ECR ("Private registry" and "Dual-stack
     /// endpoints" in the Amazon ECR user guide).
     pub fn of(host: &str) -> Option<Self> {
-        if PUBLIC.contains(&host) {
+        if PUBLIC_HOSTS.contains(&host) {
             return Some(Self::Public);
         }
         let (account, rest) = host.split_once('.')?;
-        if account.len() != ACCOUNT_LENGTH || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        if account.len() != ACCOUNT_DIGITS || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let endpoint = SERVICES.iter().find_map(|(service, fips, dual_stack)| {
+        let endpoint = SERVICE_PREFIXES.iter().find_map(|(service, fips, dual_stack)| {
             let (region, domain) = rest.strip_prefix(service)?.strip_prefix('.')?.split_once('.')?;
             let belongs = is_region(region) && Some(domain) == domain_of(region, *dual_stack);
             belongs.then(|| EcrEndpoint { region: region.to_owned(), fips: *fips, dual_stack: *dual_stack })

@@ -6,7 +6,7 @@ use k8s_openapi::api::core::v1::PodSpec;
 
 /// The list in a pod's specification that an image stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
+pub enum ImageList {
     /// `spec.containers`
     Containers,
     /// `spec.initContainers`, sidecars among them
@@ -17,9 +17,9 @@ pub enum List {
     Volumes,
 }
 
-impl List {
+impl ImageList {
     /// The field's name.
-    pub fn field(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::InitContainers => "initContainers",
@@ -39,18 +39,18 @@ impl List {
 
 /// One place. It prints as the annotation's key: `containers/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ImageField {
     /// Which list.
-    pub list: List,
+    pub list: ImageList,
     /// Where in the list.
     pub index: usize,
     /// The name of the container or volume.
     pub name: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ImageField {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.list.field(), self.name)
+        write!(formatter, "{}/{}", self.list.as_str(), self.name)
     }
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Place {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
     /// Where.
-    pub place: Place,
+    pub field: ImageField,
     /// What its author wrote; it need not be valid.
     pub reference: String,
     /// Whether the kubelet may pull it. Else it must be on the node already.
@@ -70,14 +70,14 @@ pub fn images(spec: &PodSpec) -> Vec<Image> {
     let mut images = Vec::new();
     let mut add = |list, index, name: &str, reference: Option<&String>, policy: Option<&String>| {
         if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
-            let place = Place { list, index, name: name.to_owned() };
+            let field = ImageField { list, index, name: name.to_owned() };
             let may_be_pulled = policy.is_none_or(|policy| policy != "Never");
-            images.push(Image { place, reference: reference.clone(), may_be_pulled });
+            images.push(Image { field, reference: reference.clone(), may_be_pulled });
         }
     };
     let lists = [
-        (List::InitContainers, spec.init_containers.as_deref().unwrap_or_default()),
-        (List::Containers, &spec.containers),
+        (ImageList::InitContainers, spec.init_containers.as_deref().unwrap_or_default()),
+        (ImageList::Containers, &spec.containers),
     ];
     for (list, containers) in lists {
         for (index, container) in containers.iter().enumerate() {
@@ -87,13 +87,13 @@ pub fn images(spec: &PodSpec) -> Vec<Image> {
     }
     for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let (image, policy) = (container.image.as_ref(), container.image_pull_policy.as_ref());
-        add(List::EphemeralContainers, index, &container.name, image, policy);
+        add(ImageList::EphemeralContainers, index, &container.name, image, policy);
     }
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let image = volume.image.as_ref();
         let reference = image.and_then(|image| image.reference.as_ref());
         let policy = image.and_then(|image| image.pull_policy.as_ref());
-        add(List::Volumes, index, &volume.name, reference, policy);
+        add(ImageList::Volumes, index, &volume.name, reference, policy);
     }
     images
 }

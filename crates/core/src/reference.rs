@@ -17,7 +17,7 @@ mod grammar;
 mod tests;
 
 /// Longest repository name with its host, by the grammar's `NameTotalLengthMax`.
-const NAME_MAX: usize = 255;
+const MAX_NAME_LENGTH: usize = 255;
 /// The registry a reference without a host means.
 const DOCKER_HUB: &str = "docker.io";
 
@@ -238,7 +238,7 @@ impl FromStr for Reference {
         if !grammar::is_repository(&repository) || grammar::is_image_id(name) {
             return Err(ReferenceError::Repository { text, repository });
         }
-        if registry.len() + 1 + repository.len() > NAME_MAX {
+        if registry.len() + 1 + repository.len() > MAX_NAME_LENGTH {
             return Err(ReferenceError::TooLong { text });
         }
         let tag = match tag {

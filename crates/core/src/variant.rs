@@ -10,9 +10,9 @@ use crate::reference::{Reference, Tag};
 mod tests;
 
 /// Longest source tag that is carried whole: 128, less `-zstd-` and twelve digits.
-const WHOLE_TAG_MAX: usize = 110;
+const MAX_STEM_LENGTH: usize = 110;
 /// Of a longer tag, how much is kept in front of a hash of the rest.
-const TAG_STEM: usize = 97;
+const TRUNCATED_STEM_LENGTH: usize = 97;
 
 /// Why there is no variant of a reference.
 #[derive(Debug, Error, PartialEq, Eq)]
@@ -37,11 +37,11 @@ pub enum SourceError {
 /// result is always a valid tag. A source tag over 110 characters is cut and told apart by a hash.
 pub fn tag(source: &Reference, digest: &Digest) -> Tag {
     // Where a digest decides, the tag beside it is for people only.
-    tag_beside(if source.digest().is_some() { None } else { source.tag() }, digest)
+    tag_for(if source.digest().is_some() { None } else { source.tag() }, digest)
 }
 
 /// The same for an image that was asked for by `source_tag`, or by digest where that is `None`.
-pub fn tag_beside(source_tag: Option<&Tag>, digest: &Digest) -> Tag {
+pub fn tag_for(source_tag: Option<&Tag>, digest: &Digest) -> Tag {
     let text = match source_tag {
         Some(tag) => format!("{}-zstd-{}", stem(tag.as_str()), digest.short()),
         None => format!("{}-{}-zstd", digest.algorithm(), digest.short()),
@@ -51,11 +51,11 @@ pub fn tag_beside(source_tag: Option<&Tag>, digest: &Digest) -> Tag {
 }
 
 fn stem(tag: &str) -> String {
-    if tag.len() <= WHOLE_TAG_MAX {
+    if tag.len() <= MAX_STEM_LENGTH {
         return tag.to_owned();
     }
     // Tags are ASCII, so any byte is a character boundary.
-    format!("{}-{}", &tag[..TAG_STEM], Digest::sha256_of(tag.as_bytes()).short())
+    format!("{}-{}", &tag[..TRUNCATED_STEM_LENGTH], Digest::sha256_of(tag.as_bytes()).short())
 }
 
 /// Whether `tag` has the form that [`tag()`] gives. It says nothing of who pushed it.

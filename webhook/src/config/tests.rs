@@ -17,7 +17,7 @@ fn an_empty_file_means_the_defaults() {
         let config = parse(text).unwrap();
         assert_eq!(config.listen.port(), 8443);
         assert_eq!(config.serving_secret, keys::SERVING_SECRET);
-        assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(15));
+        assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(15));
         assert_eq!(config.policy.when_no_node, WhenNoNode::Leave);
     }
 }
@@ -32,10 +32,12 @@ fn a_file_as_the_chart_renders_it_is_understood() {
     .unwrap();
     assert_eq!((config.listen.port(), config.health_listen.port()), (9443, 9080));
     assert_eq!(config.serving_secret, "my-tls");
-    assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(90));
+    assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(90));
     assert_eq!(config.policy.when_no_node, WhenNoNode::Rewrite);
-    assert!(config.policy.rules.targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap()));
-    assert_eq!(config.policy.controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
+    assert!(
+        config.policy.variants.allowed_targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap())
+    );
+    assert_eq!(config.policy.allowed_controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
 }
 
 #[test]

@@ -141,9 +141,9 @@ fn an_update_of_ephemeral_containers_gets_no_annotation() {
 fn a_patch_for_another_pod_does_not_fit() {
     let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
     let patch = decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes).1.unwrap();
-    assert!(fits(&patch, Some(&raw(&object))));
+    assert!(applies_to(&patch, Some(&raw(&object))));
     let other = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": SIDECAR}]}});
-    assert!(!fits(&patch, Some(&raw(&other))));
+    assert!(!applies_to(&patch, Some(&raw(&other))));
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -216,8 +216,8 @@ fn expected(object: &Value, decisions: &[Decision]) -> Value {
     let mut object = object.clone();
     for decision in decisions {
         let Some(variant) = &decision.variant else { continue };
-        let place = &decision.image.place;
-        let entry = &mut object["spec"][place.list.field()][place.index];
+        let field = &decision.image.field;
+        let entry = &mut object["spec"][field.list.as_str()][field.index];
         let slot = if entry.get("emptyDir").is_none() && entry["image"].is_object() {
             &mut entry["image"]["reference"]
         } else {
@@ -249,11 +249,11 @@ proptest! {
             None => prop_assert!(rewrites.is_empty()),
             Some(patch) => {
                 let after = applied(&object, &patch);
-                prop_assert!(fits(&patch, Some(&raw(&object))));
+                prop_assert!(applies_to(&patch, Some(&raw(&object))));
                 prop_assert_eq!(without_note(after.clone()), without_note(expected(&object, &decisions)));
                 for decision in rewrites {
                     let noted: Map<String, Value> = serde_json::from_value(originals(&after)).unwrap();
-                    prop_assert!(noted.contains_key(&decision.image.place.to_string()));
+                    prop_assert!(noted.contains_key(&decision.image.field.to_string()));
                 }
             }
         }

@@ -197,7 +197,7 @@ fn every_kind_of_image_goes_the_same_way() {
         .decide(&pod)
         .iter()
         .map(|decision| {
-            format!("{} {} {}", decision.image.place, decision.image.place.index, decision.reason)
+            format!("{} {} {}", decision.image.field, decision.image.field.index, decision.reason)
         })
         .collect();
     assert_eq!(
@@ -220,8 +220,8 @@ fn of_ephemeral_containers_only_new_ones_are_looked_at() {
             json!({"spec": {"containers": [{"name": "app", "image": APP}], "ephemeralContainers": containers}}),
         )
     };
-    let images = new_ephemeral(&with(&["one", "two"]), &with(&["one"]));
-    let places: Vec<String> = images.iter().map(|image| image.place.to_string()).collect();
+    let images = new_ephemeral_images(&with(&["one", "two"]), &with(&["one"]));
+    let places: Vec<String> = images.iter().map(|image| image.field.to_string()).collect();
     assert_eq!(places, ["ephemeralContainers/two"]);
 }
 

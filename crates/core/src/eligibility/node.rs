@@ -32,11 +32,12 @@ impl From<ApiNode> for Node {
         let ApiNode { metadata, spec, status } = node;
         let labels = metadata.labels.unwrap_or_default();
         let info = status.and_then(|status| status.node_info);
-        let said = |own: Option<&str>, label: &str| {
+        let reported_or_label = |own: Option<&str>, label: &str| {
             own.filter(|text| !text.is_empty()).or(labels.get(label).map(String::as_str)).map(str::to_owned)
         };
-        let os = said(info.as_ref().map(|info| info.operating_system.as_str()), OS_LABEL);
-        let architecture = said(info.as_ref().map(|info| info.architecture.as_str()), ARCHITECTURE_LABEL);
+        let os = reported_or_label(info.as_ref().map(|info| info.operating_system.as_str()), OS_LABEL);
+        let architecture =
+            reported_or_label(info.as_ref().map(|info| info.architecture.as_str()), ARCHITECTURE_LABEL);
         Self {
             name: metadata.name.unwrap_or_default(),
             platform: os.zip(architecture).map(|(os, architecture)| Platform::new(&os, &architecture)),

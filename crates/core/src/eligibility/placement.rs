@@ -10,9 +10,9 @@ use crate::keys;
 use crate::platform::Platform;
 
 /// Label that Kubernetes before 1.14 used; clusters still carry it beside the new one.
-const OLD_ARCHITECTURE_LABEL: &str = "beta.kubernetes.io/arch";
+const BETA_ARCHITECTURE_LABEL: &str = "beta.kubernetes.io/arch";
 /// The same of [`OS_LABEL`].
-const OLD_OS_LABEL: &str = "beta.kubernetes.io/os";
+const BETA_OS_LABEL: &str = "beta.kubernetes.io/os";
 
 /// What a pod asks of its node: borrowed from its specification.
 ///
@@ -23,19 +23,19 @@ const OLD_OS_LABEL: &str = "beta.kubernetes.io/os";
 pub struct Placement<'a> {
     spec: &'a PodSpec,
     affinity: Option<&'a NodeSelector>,
-    heeds_taints: bool,
+    respect_taints: bool,
 }
 
 /// What the nodes that a pod could land on have in common.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Landing {
+pub enum CandidateNodes {
     /// Every candidate can start a zstd image; together they have these platforms.
     Platforms(BTreeSet<Platform>),
     /// No node matches now (or none is needed, as on Fargate), and the pod doesn't say which
     /// processor it wants.
-    Open,
+    AnyPlatform,
     /// No node matches now.
-    Nowhere,
+    None,
     /// A candidate rules a variant out.
     Excluded(Reason),
 }
@@ -48,13 +48,13 @@ impl<'a> Placement<'a> {
             .as_ref()
             .and_then(|affinity| affinity.node_affinity.as_ref())
             .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        Self { spec, affinity, heeds_taints: true }
+        Self { spec, affinity, respect_taints: true }
     }
 
     /// The same, as if no node had a taint: whoever set them may take them away.
     #[must_use]
-    pub fn without_taints(self) -> Self {
-        Self { heeds_taints: false, ..self }
+    pub fn ignoring_taints(self) -> Self {
+        Self { respect_taints: false, ..self }
     }
 
     /// Whether the pod could land on this node.
@@ -67,11 +67,10 @@ impl<'a> Placement<'a> {
             self.spec.node_selector.as_ref().is_none_or(|wanted| {
                 wanted.iter().all(|(label, value)| node.labels.get(label) == Some(value))
             });
-        let is_tainted =
-            || taint::exclude(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
+        let is_tainted = || taint::repel(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
         selected
             && self.affinity.is_none_or(|affinity| selector::matches(affinity, node))
-            && !(self.heeds_taints && is_tainted())
+            && !(self.respect_taints && is_tainted())
     }
 
     /// The one node that the pod names, if it does: by `nodeName`.
@@ -95,14 +94,14 @@ impl<'a> Placement<'a> {
     ///
     /// Any candidate that can't start zstd images, that runs Windows (never tried) or that doesn't
     /// say what it is, excludes the pod: the scheduler may choose that one.
-    pub fn landing<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> Landing {
+    pub fn candidate_nodes<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> CandidateNodes {
         let mut platforms: BTreeSet<Platform> = BTreeSet::new();
         for node in nodes {
             if !self.allows(node) {
                 continue;
             }
             if node.is_windows() {
-                return Landing::Excluded(Reason::Windows);
+                return CandidateNodes::Excluded(Reason::Windows);
             }
             match &node.platform {
                 Some(platform) if node.supports_zstd => {
@@ -110,10 +109,10 @@ impl<'a> Placement<'a> {
                         platforms.insert(platform.clone());
                     }
                 }
-                _ => return Landing::Excluded(Reason::RuntimeUnsupported),
+                _ => return CandidateNodes::Excluded(Reason::RuntimeUnsupported),
             }
         }
-        if platforms.is_empty() { Landing::Nowhere } else { Landing::Platforms(platforms) }
+        if platforms.is_empty() { CandidateNodes::None } else { CandidateNodes::Platforms(platforms) }
     }
 
     /// What a node that isn't there yet will be: for Fargate, and for clusters that scale from
@@ -123,27 +122,26 @@ impl<'a> Placement<'a> {
     /// term of its required affinity), these are the platforms. Where it doesn't, any will do: a
     /// variant lists every platform that its source has, converted or not, so a node that could
     /// start the source can start the variant.
-    pub fn landing_unseen(&self) -> Landing {
+    pub fn for_future_nodes(&self) -> CandidateNodes {
         match self.pinned_architectures() {
-            Some(architectures) => Landing::Platforms(
+            Some(architectures) => CandidateNodes::Platforms(
                 architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect(),
             ),
-            None => Landing::Open,
+            None => CandidateNodes::AnyPlatform,
         }
     }
 
     fn pinned_architectures(&self) -> Option<BTreeSet<&'a str>> {
-        let by_selector =
-            self.spec.node_selector.as_ref().and_then(|labels| {
-                labels.get(ARCHITECTURE_LABEL).or_else(|| labels.get(OLD_ARCHITECTURE_LABEL))
-            });
+        let by_selector = self.spec.node_selector.as_ref().and_then(|labels| {
+            labels.get(ARCHITECTURE_LABEL).or_else(|| labels.get(BETA_ARCHITECTURE_LABEL))
+        });
         if let Some(architecture) = by_selector {
             return Some(BTreeSet::from([architecture.as_str()]));
         }
         let terms = self.affinity?.node_selector_terms.iter();
         let by_term = terms.map(|term| {
-            selector::pinned(term, ARCHITECTURE_LABEL)
-                .or_else(|| selector::pinned(term, OLD_ARCHITECTURE_LABEL))
+            selector::pinned_values(term, ARCHITECTURE_LABEL)
+                .or_else(|| selector::pinned_values(term, BETA_ARCHITECTURE_LABEL))
                 .map(|values| values.iter().map(String::as_str))
         });
         // One term that leaves it open leaves it open.
@@ -155,7 +153,7 @@ impl<'a> Placement<'a> {
 
     /// Whether the pod asks for Windows, by `spec.os`, its node selector or a term of its affinity.
     pub fn is_windows(&self) -> bool {
-        let labels = [OS_LABEL, OLD_OS_LABEL];
+        let labels = [OS_LABEL, BETA_OS_LABEL];
         let by_os = self.spec.os.as_ref().is_some_and(|os| os.name == "windows");
         let selector = self.spec.node_selector.as_ref();
         let by_selector = labels
@@ -163,7 +161,7 @@ impl<'a> Placement<'a> {
             .any(|label| selector.and_then(|selector| selector.get(label)).is_some_and(|os| os == "windows"));
         let mut terms = self.affinity.into_iter().flat_map(|affinity| &affinity.node_selector_terms);
         let by_term = terms.any(|term| {
-            let mut pinned = labels.into_iter().filter_map(|label| selector::pinned(term, label));
+            let mut pinned = labels.into_iter().filter_map(|label| selector::pinned_values(term, label));
             pinned.any(|values| values.iter().any(|os| os == "windows"))
         });
         by_os || by_selector || by_term

@@ -11,7 +11,7 @@ use super::Reason;
 use crate::keys;
 
 /// Controllers that never compare the images of their pods with what they wrote.
-const KNOWN: [(&str, &str); 5] = [
+const BUILT_IN: [(&str, &str); 5] = [
     ("ReplicaSet", "apps"),
     ("StatefulSet", "apps"),
     ("DaemonSet", "apps"),
@@ -76,7 +76,7 @@ pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> O
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
     let group = controller.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    let known = KNOWN.contains(&(controller.kind.as_str(), group));
+    let known = BUILT_IN.contains(&(controller.kind.as_str(), group));
     let vouched = allowed.iter().any(|kind| kind.kind == controller.kind && kind.group == group);
     (!known && !vouched).then_some(Reason::ForeignController)
 }

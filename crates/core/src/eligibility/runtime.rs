@@ -1,23 +1,23 @@
 //! Which container runtimes can start a zstd image, from what a node says of itself.
 
 /// The least containerd that unpacks OCI `tar+zstd` layers.
-const CONTAINERD: (u64, u64) = (1, 5);
+const MIN_CONTAINERD: (u64, u64) = (1, 5);
 /// The least CRI-O that does.
-const CRIO: (u64, u64) = (1, 16);
+const MIN_CRIO: (u64, u64) = (1, 16);
 /// The least Docker Engine that does.
-const DOCKER: (u64, u64) = (23, 0);
+const MIN_DOCKER: (u64, u64) = (23, 0);
 
 /// Whether `version`, a node's `status.nodeInfo.containerRuntimeVersion` (`TYPE://VERSION`), names a
 /// runtime that can start a zstd image. What can't be read counts as one that can't.
 pub fn supports_zstd(version: &str) -> bool {
     let Some((runtime, version)) = version.split_once("://") else { return false };
-    let least = match runtime {
-        "containerd" => CONTAINERD,
-        "cri-o" => CRIO,
-        "docker" => DOCKER,
+    let minimum = match runtime {
+        "containerd" => MIN_CONTAINERD,
+        "cri-o" => MIN_CRIO,
+        "docker" => MIN_DOCKER,
         _ => return false,
     };
-    major_and_minor(version).is_some_and(|found| found >= least)
+    major_and_minor(version).is_some_and(|found| found >= minimum)
 }
 
 /// The first two numbers of `1.7.27+bottlerocket`, `v2.0.0-rc.1` or `1.7.23-k3s2`.

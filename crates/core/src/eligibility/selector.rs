@@ -40,15 +40,15 @@ fn is_met(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
         "NotIn" => !listed(),
         "Exists" => actual.is_some(),
         "DoesNotExist" => actual.is_none(),
-        "Gt" => compare(actual, values).is_some_and(|(actual, bound)| actual > bound),
-        "Lt" => compare(actual, values).is_some_and(|(actual, bound)| actual < bound),
+        "Gt" => parse_integers(actual, values).is_some_and(|(actual, bound)| actual > bound),
+        "Lt" => parse_integers(actual, values).is_some_and(|(actual, bound)| actual < bound),
         // An operator of a newer Kubernetes.
         _ => true,
     }
 }
 
 /// Both sides as numbers: a label that isn't one doesn't match.
-fn compare(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
+fn parse_integers(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
     match values {
         [bound] => Some((actual?.parse().ok()?, bound.parse().ok()?)),
         _ => None,
@@ -56,7 +56,7 @@ fn compare(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
 }
 
 /// The values that a label must have one of, by this term. `None` where the term leaves it open.
-pub(super) fn pinned<'a>(term: &'a NodeSelectorTerm, label: &str) -> Option<&'a [String]> {
+pub(super) fn pinned_values<'a>(term: &'a NodeSelectorTerm, label: &str) -> Option<&'a [String]> {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let pins =
         |requirement: &&NodeSelectorRequirement| requirement.key == label && requirement.operator == "In";

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::{Taint, Toleration};
 /// Owners of taints that come and go by themselves: Kubernetes' own (not ready, unreachable, under
 /// pressure, cordoned), and those that others put on a node until it is ready for pods. A pod that
 /// waits may land there once they are gone, so they exclude nothing.
-const PASSING_OWNERS: [&str; 10] = [
+const TRANSIENT_OWNERS: [&str; 10] = [
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
     "startup-taint.cluster-autoscaler.kubernetes.io/",
@@ -18,28 +18,28 @@ const PASSING_OWNERS: [&str; 10] = [
     "aws-node-termination-handler/",
 ];
 /// How the names of such taints end, whoever owns them.
-const PASSING_ENDS: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
+const TRANSIENT_SUFFIXES: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
 /// How others begin.
-const PASSING_STARTS: &str = "startup";
+const TRANSIENT_PREFIX: &str = "startup";
 /// The cluster autoscaler's, on a node that it means to remove; it takes it back where it can't.
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
-fn may_pass(taint: &Taint) -> bool {
+fn is_transient(taint: &Taint) -> bool {
     let key = taint.key.as_str();
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    PASSING_OWNERS.iter().any(|owner| key.starts_with(owner))
-        || PASSING_ENDS.iter().any(|end| name.ends_with(end))
-        || name.starts_with(PASSING_STARTS)
+    TRANSIENT_OWNERS.iter().any(|owner| key.starts_with(owner))
+        || TRANSIENT_SUFFIXES.iter().any(|end| name.ends_with(end))
+        || name.starts_with(TRANSIENT_PREFIX)
         || key == TO_BE_DELETED
 }
 
 /// Whether the taints keep a pod with these tolerations away for good. Only `NoSchedule` and
 /// `NoExecute` do; `PreferNoSchedule` is a wish.
-pub(super) fn exclude(taints: &[Taint], tolerations: &[Toleration]) -> bool {
+pub(super) fn repel(taints: &[Taint], tolerations: &[Toleration]) -> bool {
     taints
         .iter()
         .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .filter(|taint| !may_pass(taint))
+        .filter(|taint| !is_transient(taint))
         .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 

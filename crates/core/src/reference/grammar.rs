@@ -2,12 +2,12 @@
 //! and a pod's images are checked by them at each admission.
 
 /// Longest tag, by the distribution specification.
-pub(super) const TAG_MAX: usize = 128;
+pub(super) const MAX_TAG_LENGTH: usize = 128;
 
 /// `[\w][\w.-]{0,127}`
 pub(super) fn is_tag(text: &str) -> bool {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    text.len() <= TAG_MAX
+    text.len() <= MAX_TAG_LENGTH
         && text.as_bytes().first().is_some_and(word)
         && text.bytes().all(|byte| word(&byte) || byte == b'.' || byte == b'-')
 }

@@ -151,18 +151,20 @@ fn one_candidate_that_cannot_start_zstd_excludes_the_pod_and_a_node_out_of_reach
         node.labels.insert("zone".into(), "b".into());
     });
     let anywhere = spec(&json!({}));
-    let landing = Placement::of(&anywhere).landing([&good, &bad]);
-    assert_eq!(landing, Landing::Excluded(Reason::RuntimeUnsupported));
+    let candidates = Placement::of(&anywhere).candidate_nodes([&good, &bad]);
+    assert_eq!(candidates, CandidateNodes::Excluded(Reason::RuntimeUnsupported));
     let in_zone_a = spec(&json!({"nodeSelector": {"zone": "a"}}));
-    let landing = Placement::of(&in_zone_a).landing([&good, &bad]);
-    assert_eq!(landing, Landing::Platforms([Platform::new("linux", "amd64")].into()));
+    let candidates = Placement::of(&in_zone_a).candidate_nodes([&good, &bad]);
+    assert_eq!(candidates, CandidateNodes::Platforms([Platform::new("linux", "amd64")].into()));
 }
 
 #[test]
 fn a_landing_has_the_platforms_of_all_candidates() {
     let arm = node("b", |node| node.platform = Some(Platform::new("linux", "arm64")));
     let spec = spec(&json!({}));
-    let Landing::Platforms(platforms) = Placement::of(&spec).landing([&node("a", |_| {}), &arm]) else {
+    let CandidateNodes::Platforms(platforms) =
+        Placement::of(&spec).candidate_nodes([&node("a", |_| {}), &arm])
+    else {
         panic!("both are candidates")
     };
     assert_eq!(platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
@@ -172,29 +174,32 @@ fn a_landing_has_the_platforms_of_all_candidates() {
 fn a_windows_node_and_a_node_without_a_platform_exclude_the_pod() {
     let spec = spec(&json!({}));
     let windows = node("w", |node| node.platform = Some(Platform::new("windows", "amd64")));
-    assert_eq!(Placement::of(&spec).landing([&windows]), Landing::Excluded(Reason::Windows));
+    assert_eq!(Placement::of(&spec).candidate_nodes([&windows]), CandidateNodes::Excluded(Reason::Windows));
     let unknown = node("u", |node| node.platform = None);
-    assert_eq!(Placement::of(&spec).landing([&unknown]), Landing::Excluded(Reason::RuntimeUnsupported));
+    assert_eq!(
+        Placement::of(&spec).candidate_nodes([&unknown]),
+        CandidateNodes::Excluded(Reason::RuntimeUnsupported)
+    );
 }
 
 #[test]
 fn without_a_matching_node_a_pod_lands_nowhere() {
     let spec = spec(&json!({"nodeSelector": {"zone": "z"}}));
-    assert_eq!(Placement::of(&spec).landing([&node("a", |_| {})]), Landing::Nowhere);
+    assert_eq!(Placement::of(&spec).candidate_nodes([&node("a", |_| {})]), CandidateNodes::None);
 }
 
 #[test]
 fn a_node_not_yet_there_has_the_processor_that_the_pod_pins() {
-    let arm = Landing::Platforms([Platform::new("linux", "arm64")].into());
+    let arm = CandidateNodes::Platforms([Platform::new("linux", "arm64")].into());
     let by_selector = spec(&json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}}));
-    assert_eq!(Placement::of(&by_selector).landing_unseen(), arm);
+    assert_eq!(Placement::of(&by_selector).for_future_nodes(), arm);
     let pin = json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]});
     let by_term = affinity(&json!([{"matchExpressions": [pin]}]));
-    assert_eq!(Placement::of(&by_term).landing_unseen(), arm);
+    assert_eq!(Placement::of(&by_term).for_future_nodes(), arm);
     let zone = json!({"key": "zone", "operator": "Exists"});
     let half = affinity(&json!([{"matchExpressions": [pin]}, {"matchExpressions": [zone]}]));
-    assert_eq!(Placement::of(&half).landing_unseen(), Landing::Open);
-    assert_eq!(Placement::of(&spec(&json!({}))).landing_unseen(), Landing::Open);
+    assert_eq!(Placement::of(&half).for_future_nodes(), CandidateNodes::AnyPlatform);
+    assert_eq!(Placement::of(&spec(&json!({}))).for_future_nodes(), CandidateNodes::AnyPlatform);
 }
 
 #[test]

@@ -12,7 +12,7 @@ fn digest(text: &str) -> Digest {
 }
 
 /// A ready record of `source`, whose status then is changed.
-fn record(source: &str, change: impl FnOnce(&mut Value)) -> Serving {
+fn record(source: &str, change: impl FnOnce(&mut Value)) -> RecordView {
     let mut status = json!({
         "source": {"digest": digest("one"), "checkedAt": NOON},
         "variant": {
@@ -33,19 +33,19 @@ fn record(source: &str, change: impl FnOnce(&mut Value)) -> Serving {
     record.into()
 }
 
-fn offered(serving: &Serving, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
-    let rules = Rules {
+fn offered(record: &RecordView, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
+    let policy = VariantPolicy {
         max_staleness: Duration::from_mins(15),
-        targets: targets.iter().map(|target| TargetPrefix::new(target)).collect(),
+        allowed_targets: targets.iter().map(|target| TargetPrefix::new(target)).collect(),
     };
     let now = NOON.parse::<Timestamp>().unwrap() + Duration::from_mins(minutes);
-    serving.variant(&rules, now).map(ToString::to_string)
+    record.variant(&policy, now).map(ToString::to_string)
 }
 
 #[test]
 fn a_ready_and_fresh_record_offers_its_pinned_variant() {
-    let serving = record("r.example/app:v1", |_| {});
-    let variant = offered(&serving, 15, &[]).unwrap();
+    let record = record("r.example/app:v1", |_| {});
+    let variant = offered(&record, 15, &[]).unwrap();
     assert_eq!(variant, format!("r.example/app:v1-zstd-000000000000@{}", digest("variant")));
 }
 
@@ -106,14 +106,14 @@ fn a_variant_elsewhere_needs_an_administrators_word() {
 
 #[test]
 fn every_platform_that_a_pod_could_land_on_must_be_covered() {
-    let serving = record("r.example/app:v1", |_| {});
+    let record = record("r.example/app:v1", |_| {});
     let on = |names: &[&str]| {
         let platforms: BTreeSet<Platform> = names.iter().map(|name| name.parse().unwrap()).collect();
-        serving.refusal(&Landing::Platforms(platforms))
+        record.refusal(&CandidateNodes::Platforms(platforms))
     };
     assert_eq!(on(&["linux/amd64"]), None);
     assert_eq!(on(&["linux/amd64", "linux/arm64"]), Some(Reason::PlatformNotCovered));
-    assert_eq!(serving.refusal(&Landing::Open), None);
-    assert_eq!(serving.refusal(&Landing::Nowhere), Some(Reason::NoCandidateNode));
-    assert_eq!(serving.refusal(&Landing::Excluded(Reason::Windows)), Some(Reason::Windows));
+    assert_eq!(record.refusal(&CandidateNodes::AnyPlatform), None);
+    assert_eq!(record.refusal(&CandidateNodes::None), Some(Reason::NoCandidateNode));
+    assert_eq!(record.refusal(&CandidateNodes::Excluded(Reason::Windows)), Some(Reason::Windows));
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Landing, Reason};
+use super::{CandidateNodes, Reason};
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::record::{ImageConversion, READY, condition};
@@ -15,30 +15,30 @@ mod tests;
 
 /// A record, reduced to what decides. Clusters have thousands, and each pod asks for a few.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Serving {
+pub struct RecordView {
     source: Reference,
-    offer: Option<Offer>,
+    ready: Option<ReadyVariant>,
 }
 
 /// A record that is ready.
 #[derive(Clone, Debug, PartialEq)]
-struct Offer {
+struct ReadyVariant {
     /// What the source meant when it was last looked up.
-    digest: Digest,
+    resolved_digest: Digest,
     checked_at: Timestamp,
     /// What the variant was made of.
-    made_of: Digest,
-    variant: Reference,
+    source_digest: Digest,
+    reference: Reference,
     platforms: Vec<Platform>,
 }
 
 /// What was said at install time of records.
 #[derive(Clone, Debug)]
-pub struct Rules {
+pub struct VariantPolicy {
     /// How long a looked-up tag is believed.
     pub max_staleness: Duration,
     /// Where variants may lie, besides their source's own repository.
-    pub targets: Vec<TargetPrefix>,
+    pub allowed_targets: Vec<TargetPrefix>,
 }
 
 /// A registry, or a registry and the beginning of a repository name.
@@ -60,65 +60,65 @@ impl TargetPrefix {
     }
 }
 
-impl From<ImageConversion> for Serving {
+impl From<ImageConversion> for RecordView {
     fn from(record: ImageConversion) -> Self {
-        let offer = record.status.and_then(|status| {
-            let ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
-            let (source, variant) = status.source.zip(status.variant).filter(|_| ready)?;
+        let ready = record.status.and_then(|status| {
+            let is_ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
+            let (source, variant) = status.source.zip(status.variant).filter(|_| is_ready)?;
             // A variant that isn't pinned could mean anything tomorrow.
             variant.reference.digest()?;
-            Some(Offer {
-                digest: source.digest,
+            Some(ReadyVariant {
+                resolved_digest: source.digest,
                 checked_at: source.checked_at.0,
-                made_of: variant.source_digest,
-                variant: variant.reference,
+                source_digest: variant.source_digest,
+                reference: variant.reference,
                 platforms: variant.platforms.into_iter().map(|covered| covered.platform).collect(),
             })
         });
-        Self { source: record.spec.source.identity(), offer }
+        Self { source: record.spec.source.identity(), ready }
     }
 }
 
-impl Serving {
+impl RecordView {
     /// The source this record speaks of, by its identity.
     pub fn source(&self) -> &Reference {
         &self.source
     }
 
     /// The variant that may stand for the source now, wherever the pod lands.
-    pub fn variant(&self, rules: &Rules, now: Timestamp) -> Result<&Reference, Reason> {
-        let Offer { digest, checked_at, made_of, variant, platforms: _ } =
-            self.offer.as_ref().ok_or(Reason::RecordNotReady)?;
+    pub fn variant(&self, policy: &VariantPolicy, now: Timestamp) -> Result<&Reference, Reason> {
+        let ReadyVariant { resolved_digest, checked_at, source_digest, reference, platforms: _ } =
+            self.ready.as_ref().ok_or(Reason::RecordNotReady)?;
         match self.source.digest() {
             // A digest never means anything else, however long ago it was looked up.
-            Some(asked) if asked == made_of => {}
-            None if digest == made_of => {
+            Some(asked) if asked == source_digest => {}
+            None if resolved_digest == source_digest => {
                 // A check that lies a little in the future is a clock that is ahead. One that is far
                 // ahead would keep the record fresh for longer than was promised.
-                if now.duration_since(*checked_at).unsigned_abs() > rules.max_staleness {
+                if now.duration_since(*checked_at).unsigned_abs() > policy.max_staleness {
                     return Err(Reason::RecordStale);
                 }
             }
             _ => return Err(Reason::SourceMoved),
         }
-        let own =
-            variant.registry() == self.source.registry() && variant.repository() == self.source.repository();
-        if own || rules.targets.iter().any(|target| target.covers(variant)) {
-            Ok(variant)
+        let own = reference.registry() == self.source.registry()
+            && reference.repository() == self.source.repository();
+        if own || policy.allowed_targets.iter().any(|target| target.covers(reference)) {
+            Ok(reference)
         } else {
             Err(Reason::TargetNotAllowed)
         }
     }
 
     /// Why the variant doesn't serve a pod that lands there, if so. For a node that nobody has seen,
-    /// see [`Placement::landing_unseen`](super::Placement::landing_unseen).
-    pub fn refusal(&self, landing: &Landing) -> Option<Reason> {
-        let covered = self.offer.as_ref().map(|offer| offer.platforms.as_slice()).unwrap_or_default();
+    /// see [`Placement::for_future_nodes`](super::Placement::for_future_nodes).
+    pub fn refusal(&self, landing: &CandidateNodes) -> Option<Reason> {
+        let covered = self.ready.as_ref().map(|ready| ready.platforms.as_slice()).unwrap_or_default();
         match landing {
-            Landing::Excluded(reason) => Some(*reason),
-            Landing::Nowhere => Some(Reason::NoCandidateNode),
-            Landing::Open => covered.is_empty().then_some(Reason::PlatformNotCovered),
-            Landing::Platforms(platforms) => {
+            CandidateNodes::Excluded(reason) => Some(*reason),
+            CandidateNodes::None => Some(Reason::NoCandidateNode),
+            CandidateNodes::AnyPlatform => covered.is_empty().then_some(Reason::PlatformNotCovered),
+            CandidateNodes::Platforms(platforms) => {
                 let all = platforms.iter().all(|own| covered.iter().any(|image| own.accepts(image)));
                 (!all).then_some(Reason::PlatformNotCovered)
             }
