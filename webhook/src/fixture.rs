@@ -40,7 +40,7 @@ pub(crate) fn pod_of(image: &str) -> Pod {
 }
 
 /// A new certificate for `zstart-webhook.zstart.svc`, and its key.
-pub(crate) fn pair() -> (String, String) {
+pub(crate) fn key_pair() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["zstart-webhook.zstart.svc".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
 }

@@ -14,7 +14,7 @@ use zstart_core::originals;
 use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
 use crate::patch::{self, Annotate};
-use crate::review::{Request, Response, ReviewError};
+use crate::review::{ReviewError, ReviewRequest, ReviewResponse};
 use crate::rewrite::{Context, Decision, decide, images, may_patch, new_ephemeral_images};
 use crate::snapshot::Snapshot;
 
@@ -22,12 +22,12 @@ use crate::snapshot::Snapshot;
 mod tests;
 
 /// The longest pod that is read. The API server takes at most 3 MiB and stores half of that.
-const POD_MAX: usize = 4 << 20;
+const MAX_POD_BYTES: usize = 4 << 20;
 /// How many parts (what stands between braces) a pod may have to be read. Ordinary ones have some
 /// hundreds; each takes up to 3 KiB in memory, and three bytes are enough to write one down.
-const PARTS_MAX: usize = 10_000;
+const MAX_POD_OBJECTS: usize = 10_000;
 /// Key of the audit annotation with the decisions.
-const DECISIONS: &str = "decisions";
+const AUDIT_KEY: &str = "decisions";
 
 /// Answers reviews.
 pub(crate) struct Handler {
@@ -42,80 +42,83 @@ impl Handler {
     }
 
     /// The answer to the review in `body`. An error only where there is no question to answer.
-    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<Response, ReviewError> {
+    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<ReviewResponse, ReviewError> {
         let start = Instant::now();
-        let request = match Request::parse(body) {
+        let request = match ReviewRequest::parse(body) {
             Ok(request) => request,
             Err(error) => {
-                self.metrics.review(Outcome::Malformed, start.elapsed());
+                self.metrics.count_review(Outcome::Malformed, start.elapsed());
                 return Err(error);
             }
         };
-        let Decided { pod, decisions, patch } = &self.decide(&request, now);
-        report(&request, pod, decisions);
+        let DecisionSet { pod, decisions, patch } = &self.decide(&request, now);
+        log_decisions(&request, pod, decisions);
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
-        let mut response = Response::admit(request.uid);
+        let mut response = ReviewResponse::admit(request.uid);
         if !decisions.is_empty() {
-            response = response.with_audit(DECISIONS, summary(decisions));
+            response = response.with_audit_annotation(AUDIT_KEY, decisions_json(decisions));
         }
         if let Some(patch) = patch {
             response = response.with_patch(patch);
         }
         // A dry run counts for nothing: no pod comes of it.
         if !request.dry_run {
-            let noted = originals(&pod.metadata).unwrap_or_default();
+            let recorded = originals(&pod.metadata).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
                 // Where the webhook is asked again, it finds what it did itself.
-                let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.field.to_string());
-                if !again {
-                    self.metrics.image(*reason);
+                let is_reinvocation =
+                    *reason == Reason::AlreadyVariant && recorded.contains_key(&image.field.to_string());
+                if !is_reinvocation {
+                    self.metrics.count_image(*reason);
                 }
             }
-            self.metrics.review(outcome, start.elapsed());
+            self.metrics.count_review(outcome, start.elapsed());
         }
         Ok(response)
     }
 
-    fn decide(&self, request: &Request, now: Timestamp) -> Decided {
-        let Some(Question { pod, images, annotate }) = Question::of(request) else {
-            return Decided::default();
+    fn decide(&self, request: &ReviewRequest, now: Timestamp) -> DecisionSet {
+        let Some(PodReview { pod, images, annotate }) = PodReview::of(request) else {
+            return DecisionSet::default();
         };
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
         let mut decisions = decide(&pod, namespace, images, &context);
         let annotate = if may_patch(&pod, namespace, &context) { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);
-        if let Some(unfit) = patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref())) {
+        if let Some(inapplicable) =
+            patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref()))
+        {
             let uid = &request.uid;
-            tracing::error!(uid, patch = ?unfit, "a patch doesn't fit its own pod and is left out");
+            tracing::error!(uid, patch = ?inapplicable, "a patch doesn't fit its own pod and is left out");
             for decision in &mut decisions {
                 if decision.variant.take().is_some() {
                     decision.reason = Reason::Failed;
                 }
             }
         }
-        Decided { pod, decisions, patch }
+        DecisionSet { pod, decisions, patch }
     }
 }
 
 /// What a review led to.
 #[derive(Default)]
-struct Decided {
+struct DecisionSet {
     pod: Pod,
     decisions: Vec<Decision>,
     patch: Option<Patch>,
 }
 
 /// A review that is about images.
-struct Question {
+struct PodReview {
     pod: Pod,
     images: Vec<crate::rewrite::Image>,
     annotate: Annotate,
 }
 
-impl Question {
+impl PodReview {
     /// `None` for anything but a pod that is being made, or that gets ephemeral containers.
-    fn of(request: &Request) -> Option<Self> {
+    fn of(request: &ReviewRequest) -> Option<Self> {
         let resource = &request.resource;
         if !(resource.group.is_empty() && resource.resource == "pods") {
             return None;
@@ -139,9 +142,9 @@ impl Question {
     }
 }
 
-fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
+fn read_pod(request: &ReviewRequest, object: Option<&RawValue>) -> Option<Pod> {
     let text = object.map_or("null", RawValue::get);
-    if text.len() > POD_MAX || text.bytes().filter(|byte| *byte == b'{').count() > PARTS_MAX {
+    if text.len() > MAX_POD_BYTES || text.bytes().filter(|byte| *byte == b'{').count() > MAX_POD_OBJECTS {
         tracing::warn!(uid = request.uid, "a pod is too large to be read and is admitted as it came");
         return None;
     }
@@ -155,14 +158,14 @@ fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
 }
 
 /// The decisions as one line: `{"containers/app":"Rewritten"}`.
-fn summary(decisions: &[Decision]) -> String {
+fn decisions_json(decisions: &[Decision]) -> String {
     let entries = decisions
         .iter()
         .map(|decision| (decision.image.field.to_string(), Value::from(decision.reason.as_str())));
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 
-fn report(request: &Request, pod: &Pod, decisions: &[Decision]) {
+fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
     }
@@ -172,9 +175,9 @@ fn report(request: &Request, pod: &Pod, decisions: &[Decision]) {
     };
     let (uid, dry_run) = (&request.uid, request.dry_run);
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    let told = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
-    let decided = summary(decisions);
-    if decisions.iter().any(told) {
+    let is_noteworthy = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
+    let decided = decisions_json(decisions);
+    if decisions.iter().any(is_noteworthy) {
         tracing::info!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");
     } else {
         tracing::debug!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");

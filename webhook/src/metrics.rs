@@ -47,7 +47,7 @@ pub(crate) struct Metrics {
     images: Family<ReasonLabel, Counter>,
     reviews: Family<OutcomeLabel, Counter>,
     seconds: Histogram,
-    certificate_expires: Gauge,
+    certificate_not_after: Gauge,
 }
 
 impl Metrics {
@@ -60,18 +60,18 @@ impl Metrics {
         // The API server waits two seconds; a decision takes microseconds.
         let seconds = Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0]);
         registry.register("review_seconds", "Time from a review read to its answer", seconds.clone());
-        let certificate_expires = Gauge::default();
+        let certificate_not_after = Gauge::default();
         let help = "End of the serving certificate, in seconds since 1970; 0 without one";
-        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expires.clone());
+        registry.register("certificate_expiry_timestamp_seconds", help, certificate_not_after.clone());
         registry.register_collector(Box::new(CachedObjects(snapshot)));
-        Self { registry, images, reviews, seconds, certificate_expires }
+        Self { registry, images, reviews, seconds, certificate_not_after }
     }
 
-    pub(crate) fn image(&self, reason: Reason) {
+    pub(crate) fn count_image(&self, reason: Reason) {
         self.images.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    pub(crate) fn review(&self, outcome: Outcome, took: Duration) {
+    pub(crate) fn count_review(&self, outcome: Outcome, took: Duration) {
         let outcome = match outcome {
             Outcome::Patched => "patched",
             Outcome::Unchanged => "unchanged",
@@ -81,8 +81,8 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn certificate_expires(&self, second: i64) {
-        self.certificate_expires.set(second);
+    pub(crate) fn set_certificate_not_after(&self, second: i64) {
+        self.certificate_not_after.set(second);
     }
 
     /// Everything, as Prometheus scrapes it.

@@ -21,7 +21,7 @@ const KIND: &str = "AdmissionReview";
 /// What the API server asks.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
+pub struct ReviewRequest {
     /// Names the question; the answer repeats it.
     pub uid: String,
     /// What is asked about.
@@ -64,7 +64,7 @@ pub struct Resource {
 /// The answer. It always admits.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Response {
+pub struct ReviewResponse {
     uid: String,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,27 +99,27 @@ pub enum ReviewError {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Question {
+struct IncomingReview {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
     kind: String,
     #[serde(default)]
-    request: Option<Request>,
+    request: Option<ReviewRequest>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct OutgoingReview<'a> {
     api_version: &'static str,
     kind: &'static str,
-    response: &'a Response,
+    response: &'a ReviewResponse,
 }
 
-impl Request {
+impl ReviewRequest {
     /// Reads a review.
     pub fn parse(body: &[u8]) -> Result<Self, ReviewError> {
-        let Question { api_version, kind, request } =
+        let IncomingReview { api_version, kind, request } =
             serde_json::from_slice(body).map_err(|source| ReviewError::Parse { source })?;
         if api_version != API_VERSION || kind != KIND {
             return Err(ReviewError::Type { api_version, kind });
@@ -128,7 +128,7 @@ impl Request {
     }
 }
 
-impl Response {
+impl ReviewResponse {
     /// Admits the object as it came.
     pub fn admit(uid: String) -> Self {
         Self { uid, allowed: true, ..Self::default() }
@@ -144,13 +144,13 @@ impl Response {
 
     /// Adds a line to the API server's audit log; it puts the webhook's name in front of the key.
     #[must_use]
-    pub fn with_audit(mut self, key: &'static str, value: String) -> Self {
+    pub fn with_audit_annotation(mut self, key: &'static str, value: String) -> Self {
         self.audit_annotations.insert(key, value);
         self
     }
 
     /// The review that carries this answer.
     pub fn to_review(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&Answer { api_version: API_VERSION, kind: KIND, response: self })
+        serde_json::to_vec(&OutgoingReview { api_version: API_VERSION, kind: KIND, response: self })
     }
 }

@@ -30,21 +30,21 @@ mod body;
 mod tests;
 
 /// An API server keeps a few connections open. More than this many are somebody else's.
-const CONNECTIONS_MAX: usize = 1024;
+const MAX_CONNECTIONS: usize = 1024;
 /// How many requests a connection may have open. API servers open more connections then.
-const STREAMS_MAX: u32 = 64;
+const MAX_CONCURRENT_STREAMS: u32 = 64;
 /// How many bytes of a request may come ahead of being read; a connection's together, twice as many.
 /// API servers are near, so that even a large review hardly waits for it.
-const WINDOW: u32 = 64 << 10;
+const RECEIVE_WINDOW: u32 = 64 << 10;
 /// How many bytes of reviews are held at once; who brings more waits.
-const HELD_MAX: usize = 32 << 20;
+const MAX_BUFFERED_BYTES: usize = 32 << 20;
 /// How many reviews are understood at once. Each takes microseconds, but one that was made to do harm
 /// may take many times its size.
-const UNDERSTOOD_MAX: usize = 2;
+const MAX_CONCURRENT_REVIEWS: usize = 2;
 
 /// How patient the server is.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
+pub(crate) struct Timeouts {
     /// How long a handshake, a connection's first request, a request's head or its body may take. The
     /// API server gives up after two seconds; whoever is slower isn't one.
     pub(crate) read: Duration,
@@ -52,14 +52,14 @@ pub(crate) struct Limits {
     pub(crate) idle: Duration,
 }
 
-impl Default for Limits {
+impl Default for Timeouts {
     fn default() -> Self {
         Self { read: Duration::from_secs(5), idle: Duration::from_mins(3) }
     }
 }
 
 /// How long to wait when no connection can be accepted, e.g. for want of file descriptors.
-const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// Serves until `stop`, and then until every request that was on its way has its answer, or
 /// `finish_within` is over.
@@ -67,21 +67,22 @@ pub(crate) async fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
     handler: Arc<Handler>,
-    limits: Limits,
+    timeouts: Timeouts,
     stop: CancellationToken,
     finish_within: Duration,
 ) {
-    let (room, turns) = (Arc::new(Semaphore::new(HELD_MAX)), Arc::new(Semaphore::new(UNDERSTOOD_MAX)));
-    let reviews = Reviews { handler, room, turns, within: limits.read };
+    let (buffer_permits, review_permits) =
+        (Arc::new(Semaphore::new(MAX_BUFFERED_BYTES)), Arc::new(Semaphore::new(MAX_CONCURRENT_REVIEWS)));
+    let reviews = ReviewService { handler, buffer_permits, review_permits, within: timeouts.read };
     let router = Router::new().route("/mutate", post(mutate)).with_state(reviews);
-    let (permits, open) = (Arc::new(Semaphore::new(CONNECTIONS_MAX)), TaskTracker::new());
+    let (permits, open) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => break,
             accepted = accept(&listener, &permits) => accepted,
         };
         if let Some((stream, permit)) = accepted {
-            let connection = connection(stream, acceptor.clone(), router.clone(), limits, stop.clone());
+            let connection = connection(stream, acceptor.clone(), router.clone(), timeouts, stop.clone());
             open.spawn(async move {
                 connection.await;
                 drop(permit);
@@ -105,7 +106,7 @@ async fn accept(
         Ok((stream, _)) => Some((stream, permit)),
         Err(error) => {
             tracing::warn!(%error, "failed to accept a connection");
-            tokio::time::sleep(ACCEPT_AGAIN_AFTER).await;
+            tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             None
         }
     }
@@ -115,10 +116,10 @@ async fn connection(
     stream: TcpStream,
     acceptor: TlsAcceptor,
     router: Router,
-    limits: Limits,
+    timeouts: Timeouts,
     stop: CancellationToken,
 ) {
-    let stream = match timeout(limits.read, acceptor.accept(stream)).await {
+    let stream = match timeout(timeouts.read, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         // Port scans and probes end here too: not worth more than a line for whoever looks.
         Ok(Err(error)) => return tracing::debug!(error = chain(&error), "a TLS handshake failed"),
@@ -127,18 +128,22 @@ async fn connection(
     let activity = Activity::default();
     let router = router.layer(from_fn_with_state(activity.clone(), activity::track));
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(limits.read).max_buf_size(WINDOW as usize);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(timeouts.read)
+        .max_buf_size(RECEIVE_WINDOW as usize);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(STREAMS_MAX)
-        .initial_stream_window_size(WINDOW)
-        .initial_connection_window_size(2 * WINDOW);
+        .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+        .initial_stream_window_size(RECEIVE_WINDOW)
+        .initial_connection_window_size(2 * RECEIVE_WINDOW);
     let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => Some(ended),
-        () = activity.idle(limits.read, limits.idle) => None,
+        () = activity.wait_until_idle(timeouts.read, timeouts.idle) => None,
         () = stop.cancelled() => None,
     };
     let ended = if let Some(ended) = ended {
@@ -146,7 +151,7 @@ async fn connection(
     } else {
         connection.as_mut().graceful_shutdown();
         // Whoever doesn't take the answer that is owed is cut off.
-        match timeout(limits.read, connection).await {
+        match timeout(timeouts.read, connection).await {
             Ok(ended) => ended,
             Err(_) => return tracing::debug!("a connection that was to end is cut"),
         }
@@ -158,24 +163,24 @@ async fn connection(
 
 /// What every review is answered with.
 #[derive(Clone)]
-struct Reviews {
+struct ReviewService {
     handler: Arc<Handler>,
     /// A permit for each byte that may still be held.
-    room: Arc<Semaphore>,
+    buffer_permits: Arc<Semaphore>,
     /// A permit for each review that may be understood at the same time.
-    turns: Arc<Semaphore>,
+    review_permits: Arc<Semaphore>,
     within: Duration,
 }
 
-async fn mutate(State(reviews): State<Reviews>, request: Request) -> Response {
-    let Reviews { handler, room, turns, within } = reviews;
+async fn mutate(State(reviews): State<ReviewService>, request: Request) -> Response {
+    let ReviewService { handler, buffer_permits, review_permits, within } = reviews;
     let read = async {
-        let held = body::read(request.into_body(), &room).await;
+        let held = body::read(request.into_body(), &buffer_permits).await;
         // The semaphore is never closed.
-        (held, turns.acquire().await)
+        (held, review_permits.acquire().await)
     };
-    let (held, _turn) = match timeout(within, read).await {
-        Ok((Ok(held), turn)) => (held, turn),
+    let (held, _review_permit) = match timeout(within, read).await {
+        Ok((Ok(held), review_permit)) => (held, review_permit),
         Ok((Err(refusal), _)) => return refusal,
         Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the review took too long to arrive").into_response(),
     };

@@ -48,9 +48,9 @@ pub(crate) enum CertificateError {
 
 /// What a Secret holds.
 #[derive(Debug)]
-struct Loaded {
+struct ServingCertificate {
     key: CertifiedKey,
-    expires: i64,
+    not_after: i64,
 }
 
 impl Certificate {
@@ -67,7 +67,7 @@ impl Certificate {
         let mut events = pin!(events.default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.take(&secret, name, metrics),
+                Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.update(&secret, name, metrics),
                 Ok(Event::Delete(_)) => {
                     tracing::warn!(
                         secret = name,
@@ -91,12 +91,12 @@ impl Certificate {
         }
     }
 
-    pub(crate) fn take(&self, secret: &Secret, name: &str, metrics: &Metrics) {
-        match load(secret) {
-            Ok(Loaded { key, expires }) => {
+    pub(crate) fn update(&self, secret: &Secret, name: &str, metrics: &Metrics) {
+        match parse_secret(secret) {
+            Ok(ServingCertificate { key, not_after }) => {
                 *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
-                metrics.certificate_expires(expires);
-                tracing::info!(secret = name, expires, "serving with the Secret's certificate");
+                metrics.set_certificate_not_after(not_after);
+                tracing::info!(secret = name, not_after, "serving with the Secret's certificate");
             }
             Err(error) => {
                 tracing::error!(secret = name, error = chain(&error), "the serving Secret can't be used");
@@ -120,7 +120,7 @@ pub(crate) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfi
     Ok(config)
 }
 
-fn load(secret: &Secret) -> Result<Loaded, CertificateError> {
+fn parse_secret(secret: &Secret) -> Result<ServingCertificate, CertificateError> {
     let field = |field: &'static str| {
         let data = secret.data.as_ref().and_then(|data| data.get(field));
         data.map(|bytes| bytes.0.as_slice())
@@ -134,9 +134,9 @@ fn load(secret: &Secret) -> Result<Loaded, CertificateError> {
     let first = chain.first().ok_or(CertificateError::Missing { field: CERTIFICATE })?;
     let (_, parsed) =
         x509_parser::parse_x509_certificate(first).map_err(|source| CertificateError::Parse { source })?;
-    let expires = parsed.validity().not_after.timestamp();
+    let not_after = parsed.validity().not_after.timestamp();
     let key = PrivateKeyDer::from_pem_slice(field(KEY)?).map_err(pem(KEY))?;
     let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
         .map_err(|source| CertificateError::Pair { source })?;
-    Ok(Loaded { key, expires })
+    Ok(ServingCertificate { key, not_after })
 }

@@ -151,9 +151,9 @@ fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
 fn a_pod_that_was_made_to_fill_the_memory_is_not_read() {
     let (handler, now) = handler();
     let mut many = pod();
-    many["spec"]["containers"][0]["env"] = vec![json!({}); PARTS_MAX].into();
+    many["spec"]["containers"][0]["env"] = vec![json!({}); MAX_POD_OBJECTS].into();
     let mut long = pod();
-    long["metadata"]["annotations"] = json!({"a/b": "x".repeat(POD_MAX)});
+    long["metadata"]["annotations"] = json!({"a/b": "x".repeat(MAX_POD_BYTES)});
     for object in [many, long] {
         let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
         assert!(after == object && response.get("patch").is_none());

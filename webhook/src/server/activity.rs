@@ -15,28 +15,28 @@ pub(super) struct Activity(watch::Sender<Requests>);
 #[derive(Clone, Copy)]
 struct Requests {
     /// How many have no answer yet.
-    open: usize,
+    in_flight: usize,
     /// When the last one got it, or when the connection was made.
-    since: Instant,
+    idle_since: Instant,
     /// Whether there was one at all.
-    any: bool,
+    received_any: bool,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(watch::Sender::new(Requests { open: 0, since: Instant::now(), any: false }))
+        Self(watch::Sender::new(Requests { in_flight: 0, idle_since: Instant::now(), received_any: false }))
     }
 }
 
 impl Activity {
     /// Ends when no request has come within `first`, or none for as long as `between`.
-    pub(super) async fn idle(&self, first: Duration, between: Duration) {
+    pub(super) async fn wait_until_idle(&self, first: Duration, between: Duration) {
         let mut requests = self.0.subscribe();
         loop {
-            let Requests { open, since, any } = *requests.borrow_and_update();
-            let end = since + if any { between } else { first };
+            let Requests { in_flight, idle_since, received_any } = *requests.borrow_and_update();
+            let end = idle_since + if received_any { between } else { first };
             tokio::select! {
-                () = sleep_until(end), if open == 0 => return,
+                () = sleep_until(end), if in_flight == 0 => return,
                 // `self` holds the sender, so this can't fail.
                 _ = requests.changed() => {}
             }
@@ -47,20 +47,20 @@ impl Activity {
 /// Notes a request, until it is answered or given up.
 pub(super) async fn track(State(activity): State<Activity>, request: Request, next: Next) -> Response {
     activity.0.send_modify(|requests| {
-        requests.open += 1;
-        requests.any = true;
+        requests.in_flight += 1;
+        requests.received_any = true;
     });
-    let _open = Open(activity);
+    let _in_flight = InFlight(activity);
     next.run(request).await
 }
 
-struct Open(Activity);
+struct InFlight(Activity);
 
-impl Drop for Open {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.send_modify(|requests| {
-            requests.open -= 1;
-            requests.since = Instant::now();
+            requests.in_flight -= 1;
+            requests.idle_since = Instant::now();
         });
     }
 }
@@ -75,16 +75,16 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_is_idle_without_a_first_request_and_later_without_another_one() {
         let (activity, started) = (Activity::default(), Instant::now());
-        activity.idle(FIRST, BETWEEN).await;
+        activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((FIRST..FIRST * 2).contains(&started.elapsed()));
 
         let (activity, started) = (Activity::default(), Instant::now());
-        activity.0.send_modify(|requests| (requests.open, requests.any) = (1, true));
-        let open = Open(activity.clone());
-        let still_open = tokio::time::timeout(BETWEEN * 2, activity.idle(FIRST, BETWEEN)).await;
+        activity.0.send_modify(|requests| (requests.in_flight, requests.received_any) = (1, true));
+        let open = InFlight(activity.clone());
+        let still_open = tokio::time::timeout(BETWEEN * 2, activity.wait_until_idle(FIRST, BETWEEN)).await;
         assert!(still_open.is_err(), "a request that waits for its answer isn't idleness");
         drop(open);
-        activity.idle(FIRST, BETWEEN).await;
+        activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((BETWEEN * 3..BETWEEN * 4).contains(&started.elapsed()));
     }
 }

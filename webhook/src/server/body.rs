@@ -7,40 +7,40 @@ use http::StatusCode;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// An object has at most 3 MiB on its way into the API server, and an update sends two.
-pub(super) const BODY_MAX: usize = 8 << 20;
+pub(super) const MAX_BODY_BYTES: usize = 8 << 20;
 
 /// A body, and the room that it takes.
-pub(super) struct Held<'a> {
+pub(super) struct BufferedBody<'a> {
     pub(super) bytes: Vec<u8>,
-    _room: Option<SemaphorePermit<'a>>,
+    _permits: Option<SemaphorePermit<'a>>,
 }
 
-/// Reads a body. `room` has a permit for each byte that may be held; what came takes its share, and
+/// Reads a body. `buffer_permits` has a permit for each byte that may be held; what came takes its share, and
 /// what was only announced takes none, or a few callers who announce much and send nothing would
 /// keep everybody else out.
-pub(super) async fn read(body: Body, room: &Semaphore) -> Result<Held<'_>, Response> {
+pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<BufferedBody<'_>, Response> {
     // What says beforehand that it is too large isn't waited for.
-    if body.size_hint().lower() > BODY_MAX as u64 {
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(too_large());
     }
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
-    let mut taken: Option<SemaphorePermit<'_>> = None;
+    let mut permits: Option<SemaphorePermit<'_>> = None;
     while let Some(piece) = pieces.next().await {
         let piece = piece.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?;
-        if bytes.len() + piece.len() > BODY_MAX {
+        if bytes.len() + piece.len() > MAX_BODY_BYTES {
             return Err(too_large());
         }
         // Neither can fail: no piece is larger than a body, and the semaphore is never closed.
         let size = u32::try_from(piece.len()).map_err(|_| too_large())?;
-        let more = room.acquire_many(size).await.map_err(|_| too_large())?;
-        match &mut taken {
-            Some(taken) => taken.merge(more),
-            None => taken = Some(more),
+        let more = buffer_permits.acquire_many(size).await.map_err(|_| too_large())?;
+        match &mut permits {
+            Some(permits) => permits.merge(more),
+            None => permits = Some(more),
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(Held { bytes, _room: taken })
+    Ok(BufferedBody { bytes, _permits: permits })
 }
 
 fn too_large() -> Response {
@@ -61,25 +61,26 @@ mod tests {
 
     #[tokio::test]
     async fn only_what_came_takes_room_and_gives_it_back() {
-        let room = Semaphore::new(10);
+        let buffer_permits = Semaphore::new(10);
         // It says nothing of its end, and its second piece never comes.
         let silent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"abcd"))]);
         let silent = Body::from_stream(silent.chain(stream::pending()));
-        let mut waiting = Box::pin(read(silent, &room));
+        let mut waiting = Box::pin(read(silent, &buffer_permits));
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(room.available_permits(), 6);
-        let held = read(body(&[2, 4]), &room).await.map_err(|_| "refused").unwrap();
-        assert_eq!((held.bytes.len(), room.available_permits()), (6, 0));
-        assert!(read(body(&[1]), &room).now_or_never().is_none(), "there is no room left");
+        assert_eq!(buffer_permits.available_permits(), 6);
+        let held = read(body(&[2, 4]), &buffer_permits).await.map_err(|_| "refused").unwrap();
+        assert_eq!((held.bytes.len(), buffer_permits.available_permits()), (6, 0));
+        assert!(read(body(&[1]), &buffer_permits).now_or_never().is_none(), "no permit is left");
         drop((waiting, held));
-        assert_eq!(room.available_permits(), 10);
+        assert_eq!(buffer_permits.available_permits(), 10);
     }
 
     #[tokio::test]
     async fn a_body_without_a_length_is_refused_once_it_is_too_large() {
-        let room = Semaphore::new(BODY_MAX * 2);
-        let refused = read(body(&[BODY_MAX, 1]), &room).await.err().map(|response| response.status());
+        let buffer_permits = Semaphore::new(MAX_BODY_BYTES * 2);
+        let refused =
+            read(body(&[MAX_BODY_BYTES, 1]), &buffer_permits).await.err().map(|response| response.status());
         assert_eq!(refused, Some(StatusCode::PAYLOAD_TOO_LARGE));
-        assert!(read(body(&[BODY_MAX]), &room).await.is_ok());
+        assert!(read(body(&[MAX_BODY_BYTES]), &buffer_permits).await.is_ok());
     }
 }

@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::fixture::{Cluster, pair, pod_of, secret};
+use crate::fixture::{Cluster, key_pair, pod_of, secret};
 use crate::metrics::Metrics;
 use crate::tls::{Certificate, server_config};
 
@@ -23,16 +23,16 @@ struct Server {
 
 /// A server that knows a record of `r.example/app:v1`.
 async fn start() -> Server {
-    start_with(Limits::default()).await
+    start_with(Timeouts::default()).await
 }
 
-async fn start_with(limits: Limits) -> Server {
+async fn start_with(timeouts: Timeouts) -> Server {
     let Cluster { snapshot, policy, now: _ } = Cluster::with_records(&["r.example/app:v1"]);
     let snapshot = Arc::new(snapshot);
     let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
-    let (text, key) = pair();
+    let (text, key) = key_pair();
     let certificate = Arc::new(Certificate::default());
-    certificate.take(&secret(&text, &key), "tls", &metrics);
+    certificate.update(&secret(&text, &key), "tls", &metrics);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(text.as_bytes()).unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,7 +40,7 @@ async fn start_with(limits: Limits) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate).unwrap()));
     let handler = Arc::new(Handler::new(snapshot, policy, metrics));
     let stop = CancellationToken::new();
-    let serving = serve(listener, acceptor, handler, limits, stop.clone(), Duration::from_mins(1));
+    let serving = serve(listener, acceptor, handler, timeouts, stop.clone(), Duration::from_mins(1));
     let task = tokio::spawn(serving);
     Server { address, roots, stop, task }
 }
@@ -102,7 +102,7 @@ async fn what_is_not_a_review_gets_a_proper_answer() {
 async fn a_body_over_the_bound_is_refused_unread() {
     let server = start().await;
     let mut stream = server.connect().await;
-    stream.write_all(head("POST /mutate", body::BODY_MAX + 1).as_bytes()).await.unwrap();
+    stream.write_all(head("POST /mutate", body::MAX_BODY_BYTES + 1).as_bytes()).await.unwrap();
     let answer = read(stream).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
@@ -129,8 +129,8 @@ async fn a_request_on_its_way_is_answered_when_the_server_stops() {
 
 #[tokio::test]
 async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
-    let limits = Limits { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
-    let server = start_with(limits).await;
+    let timeouts = Timeouts { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
+    let server = start_with(timeouts).await;
     // No request at all, of either version.
     assert_eq!(read(server.connect().await).await, "");
     let mut preface = server.connect().await;
