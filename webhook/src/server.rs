@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::service::TowerToHyperService;
 use jiff::Timestamp;
+use thiserror::Error;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
@@ -22,7 +23,9 @@ use tokio_util::task::TaskTracker;
 use zstart_core::chain;
 
 use self::activity::Activity;
+use self::body::BodyError;
 use crate::handler::Handler;
+use crate::review::ReviewError;
 
 mod activity;
 mod body;
@@ -71,10 +74,13 @@ pub(crate) async fn serve(
     stop: CancellationToken,
     finish_within: Duration,
 ) {
-    let (buffer_permits, review_permits) =
-        (Arc::new(Semaphore::new(MAX_BUFFERED_BYTES)), Arc::new(Semaphore::new(MAX_CONCURRENT_REVIEWS)));
-    let reviews = ReviewService { handler, buffer_permits, review_permits, within: timeouts.read };
-    let router = Router::new().route("/mutate", post(mutate)).with_state(reviews);
+    let service = ReviewService {
+        handler,
+        buffer_permits: Arc::new(Semaphore::new(MAX_BUFFERED_BYTES)),
+        review_permits: Arc::new(Semaphore::new(MAX_CONCURRENT_REVIEWS)),
+        within: timeouts.read,
+    };
+    let router = Router::new().route("/mutate", post(mutate)).with_state(service);
     let (permits, open) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), TaskTracker::new());
     loop {
         let accepted = tokio::select! {
@@ -172,25 +178,47 @@ struct ReviewService {
     within: Duration,
 }
 
-async fn mutate(State(reviews): State<ReviewService>, request: Request) -> Response {
-    let ReviewService { handler, buffer_permits, review_permits, within } = reviews;
-    let read = async {
-        let held = body::read(request.into_body(), &buffer_permits).await;
-        // The semaphore is never closed.
-        (held, review_permits.acquire().await)
-    };
-    let (held, _review_permit) = match timeout(within, read).await {
-        Ok((Ok(held), review_permit)) => (held, review_permit),
-        Ok((Err(refusal), _)) => return refusal,
-        Err(_) => return (StatusCode::REQUEST_TIMEOUT, "the review took too long to arrive").into_response(),
-    };
-    match handler.review(&held.bytes, Timestamp::now()).map(|response| response.to_review()) {
-        Ok(Ok(review)) => ([(header::CONTENT_TYPE, "application/json")], review).into_response(),
-        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, chain(&error)).into_response(),
-        // No question was understood, so there is no uid to answer to: the API server fails open.
-        Err(error) => {
-            tracing::warn!(error = chain(&error), "refused what isn't a review");
-            (StatusCode::BAD_REQUEST, chain(&error)).into_response()
-        }
+/// A request that gets an HTTP error instead of a review. The API server fails open then.
+#[derive(Debug, Error)]
+enum MutateError {
+    #[error("failed to receive the review within {within:?}")]
+    Timeout { within: Duration },
+    #[error(transparent)]
+    Body(#[from] BodyError),
+    /// No uid was parsed, and a response must name one.
+    #[error(transparent)]
+    Review(#[from] ReviewError),
+    #[error("failed to serialize the response")]
+    Serialize { source: serde_json::Error },
+}
+
+impl IntoResponse for MutateError {
+    fn into_response(self) -> Response {
+        let status = match self {
+            Self::Timeout { .. } => StatusCode::REQUEST_TIMEOUT,
+            Self::Body(BodyError::TooLarge) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Body(BodyError::Read { .. }) | Self::Review(_) => StatusCode::BAD_REQUEST,
+            Self::Serialize { .. } => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        (status, chain(&self)).into_response()
     }
+}
+
+async fn mutate(
+    State(service): State<ReviewService>,
+    request: Request,
+) -> Result<impl IntoResponse, MutateError> {
+    let ReviewService { handler, buffer_permits, review_permits, within } = service;
+    let receive = async {
+        let body = body::read(request.into_body(), &buffer_permits).await?;
+        // The semaphore is never closed.
+        Ok((body, review_permits.acquire().await))
+    };
+    let (body, _review_permit) =
+        timeout(within, receive).await.unwrap_or(Err(MutateError::Timeout { within }))?;
+    let response = handler
+        .review(&body.bytes, Timestamp::now())
+        .inspect_err(|error| tracing::warn!(error = chain(error), "refused a request that isn't a review"))?;
+    let review = response.to_review().map_err(|source| MutateError::Serialize { source })?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], review))
 }

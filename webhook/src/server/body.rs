@@ -1,9 +1,8 @@
 //! The body of a review, held to bounds: anybody who reaches the port may send one.
 
 use axum::body::{Body, HttpBody as _};
-use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
-use http::StatusCode;
+use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// An object has at most 3 MiB on its way into the API server, and an update sends two.
@@ -15,25 +14,34 @@ pub(super) struct BufferedBody<'a> {
     _permits: Option<SemaphorePermit<'a>>,
 }
 
+/// Why a body isn't buffered.
+#[derive(Debug, Error)]
+pub(super) enum BodyError {
+    #[error("the review's body exceeds the limit of {MAX_BODY_BYTES} bytes")]
+    TooLarge,
+    #[error("failed to read the review's body")]
+    Read { source: axum::Error },
+}
+
 /// Reads a body. `buffer_permits` has a permit for each byte that may be held; what came takes its share, and
 /// what was only announced takes none, or a few callers who announce much and send nothing would
 /// keep everybody else out.
-pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<BufferedBody<'_>, Response> {
+pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<BufferedBody<'_>, BodyError> {
     // What says beforehand that it is too large isn't waited for.
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
-        return Err(too_large());
+        return Err(BodyError::TooLarge);
     }
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
     let mut permits: Option<SemaphorePermit<'_>> = None;
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?;
+        let piece = piece.map_err(|source| BodyError::Read { source })?;
         if bytes.len() + piece.len() > MAX_BODY_BYTES {
-            return Err(too_large());
+            return Err(BodyError::TooLarge);
         }
         // Neither can fail: no piece is larger than a body, and the semaphore is never closed.
-        let size = u32::try_from(piece.len()).map_err(|_| too_large())?;
-        let more = buffer_permits.acquire_many(size).await.map_err(|_| too_large())?;
+        let size = u32::try_from(piece.len()).map_err(|_| BodyError::TooLarge)?;
+        let more = buffer_permits.acquire_many(size).await.map_err(|_| BodyError::TooLarge)?;
         match &mut permits {
             Some(permits) => permits.merge(more),
             None => permits = Some(more),
@@ -41,10 +49,6 @@ pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<Buffe
         bytes.extend_from_slice(&piece);
     }
     Ok(BufferedBody { bytes, _permits: permits })
-}
-
-fn too_large() -> Response {
-    (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large").into_response()
 }
 
 #[cfg(test)]
@@ -68,7 +72,7 @@ mod tests {
         let mut waiting = Box::pin(read(silent, &buffer_permits));
         assert!(waiting.as_mut().now_or_never().is_none());
         assert_eq!(buffer_permits.available_permits(), 6);
-        let held = read(body(&[2, 4]), &buffer_permits).await.map_err(|_| "refused").unwrap();
+        let held = read(body(&[2, 4]), &buffer_permits).await.unwrap();
         assert_eq!((held.bytes.len(), buffer_permits.available_permits()), (6, 0));
         assert!(read(body(&[1]), &buffer_permits).now_or_never().is_none(), "no permit is left");
         drop((waiting, held));
@@ -78,9 +82,8 @@ mod tests {
     #[tokio::test]
     async fn a_body_without_a_length_is_refused_once_it_is_too_large() {
         let buffer_permits = Semaphore::new(MAX_BODY_BYTES * 2);
-        let refused =
-            read(body(&[MAX_BODY_BYTES, 1]), &buffer_permits).await.err().map(|response| response.status());
-        assert_eq!(refused, Some(StatusCode::PAYLOAD_TOO_LARGE));
+        let refused = read(body(&[MAX_BODY_BYTES, 1]), &buffer_permits).await;
+        assert!(matches!(refused, Err(BodyError::TooLarge)));
         assert!(read(body(&[MAX_BODY_BYTES]), &buffer_permits).await.is_ok());
     }
 }
