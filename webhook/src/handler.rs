@@ -14,7 +14,7 @@ use zstart_core::originals;
 use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
 use crate::patch::{self, Annotate};
-use crate::review::{ReviewError, ReviewRequest, ReviewResponse};
+use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
 use crate::rewrite::{Context, Decision, decide, images, may_patch, new_ephemeral_images};
 use crate::snapshot::Snapshot;
 
@@ -124,14 +124,14 @@ impl PodReview {
             return None;
         }
         let sub_resource = request.sub_resource.as_deref().unwrap_or_default();
-        match (request.operation.as_str(), sub_resource) {
-            ("CREATE", "") => {
+        match (request.operation, sub_resource) {
+            (Operation::Create, "") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let images = images(&pod);
                 Some(Self { pod, images, annotate: Annotate::Yes })
             }
             // An update of the pod itself is left alone: a changed image restarts a container.
-            ("UPDATE", "ephemeralcontainers") => {
+            (Operation::Update, "ephemeralcontainers") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let old = read_pod(request, request.old_object.as_deref())?;
                 let images = new_ephemeral_images(&pod, &old);

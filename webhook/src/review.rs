@@ -35,8 +35,8 @@ pub struct ReviewRequest {
     /// The object's name; empty where the API server is to make one.
     #[serde(default)]
     pub name: String,
-    /// `CREATE`, `UPDATE`, …
-    pub operation: String,
+    /// The operation under review.
+    pub operation: Operation,
     /// The object as it would be stored, unread: many reviews need none of it, and as values it would
     /// take many times its size.
     #[serde(default)]
@@ -47,6 +47,28 @@ pub struct ReviewRequest {
     /// Nothing of it will be stored.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// The operation under review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum Operation {
+    /// `CREATE`
+    Create,
+    /// `UPDATE`
+    Update,
+    /// `DELETE`, `CONNECT`, and the operations of a newer Kubernetes.
+    Other,
+}
+
+impl From<String> for Operation {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "CREATE" => Self::Create,
+            "UPDATE" => Self::Update,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The type of an object, as URLs name it.
