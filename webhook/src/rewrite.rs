@@ -58,10 +58,8 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
         let record = context.snapshot.record(&source).ok_or(Reason::NoRecord)?;
         let variant = record.variant(&context.policy.variants, context.now)?;
         let candidates = candidates.get_or_insert_with(|| candidate_nodes(pod, context));
-        match record.refusal(candidates) {
-            Some(reason) => Err(reason),
-            None => Ok(variant.clone()),
-        }
+        record.check_platforms(candidates)?;
+        Ok(variant.clone())
     };
     let decide_one = |image: Image| {
         let (reason, variant) = match decide_one(&image) {

@@ -112,16 +112,16 @@ impl RecordView {
 
     /// Why the variant doesn't serve a pod that lands there, if so. For a node that nobody has seen,
     /// see [`Placement::for_future_nodes`](super::Placement::for_future_nodes).
-    pub fn refusal(&self, landing: &CandidateNodes) -> Option<Reason> {
+    pub fn check_platforms(&self, candidates: &CandidateNodes) -> Result<(), Reason> {
         let covered = self.ready.as_ref().map(|ready| ready.platforms.as_slice()).unwrap_or_default();
-        match landing {
-            CandidateNodes::Excluded(reason) => Some(*reason),
-            CandidateNodes::None => Some(Reason::NoCandidateNode),
-            CandidateNodes::AnyPlatform => covered.is_empty().then_some(Reason::PlatformNotCovered),
+        let is_covered = match candidates {
+            CandidateNodes::Excluded(reason) => return Err(*reason),
+            CandidateNodes::None => return Err(Reason::NoCandidateNode),
+            CandidateNodes::AnyPlatform => !covered.is_empty(),
             CandidateNodes::Platforms(platforms) => {
-                let all = platforms.iter().all(|own| covered.iter().any(|image| own.accepts(image)));
-                (!all).then_some(Reason::PlatformNotCovered)
+                platforms.iter().all(|own| covered.iter().any(|image| own.accepts(image)))
             }
-        }
+        };
+        if is_covered { Ok(()) } else { Err(Reason::PlatformNotCovered) }
     }
 }

@@ -109,11 +109,11 @@ fn every_platform_that_a_pod_could_land_on_must_be_covered() {
     let record = record("r.example/app:v1", |_| {});
     let on = |names: &[&str]| {
         let platforms: BTreeSet<Platform> = names.iter().map(|name| name.parse().unwrap()).collect();
-        record.refusal(&CandidateNodes::Platforms(platforms))
+        record.check_platforms(&CandidateNodes::Platforms(platforms))
     };
-    assert_eq!(on(&["linux/amd64"]), None);
-    assert_eq!(on(&["linux/amd64", "linux/arm64"]), Some(Reason::PlatformNotCovered));
-    assert_eq!(record.refusal(&CandidateNodes::AnyPlatform), None);
-    assert_eq!(record.refusal(&CandidateNodes::None), Some(Reason::NoCandidateNode));
-    assert_eq!(record.refusal(&CandidateNodes::Excluded(Reason::Windows)), Some(Reason::Windows));
+    assert_eq!(on(&["linux/amd64"]), Ok(()));
+    assert_eq!(on(&["linux/amd64", "linux/arm64"]), Err(Reason::PlatformNotCovered));
+    assert_eq!(record.check_platforms(&CandidateNodes::AnyPlatform), Ok(()));
+    assert_eq!(record.check_platforms(&CandidateNodes::None), Err(Reason::NoCandidateNode));
+    assert_eq!(record.check_platforms(&CandidateNodes::Excluded(Reason::Windows)), Err(Reason::Windows));
 }
