@@ -1,7 +1,7 @@
 //! The serving certificate: read from its Secret by a watch, and swapped without a restart.
 
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,9 +15,10 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
+use zstart_core::chain;
+use zstart_core::sync::lock;
 
 use crate::metrics::Metrics;
-use zstart_core::chain;
 
 #[cfg(test)]
 mod tests;
@@ -30,7 +31,7 @@ const KEY: &str = "tls.key";
 /// The certificate that the next connection gets.
 #[derive(Debug, Default)]
 pub(crate) struct Certificate {
-    current: RwLock<Option<Arc<CertifiedKey>>>,
+    current: Mutex<Option<Arc<CertifiedKey>>>,
 }
 
 /// The Secret doesn't hold a certificate that can serve.
@@ -56,7 +57,7 @@ struct ServingCertificate {
 impl Certificate {
     /// Whether there is one.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.current).is_some()
     }
 
     /// Follows the Secret for ever. One that is deleted or broken leaves in use what was there.
@@ -94,9 +95,9 @@ impl Certificate {
     pub(crate) fn update(&self, secret: &Secret, name: &str, metrics: &Metrics) {
         match parse_secret(secret) {
             Ok(ServingCertificate { key, not_after }) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
+                *lock(&self.current) = Some(Arc::new(key));
                 metrics.set_certificate_not_after(not_after);
-                tracing::info!(secret = name, not_after, "serving with the Secret's certificate");
+                tracing::info!(secret = name, expires = not_after, "serving with the Secret's certificate");
             }
             Err(error) => {
                 tracing::error!(secret = name, error = chain(&error), "the serving Secret can't be used");
@@ -107,7 +108,7 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.current).clone()
     }
 }
 
