@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_follow_once_each() {
+    fn each_cause_is_printed_once() {
         let innermost = Layer { text: "connection refused", source: None };
         let inner = Layer { text: "tcp connect error: connection refused", source: Some(innermost.into()) };
         let outer = Layer { text: "failed to pull", source: Some(inner.into()) };

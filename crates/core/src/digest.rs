@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_algorithms_tell_their_own_bytes_from_others() {
+    fn digest_matches_only_its_own_bytes() {
         // FIPS 180-2, the examples for "abc".
         let sha512: Digest = "sha512:ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a\
                               2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f"
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn the_digest_of_nothing_is_the_one_everybody_knows() {
+    fn sha256_of_empty_input_is_the_known_value() {
         assert_eq!(
             Digest::sha256_of(b"").as_str(),
             "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn a_digest_splits_into_algorithm_digits_and_a_short_form() {
+    fn digest_splits_into_algorithm_hex_and_short_form() {
         let digest = Digest::sha256_of(b"");
         assert_eq!(digest.algorithm(), "sha256");
         assert_eq!(digest.hex().len(), 64);
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_digest_is_refused_and_named() {
+    fn invalid_digest_is_refused_and_quoted() {
         for text in ["", "sha256", ":", ":abc", "md5:d41d8cd98f00b204e9800998ecf8427e"] {
             assert!(text.parse::<Digest>().is_err(), "{text}");
         }

@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_registries_of_amazon_ecr_are_known_by_their_names() {
+    fn ecr_host_names_are_recognised() {
         for (host, region, fips, dual_stack) in [
             ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "eu-central-1", false, false),
             ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_amazon_ecr_is_not() {
+    fn ecr_lookalike_hosts_are_not_recognised() {
         for host in [
             "123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example",
             "123456789012.dkr.ecr.eu-central-1.amazonaws.com.cn",

@@ -122,21 +122,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_platform_prints_as_it_was_written() {
+    fn platform_round_trips_as_text() {
         for text in ["linux/amd64", "linux/arm/v7", "windows/amd64"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_not_a_platform_is_refused() {
+    fn invalid_platform_is_refused() {
         for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64", "linux/arm/"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_somebody_else_calls_a_platform_can_be_read_again_once_it_was_taken() {
+    fn named_platform_parses_again_and_bad_names_are_none() {
         let taken = Platform::named("linux", "arm", Some("v7")).unwrap();
         assert_eq!(taken.to_string().parse(), Ok(taken));
         assert_eq!(Platform::named("linux", "amd64", Some("")), Some(Platform::new("linux", "amd64")));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unnamed_variant_matches_and_a_different_one_does_not() {
+    fn unnamed_variant_matches_and_different_variant_does_not() {
         let arm64 = Platform::new("linux", "arm64");
         assert!(arm64.accepts(&"linux/arm64/v8".parse().unwrap()));
         let v7: Platform = "linux/arm/v7".parse().unwrap();

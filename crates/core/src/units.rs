@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saving_is_a_percentage_of_the_source() {
+    fn saving_is_a_percentage_of_the_source() {
         assert_eq!(saving(1000, 858), "14.2%");
         assert_eq!(saving(100, 110), "-10.0%");
         assert_eq!(saving(100_000, 100_001), "0.0%");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_like_a_stopwatch() {
+    fn durations_print_millis_seconds_or_minutes() {
         let cases =
             [(12, "12ms"), (12_340, "12.3s"), (59_949, "59.9s"), (59_960, "1m00s"), (185_000, "3m05s")];
         for (millis, text) in cases {

@@ -12,7 +12,7 @@ fn failure(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_means_the_defaults() {
+fn empty_file_gives_the_defaults() {
     for text in ["", "{}", "# nothing\nlisten: 0.0.0.0:8443"] {
         let config = parse(text).unwrap();
         assert_eq!(config.listen.port(), 8443);
@@ -23,7 +23,7 @@ fn an_empty_file_means_the_defaults() {
 }
 
 #[test]
-fn a_file_as_the_chart_renders_it_is_understood() {
+fn chart_rendered_file_is_parsed() {
     let config = parse(
         "listen: 0.0.0.0:9443\nhealthListen: 0.0.0.0:9080\nservingSecret: my-tls\nmaxStaleness: 1h30m\n\
          whenNoNode: rewrite\nallowedTargets: [\"mirror.example:5000/zstd\"]\n\
@@ -41,7 +41,7 @@ fn a_file_as_the_chart_renders_it_is_understood() {
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_file_and_field() {
+fn invalid_value_error_names_file_and_field() {
     let cases = [
         ("maxStalenes: 10m", "maxStalenes"),
         ("maxStaleness: 0s", "above zero"),

@@ -5,7 +5,7 @@ use super::*;
 use crate::fixture::{key_pair, secret};
 
 #[test]
-fn readiness_is_earned_step_by_step_and_given_up_at_once() {
+fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     let snapshot = Arc::new(Snapshot::default());
     let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
     let certificate = Arc::new(Certificate::default());

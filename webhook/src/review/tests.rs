@@ -7,7 +7,7 @@ fn parse(review: &Value) -> Result<ReviewRequest, ReviewError> {
 }
 
 #[test]
-fn a_review_is_read_as_far_as_it_decides() {
+fn review_is_parsed_and_unknown_fields_ignored() {
     let request = parse(&json!({
         "apiVersion": API_VERSION, "kind": KIND, "fromTheFuture": true,
         "request": {
@@ -25,7 +25,7 @@ fn a_review_is_read_as_far_as_it_decides() {
 }
 
 #[test]
-fn what_is_not_a_review_is_refused_and_named() {
+fn other_kind_or_version_is_refused_by_name() {
     assert!(matches!(ReviewRequest::parse(b"nonsense"), Err(ReviewError::Parse { .. })));
     let old = json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": KIND});
     assert!(parse(&old).unwrap_err().to_string().contains("v1beta1"));
@@ -34,7 +34,7 @@ fn what_is_not_a_review_is_refused_and_named() {
 }
 
 #[test]
-fn an_answer_without_a_patch_has_no_patch_fields() {
+fn response_without_patch_has_no_patch_fields() {
     let review: Value =
         serde_json::from_slice(&ReviewResponse::admit("7".into()).to_review().unwrap()).unwrap();
     let response = json!({"uid": "7", "allowed": true});

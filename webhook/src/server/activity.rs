@@ -73,7 +73,7 @@ mod tests {
     const BETWEEN: Duration = Duration::from_mins(3);
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_without_a_first_request_and_later_without_another_one() {
+    async fn idle_timeouts_apply_before_and_between_requests() {
         let (activity, started) = (Activity::default(), Instant::now());
         activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((FIRST..FIRST * 2).contains(&started.elapsed()));

@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_came_takes_room_and_gives_it_back() {
+    async fn received_bytes_take_permits_until_dropped() {
         let buffer_permits = Semaphore::new(10);
         // It says nothing of its end, and its second piece never comes.
         let silent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"abcd"))]);
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_body_without_a_length_is_refused_once_it_is_too_large() {
+    async fn body_of_unknown_length_is_refused_at_the_limit() {
         let buffer_permits = Semaphore::new(MAX_BODY_BYTES * 2);
         let refused = read(body(&[MAX_BODY_BYTES, 1]), &buffer_permits).await;
         assert!(matches!(refused, Err(BodyError::TooLarge)));

@@ -83,14 +83,14 @@ fn review() -> String {
 }
 
 #[tokio::test]
-async fn a_review_is_answered_over_tls() {
+async fn review_is_answered_over_tls() {
     let answer = start().await.ask("POST /mutate", &review()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains(r#""uid":"7","allowed":true"#), "{answer}");
 }
 
 #[tokio::test]
-async fn what_is_not_a_review_gets_a_proper_answer() {
+async fn other_requests_get_http_errors() {
     let server = start().await;
     let answer = server.ask("POST /mutate", "nonsense").await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("AdmissionReview"), "{answer}");
@@ -99,7 +99,7 @@ async fn what_is_not_a_review_gets_a_proper_answer() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_bound_is_refused_unread() {
+async fn oversized_body_is_refused_unread() {
     let server = start().await;
     let mut stream = server.connect().await;
     stream.write_all(head("POST /mutate", body::MAX_BODY_BYTES + 1).as_bytes()).await.unwrap();
@@ -108,7 +108,7 @@ async fn a_body_over_the_bound_is_refused_unread() {
 }
 
 #[tokio::test]
-async fn a_request_on_its_way_is_answered_when_the_server_stops() {
+async fn in_flight_request_is_answered_on_shutdown() {
     let server = start().await;
     let body = review();
     let mut stream = server.connect().await;
@@ -128,7 +128,7 @@ async fn a_request_on_its_way_is_answered_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
+async fn idle_connection_is_closed() {
     let timeouts = Timeouts { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
     let server = start_with(timeouts).await;
     // No request at all, of either version.

@@ -3,7 +3,7 @@ use crate::fixture::{key_pair, secret};
 use crate::snapshot::Snapshot;
 
 #[test]
-fn a_secret_with_a_matching_pair_serves() {
+fn secret_with_matching_key_pair_is_loaded() {
     let (certificate, key) = key_pair();
     let loaded = parse_secret(&secret(&certificate, &key)).unwrap();
     assert_eq!(loaded.key.cert.len(), 1);
@@ -11,7 +11,7 @@ fn a_secret_with_a_matching_pair_serves() {
 }
 
 #[test]
-fn what_is_wrong_with_a_secret_is_named() {
+fn invalid_secret_error_names_the_field() {
     let ((certificate, key), (_, other_key)) = (key_pair(), key_pair());
     let cases = [
         (secret("", &key), "tls.crt"),
@@ -28,7 +28,7 @@ fn what_is_wrong_with_a_secret_is_named() {
 }
 
 #[test]
-fn a_broken_secret_leaves_the_certificate_that_was_there_in_use() {
+fn invalid_secret_keeps_the_current_certificate() {
     let certificate = Certificate::default();
     let metrics = Metrics::new(Arc::new(Snapshot::default()));
     let (text, key) = key_pair();

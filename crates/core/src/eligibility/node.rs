@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_what_its_kubelet_reports() {
+    fn kubelet_report_overrides_node_labels() {
         let info = json!({
             "architecture": "arm64", "operatingSystem": "linux", "containerRuntimeVersion": "containerd://2.1.6",
             "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_not_reported_has_its_labels_platform_and_no_runtime() {
+    fn unreported_node_has_label_platform_and_no_runtime() {
         let node = node(json!({
             "metadata": {"name": "a", "labels": {ARCHITECTURE_LABEL: "amd64", OS_LABEL: "windows"}},
         }));
@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_says_nothing_has_no_platform() {
+    fn node_without_report_or_labels_has_no_platform() {
         assert_eq!(node(json!({"metadata": {"name": "a"}})).platform, None);
     }
 }

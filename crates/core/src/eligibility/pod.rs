@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_pod_and_pods_of_the_built_in_controllers_may_be_rewritten() {
+    fn bare_and_built_in_controller_pods_are_eligible() {
         assert_eq!(excluded(json!({}), &[]), None);
         for (group, kind) in [
             ("apps/v1", "ReplicaSet"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_another_operator_is_left_until_an_administrator_vouches_for_it() {
+    fn foreign_controller_pod_is_excluded_until_allowed() {
         let owned = || owned_by("apps.kruise.io/v1alpha1", "CloneSet");
         assert_eq!(excluded(owned(), &[]), Some(Reason::ForeignController));
         assert_eq!(excluded(owned(), &["CloneSet.example.com"]), Some(Reason::ForeignController));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opted_out_pod_and_a_mirror_pod_are_left() {
+    fn opted_out_and_mirror_pods_are_excluded() {
         let opted_out = json!({"labels": {keys::REWRITE: keys::DISABLED}});
         assert_eq!(excluded(opted_out, &[]), Some(Reason::PodOptedOut));
         let mirror = json!({"annotations": {keys::MIRROR_POD: "hash"}});
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_kind_prints_as_it_was_written_and_nonsense_is_refused() {
+    fn controller_kind_round_trips_and_invalid_is_refused() {
         for text in ["CloneSet.apps.kruise.io", "Job.batch"] {
             assert_eq!(text.parse::<ControllerKind>().unwrap().to_string(), text);
         }

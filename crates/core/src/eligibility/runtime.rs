@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runtimes_of_today_can_start_zstd_images() {
+    fn supported_runtimes_are_recognised() {
         for version in [
             "containerd://2.1.6",
             "containerd://1.5.0",
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn old_unknown_and_unreadable_runtimes_cannot() {
+    fn old_unknown_and_unparsable_runtimes_are_unsupported() {
         for version in [
             "",
             "containerd",
