@@ -1,4 +1,4 @@
-//! Content digests, as the OCI image specification writes them (`descriptor.md`, "Digests").
+//! Content digests in the format of the OCI image specification (`descriptor.md`, "Digests").
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,45 +7,46 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256, Sha512};
 use thiserror::Error;
 
-/// A digest that has been checked: a registered algorithm and exactly as many lower-case
-/// hexadecimal digits as it yields. It is therefore safe to put into a URL or a path.
+/// Validated digest: a registered algorithm and exactly as many lower-case hexadecimal digits as the
+/// algorithm yields. A digest is therefore safe in a URL or a path.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
     text: String,
 }
 
-/// Why a text isn't a digest.
+/// Error for a text that isn't a digest.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum DigestError {
-    /// There is no colon, or nothing on one side of it.
+    /// No colon, or no algorithm in front of the colon.
     #[error("digest {text:?} is not of the form algorithm:hex")]
     Form {
-        /// What was given.
+        /// Text as given.
         text: String,
     },
-    /// The specification registers sha256 and sha512; registries and runtimes serve no others.
+    /// Unknown algorithm. The specification registers sha256 and sha512; registries and runtimes serve no
+    /// others.
     #[error("digest {text:?} uses an unknown algorithm; sha256 and sha512 are known")]
     Algorithm {
-        /// What was given.
+        /// Text as given.
         text: String,
     },
     /// Wrong length, or a character that isn't a lower-case hexadecimal digit.
     #[error("digest {text:?} must have {expected} lower-case hexadecimal digits after the colon")]
     Hex {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// How many digits the algorithm yields.
+        /// Number of digits that the algorithm yields.
         expected: usize,
     },
 }
 
 impl Digest {
-    /// The SHA-256 digest of `bytes`.
+    /// Computes the SHA-256 digest of `bytes`.
     pub fn sha256_of(bytes: &[u8]) -> Self {
         Self::from_sha256(Sha256::digest(bytes).into())
     }
 
-    /// The digest whose hash value is already known.
+    /// Wraps a SHA-256 hash value.
     pub fn from_sha256(hash: [u8; 32]) -> Self {
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
@@ -53,7 +54,7 @@ impl Digest {
         Self { text }
     }
 
-    /// The same of SHA-512.
+    /// Wraps a SHA-512 hash value.
     pub fn from_sha512(hash: [u8; 64]) -> Self {
         let mut text = String::with_capacity(135);
         text.push_str("sha512:");
@@ -61,7 +62,7 @@ impl Digest {
         Self { text }
     }
 
-    /// Whether this is the digest of `bytes`, by its own algorithm.
+    /// Returns whether this is the digest of `bytes` under this digest's algorithm.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         *self
             == match self.algorithm() {
@@ -70,23 +71,24 @@ impl Digest {
             }
     }
 
-    /// `sha256` or `sha512`.
+    /// Algorithm: `sha256` or `sha512`.
     pub fn algorithm(&self) -> &str {
         &self.text[..6]
     }
 
-    /// The hexadecimal digits.
+    /// Hexadecimal digits after the colon.
     pub fn hex(&self) -> &str {
         &self.text[7..]
     }
 
-    /// The first twelve hexadecimal digits, as variant tags carry them: 48 bits, enough to tell
-    /// apart what one tag ever meant. Whoever finds a variant by it still compares whole digests.
+    /// First twelve hexadecimal digits, as variant tags carry them: 48 bits, enough to distinguish all
+    /// digests that one tag ever named. A caller that finds a variant by its short digest still compares
+    /// whole digests.
     pub fn short(&self) -> &str {
         &self.hex()[..12]
     }
 
-    /// `algorithm:hex`.
+    /// Text form: `algorithm:hex`.
     pub fn as_str(&self) -> &str {
         &self.text
     }

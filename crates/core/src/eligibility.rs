@@ -1,8 +1,8 @@
-//! When a pod may run a variant: the pure rules, and the closed list of reasons why not.
+//! Pure rules for when a pod may run a variant, and the closed list of outcomes.
 //!
-//! - [`pod`]: what a pod says of itself that rules a rewrite out, whatever its images are.
-//! - [`placement`] and [`node`]: which nodes a pod could land on, and what these can run.
-//! - [`record_view`]: what a conversion record offers now.
+//! - [`pod`]: exclusions by a pod's metadata, independent of its images.
+//! - [`placement`] and [`node`]: candidate nodes of a pod, their platforms and container runtimes.
+//! - [`record_view`]: the variant that a conversion record offers now.
 
 pub mod node;
 pub mod placement;

@@ -1,24 +1,24 @@
-//! Where images stand in a pod.
+//! Fields of a pod that name images.
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-/// The list in a pod's specification that an image stands in.
+/// List in a pod's specification whose entries name images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageList {
     /// `spec.containers`
     Containers,
-    /// `spec.initContainers`, sidecars among them
+    /// `spec.initContainers`, including sidecars
     InitContainers,
     /// `spec.ephemeralContainers`
     EphemeralContainers,
-    /// `spec.volumes`, those with an image
+    /// `spec.volumes`, if the volume has an image
     Volumes,
 }
 
 impl ImageList {
-    /// The field's name.
+    /// Name of the list's field.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Containers => "containers",
@@ -28,7 +28,7 @@ impl ImageList {
         }
     }
 
-    /// The path from an entry of the list to its reference.
+    /// Path from an entry of the list to its image reference.
     pub fn reference_path(self) -> &'static [&'static str] {
         match self {
             Self::Containers | Self::InitContainers | Self::EphemeralContainers => &["image"],
@@ -37,14 +37,15 @@ impl ImageList {
     }
 }
 
-/// One place. It prints as the annotation's key: `containers/NAME`.
+/// Field that names an image. Prints as the key of [`keys::ORIGINALS`](crate::keys::ORIGINALS):
+/// `containers/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageField {
-    /// Which list.
+    /// List that holds the entry.
     pub list: ImageList,
-    /// Where in the list.
+    /// Index of the entry in the list.
     pub index: usize,
-    /// The name of the container or volume.
+    /// Name of the container or volume.
     pub name: String,
 }
 
@@ -54,18 +55,19 @@ impl fmt::Display for ImageField {
     }
 }
 
-/// A reference as it stands in a pod.
+/// Image reference in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Where.
+    /// Field that holds the reference.
     pub field: ImageField,
-    /// What its author wrote; it need not be valid.
+    /// Reference as the pod's author wrote it; possibly invalid.
     pub reference: String,
-    /// Whether the kubelet may pull it. Else it must be on the node already.
+    /// The kubelet may pull the image. Otherwise (`imagePullPolicy: Never`) the image must be on the node
+    /// already.
     pub may_be_pulled: bool,
 }
 
-/// Every image that a pod of this specification names. A container without one isn't listed.
+/// Returns every image that the specification names. A container without an image is left out.
 pub fn images(spec: &PodSpec) -> Vec<Image> {
     let mut images = Vec::new();
     let mut add = |list, index, name: &str, reference: Option<&String>, policy: Option<&String>| {

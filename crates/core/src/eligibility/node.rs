@@ -1,4 +1,4 @@
-//! What a decision needs to know of a node, and nothing else: clusters have thousands.
+//! Nodes, reduced to the fields that decisions need: clusters have thousands of nodes.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use k8s_openapi::api::core::v1::{Node as ApiNode, Taint};
 use super::runtime;
 use crate::platform::Platform;
 
-/// Label with the node's processor, for nodes whose kubelet hasn't reported yet.
+/// Label with a node's architecture, used until the kubelet has reported.
 pub const ARCHITECTURE_LABEL: &str = "kubernetes.io/arch";
-/// Label with the node's operating system.
+/// Label with a node's operating system, used until the kubelet has reported.
 pub const OS_LABEL: &str = "kubernetes.io/os";
 
-/// A node, reduced. Equal before and after an update means that no decision changes.
+/// Reduced node. If a node is equal before and after an update, no decision changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// The object's name, which `nodeName` and `matchFields` mean.
+    /// Object name, which `nodeName` and `matchFields` refer to.
     pub name: String,
-    /// What selectors and affinity terms match on.
+    /// Labels that selectors and affinity terms match on.
     pub labels: BTreeMap<String, String>,
-    /// What tolerations are held against.
+    /// Taints that tolerations are compared with.
     pub taints: Vec<Taint>,
-    /// What images it runs; `None` as long as neither the kubelet nor a label says it.
+    /// Platform of the images that the node runs; `None` until the kubelet or a label reports a platform.
     pub platform: Option<Platform>,
-    /// Whether its runtime can start a zstd image.
+    /// The container runtime can start a zstd image.
     pub supports_zstd: bool,
 }
 
@@ -49,7 +49,7 @@ impl From<ApiNode> for Node {
 }
 
 impl Node {
-    /// Whether it runs Windows.
+    /// Returns whether the node runs Windows.
     pub fn is_windows(&self) -> bool {
         self.platform.as_ref().is_some_and(|platform| platform.os == "windows")
     }

@@ -1,4 +1,4 @@
-//! What a pod says of itself that rules a rewrite out.
+//! Exclusions by a pod's metadata.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::Reason;
 use crate::keys;
 
-/// Controllers that never compare the images of their pods with what they wrote.
+/// Built-in controllers. None of them compares the images of its pods with its template.
 const BUILT_IN: [(&str, &str); 5] = [
     ("ReplicaSet", "apps"),
     ("StatefulSet", "apps"),
@@ -19,18 +19,18 @@ const BUILT_IN: [(&str, &str); 5] = [
     ("ReplicationController", ""),
 ];
 
-/// A kind of pod controller, written `Kind.group`. The core group has one such kind, and that is known.
+/// Kind of pod controller, written `Kind.group`. The core group has one such kind, which is built in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ControllerKind {
     kind: String,
     group: String,
 }
 
-/// The text isn't a kind.
+/// Error for a text that isn't a controller kind.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("pod controller {text:?} is not of the form Kind.group, e.g. CloneSet.apps.kruise.io")]
 pub struct ControllerKindError {
-    /// What was given.
+    /// Text as given.
     pub text: String,
 }
 
@@ -38,7 +38,7 @@ impl FromStr for ControllerKind {
     type Err = ControllerKindError;
 
     fn from_str(text: &str) -> Result<Self, ControllerKindError> {
-        // A kind alone is one whose group was forgotten, so it isn't taken for the core group's.
+        // A kind alone is refused: its author forgot the group, and the core group is never meant.
         let (kind, group) = text.split_once('.').unwrap_or((text, ""));
         let well_formed = kind.starts_with(|first: char| first.is_ascii_uppercase())
             && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -51,7 +51,7 @@ impl FromStr for ControllerKind {
     }
 }
 
-/// A part of a group's name, as DNS has it.
+/// Returns whether `part` is a DNS label, as a group's name consists of.
 fn is_label(part: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !part.is_empty() && part.bytes().all(allowed)
@@ -63,8 +63,8 @@ impl fmt::Display for ControllerKind {
     }
 }
 
-/// Why a pod with this metadata is never rewritten, if so. `allowed` are the controllers that an
-/// administrator vouches for.
+/// Returns the reason for which a pod with this metadata is never rewritten, if any. `allowed` lists the
+/// controllers that an administrator vouches for.
 pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> Option<Reason> {
     let label = metadata.labels.as_ref().and_then(|labels| labels.get(keys::REWRITE));
     if label.is_some_and(|value| value == keys::DISABLED) {

@@ -1,4 +1,4 @@
-//! What a conversion record offers to pods now.
+//! Conversion records, reduced to the variant that they offer to pods now.
 
 use std::time::Duration;
 
@@ -13,46 +13,47 @@ use crate::reference::Reference;
 #[cfg(test)]
 mod tests;
 
-/// A record, reduced to what decides. Clusters have thousands, and each pod asks for a few.
+/// Record, reduced to the fields that decide. Clusters have thousands of records, and each pod needs a few.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RecordView {
     source: Reference,
     ready: Option<ReadyVariant>,
 }
 
-/// A record that is ready.
+/// Variant of a record that is ready.
 #[derive(Clone, Debug, PartialEq)]
 struct ReadyVariant {
-    /// What the source meant when it was last looked up.
+    /// Digest that the source resolved to at `checked_at`.
     resolved_digest: Digest,
     checked_at: Timestamp,
-    /// What the variant was made of.
+    /// Source digest that the variant was made from.
     source_digest: Digest,
     reference: Reference,
     platforms: Vec<Platform>,
 }
 
-/// What was said at install time of records.
+/// Install-time settings for the use of variants.
 #[derive(Clone, Debug)]
 pub struct VariantPolicy {
-    /// How long a looked-up tag is believed.
+    /// Longest time for which a resolved tag is trusted.
     pub max_staleness: Duration,
-    /// Where variants may lie, besides their source's own repository.
+    /// Registries and repository prefixes where variants are allowed, in addition to the source's own
+    /// repository.
     pub allowed_targets: Vec<TargetPrefix>,
 }
 
-/// A registry, or a registry and the beginning of a repository name.
+/// Registry, or registry and prefix of repository names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetPrefix(String);
 
 impl TargetPrefix {
-    /// `registry` or `registry/prefix`, at whose slashes names are cut.
+    /// Takes `registry` or `registry/prefix`. Trailing slashes are dropped.
     pub fn new(text: &str) -> Self {
         Self(text.trim_end_matches('/').to_owned())
     }
 
-    /// Whether `reference` lies below it. Only whole path components count: `r.example/team` isn't
-    /// in front of `r.example/teammate/app`.
+    /// Returns whether `reference` has this prefix. Only whole path components count: `r.example/team`
+    /// doesn't cover `r.example/teammate/app`.
     pub fn covers(&self, reference: &Reference) -> bool {
         let name = reference.name();
         let rest = name.strip_prefix(&self.0);
@@ -65,7 +66,7 @@ impl From<ImageConversion> for RecordView {
         let ready = record.status.and_then(|status| {
             let is_ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
             let (source, variant) = status.source.zip(status.variant).filter(|_| is_ready)?;
-            // A variant that isn't pinned could mean anything tomorrow.
+            // An unpinned reference could name another image later.
             variant.reference.digest()?;
             Some(ReadyVariant {
                 resolved_digest: source.digest,
@@ -80,21 +81,21 @@ impl From<ImageConversion> for RecordView {
 }
 
 impl RecordView {
-    /// The source this record speaks of, by its identity.
+    /// Identity of the record's source.
     pub fn source(&self) -> &Reference {
         &self.source
     }
 
-    /// The variant that may stand for the source now, wherever the pod lands.
+    /// Returns the variant that may replace the source now, before candidate nodes are checked.
     pub fn variant(&self, policy: &VariantPolicy, now: Timestamp) -> Result<&Reference, Reason> {
         let ReadyVariant { resolved_digest, checked_at, source_digest, reference, platforms: _ } =
             self.ready.as_ref().ok_or(Reason::RecordNotReady)?;
         match self.source.digest() {
-            // A digest never means anything else, however long ago it was looked up.
+            // A digest never names another image, so its record never grows stale.
             Some(asked) if asked == source_digest => {}
             None if resolved_digest == source_digest => {
-                // A check that lies a little in the future is a clock that is ahead. One that is far
-                // ahead would keep the record fresh for longer than was promised.
+                // A check time slightly in the future comes from a clock that runs ahead. A check time far
+                // in the future would keep the record fresh for longer than `max_staleness`.
                 if now.duration_since(*checked_at).unsigned_abs() > policy.max_staleness {
                     return Err(Reason::RecordStale);
                 }
@@ -110,8 +111,8 @@ impl RecordView {
         }
     }
 
-    /// Why the variant doesn't serve a pod that lands there, if so. For a node that nobody has seen,
-    /// see [`Placement::for_future_nodes`](super::Placement::for_future_nodes).
+    /// Checks that the variant covers every candidate node. For nodes that don't exist yet, see
+    /// [`Placement::for_future_nodes`](super::Placement::for_future_nodes).
     pub fn check_platforms(&self, candidates: &CandidateNodes) -> Result<(), Reason> {
         let covered = self.ready.as_ref().map(|ready| ready.platforms.as_slice()).unwrap_or_default();
         let is_covered = match candidates {

@@ -1,14 +1,14 @@
-//! Which container runtimes can start a zstd image, from what a node says of itself.
+//! Container runtimes that can start a zstd image, by the version that a node reports.
 
-/// The least containerd that unpacks OCI `tar+zstd` layers.
+/// First containerd version that unpacks OCI `tar+zstd` layers.
 const MIN_CONTAINERD: (u64, u64) = (1, 5);
-/// The least CRI-O that does.
+/// First CRI-O version that unpacks OCI `tar+zstd` layers.
 const MIN_CRIO: (u64, u64) = (1, 16);
-/// The least Docker Engine that does.
+/// First Docker Engine version that unpacks OCI `tar+zstd` layers.
 const MIN_DOCKER: (u64, u64) = (23, 0);
 
-/// Whether `version`, a node's `status.nodeInfo.containerRuntimeVersion` (`TYPE://VERSION`), names a
-/// runtime that can start a zstd image. What can't be read counts as one that can't.
+/// Returns whether `version`, a node's `status.nodeInfo.containerRuntimeVersion` (`TYPE://VERSION`),
+/// names a runtime that can start a zstd image. An unparsable version counts as unsupported.
 pub fn supports_zstd(version: &str) -> bool {
     let Some((runtime, version)) = version.split_once("://") else { return false };
     let minimum = match runtime {
@@ -20,7 +20,7 @@ pub fn supports_zstd(version: &str) -> bool {
     major_and_minor(version).is_some_and(|found| found >= minimum)
 }
 
-/// The first two numbers of `1.7.27+bottlerocket`, `v2.0.0-rc.1` or `1.7.23-k3s2`.
+/// Parses the first two numbers of `1.7.27+bottlerocket`, `v2.0.0-rc.1` or `1.7.23-k3s2`.
 fn major_and_minor(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
     let major = parts.next()?.parse().ok()?;

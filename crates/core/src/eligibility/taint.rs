@@ -2,9 +2,9 @@
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-/// Owners of taints that come and go by themselves: Kubernetes' own (not ready, unreachable, under
-/// pressure, cordoned), and those that others put on a node until it is ready for pods. A pod that
-/// waits may land there once they are gone, so they exclude nothing.
+/// Key prefixes of transient taints: those of Kubernetes (not ready, unreachable, under pressure,
+/// cordoned), and those that other components keep on a node until the node is ready for pods. A waiting
+/// pod may be scheduled to the node once such a taint is removed, so transient taints exclude no node.
 const TRANSIENT_OWNERS: [&str; 10] = [
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
@@ -17,11 +17,12 @@ const TRANSIENT_OWNERS: [&str; 10] = [
     "efs.csi.aws.com/",
     "aws-node-termination-handler/",
 ];
-/// How the names of such taints end, whoever owns them.
+/// Suffixes of a transient taint's name, independent of its owner.
 const TRANSIENT_SUFFIXES: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
-/// How others begin.
+/// Prefix of a transient taint's name, independent of its owner.
 const TRANSIENT_PREFIX: &str = "startup";
-/// The cluster autoscaler's, on a node that it means to remove; it takes it back where it can't.
+/// Taint of the cluster autoscaler on a node that is due for removal. The autoscaler deletes the taint if
+/// the removal fails.
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
 fn is_transient(taint: &Taint) -> bool {
@@ -33,8 +34,8 @@ fn is_transient(taint: &Taint) -> bool {
         || key == TO_BE_DELETED
 }
 
-/// Whether the taints keep a pod with these tolerations away for good. Only `NoSchedule` and
-/// `NoExecute` do; `PreferNoSchedule` is a wish.
+/// Returns whether the taints permanently repel a pod with these tolerations. Only `NoSchedule` and
+/// `NoExecute` do; `PreferNoSchedule` is a preference.
 pub(super) fn repel(taints: &[Taint], tolerations: &[Toleration]) -> bool {
     taints
         .iter()
@@ -51,7 +52,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
     match toleration.operator.as_deref().unwrap_or_default() {
         "" | "Equal" => text(&toleration.value) == text(&taint.value),
-        // `Exists`, and comparisons of newer versions: in doubt the node is a candidate.
+        // `Exists`, and comparison operators of newer versions: if in doubt, the node is a candidate.
         _ => true,
     }
 }
