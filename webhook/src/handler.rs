@@ -1,4 +1,5 @@
-//! From a review to its answer. It can't fail: what it doesn't understand is admitted as it came.
+//! Handler that turns a review into a response. Every parsed review is admitted: an object that the handler
+//! doesn't understand is admitted unchanged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,15 +22,15 @@ use crate::snapshot::Snapshot;
 #[cfg(test)]
 mod tests;
 
-/// The longest pod that is read. The API server takes at most 3 MiB and stores half of that.
+/// Longest pod that is parsed. The API server accepts at most 3 MiB and stores half of that.
 const MAX_POD_BYTES: usize = 4 << 20;
-/// How many parts (what stands between braces) a pod may have to be read. Ordinary ones have some
-/// hundreds; each takes up to 3 KiB in memory, and three bytes are enough to write one down.
+/// Most JSON objects in a pod that is parsed. Ordinary pods have some hundreds. Each object takes up to
+/// 3 KiB of memory, and three bytes of JSON are enough for one object.
 const MAX_POD_OBJECTS: usize = 10_000;
-/// Key of the audit annotation with the decisions.
+/// Key of the audit annotation that holds the decisions.
 const AUDIT_KEY: &str = "decisions";
 
-/// Answers reviews.
+/// Reviews pods.
 pub(crate) struct Handler {
     snapshot: Arc<Snapshot>,
     policy: Policy,
@@ -41,7 +42,7 @@ impl Handler {
         Self { snapshot, policy, metrics }
     }
 
-    /// The answer to the review in `body`. An error only where there is no question to answer.
+    /// Returns the response to the review in `body`, or an error if `body` isn't a review.
     pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<ReviewResponse, ReviewError> {
         let start = Instant::now();
         let request = match ReviewRequest::parse(body) {
@@ -61,11 +62,11 @@ impl Handler {
         if let Some(patch) = patch {
             response = response.with_patch(patch);
         }
-        // A dry run counts for nothing: no pod comes of it.
+        // A dry run creates no pod, so its decisions are not counted.
         if !request.dry_run {
             let recorded = originals(&pod.metadata).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
-                // Where the webhook is asked again, it finds what it did itself.
+                // A reinvoked webhook finds the variants that it set itself.
                 let is_reinvocation =
                     *reason == Reason::AlreadyVariant && recorded.contains_key(&image.field.to_string());
                 if !is_reinvocation {
@@ -90,7 +91,7 @@ impl Handler {
             patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref()))
         {
             let uid = &request.uid;
-            tracing::error!(uid, patch = ?inapplicable, "a patch doesn't fit its own pod and is left out");
+            tracing::error!(uid, patch = ?inapplicable, "omitted a patch that doesn't apply to its own pod");
             for decision in &mut decisions {
                 if decision.variant.take().is_some() {
                     decision.reason = Reason::Failed;
@@ -101,7 +102,7 @@ impl Handler {
     }
 }
 
-/// What a review led to.
+/// Result of a review.
 #[derive(Default)]
 struct DecisionSet {
     pod: Pod,
@@ -109,7 +110,7 @@ struct DecisionSet {
     patch: Option<Patch>,
 }
 
-/// A review that is about images.
+/// Review of a pod with images.
 struct PodReview {
     pod: Pod,
     images: Vec<crate::rewrite::Image>,
@@ -117,7 +118,8 @@ struct PodReview {
 }
 
 impl PodReview {
-    /// `None` for anything but a pod that is being made, or that gets ephemeral containers.
+    /// Parses the pod of a review that creates a pod or adds ephemeral containers. Returns `None` for every
+    /// other review.
     fn of(request: &ReviewRequest) -> Option<Self> {
         let resource = &request.resource;
         if !(resource.group.is_empty() && resource.resource == "pods") {
@@ -130,7 +132,7 @@ impl PodReview {
                 let images = images(&pod);
                 Some(Self { pod, images, annotate: Annotate::Yes })
             }
-            // An update of the pod itself is left alone: a changed image restarts a container.
+            // An update of the pod itself is admitted unchanged: a changed image would restart a container.
             (Operation::Update, "ephemeralcontainers") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let old = read_pod(request, request.old_object.as_deref())?;
@@ -144,20 +146,26 @@ impl PodReview {
 
 fn read_pod(request: &ReviewRequest, object: Option<&RawValue>) -> Option<Pod> {
     let text = object.map_or("null", RawValue::get);
-    if text.len() > MAX_POD_BYTES || text.bytes().filter(|byte| *byte == b'{').count() > MAX_POD_OBJECTS {
-        tracing::warn!(uid = request.uid, "a pod is too large to be read and is admitted as it came");
+    let (bytes, objects) = (text.len(), text.bytes().filter(|byte| *byte == b'{').count());
+    if bytes > MAX_POD_BYTES || objects > MAX_POD_OBJECTS {
+        tracing::warn!(
+            uid = request.uid,
+            bytes,
+            objects,
+            "admitted a pod unchanged: it exceeds {MAX_POD_BYTES} bytes or {MAX_POD_OBJECTS} JSON objects"
+        );
         return None;
     }
     match serde_json::from_str(text) {
         Ok(pod) => Some(pod),
         Err(error) => {
-            tracing::warn!(uid = request.uid, %error, "a pod can't be read and is admitted as it came");
+            tracing::warn!(uid = request.uid, %error, "admitted a pod unchanged: it can't be parsed");
             None
         }
     }
 }
 
-/// The decisions as one line: `{"containers/app":"Rewritten"}`.
+/// Formats the decisions as one line: `{"containers/app":"Rewritten"}`.
 fn decisions_json(decisions: &[Decision]) -> String {
     let entries = decisions
         .iter()

@@ -1,4 +1,4 @@
-//! HTTPS: `POST /mutate`, and nothing else.
+//! HTTPS server with the single route `POST /mutate`.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,26 +32,28 @@ mod body;
 #[cfg(test)]
 mod tests;
 
-/// An API server keeps a few connections open. More than this many are somebody else's.
+/// Most open connections. An API server keeps a few connections open; more than this many have another
+/// source.
 const MAX_CONNECTIONS: usize = 1024;
-/// How many requests a connection may have open. API servers open more connections then.
+/// Most open requests of one connection. At the limit, an API server opens another connection.
 const MAX_CONCURRENT_STREAMS: u32 = 64;
-/// How many bytes of a request may come ahead of being read; a connection's together, twice as many.
-/// API servers are near, so that even a large review hardly waits for it.
+/// Most bytes of a request that are received before the server reads them; twice as many for all requests of
+/// a connection. API servers are near, so even a large review hardly waits for window updates.
 const RECEIVE_WINDOW: u32 = 64 << 10;
-/// How many bytes of reviews are held at once; who brings more waits.
+/// Most bytes of review bodies in memory. A request beyond the limit waits.
 const MAX_BUFFERED_BYTES: usize = 32 << 20;
-/// How many reviews are understood at once. Each takes microseconds, but one that was made to do harm
-/// may take many times its size.
+/// Most reviews that are parsed concurrently. A review takes microseconds, but a malicious review may take
+/// many times its size in memory.
 const MAX_CONCURRENT_REVIEWS: usize = 2;
 
-/// How patient the server is.
+/// Timeouts of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
-    /// How long a handshake, a connection's first request, a request's head or its body may take. The
-    /// API server gives up after two seconds; whoever is slower isn't one.
+    /// Timeout for a handshake, for a connection's first request, and for a request's head or body.
+    /// Default: 5 s. The API server gives up after two seconds, so a slower client isn't an API server.
     pub(crate) read: Duration,
-    /// How long a connection may be without a request. API servers keep theirs for 90 s.
+    /// Longest time between requests of a connection. Default: 3 min. API servers keep idle connections for
+    /// 90 s.
     pub(crate) idle: Duration,
 }
 
@@ -61,11 +63,10 @@ impl Default for Timeouts {
     }
 }
 
-/// How long to wait when no connection can be accepted, e.g. for want of file descriptors.
+/// Delay after a failed accept, e.g. for lack of file descriptors.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
-/// Serves until `stop`, and then until every request that was on its way has its answer, or
-/// `finish_within` is over.
+/// Serves until `stop` is cancelled, then finishes the requests in flight for at most `finish_within`.
 pub(crate) async fn serve(
     listener: TcpListener,
     acceptor: TlsAcceptor,
@@ -97,9 +98,9 @@ pub(crate) async fn serve(
     }
     drop(listener);
     open.close();
-    // Open connections are told to go elsewhere, and end after the answers they owe.
+    // Open connections shut down gracefully: each ends after its pending responses.
     if timeout(finish_within, open.wait()).await.is_err() {
-        tracing::warn!("connections were still open at the end and are cut");
+        tracing::warn!("closed connections that were still open at the shutdown deadline");
     }
 }
 
@@ -127,9 +128,9 @@ async fn connection(
 ) {
     let stream = match timeout(timeouts.read, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
-        // Port scans and probes end here too: not worth more than a line for whoever looks.
-        Ok(Err(error)) => return tracing::debug!(error = chain(&error), "a TLS handshake failed"),
-        Err(_) => return tracing::debug!("a TLS handshake took too long"),
+        // Port scans and probes end here as well, so the log level is debug.
+        Ok(Err(error)) => return tracing::debug!(error = chain(&error), "failed a TLS handshake"),
+        Err(_) => return tracing::debug!("closed a connection without a TLS handshake in time"),
     };
     let activity = Activity::default();
     let router = router.layer(from_fn_with_state(activity.clone(), activity::track));
@@ -156,36 +157,36 @@ async fn connection(
         ended
     } else {
         connection.as_mut().graceful_shutdown();
-        // Whoever doesn't take the answer that is owed is cut off.
+        // A client that doesn't receive its pending response in time is disconnected.
         match timeout(timeouts.read, connection).await {
             Ok(ended) => ended,
-            Err(_) => return tracing::debug!("a connection that was to end is cut"),
+            Err(_) => return tracing::debug!("closed a connection that didn't shut down in time"),
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(error = chain(error.as_ref()), "a connection broke off");
+        tracing::debug!(error = chain(error.as_ref()), "lost a connection");
     }
 }
 
-/// What every review is answered with.
+/// State shared by all requests.
 #[derive(Clone)]
 struct ReviewService {
     handler: Arc<Handler>,
-    /// A permit for each byte that may still be held.
+    /// One permit for each byte of review bodies in memory.
     buffer_permits: Arc<Semaphore>,
-    /// A permit for each review that may be understood at the same time.
+    /// One permit for each review that is parsed concurrently.
     review_permits: Arc<Semaphore>,
     within: Duration,
 }
 
-/// A request that gets an HTTP error instead of a review. The API server fails open then.
+/// Error of a request that gets an HTTP error status instead of a review. The API server then fails open.
 #[derive(Debug, Error)]
 enum MutateError {
     #[error("failed to receive the review within {within:?}")]
     Timeout { within: Duration },
     #[error(transparent)]
     Body(#[from] BodyError),
-    /// No uid was parsed, and a response must name one.
+    /// A response must repeat the uid, which wasn't parsed.
     #[error(transparent)]
     Review(#[from] ReviewError),
     #[error("failed to serialize the response")]
@@ -211,7 +212,7 @@ async fn mutate(
     let ReviewService { handler, buffer_permits, review_permits, within } = service;
     let receive = async {
         let body = body::read(request.into_body(), &buffer_permits).await?;
-        // The semaphore is never closed.
+        // The semaphore is never closed, so a permit is always acquired.
         Ok((body, review_permits.acquire().await))
     };
     let (body, _review_permit) =

@@ -1,4 +1,4 @@
-//! The serving certificate: read from its Secret by a watch, and swapped without a restart.
+//! Serving certificate, read from its Secret by a watch and replaced without a restart.
 
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -23,21 +23,21 @@ use crate::metrics::Metrics;
 #[cfg(test)]
 mod tests;
 
-/// Field of a `kubernetes.io/tls` Secret: the chain.
+/// Field of a `kubernetes.io/tls` Secret with the certificate chain.
 const CERTIFICATE: &str = "tls.crt";
-/// Field of a `kubernetes.io/tls` Secret: the key.
+/// Field of a `kubernetes.io/tls` Secret with the private key.
 const KEY: &str = "tls.key";
 
-/// The certificate that the next connection gets.
+/// Certificate for new connections.
 #[derive(Debug, Default)]
 pub(crate) struct Certificate {
     current: Mutex<Option<Arc<CertifiedKey>>>,
 }
 
-/// The Secret doesn't hold a certificate that can serve.
+/// Error for a Secret without a usable certificate.
 #[derive(Debug, Error)]
 pub(crate) enum CertificateError {
-    #[error("failed to find {field} in the Secret")]
+    #[error("the Secret has no {field}")]
     Missing { field: &'static str },
     #[error("failed to parse {field} of the Secret as PEM")]
     Pem { field: &'static str, source: rustls::pki_types::pem::Error },
@@ -47,7 +47,7 @@ pub(crate) enum CertificateError {
     Parse { source: x509_parser::nom::Err<x509_parser::error::X509Error> },
 }
 
-/// What a Secret holds.
+/// Certificate and key of a Secret.
 #[derive(Debug)]
 struct ServingCertificate {
     key: CertifiedKey,
@@ -55,14 +55,15 @@ struct ServingCertificate {
 }
 
 impl Certificate {
-    /// Whether there is one.
+    /// Returns whether a certificate was loaded.
     pub(crate) fn is_loaded(&self) -> bool {
         lock(&self.current).is_some()
     }
 
-    /// Follows the Secret for ever. One that is deleted or broken leaves in use what was there.
+    /// Watches the Secret until the task is dropped. A deleted or invalid Secret leaves the current
+    /// certificate in use.
     pub(crate) async fn follow(&self, client: Client, namespace: &str, name: &str, metrics: &Metrics) {
-        // The role allows this one name, so the watch must ask for it alone.
+        // The role permits this name only, so the watch must select the name.
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let events = watcher::watcher(Api::<Secret>::namespaced(client, namespace), only);
         let mut events = pin!(events.default_backoff());
@@ -72,7 +73,7 @@ impl Certificate {
                 Ok(Event::Delete(_)) => {
                     tracing::warn!(
                         secret = name,
-                        "the serving Secret was deleted; its certificate stays in use"
+                        "the serving Secret was deleted; the current certificate stays in use"
                     );
                 }
                 Ok(Event::Init) => {}
@@ -85,7 +86,7 @@ impl Certificate {
                     tracing::warn!(
                         secret = name,
                         error = chain(&error),
-                        "a watch broke off and is tried again"
+                        "lost the watch of the serving Secret; retrying"
                     );
                 }
             }
@@ -97,10 +98,14 @@ impl Certificate {
             Ok(ServingCertificate { key, not_after }) => {
                 *lock(&self.current) = Some(Arc::new(key));
                 metrics.set_certificate_not_after(not_after);
-                tracing::info!(secret = name, expires = not_after, "serving with the Secret's certificate");
+                tracing::info!(secret = name, expires = not_after, "loaded the serving certificate");
             }
             Err(error) => {
-                tracing::error!(secret = name, error = chain(&error), "the serving Secret can't be used");
+                tracing::error!(
+                    secret = name,
+                    error = chain(&error),
+                    "failed to load the serving certificate; any current certificate stays in use"
+                );
             }
         }
     }
@@ -112,7 +117,7 @@ impl ResolvesServerCert for Certificate {
     }
 }
 
-/// How connections are answered: with whatever certificate is there when they come.
+/// Builds the TLS configuration, in which each handshake gets the current certificate.
 pub(crate) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config =

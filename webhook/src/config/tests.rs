@@ -4,7 +4,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("config.yaml"), text)
 }
 
-/// The whole chain, as it is printed.
+/// Returns the error and its cause, as they are printed.
 fn failure(text: &str) -> String {
     let error = parse(text).unwrap_err();
     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -52,7 +52,7 @@ fn invalid_value_error_names_file_and_field() {
         ("servingSecret: ''", "servingSecret"),
         ("allowedTargets: ['https://mirror.example']", "https://mirror.example"),
         ("allowedTargets: ['']", "allowedTargets"),
-        // None of these begins any reference as it is normalised.
+        // No normalised reference begins with one of these.
         ("allowedTargets: [myteam]", "myteam"),
         ("allowedTargets: [index.docker.io/team]", "index.docker.io/team"),
         ("allowedTargets: [r.example/Team]", "r.example/Team"),

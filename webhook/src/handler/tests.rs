@@ -23,7 +23,7 @@ fn review(operation: &str, sub_resource: &str, object: &Value, old: &Value) -> V
     }})
 }
 
-/// The response, and the object as the API server would store it.
+/// Returns the response, and the object as the API server would store it.
 fn answer(handler: &Handler, now: Timestamp, review: &Value) -> (Value, Value) {
     let response = handler.review(review.to_string().as_bytes(), now).unwrap();
     let answer: Value = serde_json::from_slice(&response.to_review().unwrap()).unwrap();
@@ -77,13 +77,13 @@ fn reinvoked_pod_is_counted_once() {
     assert_eq!(twice, once);
     let text = handler.metrics.text().unwrap();
     assert!(text.contains(r#"images_total{reason="Rewritten"} 1"#), "{text}");
-    assert!(!text.contains("AlreadyVariant"), "what was done by the webhook itself: {text}");
+    assert!(!text.contains("AlreadyVariant"), "counted its own rewrite: {text}");
 }
 
 #[test]
 fn inapplicable_patch_is_left_out_and_reported() {
     let (handler, now) = handler();
-    // No API server sends such a pod: there is no metadata for the annotation to stand in.
+    // No API server sends such a pod: the annotation has no metadata to be added to.
     let mut object = pod();
     object.as_object_mut().unwrap().remove("metadata");
     let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
@@ -158,7 +158,7 @@ fn oversized_pod_is_admitted_unparsed() {
         let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
         assert!(after == object && response.get("patch").is_none());
     }
-    // Large as it is, a real one isn't near.
+    // A large real pod stays far below the limits.
     let mut large = pod();
     large["spec"]["containers"][0]["env"] = vec![json!({"name": "a", "value": "b"}); 5_000].into();
     let (response, _) = answer(&handler, now, &review("CREATE", "", &large, &Value::Null));
@@ -224,7 +224,7 @@ proptest! {
     }
 }
 
-/// Prints how long a review takes in a large cluster; nothing is asserted of it.
+/// Prints the duration of a review in large clusters. Asserts nothing.
 /// `cargo test --release -p zstart-webhook -- --ignored --nocapture review_latency`
 #[test]
 #[ignore = "a measurement"]

@@ -9,7 +9,7 @@ use crate::rewrite::Decision;
 const APP: &str = "r.example/app:v1";
 const SIDECAR: &str = "r.example/proxy:v2";
 
-/// What is decided of a pod in JSON, and the patch.
+/// Returns the decisions about a pod in JSON, and the patch.
 fn decide(cluster: &Cluster, object: &Value, annotate: Annotate) -> (Vec<Decision>, Option<Patch>) {
     let pod: Pod = serde_json::from_value(object.clone()).unwrap();
     let decisions = cluster.decide(&pod);
@@ -80,7 +80,7 @@ fn reinvocation_keeps_recorded_originals() {
 
 #[test]
 fn stale_originals_are_dropped_with_a_rewrite() {
-    // A pod that was copied from a rewritten one and then changed, and a note that isn't one.
+    // Annotation of a pod that was copied from a rewritten pod and changed, and an invalid annotation.
     for note in
         [r#"{"containers/app":"r.example/old:v0","containers/gone":"x","volumes/app":"y"}"#, "nonsense"]
     {
@@ -93,10 +93,10 @@ fn stale_originals_are_dropped_with_a_rewrite() {
 #[test]
 fn stale_originals_are_dropped_without_a_rewrite() {
     let cases = [
-        // Nothing that it says is true: a pod that was copied, and given an image without a variant.
+        // No entry is current: the pod was copied and got an image without a variant.
         ("nginx", json!({"containers/app": APP}).to_string(), None),
         ("nginx", "nonsense".to_owned(), None),
-        // One thing of two is.
+        // One of two entries is current.
         (
             &*variant_of(APP),
             json!({"containers/app": APP, "containers/gone": "x"}).to_string(),
@@ -157,7 +157,7 @@ fn image() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Fields that zstart has no business with, in every place where such may stand.
+/// Fields that zstart must not touch.
 fn other_fields() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!({})),
@@ -211,7 +211,7 @@ fn a_pod() -> impl Strategy<Value = Value> {
         })
 }
 
-/// The pod as it should be after the decisions, written down without the patch.
+/// Returns the pod that the decisions lead to, computed without the patch.
 fn expected(object: &Value, decisions: &[Decision]) -> Value {
     let mut object = object.clone();
     for decision in decisions {

@@ -1,4 +1,4 @@
-//! Which images of a pod a review is about.
+//! Images of a pod that a review covers.
 
 use std::collections::BTreeSet;
 
@@ -7,13 +7,13 @@ use zstart_core::pod_images;
 
 pub use zstart_core::pod_images::{Image, ImageField, ImageList};
 
-/// Every image that the pod names.
+/// Returns every image that the pod names.
 pub fn images(pod: &Pod) -> Vec<Image> {
     pod.spec.as_ref().map(pod_images::images).unwrap_or_default()
 }
 
-/// The ephemeral containers that `pod` has and `old` hasn't. The others run already, and the API
-/// server refuses any change of theirs.
+/// Returns the images of ephemeral containers in `pod` that are missing in `old`. The API
+/// server refuses a change to ephemeral containers that already run.
 pub fn new_ephemeral_images(pod: &Pod, old: &Pod) -> Vec<Image> {
     let spec = old.spec.as_ref();
     let running: BTreeSet<&str> = spec

@@ -6,7 +6,7 @@ use crate::fixture::{Cluster, node, pod, pod_of, record, variant_of};
 
 const APP: &str = "r.example/app:v1";
 
-/// The one reason for the one image of a pod.
+/// Returns the reason for the only image of a pod.
 fn reason(cluster: &Cluster, pod: &Pod) -> Reason {
     let decisions = cluster.decide(pod);
     assert_eq!(decisions.len(), 1);
@@ -46,7 +46,7 @@ fn audited_namespace_reports_and_changes_nothing() {
     let cluster = Cluster::with_records(&[APP]);
     let decisions = cluster.decide_in("audit", &pod_of(APP));
     assert_eq!((decisions[0].reason, &decisions[0].variant), (Reason::Audited, &None));
-    // What would not have been rewritten keeps its own reason.
+    // An image that would not be rewritten keeps its own reason.
     assert_eq!(cluster.decide_in("audit", &pod_of("r.example/other:v1"))[0].reason, Reason::NoRecord);
 }
 

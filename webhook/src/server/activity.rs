@@ -1,4 +1,4 @@
-//! Whether a connection is used: one that isn't takes a place from others.
+//! Activity of a connection. An idle connection occupies one of a limited number of permits.
 
 use std::time::Duration;
 
@@ -8,17 +8,17 @@ use axum::response::Response;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The requests of one connection.
+/// Requests of one connection.
 #[derive(Clone)]
 pub(super) struct Activity(watch::Sender<Requests>);
 
 #[derive(Clone, Copy)]
 struct Requests {
-    /// How many have no answer yet.
+    /// Number of requests without a response.
     in_flight: usize,
-    /// When the last one got it, or when the connection was made.
+    /// Time of the last response, or of the connection's start if there was no response.
     idle_since: Instant,
-    /// Whether there was one at all.
+    /// The connection has received a request.
     received_any: bool,
 }
 
@@ -29,7 +29,7 @@ impl Default for Activity {
 }
 
 impl Activity {
-    /// Ends when no request has come within `first`, or none for as long as `between`.
+    /// Returns once no first request arrives within `first`, or no further request within `between`.
     pub(super) async fn wait_until_idle(&self, first: Duration, between: Duration) {
         let mut requests = self.0.subscribe();
         loop {
@@ -37,14 +37,14 @@ impl Activity {
             let end = idle_since + if received_any { between } else { first };
             tokio::select! {
                 () = sleep_until(end), if in_flight == 0 => return,
-                // `self` holds the sender, so this can't fail.
+                // `self` holds the sender, so the channel stays open.
                 _ = requests.changed() => {}
             }
         }
     }
 }
 
-/// Notes a request, until it is answered or given up.
+/// Counts a request as in flight until its response is sent or the request is dropped.
 pub(super) async fn track(State(activity): State<Activity>, request: Request, next: Next) -> Response {
     activity.0.send_modify(|requests| {
         requests.in_flight += 1;
@@ -82,7 +82,7 @@ mod tests {
         activity.0.send_modify(|requests| (requests.in_flight, requests.received_any) = (1, true));
         let open = InFlight(activity.clone());
         let still_open = tokio::time::timeout(BETWEEN * 2, activity.wait_until_idle(FIRST, BETWEEN)).await;
-        assert!(still_open.is_err(), "a request that waits for its answer isn't idleness");
+        assert!(still_open.is_err(), "a connection with a request in flight isn't idle");
         drop(open);
         activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((BETWEEN * 3..BETWEEN * 4).contains(&started.elapsed()));

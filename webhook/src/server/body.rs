@@ -1,20 +1,20 @@
-//! The body of a review, held to bounds: anybody who reaches the port may send one.
+//! Body of a review, read within limits: every client that reaches the port may send a body.
 
 use axum::body::{Body, HttpBody as _};
 use futures::StreamExt as _;
 use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// An object has at most 3 MiB on its way into the API server, and an update sends two.
+/// Longest body. The API server accepts objects of at most 3 MiB, and the review of an update holds two.
 pub(super) const MAX_BODY_BYTES: usize = 8 << 20;
 
-/// A body, and the room that it takes.
+/// Body in memory, with the permits for its bytes.
 pub(super) struct BufferedBody<'a> {
     pub(super) bytes: Vec<u8>,
     _permits: Option<SemaphorePermit<'a>>,
 }
 
-/// Why a body isn't buffered.
+/// Error of a body that isn't buffered.
 #[derive(Debug, Error)]
 pub(super) enum BodyError {
     #[error("the review's body exceeds the limit of {MAX_BODY_BYTES} bytes")]
@@ -23,11 +23,10 @@ pub(super) enum BodyError {
     Read { source: axum::Error },
 }
 
-/// Reads a body. `buffer_permits` has a permit for each byte that may be held; what came takes its share, and
-/// what was only announced takes none, or a few callers who announce much and send nothing would
-/// keep everybody else out.
+/// Reads a body into memory. Each byte takes one of `buffer_permits` when the byte has arrived. An announced
+/// length takes no permits: a few clients that announce much and send nothing would block all other clients.
 pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<BufferedBody<'_>, BodyError> {
-    // What says beforehand that it is too large isn't waited for.
+    // A body with an oversized announced length is refused unread.
     if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
         return Err(BodyError::TooLarge);
     }
@@ -39,7 +38,7 @@ pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<Buffe
         if bytes.len() + piece.len() > MAX_BODY_BYTES {
             return Err(BodyError::TooLarge);
         }
-        // Neither can fail: no piece is larger than a body, and the semaphore is never closed.
+        // Both always succeed: no piece is larger than a body, and the semaphore is never closed.
         let size = u32::try_from(piece.len()).map_err(|_| BodyError::TooLarge)?;
         let more = buffer_permits.acquire_many(size).await.map_err(|_| BodyError::TooLarge)?;
         match &mut permits {
@@ -66,7 +65,7 @@ mod tests {
     #[tokio::test]
     async fn received_bytes_take_permits_until_dropped() {
         let buffer_permits = Semaphore::new(10);
-        // It says nothing of its end, and its second piece never comes.
+        // The length is unknown, and the second piece never arrives.
         let silent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"abcd"))]);
         let silent = Body::from_stream(silent.chain(stream::pending()));
         let mut waiting = Box::pin(read(silent, &buffer_permits));

@@ -21,7 +21,7 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-/// A server that knows a record of `r.example/app:v1`.
+/// Starts a server with a record of `r.example/app:v1`.
 async fn start() -> Server {
     start_with(Timeouts::default()).await
 }
@@ -56,7 +56,7 @@ impl Server {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    /// The whole answer to a request that closes the connection.
+    /// Sends a request that closes the connection, and returns the whole response.
     async fn ask(&self, line: &str, body: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(head(line, body.len()).as_bytes()).await.unwrap();
@@ -71,7 +71,7 @@ fn head(line: &str, length: usize) -> String {
 
 async fn read(mut stream: TlsStream<TcpStream>) -> String {
     let mut answer = Vec::new();
-    // The end may come without TLS's own goodbye.
+    // The connection may end without a TLS close_notify.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -115,7 +115,7 @@ async fn in_flight_request_is_answered_on_shutdown() {
     stream.write_all(head("POST /mutate", body.len()).as_bytes()).await.unwrap();
     let (first, second) = body.split_at(20);
     stream.write_all(first.as_bytes()).await.unwrap();
-    // A whole exchange on another connection, so that the server has seen the half one for sure.
+    // A complete exchange on another connection proves that the server has seen the incomplete request.
     assert!(server.ask("POST /mutate", &body).await.starts_with("HTTP/1.1 200"));
     server.stop.cancel();
     while TcpStream::connect(server.address).await.is_ok() {
@@ -131,13 +131,13 @@ async fn in_flight_request_is_answered_on_shutdown() {
 async fn idle_connection_is_closed() {
     let timeouts = Timeouts { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
     let server = start_with(timeouts).await;
-    // No request at all, of either version.
+    // No request, over HTTP/1.1 and HTTP/2.
     assert_eq!(read(server.connect().await).await, "");
     let mut preface = server.connect().await;
     preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let frames = read(preface).await;
-    assert!(!frames.is_empty(), "settings and goodbye");
-    // One request, on a connection that stays open, and then nothing.
+    assert!(!frames.is_empty(), "SETTINGS and GOAWAY frames");
+    // One request on a connection that stays open, then none.
     let mut kept = server.connect().await;
     let body = review();
     let head = head("POST /mutate", body.len()).replace("connection: close\r\n", "");
