@@ -11,7 +11,17 @@ use thiserror::Error;
 /// algorithm yields. A digest is therefore safe in a URL or a path.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest {
+    algorithm: Algorithm,
     text: String,
+}
+
+/// Hash algorithm that the OCI image specification registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Algorithm {
+    /// SHA-256, the only algorithm that container runtimes report.
+    Sha256,
+    /// SHA-512.
+    Sha512,
 }
 
 /// Error for a text that isn't a digest.
@@ -40,6 +50,30 @@ pub enum DigestError {
     },
 }
 
+impl Algorithm {
+    /// Name in a digest: `sha256` or `sha512`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha256 => "sha256",
+            Self::Sha512 => "sha512",
+        }
+    }
+
+    /// Number of hexadecimal digits that the algorithm yields.
+    fn hex_digits(self) -> usize {
+        match self {
+            Self::Sha256 => 64,
+            Self::Sha512 => 128,
+        }
+    }
+}
+
+impl fmt::Display for Algorithm {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.as_str())
+    }
+}
+
 impl Digest {
     /// Computes the SHA-256 digest of `bytes`.
     pub fn sha256_of(bytes: &[u8]) -> Self {
@@ -51,7 +85,7 @@ impl Digest {
         let mut text = String::with_capacity(71);
         text.push_str("sha256:");
         push_hex(&mut text, &hash);
-        Self { text }
+        Self { algorithm: Algorithm::Sha256, text }
     }
 
     /// Wraps a SHA-512 hash value.
@@ -59,21 +93,21 @@ impl Digest {
         let mut text = String::with_capacity(135);
         text.push_str("sha512:");
         push_hex(&mut text, &hash);
-        Self { text }
+        Self { algorithm: Algorithm::Sha512, text }
     }
 
     /// Returns whether this is the digest of `bytes` under this digest's algorithm.
     pub fn matches(&self, bytes: &[u8]) -> bool {
         *self
-            == match self.algorithm() {
-                "sha256" => Self::sha256_of(bytes),
-                _ => Self::from_sha512(Sha512::digest(bytes).into()),
+            == match self.algorithm {
+                Algorithm::Sha256 => Self::sha256_of(bytes),
+                Algorithm::Sha512 => Self::from_sha512(Sha512::digest(bytes).into()),
             }
     }
 
-    /// Algorithm: `sha256` or `sha512`.
-    pub fn algorithm(&self) -> &str {
-        &self.text[..6]
+    /// Hash algorithm.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 
     /// Hexadecimal digits after the colon.
@@ -108,16 +142,17 @@ impl FromStr for Digest {
     fn from_str(text: &str) -> Result<Self, DigestError> {
         let (algorithm, hex) =
             text.split_once(':').ok_or_else(|| DigestError::Form { text: text.to_owned() })?;
-        let expected = match algorithm {
-            "sha256" => 64,
-            "sha512" => 128,
+        let algorithm = match algorithm {
+            "sha256" => Algorithm::Sha256,
+            "sha512" => Algorithm::Sha512,
             "" => return Err(DigestError::Form { text: text.to_owned() }),
             _ => return Err(DigestError::Algorithm { text: text.to_owned() }),
         };
+        let expected = algorithm.hex_digits();
         let well_formed = hex.len() == expected
             && hex.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
         if well_formed {
-            Ok(Self { text: text.to_owned() })
+            Ok(Self { algorithm, text: text.to_owned() })
         } else {
             Err(DigestError::Hex { text: text.to_owned(), expected })
         }
@@ -190,7 +225,7 @@ mod tests {
     #[test]
     fn digest_splits_into_algorithm_hex_and_short_form() {
         let digest = Digest::sha256_of(b"");
-        assert_eq!(digest.algorithm(), "sha256");
+        assert_eq!(digest.algorithm(), Algorithm::Sha256);
         assert_eq!(digest.hex().len(), 64);
         assert_eq!(digest.short(), "e3b0c44298fc");
     }

@@ -3,7 +3,7 @@
 
 use thiserror::Error;
 
-use crate::digest::Digest;
+use crate::digest::{Algorithm, Digest};
 use crate::reference::{Reference, Tag};
 
 #[cfg(test)]
@@ -84,7 +84,7 @@ pub fn require_source(source: &Reference) -> Result<&Reference, SourceError> {
     let reference = || source.clone();
     match source.digest() {
         _ if is_variant(source) => Err(SourceError::AlreadyVariant { reference: reference() }),
-        Some(digest) if digest.algorithm() != "sha256" => {
+        Some(digest) if digest.algorithm() != Algorithm::Sha256 => {
             Err(SourceError::UnsupportedDigest { reference: reference() })
         }
         _ => Ok(source),

@@ -17,7 +17,7 @@ impl Cluster {
     /// The file that holds some content in containerd's store.
     pub fn content(&self, digest: &Digest) -> PathBuf {
         let store = self.folder().join("containerd/io.containerd.content.v1.content/blobs");
-        store.join(digest.algorithm()).join(digest.hex())
+        store.join(digest.algorithm().as_str()).join(digest.hex())
     }
 
     /// Content that is JSON.
