@@ -1,6 +1,6 @@
 //! Definitions that all parts of zstart share: references, digests, variant names, the
-//! [`ImageConversion`](record::ImageConversion) record, label and annotation keys, and the pure rules
-//! for when a pod may run a variant.
+//! [`ImageConversion`] record, label and annotation keys, and the pure rules for when a pod may run a
+//! variant.
 //!
 //! The crate contacts no registry and no API server and needs no async runtime, so the rules can be read
 //! and tested on their own.
