@@ -32,7 +32,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
 
     let resolved = engine::resolve(&*source, name.key()).await?;
     let mut plan = engine::plan(&*source, &resolved, &settings).await?;
-    let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(name.tag(), resolved.digest()));
+    let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(name.tag(), resolved.digest()));
     let outcome = |plan: &Plan, action, image| {
         Outcome::new(&arguments.source, target.location(), &tag, plan, action, image)
     };

@@ -1,4 +1,4 @@
-//! The configuration file: read once, into types.
+//! Configuration file, read once at start and parsed into types.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -9,90 +9,90 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::eligibility::pod::{ControllerKind, ControllerKindError};
-use zstart_core::eligibility::serving::{Rules, TargetPrefix};
+use zstart_core::eligibility::record_view::{TargetPrefix, VariantPolicy};
 use zstart_core::{Reference, keys};
 use zstart_process::config_file::{self, ConfigFileError};
 
 #[cfg(test)]
 mod tests;
 
-/// What the webhook is told at start.
+/// Settings of the webhook.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where HTTPS is served: `POST /mutate`.
+    /// Address of the HTTPS server with `POST /mutate`. Default: `0.0.0.0:8443`.
     pub listen: SocketAddr,
-    /// Where plain HTTP is served: `/livez`, `/readyz`, `/metrics`.
+    /// Address of the plain HTTP server with `/livez`, `/readyz` and `/metrics`. Default: `0.0.0.0:8080`.
     pub health_listen: SocketAddr,
-    /// The `kubernetes.io/tls` Secret, in the webhook's own namespace, with the serving certificate.
+    /// Name of the `kubernetes.io/tls` Secret with the serving certificate, in the webhook's own namespace.
     pub serving_secret: String,
-    /// What decisions go by.
+    /// Settings that decisions depend on.
     pub policy: Policy,
 }
 
-/// The settings that decide.
+/// Settings that decisions depend on.
 #[derive(Clone, Debug)]
 pub struct Policy {
-    /// How long records are believed and where variants may lie.
-    pub rules: Rules,
-    /// What is done while no node matches a pod.
+    /// Freshness of records and allowed repositories of variants.
+    pub variants: VariantPolicy,
+    /// Decision for a pod that no node matches. Default: leave the pod unchanged.
     pub when_no_node: WhenNoNode,
-    /// Pod controllers, besides the built-in ones, that an administrator vouches for.
-    pub controllers: BTreeSet<ControllerKind>,
+    /// Pod controllers that an administrator vouches for, in addition to the built-in controllers.
+    pub allowed_controllers: BTreeSet<ControllerKind>,
 }
 
-/// What is done while no node matches a pod: a cluster that scales from zero has none.
+/// Decision for a pod that no node matches: a cluster that scales from zero has no nodes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum WhenNoNode {
-    /// The pod stays as it came.
+    /// Leaves the pod unchanged.
     #[default]
     Leave,
-    /// The administrator says that every node to come can start zstd images.
+    /// Rewrites the pod: the administrator vouches that every future node can start zstd images.
     Rewrite,
 }
 
-/// The file doesn't say what it should.
+/// Error in the configuration file.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file can't be read, or isn't such a file.
+    /// The file can't be read or parsed.
     #[error(transparent)]
     File(#[from] ConfigFileError),
-    /// A duration that isn't one.
+    /// Duration that is zero or negative.
     #[error("{}: maxStaleness is {value}; write a duration above zero, e.g. 15m", file.display())]
     Staleness {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What stands there.
+        /// Value in the file.
         value: SignedDuration,
     },
-    /// An entry that would match nothing.
+    /// Entry that would match no reference.
     #[error(
         "{}: allowedTargets has {value:?}; write registry or registry/prefix, without scheme, tag or digest",
         file.display()
     )]
     Target {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What stands there.
+        /// Value in the file.
         value: String,
     },
-    /// An entry that isn't a kind.
+    /// Entry that isn't a kind of pod controller.
     #[error("{}: allowedControllers has an entry that isn't a kind", file.display())]
     Controller {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         source: ControllerKindError,
     },
-    /// A name that no Secret can have.
+    /// Empty name, which no Secret can have.
     #[error("{}: servingSecret is empty; name a Secret of type kubernetes.io/tls", file.display())]
     Secret {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
     },
 }
 
-/// The file as it is written. Every field has a default, so an empty file is a valid one.
+/// Fields of the file. Every field has a default, so an empty file is valid.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct File {
@@ -120,15 +120,15 @@ impl Default for File {
 }
 
 impl Config {
-    /// Reads and checks the file.
+    /// Reads, parses and validates the file.
     pub fn read(file: &Path) -> Result<Self, ConfigError> {
         Self::parse(file, &config_file::read(file)?)
     }
 
-    /// Checks `text`; errors name `file`.
+    /// Parses and validates `text`. Errors name `file`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let named = || file.to_owned();
-        // Without `..`, so that a new field can't be passed over.
+        // Without `..`, so that a new field can't be forgotten.
         let File {
             listen,
             health_listen,
@@ -156,16 +156,16 @@ impl Config {
             .iter()
             .map(|text| text.parse().map_err(|source| ConfigError::Controller { file: named(), source }));
         let policy = Policy {
-            rules: Rules { max_staleness, targets: targets.collect::<Result<_, _>>()? },
+            variants: VariantPolicy { max_staleness, allowed_targets: targets.collect::<Result<_, _>>()? },
             when_no_node,
-            controllers: controllers.collect::<Result<_, _>>()?,
+            allowed_controllers: controllers.collect::<Result<_, _>>()?,
         };
         Ok(Self { listen, health_listen, serving_secret, policy })
     }
 }
 
-/// Whether it is a registry, or a registry and the front of repositories' names, as references are
-/// normalised: anything else would match nothing.
+/// Returns whether `text` is a registry, or a registry and a prefix of repository names, as in a normalised
+/// reference. Any other text would match no reference.
 fn is_target(text: &str) -> bool {
     let below = format!("{}/x", text.strip_suffix('/').unwrap_or(text));
     below.parse::<Reference>().is_ok_and(|reference| reference.name() == below)

@@ -1,4 +1,4 @@
-//! A cluster in memory, for tests: a snapshot filled as the watches fill it.
+//! In-memory cluster for tests: a snapshot that is filled by watch events.
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -14,10 +14,10 @@ use crate::config::{Config, Policy};
 use crate::rewrite::{Context, Decision, decide, images};
 use crate::snapshot::Snapshot;
 
-/// When every record was checked.
+/// Time at which every record was checked.
 const NOON: &str = "2026-11-23T12:00:00Z";
 
-/// Namespaces `on` and `audit`, and what a test adds.
+/// Cluster with the namespaces `on` and `audit`, and the objects that a test adds.
 pub(crate) struct Cluster {
     pub(crate) snapshot: Snapshot,
     pub(crate) policy: Policy,
@@ -32,20 +32,20 @@ pub(crate) fn pod(value: Value) -> Pod {
     parse(value)
 }
 
-/// A pod with one container.
+/// Pod with one container.
 pub(crate) fn pod_of(image: &str) -> Pod {
     pod(
         json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": image}]}}),
     )
 }
 
-/// A new certificate for `zstart-webhook.zstart.svc`, and its key.
-pub(crate) fn pair() -> (String, String) {
+/// Creates a certificate for `zstart-webhook.zstart.svc`, and its key, both as PEM.
+pub(crate) fn key_pair() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["zstart-webhook.zstart.svc".to_owned()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
-/// A serving Secret.
+/// Serving Secret.
 pub(crate) fn secret(certificate: &str, key: &str) -> Secret {
     let field = |name: &str, text: &str| (name.to_owned(), ByteString(text.as_bytes().to_vec()));
     let data = [field("tls.crt", certificate), field("tls.key", key)].into();
@@ -57,14 +57,14 @@ fn source_digest(source: &str) -> Digest {
     reference.digest().cloned().unwrap_or_else(|| Digest::sha256_of(source.as_bytes()))
 }
 
-/// The variant that [`Cluster::with_record`] makes of `source`.
+/// Reference of the variant in the [`record`] of `source`.
 pub(crate) fn variant_of(source: &str) -> String {
     let reference: Reference = source.parse().unwrap();
     let tag = zstart_core::variant::tag(&reference, &source_digest(source));
     reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string()
 }
 
-/// A ready record for `linux/amd64`.
+/// Ready record for `linux/amd64`.
 pub(crate) fn record(source: &str) -> Value {
     let reference: Reference = source.parse().unwrap();
     let digest = source_digest(source);
@@ -86,7 +86,7 @@ pub(crate) fn record(source: &str) -> Value {
     })
 }
 
-/// A node that can start zstd images.
+/// Node that can start zstd images.
 pub(crate) fn node(name: &str, architecture: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
@@ -102,7 +102,7 @@ pub(crate) fn node(name: &str, architecture: &str) -> Value {
 }
 
 impl Cluster {
-    /// Without records and nodes.
+    /// Cluster without records and nodes.
     pub(crate) fn empty() -> Self {
         let snapshot = Snapshot::default();
         let list = |modes: [(&str, &str); 2]| {
@@ -125,7 +125,7 @@ impl Cluster {
         Self { snapshot, policy, now: NOON.parse().unwrap() }
     }
 
-    /// With one amd64 node and a ready record of each source.
+    /// Cluster with one amd64 node and a ready record of each source.
     pub(crate) fn with_records(sources: &[&str]) -> Self {
         let cluster = Self::empty().with_node(node("a", "amd64"));
         sources.iter().fold(cluster, |cluster, source| cluster.with_record(record(source)))
@@ -145,7 +145,7 @@ impl Cluster {
         Context { snapshot: &self.snapshot, policy: &self.policy, now: self.now }
     }
 
-    /// What is decided about every image of the pod in the namespace `on`.
+    /// Returns the decisions about every image of the pod in the namespace `on`.
     pub(crate) fn decide(&self, pod: &Pod) -> Vec<Decision> {
         self.decide_in("on", pod)
     }

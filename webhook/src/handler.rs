@@ -1,4 +1,5 @@
-//! From a review to its answer. It can't fail: what it doesn't understand is admitted as it came.
+//! Handler that turns a review into a response. Every parsed review is admitted: an object that the handler
+//! doesn't understand is admitted unchanged.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -14,22 +15,22 @@ use zstart_core::originals;
 use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
 use crate::patch::{self, Annotate};
-use crate::review::{Request, Response, ReviewError};
-use crate::rewrite::{Context, Decision, decide, images, may_change, new_ephemeral};
+use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
+use crate::rewrite::{Context, Decision, decide, images, may_patch, new_ephemeral_images};
 use crate::snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;
 
-/// The longest pod that is read. The API server takes at most 3 MiB and stores half of that.
-const POD_MAX: usize = 4 << 20;
-/// How many parts (what stands between braces) a pod may have to be read. Ordinary ones have some
-/// hundreds; each takes up to 3 KiB in memory, and three bytes are enough to write one down.
-const PARTS_MAX: usize = 10_000;
-/// Key of the audit annotation with the decisions.
-const DECISIONS: &str = "decisions";
+/// Longest pod that is parsed. The API server accepts at most 3 MiB and stores half of that.
+const MAX_POD_BYTES: usize = 4 << 20;
+/// Most JSON objects in a pod that is parsed. Ordinary pods have some hundreds. Each object takes up to
+/// 3 KiB of memory, and three bytes of JSON are enough for one object.
+const MAX_POD_OBJECTS: usize = 10_000;
+/// Key of the audit annotation that holds the decisions.
+const AUDIT_KEY: &str = "decisions";
 
-/// Answers reviews.
+/// Reviews pods.
 pub(crate) struct Handler {
     snapshot: Arc<Snapshot>,
     policy: Policy,
@@ -41,97 +42,101 @@ impl Handler {
         Self { snapshot, policy, metrics }
     }
 
-    /// The answer to the review in `body`. An error only where there is no question to answer.
-    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<Response, ReviewError> {
+    /// Returns the response to the review in `body`, or an error if `body` isn't a review.
+    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<ReviewResponse, ReviewError> {
         let start = Instant::now();
-        let request = match Request::parse(body) {
+        let request = match ReviewRequest::parse(body) {
             Ok(request) => request,
             Err(error) => {
-                self.metrics.review(Outcome::Malformed, start.elapsed());
+                self.metrics.count_review(Outcome::Malformed, start.elapsed());
                 return Err(error);
             }
         };
-        let Decided { pod, decisions, patch } = &self.decide(&request, now);
-        report(&request, pod, decisions);
+        let DecisionSet { pod, decisions, patch } = &self.decide(&request, now);
+        log_decisions(&request, pod, decisions);
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
-        let mut response = Response::admit(request.uid);
+        let mut response = ReviewResponse::admit(request.uid);
         if !decisions.is_empty() {
-            response = response.with_audit(DECISIONS, summary(decisions));
+            response = response.with_audit_annotation(AUDIT_KEY, decisions_json(decisions));
         }
         if let Some(patch) = patch {
             response = response.with_patch(patch);
         }
-        // A dry run counts for nothing: no pod comes of it.
+        // A dry run creates no pod, so its decisions are not counted.
         if !request.dry_run {
-            let noted = originals(&pod.metadata).unwrap_or_default();
+            let recorded = originals(&pod.metadata).unwrap_or_default();
             for Decision { image, reason, .. } in decisions {
-                // Where the webhook is asked again, it finds what it did itself.
-                let again = *reason == Reason::AlreadyVariant && noted.contains_key(&image.place.to_string());
-                if !again {
-                    self.metrics.image(*reason);
+                // A reinvoked webhook finds the variants that it set itself.
+                let is_reinvocation =
+                    *reason == Reason::AlreadyVariant && recorded.contains_key(&image.field.to_string());
+                if !is_reinvocation {
+                    self.metrics.count_image(*reason);
                 }
             }
-            self.metrics.review(outcome, start.elapsed());
+            self.metrics.count_review(outcome, start.elapsed());
         }
         Ok(response)
     }
 
-    fn decide(&self, request: &Request, now: Timestamp) -> Decided {
-        let Some(Question { pod, images, annotate }) = Question::of(request) else {
-            return Decided::default();
+    fn decide(&self, request: &ReviewRequest, now: Timestamp) -> DecisionSet {
+        let Some(PodReview { pod, images, annotate }) = PodReview::of(request) else {
+            return DecisionSet::default();
         };
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
         let mut decisions = decide(&pod, namespace, images, &context);
-        let annotate = if may_change(&pod, namespace, &context) { annotate } else { Annotate::No };
+        let annotate = if may_patch(&pod, namespace, &context) { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);
-        if let Some(unfit) = patch.take_if(|patch| !patch::fits(patch, request.object.as_deref())) {
+        if let Some(inapplicable) =
+            patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref()))
+        {
             let uid = &request.uid;
-            tracing::error!(uid, patch = ?unfit, "a patch doesn't fit its own pod and is left out");
+            tracing::error!(uid, patch = ?inapplicable, "omitted a patch that doesn't apply to its own pod");
             for decision in &mut decisions {
                 if decision.variant.take().is_some() {
                     decision.reason = Reason::Failed;
                 }
             }
         }
-        Decided { pod, decisions, patch }
+        DecisionSet { pod, decisions, patch }
     }
 }
 
-/// What a review led to.
+/// Result of a review.
 #[derive(Default)]
-struct Decided {
+struct DecisionSet {
     pod: Pod,
     decisions: Vec<Decision>,
     patch: Option<Patch>,
 }
 
-/// A review that is about images.
-struct Question {
+/// Review of a pod with images.
+struct PodReview {
     pod: Pod,
     images: Vec<crate::rewrite::Image>,
     annotate: Annotate,
 }
 
-impl Question {
-    /// `None` for anything but a pod that is being made, or that gets ephemeral containers.
-    fn of(request: &Request) -> Option<Self> {
+impl PodReview {
+    /// Parses the pod of a review that creates a pod or adds ephemeral containers. Returns `None` for every
+    /// other review.
+    fn of(request: &ReviewRequest) -> Option<Self> {
         let resource = &request.resource;
         if !(resource.group.is_empty() && resource.resource == "pods") {
             return None;
         }
         let sub_resource = request.sub_resource.as_deref().unwrap_or_default();
-        match (request.operation.as_str(), sub_resource) {
-            ("CREATE", "") => {
+        match (request.operation, sub_resource) {
+            (Operation::Create, "") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let images = images(&pod);
                 Some(Self { pod, images, annotate: Annotate::Yes })
             }
-            // An update of the pod itself is left alone: a changed image restarts a container.
-            ("UPDATE", "ephemeralcontainers") => {
+            // An update of the pod itself is admitted unchanged: a changed image would restart a container.
+            (Operation::Update, "ephemeralcontainers") => {
                 let pod = read_pod(request, request.object.as_deref())?;
                 let old = read_pod(request, request.old_object.as_deref())?;
-                let images = new_ephemeral(&pod, &old);
+                let images = new_ephemeral_images(&pod, &old);
                 Some(Self { pod, images, annotate: Annotate::No })
             }
             _ => None,
@@ -139,30 +144,36 @@ impl Question {
     }
 }
 
-fn read_pod(request: &Request, object: Option<&RawValue>) -> Option<Pod> {
+fn read_pod(request: &ReviewRequest, object: Option<&RawValue>) -> Option<Pod> {
     let text = object.map_or("null", RawValue::get);
-    if text.len() > POD_MAX || text.bytes().filter(|byte| *byte == b'{').count() > PARTS_MAX {
-        tracing::warn!(uid = request.uid, "a pod is too large to be read and is admitted as it came");
+    let (bytes, objects) = (text.len(), text.bytes().filter(|byte| *byte == b'{').count());
+    if bytes > MAX_POD_BYTES || objects > MAX_POD_OBJECTS {
+        tracing::warn!(
+            uid = request.uid,
+            bytes,
+            objects,
+            "admitted a pod unchanged: it exceeds {MAX_POD_BYTES} bytes or {MAX_POD_OBJECTS} JSON objects"
+        );
         return None;
     }
     match serde_json::from_str(text) {
         Ok(pod) => Some(pod),
         Err(error) => {
-            tracing::warn!(uid = request.uid, %error, "a pod can't be read and is admitted as it came");
+            tracing::warn!(uid = request.uid, %error, "admitted a pod unchanged: it can't be parsed");
             None
         }
     }
 }
 
-/// The decisions as one line: `{"containers/app":"Rewritten"}`.
-fn summary(decisions: &[Decision]) -> String {
+/// Formats the decisions as one line: `{"containers/app":"Rewritten"}`.
+fn decisions_json(decisions: &[Decision]) -> String {
     let entries = decisions
         .iter()
-        .map(|decision| (decision.image.place.to_string(), Value::from(decision.reason.as_str())));
+        .map(|decision| (decision.image.field.to_string(), Value::from(decision.reason.as_str())));
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 
-fn report(request: &Request, pod: &Pod, decisions: &[Decision]) {
+fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
     }
@@ -172,9 +183,9 @@ fn report(request: &Request, pod: &Pod, decisions: &[Decision]) {
     };
     let (uid, dry_run) = (&request.uid, request.dry_run);
     let namespace = request.namespace.as_deref().unwrap_or_default();
-    let told = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
-    let decided = summary(decisions);
-    if decisions.iter().any(told) {
+    let is_noteworthy = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
+    let decided = decisions_json(decisions);
+    if decisions.iter().any(is_noteworthy) {
         tracing::info!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");
     } else {
         tracing::debug!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");

@@ -1,4 +1,4 @@
-//! When the webhook is ready.
+//! Readiness of the webhook.
 
 use std::fmt;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::tls::Certificate;
 #[cfg(test)]
 mod tests;
 
-/// What readiness is earned by.
+/// State that readiness depends on.
 pub(crate) struct Health {
     snapshot: Arc<Snapshot>,
     certificate: Arc<Certificate>,
@@ -24,14 +24,14 @@ impl Health {
         Self { snapshot, certificate, metrics, draining: AtomicBool::new(false) }
     }
 
-    /// Unready from now on: traffic goes elsewhere.
+    /// Makes the webhook unready, so that the Service stops routing reviews to this pod.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::Release);
     }
 }
 
 impl zstart_process::health::Health for Health {
-    /// The HTTPS port itself accepts before this is first asked.
+    /// The HTTPS port accepts connections before the first readiness probe.
     fn missing(&self) -> Option<&'static str> {
         if self.draining.load(Ordering::Acquire) {
             Some("shutting down")

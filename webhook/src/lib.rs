@@ -1,8 +1,8 @@
-//! The admission server: points new pods at their zstd variants, and never stands in their way.
+//! Admission server that rewrites new pods to their zstd variants and never blocks a pod.
 //!
-//! A review goes from [`server`] (rustls) to [`handler`] (which can't fail), to [`rewrite`] (pure:
-//! pod and [`snapshot`] in, one decision per image out) and [`patch`] (pure: JSON Patch). Nothing
-//! is asked of a registry or of the API server while a pod waits.
+//! A review passes through `server` (rustls), `handler` (admits every review), [`rewrite`] (pure: pod
+//! and [`snapshot`] in, one decision per image out) and [`patch`] (pure: JSON Patch). No request goes to a
+//! registry or to the API server while a pod waits.
 
 pub mod config;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `zstart-webhook`: boots, and hands over to the library.
+//! `zstart-webhook`: starts the process and runs the library.
 
 use std::process::ExitCode;
 
@@ -7,7 +7,7 @@ use zstart_process::boot;
 use zstart_webhook::config::Config;
 use zstart_webhook::run::{Drain, Webhook};
 
-/// Points new pods at their zstd variants.
+/// Admission webhook that rewrites new pods to their zstd variants.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Arguments {

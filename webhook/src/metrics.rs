@@ -1,4 +1,4 @@
-//! What is counted. Few series: reasons are a closed list, and nothing of a pod is a label.
+//! Prometheus metrics. The series are few: reasons are a closed list, and no property of a pod is a label.
 
 use std::fmt;
 use std::sync::Arc;
@@ -30,24 +30,24 @@ struct ResourceLabel {
     resource: &'static str,
 }
 
-/// How a review ended.
+/// Outcome of a review.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// The pod was patched.
     Patched,
-    /// It was admitted as it came.
+    /// The pod was admitted unchanged.
     Unchanged,
-    /// It wasn't a review.
+    /// The request wasn't a review.
     Malformed,
 }
 
-/// The counters, and the registry that prints them.
+/// Metrics, and the registry that encodes them.
 pub(crate) struct Metrics {
     registry: Registry,
     images: Family<ReasonLabel, Counter>,
     reviews: Family<OutcomeLabel, Counter>,
     seconds: Histogram,
-    certificate_expires: Gauge,
+    certificate_not_after: Gauge,
 }
 
 impl Metrics {
@@ -56,22 +56,22 @@ impl Metrics {
         let images = Family::default();
         registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
         let reviews = Family::default();
-        registry.register("reviews", "Reviews, by how they ended", reviews.clone());
+        registry.register("reviews", "Reviews, by outcome", reviews.clone());
         // The API server waits two seconds; a decision takes microseconds.
         let seconds = Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0]);
-        registry.register("review_seconds", "Time from a review read to its answer", seconds.clone());
-        let certificate_expires = Gauge::default();
-        let help = "End of the serving certificate, in seconds since 1970; 0 without one";
-        registry.register("certificate_expiry_timestamp_seconds", help, certificate_expires.clone());
+        registry.register("review_seconds", "Seconds from review to response", seconds.clone());
+        let certificate_not_after = Gauge::default();
+        let help = "Expiry of the serving certificate, in seconds since 1970; 0 without a certificate";
+        registry.register("certificate_expiry_timestamp_seconds", help, certificate_not_after.clone());
         registry.register_collector(Box::new(CachedObjects(snapshot)));
-        Self { registry, images, reviews, seconds, certificate_expires }
+        Self { registry, images, reviews, seconds, certificate_not_after }
     }
 
-    pub(crate) fn image(&self, reason: Reason) {
+    pub(crate) fn count_image(&self, reason: Reason) {
         self.images.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    pub(crate) fn review(&self, outcome: Outcome, took: Duration) {
+    pub(crate) fn count_review(&self, outcome: Outcome, took: Duration) {
         let outcome = match outcome {
             Outcome::Patched => "patched",
             Outcome::Unchanged => "unchanged",
@@ -81,11 +81,11 @@ impl Metrics {
         self.seconds.observe(took.as_secs_f64());
     }
 
-    pub(crate) fn certificate_expires(&self, second: i64) {
-        self.certificate_expires.set(second);
+    pub(crate) fn set_certificate_not_after(&self, second: i64) {
+        self.certificate_not_after.set(second);
     }
 
-    /// Everything, as Prometheus scrapes it.
+    /// Encodes all metrics in the Prometheus text format.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -93,7 +93,7 @@ impl Metrics {
     }
 }
 
-/// How many objects the snapshot holds, read at each scrape.
+/// Numbers of objects in the snapshot, read at each scrape.
 #[derive(Debug)]
 struct CachedObjects(Arc<Snapshot>);
 
@@ -102,7 +102,7 @@ impl Collector for CachedObjects {
         let Sizes { namespaces, records, nodes } = self.0.sizes();
         let counts = [("namespaces", namespaces), ("imageconversions", records), ("nodes", nodes)];
         let first = ConstGauge::new(0_i64);
-        let help = "Objects that decisions are made from";
+        let help = "Cached objects that decisions are made from";
         let mut metric = encoder.encode_descriptor("cached_objects", help, None, first.metric_type())?;
         for (resource, count) in counts {
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));

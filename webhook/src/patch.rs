@@ -1,7 +1,7 @@
-//! The patch: nothing but the images that change, and the annotation that keeps what stood there.
+//! JSON Patch of a pod: the images that change, and the annotation that keeps the originals.
 //!
-//! Pure. `test` stands before each `replace`, so that an image is never written over another one
-//! than the decision was made for. Whole lists are never written.
+//! Pure. A `test` precedes each `replace`, so that a patch never overwrites an image other than the one
+//! that the decision was made for. Whole lists are never written.
 
 use std::collections::BTreeMap;
 
@@ -12,22 +12,22 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zstart_core::{Reference, keys, originals, variant};
 
-use crate::rewrite::{Decision, Place, images};
+use crate::rewrite::{Decision, ImageField, images};
 
 #[cfg(test)]
 mod tests;
 
-/// Whether what the pod's metadata says is kept.
+/// Permission to change the annotation with the originals.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Annotate {
-    /// A pod that is being made, and that may be changed.
+    /// The review creates a pod, and the pod may be changed.
     Yes,
-    /// One that is to stay as it came; and `pods/ephemeralcontainers`: the API server keeps only the
-    /// ephemeral containers of such an update. An annotation would be dropped without a word.
+    /// The pod must stay unchanged, or the review is of `pods/ephemeralcontainers`: the API server keeps
+    /// only the ephemeral containers of such an update and silently drops an annotation.
     No,
 }
 
-/// The patch for these decisions about `pod`; `None` where nothing changes.
+/// Returns the patch for `decisions` about `pod`, or `None` if nothing changes.
 pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Patch> {
     let changes: Vec<(&Decision, &Reference)> = decisions
         .iter()
@@ -35,7 +35,7 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
         .collect();
     let mut operations = Vec::with_capacity(changes.len() * 2 + 2);
     for (decision, variant) in &changes {
-        let path = pointer(&decision.image.place);
+        let path = image_pointer(&decision.image.field);
         let value = Value::from(decision.image.reference.clone());
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
         let value = Value::from(variant.to_string());
@@ -47,29 +47,29 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
     (!operations.is_empty()).then_some(Patch(operations))
 }
 
-/// Whether the patch can be applied to `object`, the pod as it came. The API server refuses a pod
-/// whose patch fails, whatever the failure policy says, so ours is tried here first.
-pub fn fits(patch: &Patch, object: Option<&RawValue>) -> bool {
+/// Returns whether the patch applies to `object`, the reviewed pod. The API server rejects a pod whose patch
+/// fails, regardless of the failure policy, so the webhook applies each patch first.
+pub fn applies_to(patch: &Patch, object: Option<&RawValue>) -> bool {
     let object: Option<Value> = object.and_then(|object| serde_json::from_str(object.get()).ok());
     object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
 }
 
-/// The JSON pointer of a reference.
-fn pointer(place: &Place) -> PointerBuf {
-    let index = place.index.to_string();
-    let head = ["spec", place.list.field(), &index];
-    PointerBuf::from_tokens(head.into_iter().chain(place.list.reference_path().iter().copied()))
+/// JSON pointer to an image reference.
+fn image_pointer(field: &ImageField) -> PointerBuf {
+    let index = field.index.to_string();
+    let head = ["spec", field.list.as_str(), &index];
+    PointerBuf::from_tokens(head.into_iter().chain(field.list.reference_path().iter().copied()))
 }
 
 fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let noted = originals(&pod.metadata);
-    let mut originals = still_true(pod, noted.clone().unwrap_or_default());
+    let recorded = originals(&pod.metadata);
+    let mut originals = retain_current(pod, recorded.clone().unwrap_or_default());
     for (decision, _) in changes {
-        originals.insert(decision.image.place.to_string(), decision.image.reference.clone());
+        originals.insert(decision.image.field.to_string(), decision.image.reference.clone());
     }
-    if noted.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
+    if recorded.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
         return;
     }
     let text = json!(originals).to_string();
@@ -93,15 +93,15 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
     }
 }
 
-/// The entries of an annotation that was there before (the webhook is asked again when another one
-/// changed the pod; people copy pods) whose place still holds a variant. The others would put a
-/// container back on an image that it never had.
-fn still_true(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
+/// Keeps the entries of an existing annotation whose field still holds a variant. An annotation exists if the
+/// webhook is reinvoked after another webhook changed the pod, or if a user copied a rewritten pod. A stale
+/// entry would put a container back on an image that the container never had.
+fn retain_current(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let rewritten = images(pod).into_iter().filter(|image| {
         let reference: Result<Reference, _> = image.reference.parse();
         reference.is_ok_and(|reference| variant::is_variant(&reference))
     });
-    let places: Vec<String> = rewritten.map(|image| image.place.to_string()).collect();
-    originals.retain(|place, _| places.contains(place));
+    let fields: Vec<String> = rewritten.map(|image| image.field.to_string()).collect();
+    originals.retain(|field, _| fields.contains(field));
     originals
 }

@@ -1,7 +1,7 @@
-//! `AdmissionReview` v1, as far as this webhook reads and writes it.
+//! `AdmissionReview` v1, limited to the fields that the webhook reads and writes.
 //!
-//! Own types rather than kube's: only what decides is read, so that a review isn't refused for
-//! something in it that doesn't matter here.
+//! The types are zstart's own instead of kube's. They hold only the fields that decide, so that no review is
+//! refused for an irrelevant field.
 
 use std::collections::BTreeMap;
 
@@ -18,53 +18,75 @@ mod tests;
 const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
 
-/// What the API server asks.
+/// Request of an `AdmissionReview`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Request {
-    /// Names the question; the answer repeats it.
+pub struct ReviewRequest {
+    /// Identifier of the review. The response repeats the identifier.
     pub uid: String,
-    /// What is asked about.
+    /// Type of the object under review.
     pub resource: Resource,
-    /// E.g. `ephemeralcontainers`.
+    /// Subresource, e.g. `ephemeralcontainers`.
     #[serde(default)]
     pub sub_resource: Option<String>,
-    /// The object's namespace. The object itself may not say it.
+    /// Namespace of the object. The object's own metadata may lack the namespace.
     #[serde(default)]
     pub namespace: Option<String>,
-    /// The object's name; empty where the API server is to make one.
+    /// Name of the object; empty if the API server generates the name.
     #[serde(default)]
     pub name: String,
-    /// `CREATE`, `UPDATE`, …
-    pub operation: String,
-    /// The object as it would be stored, unread: many reviews need none of it, and as values it would
+    /// The operation under review.
+    pub operation: Operation,
+    /// Object to be stored, unparsed: many reviews need no part of the object, and parsed values would
     /// take many times its size.
     #[serde(default)]
     pub object: Option<Box<RawValue>>,
-    /// The object as it is stored, for an update.
+    /// Stored object, for an update.
     #[serde(default)]
     pub old_object: Option<Box<RawValue>>,
-    /// Nothing of it will be stored.
+    /// The API server will store no result of this request.
     #[serde(default)]
     pub dry_run: bool,
 }
 
-/// The type of an object, as URLs name it.
+/// The operation under review.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub enum Operation {
+    /// `CREATE`
+    Create,
+    /// `UPDATE`
+    Update,
+    /// `DELETE`, `CONNECT`, and the operations of a newer Kubernetes.
+    Other,
+}
+
+impl From<String> for Operation {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "CREATE" => Self::Create,
+            "UPDATE" => Self::Update,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// Type of an object, as URLs name it.
 #[derive(Debug, PartialEq, Eq, Deserialize)]
 pub struct Resource {
-    /// E.g. empty for the core group.
+    /// API group; empty for the core group.
     #[serde(default)]
     pub group: String,
-    /// E.g. `v1`.
+    /// API version, e.g. `v1`.
     pub version: String,
-    /// E.g. `pods`.
+    /// Plural name, e.g. `pods`.
     pub resource: String,
 }
 
-/// The answer. It always admits.
+/// Response of an `AdmissionReview`. Every response admits the object.
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Response {
+pub struct ReviewResponse {
     uid: String,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -75,51 +97,54 @@ pub struct Response {
     audit_annotations: BTreeMap<&'static str, String>,
 }
 
-/// The bytes aren't a review that can be answered.
+/// Error for a request that isn't a review.
 #[derive(Debug, Error)]
 pub enum ReviewError {
-    /// Not JSON, or a field that decides is missing or of another type.
+    /// The body isn't JSON, or a field that decides is missing or has another type.
     #[error("failed to parse an AdmissionReview")]
     Parse {
-        /// Where, and what.
+        /// Position and cause.
         source: serde_json::Error,
     },
-    /// Another kind or version.
-    #[error("failed to read a review: it is {kind:?} of {api_version:?}, not {KIND:?} of {API_VERSION:?}")]
+    /// The object has another kind or version.
+    #[error(
+        "failed to parse an AdmissionReview: the object is {kind:?} of {api_version:?}, \
+         not {KIND:?} of {API_VERSION:?}"
+    )]
     Type {
-        /// What was sent.
+        /// API version of the object.
         api_version: String,
-        /// What was sent.
+        /// Kind of the object.
         kind: String,
     },
-    /// A review that asks nothing.
-    #[error("failed to read a review: it has no request")]
+    /// The review has no request.
+    #[error("failed to parse an AdmissionReview: the review has no request")]
     Empty,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Question {
+struct IncomingReview {
     #[serde(default)]
     api_version: String,
     #[serde(default)]
     kind: String,
     #[serde(default)]
-    request: Option<Request>,
+    request: Option<ReviewRequest>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer<'a> {
+struct OutgoingReview<'a> {
     api_version: &'static str,
     kind: &'static str,
-    response: &'a Response,
+    response: &'a ReviewResponse,
 }
 
-impl Request {
-    /// Reads a review.
+impl ReviewRequest {
+    /// Parses an `AdmissionReview` and returns its request.
     pub fn parse(body: &[u8]) -> Result<Self, ReviewError> {
-        let Question { api_version, kind, request } =
+        let IncomingReview { api_version, kind, request } =
             serde_json::from_slice(body).map_err(|source| ReviewError::Parse { source })?;
         if api_version != API_VERSION || kind != KIND {
             return Err(ReviewError::Type { api_version, kind });
@@ -128,29 +153,30 @@ impl Request {
     }
 }
 
-impl Response {
-    /// Admits the object as it came.
+impl ReviewResponse {
+    /// Admits the object unchanged.
     pub fn admit(uid: String) -> Self {
         Self { uid, allowed: true, ..Self::default() }
     }
 
-    /// Admits it with changes.
+    /// Adds a patch of the object.
     #[must_use]
     pub fn with_patch(self, patch: &Patch) -> Self {
-        // A patch is made of strings and numbers: it always serializes.
+        // A patch consists of strings and numbers, so its serialization never fails.
         let Ok(text) = serde_json::to_vec(patch) else { return self };
         Self { patch_type: Some("JSONPatch"), patch: Some(STANDARD.encode(text)), ..self }
     }
 
-    /// Adds a line to the API server's audit log; it puts the webhook's name in front of the key.
+    /// Adds an annotation to the API server's audit log. The API server prefixes the key with the webhook's
+    /// name.
     #[must_use]
-    pub fn with_audit(mut self, key: &'static str, value: String) -> Self {
+    pub fn with_audit_annotation(mut self, key: &'static str, value: String) -> Self {
         self.audit_annotations.insert(key, value);
         self
     }
 
-    /// The review that carries this answer.
+    /// Serializes the `AdmissionReview` that carries this response.
     pub fn to_review(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&Answer { api_version: API_VERSION, kind: KIND, response: self })
+        serde_json::to_vec(&OutgoingReview { api_version: API_VERSION, kind: KIND, response: self })
     }
 }

@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::handler::Handler;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::server::{self, Limits};
+use crate::server::{self, Timeouts};
 use crate::snapshot::{Snapshot, watch};
 use crate::tls::{self, Certificate};
 
@@ -125,7 +125,7 @@ impl Webhook {
             https,
             acceptor,
             handler,
-            Limits::default(),
+            Timeouts::default(),
             stop.clone(),
             drain.finish_within,
         ));

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode};
 use kube::ResourceExt as _;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
-use zstart_core::eligibility::{Landing, Node, Placement, Serving};
+use zstart_core::eligibility::{CandidateNodes, Node, Placement, RecordView};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, keys};
 
@@ -33,7 +33,7 @@ pub enum Mode {
 #[derive(Debug, Default)]
 pub struct Snapshot {
     namespaces: RwLock<Cache<Mode>>,
-    records: RwLock<Cache<Arc<Serving>>>,
+    records: RwLock<Cache<Arc<RecordView>>>,
     nodes: RwLock<Cache<Node>>,
 }
 
@@ -55,19 +55,19 @@ impl Snapshot {
     }
 
     /// The record of this source.
-    pub fn serving(&self, source: &Reference) -> Option<Arc<Serving>> {
+    pub fn record(&self, source: &Reference) -> Option<Arc<RecordView>> {
         let records = read(&self.records);
         // The name is a hash of the identity; that it says the same source costs nothing to see.
-        records.get(&record_name(source)).filter(|serving| *serving.source() == source.identity()).cloned()
+        records.get(&record_name(source)).filter(|record| *record.source() == source.identity()).cloned()
     }
 
     /// What the nodes that a pod could land on have in common.
-    pub fn landing(&self, placement: &Placement<'_>) -> Landing {
+    pub fn candidate_nodes(&self, placement: &Placement<'_>) -> CandidateNodes {
         let nodes = read(&self.nodes);
         // DaemonSet pods and pods that exist already name their node.
         match placement.node_name().or_else(|| placement.pinned_node()) {
-            Some(name) => placement.landing(nodes.get(name)),
-            None => placement.landing(nodes.values()),
+            Some(name) => placement.candidate_nodes(nodes.get(name)),
+            None => placement.candidate_nodes(nodes.values()),
         }
     }
 
@@ -101,9 +101,9 @@ impl Snapshot {
     pub fn apply_record(&self, event: Event<watch::ReadRecord>) {
         write(&self.records).apply(event, |record| {
             let name = record.name_any();
-            let serving = |record: ImageConversion| Arc::new(Serving::from(record));
+            let view = |record: ImageConversion| Arc::new(RecordView::from(record));
             match record.0 {
-                Ok(record) => (name, Some(serving(record))),
+                Ok(record) => (name, Some(view(record))),
                 Err(error) => {
                     tracing::warn!(record = name, error = %error, "a record can't be read and is left out");
                     (name, None)

@@ -1,7 +1,7 @@
-//! The serving certificate: read from its Secret by a watch, and swapped without a restart.
+//! Serving certificate, read from its Secret by a watch and replaced without a restart.
 
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
@@ -15,28 +15,29 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use thiserror::Error;
+use zstart_core::chain;
+use zstart_core::sync::lock;
 
 use crate::metrics::Metrics;
-use zstart_core::chain;
 
 #[cfg(test)]
 mod tests;
 
-/// Field of a `kubernetes.io/tls` Secret: the chain.
+/// Field of a `kubernetes.io/tls` Secret with the certificate chain.
 const CERTIFICATE: &str = "tls.crt";
-/// Field of a `kubernetes.io/tls` Secret: the key.
+/// Field of a `kubernetes.io/tls` Secret with the private key.
 const KEY: &str = "tls.key";
 
-/// The certificate that the next connection gets.
+/// Certificate for new connections.
 #[derive(Debug, Default)]
 pub(crate) struct Certificate {
-    current: RwLock<Option<Arc<CertifiedKey>>>,
+    current: Mutex<Option<Arc<CertifiedKey>>>,
 }
 
-/// The Secret doesn't hold a certificate that can serve.
+/// Error for a Secret without a usable certificate.
 #[derive(Debug, Error)]
 pub(crate) enum CertificateError {
-    #[error("failed to find {field} in the Secret")]
+    #[error("the Secret has no {field}")]
     Missing { field: &'static str },
     #[error("failed to parse {field} of the Secret as PEM")]
     Pem { field: &'static str, source: rustls::pki_types::pem::Error },
@@ -46,32 +47,33 @@ pub(crate) enum CertificateError {
     Parse { source: x509_parser::nom::Err<x509_parser::error::X509Error> },
 }
 
-/// What a Secret holds.
+/// Certificate and key of a Secret.
 #[derive(Debug)]
-struct Loaded {
+struct ServingCertificate {
     key: CertifiedKey,
-    expires: i64,
+    not_after: i64,
 }
 
 impl Certificate {
-    /// Whether there is one.
+    /// Returns whether a certificate was loaded.
     pub(crate) fn is_loaded(&self) -> bool {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).is_some()
+        lock(&self.current).is_some()
     }
 
-    /// Follows the Secret for ever. One that is deleted or broken leaves in use what was there.
+    /// Watches the Secret until the task is dropped. A deleted or invalid Secret leaves the current
+    /// certificate in use.
     pub(crate) async fn follow(&self, client: Client, namespace: &str, name: &str, metrics: &Metrics) {
-        // The role allows this one name, so the watch must ask for it alone.
+        // The role permits this name only, so the watch must select the name.
         let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
         let events = watcher::watcher(Api::<Secret>::namespaced(client, namespace), only);
         let mut events = pin!(events.default_backoff());
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.take(&secret, name, metrics),
+                Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.update(&secret, name, metrics),
                 Ok(Event::Delete(_)) => {
                     tracing::warn!(
                         secret = name,
-                        "the serving Secret was deleted; its certificate stays in use"
+                        "the serving Secret was deleted; the current certificate stays in use"
                     );
                 }
                 Ok(Event::Init) => {}
@@ -84,22 +86,26 @@ impl Certificate {
                     tracing::warn!(
                         secret = name,
                         error = chain(&error),
-                        "a watch broke off and is tried again"
+                        "lost the watch of the serving Secret; retrying"
                     );
                 }
             }
         }
     }
 
-    pub(crate) fn take(&self, secret: &Secret, name: &str, metrics: &Metrics) {
-        match load(secret) {
-            Ok(Loaded { key, expires }) => {
-                *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(key));
-                metrics.certificate_expires(expires);
-                tracing::info!(secret = name, expires, "serving with the Secret's certificate");
+    pub(crate) fn update(&self, secret: &Secret, name: &str, metrics: &Metrics) {
+        match parse_secret(secret) {
+            Ok(ServingCertificate { key, not_after }) => {
+                *lock(&self.current) = Some(Arc::new(key));
+                metrics.set_certificate_not_after(not_after);
+                tracing::info!(secret = name, expires = not_after, "loaded the serving certificate");
             }
             Err(error) => {
-                tracing::error!(secret = name, error = chain(&error), "the serving Secret can't be used");
+                tracing::error!(
+                    secret = name,
+                    error = chain(&error),
+                    "failed to load the serving certificate; any current certificate stays in use"
+                );
             }
         }
     }
@@ -107,11 +113,11 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.current).clone()
     }
 }
 
-/// How connections are answered: with whatever certificate is there when they come.
+/// Builds the TLS configuration, in which each handshake gets the current certificate.
 pub(crate) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfig, rustls::Error> {
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config =
@@ -120,7 +126,7 @@ pub(crate) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfi
     Ok(config)
 }
 
-fn load(secret: &Secret) -> Result<Loaded, CertificateError> {
+fn parse_secret(secret: &Secret) -> Result<ServingCertificate, CertificateError> {
     let field = |field: &'static str| {
         let data = secret.data.as_ref().and_then(|data| data.get(field));
         data.map(|bytes| bytes.0.as_slice())
@@ -134,9 +140,9 @@ fn load(secret: &Secret) -> Result<Loaded, CertificateError> {
     let first = chain.first().ok_or(CertificateError::Missing { field: CERTIFICATE })?;
     let (_, parsed) =
         x509_parser::parse_x509_certificate(first).map_err(|source| CertificateError::Parse { source })?;
-    let expires = parsed.validity().not_after.timestamp();
+    let not_after = parsed.validity().not_after.timestamp();
     let key = PrivateKeyDer::from_pem_slice(field(KEY)?).map_err(pem(KEY))?;
     let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
         .map_err(|source| CertificateError::Pair { source })?;
-    Ok(Loaded { key, expires })
+    Ok(ServingCertificate { key, not_after })
 }

@@ -38,7 +38,7 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         // A rewritten pod still wants its original: that is what its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
         let pulled = images(spec).into_iter().filter(|image| image.may_be_pulled);
-        let sources = pulled.filter_map(|image| match originals.get(&image.place.to_string()) {
+        let sources = pulled.filter_map(|image| match originals.get(&image.field.to_string()) {
             // Not where the pod was copied and given another image.
             Some(original) if is_variant(&image.reference) => source_of(original),
             _ => source_of(&image.reference),

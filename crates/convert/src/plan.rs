@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Platform};
 
 use crate::settings::PlatformSelection;
@@ -243,7 +244,7 @@ impl ManifestPlan {
             return Err(Refusal::LayerCount { layers, diff_ids });
         }
         let digests = manifest.layers.iter().map(Descriptor::digest).chain(&config.diff_ids);
-        if let Some(digest) = digests.into_iter().find(|digest| digest.algorithm() != "sha256") {
+        if let Some(digest) = digests.into_iter().find(|digest| digest.algorithm() != Algorithm::Sha256) {
             return Err(Refusal::UnsupportedDigest { digest: digest.clone() });
         }
         Ok(Self { raw, manifest, platform, diff_ids: config.diff_ids.clone() })

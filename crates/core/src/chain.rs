@@ -2,12 +2,12 @@
 
 use std::error::Error;
 
-/// An error and its causes, outermost first, for a log line, a condition or a terminal.
+/// Joins an error and its causes into one line, outermost first, for a log line, a condition or a terminal.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     for cause in std::iter::successors(error.source(), |&cause| cause.source()) {
         let cause = cause.to_string();
-        // Some libraries' messages carry their cause already.
+        // Some libraries repeat the cause in their own message.
         if !text.contains(&cause) {
             text.push_str(": ");
             text.push_str(&cause);
@@ -30,7 +30,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_follow_once_each() {
+    fn each_cause_is_printed_once() {
         let innermost = Layer { text: "connection refused", source: None };
         let inner = Layer { text: "tcp connect error: connection refused", source: Some(innermost.into()) };
         let outer = Layer { text: "failed to pull", source: Some(inner.into()) };

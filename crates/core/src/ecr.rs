@@ -1,53 +1,53 @@
-//! Amazon ECR, by the host names of its registries.
+//! Host names of Amazon ECR registries.
 
-/// A registry of Amazon ECR.
+/// Registry of Amazon ECR.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum EcrRegistry {
-    /// An account's own, in one region.
+    /// Private registry of one account in one region.
     Private {
-        /// The account's twelve digits.
+        /// Account ID: twelve digits.
         account: String,
-        /// Who gives its tokens.
+        /// Service that issues tokens for the registry.
         endpoint: EcrEndpoint,
     },
-    /// ECR Public: everybody may read it.
+    /// ECR Public, which is readable without credentials.
     Public,
 }
 
-/// The service of one region. Its tokens are good for the registries of all accounts there.
+/// ECR service of one region, whose tokens are valid for the registries of all accounts in that region.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EcrEndpoint {
-    /// E.g. `eu-central-1`.
+    /// Region, e.g. `eu-central-1`.
     pub region: String,
-    /// Reached through FIPS endpoints.
+    /// Uses FIPS endpoints.
     pub fips: bool,
-    /// Reached through dual-stack endpoints, which have IPv6 addresses too.
+    /// Uses dual-stack endpoints, which also have IPv6 addresses.
     pub dual_stack: bool,
 }
 
-/// What stands between account and region, and what that means: FIPS, dual-stack.
-const SERVICES: [(&str, bool, bool); 4] = [
+/// Host name part between account and region, with its two flags: FIPS, dual-stack.
+const SERVICE_PREFIXES: [(&str, bool, bool); 4] = [
     ("dkr.ecr", false, false),
     ("dkr.ecr-fips", true, false),
     ("dkr-ecr", false, true),
     ("dkr-ecr-fips", true, true),
 ];
-/// The names of ECR Public; the second one is dual-stack.
-const PUBLIC: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
-const ACCOUNT_LENGTH: usize = 12;
+/// Host names of ECR Public; the second one is dual-stack.
+const PUBLIC_HOSTS: [&str; 2] = ["public.ecr.aws", "ecr-public.aws.com"];
+const ACCOUNT_DIGITS: usize = 12;
 
 impl EcrRegistry {
-    /// The registry of that host, where it is one of Amazon ECR ("Private registry" and "Dual-stack
-    /// endpoints" in the Amazon ECR user guide).
+    /// Parses the host name of an Amazon ECR registry ("Private registry" and "Dual-stack endpoints" in
+    /// the Amazon ECR user guide). Returns `None` for every other host.
     pub fn of(host: &str) -> Option<Self> {
-        if PUBLIC.contains(&host) {
+        if PUBLIC_HOSTS.contains(&host) {
             return Some(Self::Public);
         }
         let (account, rest) = host.split_once('.')?;
-        if account.len() != ACCOUNT_LENGTH || !account.bytes().all(|byte| byte.is_ascii_digit()) {
+        if account.len() != ACCOUNT_DIGITS || !account.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
-        let endpoint = SERVICES.iter().find_map(|(service, fips, dual_stack)| {
+        let endpoint = SERVICE_PREFIXES.iter().find_map(|(service, fips, dual_stack)| {
             let (region, domain) = rest.strip_prefix(service)?.strip_prefix('.')?.split_once('.')?;
             let belongs = is_region(region) && Some(domain) == domain_of(region, *dual_stack);
             belongs.then(|| EcrEndpoint { region: region.to_owned(), fips: *fips, dual_stack: *dual_stack })
@@ -55,8 +55,8 @@ impl EcrRegistry {
         Some(Self::Private { account: account.to_owned(), endpoint })
     }
 
-    /// The same registry, however it is reached: an account has its quotas in a region once for all of its
-    /// host names there.
+    /// Returns the registry with its default endpoint. An account has one set of quotas in a region for
+    /// all of its host names in that region.
     #[must_use]
     pub fn by_any_endpoint(self) -> Self {
         match self {
@@ -74,7 +74,7 @@ fn is_region(text: &str) -> bool {
     text.contains('-') && text.split('-').all(is_part)
 }
 
-/// The domain of a region's registries, by its partition: China, the European sovereign cloud, or the rest.
+/// Domain of a region's registries, by partition: China, the European sovereign cloud, or the rest.
 fn domain_of(region: &str, dual_stack: bool) -> Option<&'static str> {
     match (region.split('-').next(), dual_stack) {
         (Some("cn"), false) => Some("amazonaws.com.cn"),
@@ -91,7 +91,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_registries_of_amazon_ecr_are_known_by_their_names() {
+    fn ecr_host_names_are_recognised() {
         for (host, region, fips, dual_stack) in [
             ("123456789012.dkr.ecr.eu-central-1.amazonaws.com", "eu-central-1", false, false),
             ("123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com", "us-gov-west-1", true, false),
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_amazon_ecr_is_not() {
+    fn ecr_lookalike_hosts_are_not_recognised() {
         for host in [
             "123456789012.dkr.ecr.eu-central-1.amazonaws.com.evil.example",
             "123456789012.dkr.ecr.eu-central-1.amazonaws.com.cn",

@@ -1,19 +1,19 @@
-//! When a pod may run a variant: the pure rules, and the closed list of reasons why not.
+//! Pure rules for when a pod may run a variant, and the closed list of outcomes.
 //!
-//! - [`pod`]: what a pod says of itself that rules a rewrite out, whatever its images are.
-//! - [`placement`] and [`node`]: which nodes a pod could land on, and what these can run.
-//! - [`serving`]: what a conversion record offers now.
+//! - [`pod`]: exclusions by a pod's metadata, independent of its images.
+//! - [`placement`] and [`node`]: candidate nodes of a pod, their platforms and container runtimes.
+//! - [`record_view`]: the variant that a conversion record offers now.
 
 pub mod node;
 pub mod placement;
 pub mod pod;
 mod reason;
+pub mod record_view;
 pub mod runtime;
 mod selector;
-pub mod serving;
 mod taint;
 
 pub use node::Node;
-pub use placement::{Landing, Placement};
+pub use placement::{CandidateNodes, Placement};
 pub use reason::Reason;
-pub use serving::Serving;
+pub use record_view::RecordView;

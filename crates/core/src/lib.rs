@@ -1,9 +1,9 @@
-//! What every part of zstart agrees on: references, digests, variant names, the
-//! [`ImageConversion`](record::ImageConversion) record, label and annotation keys, and the pure
-//! rules that say when a pod may run a variant.
+//! Definitions that all parts of zstart share: references, digests, variant names, the
+//! [`ImageConversion`] record, label and annotation keys, and the pure rules for when a pod may run a
+//! variant.
 //!
-//! Nothing here talks to a registry or an API server, and nothing here needs an async runtime, so
-//! that the rules zstart is judged by can be read and tested on their own.
+//! The crate contacts no registry and no API server and needs no async runtime, so the rules can be read
+//! and tested on their own.
 
 mod chain;
 pub mod digest;

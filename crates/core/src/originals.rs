@@ -1,4 +1,4 @@
-//! What a rewritten pod says of the images that its author wrote.
+//! Original images of a rewritten pod.
 
 use std::collections::BTreeMap;
 
@@ -6,8 +6,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
 use crate::keys;
 
-/// The entries of the annotation [`keys::ORIGINALS`], by place. `None` where there is none, or one that
-/// says nothing.
+/// Parses the annotation [`keys::ORIGINALS`]: original references by image field. Returns `None` if the
+/// annotation is missing or isn't valid.
 pub fn originals(metadata: &ObjectMeta) -> Option<BTreeMap<String, String>> {
     let annotation = metadata.annotations.as_ref()?.get(keys::ORIGINALS)?;
     serde_json::from_str(annotation).ok()

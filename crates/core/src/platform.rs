@@ -1,4 +1,4 @@
-//! Platforms as users and image indexes write them: `os/architecture[/variant]`.
+//! Platforms in the notation of users and image indexes: `os/architecture[/variant]`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,31 +6,31 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// An operating system and processor, e.g. `linux/amd64` or `linux/arm/v7`.
+/// Operating system and architecture, e.g. `linux/amd64` or `linux/arm/v7`.
 ///
-/// Names are those of the Go toolchain (`GOOS`, `GOARCH`), as the OCI image specification asks
-/// (`image-index.md`, "platform"); Kubernetes nodes carry the same in their labels.
+/// Names are those of the Go toolchain (`GOOS`, `GOARCH`), as the OCI image specification requires
+/// (`image-index.md`, "platform"). The labels of Kubernetes nodes use these names as well.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Platform {
-    /// E.g. `linux`.
+    /// Operating system, e.g. `linux`.
     pub os: String,
-    /// E.g. `amd64`.
+    /// Architecture, e.g. `amd64`.
     pub architecture: String,
-    /// E.g. `v8`; `None` where the architecture has no variants or none was named.
+    /// Architecture variant, e.g. `v8`; `None` if the architecture has no variants or none was named.
     pub variant: Option<String>,
 }
 
-/// Why a text isn't a platform.
+/// Error for a text that isn't a platform.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("platform {text:?} is not of the form os/architecture[/variant], e.g. linux/amd64 or linux/arm/v7")]
 pub struct PlatformError {
-    /// What was given.
+    /// Text as given.
     pub text: String,
 }
 
 impl Platform {
-    /// The platform of these names, as somebody else gave them. `None` where they aren't names: an empty
-    /// variant is no variant.
+    /// Creates a platform from names of foreign origin. Returns `None` for an invalid name. An empty
+    /// variant counts as no variant.
     pub fn named(os: &str, architecture: &str, variant: Option<&str>) -> Option<Self> {
         let variant = variant.filter(|variant| !variant.is_empty());
         let are_names = [Some(os), Some(architecture), variant].into_iter().flatten().all(is_name);
@@ -41,16 +41,16 @@ impl Platform {
         })
     }
 
-    /// A platform without a variant.
+    /// Creates a platform without a variant.
     pub fn new(os: &str, architecture: &str) -> Self {
         Self { os: os.to_owned(), architecture: architecture.to_owned(), variant: None }
     }
 
-    /// Whether an image for `image` runs on this platform.
+    /// Returns whether an image for `image` certainly runs on this platform.
     ///
-    /// Only what is certain counts: operating system and architecture are equal, and the variants
-    /// are equal where both name one (`arm64` and `arm64/v8` are the same thing by containerd's
-    /// normalisation, so an unnamed variant matches).
+    /// Operating systems and architectures must be equal. Variants must be equal if both platforms name
+    /// one: `arm64` and `arm64/v8` are equal by containerd's normalisation, so an unnamed variant
+    /// matches.
     pub fn accepts(&self, image: &Platform) -> bool {
         self.os == image.os
             && self.architecture == image.architecture
@@ -122,21 +122,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_platform_prints_as_it_was_written() {
+    fn platform_round_trips_as_text() {
         for text in ["linux/amd64", "linux/arm/v7", "windows/amd64"] {
             assert_eq!(text.parse::<Platform>().unwrap().to_string(), text);
         }
     }
 
     #[test]
-    fn what_is_not_a_platform_is_refused() {
+    fn invalid_platform_is_refused() {
         for text in ["", "linux", "linux/", "/amd64", "a/b/c/d", "linux/amd 64", "linux/arm/"] {
             assert!(text.parse::<Platform>().is_err(), "{text}");
         }
     }
 
     #[test]
-    fn what_somebody_else_calls_a_platform_can_be_read_again_once_it_was_taken() {
+    fn named_platform_parses_again_and_bad_names_are_none() {
         let taken = Platform::named("linux", "arm", Some("v7")).unwrap();
         assert_eq!(taken.to_string().parse(), Ok(taken));
         assert_eq!(Platform::named("linux", "amd64", Some("")), Some(Platform::new("linux", "amd64")));
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unnamed_variant_matches_and_a_different_one_does_not() {
+    fn unnamed_variant_matches_and_different_variant_does_not() {
         let arm64 = Platform::new("linux", "arm64");
         assert!(arm64.accepts(&"linux/arm64/v8".parse().unwrap()));
         let v7: Platform = "linux/arm/v7".parse().unwrap();

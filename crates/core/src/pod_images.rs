@@ -1,25 +1,25 @@
-//! Where images stand in a pod.
+//! Fields of a pod that name images.
 
 use std::fmt;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
-/// The list in a pod's specification that an image stands in.
+/// List in a pod's specification whose entries name images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum List {
+pub enum ImageList {
     /// `spec.containers`
     Containers,
-    /// `spec.initContainers`, sidecars among them
+    /// `spec.initContainers`, including sidecars
     InitContainers,
     /// `spec.ephemeralContainers`
     EphemeralContainers,
-    /// `spec.volumes`, those with an image
+    /// `spec.volumes`, if the volume has an image
     Volumes,
 }
 
-impl List {
-    /// The field's name.
-    pub fn field(self) -> &'static str {
+impl ImageList {
+    /// Name of the list's field.
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Containers => "containers",
             Self::InitContainers => "initContainers",
@@ -28,7 +28,7 @@ impl List {
         }
     }
 
-    /// The path from an entry of the list to its reference.
+    /// Path from an entry of the list to its image reference.
     pub fn reference_path(self) -> &'static [&'static str] {
         match self {
             Self::Containers | Self::InitContainers | Self::EphemeralContainers => &["image"],
@@ -37,47 +37,49 @@ impl List {
     }
 }
 
-/// One place. It prints as the annotation's key: `containers/NAME`.
+/// Field that names an image. Prints as the key of [`keys::ORIGINALS`](crate::keys::ORIGINALS):
+/// `containers/NAME`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Which list.
-    pub list: List,
-    /// Where in the list.
+pub struct ImageField {
+    /// List that holds the entry.
+    pub list: ImageList,
+    /// Index of the entry in the list.
     pub index: usize,
-    /// The name of the container or volume.
+    /// Name of the container or volume.
     pub name: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ImageField {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}/{}", self.list.field(), self.name)
+        write!(formatter, "{}/{}", self.list.as_str(), self.name)
     }
 }
 
-/// A reference as it stands in a pod.
+/// Image reference in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Where.
-    pub place: Place,
-    /// What its author wrote; it need not be valid.
+    /// Field that holds the reference.
+    pub field: ImageField,
+    /// Reference as the pod's author wrote it; possibly invalid.
     pub reference: String,
-    /// Whether the kubelet may pull it. Else it must be on the node already.
+    /// The kubelet may pull the image. Otherwise (`imagePullPolicy: Never`) the image must be on the node
+    /// already.
     pub may_be_pulled: bool,
 }
 
-/// Every image that a pod of this specification names. A container without one isn't listed.
+/// Returns every image that the specification names. A container without an image is left out.
 pub fn images(spec: &PodSpec) -> Vec<Image> {
     let mut images = Vec::new();
     let mut add = |list, index, name: &str, reference: Option<&String>, policy: Option<&String>| {
         if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
-            let place = Place { list, index, name: name.to_owned() };
+            let field = ImageField { list, index, name: name.to_owned() };
             let may_be_pulled = policy.is_none_or(|policy| policy != "Never");
-            images.push(Image { place, reference: reference.clone(), may_be_pulled });
+            images.push(Image { field, reference: reference.clone(), may_be_pulled });
         }
     };
     let lists = [
-        (List::InitContainers, spec.init_containers.as_deref().unwrap_or_default()),
-        (List::Containers, &spec.containers),
+        (ImageList::InitContainers, spec.init_containers.as_deref().unwrap_or_default()),
+        (ImageList::Containers, &spec.containers),
     ];
     for (list, containers) in lists {
         for (index, container) in containers.iter().enumerate() {
@@ -87,13 +89,13 @@ pub fn images(spec: &PodSpec) -> Vec<Image> {
     }
     for (index, container) in spec.ephemeral_containers.iter().flatten().enumerate() {
         let (image, policy) = (container.image.as_ref(), container.image_pull_policy.as_ref());
-        add(List::EphemeralContainers, index, &container.name, image, policy);
+        add(ImageList::EphemeralContainers, index, &container.name, image, policy);
     }
     for (index, volume) in spec.volumes.iter().flatten().enumerate() {
         let image = volume.image.as_ref();
         let reference = image.and_then(|image| image.reference.as_ref());
         let policy = image.and_then(|image| image.pull_policy.as_ref());
-        add(List::Volumes, index, &volume.name, reference, policy);
+        add(ImageList::Volumes, index, &volume.name, reference, policy);
     }
     images
 }

@@ -1,4 +1,4 @@
-//! The conversion record: the cluster's memory of one source, as an `ImageConversion` object.
+//! Conversion record: the cluster's state of one source, as an `ImageConversion` object.
 #![expect(clippy::duplicated_attributes, reason = "printer columns share a type")]
 #![allow(unreachable_pub, reason = "the derive repeats the spec's visibility in a private scope")]
 
@@ -19,10 +19,10 @@ mod tests;
 pub use condition::{CONVERTED, READY, RESOLVED, RecordReason, condition, set_condition};
 pub use name::record_name;
 
-/// What the controller is asked to do: one source, for ever the same.
+/// Source to convert. The source of a record never changes.
 ///
-/// Only zstart's controller and cluster administrators may write it: whoever could forge a record
-/// could point pods at any image.
+/// Only zstart's controller and cluster administrators may write records: a forged record could point
+/// pods at any image.
 #[derive(CustomResource, Clone, Debug, PartialEq, Deserialize, Serialize, KubeSchema)]
 #[kube(
     group = "zstart.dev",
@@ -33,7 +33,7 @@ pub use name::record_name;
     category = "zstart",
     status = "ImageConversionStatus",
     derive = "PartialEq",
-    doc = "What zstart knows of one container image: the digest it means now, and the zstd variant made of it.",
+    doc = "State of one container image: the digest that its reference resolves to, and its zstd variant.",
     printcolumn(name = "Source", type_ = "string", json_path = ".spec.source"),
     printcolumn(
         name = "Ready",
@@ -54,91 +54,91 @@ pub use name::record_name;
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ImageConversionSpec {
-    /// The normalised source reference: repository and tag, or repository and digest.
+    /// Normalised source reference: repository and tag, or repository and digest.
     #[x_kube(validation = ("self == oldSelf", "source can't be changed: delete this record and make another"))]
     pub source: Reference,
 }
 
-/// What has been found out and done so far.
+/// Observed state of the source and its variant.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ImageConversionStatus {
-    /// The generation of the record that this status speaks of.
+    /// Generation of the record that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// What the source reference meant when it was last looked up.
+    /// Result of the last check of the source reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<ResolvedSource>,
-    /// The variant that pods may be pointed at; absent until one was verified.
+    /// Variant that pods may be rewritten to; absent until a variant was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
-    /// The same numbers for people, as `kubectl get` prints them.
+    /// Sizes and times in readable form, as `kubectl get` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// `Resolved`, `Converted` and `Ready`.
+    /// Conditions: `Resolved`, `Converted` and `Ready`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
 }
 
-/// A source reference, looked up.
+/// Resolved source reference.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ResolvedSource {
-    /// The digest of the manifest or index that the reference meant.
+    /// Digest of the manifest or index that the reference resolved to.
     pub digest: Digest,
-    /// When that was last seen to be so. A tag older than `maxStaleness` isn't trusted.
+    /// Time at which the registry last confirmed the digest. A tag that was checked longer ago than
+    /// `maxStaleness` isn't trusted.
     pub checked_at: Time,
 }
 
-/// A finished, verified variant.
+/// Verified variant.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Variant {
-    /// The source digest that this variant was made of. It serves only while
-    /// [`ResolvedSource::digest`] is the same.
+    /// Source digest that this variant was made from. The variant is used only while
+    /// `status.source.digest` is equal.
     pub source_digest: Digest,
-    /// `repository:tag@digest`, ready to stand in a pod.
+    /// Image reference for pods: `repository:tag@digest`.
     pub reference: Reference,
-    /// The settings it was made with, as its manifests say it.
+    /// Conversion settings, as the variant's manifests state them.
     pub settings: String,
-    /// What was converted, one entry a platform. Other platforms are listed in the variant's index
-    /// as they were in the source's.
+    /// Converted platforms. The variant's index lists the source's other platforms unchanged.
     pub platforms: Vec<PlatformVariant>,
-    /// When it was verified.
+    /// Time of the verification.
     pub verified_at: Time,
-    /// How long making the variant took, in milliseconds: from when a worker was free until the
-    /// variant was verified. 0 where somebody else made it.
+    /// Duration of the conversion in milliseconds, from a free worker to the verified variant. 0 if
+    /// another program made the variant.
     pub duration_milliseconds: i64,
 }
 
-/// One platform of a variant.
+/// Converted platform of a variant.
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlatformVariant {
-    /// E.g. `linux/amd64`.
+    /// Platform, e.g. `linux/amd64`.
     pub platform: Platform,
-    /// Sum of the source's compressed layers, in bytes.
+    /// Sum of the source's compressed layer sizes, in bytes.
     pub source_bytes: i64,
-    /// Sum of the variant's compressed layers, in bytes.
+    /// Sum of the variant's compressed layer sizes, in bytes.
     pub variant_bytes: i64,
-    /// How many layers the image has.
+    /// Number of layers of the image.
     pub layers: i32,
-    /// How many of them were encoded anew; the others already were zstd.
+    /// Number of layers that were encoded as zstd; the others already were zstd.
     pub converted_layers: i32,
 }
 
-/// Sizes and times as people read them.
+/// Sizes and times in readable form.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Summary {
     /// Compressed size of the source's converted platforms.
     pub source_size: String,
-    /// Compressed size of the variant's.
+    /// Compressed size of the variant's converted platforms.
     pub variant_size: String,
-    /// How much smaller that is.
+    /// Size reduction from source to variant, in percent.
     pub saved: String,
-    /// How long making the variant took, from when a worker was free until it was verified. Empty
-    /// where somebody else made it.
+    /// Duration of the conversion, from a free worker to the verified variant. Empty if another
+    /// program made the variant.
     pub took: String,
 }

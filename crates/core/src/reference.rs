@@ -1,8 +1,8 @@
-//! Image references, normalised as Docker and containerd do it.
+//! Image references, normalised as by Docker and containerd.
 //!
-//! The grammar is that of `github.com/distribution/reference`: a host only where the first
-//! component looks like one, `docker.io/library/` in front of a bare name, `latest` where neither
-//! tag nor digest is given.
+//! The grammar is that of `github.com/distribution/reference`: the first component is a host only if it
+//! looks like a host, a bare name gets the prefix `docker.io/library/`, and a reference without tag and
+//! digest gets the tag `latest`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,19 +16,19 @@ mod grammar;
 #[cfg(test)]
 mod tests;
 
-/// Longest repository name with its host, by the grammar's `NameTotalLengthMax`.
-const NAME_MAX: usize = 255;
-/// The registry a reference without a host means.
+/// Longest repository name with its host: `NameTotalLengthMax` of the grammar.
+const MAX_NAME_LENGTH: usize = 255;
+/// Registry of a reference without a host.
 const DOCKER_HUB: &str = "docker.io";
 
-/// A tag that fits the distribution specification: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
+/// Valid tag by the distribution specification: `[A-Za-z0-9_][A-Za-z0-9._-]{0,127}`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(String);
 
-/// A normalised reference: where an image is, and a tag, a digest or both.
+/// Normalised reference: registry, repository, and a tag, a digest or both.
 ///
-/// It prints in full (`nginx` prints `docker.io/library/nginx:latest`), and what it prints parses
-/// to the same reference again.
+/// A reference prints in full (`nginx` prints `docker.io/library/nginx:latest`), and the printed text
+/// parses to an equal reference.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Reference {
     registry: String,
@@ -36,7 +36,7 @@ pub struct Reference {
     version: Version,
 }
 
-/// What a reference asks for inside its repository. One of the two is always there.
+/// Tag, digest or both. At least one of the two is always present.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Version {
     Tag(Tag),
@@ -45,71 +45,71 @@ enum Version {
     Both(Tag, Digest),
 }
 
-/// Why a text isn't an image reference.
+/// Error for a text that isn't an image reference.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum ReferenceError {
-    /// Nothing, or only white space.
-    #[error("an image reference is empty")]
+    /// Empty text, or only white space.
+    #[error("the image reference is empty; write e.g. registry.example/app:v1")]
     Empty,
-    /// A scheme was written where none belongs.
-    #[error("image reference {text:?} starts with a scheme; write it without")]
+    /// Scheme in front of the registry, e.g. `https://`.
+    #[error("image reference {text:?} starts with a scheme; remove everything up to ://")]
     Scheme {
-        /// What was given.
+        /// Text as given.
         text: String,
     },
-    /// The host isn't a name or address with an optional port.
+    /// Registry that isn't a host name or address with an optional port.
     #[error("image reference {text:?} has an invalid registry {registry:?}")]
     Registry {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// The part at fault.
+        /// Faulty part.
         registry: String,
     },
-    /// A path component breaks the grammar.
+    /// Repository with a path component that breaks the grammar.
     #[error(
         "image reference {text:?} has an invalid repository {repository:?}: \
          lower-case letters, digits and single separators (. _ - /) are allowed"
     )]
     Repository {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// The part at fault.
+        /// Faulty part.
         repository: String,
     },
-    /// Host and repository together are over 255 characters.
+    /// Registry and repository that exceed 255 characters together.
     #[error("image reference {text:?} is too long: at most 255 characters before tag and digest")]
     TooLong {
-        /// What was given.
+        /// Text as given.
         text: String,
     },
-    /// The tag breaks the grammar.
+    /// Tag that breaks the grammar.
     #[error(
         "image reference {text:?} has an invalid tag {tag:?}: at most 128 letters, digits, \
          dots, underscores and dashes, not starting with a dot or a dash"
     )]
     Tag {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// The part at fault.
+        /// Faulty part.
         tag: String,
     },
-    /// What follows the `@` isn't a digest.
+    /// Text after the `@` that isn't a digest.
     #[error("image reference {text:?} has an invalid digest")]
     Digest {
-        /// What was given.
+        /// Text as given.
         text: String,
-        /// What is wrong with it.
+        /// Cause.
         source: DigestError,
     },
 }
 
 impl Tag {
-    /// The tag's characters.
+    /// Text of the tag.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// A tag from a text that is one by the way it was built.
+    /// Wraps a text that is a valid tag by construction.
     pub(crate) fn from_valid(text: String) -> Self {
         debug_assert!(grammar::is_tag(&text), "{text} is not a tag");
         Self(text)
@@ -140,7 +140,7 @@ impl Reference {
         &self.registry
     }
 
-    /// The name inside the registry, e.g. `library/nginx`.
+    /// Name inside the registry, e.g. `library/nginx`.
     pub fn repository(&self) -> &str {
         &self.repository
     }
@@ -150,7 +150,7 @@ impl Reference {
         format!("{}/{}", self.registry, self.repository)
     }
 
-    /// The tag, where one is named.
+    /// Tag, if the reference names one.
     pub fn tag(&self) -> Option<&Tag> {
         match &self.version {
             Version::Tag(tag) | Version::Both(tag, _) => Some(tag),
@@ -158,7 +158,7 @@ impl Reference {
         }
     }
 
-    /// The digest, where one is named. It, not the tag, then decides what is pulled.
+    /// Digest, if the reference names one. The digest, not the tag, then decides which image is pulled.
     pub fn digest(&self) -> Option<&Digest> {
         match &self.version {
             Version::Digest(digest) | Version::Both(_, digest) => Some(digest),
@@ -166,7 +166,7 @@ impl Reference {
         }
     }
 
-    /// The tag or digest as the distribution API's `<reference>` wants it: the digest if there is one.
+    /// `<reference>` of the distribution API: the digest if there is one, otherwise the tag.
     pub fn version(&self) -> &str {
         match &self.version {
             Version::Tag(tag) => tag.as_str(),
@@ -174,8 +174,8 @@ impl Reference {
         }
     }
 
-    /// The same image by the least that names it: the tag goes where a digest decides. Two
-    /// references with the same identity always mean the same image, so records are kept by it.
+    /// Returns the shortest reference to this image, without a tag if there is a digest. References with
+    /// equal identities always name one image, so the identity is the key of a record.
     #[must_use]
     pub fn identity(&self) -> Self {
         match self.digest() {
@@ -184,19 +184,19 @@ impl Reference {
         }
     }
 
-    /// Another tag of the same repository.
+    /// Returns a reference to `tag` in this repository.
     #[must_use]
     pub fn with_tag(&self, tag: Tag) -> Self {
         self.with_version(Version::Tag(tag))
     }
 
-    /// A digest of the same repository, without a tag.
+    /// Returns a reference to `digest` in this repository, without a tag.
     #[must_use]
     pub fn with_digest(&self, digest: Digest) -> Self {
         self.with_version(Version::Digest(digest))
     }
 
-    /// `repository:tag@digest` in the same repository: pinned, and still readable.
+    /// Returns `repository:tag@digest` in this repository: pinned by the digest, readable by the tag.
     #[must_use]
     pub fn with_tag_and_digest(&self, tag: Tag, digest: Digest) -> Self {
         self.with_version(Version::Both(tag, digest))
@@ -238,7 +238,7 @@ impl FromStr for Reference {
         if !grammar::is_repository(&repository) || grammar::is_image_id(name) {
             return Err(ReferenceError::Repository { text, repository });
         }
-        if registry.len() + 1 + repository.len() > NAME_MAX {
+        if registry.len() + 1 + repository.len() > MAX_NAME_LENGTH {
             return Err(ReferenceError::TooLong { text });
         }
         let tag = match tag {
@@ -256,13 +256,13 @@ impl FromStr for Reference {
     }
 }
 
-/// Host and path of a name, with Docker Hub's defaults filled in.
+/// Splits a name into registry and repository, with Docker Hub's defaults filled in.
 fn split_name(name: &str) -> (String, String) {
     let (registry, path) = match name.split_once('/') {
         Some((first, path)) if grammar::looks_like_host(first) => (first, path),
         _ => (DOCKER_HUB, name),
     };
-    // `index.docker.io` is the name that old clients used for the same registry.
+    // `index.docker.io` is Docker Hub's name in old clients.
     let registry = if registry == "index.docker.io" { DOCKER_HUB } else { registry };
     if registry == DOCKER_HUB && !path.contains('/') {
         (registry.to_owned(), format!("library/{path}"))

@@ -1,8 +1,8 @@
-//! How sizes, ratios and durations are printed, the same in status columns and on the terminal.
+//! Text form of sizes, ratios and durations, shared by status columns and the terminal.
 
 use std::time::Duration;
 
-/// `bytes` with a binary unit and three significant digits, e.g. `412 MiB`.
+/// Formats `bytes` with a binary unit and three significant digits, e.g. `412 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
     #[expect(clippy::cast_precision_loss, reason = "three digits are printed, a float holds fifteen")]
@@ -22,7 +22,7 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
-/// How much smaller `variant` is than `source`, e.g. `14.2%`; negative where it is larger.
+/// Formats the size reduction from `source` to `variant`, e.g. `14.2%`; negative if the variant is larger.
 pub fn saving(source: u64, variant: u64) -> String {
     if source == 0 {
         return "0.0%".to_owned();
@@ -33,7 +33,7 @@ pub fn saving(source: u64, variant: u64) -> String {
     if percent == "-0.0%" { "0.0%".to_owned() } else { percent }
 }
 
-/// A duration for people: `840ms`, `12.3s`, `3m05s`.
+/// Formats a duration for people: `840ms`, `12.3s`, `3m05s`.
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_saving_is_a_percentage_of_the_source() {
+    fn saving_is_a_percentage_of_the_source() {
         assert_eq!(saving(1000, 858), "14.2%");
         assert_eq!(saving(100, 110), "-10.0%");
         assert_eq!(saving(100_000, 100_001), "0.0%");
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn durations_read_like_a_stopwatch() {
+    fn durations_print_millis_seconds_or_minutes() {
         let cases =
             [(12, "12ms"), (12_340, "12.3s"), (59_949, "59.9s"), (59_960, "1m00s"), (185_000, "3m05s")];
         for (millis, text) in cases {

@@ -15,6 +15,7 @@ use sha2::{Digest as _, Sha256, Sha512};
 use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Tag};
 
 use crate::error::{ErrorKind, RegistryError};
@@ -62,7 +63,7 @@ impl LayoutFolder {
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
-        self.folder.join("blobs").join(digest.algorithm()).join(digest.hex())
+        self.folder.join("blobs").join(digest.algorithm().as_str()).join(digest.hex())
     }
 
     /// The path of a blob to be written; creates its folder.
@@ -292,9 +293,9 @@ impl BlobUpload for BlobFile {
         let Self { layout, file: _, path, hash } = *self;
         let failed = |error: io::Error| layout.error(Operation::push("write blob", digest), error);
         let found = match digest.algorithm() {
-            "sha256" => Digest::from_sha256(hash.finalize().into()),
+            Algorithm::Sha256 => Digest::from_sha256(hash.finalize().into()),
             // Rare, so the file is read again rather than every blob hashed twice.
-            _ => sha512_of(&path).await.map_err(failed)?,
+            Algorithm::Sha512 => sha512_of(&path).await.map_err(failed)?,
         };
         if &found != digest {
             let error = failed(io::Error::other(format!("the content has digest {found}")));

@@ -17,7 +17,7 @@ impl Cluster {
     /// File of a blob in containerd's content store.
     pub fn content(&self, digest: &Digest) -> PathBuf {
         let store = self.folder().join("containerd/io.containerd.content.v1.content/blobs");
-        store.join(digest.algorithm()).join(digest.hex())
+        store.join(digest.algorithm().as_str()).join(digest.hex())
     }
 
     /// Blob parsed as JSON.

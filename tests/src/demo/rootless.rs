@@ -184,7 +184,7 @@ async fn rewritten_pod(kubectl: &Kubectl<'_>, source: &Reference, ready: &Ready)
 /// File of a blob in the registry's storage.
 fn blob(blobs: &Path, digest: &Digest) -> PathBuf {
     let hex = digest.hex();
-    blobs.join(digest.algorithm()).join(&hex[..2]).join(hex).join("data")
+    blobs.join(digest.algorithm().as_str()).join(&hex[..2]).join(hex).join("data")
 }
 
 fn report(ready: &Ready, pod: &Value, check: &LayerCheck) {

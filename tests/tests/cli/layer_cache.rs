@@ -46,7 +46,7 @@ impl CacheLab {
     /// Manifest of an image's variant.
     async fn variant(&self, version: &str) -> Result<Value> {
         let stored = self.stored();
-        let tag = variant::tag_beside(Some(&version.parse()?), &stored.digest(version).await?);
+        let tag = variant::tag_for(Some(&version.parse()?), &stored.digest(version).await?);
         Ok(stored.manifest(tag.as_str()).await?.json)
     }
 

@@ -49,7 +49,7 @@ impl Source {
     async fn sparse() -> Result<Self> {
         let source = Self::listing("{}").await?;
         let digest: Digest = serde_json::from_value(source.entry["digest"].clone())?;
-        let folder = source.folder.path().join("blobs").join(digest.algorithm());
+        let folder = source.folder.path().join("blobs").join(digest.algorithm().as_str());
         std::fs::remove_file(folder.join(digest.hex()))?;
         Ok(source)
     }

@@ -4,7 +4,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("config.yaml"), text)
 }
 
-/// The whole chain, as it is printed.
+/// Returns the error and its cause, as they are printed.
 fn failure(text: &str) -> String {
     let error = parse(text).unwrap_err();
     let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
@@ -12,18 +12,18 @@ fn failure(text: &str) -> String {
 }
 
 #[test]
-fn an_empty_file_means_the_defaults() {
+fn empty_file_gives_the_defaults() {
     for text in ["", "{}", "# nothing\nlisten: 0.0.0.0:8443"] {
         let config = parse(text).unwrap();
         assert_eq!(config.listen.port(), 8443);
         assert_eq!(config.serving_secret, keys::SERVING_SECRET);
-        assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(15));
+        assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(15));
         assert_eq!(config.policy.when_no_node, WhenNoNode::Leave);
     }
 }
 
 #[test]
-fn a_file_as_the_chart_renders_it_is_understood() {
+fn chart_rendered_file_is_parsed() {
     let config = parse(
         "listen: 0.0.0.0:9443\nhealthListen: 0.0.0.0:9080\nservingSecret: my-tls\nmaxStaleness: 1h30m\n\
          whenNoNode: rewrite\nallowedTargets: [\"mirror.example:5000/zstd\"]\n\
@@ -32,14 +32,16 @@ fn a_file_as_the_chart_renders_it_is_understood() {
     .unwrap();
     assert_eq!((config.listen.port(), config.health_listen.port()), (9443, 9080));
     assert_eq!(config.serving_secret, "my-tls");
-    assert_eq!(config.policy.rules.max_staleness, Duration::from_mins(90));
+    assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(90));
     assert_eq!(config.policy.when_no_node, WhenNoNode::Rewrite);
-    assert!(config.policy.rules.targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap()));
-    assert_eq!(config.policy.controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
+    assert!(
+        config.policy.variants.allowed_targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap())
+    );
+    assert_eq!(config.policy.allowed_controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
 }
 
 #[test]
-fn what_is_wrong_is_named_with_its_file_and_field() {
+fn invalid_value_error_names_file_and_field() {
     let cases = [
         ("maxStalenes: 10m", "maxStalenes"),
         ("maxStaleness: 0s", "above zero"),
@@ -50,7 +52,7 @@ fn what_is_wrong_is_named_with_its_file_and_field() {
         ("servingSecret: ''", "servingSecret"),
         ("allowedTargets: ['https://mirror.example']", "https://mirror.example"),
         ("allowedTargets: ['']", "allowedTargets"),
-        // None of these begins any reference as it is normalised.
+        // No normalised reference begins with one of these.
         ("allowedTargets: [myteam]", "myteam"),
         ("allowedTargets: [index.docker.io/team]", "index.docker.io/team"),
         ("allowedTargets: [r.example/Team]", "r.example/Team"),

@@ -23,7 +23,7 @@ fn review(operation: &str, sub_resource: &str, object: &Value, old: &Value) -> V
     }})
 }
 
-/// The response, and the object as the API server would store it.
+/// Returns the response, and the object as the API server would store it.
 fn answer(handler: &Handler, now: Timestamp, review: &Value) -> (Value, Value) {
     let response = handler.review(review.to_string().as_bytes(), now).unwrap();
     let answer: Value = serde_json::from_slice(&response.to_review().unwrap()).unwrap();
@@ -43,7 +43,7 @@ fn pod() -> Value {
 }
 
 #[test]
-fn a_new_pod_is_patched_and_the_decisions_are_in_the_audit_log() {
+fn new_pod_is_patched_with_decisions_in_the_audit_log() {
     let (handler, now) = handler();
     let (response, after) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
     assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
@@ -59,7 +59,7 @@ fn a_new_pod_is_patched_and_the_decisions_are_in_the_audit_log() {
 }
 
 #[test]
-fn a_dry_run_is_answered_the_same_and_not_counted() {
+fn dry_run_is_patched_and_not_counted() {
     let (handler, now) = handler();
     let mut review = review("CREATE", "", &pod(), &Value::Null);
     review["request"]["dryRun"] = json!(true);
@@ -70,20 +70,20 @@ fn a_dry_run_is_answered_the_same_and_not_counted() {
 }
 
 #[test]
-fn a_pod_that_comes_again_is_counted_once() {
+fn reinvoked_pod_is_counted_once() {
     let (handler, now) = handler();
     let (_, once) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
     let (_, twice) = answer(&handler, now, &review("CREATE", "", &once, &Value::Null));
     assert_eq!(twice, once);
     let text = handler.metrics.text().unwrap();
     assert!(text.contains(r#"images_total{reason="Rewritten"} 1"#), "{text}");
-    assert!(!text.contains("AlreadyVariant"), "what was done by the webhook itself: {text}");
+    assert!(!text.contains("AlreadyVariant"), "counted its own rewrite: {text}");
 }
 
 #[test]
-fn a_patch_that_would_not_fit_is_left_out_and_everything_says_so() {
+fn inapplicable_patch_is_left_out_and_reported() {
     let (handler, now) = handler();
-    // No API server sends such a pod: there is no metadata for the annotation to stand in.
+    // No API server sends such a pod: the annotation has no metadata to be added to.
     let mut object = pod();
     object.as_object_mut().unwrap().remove("metadata");
     let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
@@ -97,7 +97,7 @@ fn a_patch_that_would_not_fit_is_left_out_and_everything_says_so() {
 }
 
 #[test]
-fn notes_of_a_pod_that_may_not_be_changed_stay_as_they_are() {
+fn originals_of_an_excluded_pod_are_unchanged() {
     let (handler, now) = handler();
     let mut object = pod();
     object["metadata"]["annotations"] = json!({"zstart.dev/originals": r#"{"containers/gone":"x"}"#});
@@ -113,7 +113,7 @@ fn notes_of_a_pod_that_may_not_be_changed_stay_as_they_are() {
 }
 
 #[test]
-fn an_update_of_a_pod_is_left_alone() {
+fn pod_update_is_not_patched() {
     let (handler, now) = handler();
     for (operation, sub_resource) in
         [("UPDATE", ""), ("DELETE", ""), ("CREATE", "binding"), ("UPDATE", "status")]
@@ -125,7 +125,7 @@ fn an_update_of_a_pod_is_left_alone() {
 }
 
 #[test]
-fn of_a_running_pod_only_a_new_ephemeral_container_is_patched() {
+fn only_a_new_ephemeral_container_is_patched() {
     let (handler, now) = handler();
     let mut old = pod();
     old["spec"]["ephemeralContainers"] = json!([{"name": "one", "image": APP}]);
@@ -138,7 +138,7 @@ fn of_a_running_pod_only_a_new_ephemeral_container_is_patched() {
 }
 
 #[test]
-fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
+fn unparsable_pod_is_admitted_unchanged() {
     let (handler, now) = handler();
     for object in [Value::Null, json!([]), json!({"spec": {"containers": "none"}}), json!({"metadata": 7})] {
         let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
@@ -148,17 +148,17 @@ fn a_pod_that_cannot_be_read_is_admitted_as_it_came() {
 }
 
 #[test]
-fn a_pod_that_was_made_to_fill_the_memory_is_not_read() {
+fn oversized_pod_is_admitted_unparsed() {
     let (handler, now) = handler();
     let mut many = pod();
-    many["spec"]["containers"][0]["env"] = vec![json!({}); PARTS_MAX].into();
+    many["spec"]["containers"][0]["env"] = vec![json!({}); MAX_POD_OBJECTS].into();
     let mut long = pod();
-    long["metadata"]["annotations"] = json!({"a/b": "x".repeat(POD_MAX)});
+    long["metadata"]["annotations"] = json!({"a/b": "x".repeat(MAX_POD_BYTES)});
     for object in [many, long] {
         let (response, after) = answer(&handler, now, &review("CREATE", "", &object, &Value::Null));
         assert!(after == object && response.get("patch").is_none());
     }
-    // Large as it is, a real one isn't near.
+    // A large real pod stays far below the limits.
     let mut large = pod();
     large["spec"]["containers"][0]["env"] = vec![json!({"name": "a", "value": "b"}); 5_000].into();
     let (response, _) = answer(&handler, now, &review("CREATE", "", &large, &Value::Null));
@@ -166,7 +166,7 @@ fn a_pod_that_was_made_to_fill_the_memory_is_not_read() {
 }
 
 #[test]
-fn another_kind_of_object_is_admitted_as_it_came() {
+fn other_resource_is_admitted_unchanged() {
     let (handler, now) = handler();
     let mut review = review("CREATE", "", &pod(), &Value::Null);
     review["request"]["resource"] = json!({"group": "apps", "version": "v1", "resource": "deployments"});
@@ -174,7 +174,7 @@ fn another_kind_of_object_is_admitted_as_it_came() {
 }
 
 #[test]
-fn what_is_not_a_review_is_an_error_and_counted() {
+fn malformed_review_is_refused_and_counted() {
     let (handler, now) = handler();
     assert!(handler.review(b"{}", now).is_err());
     assert!(handler.metrics.text().unwrap().contains(r#"reviews_total{outcome="malformed"} 1"#));
@@ -210,7 +210,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn any_json_in_a_pods_place_is_admitted(object in any_json(), old in any_json()) {
+    fn any_json_as_pod_is_admitted(object in any_json(), old in any_json()) {
         let (handler, now) = handler();
         for (operation, sub_resource) in [("CREATE", ""), ("UPDATE", "ephemeralcontainers")] {
             answer(&handler, now, &review(operation, sub_resource, &object, &old));
@@ -218,17 +218,17 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_answered_or_refused(body in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn handler_never_panics_on_any_bytes(body in prop::collection::vec(any::<u8>(), 0..200)) {
         let (handler, now) = handler();
         let _ = handler.review(&body, now);
     }
 }
 
-/// Prints how long a review takes in a large cluster; nothing is asserted of it.
-/// `cargo test --release -p zstart-webhook -- --ignored --nocapture how_long`
+/// Prints the duration of a review in large clusters. Asserts nothing.
+/// `cargo test --release -p zstart-webhook -- --ignored --nocapture review_latency`
 #[test]
 #[ignore = "a measurement"]
-fn how_long_a_review_takes_with_thousands_of_nodes_and_records() {
+fn review_latency_with_thousands_of_nodes_and_records() {
     const ROUNDS: u32 = 200;
     for count in [100, 1_000, 5_000] {
         let mut cluster = Cluster::with_records(&[APP]);

@@ -2,17 +2,17 @@ use kube::runtime::watcher::Event;
 use zstart_process::health::Health as _;
 
 use super::*;
-use crate::fixture::{pair, secret};
+use crate::fixture::{key_pair, secret};
 
 #[test]
-fn readiness_is_earned_step_by_step_and_given_up_at_once() {
+fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     let snapshot = Arc::new(Snapshot::default());
     let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
     let certificate = Arc::new(Certificate::default());
     let health = Health::new(Arc::clone(&snapshot), Arc::clone(&certificate), Arc::clone(&metrics));
     assert_eq!(health.missing(), Some("no serving certificate yet"));
-    let (text, key) = pair();
-    certificate.take(&secret(&text, &key), "tls", &metrics);
+    let (text, key) = key_pair();
+    certificate.update(&secret(&text, &key), "tls", &metrics);
     snapshot.apply_namespace(Event::InitDone);
     snapshot.apply_record(Event::InitDone);
     assert!(health.missing().is_some_and(|missing| missing.contains("nodes")));

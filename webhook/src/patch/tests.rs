@@ -9,7 +9,7 @@ use crate::rewrite::Decision;
 const APP: &str = "r.example/app:v1";
 const SIDECAR: &str = "r.example/proxy:v2";
 
-/// What is decided of a pod in JSON, and the patch.
+/// Returns the decisions about a pod in JSON, and the patch.
 fn decide(cluster: &Cluster, object: &Value, annotate: Annotate) -> (Vec<Decision>, Option<Patch>) {
     let pod: Pod = serde_json::from_value(object.clone()).unwrap();
     let decisions = cluster.decide(&pod);
@@ -37,20 +37,20 @@ fn originals(object: &Value) -> Value {
 }
 
 #[test]
-fn a_patch_tests_before_it_replaces_and_notes_the_original() {
+fn patch_tests_then_replaces_and_records_the_original() {
     let object = json!({"metadata": {"generateName": "app-"}, "spec": {"containers": [{"name": "app", "image": APP}]}});
     let (_, patch) = decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes);
     insta::assert_json_snapshot!(patch.unwrap());
 }
 
 #[test]
-fn a_pod_with_nothing_to_rewrite_gets_no_patch() {
+fn pod_without_rewrite_gets_no_patch() {
     let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": "other"}]}});
     assert_eq!(decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes).1, None);
 }
 
 #[test]
-fn annotations_that_are_there_stay() {
+fn existing_annotations_are_kept() {
     let object = json!({"metadata": {"annotations": {"a/b~c": "d"}},
         "spec": {"containers": [{"name": "app", "image": APP}]}});
     let after = rewritten(&object);
@@ -61,7 +61,7 @@ fn annotations_that_are_there_stay() {
 }
 
 #[test]
-fn asked_again_it_changes_nothing() {
+fn reinvocation_changes_nothing() {
     let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
     let after = rewritten(&object);
     let cluster = Cluster::with_records(&[APP]);
@@ -69,7 +69,7 @@ fn asked_again_it_changes_nothing() {
 }
 
 #[test]
-fn asked_again_with_another_container_it_keeps_what_it_noted_before() {
+fn reinvocation_keeps_recorded_originals() {
     let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
     let mut after = rewritten(&object);
     after["spec"]["containers"].as_array_mut().unwrap().push(json!({"name": "proxy", "image": SIDECAR}));
@@ -79,8 +79,8 @@ fn asked_again_with_another_container_it_keeps_what_it_noted_before() {
 }
 
 #[test]
-fn notes_that_are_not_true_of_this_pod_are_dropped() {
-    // A pod that was copied from a rewritten one and then changed, and a note that isn't one.
+fn stale_originals_are_dropped_with_a_rewrite() {
+    // Annotation of a pod that was copied from a rewritten pod and changed, and an invalid annotation.
     for note in
         [r#"{"containers/app":"r.example/old:v0","containers/gone":"x","volumes/app":"y"}"#, "nonsense"]
     {
@@ -91,12 +91,12 @@ fn notes_that_are_not_true_of_this_pod_are_dropped() {
 }
 
 #[test]
-fn notes_that_are_not_true_are_dropped_where_no_image_changes_too() {
+fn stale_originals_are_dropped_without_a_rewrite() {
     let cases = [
-        // Nothing that it says is true: a pod that was copied, and given an image without a variant.
+        // No entry is current: the pod was copied and got an image without a variant.
         ("nginx", json!({"containers/app": APP}).to_string(), None),
         ("nginx", "nonsense".to_owned(), None),
-        // One thing of two is.
+        // One of two entries is current.
         (
             &*variant_of(APP),
             json!({"containers/app": APP, "containers/gone": "x"}).to_string(),
@@ -115,7 +115,7 @@ fn notes_that_are_not_true_are_dropped_where_no_image_changes_too() {
 }
 
 #[test]
-fn an_image_volumes_reference_is_patched_in_its_own_place() {
+fn image_volume_reference_is_patched() {
     let object = json!({"metadata": {}, "spec": {"containers": [], "volumes": [
         {"name": "empty", "emptyDir": {}},
         {"name": "model", "image": {"reference": APP, "pullPolicy": "Always"}},
@@ -127,7 +127,7 @@ fn an_image_volumes_reference_is_patched_in_its_own_place() {
 }
 
 #[test]
-fn an_update_of_ephemeral_containers_gets_no_annotation() {
+fn ephemeral_container_update_gets_no_annotation() {
     let object = json!({"metadata": {}, "spec": {"containers": [], "ephemeralContainers": [
         {"name": "debug", "image": APP},
     ]}});
@@ -138,12 +138,12 @@ fn an_update_of_ephemeral_containers_gets_no_annotation() {
 }
 
 #[test]
-fn a_patch_for_another_pod_does_not_fit() {
+fn patch_does_not_apply_to_another_pod() {
     let object = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": APP}]}});
     let patch = decide(&Cluster::with_records(&[APP]), &object, Annotate::Yes).1.unwrap();
-    assert!(fits(&patch, Some(&raw(&object))));
+    assert!(applies_to(&patch, Some(&raw(&object))));
     let other = json!({"metadata": {}, "spec": {"containers": [{"name": "app", "image": SIDECAR}]}});
-    assert!(!fits(&patch, Some(&raw(&other))));
+    assert!(!applies_to(&patch, Some(&raw(&other))));
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -157,7 +157,7 @@ fn image() -> impl Strategy<Value = Value> {
     ]
 }
 
-/// Fields that zstart has no business with, in every place where such may stand.
+/// Fields that zstart must not touch.
 fn other_fields() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(json!({})),
@@ -211,13 +211,13 @@ fn a_pod() -> impl Strategy<Value = Value> {
         })
 }
 
-/// The pod as it should be after the decisions, written down without the patch.
+/// Returns the pod that the decisions lead to, computed without the patch.
 fn expected(object: &Value, decisions: &[Decision]) -> Value {
     let mut object = object.clone();
     for decision in decisions {
         let Some(variant) = &decision.variant else { continue };
-        let place = &decision.image.place;
-        let entry = &mut object["spec"][place.list.field()][place.index];
+        let field = &decision.image.field;
+        let entry = &mut object["spec"][field.list.as_str()][field.index];
         let slot = if entry.get("emptyDir").is_none() && entry["image"].is_object() {
             &mut entry["image"]["reference"]
         } else {
@@ -240,7 +240,7 @@ fn without_note(mut object: Value) -> Value {
 
 proptest! {
     #[test]
-    fn a_patched_pod_is_the_decided_one_and_differs_in_nothing_else(object in a_pod()) {
+    fn patched_pod_differs_only_by_its_decisions(object in a_pod()) {
         let cluster = Cluster::with_records(&[APP, SIDECAR]);
         let (decisions, patch) = decide(&cluster, &object, Annotate::Yes);
         let rewrites: Vec<&Decision> =
@@ -249,11 +249,11 @@ proptest! {
             None => prop_assert!(rewrites.is_empty()),
             Some(patch) => {
                 let after = applied(&object, &patch);
-                prop_assert!(fits(&patch, Some(&raw(&object))));
+                prop_assert!(applies_to(&patch, Some(&raw(&object))));
                 prop_assert_eq!(without_note(after.clone()), without_note(expected(&object, &decisions)));
                 for decision in rewrites {
                     let noted: Map<String, Value> = serde_json::from_value(originals(&after)).unwrap();
-                    prop_assert!(noted.contains_key(&decision.image.place.to_string()));
+                    prop_assert!(noted.contains_key(&decision.image.field.to_string()));
                 }
             }
         }

@@ -2,12 +2,12 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn parse(review: &Value) -> Result<Request, ReviewError> {
-    Request::parse(review.to_string().as_bytes())
+fn parse(review: &Value) -> Result<ReviewRequest, ReviewError> {
+    ReviewRequest::parse(review.to_string().as_bytes())
 }
 
 #[test]
-fn a_review_is_read_as_far_as_it_decides() {
+fn review_is_parsed_and_unknown_fields_ignored() {
     let request = parse(&json!({
         "apiVersion": API_VERSION, "kind": KIND, "fromTheFuture": true,
         "request": {
@@ -25,8 +25,8 @@ fn a_review_is_read_as_far_as_it_decides() {
 }
 
 #[test]
-fn what_is_not_a_review_is_refused_and_named() {
-    assert!(matches!(Request::parse(b"nonsense"), Err(ReviewError::Parse { .. })));
+fn other_kind_or_version_is_refused_by_name() {
+    assert!(matches!(ReviewRequest::parse(b"nonsense"), Err(ReviewError::Parse { .. })));
     let old = json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": KIND});
     assert!(parse(&old).unwrap_err().to_string().contains("v1beta1"));
     let empty = json!({"apiVersion": API_VERSION, "kind": KIND});
@@ -34,8 +34,9 @@ fn what_is_not_a_review_is_refused_and_named() {
 }
 
 #[test]
-fn an_answer_without_a_patch_has_no_patch_fields() {
-    let review: Value = serde_json::from_slice(&Response::admit("7".into()).to_review().unwrap()).unwrap();
+fn response_without_patch_has_no_patch_fields() {
+    let review: Value =
+        serde_json::from_slice(&ReviewResponse::admit("7".into()).to_review().unwrap()).unwrap();
     let response = json!({"uid": "7", "allowed": true});
     assert_eq!(review, json!({"apiVersion": API_VERSION, "kind": KIND, "response": response}));
 }

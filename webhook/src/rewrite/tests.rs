@@ -6,7 +6,7 @@ use crate::fixture::{Cluster, node, pod, pod_of, record, variant_of};
 
 const APP: &str = "r.example/app:v1";
 
-/// The one reason for the one image of a pod.
+/// Returns the reason for the only image of a pod.
 fn reason(cluster: &Cluster, pod: &Pod) -> Reason {
     let decisions = cluster.decide(pod);
     assert_eq!(decisions.len(), 1);
@@ -21,20 +21,20 @@ fn changed(mut value: Value, pointer: &str, new: Value) -> Value {
 }
 
 #[test]
-fn a_pod_with_a_ready_record_gets_the_variant() {
+fn ready_record_rewrites_the_image() {
     let decisions = Cluster::with_records(&[APP]).decide(&pod_of(APP));
     assert_eq!(decisions[0].reason, Reason::Rewritten);
     assert_eq!(decisions[0].variant.as_ref().unwrap().to_string(), variant_of(APP));
 }
 
 #[test]
-fn a_short_name_finds_the_record_of_its_full_one() {
+fn short_name_finds_the_record_of_its_full_name() {
     let cluster = Cluster::with_records(&["docker.io/library/nginx:latest"]);
     assert_eq!(reason(&cluster, &pod_of("nginx")), Reason::Rewritten);
 }
 
 #[test]
-fn a_digest_reference_is_rewritten_however_old_its_record() {
+fn digest_reference_is_rewritten_at_any_record_age() {
     let source = format!("r.example/app@{}", Digest::sha256_of(b"x"));
     let mut cluster = Cluster::with_records(&[&source]);
     cluster.now += jiff::SignedDuration::from_hours(24 * 365);
@@ -42,16 +42,16 @@ fn a_digest_reference_is_rewritten_however_old_its_record() {
 }
 
 #[test]
-fn in_an_audited_namespace_the_decision_is_reported_and_nothing_changes() {
+fn audited_namespace_reports_and_changes_nothing() {
     let cluster = Cluster::with_records(&[APP]);
     let decisions = cluster.decide_in("audit", &pod_of(APP));
     assert_eq!((decisions[0].reason, &decisions[0].variant), (Reason::Audited, &None));
-    // What would not have been rewritten keeps its own reason.
+    // An image that would not be rewritten keeps its own reason.
     assert_eq!(cluster.decide_in("audit", &pod_of("r.example/other:v1"))[0].reason, Reason::NoRecord);
 }
 
 #[test]
-fn a_namespace_that_is_not_opted_in_is_left() {
+fn namespace_without_opt_in_is_not_rewritten() {
     let cluster = Cluster::with_records(&[APP]);
     for namespace in ["off", ""] {
         assert_eq!(cluster.decide_in(namespace, &pod_of(APP))[0].reason, Reason::NamespaceNotEnabled);
@@ -59,7 +59,7 @@ fn a_namespace_that_is_not_opted_in_is_left() {
 }
 
 #[test]
-fn what_the_pod_says_of_itself_comes_before_its_images() {
+fn pod_exclusions_precede_image_decisions() {
     let cluster = Cluster::with_records(&[APP]);
     let with = |metadata: Value, spec: Value| {
         let mut value = json!({"metadata": metadata, "spec": spec});
@@ -87,7 +87,7 @@ fn what_the_pod_says_of_itself_comes_before_its_images() {
 }
 
 #[test]
-fn an_image_without_a_serving_record_is_left() {
+fn image_without_usable_record_is_not_rewritten() {
     let moved = Digest::sha256_of(b"moved");
     let cases = [
         (json!([]), Reason::RecordNotReady, "/status/conditions"),
@@ -108,7 +108,7 @@ fn an_image_without_a_serving_record_is_left() {
 }
 
 #[test]
-fn a_record_under_a_wrong_name_or_that_cannot_be_read_counts_as_absent() {
+fn misnamed_or_unparsable_record_counts_as_absent() {
     let misnamed = changed(record("r.example/other:v1"), "/spec/source", json!(APP));
     assert_eq!(reason(&Cluster::with_records(&[]).with_record(misnamed), &pod_of(APP)), Reason::NoRecord);
     let forged = changed(record(APP), "/spec/source", json!("r.example/other:v1"));
@@ -118,14 +118,14 @@ fn a_record_under_a_wrong_name_or_that_cannot_be_read_counts_as_absent() {
 }
 
 #[test]
-fn a_variant_and_a_text_that_is_no_reference_are_left() {
+fn variant_and_invalid_reference_are_not_rewritten() {
     let cluster = Cluster::with_records(&[APP]);
     assert_eq!(reason(&cluster, &pod_of(&variant_of(APP))), Reason::AlreadyVariant);
     assert_eq!(reason(&cluster, &pod_of("Not A Reference")), Reason::InvalidReference);
 }
 
 #[test]
-fn one_old_runtime_within_reach_leaves_the_pod_and_one_out_of_reach_does_not() {
+fn old_runtime_excludes_a_pod_only_on_a_candidate() {
     let old = changed(
         node("old", "amd64"),
         "/status/nodeInfo/containerRuntimeVersion",
@@ -138,7 +138,7 @@ fn one_old_runtime_within_reach_leaves_the_pod_and_one_out_of_reach_does_not() {
 }
 
 #[test]
-fn a_cluster_of_two_processors_needs_both_covered() {
+fn mixed_architecture_cluster_needs_both_covered() {
     let both = Cluster::with_records(&[APP]).with_node(node("b", "arm64"));
     assert_eq!(reason(&both, &pod_of(APP)), Reason::PlatformNotCovered);
     let mut covering = record(APP);
@@ -149,7 +149,7 @@ fn a_cluster_of_two_processors_needs_both_covered() {
 }
 
 #[test]
-fn without_nodes_the_setting_decides_and_a_pinned_processor_must_be_covered() {
+fn when_no_node_decides_in_an_empty_cluster() {
     let mut cluster = Cluster::empty().with_record(record(APP));
     assert_eq!(reason(&cluster, &pod_of(APP)), Reason::NoCandidateNode);
     cluster.policy.when_no_node = WhenNoNode::Rewrite;
@@ -165,7 +165,7 @@ fn without_nodes_the_setting_decides_and_a_pinned_processor_must_be_covered() {
 }
 
 #[test]
-fn an_old_node_behind_a_taint_is_not_one_that_the_setting_vouches_for() {
+fn when_no_node_does_not_cover_tainted_old_nodes() {
     let mut old = node("old", "amd64");
     old["status"]["nodeInfo"]["containerRuntimeVersion"] = json!("containerd://1.4.13");
     old["spec"] = json!({"taints": [{"key": "example.com/being-prepared", "effect": "NoSchedule"}]});
@@ -175,7 +175,7 @@ fn an_old_node_behind_a_taint_is_not_one_that_the_setting_vouches_for() {
 }
 
 #[test]
-fn a_fargate_pod_needs_no_node() {
+fn fargate_pod_needs_no_node() {
     let cluster = Cluster::empty().with_record(record(APP));
     let fargate = pod(json!({
         "metadata": {"labels": {"eks.amazonaws.com/fargate-profile": "default"}},
@@ -185,7 +185,7 @@ fn a_fargate_pod_needs_no_node() {
 }
 
 #[test]
-fn every_kind_of_image_goes_the_same_way() {
+fn all_image_fields_are_rewritten() {
     let cluster = Cluster::with_records(&[APP]);
     let pod = pod(json!({"spec": {
         "initContainers": [{"name": "init", "image": APP}],
@@ -197,7 +197,7 @@ fn every_kind_of_image_goes_the_same_way() {
         .decide(&pod)
         .iter()
         .map(|decision| {
-            format!("{} {} {}", decision.image.place, decision.image.place.index, decision.reason)
+            format!("{} {} {}", decision.image.field, decision.image.field.index, decision.reason)
         })
         .collect();
     assert_eq!(
@@ -213,20 +213,20 @@ fn every_kind_of_image_goes_the_same_way() {
 }
 
 #[test]
-fn of_ephemeral_containers_only_new_ones_are_looked_at() {
+fn only_new_ephemeral_containers_are_reviewed() {
     let with = |names: &[&str]| {
         let containers: Vec<Value> = names.iter().map(|name| json!({"name": name, "image": APP})).collect();
         pod(
             json!({"spec": {"containers": [{"name": "app", "image": APP}], "ephemeralContainers": containers}}),
         )
     };
-    let images = new_ephemeral(&with(&["one", "two"]), &with(&["one"]));
-    let places: Vec<String> = images.iter().map(|image| image.place.to_string()).collect();
+    let images = new_ephemeral_images(&with(&["one", "two"]), &with(&["one"]));
+    let places: Vec<String> = images.iter().map(|image| image.field.to_string()).collect();
     assert_eq!(places, ["ephemeralContainers/two"]);
 }
 
 #[test]
-fn an_image_that_must_be_on_the_node_already_is_left() {
+fn pull_policy_never_is_not_rewritten() {
     let cluster = Cluster::with_records(&[APP]);
     for policy in ["Never", "IfNotPresent", "Always"] {
         let expected = if policy == "Never" { Reason::NeverPulled } else { Reason::Rewritten };

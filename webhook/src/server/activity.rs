@@ -1,4 +1,4 @@
-//! Whether a connection is used: one that isn't takes a place from others.
+//! Activity of a connection. An idle connection occupies one of a limited number of permits.
 
 use std::time::Duration;
 
@@ -8,59 +8,59 @@ use axum::response::Response;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
-/// The requests of one connection.
+/// Requests of one connection.
 #[derive(Clone)]
 pub(super) struct Activity(watch::Sender<Requests>);
 
 #[derive(Clone, Copy)]
 struct Requests {
-    /// How many have no answer yet.
-    open: usize,
-    /// When the last one got it, or when the connection was made.
-    since: Instant,
-    /// Whether there was one at all.
-    any: bool,
+    /// Number of requests without a response.
+    in_flight: usize,
+    /// Time of the last response, or of the connection's start if there was no response.
+    idle_since: Instant,
+    /// The connection has received a request.
+    received_any: bool,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(watch::Sender::new(Requests { open: 0, since: Instant::now(), any: false }))
+        Self(watch::Sender::new(Requests { in_flight: 0, idle_since: Instant::now(), received_any: false }))
     }
 }
 
 impl Activity {
-    /// Ends when no request has come within `first`, or none for as long as `between`.
-    pub(super) async fn idle(&self, first: Duration, between: Duration) {
+    /// Returns once no first request arrives within `first`, or no further request within `between`.
+    pub(super) async fn wait_until_idle(&self, first: Duration, between: Duration) {
         let mut requests = self.0.subscribe();
         loop {
-            let Requests { open, since, any } = *requests.borrow_and_update();
-            let end = since + if any { between } else { first };
+            let Requests { in_flight, idle_since, received_any } = *requests.borrow_and_update();
+            let end = idle_since + if received_any { between } else { first };
             tokio::select! {
-                () = sleep_until(end), if open == 0 => return,
-                // `self` holds the sender, so this can't fail.
+                () = sleep_until(end), if in_flight == 0 => return,
+                // `self` holds the sender, so the channel stays open.
                 _ = requests.changed() => {}
             }
         }
     }
 }
 
-/// Notes a request, until it is answered or given up.
+/// Counts a request as in flight until its response is sent or the request is dropped.
 pub(super) async fn track(State(activity): State<Activity>, request: Request, next: Next) -> Response {
     activity.0.send_modify(|requests| {
-        requests.open += 1;
-        requests.any = true;
+        requests.in_flight += 1;
+        requests.received_any = true;
     });
-    let _open = Open(activity);
+    let _in_flight = InFlight(activity);
     next.run(request).await
 }
 
-struct Open(Activity);
+struct InFlight(Activity);
 
-impl Drop for Open {
+impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.0.send_modify(|requests| {
-            requests.open -= 1;
-            requests.since = Instant::now();
+            requests.in_flight -= 1;
+            requests.idle_since = Instant::now();
         });
     }
 }
@@ -73,18 +73,18 @@ mod tests {
     const BETWEEN: Duration = Duration::from_mins(3);
 
     #[tokio::test(start_paused = true)]
-    async fn a_connection_is_idle_without_a_first_request_and_later_without_another_one() {
+    async fn idle_timeouts_apply_before_and_between_requests() {
         let (activity, started) = (Activity::default(), Instant::now());
-        activity.idle(FIRST, BETWEEN).await;
+        activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((FIRST..FIRST * 2).contains(&started.elapsed()));
 
         let (activity, started) = (Activity::default(), Instant::now());
-        activity.0.send_modify(|requests| (requests.open, requests.any) = (1, true));
-        let open = Open(activity.clone());
-        let still_open = tokio::time::timeout(BETWEEN * 2, activity.idle(FIRST, BETWEEN)).await;
-        assert!(still_open.is_err(), "a request that waits for its answer isn't idleness");
+        activity.0.send_modify(|requests| (requests.in_flight, requests.received_any) = (1, true));
+        let open = InFlight(activity.clone());
+        let still_open = tokio::time::timeout(BETWEEN * 2, activity.wait_until_idle(FIRST, BETWEEN)).await;
+        assert!(still_open.is_err(), "a connection with a request in flight isn't idle");
         drop(open);
-        activity.idle(FIRST, BETWEEN).await;
+        activity.wait_until_idle(FIRST, BETWEEN).await;
         assert!((BETWEEN * 3..BETWEEN * 4).contains(&started.elapsed()));
     }
 }

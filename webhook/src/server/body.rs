@@ -1,50 +1,53 @@
-//! The body of a review, held to bounds: anybody who reaches the port may send one.
+//! Body of a review, read within limits: every client that reaches the port may send a body.
 
 use axum::body::{Body, HttpBody as _};
-use axum::response::{IntoResponse, Response};
 use futures::StreamExt as _;
-use http::StatusCode;
+use thiserror::Error;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-/// An object has at most 3 MiB on its way into the API server, and an update sends two.
-pub(super) const BODY_MAX: usize = 8 << 20;
+/// Longest body. The API server accepts objects of at most 3 MiB, and the review of an update holds two.
+pub(super) const MAX_BODY_BYTES: usize = 8 << 20;
 
-/// A body, and the room that it takes.
-pub(super) struct Held<'a> {
+/// Body in memory, with the permits for its bytes.
+pub(super) struct BufferedBody<'a> {
     pub(super) bytes: Vec<u8>,
-    _room: Option<SemaphorePermit<'a>>,
+    _permits: Option<SemaphorePermit<'a>>,
 }
 
-/// Reads a body. `room` has a permit for each byte that may be held; what came takes its share, and
-/// what was only announced takes none, or a few callers who announce much and send nothing would
-/// keep everybody else out.
-pub(super) async fn read(body: Body, room: &Semaphore) -> Result<Held<'_>, Response> {
-    // What says beforehand that it is too large isn't waited for.
-    if body.size_hint().lower() > BODY_MAX as u64 {
-        return Err(too_large());
+/// Error of a body that isn't buffered.
+#[derive(Debug, Error)]
+pub(super) enum BodyError {
+    #[error("the review's body exceeds the limit of {MAX_BODY_BYTES} bytes")]
+    TooLarge,
+    #[error("failed to read the review's body")]
+    Read { source: axum::Error },
+}
+
+/// Reads a body into memory. Each byte takes one of `buffer_permits` when the byte has arrived. An announced
+/// length takes no permits: a few clients that announce much and send nothing would block all other clients.
+pub(super) async fn read(body: Body, buffer_permits: &Semaphore) -> Result<BufferedBody<'_>, BodyError> {
+    // A body with an oversized announced length is refused unread.
+    if body.size_hint().lower() > MAX_BODY_BYTES as u64 {
+        return Err(BodyError::TooLarge);
     }
     let mut pieces = body.into_data_stream();
     let mut bytes = Vec::new();
-    let mut taken: Option<SemaphorePermit<'_>> = None;
+    let mut permits: Option<SemaphorePermit<'_>> = None;
     while let Some(piece) = pieces.next().await {
-        let piece = piece.map_err(|error| (StatusCode::BAD_REQUEST, error.to_string()).into_response())?;
-        if bytes.len() + piece.len() > BODY_MAX {
-            return Err(too_large());
+        let piece = piece.map_err(|source| BodyError::Read { source })?;
+        if bytes.len() + piece.len() > MAX_BODY_BYTES {
+            return Err(BodyError::TooLarge);
         }
-        // Neither can fail: no piece is larger than a body, and the semaphore is never closed.
-        let size = u32::try_from(piece.len()).map_err(|_| too_large())?;
-        let more = room.acquire_many(size).await.map_err(|_| too_large())?;
-        match &mut taken {
-            Some(taken) => taken.merge(more),
-            None => taken = Some(more),
+        // Both always succeed: no piece is larger than a body, and the semaphore is never closed.
+        let size = u32::try_from(piece.len()).map_err(|_| BodyError::TooLarge)?;
+        let more = buffer_permits.acquire_many(size).await.map_err(|_| BodyError::TooLarge)?;
+        match &mut permits {
+            Some(permits) => permits.merge(more),
+            None => permits = Some(more),
         }
         bytes.extend_from_slice(&piece);
     }
-    Ok(Held { bytes, _room: taken })
-}
-
-fn too_large() -> Response {
-    (StatusCode::PAYLOAD_TOO_LARGE, "no review is that large").into_response()
+    Ok(BufferedBody { bytes, _permits: permits })
 }
 
 #[cfg(test)]
@@ -60,26 +63,26 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn only_what_came_takes_room_and_gives_it_back() {
-        let room = Semaphore::new(10);
-        // It says nothing of its end, and its second piece never comes.
+    async fn received_bytes_take_permits_until_dropped() {
+        let buffer_permits = Semaphore::new(10);
+        // The length is unknown, and the second piece never arrives.
         let silent = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"abcd"))]);
         let silent = Body::from_stream(silent.chain(stream::pending()));
-        let mut waiting = Box::pin(read(silent, &room));
+        let mut waiting = Box::pin(read(silent, &buffer_permits));
         assert!(waiting.as_mut().now_or_never().is_none());
-        assert_eq!(room.available_permits(), 6);
-        let held = read(body(&[2, 4]), &room).await.map_err(|_| "refused").unwrap();
-        assert_eq!((held.bytes.len(), room.available_permits()), (6, 0));
-        assert!(read(body(&[1]), &room).now_or_never().is_none(), "there is no room left");
+        assert_eq!(buffer_permits.available_permits(), 6);
+        let held = read(body(&[2, 4]), &buffer_permits).await.unwrap();
+        assert_eq!((held.bytes.len(), buffer_permits.available_permits()), (6, 0));
+        assert!(read(body(&[1]), &buffer_permits).now_or_never().is_none(), "no permit is left");
         drop((waiting, held));
-        assert_eq!(room.available_permits(), 10);
+        assert_eq!(buffer_permits.available_permits(), 10);
     }
 
     #[tokio::test]
-    async fn a_body_without_a_length_is_refused_once_it_is_too_large() {
-        let room = Semaphore::new(BODY_MAX * 2);
-        let refused = read(body(&[BODY_MAX, 1]), &room).await.err().map(|response| response.status());
-        assert_eq!(refused, Some(StatusCode::PAYLOAD_TOO_LARGE));
-        assert!(read(body(&[BODY_MAX]), &room).await.is_ok());
+    async fn body_of_unknown_length_is_refused_at_the_limit() {
+        let buffer_permits = Semaphore::new(MAX_BODY_BYTES * 2);
+        let refused = read(body(&[MAX_BODY_BYTES, 1]), &buffer_permits).await;
+        assert!(matches!(refused, Err(BodyError::TooLarge)));
+        assert!(read(body(&[MAX_BODY_BYTES]), &buffer_permits).await.is_ok());
     }
 }

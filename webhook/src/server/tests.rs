@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::fixture::{Cluster, pair, pod_of, secret};
+use crate::fixture::{Cluster, key_pair, pod_of, secret};
 use crate::metrics::Metrics;
 use crate::tls::{Certificate, server_config};
 
@@ -21,18 +21,18 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-/// A server that knows a record of `r.example/app:v1`.
+/// Starts a server with a record of `r.example/app:v1`.
 async fn start() -> Server {
-    start_with(Limits::default()).await
+    start_with(Timeouts::default()).await
 }
 
-async fn start_with(limits: Limits) -> Server {
+async fn start_with(timeouts: Timeouts) -> Server {
     let Cluster { snapshot, policy, now: _ } = Cluster::with_records(&["r.example/app:v1"]);
     let snapshot = Arc::new(snapshot);
     let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
-    let (text, key) = pair();
+    let (text, key) = key_pair();
     let certificate = Arc::new(Certificate::default());
-    certificate.take(&secret(&text, &key), "tls", &metrics);
+    certificate.update(&secret(&text, &key), "tls", &metrics);
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(text.as_bytes()).unwrap()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -40,7 +40,7 @@ async fn start_with(limits: Limits) -> Server {
     let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate).unwrap()));
     let handler = Arc::new(Handler::new(snapshot, policy, metrics));
     let stop = CancellationToken::new();
-    let serving = serve(listener, acceptor, handler, limits, stop.clone(), Duration::from_mins(1));
+    let serving = serve(listener, acceptor, handler, timeouts, stop.clone(), Duration::from_mins(1));
     let task = tokio::spawn(serving);
     Server { address, roots, stop, task }
 }
@@ -56,7 +56,7 @@ impl Server {
         TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
     }
 
-    /// The whole answer to a request that closes the connection.
+    /// Sends a request that closes the connection, and returns the whole response.
     async fn ask(&self, line: &str, body: &str) -> String {
         let mut stream = self.connect().await;
         stream.write_all(head(line, body.len()).as_bytes()).await.unwrap();
@@ -71,7 +71,7 @@ fn head(line: &str, length: usize) -> String {
 
 async fn read(mut stream: TlsStream<TcpStream>) -> String {
     let mut answer = Vec::new();
-    // The end may come without TLS's own goodbye.
+    // The connection may end without a TLS close_notify.
     let _ = stream.read_to_end(&mut answer).await;
     String::from_utf8_lossy(&answer).into_owned()
 }
@@ -83,14 +83,14 @@ fn review() -> String {
 }
 
 #[tokio::test]
-async fn a_review_is_answered_over_tls() {
+async fn review_is_answered_over_tls() {
     let answer = start().await.ask("POST /mutate", &review()).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     assert!(answer.contains(r#""uid":"7","allowed":true"#), "{answer}");
 }
 
 #[tokio::test]
-async fn what_is_not_a_review_gets_a_proper_answer() {
+async fn other_requests_get_http_errors() {
     let server = start().await;
     let answer = server.ask("POST /mutate", "nonsense").await;
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("AdmissionReview"), "{answer}");
@@ -99,23 +99,23 @@ async fn what_is_not_a_review_gets_a_proper_answer() {
 }
 
 #[tokio::test]
-async fn a_body_over_the_bound_is_refused_unread() {
+async fn oversized_body_is_refused_unread() {
     let server = start().await;
     let mut stream = server.connect().await;
-    stream.write_all(head("POST /mutate", body::BODY_MAX + 1).as_bytes()).await.unwrap();
+    stream.write_all(head("POST /mutate", body::MAX_BODY_BYTES + 1).as_bytes()).await.unwrap();
     let answer = read(stream).await;
     assert!(answer.starts_with("HTTP/1.1 413"), "{answer}");
 }
 
 #[tokio::test]
-async fn a_request_on_its_way_is_answered_when_the_server_stops() {
+async fn in_flight_request_is_answered_on_shutdown() {
     let server = start().await;
     let body = review();
     let mut stream = server.connect().await;
     stream.write_all(head("POST /mutate", body.len()).as_bytes()).await.unwrap();
     let (first, second) = body.split_at(20);
     stream.write_all(first.as_bytes()).await.unwrap();
-    // A whole exchange on another connection, so that the server has seen the half one for sure.
+    // A complete exchange on another connection proves that the server has seen the incomplete request.
     assert!(server.ask("POST /mutate", &body).await.starts_with("HTTP/1.1 200"));
     server.stop.cancel();
     while TcpStream::connect(server.address).await.is_ok() {
@@ -128,16 +128,16 @@ async fn a_request_on_its_way_is_answered_when_the_server_stops() {
 }
 
 #[tokio::test]
-async fn a_connection_that_says_nothing_is_closed_before_and_after_a_request() {
-    let limits = Limits { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
-    let server = start_with(limits).await;
-    // No request at all, of either version.
+async fn idle_connection_is_closed() {
+    let timeouts = Timeouts { read: Duration::from_millis(200), idle: Duration::from_millis(200) };
+    let server = start_with(timeouts).await;
+    // No request, over HTTP/1.1 and HTTP/2.
     assert_eq!(read(server.connect().await).await, "");
     let mut preface = server.connect().await;
     preface.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
     let frames = read(preface).await;
-    assert!(!frames.is_empty(), "settings and goodbye");
-    // One request, on a connection that stays open, and then nothing.
+    assert!(!frames.is_empty(), "SETTINGS and GOAWAY frames");
+    // One request on a connection that stays open, then none.
     let mut kept = server.connect().await;
     let body = review();
     let head = head("POST /mutate", body.len()).replace("connection: close\r\n", "");

@@ -27,16 +27,16 @@ fn a_record_is_found_by_every_way_of_writing_its_source_and_is_gone_when_deleted
     let cluster = Cluster::with_records(&["nginx"]);
     let sizes = Sizes { namespaces: 2, records: 1, nodes: 1 };
     assert_eq!(cluster.snapshot.sizes(), sizes);
-    assert!(cluster.snapshot.serving(&"index.docker.io/library/nginx:latest".parse().unwrap()).is_some());
+    assert!(cluster.snapshot.record(&"index.docker.io/library/nginx:latest".parse().unwrap()).is_some());
     cluster.snapshot.apply_record(Event::Delete(parse(record("nginx"))));
-    assert!(cluster.snapshot.serving(&"nginx".parse().unwrap()).is_none());
+    assert!(cluster.snapshot.record(&"nginx".parse().unwrap()).is_none());
 }
 
 #[test]
 fn a_node_that_goes_is_no_candidate() {
     let cluster = Cluster::with_records(&[]);
     let spec = parse(serde_json::json!({"containers": []}));
-    assert_ne!(cluster.snapshot.landing(&Placement::of(&spec)), Landing::Nowhere);
+    assert_ne!(cluster.snapshot.candidate_nodes(&Placement::of(&spec)), CandidateNodes::None);
     cluster.snapshot.apply_node(Event::Delete(parse(node("a", "amd64"))));
-    assert_eq!(cluster.snapshot.landing(&Placement::of(&spec)), Landing::Nowhere);
+    assert_eq!(cluster.snapshot.candidate_nodes(&Placement::of(&spec)), CandidateNodes::None);
 }

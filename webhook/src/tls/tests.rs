@@ -1,18 +1,18 @@
 use super::*;
-use crate::fixture::{pair, secret};
+use crate::fixture::{key_pair, secret};
 use crate::snapshot::Snapshot;
 
 #[test]
-fn a_secret_with_a_matching_pair_serves() {
-    let (certificate, key) = pair();
-    let loaded = load(&secret(&certificate, &key)).unwrap();
+fn secret_with_matching_key_pair_is_loaded() {
+    let (certificate, key) = key_pair();
+    let loaded = parse_secret(&secret(&certificate, &key)).unwrap();
     assert_eq!(loaded.key.cert.len(), 1);
-    assert!(loaded.expires > 0);
+    assert!(loaded.not_after > 0);
 }
 
 #[test]
-fn what_is_wrong_with_a_secret_is_named() {
-    let ((certificate, key), (_, other_key)) = (pair(), pair());
+fn invalid_secret_error_names_the_field() {
+    let ((certificate, key), (_, other_key)) = (key_pair(), key_pair());
     let cases = [
         (secret("", &key), "tls.crt"),
         (secret(&certificate, ""), "tls.key"),
@@ -22,19 +22,19 @@ fn what_is_wrong_with_a_secret_is_named() {
         (Secret::default(), "tls.crt"),
     ];
     for (secret, part) in cases {
-        let error = load(&secret).unwrap_err();
+        let error = parse_secret(&secret).unwrap_err();
         assert!(error.to_string().contains(part), "{error}");
     }
 }
 
 #[test]
-fn a_broken_secret_leaves_the_certificate_that_was_there_in_use() {
+fn invalid_secret_keeps_the_current_certificate() {
     let certificate = Certificate::default();
     let metrics = Metrics::new(Arc::new(Snapshot::default()));
-    let (text, key) = pair();
-    certificate.take(&secret(&text, "nonsense"), "tls", &metrics);
+    let (text, key) = key_pair();
+    certificate.update(&secret(&text, "nonsense"), "tls", &metrics);
     assert!(!certificate.is_loaded());
-    certificate.take(&secret(&text, &key), "tls", &metrics);
-    certificate.take(&Secret::default(), "tls", &metrics);
+    certificate.update(&secret(&text, &key), "tls", &metrics);
+    certificate.update(&Secret::default(), "tls", &metrics);
     assert!(certificate.is_loaded());
 }

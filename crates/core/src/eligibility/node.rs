@@ -1,4 +1,4 @@
-//! What a decision needs to know of a node, and nothing else: clusters have thousands.
+//! Nodes, reduced to the fields that decisions need: clusters have thousands of nodes.
 
 use std::collections::BTreeMap;
 
@@ -7,23 +7,23 @@ use k8s_openapi::api::core::v1::{Node as ApiNode, Taint};
 use super::runtime;
 use crate::platform::Platform;
 
-/// Label with the node's processor, for nodes whose kubelet hasn't reported yet.
+/// Label with a node's architecture, used until the kubelet has reported.
 pub const ARCHITECTURE_LABEL: &str = "kubernetes.io/arch";
-/// Label with the node's operating system.
+/// Label with a node's operating system, used until the kubelet has reported.
 pub const OS_LABEL: &str = "kubernetes.io/os";
 
-/// A node, reduced. Equal before and after an update means that no decision changes.
+/// Reduced node. If a node is equal before and after an update, no decision changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Node {
-    /// The object's name, which `nodeName` and `matchFields` mean.
+    /// Object name, which `nodeName` and `matchFields` refer to.
     pub name: String,
-    /// What selectors and affinity terms match on.
+    /// Labels that selectors and affinity terms match on.
     pub labels: BTreeMap<String, String>,
-    /// What tolerations are held against.
+    /// Taints that tolerations are compared with.
     pub taints: Vec<Taint>,
-    /// What images it runs; `None` as long as neither the kubelet nor a label says it.
+    /// Platform of the images that the node runs; `None` until the kubelet or a label reports a platform.
     pub platform: Option<Platform>,
-    /// Whether its runtime can start a zstd image.
+    /// The container runtime can start a zstd image.
     pub supports_zstd: bool,
 }
 
@@ -32,11 +32,12 @@ impl From<ApiNode> for Node {
         let ApiNode { metadata, spec, status } = node;
         let labels = metadata.labels.unwrap_or_default();
         let info = status.and_then(|status| status.node_info);
-        let said = |own: Option<&str>, label: &str| {
+        let reported_or_label = |own: Option<&str>, label: &str| {
             own.filter(|text| !text.is_empty()).or(labels.get(label).map(String::as_str)).map(str::to_owned)
         };
-        let os = said(info.as_ref().map(|info| info.operating_system.as_str()), OS_LABEL);
-        let architecture = said(info.as_ref().map(|info| info.architecture.as_str()), ARCHITECTURE_LABEL);
+        let os = reported_or_label(info.as_ref().map(|info| info.operating_system.as_str()), OS_LABEL);
+        let architecture =
+            reported_or_label(info.as_ref().map(|info| info.architecture.as_str()), ARCHITECTURE_LABEL);
         Self {
             name: metadata.name.unwrap_or_default(),
             platform: os.zip(architecture).map(|(os, architecture)| Platform::new(&os, &architecture)),
@@ -48,7 +49,7 @@ impl From<ApiNode> for Node {
 }
 
 impl Node {
-    /// Whether it runs Windows.
+    /// Returns whether the node runs Windows.
     pub fn is_windows(&self) -> bool {
         self.platform.as_ref().is_some_and(|platform| platform.os == "windows")
     }
@@ -65,7 +66,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_is_what_its_kubelet_reports() {
+    fn kubelet_report_overrides_node_labels() {
         let info = json!({
             "architecture": "arm64", "operatingSystem": "linux", "containerRuntimeVersion": "containerd://2.1.6",
             "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_has_not_reported_has_its_labels_platform_and_no_runtime() {
+    fn unreported_node_has_label_platform_and_no_runtime() {
         let node = node(json!({
             "metadata": {"name": "a", "labels": {ARCHITECTURE_LABEL: "amd64", OS_LABEL: "windows"}},
         }));
@@ -88,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_says_nothing_has_no_platform() {
+    fn node_without_report_or_labels_has_no_platform() {
         assert_eq!(node(json!({"metadata": {"name": "a"}})).platform, None);
     }
 }

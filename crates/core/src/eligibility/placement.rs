@@ -1,4 +1,4 @@
-//! Where a pod could land, as far as anybody can say before it is scheduled.
+//! Nodes that a pod could be scheduled to, as far as the pod and the nodes tell before scheduling.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,57 +9,57 @@ use super::{Reason, selector, taint};
 use crate::keys;
 use crate::platform::Platform;
 
-/// Label that Kubernetes before 1.14 used; clusters still carry it beside the new one.
-const OLD_ARCHITECTURE_LABEL: &str = "beta.kubernetes.io/arch";
-/// The same of [`OS_LABEL`].
-const OLD_OS_LABEL: &str = "beta.kubernetes.io/os";
+/// Architecture label of Kubernetes before 1.14. Clusters still set this label along with the new one.
+const BETA_ARCHITECTURE_LABEL: &str = "beta.kubernetes.io/arch";
+/// Operating system label of Kubernetes before 1.14.
+const BETA_OS_LABEL: &str = "beta.kubernetes.io/os";
 
-/// What a pod asks of its node: borrowed from its specification.
+/// Scheduling constraints of a pod, borrowed from its specification.
 ///
-/// `spec.unschedulable` and the conditions of nodes are left out of account: a pod that waits may
-/// still land there. So are resources, spreading and pod affinity: they only make the choice
-/// smaller.
+/// Two groups of constraints are ignored. `spec.unschedulable` and node conditions may pass while a pod
+/// waits, so the pod may still be scheduled to such a node. Resources, spreading and pod affinity only
+/// shrink the set of candidates.
 #[derive(Clone, Copy, Debug)]
 pub struct Placement<'a> {
     spec: &'a PodSpec,
     affinity: Option<&'a NodeSelector>,
-    heeds_taints: bool,
+    respect_taints: bool,
 }
 
-/// What the nodes that a pod could land on have in common.
+/// Common properties of the nodes that a pod could be scheduled to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Landing {
-    /// Every candidate can start a zstd image; together they have these platforms.
+pub enum CandidateNodes {
+    /// Every candidate can start a zstd image. The set holds the platforms of all candidates.
     Platforms(BTreeSet<Platform>),
-    /// No node matches now (or none is needed, as on Fargate), and the pod doesn't say which
-    /// processor it wants.
-    Open,
+    /// No node matches now, or the pod needs no node of the cluster, as on Fargate. The pod pins no
+    /// architecture.
+    AnyPlatform,
     /// No node matches now.
-    Nowhere,
-    /// A candidate rules a variant out.
+    None,
+    /// A candidate rules out every variant.
     Excluded(Reason),
 }
 
 impl<'a> Placement<'a> {
-    /// What `spec` asks for.
+    /// Reads the constraints of `spec`.
     pub fn of(spec: &'a PodSpec) -> Self {
         let affinity = spec
             .affinity
             .as_ref()
             .and_then(|affinity| affinity.node_affinity.as_ref())
             .and_then(|affinity| affinity.required_during_scheduling_ignored_during_execution.as_ref());
-        Self { spec, affinity, heeds_taints: true }
+        Self { spec, affinity, respect_taints: true }
     }
 
-    /// The same, as if no node had a taint: whoever set them may take them away.
+    /// Returns the constraints as if no node had a taint: the owner of a taint may remove it.
     #[must_use]
-    pub fn without_taints(self) -> Self {
-        Self { heeds_taints: false, ..self }
+    pub fn ignoring_taints(self) -> Self {
+        Self { respect_taints: false, ..self }
     }
 
-    /// Whether the pod could land on this node.
+    /// Returns whether the pod could be scheduled to `node`.
     pub fn allows(&self, node: &Node) -> bool {
-        // A named node is past the scheduler, and past taints.
+        // A pod with `nodeName` bypasses the scheduler and its check of taints.
         if let Some(name) = self.node_name() {
             return name == node.name;
         }
@@ -67,20 +67,19 @@ impl<'a> Placement<'a> {
             self.spec.node_selector.as_ref().is_none_or(|wanted| {
                 wanted.iter().all(|(label, value)| node.labels.get(label) == Some(value))
             });
-        let is_tainted =
-            || taint::exclude(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
+        let is_tainted = || taint::repel(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
         selected
             && self.affinity.is_none_or(|affinity| selector::matches(affinity, node))
-            && !(self.heeds_taints && is_tainted())
+            && !(self.respect_taints && is_tainted())
     }
 
-    /// The one node that the pod names, if it does: by `nodeName`.
+    /// Name of the only possible node, from `nodeName`.
     pub fn node_name(&self) -> Option<&'a str> {
         self.spec.node_name.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// The one node that required affinity names by `metadata.name`, as the DaemonSet controller
-    /// does for each of its pods.
+    /// Name of the only possible node, from `metadata.name` in the required affinity. The DaemonSet
+    /// controller pins each of its pods by such a term.
     pub fn pinned_node(&self) -> Option<&'a str> {
         let [term] = self.affinity?.node_selector_terms.as_slice() else { return None };
         let fields = term.match_fields.as_deref().unwrap_or_default();
@@ -91,18 +90,18 @@ impl<'a> Placement<'a> {
         }
     }
 
-    /// What the candidates among `nodes` have in common.
+    /// Returns the common properties of the candidates among `nodes`.
     ///
-    /// Any candidate that can't start zstd images, that runs Windows (never tried) or that doesn't
-    /// say what it is, excludes the pod: the scheduler may choose that one.
-    pub fn landing<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> Landing {
+    /// A candidate excludes the pod if its runtime can't start zstd images, if it runs Windows (zstd is
+    /// untested on Windows) or if its platform is unknown: the scheduler may choose that candidate.
+    pub fn candidate_nodes<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> CandidateNodes {
         let mut platforms: BTreeSet<Platform> = BTreeSet::new();
         for node in nodes {
             if !self.allows(node) {
                 continue;
             }
             if node.is_windows() {
-                return Landing::Excluded(Reason::Windows);
+                return CandidateNodes::Excluded(Reason::Windows);
             }
             match &node.platform {
                 Some(platform) if node.supports_zstd => {
@@ -110,52 +109,51 @@ impl<'a> Placement<'a> {
                         platforms.insert(platform.clone());
                     }
                 }
-                _ => return Landing::Excluded(Reason::RuntimeUnsupported),
+                _ => return CandidateNodes::Excluded(Reason::RuntimeUnsupported),
             }
         }
-        if platforms.is_empty() { Landing::Nowhere } else { Landing::Platforms(platforms) }
+        if platforms.is_empty() { CandidateNodes::None } else { CandidateNodes::Platforms(platforms) }
     }
 
-    /// What a node that isn't there yet will be: for Fargate, and for clusters that scale from
-    /// zero where an administrator has said that every new node can start zstd images.
+    /// Returns the properties of a node that doesn't exist yet: for Fargate, and for clusters that scale
+    /// from zero and whose administrator vouches that every new node can start zstd images.
     ///
-    /// Where the pod pins its processor (`kubernetes.io/arch` in its node selector or in every
-    /// term of its required affinity), these are the platforms. Where it doesn't, any will do: a
-    /// variant lists every platform that its source has, converted or not, so a node that could
-    /// start the source can start the variant.
-    pub fn landing_unseen(&self) -> Landing {
+    /// If the pod pins its architecture (`kubernetes.io/arch` in its node selector or in every term of
+    /// its required affinity), the result holds the pinned platforms. Otherwise every platform will do:
+    /// a variant lists every platform of its source, converted or not, so a node that could start the
+    /// source can start the variant.
+    pub fn for_future_nodes(&self) -> CandidateNodes {
         match self.pinned_architectures() {
-            Some(architectures) => Landing::Platforms(
+            Some(architectures) => CandidateNodes::Platforms(
                 architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect(),
             ),
-            None => Landing::Open,
+            None => CandidateNodes::AnyPlatform,
         }
     }
 
     fn pinned_architectures(&self) -> Option<BTreeSet<&'a str>> {
-        let by_selector =
-            self.spec.node_selector.as_ref().and_then(|labels| {
-                labels.get(ARCHITECTURE_LABEL).or_else(|| labels.get(OLD_ARCHITECTURE_LABEL))
-            });
+        let by_selector = self.spec.node_selector.as_ref().and_then(|labels| {
+            labels.get(ARCHITECTURE_LABEL).or_else(|| labels.get(BETA_ARCHITECTURE_LABEL))
+        });
         if let Some(architecture) = by_selector {
             return Some(BTreeSet::from([architecture.as_str()]));
         }
         let terms = self.affinity?.node_selector_terms.iter();
         let by_term = terms.map(|term| {
-            selector::pinned(term, ARCHITECTURE_LABEL)
-                .or_else(|| selector::pinned(term, OLD_ARCHITECTURE_LABEL))
+            selector::pinned_values(term, ARCHITECTURE_LABEL)
+                .or_else(|| selector::pinned_values(term, BETA_ARCHITECTURE_LABEL))
                 .map(|values| values.iter().map(String::as_str))
         });
-        // One term that leaves it open leaves it open.
+        // One term without the label leaves the architecture open.
         let values: Option<Vec<_>> = by_term.collect();
         values
             .map(|values| values.into_iter().flatten().collect())
             .filter(|set: &BTreeSet<_>| !set.is_empty())
     }
 
-    /// Whether the pod asks for Windows, by `spec.os`, its node selector or a term of its affinity.
+    /// Returns whether the pod asks for Windows by `spec.os`, its node selector or an affinity term.
     pub fn is_windows(&self) -> bool {
-        let labels = [OS_LABEL, OLD_OS_LABEL];
+        let labels = [OS_LABEL, BETA_OS_LABEL];
         let by_os = self.spec.os.as_ref().is_some_and(|os| os.name == "windows");
         let selector = self.spec.node_selector.as_ref();
         let by_selector = labels
@@ -163,16 +161,16 @@ impl<'a> Placement<'a> {
             .any(|label| selector.and_then(|selector| selector.get(label)).is_some_and(|os| os == "windows"));
         let mut terms = self.affinity.into_iter().flat_map(|affinity| &affinity.node_selector_terms);
         let by_term = terms.any(|term| {
-            let mut pinned = labels.into_iter().filter_map(|label| selector::pinned(term, label));
+            let mut pinned = labels.into_iter().filter_map(|label| selector::pinned_values(term, label));
             pinned.any(|values| values.iter().any(|os| os == "windows"))
         });
         by_os || by_selector || by_term
     }
 
-    /// Whether the pod will run on Fargate, which needs no node of the cluster's.
+    /// Returns whether the pod will run on Fargate, which needs no node of the cluster.
     ///
-    /// The scheduler's name decides: nobody else schedules such a pod. The label alone doesn't,
-    /// because anybody can write it on a pod that then lands on an ordinary node.
+    /// The scheduler's name decides: no other scheduler binds such a pod. The label alone doesn't,
+    /// because every user can set the label on a pod that then runs on an ordinary node.
     pub fn is_fargate(&self, labels: Option<&BTreeMap<String, String>>) -> bool {
         self.spec.scheduler_name.as_deref() == Some(keys::FARGATE_SCHEDULER)
             && labels.is_some_and(|labels| labels.contains_key(keys::FARGATE_PROFILE))

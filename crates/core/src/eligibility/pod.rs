@@ -1,4 +1,4 @@
-//! What a pod says of itself that rules a rewrite out.
+//! Exclusions by a pod's metadata.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -10,8 +10,8 @@ use thiserror::Error;
 use super::Reason;
 use crate::keys;
 
-/// Controllers that never compare the images of their pods with what they wrote.
-const KNOWN: [(&str, &str); 5] = [
+/// Built-in controllers. None of them compares the images of its pods with its template.
+const BUILT_IN: [(&str, &str); 5] = [
     ("ReplicaSet", "apps"),
     ("StatefulSet", "apps"),
     ("DaemonSet", "apps"),
@@ -19,18 +19,18 @@ const KNOWN: [(&str, &str); 5] = [
     ("ReplicationController", ""),
 ];
 
-/// A kind of pod controller, written `Kind.group`. The core group has one such kind, and that is known.
+/// Kind of pod controller, written `Kind.group`. The core group has one such kind, which is built in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ControllerKind {
     kind: String,
     group: String,
 }
 
-/// The text isn't a kind.
+/// Error for a text that isn't a controller kind.
 #[derive(Debug, Error, PartialEq, Eq)]
 #[error("pod controller {text:?} is not of the form Kind.group, e.g. CloneSet.apps.kruise.io")]
 pub struct ControllerKindError {
-    /// What was given.
+    /// Text as given.
     pub text: String,
 }
 
@@ -38,7 +38,7 @@ impl FromStr for ControllerKind {
     type Err = ControllerKindError;
 
     fn from_str(text: &str) -> Result<Self, ControllerKindError> {
-        // A kind alone is one whose group was forgotten, so it isn't taken for the core group's.
+        // A kind alone is refused: its author forgot the group, and the core group is never meant.
         let (kind, group) = text.split_once('.').unwrap_or((text, ""));
         let well_formed = kind.starts_with(|first: char| first.is_ascii_uppercase())
             && kind.bytes().all(|byte| byte.is_ascii_alphanumeric())
@@ -51,7 +51,7 @@ impl FromStr for ControllerKind {
     }
 }
 
-/// A part of a group's name, as DNS has it.
+/// Returns whether `part` is a DNS label, as a group's name consists of.
 fn is_label(part: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !part.is_empty() && part.bytes().all(allowed)
@@ -63,8 +63,8 @@ impl fmt::Display for ControllerKind {
     }
 }
 
-/// Why a pod with this metadata is never rewritten, if so. `allowed` are the controllers that an
-/// administrator vouches for.
+/// Returns the reason for which a pod with this metadata is never rewritten, if any. `allowed` lists the
+/// controllers that an administrator vouches for.
 pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> Option<Reason> {
     let label = metadata.labels.as_ref().and_then(|labels| labels.get(keys::REWRITE));
     if label.is_some_and(|value| value == keys::DISABLED) {
@@ -76,7 +76,7 @@ pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> O
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
     let controller = owners.iter().find(|owner| owner.controller == Some(true))?;
     let group = controller.api_version.rsplit_once('/').map_or("", |(group, _)| group);
-    let known = KNOWN.contains(&(controller.kind.as_str(), group));
+    let known = BUILT_IN.contains(&(controller.kind.as_str(), group));
     let vouched = allowed.iter().any(|kind| kind.kind == controller.kind && kind.group == group);
     (!known && !vouched).then_some(Reason::ForeignController)
 }
@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_pod_and_pods_of_the_built_in_controllers_may_be_rewritten() {
+    fn bare_and_built_in_controller_pods_are_eligible() {
         assert_eq!(excluded(json!({}), &[]), None);
         for (group, kind) in [
             ("apps/v1", "ReplicaSet"),
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pod_of_another_operator_is_left_until_an_administrator_vouches_for_it() {
+    fn foreign_controller_pod_is_excluded_until_allowed() {
         let owned = || owned_by("apps.kruise.io/v1alpha1", "CloneSet");
         assert_eq!(excluded(owned(), &[]), Some(Reason::ForeignController));
         assert_eq!(excluded(owned(), &["CloneSet.example.com"]), Some(Reason::ForeignController));
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn an_opted_out_pod_and_a_mirror_pod_are_left() {
+    fn opted_out_and_mirror_pods_are_excluded() {
         let opted_out = json!({"labels": {keys::REWRITE: keys::DISABLED}});
         assert_eq!(excluded(opted_out, &[]), Some(Reason::PodOptedOut));
         let mirror = json!({"annotations": {keys::MIRROR_POD: "hash"}});
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_controller_kind_prints_as_it_was_written_and_nonsense_is_refused() {
+    fn controller_kind_round_trips_and_invalid_is_refused() {
         for text in ["CloneSet.apps.kruise.io", "Job.batch"] {
             assert_eq!(text.parse::<ControllerKind>().unwrap().to_string(), text);
         }

@@ -1,57 +1,56 @@
-//! Why an image of a pod was rewritten or left as it came.
+//! Reasons for rewriting an image of a pod or leaving it unchanged.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// The outcome for one image. The list is closed: metrics, audit annotations and `zstart explain`
-/// use these words, and dashboards match on them, so they are never renamed.
+/// Outcome for one image. The list is closed: metrics, audit annotations and logs use these words, and
+/// dashboards match on them, so the words are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 pub enum Reason {
-    /// The image now is the variant.
+    /// The image was replaced by its variant.
     Rewritten,
-    /// It would have been rewritten, but the namespace only asks for an audit.
+    /// The image would have been rewritten, but the namespace is in audit mode.
     Audited,
     /// The namespace isn't opted in.
     NamespaceNotEnabled,
     /// The pod carries `zstart.dev/rewrite: disabled`.
     PodOptedOut,
-    /// A static pod's mirror: the kubelet runs the file on its disk, whatever the API server says.
+    /// The pod mirrors a static pod: the kubelet runs the file on its disk and ignores the API object.
     MirrorPod,
-    /// The pod's controller is of a kind that may compare images and make the pod anew for ever.
+    /// The pod's controller is of a kind that may compare images and recreate the pod endlessly.
     ForeignController,
-    /// The pod asks for Windows, or could land on a Windows node: nobody has tried zstd there.
+    /// The pod asks for Windows or could be scheduled to a Windows node, where zstd is untested.
     Windows,
-    /// The text isn't a reference that zstart understands.
+    /// The text isn't a valid image reference.
     InvalidReference,
     /// The image is already a variant.
     AlreadyVariant,
-    /// The pod asks for an image that is on the node already (`imagePullPolicy: Never`): its variant
-    /// isn't.
+    /// The pod requires an image that is already on the node (`imagePullPolicy: Never`), where the variant
+    /// is missing.
     NeverPulled,
-    /// No record of this source, or not yet in the webhook's memory.
+    /// No record of this source exists, or the webhook has not cached the record yet.
     NoRecord,
-    /// The record has no verified variant (yet).
+    /// The record has no verified variant, or none yet.
     RecordNotReady,
-    /// The tag was looked up too long ago to be sure that it still means the same digest.
+    /// The tag was resolved longer ago than `maxStaleness` and may name another digest now.
     RecordStale,
-    /// The tag means another digest than the variant was made of.
+    /// The tag resolves to another digest than the one that the variant was made from.
     SourceMoved,
-    /// The variant doesn't cover an architecture that the pod could land on.
+    /// The variant doesn't cover the platform of a candidate node.
     PlatformNotCovered,
-    /// The variant lies in a registry or repository that wasn't allowed at install time.
+    /// The variant is in a registry or repository that wasn't allowed at install time.
     TargetNotAllowed,
-    /// A node that the pod could land on has a runtime that can't start zstd images.
+    /// A candidate node has a container runtime that can't start zstd images.
     RuntimeUnsupported,
-    /// No node matches the pod now, and `whenNoNode` doesn't say to rewrite then; or the pod names a
-    /// node that isn't known.
+    /// No node matches the pod now and `whenNoNode` isn't `rewrite`, or the pod names an unknown node.
     NoCandidateNode,
-    /// The patch didn't fit the pod: a defect of zstart's own. The pod was admitted as it came.
+    /// The patch didn't apply to the pod, which is a defect in zstart. The pod was admitted unchanged.
     Failed,
 }
 
 impl Reason {
-    /// The word as it stands in metrics and annotations.
+    /// Word used in metrics and annotations.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rewritten => "Rewritten",

@@ -1,26 +1,26 @@
-//! Which container runtimes can start a zstd image, from what a node says of itself.
+//! Container runtimes that can start a zstd image, by the version that a node reports.
 
-/// The least containerd that unpacks OCI `tar+zstd` layers.
-const CONTAINERD: (u64, u64) = (1, 5);
-/// The least CRI-O that does.
-const CRIO: (u64, u64) = (1, 16);
-/// The least Docker Engine that does.
-const DOCKER: (u64, u64) = (23, 0);
+/// First containerd version that unpacks OCI `tar+zstd` layers.
+const MIN_CONTAINERD: (u64, u64) = (1, 5);
+/// First CRI-O version that unpacks OCI `tar+zstd` layers.
+const MIN_CRIO: (u64, u64) = (1, 16);
+/// First Docker Engine version that unpacks OCI `tar+zstd` layers.
+const MIN_DOCKER: (u64, u64) = (23, 0);
 
-/// Whether `version`, a node's `status.nodeInfo.containerRuntimeVersion` (`TYPE://VERSION`), names a
-/// runtime that can start a zstd image. What can't be read counts as one that can't.
+/// Returns whether `version`, a node's `status.nodeInfo.containerRuntimeVersion` (`TYPE://VERSION`),
+/// names a runtime that can start a zstd image. An unparsable version counts as unsupported.
 pub fn supports_zstd(version: &str) -> bool {
     let Some((runtime, version)) = version.split_once("://") else { return false };
-    let least = match runtime {
-        "containerd" => CONTAINERD,
-        "cri-o" => CRIO,
-        "docker" => DOCKER,
+    let minimum = match runtime {
+        "containerd" => MIN_CONTAINERD,
+        "cri-o" => MIN_CRIO,
+        "docker" => MIN_DOCKER,
         _ => return false,
     };
-    major_and_minor(version).is_some_and(|found| found >= least)
+    major_and_minor(version).is_some_and(|found| found >= minimum)
 }
 
-/// The first two numbers of `1.7.27+bottlerocket`, `v2.0.0-rc.1` or `1.7.23-k3s2`.
+/// Parses the first two numbers of `1.7.27+bottlerocket`, `v2.0.0-rc.1` or `1.7.23-k3s2`.
 fn major_and_minor(version: &str) -> Option<(u64, u64)> {
     let mut parts = version.strip_prefix('v').unwrap_or(version).split('.');
     let major = parts.next()?.parse().ok()?;
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn runtimes_of_today_can_start_zstd_images() {
+    fn supported_runtimes_are_recognised() {
         for version in [
             "containerd://2.1.6",
             "containerd://1.5.0",
@@ -51,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn old_unknown_and_unreadable_runtimes_cannot() {
+    fn old_unknown_and_unparsable_runtimes_are_unsupported() {
         for version in [
             "",
             "containerd",

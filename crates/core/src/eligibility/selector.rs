@@ -1,22 +1,22 @@
-//! Node selectors and required node affinity, as the scheduler reads them
+//! Node selectors and required node affinity, matched as by the scheduler
 //! (`k8s.io/component-helpers/scheduling/corev1/nodeaffinity`).
 //!
-//! In doubt a node counts as matching: one candidate too many costs a rewrite, one too few could
-//! hand a zstd image to a runtime that can't start it.
+//! If in doubt, a node matches: a surplus candidate costs a rewrite, a missing candidate could hand a zstd
+//! image to a runtime that can't start it.
 
 use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorRequirement, NodeSelectorTerm};
 
 use super::node::Node;
 
-/// The only field that terms may match on.
+/// Only field that terms may match on.
 const NAME_FIELD: &str = "metadata.name";
 
-/// Whether any term matches: terms are alternatives.
+/// Returns whether any term matches: terms are alternatives.
 pub(super) fn matches(selector: &NodeSelector, node: &Node) -> bool {
     selector.node_selector_terms.iter().any(|term| term_matches(term, node))
 }
 
-/// Whether every requirement of the term is met. A term without any matches no node.
+/// Returns whether every requirement of the term is met. A term without requirements matches no node.
 fn term_matches(term: &NodeSelectorTerm, node: &Node) -> bool {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let fields = term.match_fields.as_deref().unwrap_or_default();
@@ -40,23 +40,23 @@ fn is_met(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
         "NotIn" => !listed(),
         "Exists" => actual.is_some(),
         "DoesNotExist" => actual.is_none(),
-        "Gt" => compare(actual, values).is_some_and(|(actual, bound)| actual > bound),
-        "Lt" => compare(actual, values).is_some_and(|(actual, bound)| actual < bound),
-        // An operator of a newer Kubernetes.
+        "Gt" => parse_integers(actual, values).is_some_and(|(actual, bound)| actual > bound),
+        "Lt" => parse_integers(actual, values).is_some_and(|(actual, bound)| actual < bound),
+        // Operator of a newer Kubernetes.
         _ => true,
     }
 }
 
-/// Both sides as numbers: a label that isn't one doesn't match.
-fn compare(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
+/// Parses both sides as integers: a label that isn't an integer doesn't match.
+fn parse_integers(actual: Option<&str>, values: &[String]) -> Option<(i64, i64)> {
     match values {
         [bound] => Some((actual?.parse().ok()?, bound.parse().ok()?)),
         _ => None,
     }
 }
 
-/// The values that a label must have one of, by this term. `None` where the term leaves it open.
-pub(super) fn pinned<'a>(term: &'a NodeSelectorTerm, label: &str) -> Option<&'a [String]> {
+/// Returns the values that the term allows for `label`, or `None` if the term leaves the label open.
+pub(super) fn pinned_values<'a>(term: &'a NodeSelectorTerm, label: &str) -> Option<&'a [String]> {
     let expressions = term.match_expressions.as_deref().unwrap_or_default();
     let pins =
         |requirement: &&NodeSelectorRequirement| requirement.key == label && requirement.operator == "In";

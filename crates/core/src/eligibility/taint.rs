@@ -2,10 +2,10 @@
 
 use k8s_openapi::api::core::v1::{Taint, Toleration};
 
-/// Owners of taints that come and go by themselves: Kubernetes' own (not ready, unreachable, under
-/// pressure, cordoned), and those that others put on a node until it is ready for pods. A pod that
-/// waits may land there once they are gone, so they exclude nothing.
-const PASSING_OWNERS: [&str; 10] = [
+/// Key prefixes of transient taints: those of Kubernetes (not ready, unreachable, under pressure,
+/// cordoned), and those that other components keep on a node until the node is ready for pods. A waiting
+/// pod may be scheduled to the node once such a taint is removed, so transient taints exclude no node.
+const TRANSIENT_OWNERS: [&str; 10] = [
     "node.kubernetes.io/",
     "node.cloudprovider.kubernetes.io/",
     "startup-taint.cluster-autoscaler.kubernetes.io/",
@@ -17,29 +17,30 @@ const PASSING_OWNERS: [&str; 10] = [
     "efs.csi.aws.com/",
     "aws-node-termination-handler/",
 ];
-/// How the names of such taints end, whoever owns them.
-const PASSING_ENDS: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
-/// How others begin.
-const PASSING_STARTS: &str = "startup";
-/// The cluster autoscaler's, on a node that it means to remove; it takes it back where it can't.
+/// Suffixes of a transient taint's name, independent of its owner.
+const TRANSIENT_SUFFIXES: [&str; 4] = ["not-ready", "unregistered", "uninitialized", "startup"];
+/// Prefix of a transient taint's name, independent of its owner.
+const TRANSIENT_PREFIX: &str = "startup";
+/// Taint of the cluster autoscaler on a node that is due for removal. The autoscaler deletes the taint if
+/// the removal fails.
 const TO_BE_DELETED: &str = "ToBeDeletedByClusterAutoscaler";
 
-fn may_pass(taint: &Taint) -> bool {
+fn is_transient(taint: &Taint) -> bool {
     let key = taint.key.as_str();
     let name = key.rsplit_once('/').map_or(key, |(_, name)| name);
-    PASSING_OWNERS.iter().any(|owner| key.starts_with(owner))
-        || PASSING_ENDS.iter().any(|end| name.ends_with(end))
-        || name.starts_with(PASSING_STARTS)
+    TRANSIENT_OWNERS.iter().any(|owner| key.starts_with(owner))
+        || TRANSIENT_SUFFIXES.iter().any(|end| name.ends_with(end))
+        || name.starts_with(TRANSIENT_PREFIX)
         || key == TO_BE_DELETED
 }
 
-/// Whether the taints keep a pod with these tolerations away for good. Only `NoSchedule` and
-/// `NoExecute` do; `PreferNoSchedule` is a wish.
-pub(super) fn exclude(taints: &[Taint], tolerations: &[Toleration]) -> bool {
+/// Returns whether the taints permanently repel a pod with these tolerations. Only `NoSchedule` and
+/// `NoExecute` do; `PreferNoSchedule` is a preference.
+pub(super) fn repel(taints: &[Taint], tolerations: &[Toleration]) -> bool {
     taints
         .iter()
         .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-        .filter(|taint| !may_pass(taint))
+        .filter(|taint| !is_transient(taint))
         .any(|taint| !tolerations.iter().any(|toleration| tolerates(toleration, taint)))
 }
 
@@ -51,7 +52,7 @@ fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     }
     match toleration.operator.as_deref().unwrap_or_default() {
         "" | "Equal" => text(&toleration.value) == text(&taint.value),
-        // `Exists`, and comparisons of newer versions: in doubt the node is a candidate.
+        // `Exists`, and comparison operators of newer versions: if in doubt, the node is a candidate.
         _ => true,
     }
 }

@@ -1,4 +1,4 @@
-//! Conditions of a record: which there are, and the closed list of their reasons.
+//! Conditions of a record, and the closed list of their reasons.
 
 use std::fmt;
 
@@ -7,54 +7,54 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use super::ImageConversionStatus;
 
-/// Condition type: the registry said what the source reference means now.
+/// Condition type: the registry resolved the source reference.
 pub const RESOLVED: &str = "Resolved";
-/// Condition type: a variant of that digest stands in the registry.
+/// Condition type: the registry holds a variant of the resolved digest.
 pub const CONVERTED: &str = "Converted";
-/// Condition type: the variant was verified and pods are pointed at it.
+/// Condition type: the variant was verified, and pods are rewritten to the variant.
 pub const READY: &str = "Ready";
 
-/// Why a condition has its status. Users and alerts match on these: they are never renamed.
+/// Reason for a condition's status. Users and alerts match on these words, so the words are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum RecordReason {
-    /// Nothing has been tried yet.
+    /// No attempt has been made yet.
     Pending,
-    /// The source reference was looked up.
+    /// The source reference was resolved.
     Resolved,
-    /// The work is going on.
+    /// The conversion is running.
     Converting,
     /// A variant was made.
     Converted,
-    /// A variant that was already in the registry serves.
+    /// A variant that was already in the registry is used.
     Reused,
-    /// The variant was read back and is what it should be.
+    /// The variant was read back and proved correct.
     Verified,
-    /// The source is zstd throughout: pods run it as it is.
+    /// Every layer of the source is zstd already: pods run the source itself.
     AlreadyZstd,
-    /// zstart leaves this image alone; the message says why.
+    /// zstart leaves this image alone; the message gives the cause.
     NotConvertible,
     /// The registry doesn't have the image.
     SourceNotFound,
-    /// The credentials may not pull.
+    /// The credentials permit no pull.
     PullDenied,
-    /// The credentials may not push the variant.
+    /// The credentials permit no push of the variant.
     PushDenied,
-    /// The registry didn't answer, or with an error of its own. It is tried again.
+    /// The registry didn't answer, or answered with a server error. The controller retries.
     RegistryUnavailable,
-    /// The registry asked to slow down. It is tried again when it said.
+    /// The registry asked to slow down. The controller retries at the time that the registry named.
     RateLimited,
-    /// Bytes were not what their digest or `diff_id` says. Never tagged, never used.
+    /// Bytes didn't match their digest or `diff_id`. Such bytes are never tagged and never used.
     ContentMismatch,
-    /// The tag moved while it was being converted. The new digest is converted next.
+    /// The tag moved during the conversion. The new digest is converted next.
     SourceMoved,
-    /// Something stands under the variant's tag that zstart didn't make of this source.
+    /// The variant's tag names an image that zstart didn't make from this source.
     VariantConflict,
-    /// Anything else; the message says what.
+    /// Any other failure; the message gives the cause.
     Failed,
 }
 
 impl RecordReason {
-    /// The CamelCase word that stands in the condition.
+    /// CamelCase word in the condition.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pending => "Pending",
@@ -84,13 +84,13 @@ impl fmt::Display for RecordReason {
     }
 }
 
-/// The condition of that type, if the status has it.
+/// Returns the condition of type `type_`, if the status has one.
 pub fn condition<'a>(status: &'a ImageConversionStatus, type_: &str) -> Option<&'a Condition> {
     status.conditions.iter().find(|condition| condition.type_ == type_)
 }
 
-/// Sets a condition. `lastTransitionTime` moves only where the status changes, as the Kubernetes
-/// API conventions ask.
+/// Sets a condition. `lastTransitionTime` changes only along with the status, as the Kubernetes API
+/// conventions require.
 pub fn set_condition(
     status: &mut ImageConversionStatus,
     type_: &str,

@@ -8,7 +8,7 @@ fn reference(text: &str) -> Reference {
 }
 
 #[test]
-fn a_records_name_is_readable_unique_and_the_same_for_the_same_image() {
+fn record_name_is_readable_and_unique_per_image() {
     let name = record_name(&reference("111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/app:v1.4"));
     assert!(name.starts_with("app-v1-4-"), "{name}");
     assert_eq!(record_name(&reference("nginx")), record_name(&reference("docker.io/library/nginx:latest")));
@@ -20,7 +20,7 @@ fn a_records_name_is_readable_unique_and_the_same_for_the_same_image() {
 
 proptest! {
     #[test]
-    fn a_records_name_is_a_valid_label_value(
+    fn record_name_is_a_valid_label_value(
         path in "[a-z0-9]{1,60}(__[a-z0-9]{1,60})?",
         tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}",
     ) {
@@ -32,7 +32,7 @@ proptest! {
 }
 
 #[test]
-fn a_conditions_time_moves_only_when_its_status_does() {
+fn transition_time_changes_only_with_the_status() {
     let mut status = ImageConversionStatus::default();
     let at = |second| jiff::Timestamp::from_second(second).unwrap();
     set_condition(&mut status, READY, false, RecordReason::Pending, "", at(1));
@@ -45,7 +45,7 @@ fn a_conditions_time_moves_only_when_its_status_does() {
 }
 
 #[test]
-fn the_custom_resource_definition_is_cluster_scoped_and_keeps_the_source_fixed() {
+fn crd_is_cluster_scoped_with_an_immutable_source() {
     let crd = serde_json::to_value(ImageConversion::crd()).unwrap();
     assert_eq!(crd["spec"]["scope"], "Cluster");
     assert_eq!(crd["spec"]["names"]["shortNames"][0], "imgconv");

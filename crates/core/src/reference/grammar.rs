@@ -1,13 +1,13 @@
-//! The character rules of `github.com/distribution/reference` (`regexp.go`), by hand: they are few,
-//! and a pod's images are checked by them at each admission.
+//! Character rules of `github.com/distribution/reference` (`regexp.go`), written by hand: the rules are
+//! few, and each admission checks the images of a pod by these rules.
 
 /// Longest tag, by the distribution specification.
-pub(super) const TAG_MAX: usize = 128;
+pub(super) const MAX_TAG_LENGTH: usize = 128;
 
 /// `[\w][\w.-]{0,127}`
 pub(super) fn is_tag(text: &str) -> bool {
     let word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
-    text.len() <= TAG_MAX
+    text.len() <= MAX_TAG_LENGTH
         && text.as_bytes().first().is_some_and(word)
         && text.bytes().all(|byte| word(&byte) || byte == b'.' || byte == b'-')
 }
@@ -31,7 +31,7 @@ fn is_path_component(text: &str) -> bool {
         .all(|separator| matches!(separator, b"." | b"_" | b"__") || separator.iter().all(|b| *b == b'-'))
 }
 
-/// A domain name, an IPv4 address or a bracketed IPv6 address, with an optional port.
+/// Domain name, IPv4 address or bracketed IPv6 address, with an optional port.
 pub(super) fn is_registry(text: &str) -> bool {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
@@ -65,14 +65,15 @@ fn is_domain_component(text: &str) -> bool {
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
 
-/// Whether the first component of a name is a host rather than part of a Docker Hub path.
+/// Returns whether the first component of a name is a host rather than part of a Docker Hub path.
 pub(super) fn looks_like_host(component: &str) -> bool {
     component == "localhost"
         || component.contains(['.', ':'])
         || component.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
-/// A bare image ID: Docker refuses it as a name, so that the two are never mixed up.
+/// Returns whether `name` is a bare image ID. Docker refuses image IDs as names, so that IDs and names are
+/// never confused.
 pub(super) fn is_image_id(name: &str) -> bool {
     name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }

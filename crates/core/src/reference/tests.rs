@@ -9,7 +9,7 @@ fn parse(text: &str) -> Reference {
 }
 
 #[test]
-fn short_names_are_normalised_as_docker_does_it() {
+fn short_names_are_normalised_as_by_docker() {
     let cases = [
         ("nginx", "docker.io/library/nginx:latest"),
         ("nginx:1.27", "docker.io/library/nginx:1.27"),
@@ -30,7 +30,7 @@ fn short_names_are_normalised_as_docker_does_it() {
 }
 
 #[test]
-fn a_digest_stands_alone_or_beside_a_tag() {
+fn digest_with_and_without_tag_is_parsed() {
     let alone = parse(&format!("nginx@{DIGEST}"));
     assert_eq!(alone.tag(), None);
     assert_eq!(alone.version(), DIGEST);
@@ -43,7 +43,7 @@ fn a_digest_stands_alone_or_beside_a_tag() {
 }
 
 #[test]
-fn what_breaks_the_grammar_is_refused_with_the_part_at_fault() {
+fn invalid_reference_error_names_the_faulty_part() {
     let cases = [
         ("", "empty"),
         (" ", "empty"),
@@ -84,7 +84,7 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn what_a_reference_prints_parses_to_the_same_reference(text in any_reference()) {
+    fn printed_reference_parses_to_itself(text in any_reference()) {
         let reference = parse(&text);
         prop_assert_eq!(&parse(&reference.to_string()), &reference);
         prop_assert_eq!(reference.identity().identity(), reference.identity());
@@ -92,7 +92,7 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_parser_panic(text in "\\PC{0,80}") {
+    fn parser_never_panics(text in "\\PC{0,80}") {
         if let Ok(reference) = text.parse::<Reference>() {
             prop_assert_eq!(parse(&reference.to_string()), reference);
         }

@@ -7,7 +7,7 @@ fn reference(text: &str) -> Reference {
 }
 
 #[test]
-fn a_tag_keeps_its_text_and_a_digest_reference_its_short_digest() {
+fn variant_tag_keeps_source_tag_or_short_digest() {
     let digest = Digest::sha256_of(b"");
     assert_eq!(tag(&reference("app:v1.4"), &digest).as_str(), "v1.4-zstd-e3b0c44298fc");
     let by_digest = reference("app:v1.4").with_digest(digest.clone());
@@ -24,14 +24,14 @@ fn ordinary_tags_are_not_taken_for_variants() {
 }
 
 #[test]
-fn a_variant_is_not_a_source() {
+fn variant_is_refused_as_source() {
     let variant = reference("app:v1-zstd-e3b0c44298fc");
     assert_eq!(require_source(&variant), Err(SourceError::AlreadyVariant { reference: variant.clone() }));
     assert!(require_source(&reference("app:v1")).is_ok());
 }
 
 #[test]
-fn a_source_is_named_by_a_tag_or_by_the_digest_that_everybody_compares() {
+fn source_digest_must_be_sha256() {
     assert!(require_source(&reference(&format!("app@sha256:{}", "a".repeat(64)))).is_ok());
     let other = reference(&format!("app@sha512:{}", "a".repeat(128)));
     assert_eq!(require_source(&other), Err(SourceError::UnsupportedDigest { reference: other.clone() }));
@@ -39,7 +39,7 @@ fn a_source_is_named_by_a_tag_or_by_the_digest_that_everybody_compares() {
 
 proptest! {
     #[test]
-    fn a_variants_tag_is_valid_recognised_and_a_pure_function(
+    fn variant_tag_is_valid_recognised_and_deterministic(
         source_tag in "[A-Za-z0-9_][A-Za-z0-9._-]{0,127}",
         content in any::<[u8; 16]>(),
     ) {
@@ -55,7 +55,7 @@ proptest! {
     }
 
     #[test]
-    fn different_digests_and_different_tags_never_share_a_variant_tag(
+    fn different_sources_get_different_variant_tags(
         first_tag in "[a-z0-9]{1,8}(x{0,120})",
         second_tag in "[a-z0-9]{1,8}(x{0,120})",
         first in any::<[u8; 16]>(),

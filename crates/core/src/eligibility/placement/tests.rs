@@ -34,12 +34,12 @@ fn allows(spec: &PodSpec, node: &Node) -> bool {
 }
 
 #[test]
-fn a_pod_that_asks_for_nothing_may_land_anywhere() {
+fn unconstrained_pod_matches_any_node() {
     assert!(allows(&spec(&json!({})), &node("a", |_| {})));
 }
 
 #[test]
-fn a_named_node_is_the_only_candidate_whatever_its_taints_and_labels() {
+fn node_name_overrides_taints_and_selector() {
     let spec = spec(&json!({"nodeName": "a", "nodeSelector": {"zone": "b"}}));
     let tainted = node("a", |node| node.taints = taints(json!([{"key": "x", "effect": "NoSchedule"}])));
     assert!(allows(&spec, &tainted));
@@ -47,13 +47,13 @@ fn a_named_node_is_the_only_candidate_whatever_its_taints_and_labels() {
 }
 
 #[test]
-fn a_node_selector_wants_every_label() {
+fn node_selector_requires_every_label() {
     assert!(allows(&spec(&json!({"nodeSelector": {"zone": "a", "size": "7"}})), &node("a", |_| {})));
     assert!(!allows(&spec(&json!({"nodeSelector": {"zone": "a", "size": "8"}})), &node("a", |_| {})));
 }
 
 #[test]
-fn every_operator_of_a_term_is_understood() {
+fn affinity_operators_match_as_the_scheduler_does() {
     let cases = [
         (json!({"key": "zone", "operator": "In", "values": ["b", "a"]}), true),
         (json!({"key": "zone", "operator": "In", "values": ["b"]}), false),
@@ -80,7 +80,7 @@ fn every_operator_of_a_term_is_understood() {
 }
 
 #[test]
-fn terms_are_alternatives_and_requirements_are_not() {
+fn affinity_terms_are_ored_and_requirements_anded() {
     let yes = json!({"key": "zone", "operator": "Exists"});
     let no = json!({"key": "gone", "operator": "Exists"});
     let cases = [
@@ -95,7 +95,7 @@ fn terms_are_alternatives_and_requirements_are_not() {
 }
 
 #[test]
-fn a_daemon_sets_pod_lands_on_the_node_that_its_affinity_names() {
+fn daemon_set_pod_matches_its_affinity_node_only() {
     let field = json!({"key": "metadata.name", "operator": "In", "values": ["a"]});
     let spec = affinity(&json!([{"matchFields": [field]}]));
     assert!(allows(&spec, &node("a", |_| {})));
@@ -108,7 +108,7 @@ fn taints(value: Value) -> Vec<k8s_openapi::api::core::v1::Taint> {
 }
 
 #[test]
-fn taints_exclude_where_they_forbid_scheduling_and_nothing_tolerates_them() {
+fn untolerated_taints_exclude_and_transient_ones_do_not() {
     let dedicated = json!([{"key": "team", "value": "a", "effect": "NoSchedule"}]);
     let cases = [
         (dedicated.clone(), json!([]), false),
@@ -144,61 +144,66 @@ fn taints_exclude_where_they_forbid_scheduling_and_nothing_tolerates_them() {
 }
 
 #[test]
-fn one_candidate_that_cannot_start_zstd_excludes_the_pod_and_a_node_out_of_reach_does_not() {
+fn old_runtime_excludes_the_pod_only_on_a_candidate() {
     let good = node("a", |_| {});
     let bad = node("b", |node| {
         node.supports_zstd = false;
         node.labels.insert("zone".into(), "b".into());
     });
     let anywhere = spec(&json!({}));
-    let landing = Placement::of(&anywhere).landing([&good, &bad]);
-    assert_eq!(landing, Landing::Excluded(Reason::RuntimeUnsupported));
+    let candidates = Placement::of(&anywhere).candidate_nodes([&good, &bad]);
+    assert_eq!(candidates, CandidateNodes::Excluded(Reason::RuntimeUnsupported));
     let in_zone_a = spec(&json!({"nodeSelector": {"zone": "a"}}));
-    let landing = Placement::of(&in_zone_a).landing([&good, &bad]);
-    assert_eq!(landing, Landing::Platforms([Platform::new("linux", "amd64")].into()));
+    let candidates = Placement::of(&in_zone_a).candidate_nodes([&good, &bad]);
+    assert_eq!(candidates, CandidateNodes::Platforms([Platform::new("linux", "amd64")].into()));
 }
 
 #[test]
-fn a_landing_has_the_platforms_of_all_candidates() {
+fn candidates_have_the_platforms_of_all_nodes() {
     let arm = node("b", |node| node.platform = Some(Platform::new("linux", "arm64")));
     let spec = spec(&json!({}));
-    let Landing::Platforms(platforms) = Placement::of(&spec).landing([&node("a", |_| {}), &arm]) else {
+    let CandidateNodes::Platforms(platforms) =
+        Placement::of(&spec).candidate_nodes([&node("a", |_| {}), &arm])
+    else {
         panic!("both are candidates")
     };
     assert_eq!(platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
 }
 
 #[test]
-fn a_windows_node_and_a_node_without_a_platform_exclude_the_pod() {
+fn windows_or_unknown_platform_node_excludes_the_pod() {
     let spec = spec(&json!({}));
     let windows = node("w", |node| node.platform = Some(Platform::new("windows", "amd64")));
-    assert_eq!(Placement::of(&spec).landing([&windows]), Landing::Excluded(Reason::Windows));
+    assert_eq!(Placement::of(&spec).candidate_nodes([&windows]), CandidateNodes::Excluded(Reason::Windows));
     let unknown = node("u", |node| node.platform = None);
-    assert_eq!(Placement::of(&spec).landing([&unknown]), Landing::Excluded(Reason::RuntimeUnsupported));
+    assert_eq!(
+        Placement::of(&spec).candidate_nodes([&unknown]),
+        CandidateNodes::Excluded(Reason::RuntimeUnsupported)
+    );
 }
 
 #[test]
-fn without_a_matching_node_a_pod_lands_nowhere() {
+fn unmatched_selector_has_no_candidate() {
     let spec = spec(&json!({"nodeSelector": {"zone": "z"}}));
-    assert_eq!(Placement::of(&spec).landing([&node("a", |_| {})]), Landing::Nowhere);
+    assert_eq!(Placement::of(&spec).candidate_nodes([&node("a", |_| {})]), CandidateNodes::None);
 }
 
 #[test]
-fn a_node_not_yet_there_has_the_processor_that_the_pod_pins() {
-    let arm = Landing::Platforms([Platform::new("linux", "arm64")].into());
+fn future_node_has_the_pinned_architecture() {
+    let arm = CandidateNodes::Platforms([Platform::new("linux", "arm64")].into());
     let by_selector = spec(&json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}}));
-    assert_eq!(Placement::of(&by_selector).landing_unseen(), arm);
+    assert_eq!(Placement::of(&by_selector).for_future_nodes(), arm);
     let pin = json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]});
     let by_term = affinity(&json!([{"matchExpressions": [pin]}]));
-    assert_eq!(Placement::of(&by_term).landing_unseen(), arm);
+    assert_eq!(Placement::of(&by_term).for_future_nodes(), arm);
     let zone = json!({"key": "zone", "operator": "Exists"});
     let half = affinity(&json!([{"matchExpressions": [pin]}, {"matchExpressions": [zone]}]));
-    assert_eq!(Placement::of(&half).landing_unseen(), Landing::Open);
-    assert_eq!(Placement::of(&spec(&json!({}))).landing_unseen(), Landing::Open);
+    assert_eq!(Placement::of(&half).for_future_nodes(), CandidateNodes::AnyPlatform);
+    assert_eq!(Placement::of(&spec(&json!({}))).for_future_nodes(), CandidateNodes::AnyPlatform);
 }
 
 #[test]
-fn windows_is_recognised_by_every_way_of_asking() {
+fn windows_pods_are_recognised_by_os_selector_or_affinity() {
     let term =
         json!([{"matchExpressions": [{"key": "kubernetes.io/os", "operator": "In", "values": ["windows"]}]}]);
     for spec in [
@@ -212,7 +217,7 @@ fn windows_is_recognised_by_every_way_of_asking() {
 }
 
 #[test]
-fn fargate_is_recognised_by_both_of_its_marks_together() {
+fn fargate_needs_scheduler_name_and_label() {
     let labels = [(keys::FARGATE_PROFILE.to_owned(), "default".to_owned())].into();
     let marked = spec(&json!({"schedulerName": "fargate-scheduler"}));
     assert!(Placement::of(&marked).is_fargate(Some(&labels)));

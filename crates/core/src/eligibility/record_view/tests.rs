@@ -12,7 +12,7 @@ fn digest(text: &str) -> Digest {
 }
 
 /// A ready record of `source`, whose status then is changed.
-fn record(source: &str, change: impl FnOnce(&mut Value)) -> Serving {
+fn record(source: &str, change: impl FnOnce(&mut Value)) -> RecordView {
     let mut status = json!({
         "source": {"digest": digest("one"), "checkedAt": NOON},
         "variant": {
@@ -33,24 +33,24 @@ fn record(source: &str, change: impl FnOnce(&mut Value)) -> Serving {
     record.into()
 }
 
-fn offered(serving: &Serving, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
-    let rules = Rules {
+fn offered(record: &RecordView, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
+    let policy = VariantPolicy {
         max_staleness: Duration::from_mins(15),
-        targets: targets.iter().map(|target| TargetPrefix::new(target)).collect(),
+        allowed_targets: targets.iter().map(|target| TargetPrefix::new(target)).collect(),
     };
     let now = NOON.parse::<Timestamp>().unwrap() + Duration::from_mins(minutes);
-    serving.variant(&rules, now).map(ToString::to_string)
+    record.variant(&policy, now).map(ToString::to_string)
 }
 
 #[test]
-fn a_ready_and_fresh_record_offers_its_pinned_variant() {
-    let serving = record("r.example/app:v1", |_| {});
-    let variant = offered(&serving, 15, &[]).unwrap();
+fn ready_fresh_record_offers_its_pinned_variant() {
+    let record = record("r.example/app:v1", |_| {});
+    let variant = offered(&record, 15, &[]).unwrap();
     assert_eq!(variant, format!("r.example/app:v1-zstd-000000000000@{}", digest("variant")));
 }
 
 #[test]
-fn a_record_that_is_not_ready_offers_nothing() {
+fn unready_record_offers_no_variant() {
     let not_ready = record("r.example/app:v1", |status| status["conditions"][0]["status"] = json!("False"));
     assert_eq!(offered(&not_ready, 0, &[]), Err(Reason::RecordNotReady));
     let no_variant = record("r.example/app:v1", |status| status["variant"] = Value::Null);
@@ -63,21 +63,21 @@ fn a_record_that_is_not_ready_offers_nothing() {
 }
 
 #[test]
-fn a_variant_that_is_not_pinned_is_never_offered() {
+fn unpinned_variant_is_never_offered() {
     let loose =
         record("r.example/app:v1", |status| status["variant"]["reference"] = json!("r.example/app:z"));
     assert_eq!(offered(&loose, 0, &[]), Err(Reason::RecordNotReady));
 }
 
 #[test]
-fn a_tag_is_believed_for_max_staleness_and_a_digest_for_ever() {
+fn tag_record_grows_stale_and_digest_record_does_not() {
     assert_eq!(offered(&record("r.example/app:v1", |_| {}), 16, &[]), Err(Reason::RecordStale));
     let pinned = record(&format!("r.example/app@{}", digest("one")), |_| {});
     assert!(offered(&pinned, 100_000, &[]).is_ok());
 }
 
 #[test]
-fn a_check_by_a_clock_that_is_ahead_is_fresh() {
+fn check_time_ahead_of_now_is_fresh_within_max_staleness() {
     let ahead =
         record("r.example/app:v1", |status| status["source"]["checkedAt"] = json!("2026-11-23T12:00:30Z"));
     assert!(offered(&ahead, 0, &[]).is_ok());
@@ -88,7 +88,7 @@ fn a_check_by_a_clock_that_is_ahead_is_fresh() {
 }
 
 #[test]
-fn a_source_that_moved_is_not_rewritten() {
+fn moved_source_offers_no_variant() {
     let moved = record("r.example/app:v1", |status| status["source"]["digest"] = json!(digest("two")));
     assert_eq!(offered(&moved, 0, &[]), Err(Reason::SourceMoved));
     let other = record(&format!("r.example/app@{}", digest("two")), |_| {});
@@ -96,7 +96,7 @@ fn a_source_that_moved_is_not_rewritten() {
 }
 
 #[test]
-fn a_variant_elsewhere_needs_an_administrators_word() {
+fn variant_in_another_repository_needs_an_allowed_target() {
     let foreign = record("r.example/other:v1", |_| {});
     assert_eq!(offered(&foreign, 0, &[]), Err(Reason::TargetNotAllowed));
     assert_eq!(offered(&foreign, 0, &["r.example/ap", "", "r.exampl"]), Err(Reason::TargetNotAllowed));
@@ -105,15 +105,15 @@ fn a_variant_elsewhere_needs_an_administrators_word() {
 }
 
 #[test]
-fn every_platform_that_a_pod_could_land_on_must_be_covered() {
-    let serving = record("r.example/app:v1", |_| {});
+fn every_candidate_platform_must_be_covered() {
+    let record = record("r.example/app:v1", |_| {});
     let on = |names: &[&str]| {
         let platforms: BTreeSet<Platform> = names.iter().map(|name| name.parse().unwrap()).collect();
-        serving.refusal(&Landing::Platforms(platforms))
+        record.check_platforms(&CandidateNodes::Platforms(platforms))
     };
-    assert_eq!(on(&["linux/amd64"]), None);
-    assert_eq!(on(&["linux/amd64", "linux/arm64"]), Some(Reason::PlatformNotCovered));
-    assert_eq!(serving.refusal(&Landing::Open), None);
-    assert_eq!(serving.refusal(&Landing::Nowhere), Some(Reason::NoCandidateNode));
-    assert_eq!(serving.refusal(&Landing::Excluded(Reason::Windows)), Some(Reason::Windows));
+    assert_eq!(on(&["linux/amd64"]), Ok(()));
+    assert_eq!(on(&["linux/amd64", "linux/arm64"]), Err(Reason::PlatformNotCovered));
+    assert_eq!(record.check_platforms(&CandidateNodes::AnyPlatform), Ok(()));
+    assert_eq!(record.check_platforms(&CandidateNodes::None), Err(Reason::NoCandidateNode));
+    assert_eq!(record.check_platforms(&CandidateNodes::Excluded(Reason::Windows)), Err(Reason::Windows));
 }

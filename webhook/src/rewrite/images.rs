@@ -1,20 +1,20 @@
-//! Which images of a pod a review is about.
+//! Images of a pod that a review covers.
 
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::pod_images;
 
-pub use zstart_core::pod_images::{Image, List, Place};
+pub use zstart_core::pod_images::{Image, ImageField, ImageList};
 
-/// Every image that the pod names.
+/// Returns every image that the pod names.
 pub fn images(pod: &Pod) -> Vec<Image> {
     pod.spec.as_ref().map(pod_images::images).unwrap_or_default()
 }
 
-/// The ephemeral containers that `pod` has and `old` hasn't. The others run already, and the API
-/// server refuses any change of theirs.
-pub fn new_ephemeral(pod: &Pod, old: &Pod) -> Vec<Image> {
+/// Returns the images of ephemeral containers in `pod` that are missing in `old`. The API
+/// server refuses a change to ephemeral containers that already run.
+pub fn new_ephemeral_images(pod: &Pod, old: &Pod) -> Vec<Image> {
     let spec = old.spec.as_ref();
     let running: BTreeSet<&str> = spec
         .and_then(|spec| spec.ephemeral_containers.as_deref())
@@ -23,7 +23,7 @@ pub fn new_ephemeral(pod: &Pod, old: &Pod) -> Vec<Image> {
         .map(|container| container.name.as_str())
         .collect();
     let is_new = |image: &Image| {
-        image.place.list == List::EphemeralContainers && !running.contains(image.place.name.as_str())
+        image.field.list == ImageList::EphemeralContainers && !running.contains(image.field.name.as_str())
     };
     images(pod).into_iter().filter(is_new).collect()
 }
