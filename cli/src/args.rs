@@ -9,7 +9,7 @@ use zstart_convert::{Level, Settings};
 use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
-use crate::place::Place;
+use crate::image_ref::ImageRef;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
 /// Container images with zstd layers: made from images that exist, proven to hold the same files.
@@ -62,10 +62,10 @@ pub(crate) enum Command {
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
     /// The image to convert.
-    pub(crate) source: Place,
+    pub(crate) source: ImageRef,
     /// Where the variant goes. Without it: beside the source. Without a tag: under the tag that
     /// zstart derives from the source, e.g. `v1-zstd-1a2b3c4d5e6f`.
-    pub(crate) target: Option<Place>,
+    pub(crate) target: Option<ImageRef>,
     /// zstd level, 1 (fastest) to 22 (smallest).
     #[arg(long, default_value = "3", value_parser = level)]
     pub(crate) level: Level,
@@ -112,7 +112,7 @@ pub(crate) struct LayerCacheArguments {
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
     /// The image to look at.
-    pub(crate) image: Place,
+    pub(crate) image: ImageRef,
     /// Print as JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -124,7 +124,7 @@ pub(crate) struct InspectArguments {
 #[derive(Debug, Args)]
 pub(crate) struct TuneArguments {
     /// The image to measure.
-    pub(crate) image: Place,
+    pub(crate) image: ImageRef,
     /// A zstd level, 1 (fastest) to 22 (smallest); several with commas, or given several times.
     #[arg(
         long = "level", alias = "levels", value_name = "LEVEL", default_value = "1,3,6,9,12,15,19",
@@ -184,12 +184,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_definition_is_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn wrong_values_are_named() {
+    fn invalid_argument_error_names_the_value() {
         for (arguments, said) in [
             (&["zstart", "convert", "app", "--level", "23"][..], "1 (fastest) to 22"),
             (&["zstart", "convert", "app", "--platform", "linux"], "os/architecture"),

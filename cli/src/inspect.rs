@@ -9,38 +9,38 @@ use zstart_registry::{ManifestKey, Repository};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::registries::Registries;
 
 mod report;
 
 /// Looks at an image and prints what it is.
-pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
-    let name = arguments.image.name().await?;
+pub(crate) async fn run(arguments: InspectArguments) -> Result<(), CliError> {
+    let selector = arguments.image.selector().await?;
     let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
-    let resolved = engine::resolve(&*repository, name.key()).await?;
-    let report = look(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
+    let resolved = engine::resolve(&*repository, selector.key()).await?;
+    let report = inspect_image(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
     let text = if arguments.json {
         let text = serde_json::to_string_pretty(&report);
-        text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
+        text.map_err(|error| CliError::Serialize { what: "the result", message: error.to_string() })?
     } else {
         // Whoever made the image chose some of the words: they mustn't steer the terminal.
         report.lines().join("\n").replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
     };
-    writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+    writeln!(std::io::stdout(), "{text}").map_err(|source| CliError::Print { source })
 }
 
-async fn look(
+async fn inspect_image(
     repository: &dyn Repository,
     reference: String,
     top: &RawManifest,
-) -> Result<ImageReport, Failure> {
+) -> Result<ImageReport, CliError> {
     let mut manifests = Vec::new();
     let (media_type, annotations) = match top.read().map_err(zstart_convert::Error::from)? {
         Document::Manifest(manifest) => {
             let platform = engine::platform_of(repository, &manifest).await?;
             let platform = platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
-            manifests.push(look_at_manifest(repository, platform, &top.digest, &manifest).await?);
+            manifests.push(inspect_manifest(repository, platform, &top.digest, &manifest).await?);
             (top.media_type(), manifest.annotations())
         }
         Document::Index(index) => {
@@ -55,7 +55,7 @@ async fn look(
                 };
                 match raw.read() {
                     Ok(Document::Manifest(manifest)) => {
-                        manifests.push(look_at_manifest(repository, platform, &raw.digest, &manifest).await?);
+                        manifests.push(inspect_manifest(repository, platform, &raw.digest, &manifest).await?);
                     }
                     Ok(Document::Index(_)) => {
                         manifests.push(ManifestReport::other(platform, raw.digest, "index"));
@@ -79,12 +79,12 @@ async fn look(
     })
 }
 
-async fn look_at_manifest(
+async fn inspect_manifest(
     repository: &dyn Repository,
     platform: String,
     digest: &Digest,
     manifest: &ImageManifest,
-) -> Result<ManifestReport, Failure> {
+) -> Result<ManifestReport, CliError> {
     let layers = manifest.layers.iter().map(|layer| LayerReport {
         digest: layer.digest().clone(),
         compression: compression(layer.media_type()),
@@ -99,7 +99,7 @@ async fn look_at_manifest(
     let source: Option<Digest> = annotations.get(keys::SOURCE_DIGEST).and_then(|digest| digest.parse().ok());
     let variant_of = match source {
         Some(digest) => {
-            let bytes = source_bytes(repository, &digest).await?;
+            let bytes = source_size(repository, &digest).await?;
             Some(VariantOf { digest, bytes })
         }
         None => None,
@@ -115,7 +115,7 @@ async fn look_at_manifest(
 }
 
 /// The compressed size of the image that a variant was made of, where the same repository still has it.
-async fn source_bytes(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, Failure> {
+async fn source_size(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, CliError> {
     let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else { return Ok(None) };
     Ok(match raw.read() {
         Ok(Document::Manifest(source)) => Some(source.layers.iter().map(zstart_oci::Descriptor::size).sum()),

@@ -9,22 +9,22 @@ use zstart_core::chain;
 use crate::args::LayerCacheArguments;
 
 /// The memory of this run, and where it is kept.
-pub(crate) struct LayerCache {
-    pub(crate) memory: LayerMemory,
+pub(crate) struct LayerCacheFile {
+    pub(crate) entries: LayerMemory,
     file: Option<PathBuf>,
     /// Somebody named it; else nobody is told where it can't be had, e.g. in a container.
     is_chosen: bool,
 }
 
-impl LayerCache {
+impl LayerCacheFile {
     /// Reads it. A cache that can't be used costs time, so it is a warning and not the end.
     pub(crate) fn open(arguments: &LayerCacheArguments) -> Self {
         let chosen = arguments.layer_cache.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let is_chosen = chosen.is_some();
-        let file = if arguments.no_layer_cache { None } else { chosen.or_else(default) };
-        let mut cache = Self { memory: LayerMemory::default(), file, is_chosen };
+        let file = if arguments.no_layer_cache { None } else { chosen.or_else(default_file) };
+        let mut cache = Self { entries: LayerMemory::default(), file, is_chosen };
         match cache.file.as_deref().map(LayerMemory::read) {
-            Some(Ok(memory)) => cache.memory = memory,
+            Some(Ok(memory)) => cache.entries = memory,
             Some(Err(error)) => cache.report(&error, "what earlier runs have made isn't known"),
             None => {}
         }
@@ -32,8 +32,8 @@ impl LayerCache {
     }
 
     fn report(&self, error: &MemoryFileError, consequence: &str) {
-        let (is_systems, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
-        if is_systems && !self.is_chosen {
+        let (is_io_error, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
+        if is_io_error && !self.is_chosen {
             tracing::debug!(error, "{consequence}");
         } else {
             tracing::warn!(error, "{consequence}");
@@ -42,16 +42,16 @@ impl LayerCache {
 }
 
 /// Kept also after a failure, or where somebody stops it: layers that are done need not be done again.
-impl Drop for LayerCache {
+impl Drop for LayerCacheFile {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.file.as_deref().map(|file| self.memory.save(file)) {
+        if let Some(Err(error)) = self.file.as_deref().map(|file| self.entries.save(file)) {
             self.report(&error, "the next run won't know what this one has made");
         }
     }
 }
 
 /// Where programs keep what they can do without (XDG base directory specification).
-fn default() -> Option<PathBuf> {
+fn default_file() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::home_dir().map(|home| home.join(".cache"));
     // Relative ones would mean the folder of whatever is converted.

@@ -3,10 +3,10 @@
 mod args;
 mod convert;
 mod crd;
-mod failure;
+mod error;
+mod image_ref;
 mod inspect;
 mod layer_cache;
-mod place;
 mod progress;
 mod registries;
 mod tune;
@@ -18,7 +18,7 @@ use clap::Parser as _;
 use zstart_process::signals::StopSignals;
 
 use self::args::{Arguments, Command};
-use self::failure::Failure;
+use self::error::CliError;
 
 fn main() -> ExitCode {
     let Arguments { command, log } = Arguments::parse();
@@ -39,13 +39,13 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| Failure::Runtime { source })?;
+        .map_err(|source| CliError::Runtime { source })?;
     let result = runtime.block_on(async {
-        let mut signals = StopSignals::new().map_err(|source| Failure::Runtime { source })?;
+        let mut signals = StopSignals::new().map_err(|source| CliError::Runtime { source })?;
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
@@ -57,7 +57,7 @@ fn run(command: Command) -> Result<(), Failure> {
         tokio::select! {
             result = command => result,
             // Whatever was on its way has no name yet: nothing is left half-made.
-            () = signals.next() => Err(Failure::Stopped),
+            () = signals.next() => Err(CliError::Stopped),
         }
     });
     // Threads that convert a layer end at their next read or write; nobody waits for them.

@@ -11,23 +11,23 @@ use zstart_convert::{Level, Progress};
 use zstart_core::{Digest, units};
 
 /// The watcher for this terminal, or for none.
-pub(crate) fn watcher(json: bool) -> Box<dyn Progress> {
+pub(crate) fn reporter(json: bool) -> Box<dyn Progress> {
     if json {
         Box::new(Silent)
     } else if std::io::stderr().is_terminal() {
-        Box::new(Bars { screen: MultiProgress::new(), layers: Mutex::default() })
+        Box::new(ProgressBars { screen: MultiProgress::new(), layers: Mutex::default() })
     } else {
-        Box::new(Lines { layers: Mutex::default() })
+        Box::new(ProgressLines { layers: Mutex::default() })
     }
 }
 
 /// One bar a layer.
-struct Bars {
+struct ProgressBars {
     screen: MultiProgress,
     layers: Mutex<HashMap<Digest, ProgressBar>>,
 }
 
-impl Bars {
+impl ProgressBars {
     fn with(&self, layer: &Digest, action: impl FnOnce(&ProgressBar)) {
         if let Some(bar) = self.layers.lock().unwrap_or_else(PoisonError::into_inner).get(layer) {
             action(bar);
@@ -35,7 +35,7 @@ impl Bars {
     }
 }
 
-impl Progress for Bars {
+impl Progress for ProgressBars {
     fn started(&self, layer: &Digest, size: u64) {
         if self.layers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(layer) {
             // It begins again, and its bar says so.
@@ -77,11 +77,11 @@ impl Progress for Bars {
 }
 
 /// One line a layer, when it ends.
-struct Lines {
+struct ProgressLines {
     layers: Mutex<HashMap<Digest, (u64, Instant)>>,
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn started(&self, layer: &Digest, size: u64) {
         let started = (size, Instant::now());
         self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), started);

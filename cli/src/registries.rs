@@ -10,7 +10,7 @@ use zstart_registry::credentials::{Credentials, DockerConfig};
 use zstart_registry::{RegistryClient, RegistryOptions, Repository};
 
 use crate::args::RegistryArguments;
-use crate::failure::Failure;
+use crate::error::CliError;
 
 /// What the images of one command share.
 pub(crate) struct Registries<'a> {
@@ -26,12 +26,12 @@ impl<'a> Registries<'a> {
     }
 
     /// Opens a repository.
-    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Repository>, Failure> {
+    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Repository>, CliError> {
         let credentials = self.credentials(reference).await?;
         Ok(self.client(reference.registry())?.repository(reference, credentials))
     }
 
-    fn client(&self, registry: &str) -> Result<RegistryClient, Failure> {
+    fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = clients.get(registry) {
             return Ok(client.clone());
@@ -48,20 +48,20 @@ impl<'a> Registries<'a> {
     }
 
     /// Docker's configuration comes first: somebody wrote it for this registry.
-    async fn credentials(&self, reference: &Reference) -> Result<Credentials, Failure> {
+    async fn credentials(&self, reference: &Reference) -> Result<Credentials, CliError> {
         if let Some(credentials) = self.docker_config()?.credentials_for(reference).await? {
             return Ok(credentials);
         }
         Ok(self.ecr.credentials(reference.registry())?.unwrap_or(Credentials::Anonymous))
     }
 
-    fn docker_config(&self) -> Result<DockerConfig, Failure> {
+    fn docker_config(&self) -> Result<DockerConfig, CliError> {
         let file = match (&self.arguments.authfile, &self.arguments.docker_config) {
             (Some(file), _) => file.clone(),
             (None, Some(folder)) => folder.join("config.json"),
             (None, None) => {
                 let below = PathBuf::from(".docker").join("config.json");
-                std::env::home_dir().ok_or(Failure::NoHome { file: below.clone() })?.join(below)
+                std::env::home_dir().ok_or(CliError::NoHomeFolder { file: below.clone() })?.join(below)
             }
         };
         Ok(DockerConfig::load(&file)?)
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_plain_http_without_being_asked() {
+    fn loopback_registries_use_plain_http_by_default() {
         for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
             assert!(is_loopback(registry), "{registry}");
         }

@@ -32,7 +32,7 @@ pub(crate) enum QuantityError {
     },
     /// Too few pieces would be left to tell anything.
     #[error("a sample must have at least {}", units::size(LEAST_SAMPLE))]
-    SmallSample,
+    SampleTooSmall,
 }
 
 impl Bandwidth {
@@ -61,7 +61,7 @@ impl FromStr for SampleSize {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let bytes = number(text, 1024.0).ok_or_else(|| QuantityError::Size { text: text.to_owned() })?;
-        if bytes < LEAST_SAMPLE { Err(QuantityError::SmallSample) } else { Ok(Self(bytes)) }
+        if bytes < LEAST_SAMPLE { Err(QuantityError::SampleTooSmall) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -104,7 +104,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bandwidths_are_decimal_and_print_as_they_were_written() {
+    fn bandwidth_is_decimal_and_round_trips() {
         for (text, bits) in [
             ("200M", 200_000_000),
             ("1G", 1_000_000_000),
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bandwidth_is_named() {
+    fn invalid_bandwidth_is_quoted_in_the_error() {
         for text in ["", "G", "fast", "-1M", "0", "0.0G", "1e3", "inf", "nan", "1GB", "1.2.3M", "99999999G"] {
             let error = text.parse::<Bandwidth>().unwrap_err();
             assert_eq!(error, QuantityError::Bandwidth { text: text.to_owned() });
@@ -129,10 +129,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_binary_and_have_a_least() {
+    fn sample_size_is_binary_and_at_least_96_mib() {
         assert_eq!("96M".parse(), Ok(SampleSize(96 << 20)));
         assert_eq!("1G".parse(), Ok(SampleSize(1 << 30)));
-        assert_eq!("95M".parse::<SampleSize>(), Err(QuantityError::SmallSample));
+        assert_eq!("95M".parse::<SampleSize>(), Err(QuantityError::SampleTooSmall));
         assert!(matches!("much".parse::<SampleSize>(), Err(QuantityError::Size { .. })));
     }
 }

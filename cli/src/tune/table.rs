@@ -7,13 +7,13 @@ use zstart_core::units;
 use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 
 use super::quantity::Bandwidth;
-use crate::place::Place;
+use crate::image_ref::ImageRef;
 
 /// How many bandwidths stand side by side, within 100 columns.
-const BESIDE: usize = 3;
+const LINKS_PER_TABLE: usize = 3;
 
 /// What holds of every table.
-const NOTES: [&str; 3] = [
+const FOOTNOTES: [&str; 3] = [
     "Within ± 19 times of 20, as far as the pieces tell. * is the best, ~ may be as good.",
     "Not counted: writing to disk, the same at every level. Decoding is zlib-rs' and libzstd's here, by",
     "one thread; a node's may be slower.",
@@ -21,12 +21,12 @@ const NOTES: [&str; 3] = [
 
 /// All lines.
 pub(super) fn lines(
-    place: &Place,
+    image_ref: &ImageRef,
     image: &ManifestPlan,
     links: &[Bandwidth],
     tuning: &Tuning,
 ) -> Vec<String> {
-    let mut lines = vec![format!("{place}@{}", image.raw.digest)];
+    let mut lines = vec![format!("{image_ref}@{}", image.raw.digest)];
     lines.push(format!(
         "{:<16} {:>3} layers  {}, {} unpacked",
         image.platform.to_string(),
@@ -35,38 +35,39 @@ pub(super) fn lines(
         units::size(tuning.plain_bytes),
     ));
     let indexes: Vec<usize> = (0..links.len()).collect();
-    for beside in indexes.chunks(BESIDE) {
+    for columns in indexes.chunks(LINKS_PER_TABLE) {
         lines.push(String::new());
-        lines.extend(table(links, beside, tuning));
+        lines.extend(table(links, columns, tuning));
     }
     lines.push(String::new());
     if tuning.levels.is_empty() {
         lines.push(if image.manifest.layers.is_empty() {
-            format!("{place}: there are no layers, every level makes the same of it")
+            format!("{image_ref}: there are no layers, every level makes the same of it")
         } else {
-            format!("{place}: all layers are zstd already, there is nothing to do")
+            format!("{image_ref}: all layers are zstd already, there is nothing to do")
         });
         return lines;
     }
-    lines.extend(links.iter().enumerate().filter_map(|(index, link)| verdict(*link, index, tuning)));
-    lines.push(certainty(tuning));
-    lines.extend(NOTES.map(str::to_owned));
+    lines.extend(links.iter().enumerate().filter_map(|(index, link)| best_level(*link, index, tuning)));
+    lines.push(precision(tuning));
+    lines.extend(FOOTNOTES.map(str::to_owned));
     lines
 }
 
 /// The table for some of the links.
-fn table(links: &[Bandwidth], beside: &[usize], tuning: &Tuning) -> Vec<String> {
-    let heads = beside.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
+fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String> {
+    let heads = columns.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
     let heads = heads.collect::<Vec<_>>().concat();
     let mut lines = vec![format!("{:<9}{:>9} {:<6}{:>12}{:>12}{heads}", "", "size", "", "encode", "decode")];
     let now = &tuning.now;
-    let times = beside.iter().filter_map(|index| now.seconds.get(*index));
+    let times = columns.iter().filter_map(|index| now.seconds.get(*index));
     let times = times.map(|time| format!("{:>9}{:7}", seconds(*time), "")).collect::<Vec<_>>().concat();
     let (bytes, decode) = (units::size(now.bytes), speed(now.decode_speed));
     let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "as it is", "", "");
     lines.push(row.trim_end().to_owned());
     for level in &tuning.levels {
-        let cells: String = beside.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
+        let cells: String =
+            columns.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
         let margin = match level.bytes.margin {
             Some(0.0) => String::new(),
             Some(margin) => format!("±{:.1}%", 100.0 * margin / level.bytes.value),
@@ -97,7 +98,7 @@ fn cell(prospect: &Prospect) -> String {
 }
 
 /// The best level at one bandwidth.
-fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
+fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
     let ranked = |rank| {
         tuning
             .levels
@@ -117,7 +118,7 @@ fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
 }
 
 /// What was measured on how much.
-fn certainty(tuning: &Tuning) -> String {
+fn precision(tuning: &Tuning) -> String {
     let (exact, estimated): (Vec<&LevelTuning>, Vec<&LevelTuning>) =
         tuning.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
     if estimated.is_empty() {

@@ -9,12 +9,12 @@ use zstart_core::reference::ReferenceError;
 use zstart_core::{Digest, Reference, Tag};
 use zstart_registry::{LayoutFolder, Repository};
 
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::registries::Registries;
 
 /// Where an image is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum ImageRef {
     /// In a registry. `tagged` says whether the user wrote a tag or digest.
     Registry { reference: Reference, tagged: bool },
     /// In an OCI layout folder.
@@ -23,12 +23,12 @@ pub(crate) enum Place {
 
 /// An image's name inside its repository.
 #[derive(Clone, Debug)]
-pub(crate) enum Name {
+pub(crate) enum ManifestSelector {
     Tag(Tag),
     Digest(Digest),
 }
 
-impl FromStr for Place {
+impl FromStr for ImageRef {
     type Err = ReferenceError;
 
     fn from_str(text: &str) -> Result<Self, ReferenceError> {
@@ -47,7 +47,7 @@ impl FromStr for Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for ImageRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry { reference, tagged: _ } => write!(formatter, "{reference}"),
@@ -57,9 +57,9 @@ impl fmt::Display for Place {
     }
 }
 
-impl Place {
+impl ImageRef {
     /// Opens the repository.
-    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Repository>, Failure> {
+    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Repository>, CliError> {
         match self {
             Self::Layout { folder, tag: _ } => Ok(Arc::new(LayoutFolder::new(folder))),
             Self::Registry { reference, tagged: _ } => registries.open(reference).await,
@@ -67,40 +67,40 @@ impl Place {
     }
 
     /// Which image is meant. A layout folder with one image needs no tag.
-    pub(crate) async fn name(&self) -> Result<Name, Failure> {
+    pub(crate) async fn selector(&self) -> Result<ManifestSelector, CliError> {
         let (folder, tag) = match self {
             Self::Registry { reference, tagged: _ } => {
                 return Ok(match (reference.digest(), reference.tag()) {
-                    (Some(digest), _) => Name::Digest(digest.clone()),
-                    (None, Some(tag)) => Name::Tag(tag.clone()),
+                    (Some(digest), _) => ManifestSelector::Digest(digest.clone()),
+                    (None, Some(tag)) => ManifestSelector::Tag(tag.clone()),
                     (None, None) => unreachable!("a reference has a tag or a digest"),
                 });
             }
             Self::Layout { folder, tag } => (folder, tag),
         };
         if let Some(tag) = tag {
-            return Ok(Name::Tag(tag.clone()));
+            return Ok(ManifestSelector::Tag(tag.clone()));
         }
         let tags = LayoutFolder::new(folder).names().await?;
         match &tags[..] {
-            [tag] => Ok(Name::Tag(tag.parse().map_err(|_| unclear(folder, &tags))?)),
-            _ => Err(unclear(folder, &tags)),
+            [tag] => Ok(ManifestSelector::Tag(tag.parse().map_err(|_| ambiguous(folder, &tags))?)),
+            _ => Err(ambiguous(folder, &tags)),
         }
     }
 
     /// The tag that a target asks for; `None` where it leaves that to zstart.
-    pub(crate) fn target_tag(&self) -> Result<Option<Tag>, Failure> {
+    pub(crate) fn target_tag(&self) -> Result<Option<Tag>, CliError> {
         match self {
             Self::Layout { folder: _, tag } => Ok(tag.clone()),
             Self::Registry { reference, tagged: _ } if reference.digest().is_some() => {
-                Err(Failure::TargetDigest { target: reference.to_string() })
+                Err(CliError::TargetDigest { target: reference.to_string() })
             }
             Self::Registry { reference, tagged } => Ok(reference.tag().filter(|_| *tagged).cloned()),
         }
     }
 }
 
-impl Name {
+impl ManifestSelector {
     /// The tag, where it is one.
     pub(crate) fn tag(&self) -> Option<&Tag> {
         match self {
@@ -118,13 +118,13 @@ impl Name {
     }
 }
 
-fn unclear(folder: &Path, tags: &[String]) -> Failure {
+fn ambiguous(folder: &Path, tags: &[String]) -> CliError {
     let found = if tags.is_empty() {
         "no image with a tag".to_owned()
     } else {
         format!("the images {}", tags.join(", "))
     };
-    Failure::WhichImage { folder: folder.display().to_string(), found }
+    CliError::AmbiguousImage { folder: folder.display().to_string(), found }
 }
 
 #[cfg(test)]
@@ -132,16 +132,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn layouts_and_references_are_told_apart() {
-        let layout = |folder: &str, tag: Option<&str>| Place::Layout {
+    fn oci_prefix_selects_a_layout_folder() {
+        let layout = |folder: &str, tag: Option<&str>| ImageRef::Layout {
             folder: folder.into(),
             tag: tag.map(|tag| tag.parse().unwrap()),
         };
         assert_eq!("oci:folder:v1".parse(), Ok(layout("folder", Some("v1"))));
         assert_eq!("oci:/a/b:c/d".parse(), Ok(layout("/a/b:c/d", None)));
-        let Ok(Place::Registry { reference, tagged }) = "localhost:5000/app".parse() else { panic!() };
+        let Ok(ImageRef::Registry { reference, tagged }) = "localhost:5000/app".parse() else { panic!() };
         assert_eq!((reference.to_string().as_str(), tagged), ("localhost:5000/app:latest", false));
-        assert!(matches!("app:v1".parse(), Ok(Place::Registry { tagged: true, .. })));
-        assert!("oci:".parse::<Place>().is_err());
+        assert!(matches!("app:v1".parse(), Ok(ImageRef::Registry { tagged: true, .. })));
+        assert!("oci:".parse::<ImageRef>().is_err());
     }
 }

@@ -8,8 +8,8 @@ use zstart_convert::plan::{EntryPlan, KeepReason, Shape};
 use zstart_convert::{Plan, VariantImage};
 use zstart_core::{Digest, Platform, Tag, units};
 
-use crate::failure::Failure;
-use crate::place::Place;
+use crate::error::CliError;
+use crate::image_ref::ImageRef;
 
 /// What was done.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub(super) enum Action {
 /// The result, as `--json` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Outcome {
+pub(super) struct ConvertReport {
     action: &'static str,
     source: String,
     source_digest: Digest,
@@ -45,13 +45,13 @@ pub(super) struct Outcome {
     milliseconds: Option<u128>,
     #[serde(skip_serializing_if = "Option::is_none")]
     layers_made_before: Option<usize>,
-    platforms: Vec<PlatformOutcome>,
-    unchanged: Vec<Unchanged>,
+    platforms: Vec<PlatformReport>,
+    unchanged: Vec<UnchangedEntry>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct PlatformOutcome {
+struct PlatformReport {
     platform: Platform,
     layers: usize,
     layers_to_convert: usize,
@@ -63,16 +63,16 @@ struct PlatformOutcome {
 /// An entry of the index that isn't converted.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Unchanged {
+struct UnchangedEntry {
     digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<Platform>,
     reason: String,
 }
 
-impl Outcome {
+impl ConvertReport {
     pub(super) fn new(
-        source: &Place,
+        source: &ImageRef,
         target: &str,
         tag: &Tag,
         plan: &Plan,
@@ -88,7 +88,7 @@ impl Outcome {
             Action::Nothing => ("alreadyZstd", None, false),
         };
         let reports = image.as_ref().map(|image| &image.platforms[..]).unwrap_or_default();
-        let platforms = plan.conversions().enumerate().map(|(index, planned)| PlatformOutcome {
+        let platforms = plan.conversions().enumerate().map(|(index, planned)| PlatformReport {
             platform: planned.platform.clone(),
             layers: planned.manifest.layers.len(),
             layers_to_convert: planned.layers_to_convert(),
@@ -101,7 +101,7 @@ impl Outcome {
             source_digest: plan.source.digest.clone(),
             variant: named.then(|| format!("{target}:{tag}")),
             platforms: platforms.collect(),
-            unchanged: unchanged(&plan.shape),
+            unchanged: unchanged_entries(&plan.shape),
             variant_digest: image.as_ref().map(|image| image.digest.clone()),
             settings: image.map(|image| image.settings),
             milliseconds: made.map(|(took, _)| took.as_millis()),
@@ -109,14 +109,14 @@ impl Outcome {
         }
     }
 
-    pub(super) fn print(&self, json: bool) -> Result<(), Failure> {
+    pub(super) fn print(&self, json: bool) -> Result<(), CliError> {
         let text = if json {
             let text = serde_json::to_string_pretty(self);
-            text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
+            text.map_err(|error| CliError::Serialize { what: "the result", message: error.to_string() })?
         } else {
             self.lines().join("\n")
         };
-        writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+        writeln!(std::io::stdout(), "{text}").map_err(|source| CliError::Print { source })
     }
 
     fn lines(&self) -> Vec<String> {
@@ -157,7 +157,7 @@ impl Outcome {
     }
 }
 
-fn unchanged(shape: &Shape) -> Vec<Unchanged> {
+fn unchanged_entries(shape: &Shape) -> Vec<UnchangedEntry> {
     let Shape::Index { index, entries } = shape else { return Vec::new() };
     let described = index.entries.iter().zip(entries).filter_map(|(entry, plan)| {
         let reason = match plan {
@@ -167,7 +167,7 @@ fn unchanged(shape: &Shape) -> Vec<Unchanged> {
             EntryPlan::Keep(KeepReason::NoPlatform) => "it is not for a platform".to_owned(),
             EntryPlan::Keep(KeepReason::Refused(refusal)) => refusal.to_string(),
         };
-        Some(Unchanged {
+        Some(UnchangedEntry {
             digest: entry.descriptor.digest().clone(),
             platform: entry.platform.clone(),
             reason,

@@ -11,7 +11,7 @@ use zstart_registry::credentials::CredentialsError;
 
 /// Why a command ended without success.
 #[derive(Debug, Error)]
-pub(crate) enum Failure {
+pub(crate) enum CliError {
     /// The engine said so.
     #[error(transparent)]
     Convert(#[from] ConvertError),
@@ -26,7 +26,7 @@ pub(crate) enum Failure {
     Aws(#[from] SetupError),
     /// An OCI layout was named without a tag, and it isn't clear which image is meant.
     #[error("{folder} holds {found}; name one as oci:{folder}:TAG")]
-    WhichImage {
+    AmbiguousImage {
         /// The folder.
         folder: String,
         /// What is there.
@@ -53,7 +53,7 @@ pub(crate) enum Failure {
     },
     /// The result can't be put into words.
     #[error("failed to write {what}: {message}")]
-    Format {
+    Serialize {
         /// What was to be written.
         what: &'static str,
         /// What the serializer said.
@@ -61,7 +61,7 @@ pub(crate) enum Failure {
     },
     /// The home folder isn't known.
     #[error("failed to find {file}: the system names no home folder; use --authfile")]
-    NoHome {
+    NoHomeFolder {
         /// What was looked for.
         file: PathBuf,
     },
@@ -77,7 +77,7 @@ pub(crate) enum Failure {
     Stopped,
 }
 
-impl Failure {
+impl CliError {
     /// Prints the message and what caused it.
     #[expect(clippy::print_stderr, reason = "this is the command line's error message")]
     pub(crate) fn report(&self) {
@@ -101,20 +101,20 @@ impl Failure {
                 ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
                 ErrorClass::Other => 1,
             },
-            Self::WhichImage { .. } | Self::TargetDigest { .. } | Self::TargetIsSource { .. } => 2,
+            Self::AmbiguousImage { .. } | Self::TargetDigest { .. } | Self::TargetIsSource { .. } => 2,
             Self::Stopped => 130,
             Self::Credentials(_)
             | Self::Client(_)
             | Self::Aws(_)
             | Self::Print { .. }
-            | Self::Format { .. }
-            | Self::NoHome { .. }
+            | Self::Serialize { .. }
+            | Self::NoHomeFolder { .. }
             | Self::Runtime { .. } => 1,
         })
     }
 }
 
-impl From<zstart_registry::RepositoryError> for Failure {
+impl From<zstart_registry::RepositoryError> for CliError {
     fn from(error: zstart_registry::RepositoryError) -> Self {
         Self::Convert(error.into())
     }
