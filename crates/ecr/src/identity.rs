@@ -10,23 +10,23 @@ use aws_smithy_http_client::{pool, proxy::ProxyConfig};
 use zstart_core::ecr::EcrRegistry;
 use zstart_registry::credentials::{Credentials, Issuer};
 
-use crate::failure::SetupError;
+use crate::error::SetupError;
 use crate::service::Service;
-use crate::tokens::Tokens;
+use crate::token_provider::TokenProvider;
 
 /// The identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
 /// identity token (IRSA), a container's credentials (EKS Pod Identity), or the instance's role. It is
 /// looked for when a token is needed. Cheap to clone; tokens are shared.
 #[derive(Clone, Default)]
 pub struct EcrIdentity {
-    services: Arc<Mutex<Services>>,
+    providers: Arc<Mutex<Providers>>,
 }
 
 /// What was needed so far.
 #[derive(Default)]
-struct Services {
+struct Providers {
     http: Option<pool::Client>,
-    tokens: HashMap<Service, Arc<Tokens>>,
+    by_service: HashMap<Service, Arc<TokenProvider>>,
 }
 
 impl EcrIdentity {
@@ -37,28 +37,28 @@ impl EcrIdentity {
             Some(EcrRegistry::Public) => Service::Public,
             Some(EcrRegistry::Private { account: _, endpoint }) => Service::Private(endpoint),
         };
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(Credentials::Issued(Issuer(services.tokens(service)?))))
+        let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(Some(Credentials::Issued(Issuer(providers.get_or_create(service)?))))
     }
 }
 
-impl Services {
-    fn tokens(&mut self, service: Service) -> Result<Arc<Tokens>, SetupError> {
-        if let Some(tokens) = self.tokens.get(&service) {
-            return Ok(Arc::clone(tokens));
+impl Providers {
+    fn get_or_create(&mut self, service: Service) -> Result<Arc<TokenProvider>, SetupError> {
+        if let Some(provider) = self.by_service.get(&service) {
+            return Ok(Arc::clone(provider));
         }
         let http = match &self.http {
             Some(http) => http.clone(),
-            None => self.http.insert(connect()?).clone(),
+            None => self.http.insert(http_client()?).clone(),
         };
-        let tokens = Arc::new(Tokens::new(service.clone(), http));
-        self.tokens.insert(service, Arc::clone(&tokens));
-        Ok(tokens)
+        let provider = Arc::new(TokenProvider::new(service.clone(), http));
+        self.by_service.insert(service, Arc::clone(&provider));
+        Ok(provider)
     }
 }
 
 /// TLS is ring's, with the system's root certificates; proxies are the environment's.
-fn connect() -> Result<pool::Client, SetupError> {
+fn http_client() -> Result<pool::Client, SetupError> {
     let failed = |error: &(dyn Error + 'static)| SetupError(zstart_core::chain(error));
     let tls = Provider::Rustls(CryptoMode::Ring);
     let pool = pool::Builder::default().proxy_config(ProxyConfig::from_env()).tls_provider(tls);

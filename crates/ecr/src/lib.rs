@@ -2,10 +2,10 @@
 //!
 //! A crate of its own, because the AWS SDK is as large as everything else together.
 
-mod failure;
+mod error;
 mod identity;
 mod service;
-mod tokens;
+mod token_provider;
 
-pub use failure::SetupError;
+pub use error::SetupError;
 pub use identity::EcrIdentity;

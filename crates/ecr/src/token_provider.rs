@@ -12,87 +12,87 @@ use zstart_registry::credentials::{IssueError, IssuedPassword, Password, Passwor
 use crate::service::{Service, Token};
 
 /// How long nobody is taken for nobody, before somebody is looked for again.
-const NOBODY_FOR: Duration = Duration::from_mins(1);
+const ANONYMOUS_TTL: Duration = Duration::from_mins(1);
 
 /// The tokens of one service.
-pub(crate) struct Tokens {
+pub(crate) struct TokenProvider {
     service: Service,
     http: pool::Client,
-    current: Current,
+    cache: TokenCache,
 }
 
-impl Tokens {
+impl TokenProvider {
     pub(crate) fn new(service: Service, http: pool::Client) -> Self {
-        Self { service, http, current: Current::default() }
+        Self { service, http, cache: TokenCache::default() }
     }
 }
 
-impl fmt::Debug for Tokens {
+impl fmt::Debug for TokenProvider {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Tokens").field("service", &self.service).finish_non_exhaustive()
+        formatter.debug_struct("TokenProvider").field("service", &self.service).finish_non_exhaustive()
     }
 }
 
 #[async_trait]
-impl PasswordSource for Tokens {
+impl PasswordSource for TokenProvider {
     async fn password(&self, refused: Option<&Password>) -> Result<Option<IssuedPassword>, IssueError> {
-        self.current.password(refused, Box::pin(self.service.token(&self.http))).await
+        self.cache.password(refused, Box::pin(self.service.token(&self.http))).await
     }
 }
 
 /// What the service answered last.
 #[derive(Default)]
-struct Current(Mutex<Answers>);
+struct TokenCache(Mutex<CacheState>);
 
 #[derive(Default)]
-struct Answers {
-    held: Option<Held>,
+struct CacheState {
+    cached: Option<CachedToken>,
     /// The last failure, and when it came.
-    failed: Option<(Instant, IssueError)>,
+    last_error: Option<(Instant, IssueError)>,
 }
 
-struct Held {
+struct CachedToken {
     password: Option<Password>,
     until: Instant,
 }
 
-impl Current {
+impl TokenCache {
     /// The password of now, or a new one. Whoever waits for the first one's answer gets it too, also where
     /// that is a failure: while AWS is silent it takes half a minute, and nobody waits for that twice.
     async fn password(
         &self,
         refused: Option<&Password>,
-        new: impl Future<Output = Result<Option<Token>, IssueError>> + Send,
+        request: impl Future<Output = Result<Option<Token>, IssueError>> + Send,
     ) -> Result<Option<IssuedPassword>, IssueError> {
         let arrived = Instant::now();
-        let mut answers = self.0.lock().await;
-        if let Some(Held { password, until }) = &answers.held
+        let mut state = self.0.lock().await;
+        if let Some(CachedToken { password, until }) = &state.cached
             && Instant::now() < *until
             && (refused.is_none() || refused != password.as_ref())
         {
             let issued = |password| IssuedPassword { password, until: *until, is_new: false };
             return Ok(password.clone().map(issued));
         }
-        if let Some((when, error)) = &answers.failed
+        if let Some((when, error)) = &state.last_error
             && arrived < *when
         {
             return Err(error.clone());
         }
-        let asked = Instant::now();
-        let token = match new.await {
+        let requested = Instant::now();
+        let token = match request.await {
             Ok(token) => token,
             Err(error) => {
-                answers.failed = Some((Instant::now(), error.clone()));
+                state.last_error = Some((Instant::now(), error.clone()));
                 return Err(error);
             }
         };
-        let Some(Token { password, life }) = token else {
-            answers.held = Some(Held { password: None, until: asked + NOBODY_FOR });
+        let Some(Token { password, ttl }) = token else {
+            state.cached = Some(CachedToken { password: None, until: requested + ANONYMOUS_TTL });
             return Ok(None);
         };
         // A quarter early: requests that are under way must still end.
-        let until = asked + life / 4 * 3;
-        answers.held = Some(Held { password: Some(password.clone()), until });
+        let until = requested + ttl / 4 * 3;
+        state.cached = Some(CachedToken { password: Some(password.clone()), until });
         Ok(Some(IssuedPassword { password, until, is_new: true }))
     }
 }
@@ -106,35 +106,35 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_failure_is_had_once_by_all_who_wait_for_it_and_then_tried_again() {
-        let (current, asked) = (Current::default(), AtomicUsize::new(0));
+    async fn concurrent_callers_share_one_failure() {
+        let (cache, requests) = (TokenCache::default(), AtomicUsize::new(0));
         let ask = async || {
             let silent = async {
-                asked.fetch_add(1, Ordering::Relaxed);
+                requests.fetch_add(1, Ordering::Relaxed);
                 // The others come to wait.
                 tokio::task::yield_now().await;
                 Err(IssueError { message: "no answer".to_owned(), trouble: Trouble::Unavailable })
             };
-            current.password(None, silent).await.unwrap_err().message
+            cache.password(None, silent).await.unwrap_err().message
         };
         let answers = futures::future::join_all((0..5).map(|_| ask())).await;
         assert_eq!(answers, ["no answer"; 5]);
-        assert_eq!(asked.load(Ordering::Relaxed), 1);
+        assert_eq!(requests.load(Ordering::Relaxed), 1);
         ask().await;
-        assert_eq!(asked.load(Ordering::Relaxed), 2, "who comes later tries it himself");
+        assert_eq!(requests.load(Ordering::Relaxed), 2, "who comes later tries it himself");
     }
 
     #[tokio::test]
-    async fn a_token_that_was_refused_is_not_given_again() {
+    async fn refused_token_is_replaced() {
         let token = async |name: &str| {
             let password = Password { username: "AWS".to_owned(), password: name.to_owned() };
-            Ok(Some(Token { password, life: Duration::from_hours(12) }))
+            Ok(Some(Token { password, ttl: Duration::from_hours(12) }))
         };
-        let current = Current::default();
-        let first = current.password(None, token("first")).await.unwrap().unwrap();
-        let held = current.password(None, token("unused")).await.unwrap().unwrap();
-        assert_eq!((first.is_new, held.is_new, held.password == first.password), (true, false, true));
-        let second = current.password(Some(&first.password), token("second")).await.unwrap().unwrap();
+        let cache = TokenCache::default();
+        let first = cache.password(None, token("first")).await.unwrap().unwrap();
+        let cached = cache.password(None, token("unused")).await.unwrap().unwrap();
+        assert_eq!((first.is_new, cached.is_new, cached.password == first.password), (true, false, true));
+        let second = cache.password(Some(&first.password), token("second")).await.unwrap().unwrap();
         assert!(second.is_new && second.password != first.password);
     }
 }

@@ -18,16 +18,16 @@ use zstart_registry::credentials::IssueError;
 pub struct SetupError(pub(crate) String);
 
 /// Codes with which AWS asks to slow down.
-const THROTTLED: [&str; 3] = ["ThrottlingException", "Throttling", "TooManyRequestsException"];
+const THROTTLING_CODES: [&str; 3] = ["ThrottlingException", "Throttling", "TooManyRequestsException"];
 /// The code with which STS says that somebody else didn't answer it.
-const AWAY: &str = "IDPCommunicationError";
+const IDP_UNREACHABLE: &str = "IDPCommunicationError";
 
 /// Nothing in the chain gave an identity.
-pub(crate) fn is_nobody(error: &CredentialsError) -> bool {
+pub(crate) fn is_missing(error: &CredentialsError) -> bool {
     matches!(error, CredentialsError::CredentialsNotLoaded(_))
 }
 
-pub(crate) fn no_identity() -> IssueError {
+pub(crate) fn missing_identity() -> IssueError {
     let message = "there is no AWS identity in the environment, a profile, a web identity token (IRSA), a \
                    container's credentials (EKS Pod Identity), or an instance's role: give this process \
                    one, e.g. the controller's service account a role, or run `aws configure`";
@@ -35,43 +35,43 @@ pub(crate) fn no_identity() -> IssueError {
 }
 
 /// The identity that was found can't be used.
-pub(crate) fn of_identity(error: &CredentialsError) -> IssueError {
-    if is_nobody(error) {
-        return no_identity();
+pub(crate) fn identity_error(error: &CredentialsError) -> IssueError {
+    if is_missing(error) {
+        return missing_identity();
     }
     let trouble = match error {
         CredentialsError::InvalidConfiguration(_) => Trouble::Denied,
-        error => refusal(error),
+        error => sts_trouble(error),
     };
     let message = format!("the AWS identity of this process can't be used: {}", zstart_core::chain(error));
     IssueError { message, trouble }
 }
 
 /// What STS said, where it was asked: only it can refuse for good.
-fn refusal(error: &CredentialsError) -> Trouble {
+fn sts_trouble(error: &CredentialsError) -> Trouble {
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
         let code = (error.downcast_ref::<AssumeRoleError>().map(ProvideErrorMetadata::code)).or_else(|| {
             error.downcast_ref::<AssumeRoleWithWebIdentityError>().map(ProvideErrorMetadata::code)
         });
         if let Some(Some(code)) = code {
-            return trouble(code);
+            return trouble_of(code);
         }
         cause = error.source();
     }
     Trouble::Unavailable
 }
 
-fn trouble(code: &str) -> Trouble {
+fn trouble_of(code: &str) -> Trouble {
     match code {
-        AWAY => Trouble::Unavailable,
-        code if THROTTLED.contains(&code) => Trouble::RateLimited { retry_after: None },
+        IDP_UNREACHABLE => Trouble::Unavailable,
+        code if THROTTLING_CODES.contains(&code) => Trouble::RateLimited { retry_after: None },
         _ => Trouble::Denied,
     }
 }
 
 /// The service gave no token. `rights` are what an identity needs for it.
-pub(crate) fn of_service<E>(rights: &str, error: &SdkError<E, HttpResponse>) -> IssueError
+pub(crate) fn service_error<E>(rights: &str, error: &SdkError<E, HttpResponse>) -> IssueError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
@@ -81,7 +81,8 @@ where
     };
     let code = answer.err().code().unwrap_or("no code");
     let said = answer.err().message().unwrap_or_default();
-    let trouble = if answer.raw().status().is_server_error() { Trouble::Unavailable } else { trouble(code) };
+    let trouble =
+        if answer.raw().status().is_server_error() { Trouble::Unavailable } else { trouble_of(code) };
     let advice = if trouble == Trouble::Denied {
         format!(" (the identity needs a policy that allows {rights})")
     } else {
@@ -91,7 +92,7 @@ where
 }
 
 /// The service answered something else than a token.
-pub(crate) fn unreadable() -> IssueError {
+pub(crate) fn unreadable_token() -> IssueError {
     let message = "AWS gave no token that can be read".to_owned();
     IssueError { message, trouble: Trouble::Other }
 }
