@@ -1,4 +1,4 @@
-//! Why there is no token, in words that say what to do.
+//! Errors of a token request. Each message says what to do.
 
 use std::error::Error;
 
@@ -12,29 +12,29 @@ use thiserror::Error;
 use zstart_registry::Trouble;
 use zstart_registry::credentials::IssueError;
 
-/// The HTTP client for AWS can't be set up.
+/// Error of setting up the HTTP client for AWS.
 #[derive(Debug, Error)]
 #[error("failed to set up the HTTP client for AWS: {0}")]
 pub struct SetupError(pub(crate) String);
 
-/// Codes with which AWS asks to slow down.
+/// AWS error codes for throttling.
 const THROTTLING_CODES: [&str; 3] = ["ThrottlingException", "Throttling", "TooManyRequestsException"];
-/// The code with which STS says that somebody else didn't answer it.
+/// STS error code: STS couldn't reach the identity provider that signed the web identity token.
 const IDP_UNREACHABLE: &str = "IDPCommunicationError";
 
-/// Nothing in the chain gave an identity.
+/// Whether no provider in the AWS chain returned an identity.
 pub(crate) fn is_missing(error: &CredentialsError) -> bool {
     matches!(error, CredentialsError::CredentialsNotLoaded(_))
 }
 
 pub(crate) fn missing_identity() -> IssueError {
-    let message = "there is no AWS identity in the environment, a profile, a web identity token (IRSA), a \
-                   container's credentials (EKS Pod Identity), or an instance's role: give this process \
-                   one, e.g. the controller's service account a role, or run `aws configure`";
+    let message = "found no AWS identity in the environment, a profile, a web identity token (IRSA), container \
+                   credentials (EKS Pod Identity) or an instance role: give this process an identity, e.g. a \
+                   role for the controller's service account, or run `aws configure`";
     IssueError { message: message.to_owned(), trouble: Trouble::Denied }
 }
 
-/// The identity that was found can't be used.
+/// Error for an AWS chain that is missing an identity or failed to load one.
 pub(crate) fn identity_error(error: &CredentialsError) -> IssueError {
     if is_missing(error) {
         return missing_identity();
@@ -43,11 +43,12 @@ pub(crate) fn identity_error(error: &CredentialsError) -> IssueError {
         CredentialsError::InvalidConfiguration(_) => Trouble::Denied,
         error => sts_trouble(error),
     };
-    let message = format!("the AWS identity of this process can't be used: {}", zstart_core::chain(error));
+    let message = format!("failed to load the AWS identity of this process: {}", zstart_core::chain(error));
     IssueError { message, trouble }
 }
 
-/// What STS said, where it was asked: only it can refuse for good.
+/// Classifies an STS answer in the error's chain. Only STS denies permanently; any other failure is
+/// temporary.
 fn sts_trouble(error: &CredentialsError) -> Trouble {
     let mut cause: Option<&dyn Error> = Some(error);
     while let Some(error) = cause {
@@ -70,29 +71,29 @@ fn trouble_of(code: &str) -> Trouble {
     }
 }
 
-/// The service gave no token. `rights` are what an identity needs for it.
-pub(crate) fn service_error<E>(rights: &str, error: &SdkError<E, HttpResponse>) -> IssueError
+/// Error for a failed `GetAuthorizationToken`. `actions` are the IAM actions that the identity needs.
+pub(crate) fn service_error<E>(actions: &str, error: &SdkError<E, HttpResponse>) -> IssueError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    let SdkError::ServiceError(answer) = error else {
-        let message = format!("AWS gave no token: {}", zstart_core::chain(error));
+    let SdkError::ServiceError(response) = error else {
+        let message = format!("GetAuthorizationToken failed: {}", zstart_core::chain(error));
         return IssueError { message, trouble: Trouble::Unavailable };
     };
-    let code = answer.err().code().unwrap_or("no code");
-    let said = answer.err().message().unwrap_or_default();
+    let code = response.err().code().unwrap_or("no code");
+    let detail = response.err().message().unwrap_or_default();
     let trouble =
-        if answer.raw().status().is_server_error() { Trouble::Unavailable } else { trouble_of(code) };
-    let advice = if trouble == Trouble::Denied {
-        format!(" (the identity needs a policy that allows {rights})")
+        if response.raw().status().is_server_error() { Trouble::Unavailable } else { trouble_of(code) };
+    let hint = if trouble == Trouble::Denied {
+        format!(" (the identity needs a policy that allows {actions})")
     } else {
         String::new()
     };
-    IssueError { message: format!("AWS gave no token: {code}: {said}{advice}"), trouble }
+    IssueError { message: format!("GetAuthorizationToken failed: {code}: {detail}{hint}"), trouble }
 }
 
-/// The service answered something else than a token.
+/// Error for a `GetAuthorizationToken` response without a token in the documented form.
 pub(crate) fn unreadable_token() -> IssueError {
-    let message = "AWS gave no token that can be read".to_owned();
+    let message = "GetAuthorizationToken returned no token of the form base64(user:password)".to_owned();
     IssueError { message, trouble: Trouble::Other }
 }

@@ -1,28 +1,30 @@
-//! The identity, and the registries for which it has tokens.
+//! AWS identity of this process, with one token provider for each ECR service.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{pool, proxy::ProxyConfig};
 use zstart_core::ecr::EcrRegistry;
+use zstart_core::sync::lock;
 use zstart_registry::credentials::{Credentials, Issuer};
 
 use crate::error::SetupError;
 use crate::service::Service;
 use crate::token_provider::TokenProvider;
 
-/// The identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
-/// identity token (IRSA), a container's credentials (EKS Pod Identity), or the instance's role. It is
-/// looked for when a token is needed. Cheap to clone; tokens are shared.
+/// Identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
+/// identity token (IRSA), a container's credentials (EKS Pod Identity), or the instance's role.
+///
+/// The AWS chain is queried when a token is needed. Clones are cheap and share their tokens.
 #[derive(Clone, Default)]
 pub struct EcrIdentity {
     providers: Arc<Mutex<Providers>>,
 }
 
-/// What was needed so far.
+/// HTTP client and token providers, each created at its first use.
 #[derive(Default)]
 struct Providers {
     http: Option<pool::Client>,
@@ -30,15 +32,15 @@ struct Providers {
 }
 
 impl EcrIdentity {
-    /// Credentials for a registry (`host`), where it is one of Amazon ECR.
+    /// Returns credentials for a registry (`host`); `None` if the registry isn't Amazon ECR.
     pub fn credentials(&self, registry: &str) -> Result<Option<Credentials>, SetupError> {
         let service = match EcrRegistry::of(registry) {
             None => return Ok(None),
             Some(EcrRegistry::Public) => Service::Public,
             Some(EcrRegistry::Private { account: _, endpoint }) => Service::Private(endpoint),
         };
-        let mut providers = self.providers.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(Credentials::Issued(Issuer(providers.get_or_create(service)?))))
+        let provider = lock(&self.providers).get_or_create(service)?;
+        Ok(Some(Credentials::Issued(Issuer(provider))))
     }
 }
 
@@ -57,7 +59,8 @@ impl Providers {
     }
 }
 
-/// TLS is ring's, with the system's root certificates; proxies are the environment's.
+/// Builds the HTTP client for AWS: TLS with ring and the system's root certificates, proxies from the
+/// environment.
 fn http_client() -> Result<pool::Client, SetupError> {
     let failed = |error: &(dyn Error + 'static)| SetupError(zstart_core::chain(error));
     let tls = Provider::Rustls(CryptoMode::Ring);

@@ -1,4 +1,4 @@
-//! `GetAuthorizationToken`, of Amazon ECR and of ECR Public.
+//! `GetAuthorizationToken` of Amazon ECR and of ECR Public.
 
 use std::time::{Duration, SystemTime};
 
@@ -17,44 +17,45 @@ use zstart_registry::credentials::{IssueError, Password};
 
 use crate::error;
 
-/// The only region where ECR Public gives tokens.
+/// Only region where ECR Public issues tokens.
 const PUBLIC_REGION: &str = "us-east-1";
-/// How long a token is awaited, with the SDK's own three attempts.
+/// Timeout of a token request, including the SDK's three attempts.
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a token is used at least: the local clock may be wrong.
+/// Shortest time that a token is used, because the local clock may be wrong.
 const MIN_TTL: Duration = Duration::from_mins(1);
-/// How long tokens live, by the documentation of `GetAuthorizationToken`.
+/// Lifetime of a token, according to the documentation of `GetAuthorizationToken`.
 const MAX_TTL: Duration = Duration::from_hours(12);
 
-/// Who gives tokens.
+/// Service that issues tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Service {
     Private(EcrEndpoint),
     Public,
 }
 
-/// A token, as user and password.
+/// Token, decoded to a user name and a password.
 pub(crate) struct Token {
     pub(crate) password: Password,
     pub(crate) ttl: Duration,
 }
 
-/// A token as it comes, and when it ends.
+/// Token as the API returns it, and its expiry.
 type EncodedToken = (Option<String>, Option<DateTime>);
 
 impl Service {
-    /// A new token. `None`: there is no identity, and none is needed to read.
+    /// Requests a new token. Returns `None` if this process has no identity and the service serves
+    /// anonymous reads.
     pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, IssueError> {
         let config = self.config(http).await;
         let provider = config.credentials_provider().ok_or_else(error::missing_identity)?;
-        // Looked for here, so that an identity that is missing is told from one that has no right, and
-        // that each token is got with what is valid then.
+        // The chain is queried here and not by the service client for two reasons: a missing identity and a
+        // denied one get different errors, and each token is requested with credentials that are valid now.
         let credentials = match provider.provide_credentials().await {
             Ok(credentials) => credentials,
             Err(error) if error::is_missing(&error) && *self == Self::Public => return Ok(None),
             Err(error) => return Err(error::identity_error(&error)),
         };
-        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "asking for a token");
+        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "requesting an ECR token");
         let config = config.into_builder();
         let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let (token, expires) = match self {
@@ -70,8 +71,8 @@ impl Service {
             Self::Private(EcrEndpoint { region, .. }) => region.clone(),
             Self::Public => PUBLIC_REGION.to_owned(),
         };
-        // Where roles are assumed: in the process's own region, if it has one. (The SDK's own chain would
-        // ask the instance too, with an HTTP client that this build doesn't have.)
+        // Region where roles are assumed: the process's own, or the registry's by default. (The SDK's default
+        // region chain would also query the instance, with an HTTP client that this build doesn't have.)
         let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new())
             .or_else(Region::new(region));
@@ -88,28 +89,29 @@ async fn private_token(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Enc
         .use_fips(*fips)
         .use_dual_stack(*dual_stack);
     let client = aws_sdk_ecr::Client::from_conf(config.build());
-    let answer = client.get_authorization_token().send().await;
-    let answer = answer.map_err(|error| error::service_error("ecr:GetAuthorizationToken", &error))?;
-    let first = answer.authorization_data.unwrap_or_default().into_iter().next();
+    let response = client.get_authorization_token().send().await;
+    let response = response.map_err(|error| error::service_error("ecr:GetAuthorizationToken", &error))?;
+    let first = response.authorization_data.unwrap_or_default().into_iter().next();
     Ok(first.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 
 async fn public_token(config: &SdkConfig) -> Result<EncodedToken, IssueError> {
     let config = aws_sdk_ecrpublic::config::Builder::from(config).region(Region::from_static(PUBLIC_REGION));
     let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
-    let answer = client.get_authorization_token().send().await;
-    let rights = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
-    let answer = answer.map_err(|error| error::service_error(rights, &error))?;
-    Ok(answer.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
+    let response = client.get_authorization_token().send().await;
+    let actions = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
+    let response = response.map_err(|error| error::service_error(actions, &error))?;
+    Ok(response.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 
-/// `AWS:password`, in base64.
+/// Decodes base64 of `AWS:password`.
 fn decode(token: &str) -> Option<Password> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some(Password { username: username.to_owned(), password: password.to_owned() })
 }
 
+/// Time until expiry, limited to [`MIN_TTL`] and [`MAX_TTL`].
 fn ttl(expires: Option<DateTime>) -> Duration {
     let left = expires.and_then(|expires| {
         let expires = SystemTime::try_from(expires).ok()?;

@@ -1,4 +1,4 @@
-//! A service's tokens: one at a time, for all who ask.
+//! Token cache of one service: one token request at a time, shared by all callers.
 
 use std::fmt;
 use std::future::Future;
@@ -11,10 +11,10 @@ use zstart_registry::credentials::{IssueError, IssuedPassword, Password, Passwor
 
 use crate::service::{Service, Token};
 
-/// How long nobody is taken for nobody, before somebody is looked for again.
+/// How long a missing identity is cached before the AWS chain is queried again.
 const ANONYMOUS_TTL: Duration = Duration::from_mins(1);
 
-/// The tokens of one service.
+/// Provider of one service's tokens.
 pub(crate) struct TokenProvider {
     service: Service,
     http: pool::Client,
@@ -40,25 +40,28 @@ impl PasswordSource for TokenProvider {
     }
 }
 
-/// What the service answered last.
+/// Last response of the service.
 #[derive(Default)]
 struct TokenCache(Mutex<CacheState>);
 
 #[derive(Default)]
 struct CacheState {
     cached: Option<CachedToken>,
-    /// The last failure, and when it came.
+    /// Last failure, and the time when the request failed.
     last_error: Option<(Instant, IssueError)>,
 }
 
 struct CachedToken {
+    /// `None` caches that the identity is missing.
     password: Option<Password>,
     until: Instant,
 }
 
 impl TokenCache {
-    /// The password of now, or a new one. Whoever waits for the first one's answer gets it too, also where
-    /// that is a failure: while AWS is silent it takes half a minute, and nobody waits for that twice.
+    /// Returns the cached password, or requests a new one.
+    ///
+    /// Callers that wait for a running request share its result, also a failure: a request that AWS doesn't
+    /// answer takes half a minute, and no caller should wait that long twice.
     async fn password(
         &self,
         refused: Option<&Password>,
@@ -90,7 +93,7 @@ impl TokenCache {
             state.cached = Some(CachedToken { password: None, until: requested + ANONYMOUS_TTL });
             return Ok(None);
         };
-        // A quarter early: requests that are under way must still end.
+        // A quarter of the lifetime is left for requests that are running when the token is replaced.
         let until = requested + ttl / 4 * 3;
         state.cached = Some(CachedToken { password: Some(password.clone()), until });
         Ok(Some(IssuedPassword { password, until, is_new: true }))
@@ -111,7 +114,7 @@ mod tests {
         let ask = async || {
             let silent = async {
                 requests.fetch_add(1, Ordering::Relaxed);
-                // The others come to wait.
+                // Lets the other callers reach the lock.
                 tokio::task::yield_now().await;
                 Err(IssueError { message: "no answer".to_owned(), trouble: Trouble::Unavailable })
             };
@@ -121,7 +124,7 @@ mod tests {
         assert_eq!(answers, ["no answer"; 5]);
         assert_eq!(requests.load(Ordering::Relaxed), 1);
         ask().await;
-        assert_eq!(requests.load(Ordering::Relaxed), 2, "who comes later tries it himself");
+        assert_eq!(requests.load(Ordering::Relaxed), 2, "a later caller sends its own request");
     }
 
     #[tokio::test]
