@@ -6,7 +6,7 @@ use zstart_convert::engine::{Existing, Made};
 use zstart_convert::{Job, Plan, Settings, engine};
 use zstart_core::variant;
 
-use self::report::{Action, ConvertReport};
+use self::report::{ConvertReport, Outcome};
 use crate::args::ConvertArguments;
 use crate::error::CliError;
 use crate::image_ref::ImageRef;
@@ -16,7 +16,7 @@ use crate::registries::Registries;
 
 mod report;
 
-/// Makes the variant, or says what would be done.
+/// Converts an image, or plans the conversion with `--dry-run`, and prints the outcome.
 pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let started = Instant::now();
     let settings = settings(&arguments);
@@ -26,27 +26,26 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let registries = Registries::new(&arguments.registry);
     let source = arguments.source.open(&registries).await?;
     let target = target_image.open(&registries).await?;
-    if source.location() == target.location() && chosen_tag.is_some() && chosen_tag.as_ref() == selector.tag()
-    {
+    let same_repository = source.location() == target.location();
+    if same_repository && chosen_tag.is_some() && chosen_tag.as_ref() == selector.tag() {
         return Err(CliError::TargetIsSource { target: target_image.to_string() });
     }
 
     let resolved = engine::resolve(&*source, selector.key()).await?;
     let mut plan = engine::plan(&*source, &resolved, &settings).await?;
     let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(selector.tag(), resolved.digest()));
-    let report = |plan: &Plan, action, image| {
-        ConvertReport::new(&arguments.source, target.location(), &tag, plan, action, image)
+    let format = arguments.output.format();
+    let print = |plan: &Plan, outcome| {
+        let source = &arguments.source;
+        ConvertReport { source, target: target.location(), tag: &tag, plan, outcome }.print(format)
     };
 
-    let same_repository = source.location() == target.location();
     if plan.already_zstd() && same_repository && !settings.force {
-        return report(&plan, Action::Nothing, None).print(arguments.json);
+        return print(&plan, Outcome::AlreadyZstd);
     }
     if !settings.force {
         match engine::find_variant(&*target, &tag, &plan).await? {
-            Existing::Variant(image) => {
-                return report(&plan, Action::Reused, Some(image)).print(arguments.json);
-            }
+            Existing::Variant(image) => return print(&plan, Outcome::Reused { image }),
             Existing::Partial(platforms) => {
                 let settings = settings.with_platforms(&platforms);
                 plan = engine::plan(&*source, &resolved, &settings).await?;
@@ -55,10 +54,10 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         }
     }
     if arguments.dry_run {
-        return report(&plan, Action::WouldConvert, None).print(arguments.json);
+        return print(&plan, Outcome::Planned);
     }
     let cache = LayerCacheFile::open(&arguments.layer_cache);
-    let progress = progress::reporter(arguments.json);
+    let progress = progress::reporter(format);
     let job = Job {
         source: &*source,
         target: &*target,
@@ -69,8 +68,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let Made { image, layers_made_before } = engine::execute(job, selector.key(), &tag, &plan).await?;
     engine::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
-    report(&plan, Action::Converted { took: started.elapsed(), layers_made_before }, Some(image))
-        .print(arguments.json)
+    print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused: layers_made_before })
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

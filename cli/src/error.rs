@@ -1,84 +1,115 @@
-//! How the command fails: a message for people, an exit code for scripts.
+//! Errors of a command: a message for people, an exit code for scripts.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use thiserror::Error;
 use zstart_convert::{Error as ConvertError, ErrorClass};
+use zstart_core::reference::ReferenceError;
 use zstart_ecr::SetupError;
 use zstart_registry::ClientError;
 use zstart_registry::credentials::CredentialsError;
 
-/// Why a command ended without success.
+/// Reason for a command's failure.
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
-    /// The engine said so.
+    /// The engine, a registry or a layout folder failed.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// Credentials can't be had.
-    #[error("failed to find credentials")]
-    Credentials(#[from] CredentialsError),
-    /// There is no HTTP client.
+    /// Docker's configuration or a credential helper failed.
+    #[error("failed to find credentials for {registry} in {}", file.display())]
+    Credentials {
+        registry: String,
+        file: PathBuf,
+        #[source]
+        source: CredentialsError,
+    },
+    /// The HTTP client for registries can't be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
-    /// There is none for AWS.
+    /// The HTTP client for AWS can't be set up.
     #[error(transparent)]
     Aws(#[from] SetupError),
-    /// An OCI layout was named without a tag, and it isn't clear which image is meant.
-    #[error("{folder} holds {found}; name one as oci:{folder}:TAG")]
-    AmbiguousImage {
-        /// The folder.
-        folder: String,
-        /// What is there.
-        found: String,
+    /// A layout folder was named without a tag and holds several images.
+    #[error(
+        "failed to select an image: {} holds the images {}; name one as oci:{}:TAG",
+        folder.display(), tags.join(", "), folder.display()
+    )]
+    AmbiguousImage { folder: PathBuf, tags: Vec<String> },
+    /// A layout folder was named without a tag and holds no tagged image.
+    #[error(
+        "failed to select an image: {} holds no image with a tag; write one there first, or name another folder",
+        folder.display()
+    )]
+    NoTaggedImage { folder: PathBuf },
+    /// The only image of a layout folder has a name that is no tag, e.g. a whole reference.
+    #[error(
+        "failed to select an image: the only one in {} is named {name:?}, which is no valid tag; change the \
+         annotation org.opencontainers.image.ref.name in its index.json to a tag",
+        folder.display()
+    )]
+    InvalidLayoutTag {
+        folder: PathBuf,
+        name: String,
+        #[source]
+        source: ReferenceError,
     },
-    /// A target by digest can't be chosen: the digest follows from the content.
-    #[error("the target {target} names a digest; name a tag, or none")]
-    TargetDigest {
-        /// What was given.
-        target: String,
-    },
-    /// The source's own tag would come to mean the variant.
-    #[error("the target {target} is the source itself; zstart never changes a source")]
-    TargetIsSource {
-        /// What was given.
-        target: String,
-    },
-    /// The result can't be printed.
-    #[error("failed to print the result")]
+    /// The target names a digest, which follows from the variant's content.
+    #[error(
+        "failed to use target {target}: the variant's digest follows from its content and can't be chosen; \
+         name a tag, or none"
+    )]
+    TargetDigest { target: String },
+    /// Source and target are one tag.
+    #[error(
+        "failed to use target {target}: source and target are one image, and zstart never changes a source; name \
+         another tag, or leave the target out"
+    )]
+    TargetIsSource { target: String },
+    /// Stdout can't be written.
+    #[error("failed to write the result to stdout")]
     Print {
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// The result can't be put into words.
-    #[error("failed to write {what}: {message}")]
+    /// A result can't be serialized.
+    #[error("failed to serialize {object}")]
     Serialize {
-        /// What was to be written.
-        what: &'static str,
-        /// What the serializer said.
-        message: String,
+        object: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The home folder isn't known.
-    #[error("failed to find {file}: the system names no home folder; use --authfile")]
+    /// The home folder is unknown.
+    #[error(
+        "failed to find {}: the home folder is unknown; set HOME, or name the file with --authfile",
+        file.display()
+    )]
     NoHomeFolder {
-        /// What was looked for.
+        /// Path below the home folder.
         file: PathBuf,
     },
     /// The async runtime doesn't start.
-    #[error("failed to start")]
+    #[error("failed to start the async runtime")]
     Runtime {
-        /// What the system said.
         #[source]
         source: std::io::Error,
     },
-    /// The user stopped it.
-    #[error("stopped; nothing was tagged")]
+    /// Signal handlers can't be installed.
+    #[error("failed to install the handlers of stop signals")]
+    Signals {
+        #[source]
+        source: std::io::Error,
+    },
+    /// A signal ended the command, e.g. Ctrl-C.
+    #[error(
+        "stopped by a signal; a conversion writes its tag last, so no partial variant was left: run the \
+         command again to finish"
+    )]
     Stopped,
 }
 
 impl CliError {
-    /// Prints the message and what caused it.
+    /// Prints the message and its chain of causes.
     #[expect(clippy::print_stderr, reason = "this is the command line's error message")]
     pub(crate) fn report(&self) {
         eprintln!("error: {self}");
@@ -89,7 +120,7 @@ impl CliError {
         }
     }
 
-    /// The exit code, as `--help` lists them.
+    /// Exit code, as listed in `--help`.
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Convert(error) => match error.class() {
@@ -101,15 +132,20 @@ impl CliError {
                 ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
                 ErrorClass::Other => 1,
             },
-            Self::AmbiguousImage { .. } | Self::TargetDigest { .. } | Self::TargetIsSource { .. } => 2,
+            Self::AmbiguousImage { .. }
+            | Self::NoTaggedImage { .. }
+            | Self::InvalidLayoutTag { .. }
+            | Self::TargetDigest { .. }
+            | Self::TargetIsSource { .. } => 2,
             Self::Stopped => 130,
-            Self::Credentials(_)
+            Self::Credentials { .. }
             | Self::Client(_)
             | Self::Aws(_)
             | Self::Print { .. }
             | Self::Serialize { .. }
             | Self::NoHomeFolder { .. }
-            | Self::Runtime { .. } => 1,
+            | Self::Runtime { .. }
+            | Self::Signals { .. } => 1,
         })
     }
 }

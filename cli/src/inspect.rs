@@ -1,7 +1,5 @@
 //! `zstart inspect`.
 
-use std::io::Write as _;
-
 use zstart_convert::engine;
 use zstart_core::{Digest, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
@@ -14,20 +12,17 @@ use crate::registries::Registries;
 
 mod report;
 
-/// Looks at an image and prints what it is.
+/// Reads an image's manifests and prints a report.
 pub(crate) async fn run(arguments: InspectArguments) -> Result<(), CliError> {
     let selector = arguments.image.selector().await?;
     let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
     let resolved = engine::resolve(&*repository, selector.key()).await?;
     let report = inspect_image(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
-    let text = if arguments.json {
-        let text = serde_json::to_string_pretty(&report);
-        text.map_err(|error| CliError::Serialize { what: "the result", message: error.to_string() })?
-    } else {
-        // Whoever made the image chose some of the words: they mustn't steer the terminal.
-        report.lines().join("\n").replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
-    };
-    writeln!(std::io::stdout(), "{text}").map_err(|source| CliError::Print { source })
+    arguments.output.format().print(&report, || {
+        let lines = report.lines().into_iter();
+        // The image's author chose some of the words, so control characters must not reach the terminal.
+        lines.map(|line| line.replace(char::is_control, "\u{fffd}")).collect()
+    })
 }
 
 async fn inspect_image(
@@ -110,11 +105,11 @@ async fn inspect_manifest(
         bytes: layers.iter().map(|layer| layer.bytes).sum(),
         layers,
         variant_of,
-        note: manifest.artifact_member().map(|member| format!("an artifact (it has {member:?})")),
+        note: manifest.artifact_member().map(|member| format!("artifact (has {member:?})")),
     })
 }
 
-/// The compressed size of the image that a variant was made of, where the same repository still has it.
+/// Returns the compressed size of a variant's source; `None` if the repository no longer holds the source.
 async fn source_size(repository: &dyn Repository, digest: &Digest) -> Result<Option<u64>, CliError> {
     let Some(raw) = repository.manifest_if_there(ManifestKey::Digest(digest)).await? else { return Ok(None) };
     Ok(match raw.read() {

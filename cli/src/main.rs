@@ -1,4 +1,5 @@
-//! `zstart`: container images with zstd layers, made and looked at. Also `kubectl zstart`.
+//! `zstart`: converts container images to zstd layers, inspects them, and measures zstd levels. Also
+//! `kubectl zstart`.
 
 mod args;
 mod convert;
@@ -7,6 +8,7 @@ mod error;
 mod image_ref;
 mod inspect;
 mod layer_cache;
+mod output;
 mod progress;
 mod registries;
 mod tune;
@@ -22,7 +24,8 @@ use self::error::CliError;
 
 fn main() -> ExitCode {
     let Arguments { command, log } = Arguments::parse();
-    // One crypto provider for the process; that another one is there already can't be.
+    // Installs the process's only crypto provider. The call fails if one is installed already, which no
+    // earlier code does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt()
         .with_env_filter(log.into_filter())
@@ -32,9 +35,9 @@ fn main() -> ExitCode {
         .init();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report();
-            failure.exit_code()
+        Err(error) => {
+            error.report();
+            error.exit_code()
         }
     }
 }
@@ -45,7 +48,7 @@ fn run(command: Command) -> Result<(), CliError> {
         .build()
         .map_err(|source| CliError::Runtime { source })?;
     let result = runtime.block_on(async {
-        let mut signals = StopSignals::new().map_err(|source| CliError::Runtime { source })?;
+        let mut signals = StopSignals::new().map_err(|source| CliError::Signals { source })?;
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
@@ -56,11 +59,11 @@ fn run(command: Command) -> Result<(), CliError> {
         };
         tokio::select! {
             result = command => result,
-            // Whatever was on its way has no name yet: nothing is left half-made.
+            // Uploads that are in progress have no tag yet, so no partial variant remains.
             () = signals.next() => Err(CliError::Stopped),
         }
     });
-    // Threads that convert a layer end at their next read or write; nobody waits for them.
+    // Threads that convert a layer end at their next read or write, so the process doesn't wait for them.
     runtime.shutdown_background();
     result
 }

@@ -1,7 +1,5 @@
 //! `zstart tune`.
 
-use std::io::Write as _;
-
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::{Plan, PlatformSelection, Settings, engine};
 use zstart_core::Platform;
@@ -17,7 +15,7 @@ pub(crate) mod quantity;
 mod report;
 mod table;
 
-/// Measures an image and prints what was found.
+/// Measures an image and prints a report.
 pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
     let selector = arguments.image.selector().await?;
     let source = arguments.image.open(&Registries::new(&arguments.registry)).await?;
@@ -30,27 +28,22 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
     let image = choose(&plan);
     let links = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
     let question = Question { levels: arguments.levels, sample: arguments.sample.bytes(), links };
-    let progress = progress::reporter(arguments.json);
+    let format = arguments.output.format();
+    let progress = progress::reporter(format);
     let tuning = zstart_tune::tune(&*source, image, &question, &*progress).await?;
     drop(progress);
-    let text = if arguments.json {
-        let text =
-            serde_json::to_string_pretty(&JsonReport::new(&arguments.image, image, &question, &tuning));
-        text.map_err(|error| CliError::Serialize { what: "the result", message: error.to_string() })?
-    } else {
-        table::lines(&arguments.image, image, &arguments.bandwidths, &tuning).join("\n")
-    };
-    writeln!(std::io::stdout(), "{text}").map_err(|source| CliError::Print { source })
+    let report = JsonReport::new(&arguments.image, image, &question, &tuning);
+    format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tuning))
 }
 
-/// The image for this machine, where there is one, else the first.
+/// Returns the image of this machine's platform, or the first image if none fits.
 fn choose(plan: &Plan) -> &ManifestPlan {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    // Containers are Linux's wherever the command line runs.
+    // Containers run on Linux whatever this machine's operating system is.
     let own = Platform::new("linux", architecture);
     let mut images = plan.conversions();
     let Some(first) = images.next() else { unreachable!("a plan has at least one conversion") };

@@ -1,6 +1,5 @@
-//! What `zstart convert` did, for people and for programs.
+//! Report of `zstart convert`, for people and for programs.
 
-use std::io::Write as _;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -10,29 +9,133 @@ use zstart_core::{Digest, Platform, Tag, units};
 
 use crate::error::CliError;
 use crate::image_ref::ImageRef;
+use crate::output::OutputFormat;
 
-/// What was done.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Action {
-    /// The variant was made.
+/// Outcome of a conversion.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// The variant was written and verified.
     Converted {
+        image: VariantImage,
         took: Duration,
-        /// Layers that an earlier variant had.
-        layers_made_before: usize,
+        /// Number of layers that this process or an earlier variant had already converted.
+        layers_reused: usize,
     },
-    /// It stood there already.
-    Reused,
-    /// It would be made.
-    WouldConvert,
-    /// The source is zstd already.
-    Nothing,
+    /// The variant exists already.
+    Reused { image: VariantImage },
+    /// Dry run: the variant would be written.
+    Planned,
+    /// All layers of the source are zstd.
+    AlreadyZstd,
 }
 
-/// The result, as `--json` prints it.
+/// A conversion and its outcome.
+pub(super) struct ConvertReport<'a> {
+    pub(super) source: &'a ImageRef,
+    /// Location of the target repository.
+    pub(super) target: &'a str,
+    /// Tag of the variant.
+    pub(super) tag: &'a Tag,
+    pub(super) plan: &'a Plan,
+    pub(super) outcome: Outcome,
+}
+
+impl Outcome {
+    fn image(&self) -> Option<&VariantImage> {
+        match self {
+            Self::Converted { image, .. } | Self::Reused { image } => Some(image),
+            Self::Planned | Self::AlreadyZstd => None,
+        }
+    }
+}
+
+impl ConvertReport<'_> {
+    pub(super) fn print(&self, format: OutputFormat) -> Result<(), CliError> {
+        format.print(&self.json(), || self.lines())
+    }
+
+    fn variant(&self) -> String {
+        format!("{}:{}", self.target, self.tag)
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines = Vec::new();
+        let converted = self.outcome.image().map(|image| &image.platforms[..]).unwrap_or_default();
+        for (index, planned) in self.plan.conversions().enumerate() {
+            let platform = planned.platform.to_string();
+            let front = format!("{platform:<16} {:>3} layers  ", planned.manifest.layers.len());
+            let source_bytes = planned.source_bytes();
+            let size = units::size(source_bytes);
+            lines.push(match converted.get(index) {
+                Some(converted) => format!(
+                    "{front}{size} → {}  ({} smaller)",
+                    units::size(converted.variant_bytes),
+                    units::saving(source_bytes, converted.variant_bytes)
+                ),
+                None => format!("{front}{size}, {} to convert", planned.layers_to_convert()),
+            });
+        }
+        for entry in unchanged_entries(&self.plan.shape) {
+            let name = entry.platform.as_ref().map_or_else(|| "no platform".to_owned(), ToString::to_string);
+            let front = if entry.is_dropped { "" } else { "unchanged: " };
+            lines.push(format!("{name:<16} {front}{}", entry.reason));
+        }
+        lines.push(match &self.outcome {
+            Outcome::Converted { image, took, layers_reused } => {
+                let took = units::duration(*took);
+                let reused = match layers_reused {
+                    0 => String::new(),
+                    1 => ", 1 layer reused".to_owned(),
+                    layers => format!(", {layers} layers reused"),
+                };
+                format!("converted and verified in {took}{reused}: {}@{}", self.variant(), image.digest)
+            }
+            Outcome::Reused { image } => format!("already exists: {}@{}", self.variant(), image.digest),
+            Outcome::Planned => format!("would create {}", self.variant()),
+            Outcome::AlreadyZstd => {
+                format!("{}: all layers are already zstd, nothing to convert", self.source)
+            }
+        });
+        lines
+    }
+
+    fn json(&self) -> JsonReport {
+        let converted = self.outcome.image().map(|image| &image.platforms[..]).unwrap_or_default();
+        let platforms = self.plan.conversions().enumerate().map(|(index, planned)| PlatformReport {
+            platform: planned.platform.clone(),
+            layers: planned.manifest.layers.len(),
+            layers_to_convert: planned.layers_to_convert(),
+            source_bytes: planned.source_bytes(),
+            variant_bytes: converted.get(index).map(|converted| converted.variant_bytes),
+        });
+        let (action, milliseconds, layers_made_before) = match &self.outcome {
+            Outcome::Converted { image: _, took, layers_reused } => {
+                (Action::Converted, Some(took.as_millis()), Some(*layers_reused))
+            }
+            Outcome::Reused { image: _ } => (Action::Reused, None, None),
+            Outcome::Planned => (Action::WouldConvert, None, None),
+            Outcome::AlreadyZstd => (Action::AlreadyZstd, None, None),
+        };
+        JsonReport {
+            action,
+            source: self.source.to_string(),
+            source_digest: self.plan.source.digest.clone(),
+            variant: (action != Action::AlreadyZstd).then(|| self.variant()),
+            variant_digest: self.outcome.image().map(|image| image.digest.clone()),
+            settings: self.outcome.image().map(|image| image.settings.clone()),
+            milliseconds,
+            layers_made_before,
+            platforms: platforms.collect(),
+            unchanged: unchanged_entries(&self.plan.shape),
+        }
+    }
+}
+
+/// The report, as `--json` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct ConvertReport {
-    action: &'static str,
+struct JsonReport {
+    action: Action,
     source: String,
     source_digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -49,6 +152,16 @@ pub(super) struct ConvertReport {
     unchanged: Vec<UnchangedEntry>,
 }
 
+/// Word for the outcome in the JSON report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+enum Action {
+    Converted,
+    Reused,
+    WouldConvert,
+    AlreadyZstd,
+}
+
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PlatformReport {
@@ -60,7 +173,7 @@ struct PlatformReport {
     variant_bytes: Option<u64>,
 }
 
-/// An entry of the index that isn't converted.
+/// Index entry that isn't converted: the variant's index keeps or drops the entry.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct UnchangedEntry {
@@ -68,93 +181,8 @@ struct UnchangedEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     platform: Option<Platform>,
     reason: String,
-}
-
-impl ConvertReport {
-    pub(super) fn new(
-        source: &ImageRef,
-        target: &str,
-        tag: &Tag,
-        plan: &Plan,
-        action: Action,
-        image: Option<VariantImage>,
-    ) -> Self {
-        let (action, made, named) = match action {
-            Action::Converted { took, layers_made_before } => {
-                ("converted", Some((took, layers_made_before)), true)
-            }
-            Action::Reused => ("reused", None, true),
-            Action::WouldConvert => ("wouldConvert", None, true),
-            Action::Nothing => ("alreadyZstd", None, false),
-        };
-        let reports = image.as_ref().map(|image| &image.platforms[..]).unwrap_or_default();
-        let platforms = plan.conversions().enumerate().map(|(index, planned)| PlatformReport {
-            platform: planned.platform.clone(),
-            layers: planned.manifest.layers.len(),
-            layers_to_convert: planned.layers_to_convert(),
-            source_bytes: planned.source_bytes(),
-            variant_bytes: reports.get(index).map(|report| report.variant_bytes),
-        });
-        Self {
-            action,
-            source: source.to_string(),
-            source_digest: plan.source.digest.clone(),
-            variant: named.then(|| format!("{target}:{tag}")),
-            platforms: platforms.collect(),
-            unchanged: unchanged_entries(&plan.shape),
-            variant_digest: image.as_ref().map(|image| image.digest.clone()),
-            settings: image.map(|image| image.settings),
-            milliseconds: made.map(|(took, _)| took.as_millis()),
-            layers_made_before: made.map(|(_, layers)| layers),
-        }
-    }
-
-    pub(super) fn print(&self, json: bool) -> Result<(), CliError> {
-        let text = if json {
-            let text = serde_json::to_string_pretty(self);
-            text.map_err(|error| CliError::Serialize { what: "the result", message: error.to_string() })?
-        } else {
-            self.lines().join("\n")
-        };
-        writeln!(std::io::stdout(), "{text}").map_err(|source| CliError::Print { source })
-    }
-
-    fn lines(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        for platform in &self.platforms {
-            let front = format!("{:<16} {:>3} layers  ", platform.platform.to_string(), platform.layers);
-            let size = units::size(platform.source_bytes);
-            lines.push(match platform.variant_bytes {
-                Some(bytes) => format!(
-                    "{front}{size} → {}  ({} smaller)",
-                    units::size(bytes),
-                    units::saving(platform.source_bytes, bytes)
-                ),
-                None => format!("{front}{size}, {} to convert", platform.layers_to_convert),
-            });
-        }
-        for unchanged in &self.unchanged {
-            let name =
-                unchanged.platform.as_ref().map_or_else(|| "no platform".to_owned(), ToString::to_string);
-            lines.push(format!("{name:<16} unchanged: {}", unchanged.reason));
-        }
-        let took = self.milliseconds.and_then(|millis| u64::try_from(millis).ok()).map(Duration::from_millis);
-        lines.push(match (self.action, &self.variant, &self.variant_digest) {
-            ("converted", Some(variant), Some(digest)) => {
-                let took = took.map(units::duration).unwrap_or_default();
-                let before = match self.layers_made_before {
-                    None | Some(0) => String::new(),
-                    Some(1) => ", with one layer that was made before".to_owned(),
-                    Some(layers) => format!(", with {layers} layers that were made before"),
-                };
-                format!("converted and verified in {took}{before}: {variant}@{digest}")
-            }
-            ("reused", Some(variant), Some(digest)) => format!("exists already: {variant}@{digest}"),
-            (_, Some(variant), None) => format!("would make {variant}"),
-            _ => format!("{}: all layers are zstd already, there is nothing to do", self.source),
-        });
-        lines
-    }
+    #[serde(skip)]
+    is_dropped: bool,
 }
 
 fn unchanged_entries(shape: &Shape) -> Vec<UnchangedEntry> {
@@ -162,15 +190,16 @@ fn unchanged_entries(shape: &Shape) -> Vec<UnchangedEntry> {
     let described = index.entries.iter().zip(entries).filter_map(|(entry, plan)| {
         let reason = match plan {
             EntryPlan::Convert(_) => return None,
-            EntryPlan::Drop => "dropped, it attests an image that is converted".to_owned(),
-            EntryPlan::Keep(KeepReason::NotSelected) => "this platform was not asked for".to_owned(),
-            EntryPlan::Keep(KeepReason::NoPlatform) => "it is not for a platform".to_owned(),
+            EntryPlan::Drop => "dropped: attests an image that is converted".to_owned(),
+            EntryPlan::Keep(KeepReason::NotSelected) => "platform not selected".to_owned(),
+            EntryPlan::Keep(KeepReason::NoPlatform) => "not an image that a node runs".to_owned(),
             EntryPlan::Keep(KeepReason::Refused(refusal)) => refusal.to_string(),
         };
         Some(UnchangedEntry {
             digest: entry.descriptor.digest().clone(),
             platform: entry.platform.clone(),
             reason,
+            is_dropped: matches!(plan, EntryPlan::Drop),
         })
     });
     described.collect()
