@@ -1,4 +1,4 @@
-//! What `zstart tune --json` prints.
+//! JSON report of `zstart tune --json`.
 
 use serde::Serialize;
 use zstart_convert::plan::ManifestPlan;
@@ -7,18 +7,18 @@ use zstart_tune::{Figure, LevelTuning, Question, Rank, Tuning};
 
 use crate::image_ref::ImageRef;
 
-/// An image, measured. Speeds are in bytes of the unpacked image a second. A margin is how far away the
-/// true figure is at most, 19 times of 20: zero where it is exact, absent where too little was measured
-/// to tell.
+/// Measured image. Speeds are in bytes of the unpacked image per second. A margin is half the width of a
+/// figure's 95 % confidence interval: zero if the figure is exact, absent if the sample was too small for
+/// an interval.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JsonReport {
     image: String,
-    /// Of the manifest that was measured.
+    /// Digest of the measured manifest.
     digest: Digest,
     platform: Platform,
     layers: usize,
-    /// Layers that are zstd already.
+    /// Number of layers that are already zstd.
     layers_kept: usize,
     plain_bytes: u64,
     now: BaselineReport,
@@ -45,7 +45,7 @@ struct BaselineTime {
 #[serde(rename_all = "camelCase")]
 struct LevelReport {
     level: i32,
-    /// How many pieces the figures rest on that aren't exact.
+    /// Number of pieces behind the figures that are estimates.
     pieces: usize,
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -66,7 +66,7 @@ struct LevelTime {
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
-    /// `best`, `asGood` as far as can be told, or `behind`.
+    /// `best`, `asGood` (not significantly slower), or `behind`.
     rank: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! What `zstart tune` found, for people.
+//! Table of `zstart tune`, for people.
 
 use std::time::Duration;
 
@@ -9,17 +9,17 @@ use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 use super::quantity::Bandwidth;
 use crate::image_ref::ImageRef;
 
-/// How many bandwidths stand side by side, within 100 columns.
+/// Number of bandwidths in one table, within 100 columns of text.
 const LINKS_PER_TABLE: usize = 3;
 
-/// What holds of every table.
+/// Footnotes of every table.
 const FOOTNOTES: [&str; 3] = [
-    "Within ± 19 times of 20, as far as the pieces tell. * is the best, ~ may be as good.",
-    "Not counted: writing to disk, the same at every level. Decoding is zlib-rs' and libzstd's here, by",
-    "one thread; a node's may be slower.",
+    "± is a 95 % confidence interval. * is the fastest level, ~ is not significantly slower.",
+    "Not counted: writing to disk, which takes equally long at every level. Decoding is measured with",
+    "zlib-rs and libzstd on one thread of this machine; a node may be slower.",
 ];
 
-/// All lines.
+/// Returns all lines.
 pub(super) fn lines(
     image_ref: &ImageRef,
     image: &ManifestPlan,
@@ -42,9 +42,9 @@ pub(super) fn lines(
     lines.push(String::new());
     if tuning.levels.is_empty() {
         lines.push(if image.manifest.layers.is_empty() {
-            format!("{image_ref}: there are no layers, every level makes the same of it")
+            format!("{image_ref}: no layers to convert")
         } else {
-            format!("{image_ref}: all layers are zstd already, there is nothing to do")
+            format!("{image_ref}: all layers are already zstd, nothing to convert")
         });
         return lines;
     }
@@ -54,7 +54,7 @@ pub(super) fn lines(
     lines
 }
 
-/// The table for some of the links.
+/// Returns the table for some of the links.
 fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String> {
     let heads = columns.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
     let heads = heads.collect::<Vec<_>>().concat();
@@ -63,7 +63,7 @@ fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String>
     let times = columns.iter().filter_map(|index| now.seconds.get(*index));
     let times = times.map(|time| format!("{:>9}{:7}", seconds(*time), "")).collect::<Vec<_>>().concat();
     let (bytes, decode) = (units::size(now.bytes), speed(now.decode_speed));
-    let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "as it is", "", "");
+    let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "source", "", "");
     lines.push(row.trim_end().to_owned());
     for level in &tuning.levels {
         let cells: String =
@@ -85,7 +85,7 @@ fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String>
     lines
 }
 
-/// A time with its margin and mark.
+/// Formats a time with its margin and mark.
 fn cell(prospect: &Prospect) -> String {
     let Prospect { seconds: Figure { value, margin }, rank } = prospect;
     let mark = match rank {
@@ -97,7 +97,7 @@ fn cell(prospect: &Prospect) -> String {
     format!("{:>9} {:<6}", seconds(*value), format!("{margin}{mark}"))
 }
 
-/// The best level at one bandwidth.
+/// Names the best level at one bandwidth, and the levels that aren't significantly slower.
 fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
     let ranked = |rank| {
         tuning
@@ -108,28 +108,33 @@ fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> 
     let best = ranked(Rank::Best).next()?;
     let (found, now) = (best.prospects.get(index)?.seconds.value, *tuning.now.seconds.get(index)?);
     let change = if found < now {
-        format!("{:.1}% sooner than", 100.0 * (1.0 - found / now))
+        format!("{:.1}% less time than", 100.0 * (1.0 - found / now))
     } else {
-        format!("{:.1}% later than", 100.0 * (found / now - 1.0))
+        format!("{:.1}% more time than", 100.0 * (found / now - 1.0))
     };
     let same: Vec<String> = ranked(Rank::AsGood).map(|level| level.level.get().to_string()).collect();
-    let same = if same.is_empty() { String::new() } else { format!("; as good, maybe: {}", same.join(", ")) };
-    Some(format!("at {link}: level {}, {}, {change} as it is{same}", best.level.get(), seconds(found)))
+    let same = if same.is_empty() {
+        String::new()
+    } else {
+        format!("; not significantly slower: {}", same.join(", "))
+    };
+    Some(format!("at {link}: level {}, {}, {change} the source{same}", best.level.get(), seconds(found)))
 }
 
-/// What was measured on how much.
+/// Says which sizes are exact, and how many pieces the others were estimated from.
 fn precision(tuning: &Tuning) -> String {
     let (exact, estimated): (Vec<&LevelTuning>, Vec<&LevelTuning>) =
         tuning.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
     if estimated.is_empty() {
-        return "Sizes are exact: all of the image was encoded.".to_owned();
+        return "Sizes are exact: the whole image was encoded.".to_owned();
     }
     let names = |levels: &[&LevelTuning]| {
         let names: Vec<String> = levels.iter().map(|level| level.level.get().to_string()).collect();
         names.join(", ")
     };
     let groups = estimated.chunk_by(|one, other| one.pieces == other.pieces);
-    let groups = groups.map(|group| format!("{} from {} pieces of 4 MiB", names(group), group[0].pieces));
+    let groups =
+        groups.map(|group| format!("estimated at {} from {} pieces of 4 MiB", names(group), group[0].pieces));
     let exact = (!exact.is_empty()).then(|| format!("exact at {}", names(&exact)));
     format!("Sizes are {}.", exact.into_iter().chain(groups).collect::<Vec<_>>().join("; "))
 }

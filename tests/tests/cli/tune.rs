@@ -202,7 +202,7 @@ async fn where_there_is_nothing_to_encode_it_says_so() -> Result<()> {
         .await?;
     Fixture::new().prepare()?.write(&folder, "empty").await?;
     for (tag, said) in
-        [("zstd", "all layers are zstd already, there is nothing to do"), ("empty", "there are no layers")]
+        [("zstd", "all layers are already zstd, nothing to convert"), ("empty", "no layers to convert")]
     {
         let source = zstart.oci(&format!("images:{tag}"));
         let shown = zstart.print(&["tune", &source]).await?;
