@@ -43,7 +43,7 @@ fn choose(plan: &Plan) -> &ManifestPlan {
         "aarch64" => "arm64",
         other => other,
     };
-    // Containers run on Linux whatever this machine's operating system is.
+    // Containers run on Linux, even if this machine runs another operating system.
     let own = Platform::new("linux", architecture);
     let mut images = plan.conversions();
     let Some(first) = images.next() else { unreachable!("a plan has at least one conversion") };

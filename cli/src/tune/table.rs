@@ -97,7 +97,7 @@ fn cell(prospect: &Prospect) -> String {
     format!("{:>9} {:<6}", seconds(*value), format!("{margin}{mark}"))
 }
 
-/// Names the best level at one bandwidth, and the levels that aren't significantly slower.
+/// Names the best level at one bandwidth, and the levels that are equal within the confidence interval.
 fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
     let ranked = |rank| {
         tuning
@@ -113,11 +113,8 @@ fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> 
         format!("{:.1}% more time than", 100.0 * (found / now - 1.0))
     };
     let same: Vec<String> = ranked(Rank::AsGood).map(|level| level.level.get().to_string()).collect();
-    let same = if same.is_empty() {
-        String::new()
-    } else {
-        format!("; not significantly slower: {}", same.join(", "))
-    };
+    let same =
+        if same.is_empty() { String::new() } else { format!("; equal within ±: {}", same.join(", ")) };
     Some(format!("at {link}: level {}, {}, {change} the source{same}", best.level.get(), seconds(found)))
 }
 
@@ -130,7 +127,7 @@ fn precision(tuning: &Tuning) -> String {
     }
     let names = |levels: &[&LevelTuning]| {
         let names: Vec<String> = levels.iter().map(|level| level.level.get().to_string()).collect();
-        names.join(", ")
+        format!("{} {}", if levels.len() == 1 { "level" } else { "levels" }, names.join(", "))
     };
     let groups = estimated.chunk_by(|one, other| one.pieces == other.pieces);
     let groups =
