@@ -29,6 +29,11 @@ impl OutputFormat {
     }
 }
 
+/// Formats a number of layers, e.g. `1 layer` and `4 layers`.
+pub(crate) fn layers(count: usize) -> String {
+    if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
+}
+
 /// Writes text to stdout.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|source| CliError::Print { source })

@@ -9,7 +9,7 @@ use zstart_core::{Digest, Platform, Tag, units};
 
 use crate::error::CliError;
 use crate::image_ref::ImageRef;
-use crate::output::OutputFormat;
+use crate::output::{self, OutputFormat};
 
 /// Outcome of a conversion.
 #[derive(Debug)]
@@ -63,7 +63,8 @@ impl ConvertReport<'_> {
         let converted = self.outcome.image().map(|image| &image.platforms[..]).unwrap_or_default();
         for (index, planned) in self.plan.conversions().enumerate() {
             let platform = planned.platform.to_string();
-            let front = format!("{platform:<16} {:>3} layers  ", planned.manifest.layers.len());
+            let layers = output::layers(planned.manifest.layers.len());
+            let front = format!("{platform:<16} {layers:>10}  ");
             let source_bytes = planned.source_bytes();
             let size = units::size(source_bytes);
             lines.push(match converted.get(index) {
@@ -85,8 +86,7 @@ impl ConvertReport<'_> {
                 let took = units::duration(*took);
                 let reused = match layers_reused {
                     0 => String::new(),
-                    1 => ", 1 layer reused".to_owned(),
-                    layers => format!(", {layers} layers reused"),
+                    count => format!(", {} reused", output::layers(*count)),
                 };
                 format!("converted and verified in {took}{reused}: {}@{}", self.variant(), image.digest)
             }

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use zstart_core::{Digest, units};
 
+use crate::output;
+
 /// Image or index.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -88,7 +90,11 @@ impl ManifestReport {
             }
             None => String::new(),
         };
-        lines.push(format!("    {} layers, {}{variant}", self.layers.len(), units::size(self.bytes)));
+        lines.push(format!(
+            "    {}, {}{variant}",
+            output::layers(self.layers.len()),
+            units::size(self.bytes)
+        ));
         lines
     }
 }

@@ -8,13 +8,15 @@ use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 
 use super::quantity::Bandwidth;
 use crate::image_ref::ImageRef;
+use crate::output;
 
 /// Number of bandwidths in one table, within 100 columns of text.
 const LINKS_PER_TABLE: usize = 3;
 
 /// Footnotes of every table.
-const FOOTNOTES: [&str; 3] = [
-    "± is a 95 % confidence interval. * is the fastest level, ~ is not significantly slower.",
+const FOOTNOTES: [&str; 4] = [
+    "± is a 95 % confidence interval, ±? means that the sample is too small for one.",
+    "* is the fastest level, ~ is not significantly slower.",
     "Not counted: writing to disk, which takes equally long at every level. Decoding is measured with",
     "zlib-rs and libzstd on one thread of this machine; a node may be slower.",
 ];
@@ -28,9 +30,9 @@ pub(super) fn lines(
 ) -> Vec<String> {
     let mut lines = vec![format!("{image_ref}@{}", image.raw.digest)];
     lines.push(format!(
-        "{:<16} {:>3} layers  {}, {} unpacked",
+        "{:<16} {:>10}  {}, {} unpacked",
         image.platform.to_string(),
-        image.manifest.layers.len(),
+        output::layers(image.manifest.layers.len()),
         units::size(tuning.now.bytes),
         units::size(tuning.plain_bytes),
     ));
