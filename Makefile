@@ -1,5 +1,5 @@
-# zstart: `make help` lists what there is. Every target can be run again; what is built once is kept
-# in a cache outside this folder (XDG_CACHE_HOME, or ~/.cache).
+# zstart's tasks; `make help` lists them. Every target can be run again. Tools that are built once are kept in
+# a cache outside this folder (XDG_CACHE_HOME, or ~/.cache).
 
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
@@ -16,45 +16,45 @@ DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package zstart-tests --bin lab --
 RELEASE := target/$(shell rustc --print host-tuple)/release
 ROOT := $(filter 0,$(shell id -u))
-NEEDS_ROOT := the tests of a whole cluster (binary "cluster"): they make namespaces. Run: sudo make test
+NEEDS_ROOT := the tests of a whole cluster (binary "cluster"), which create namespaces. Run: sudo make test
 
-# These two are run for seconds: built fast rather than to be fast.
+# Options for tools that run for seconds: a fast build matters more than fast code.
 QUICK := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_DEBUG=0
 
 .PHONY: help
-help: ## Show this list
+help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
-run: ## Convert a real image and start a pod from it, on a real cluster made for it (KEEP=1 leaves it up)
+run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-controller --package zstart-webhook --package zstart-cli \
 	  --package zstart-tests --bins
 	@$(RELEASE)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: tools $(NEXTEST) ## Run every test, the whole cluster included (ROOTLESS=1 accepts to do without, where there is no root)
+test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
 	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
-	@$(if $(ROOT),,echo '==> LEFT OUT without root: $(NEEDS_ROOT)' >&2)
+	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
 	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
-	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: left out without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts that)' >&2; exit 1)
+	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
 .PHONY: bench
-bench: ## Convert real images with zstart and with other tools, in turns, and compare (15 minutes)
+bench: ## Compare zstart with other tools on real images, in alternation (15 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
 .PHONY: microbench
-microbench: ## Measure inflate, hash, encode, and all of a layer's way at once
+microbench: ## Measure inflating, hashing, encoding, and the whole conversion of a layer
 	@echo "==> building the micro-benchmarks (about 3 minutes on 2 cores the first time)"
 	cargo bench --package zstart-codec --bench layer
 
 .PHONY: fuzz
-fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs the nightly toolchain of rustup
+fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs rustup's nightly toolchain
 	@for target in reference challenge manifest layer; do \
-	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (the first time, with the build of all: up to 10 minutes on 2 cores)"; \
+	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (up to 10 minutes on 2 cores the first time, with the build of all targets)"; \
 	  mkdir -p $(CACHE)/fuzz/$$target; \
 	  PATH="$(dir $(FUZZ)):$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \
 	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
@@ -62,39 +62,39 @@ fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs the nightly
 	done
 
 .PHONY: check
-check: format lint licences generated test ## The gate: formatting, lints, licences, generated files, tests
+check: format lint licences generated test ## Run every check: formatting, lints, licences, generated files, tests
 
 .PHONY: format
 format: ## Check the formatting
 	cargo fmt --all --check
 
 .PHONY: lint
-lint: ## Check with clippy, warnings denied
+lint: ## Run clippy with warnings denied
 	cargo clippy --workspace --all-targets -- --deny warnings
 
 .PHONY: licences
-licences: $(DENY) ## Check licences, sources and bans of all dependencies
+licences: $(DENY) ## Check the licences, sources and bans of all dependencies
 	$(DENY) --workspace check licenses bans sources
 
 .PHONY: generate
-generate: ## Write the generated files anew
+generate: ## Regenerate the generated files
 	cargo run --quiet --package zstart-cli -- crd > charts/zstart/files/crd.yaml
 
 .PHONY: generated
-generated: ## Check that the generated files are what the code says
+generated: ## Check that the generated files match the code
 	cargo run --quiet --package zstart-cli -- crd | diff charts/zstart/files/crd.yaml - \
-	  || { echo "charts/zstart/files/crd.yaml is not what crates/core/src/record.rs says: run make generate" >&2; exit 1; }
+	  || { echo "charts/zstart/files/crd.yaml does not match crates/core/src/record.rs; run: make generate" >&2; exit 1; }
 
 .PHONY: tools
-tools: ## Find or build Kubernetes and the other real components that tests need
+tools: ## Find or build Kubernetes and the other components that tests need
 	@$(LAB) tools
 
 .PHONY: lab
-lab: ## Start a single-node cluster with a registry, and a shell in it
+lab: ## Start a single-node cluster with a registry, and open a shell in it
 	@$(LAB) up
 
 .PHONY: images
-images: ## Build zstart's two images' context in dist/image (release binaries)
+images: ## Build the context of zstart's two images in dist/image (release binaries)
 	cargo build --release --package zstart-controller --package zstart-webhook
 	deploy/context.sh $(RELEASE) dist/image
 

@@ -1,4 +1,4 @@
-//! The command line: the only place where configuration enters.
+//! Command line arguments. Configuration enters the program only here.
 
 use std::ffi::OsString;
 use std::num::NonZero;
@@ -9,17 +9,19 @@ use zstart_convert::{Level, Settings};
 use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
-use crate::place::Place;
+use crate::image_ref::ImageRef;
+use crate::output::OutputFormat;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
-/// Container images with zstd layers: made from images that exist, proven to hold the same files.
+/// Convert container images to zstd layers, and verify that the layers unpack to the same bytes.
 #[derive(Debug, Parser)]
 #[command(version, bin_name = bin_name(), after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
-    /// What to do.
+    /// Subcommand.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// What to log, e.g. `info` or `zstart_convert=debug`.
+    /// Log filter: a level, or MODULE=LEVEL, e.g. `info` or `zstart_convert=debug`. Separate several
+    /// with commas.
     #[arg(
         long, global = true, value_name = "FILTER", default_value = "warn", env = "ZSTART_LOG",
         value_parser = log_filter::parse,
@@ -28,11 +30,19 @@ pub(crate) struct Arguments {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 done; 1 another failure; 2 wrong usage; 3 image not found; 4 no right to pull or push;
-5 registry away or rate limit; 6 content is not what its digest says; 7 image left alone (the
-message says why); 8 the tag moved, or the variant's tag is taken; 130 stopped.";
+Exit codes:
+    0  success
+    1  any other failure
+    2  wrong usage
+    3  image not found
+    4  pull or push denied
+    5  registry unreachable, or its rate limit reached
+    6  content does not match its digest or diff_id
+    7  image can't be converted; the message says why
+    8  the source's tag moved, or the variant's tag holds another image
+  130  stopped by a signal";
 
-/// `kubectl zstart` where it was started as that plugin.
+/// Returns `kubectl zstart` if the program was started as that plugin.
 fn bin_name() -> &'static str {
     let name = std::env::args_os().next().map(PathBuf::from);
     let plugin =
@@ -40,18 +50,23 @@ fn bin_name() -> &'static str {
     if plugin { "kubectl zstart" } else { "zstart" }
 }
 
-/// The commands.
+/// Subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make the zstd variant of an image.
+    /// Convert an image to zstd layers.
     ///
     /// An image is a registry reference (`registry.example/app:v1`) or an OCI layout folder
-    /// (`oci:FOLDER[:TAG]`). The source is never changed.
+    /// (`oci:FOLDER[:TAG]`). The result is a new image, the variant. The source is never changed.
     Convert(ConvertArguments),
-    /// Show an image's platforms, layers and compression, and whether it is a variant.
+    /// Show an image's platforms, layers and compression, and whether the image is a variant.
+    ///
+    /// An image is a registry reference (`registry.example/app:v1`) or an OCI layout folder
+    /// (`oci:FOLDER[:TAG]`).
     Inspect(InspectArguments),
-    /// Measure what each zstd level would make of an image: its size, and how soon it is pulled and
-    /// unpacked. Nothing is written.
+    /// Measure the size and the pull time of an image at several zstd levels.
+    ///
+    /// The pull time includes unpacking. The command reads the image and writes nothing. An image is a
+    /// registry reference (`registry.example/app:v1`) or an OCI layout folder (`oci:FOLDER[:TAG]`).
     Tune(TuneArguments),
     /// Print the `ImageConversion` custom resource definition.
     #[command(hide = true)]
@@ -61,49 +76,50 @@ pub(crate) enum Command {
 /// Arguments of `zstart convert`.
 #[derive(Debug, Args)]
 pub(crate) struct ConvertArguments {
-    /// The image to convert.
-    pub(crate) source: Place,
-    /// Where the variant goes. Without it: beside the source. Without a tag: under the tag that
-    /// zstart derives from the source, e.g. `v1-zstd-1a2b3c4d5e6f`.
-    pub(crate) target: Option<Place>,
+    /// Image to convert.
+    pub(crate) source: ImageRef,
+    /// Reference for the variant. Default: the source's repository. A target without a tag gets the tag
+    /// that zstart derives from the source, e.g. `v1-zstd-1a2b3c4d5e6f`.
+    pub(crate) target: Option<ImageRef>,
     /// zstd level, 1 (fastest) to 22 (smallest).
     #[arg(long, default_value = "3", value_parser = level)]
     pub(crate) level: Level,
-    /// Convert only this platform, e.g. `linux/arm64`; can be given several times. Others stay in
-    /// the index as they are.
+    /// Convert only this platform, e.g. `linux/arm64`. Repeat the flag for several. Other platforms stay
+    /// in the index unchanged. Default: all platforms.
     #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platforms: Vec<Platform>,
-    /// How many layers to work on at once. Each keeps two cores busy and takes 20 MiB, more from level 7
-    /// on. Up to level 3, one of 32 MiB or more keeps three or four busy, takes 45 MiB and counts for
-    /// two.
+    /// Maximum number of layers that are converted concurrently.
+    ///
+    /// A layer keeps two cores busy and takes 20 MiB of memory, more from level 7 on. At levels 1 to 3, a
+    /// layer of 32 MiB or more keeps three or four cores busy, takes 45 MiB and counts as two layers.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
-    /// Convert even where a variant exists, and replace what stands under its tag; layers that are
-    /// zstd already too.
+    /// Convert even if a variant exists, and replace the image under the variant's tag. Layers that are
+    /// already zstd are encoded again too.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Say what would be done, and do nothing.
+    /// Print the variant's tag and the layers to convert, and write nothing.
     #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print the result as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
     #[command(flatten)]
     pub(crate) layer_cache: LayerCacheArguments,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Registry options")]
     pub(crate) registry: RegistryArguments,
 }
 
-/// What is kept from one run for the next.
+/// Arguments of the layer cache, which lasts from one run to the next.
 #[derive(Debug, Args)]
 pub(crate) struct LayerCacheArguments {
-    /// Where to keep which layers were converted into what, so that later images on the same base don't
-    /// convert it again (some 500 bytes a layer, 2 MiB at most). Whoever can write to it decides what
-    /// images get: keep it as private as credentials. Without it: `zstart/layers.json` in
-    /// `XDG_CACHE_HOME` or `~/.cache`.
+    /// File that records converted layers, so that later images on the same base reuse them. Default:
+    /// `zstart/layers.json` in `XDG_CACHE_HOME` or `~/.cache`.
+    ///
+    /// An entry takes about 500 bytes, the file 2 MiB at most. A program that can write to the file
+    /// decides what images contain: keep the file as private as credentials.
     #[arg(long, value_name = "FILE", env = "ZSTART_LAYER_CACHE")]
     pub(crate) layer_cache: Option<OsString>,
-    /// Neither read nor write such a file, whatever the environment names.
+    /// Neither read nor write a layer cache, even if `ZSTART_LAYER_CACHE` is set.
     #[arg(long)]
     pub(crate) no_layer_cache: bool,
 }
@@ -111,56 +127,72 @@ pub(crate) struct LayerCacheArguments {
 /// Arguments of `zstart inspect`.
 #[derive(Debug, Args)]
 pub(crate) struct InspectArguments {
-    /// The image to look at.
-    pub(crate) image: Place,
-    /// Print as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// Image to show.
+    pub(crate) image: ImageRef,
     #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten, next_help_heading = "Registry options")]
     pub(crate) registry: RegistryArguments,
 }
 
 /// Arguments of `zstart tune`.
 #[derive(Debug, Args)]
 pub(crate) struct TuneArguments {
-    /// The image to measure.
-    pub(crate) image: Place,
-    /// A zstd level, 1 (fastest) to 22 (smallest); several with commas, or given several times.
+    /// Image to measure.
+    pub(crate) image: ImageRef,
+    /// zstd level to measure, 1 (fastest) to 22 (smallest). Separate several with commas, or repeat the
+    /// flag.
     #[arg(
         long = "level", alias = "levels", value_name = "LEVEL", default_value = "1,3,6,9,12,15,19",
         value_delimiter = ',', value_parser = level,
     )]
     pub(crate) levels: Vec<Level>,
-    /// A link to reckon with, in bits per second: a number with K, M or G; several as above.
+    /// Bandwidth of the node's link, in bits per second, with K, M or G (decimal). Separate several with
+    /// commas, or repeat the flag.
     #[arg(long = "bandwidth", value_name = "BITS", default_value = "200M,1G,5G", value_delimiter = ',')]
     pub(crate) bandwidths: Vec<Bandwidth>,
-    /// How much of the unpacked image is kept in memory to be encoded, spread evenly; in bytes, with K,
-    /// M or G. More makes the figures surer, and takes longer. From level 10 on a quarter of it is
-    /// encoded.
+    /// Amount of the unpacked image to encode, in bytes, with K, M or G (binary). At least 96M.
+    ///
+    /// The sample is spread evenly over the image and kept in memory. A larger sample narrows the
+    /// confidence intervals and takes longer. Levels from 10 on encode a quarter of the sample.
     #[arg(long, value_name = "SIZE", default_value = "288M")]
     pub(crate) sample: SampleSize,
-    /// Of an index, the platform to measure. Without it: this machine's own, or else the first.
+    /// Platform of the index to measure. Default: this machine's platform, or the index's first.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
-    /// Print as JSON.
-    #[arg(long)]
-    pub(crate) json: bool,
     #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten, next_help_heading = "Registry options")]
     pub(crate) registry: RegistryArguments,
 }
 
-/// How registries are reached.
+/// Arguments for the form of the result.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct OutputArguments {
+    /// Print the result as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl OutputArguments {
+    pub(crate) fn format(self) -> OutputFormat {
+        if self.json { OutputFormat::Json } else { OutputFormat::Text }
+    }
+}
+
+/// Arguments for access to registries.
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
-    /// Reach this registry (`HOST[:PORT]`) over plain http. Loopback addresses always are.
+    /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Loopback addresses
+    /// always use plain HTTP.
     #[arg(long, value_name = "HOST")]
     pub(crate) plain_http: Vec<String>,
-    /// Send credentials to this token server (`HOST`) too, where a registry asks for that. Without it:
-    /// only to token servers of the registry's own domain.
+    /// Send credentials also to this token server (`HOST`) if a registry names it. Repeat the flag for
+    /// several. Default: only token servers in the registry's own domain get credentials.
     #[arg(long, value_name = "HOST")]
     pub(crate) token_server: Vec<String>,
-    /// Credentials, in the form of Docker's config.json. Without it: `config.json` in the folder
-    /// that `DOCKER_CONFIG` names, or in `~/.docker`.
+    /// Credentials file in the format of Docker's `config.json`. Default: `config.json` in the folder
+    /// `DOCKER_CONFIG`, or in `~/.docker`.
     #[arg(long, value_name = "FILE")]
     pub(crate) authfile: Option<PathBuf>,
     /// Docker's configuration folder.
@@ -169,12 +201,14 @@ pub(crate) struct RegistryArguments {
 }
 
 fn level(text: &str) -> Result<Level, String> {
-    let number: i32 = text.parse().map_err(|_| "a level is a whole number".to_owned())?;
+    let number: i32 = text
+        .parse()
+        .map_err(|_| "a zstd level is a whole number, from 1 (fastest) to 22 (smallest)".to_owned())?;
     Level::try_from(number).map_err(|error| error.to_string())
 }
 
 fn layers_at_once(text: &str) -> Result<NonZero<usize>, String> {
-    text.parse().map_err(|_| "a count is a whole number, 1 or more".to_owned())
+    text.parse().map_err(|_| "a number of layers is a whole number, 1 or more".to_owned())
 }
 
 #[cfg(test)]
@@ -184,14 +218,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_command_line_is_consistent() {
+    fn command_definition_is_consistent() {
         Arguments::command().debug_assert();
     }
 
     #[test]
-    fn wrong_values_are_named() {
+    fn invalid_argument_error_names_the_value() {
         for (arguments, said) in [
             (&["zstart", "convert", "app", "--level", "23"][..], "1 (fastest) to 22"),
+            (&["zstart", "convert", "app", "--level", "best"], "1 (fastest) to 22"),
             (&["zstart", "convert", "app", "--platform", "linux"], "os/architecture"),
             (&["zstart", "convert", "App"], "repository"),
             (&["zstart", "tune", "app", "--level", "1,23"], "1 (fastest) to 22"),

@@ -6,46 +6,46 @@ use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::{Job, Plan, Settings, engine};
 use zstart_core::variant;
 
-use self::outcome::{Action, Outcome};
+use self::report::{ConvertReport, Outcome};
 use crate::args::ConvertArguments;
-use crate::failure::Failure;
-use crate::layer_cache::LayerCache;
-use crate::place::Place;
+use crate::error::CliError;
+use crate::image_ref::ImageRef;
+use crate::layer_cache::LayerCacheFile;
 use crate::progress;
 use crate::registries::Registries;
 
-mod outcome;
+mod report;
 
-/// Makes the variant, or says what would be done.
-pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
+/// Converts an image, or plans the conversion with `--dry-run`, and prints the outcome.
+pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let started = Instant::now();
     let settings = settings(&arguments);
-    let target_place = arguments.target.as_ref().unwrap_or(&arguments.source);
-    let chosen_tag = arguments.target.as_ref().map(Place::target_tag).transpose()?.flatten();
-    let name = arguments.source.name().await?;
+    let target_image = arguments.target.as_ref().unwrap_or(&arguments.source);
+    let chosen_tag = arguments.target.as_ref().map(ImageRef::target_tag).transpose()?.flatten();
+    let selector = arguments.source.selector().await?;
     let registries = Registries::new(&arguments.registry);
     let source = arguments.source.open(&registries).await?;
-    let target = target_place.open(&registries).await?;
-    if source.location() == target.location() && chosen_tag.is_some() && chosen_tag.as_ref() == name.tag() {
-        return Err(Failure::TargetIsSource { target: target_place.to_string() });
+    let target = target_image.open(&registries).await?;
+    let same_repository = source.location() == target.location();
+    if same_repository && chosen_tag.is_some() && chosen_tag.as_ref() == selector.tag() {
+        return Err(CliError::TargetIsSource { target: target_image.to_string() });
     }
 
-    let resolved = engine::resolve(&*source, name.key()).await?;
+    let resolved = engine::resolve(&*source, selector.key()).await?;
     let mut plan = engine::plan(&*source, &resolved, &settings).await?;
-    let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(name.tag(), resolved.digest()));
-    let outcome = |plan: &Plan, action, image| {
-        Outcome::new(&arguments.source, target.location(), &tag, plan, action, image)
+    let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(selector.tag(), resolved.digest()));
+    let format = arguments.output.format();
+    let print = |plan: &Plan, outcome| {
+        let source = &arguments.source;
+        ConvertReport { source, target: target.location(), tag: &tag, plan, outcome }.print(format)
     };
 
-    let same_place = source.location() == target.location();
-    if plan.already_zstd() && same_place && !settings.force {
-        return outcome(&plan, Action::Nothing, None).print(arguments.json);
+    if plan.already_zstd() && same_repository && !settings.force {
+        return print(&plan, Outcome::AlreadyZstd);
     }
     if !settings.force {
         match engine::find_variant(&*target, &tag, &plan).await? {
-            Existing::Variant(image) => {
-                return outcome(&plan, Action::Reused, Some(image)).print(arguments.json);
-            }
+            Existing::Variant(image) => return print(&plan, Outcome::Reused { image }),
             Existing::Partial(platforms) => {
                 let settings = settings.with_platforms(&platforms);
                 plan = engine::plan(&*source, &resolved, &settings).await?;
@@ -54,22 +54,21 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), Failure> {
         }
     }
     if arguments.dry_run {
-        return outcome(&plan, Action::WouldConvert, None).print(arguments.json);
+        return print(&plan, Outcome::Planned);
     }
-    let cache = LayerCache::open(&arguments.layer_cache);
-    let progress = progress::watcher(arguments.json);
+    let cache = LayerCacheFile::open(&arguments.layer_cache);
+    let progress = progress::reporter(format);
     let job = Job {
         source: &*source,
         target: &*target,
         settings: &settings,
-        memory: &cache.memory,
+        memory: &cache.entries,
         progress: &*progress,
     };
-    let Execution { image, layers_reused } = engine::execute(job, name.key(), &tag, &plan).await?;
+    let Execution { image, layers_reused } = engine::execute(job, selector.key(), &tag, &plan).await?;
     engine::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
-    outcome(&plan, Action::Converted { took: started.elapsed(), layers_reused }, Some(image))
-        .print(arguments.json)
+    print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused })
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

@@ -1,18 +1,16 @@
-//! `zstart crd`: the custom resource definition, as the chart carries it.
-
-use std::io::Write as _;
+//! `zstart crd`: the custom resource definition, in the form that the chart ships.
 
 use kube::CustomResourceExt as _;
 use zstart_core::ImageConversion;
 
-use crate::failure::Failure;
+use crate::error::CliError;
+use crate::output;
 
 /// Prints the definition as YAML.
-pub(crate) fn print() -> Result<(), Failure> {
+pub(crate) fn print() -> Result<(), CliError> {
     let yaml = serde_saphyr::to_string(&ImageConversion::crd())
-        .map_err(|error| Failure::Format { what: "the definition", message: error.to_string() })?;
-    let text = format!(
-        "# Made from crates/core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}"
-    );
-    std::io::stdout().write_all(text.as_bytes()).map_err(|source| Failure::Print { source })
+        .map_err(|error| CliError::Serialize { object: "the definition", source: error.into() })?;
+    output::print(&format!(
+        "# Generated from crates/core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}"
+    ))
 }

@@ -1,7 +1,5 @@
 //! `zstart inspect`.
 
-use std::io::Write as _;
-
 use zstart_convert::engine;
 use zstart_core::{Digest, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
@@ -9,34 +7,35 @@ use zstart_registry::{ManifestKey, Store};
 
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::registries::Registries;
 
 mod report;
 
-/// Looks at an image and prints what it is.
-pub(crate) async fn run(arguments: InspectArguments) -> Result<(), Failure> {
-    let name = arguments.image.name().await?;
+/// Reads an image's manifests and prints a report.
+pub(crate) async fn run(arguments: InspectArguments) -> Result<(), CliError> {
+    let selector = arguments.image.selector().await?;
     let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
-    let resolved = engine::resolve(&*repository, name.key()).await?;
-    let report = look(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
-    let text = if arguments.json {
-        let text = serde_json::to_string_pretty(&report);
-        text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
-    } else {
-        // Whoever made the image chose some of the words: they mustn't steer the terminal.
-        report.lines().join("\n").replace(|c: char| c.is_control() && c != '\n', "\u{fffd}")
-    };
-    writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+    let resolved = engine::resolve(&*repository, selector.key()).await?;
+    let report = inspect_image(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
+    arguments.output.format().print(&report, || {
+        let lines = report.lines().into_iter();
+        // The image's author chose some of the words, so control characters must not reach the terminal.
+        lines.map(|line| line.replace(char::is_control, "\u{fffd}")).collect()
+    })
 }
 
-async fn look(repository: &dyn Store, reference: String, top: &RawManifest) -> Result<ImageReport, Failure> {
+async fn inspect_image(
+    repository: &dyn Store,
+    reference: String,
+    top: &RawManifest,
+) -> Result<ImageReport, CliError> {
     let mut manifests = Vec::new();
     let (media_type, annotations) = match top.read().map_err(zstart_convert::Error::from)? {
         Document::Manifest(manifest) => {
             let platform = engine::platform_of(repository, &manifest).await?;
             let platform = platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
-            manifests.push(look_at_manifest(repository, platform, &top.digest, &manifest).await?);
+            manifests.push(inspect_manifest(repository, platform, &top.digest, &manifest).await?);
             (top.media_type(), manifest.annotations())
         }
         Document::Index(index) => {
@@ -51,7 +50,7 @@ async fn look(repository: &dyn Store, reference: String, top: &RawManifest) -> R
                 };
                 match raw.read() {
                     Ok(Document::Manifest(manifest)) => {
-                        manifests.push(look_at_manifest(repository, platform, &raw.digest, &manifest).await?);
+                        manifests.push(inspect_manifest(repository, platform, &raw.digest, &manifest).await?);
                     }
                     Ok(Document::Index(_)) => {
                         manifests.push(ManifestReport::other(platform, raw.digest, "index"));
@@ -75,12 +74,12 @@ async fn look(repository: &dyn Store, reference: String, top: &RawManifest) -> R
     })
 }
 
-async fn look_at_manifest(
+async fn inspect_manifest(
     repository: &dyn Store,
     platform: String,
     digest: &Digest,
     manifest: &ImageManifest,
-) -> Result<ManifestReport, Failure> {
+) -> Result<ManifestReport, CliError> {
     let layers = manifest.layers.iter().map(|layer| LayerReport {
         digest: layer.digest().clone(),
         compression: compression(layer.media_type()),
@@ -95,7 +94,7 @@ async fn look_at_manifest(
     let source: Option<Digest> = annotations.get(keys::SOURCE_DIGEST).and_then(|digest| digest.parse().ok());
     let variant_of = match source {
         Some(digest) => {
-            let bytes = source_bytes(repository, &digest).await?;
+            let bytes = source_size(repository, &digest).await?;
             Some(VariantOf { digest, bytes })
         }
         None => None,
@@ -106,12 +105,12 @@ async fn look_at_manifest(
         bytes: layers.iter().map(|layer| layer.bytes).sum(),
         layers,
         variant_of,
-        note: manifest.artifact_member().map(|member| format!("an artifact (it has {member:?})")),
+        note: manifest.artifact_member().map(|member| format!("artifact (has {member:?})")),
     })
 }
 
-/// The compressed size of the image that a variant was made of, where the same repository still has it.
-async fn source_bytes(repository: &dyn Store, digest: &Digest) -> Result<Option<u64>, Failure> {
+/// Returns the compressed size of a variant's source; `None` if the repository no longer holds the source.
+async fn source_size(repository: &dyn Store, digest: &Digest) -> Result<Option<u64>, CliError> {
     let Some(raw) = repository.find_manifest(ManifestKey::Digest(digest)).await? else { return Ok(None) };
     Ok(match raw.read() {
         Ok(Document::Manifest(source)) => Some(source.layers.iter().map(zstart_oci::Descriptor::size).sum()),

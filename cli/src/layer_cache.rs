@@ -1,5 +1,5 @@
-//! What earlier runs converted: a small file, so that a base layer is converted once and not for each
-//! image that stands on it.
+//! Layer cache file: records the layers that earlier runs converted, so that a base layer is converted once
+//! and not for each image on it.
 
 use std::path::PathBuf;
 
@@ -8,32 +8,43 @@ use zstart_core::chain;
 
 use crate::args::LayerCacheArguments;
 
-/// The memory of this run, and where it is kept.
-pub(crate) struct LayerCache {
-    pub(crate) memory: LayerMemory,
+/// Layer cache of this run, and the file that persists it.
+pub(crate) struct LayerCacheFile {
+    pub(crate) entries: LayerMemory,
     file: Option<PathBuf>,
-    /// Somebody named it; else nobody is told where it can't be had, e.g. in a container.
-    is_chosen: bool,
+    origin: FileOrigin,
 }
 
-impl LayerCache {
-    /// Reads it. A cache that can't be used costs time, so it is a warning and not the end.
+/// Origin of the file's path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FileOrigin {
+    /// The user named the file.
+    Chosen,
+    /// The file is below the user's cache folder. Its I/O errors are no warning: containers, for example,
+    /// have no such folder.
+    Default,
+}
+
+impl LayerCacheFile {
+    /// Reads the file. An unusable cache costs time only, so the error is logged and the run continues.
     pub(crate) fn open(arguments: &LayerCacheArguments) -> Self {
         let chosen = arguments.layer_cache.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
-        let is_chosen = chosen.is_some();
-        let file = if arguments.no_layer_cache { None } else { chosen.or_else(default) };
-        let mut cache = Self { memory: LayerMemory::default(), file, is_chosen };
+        let origin = if chosen.is_some() { FileOrigin::Chosen } else { FileOrigin::Default };
+        let file = if arguments.no_layer_cache { None } else { chosen.or_else(default_file) };
+        let mut cache = Self { entries: LayerMemory::default(), file, origin };
         match cache.file.as_deref().map(LayerMemory::read) {
-            Some(Ok(memory)) => cache.memory = memory,
-            Some(Err(error)) => cache.report(&error, "what earlier runs have made isn't known"),
+            Some(Ok(memory)) => cache.entries = memory,
+            Some(Err(error)) => {
+                cache.report(&error, "ignored the layer cache; layers of earlier runs are converted again");
+            }
             None => {}
         }
         cache
     }
 
     fn report(&self, error: &MemoryFileError, consequence: &str) {
-        let (is_systems, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
-        if is_systems && !self.is_chosen {
+        let (is_io_error, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
+        if is_io_error && self.origin == FileOrigin::Default {
             tracing::debug!(error, "{consequence}");
         } else {
             tracing::warn!(error, "{consequence}");
@@ -41,20 +52,23 @@ impl LayerCache {
     }
 }
 
-/// Kept also after a failure, or where somebody stops it: layers that are done need not be done again.
-impl Drop for LayerCache {
+/// Saves the file, also after a failure or a stop signal, so that the next run reuses finished layers.
+impl Drop for LayerCacheFile {
     fn drop(&mut self) {
-        if let Some(Err(error)) = self.file.as_deref().map(|file| self.memory.save(file)) {
-            self.report(&error, "the next run won't know what this one has made");
+        if let Some(Err(error)) = self.file.as_deref().map(|file| self.entries.save(file)) {
+            self.report(
+                &error,
+                "failed to save the layer cache; the next run converts this run's layers again",
+            );
         }
     }
 }
 
-/// Where programs keep what they can do without (XDG base directory specification).
-fn default() -> Option<PathBuf> {
+/// Returns the default file in the user's cache folder (XDG base directory specification).
+fn default_file() -> Option<PathBuf> {
     let named = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let home = || std::env::home_dir().map(|home| home.join(".cache"));
-    // Relative ones would mean the folder of whatever is converted.
+    // The specification ignores relative paths; they would follow the current folder.
     let folder = named.filter(|folder| folder.is_absolute()).or_else(home);
     Some(folder.filter(|folder| folder.is_absolute())?.join("zstart").join("layers.json"))
 }

@@ -1,12 +1,14 @@
-//! `zstart`: container images with zstd layers, made and looked at. Also `kubectl zstart`.
+//! `zstart`: converts container images to zstd layers, inspects them, and measures zstd levels. Also
+//! `kubectl zstart`.
 
 mod args;
 mod convert;
 mod crd;
-mod failure;
+mod error;
+mod image_ref;
 mod inspect;
 mod layer_cache;
-mod place;
+mod output;
 mod progress;
 mod registries;
 mod tune;
@@ -18,11 +20,12 @@ use clap::Parser as _;
 use zstart_process::signals::StopSignals;
 
 use self::args::{Arguments, Command};
-use self::failure::Failure;
+use self::error::CliError;
 
 fn main() -> ExitCode {
     let Arguments { command, log } = Arguments::parse();
-    // One crypto provider for the process; that another one is there already can't be.
+    // Installs the process's only crypto provider. The call fails if one is installed already, which no
+    // earlier code does.
     let _ = rustls::crypto::ring::default_provider().install_default();
     tracing_subscriber::fmt()
         .with_env_filter(log.into_filter())
@@ -32,20 +35,20 @@ fn main() -> ExitCode {
         .init();
     match run(command) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.report();
-            failure.exit_code()
+        Err(error) => {
+            error.report();
+            error.exit_code()
         }
     }
 }
 
-fn run(command: Command) -> Result<(), Failure> {
+fn run(command: Command) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| Failure::Runtime { source })?;
+        .map_err(|source| CliError::Runtime { source })?;
     let result = runtime.block_on(async {
-        let mut signals = StopSignals::new().map_err(|source| Failure::Runtime { source })?;
+        let mut signals = StopSignals::new().map_err(|source| CliError::Signals { source })?;
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
@@ -56,11 +59,11 @@ fn run(command: Command) -> Result<(), Failure> {
         };
         tokio::select! {
             result = command => result,
-            // Whatever was on its way has no name yet: nothing is left half-made.
-            () = signals.next() => Err(Failure::Stopped),
+            // Uploads that are in progress have no tag yet, so no partial variant remains.
+            () = signals.next() => Err(CliError::Stopped),
         }
     });
-    // Threads that convert a layer end at their next read or write; nobody waits for them.
+    // Threads that convert a layer end at their next read or write, so the process doesn't wait for them.
     runtime.shutdown_background();
     result
 }

@@ -1,54 +1,57 @@
-//! How far a conversion has come: bars on a terminal, lines elsewhere, nothing with `--json`.
+//! Progress on stderr: bars on a terminal, lines in other output, nothing with `--json`.
 
 use std::collections::HashMap;
 use std::io::IsTerminal as _;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use zstart_convert::progress::{LayerResult, Silent};
 use zstart_convert::{Level, Progress};
+use zstart_core::sync::lock;
 use zstart_core::{Digest, units};
 
-/// The watcher for this terminal, or for none.
-pub(crate) fn watcher(json: bool) -> Box<dyn Progress> {
-    if json {
+use crate::output::OutputFormat;
+
+/// Returns the progress reporter for an output format and this terminal.
+pub(crate) fn reporter(format: OutputFormat) -> Box<dyn Progress> {
+    if format == OutputFormat::Json {
         Box::new(Silent)
     } else if std::io::stderr().is_terminal() {
-        Box::new(Bars { screen: MultiProgress::new(), layers: Mutex::default() })
+        Box::new(ProgressBars { screen: MultiProgress::new(), layers: Mutex::default() })
     } else {
-        Box::new(Lines { layers: Mutex::default() })
+        Box::new(ProgressLines { layers: Mutex::default() })
     }
 }
 
-/// One bar a layer.
-struct Bars {
+/// Progress bars, one for each layer.
+struct ProgressBars {
     screen: MultiProgress,
     layers: Mutex<HashMap<Digest, ProgressBar>>,
 }
 
-impl Bars {
+impl ProgressBars {
     fn with(&self, layer: &Digest, action: impl FnOnce(&ProgressBar)) {
-        if let Some(bar) = self.layers.lock().unwrap_or_else(PoisonError::into_inner).get(layer) {
+        if let Some(bar) = lock(&self.layers).get(layer) {
             action(bar);
         }
     }
 }
 
-impl Progress for Bars {
+impl Progress for ProgressBars {
     fn started(&self, layer: &Digest, size: u64) {
-        if self.layers.lock().unwrap_or_else(PoisonError::into_inner).contains_key(layer) {
-            // It begins again, and its bar says so.
+        if lock(&self.layers).contains_key(layer) {
+            // The layer is retried, and its bar says so.
             return;
         }
         let bar = self.screen.add(ProgressBar::new(size));
         let style =
             "{prefix} {bar:30} {binary_bytes:>10} of {binary_total_bytes}  {binary_bytes_per_sec}  {msg}";
-        // A template that can't be read would only cost the looks.
+        // An invalid template only changes the bar's appearance.
         bar.set_style(ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(layer.short().to_owned());
         bar.enable_steady_tick(Duration::from_millis(200));
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), bar);
+        lock(&self.layers).insert(layer.clone(), bar);
     }
 
     fn advanced(&self, layer: &Digest, bytes: u64) {
@@ -59,39 +62,39 @@ impl Progress for Bars {
         self.with(layer, |bar| match result {
             LayerResult::Converted { bytes } => bar.finish_with_message(format!("→ {}", units::size(bytes))),
             LayerResult::Reused { bytes } => {
-                bar.finish_with_message(format!("→ {}, made before", units::size(bytes)));
+                bar.finish_with_message(format!("→ {}, reused", units::size(bytes)));
             }
-            LayerResult::Kept => bar.finish_with_message("zstd already"),
+            LayerResult::Kept => bar.finish_with_message("already zstd"),
             LayerResult::Read => bar.finish(),
             LayerResult::Retrying => {
                 bar.set_position(0);
-                bar.set_message("broke off, starting again");
+                bar.set_message("transfer failed, retrying");
             }
         });
     }
 
     fn measuring(&self, level: Level) {
-        // A screen that is gone shows nothing.
+        // A closed terminal needs no progress.
         let _ = self.screen.println(measuring(level));
     }
 }
 
-/// One line a layer, when it ends.
-struct Lines {
+/// Progress lines, one for each finished layer.
+struct ProgressLines {
     layers: Mutex<HashMap<Digest, (u64, Instant)>>,
 }
 
-impl Progress for Lines {
+impl Progress for ProgressLines {
     fn started(&self, layer: &Digest, size: u64) {
         let started = (size, Instant::now());
-        self.layers.lock().unwrap_or_else(PoisonError::into_inner).insert(layer.clone(), started);
+        lock(&self.layers).insert(layer.clone(), started);
     }
 
     fn advanced(&self, _: &Digest, _: u64) {}
 
     #[expect(clippy::print_stderr, reason = "progress of a command line")]
     fn finished(&self, layer: &Digest, result: LayerResult) {
-        let layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let layers = lock(&self.layers);
         let Some((size, started)) = layers.get(layer) else { return };
         let (size, took) = (units::size(*size), units::duration(started.elapsed()));
         match result {
@@ -99,12 +102,12 @@ impl Progress for Lines {
                 eprintln!("layer {}: {size} → {} in {took}", layer.short(), units::size(bytes));
             }
             LayerResult::Reused { bytes } => {
-                eprintln!("layer {}: {size} → {}, made before", layer.short(), units::size(bytes));
+                eprintln!("layer {}: {size} → {}, reused", layer.short(), units::size(bytes));
             }
-            LayerResult::Kept => eprintln!("layer {}: {size}, zstd already", layer.short()),
+            LayerResult::Kept => eprintln!("layer {}: {size}, already zstd", layer.short()),
             LayerResult::Read => eprintln!("layer {}: {size} read in {took}", layer.short()),
             LayerResult::Retrying => {
-                eprintln!("layer {}: broke off after {took}, starting again", layer.short());
+                eprintln!("layer {}: transfer failed after {took}, retrying", layer.short());
             }
         }
     }
@@ -116,5 +119,5 @@ impl Progress for Lines {
 }
 
 fn measuring(level: Level) -> String {
-    format!("measuring level {}", level.get())
+    format!("measuring zstd level {}", level.get())
 }

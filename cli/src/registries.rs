@@ -1,22 +1,23 @@
-//! How a command reaches registries: as whom, and which over plain http.
+//! Registry clients of one command: credentials, and the choice of plain HTTP.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use zstart_core::Reference;
+use zstart_core::sync::lock;
 use zstart_ecr::EcrIdentity;
 use zstart_registry::auth::{Credentials, DockerConfig};
 use zstart_registry::{RegistryClient, RegistryOptions, Store};
 
 use crate::args::RegistryArguments;
-use crate::failure::Failure;
+use crate::error::CliError;
 
-/// What the images of one command share.
+/// Registry access shared by the images of one command.
 pub(crate) struct Registries<'a> {
     arguments: &'a RegistryArguments,
     ecr: EcrIdentity,
-    /// By registry: source and target use the same connections where both are in one.
+    /// Clients by registry. Source and target in one registry share its connections.
     clients: Mutex<HashMap<String, RegistryClient>>,
 }
 
@@ -25,14 +26,14 @@ impl<'a> Registries<'a> {
         Self { arguments, ecr: EcrIdentity::default(), clients: Mutex::default() }
     }
 
-    /// Opens a repository.
-    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, Failure> {
+    /// Opens the repository of a reference.
+    pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CliError> {
         let credentials = self.credentials(reference).await?;
         Ok(self.client(reference.registry())?.repository(reference, credentials))
     }
 
-    fn client(&self, registry: &str) -> Result<RegistryClient, Failure> {
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+    fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
+        let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(registry) {
             return Ok(client.clone());
         }
@@ -47,28 +48,34 @@ impl<'a> Registries<'a> {
         Ok(client)
     }
 
-    /// Docker's configuration comes first: somebody wrote it for this registry.
-    async fn credentials(&self, reference: &Reference) -> Result<Credentials, Failure> {
-        if let Some(credentials) = self.docker_config()?.credentials_for(reference).await? {
+    /// Returns credentials from Docker's configuration, which a user wrote for this registry, then from the
+    /// AWS identity, then anonymous ones.
+    async fn credentials(&self, reference: &Reference) -> Result<Credentials, CliError> {
+        let file = self.docker_config_file()?;
+        let failed = |source| {
+            let (registry, file) = (reference.registry().to_owned(), file.clone());
+            CliError::Credentials { registry, file, source }
+        };
+        let config = DockerConfig::load(&file).map_err(failed)?;
+        if let Some(credentials) = config.credentials_for(reference).await.map_err(failed)? {
             return Ok(credentials);
         }
         Ok(self.ecr.credentials(reference.registry())?.unwrap_or(Credentials::Anonymous))
     }
 
-    fn docker_config(&self) -> Result<DockerConfig, Failure> {
-        let file = match (&self.arguments.authfile, &self.arguments.docker_config) {
+    fn docker_config_file(&self) -> Result<PathBuf, CliError> {
+        Ok(match (&self.arguments.authfile, &self.arguments.docker_config) {
             (Some(file), _) => file.clone(),
             (None, Some(folder)) => folder.join("config.json"),
             (None, None) => {
                 let below = PathBuf::from(".docker").join("config.json");
-                std::env::home_dir().ok_or(Failure::NoHome { file: below.clone() })?.join(below)
+                std::env::home_dir().ok_or(CliError::NoHomeFolder { file: below.clone() })?.join(below)
             }
-        };
-        Ok(DockerConfig::load(&file)?)
+        })
     }
 }
 
-/// Registries on this machine are plain http by Docker's convention.
+/// Whether a registry runs on this machine. Docker's convention is plain HTTP there.
 fn is_loopback(registry: &str) -> bool {
     let host = match registry.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or(rest),
@@ -82,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_plain_http_without_being_asked() {
+    fn loopback_registries_use_plain_http_by_default() {
         for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
             assert!(is_loopback(registry), "{registry}");
         }

@@ -1,15 +1,13 @@
 //! `zstart tune`.
 
-use std::io::Write as _;
-
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::{Plan, PlatformSelection, Settings, engine};
 use zstart_core::Platform;
 use zstart_tune::Question;
 
-use self::report::Report;
+use self::report::JsonReport;
 use crate::args::TuneArguments;
-use crate::failure::Failure;
+use crate::error::CliError;
 use crate::progress;
 use crate::registries::Registries;
 
@@ -17,39 +15,35 @@ pub(crate) mod quantity;
 mod report;
 mod table;
 
-/// Measures an image and prints what was found.
-pub(crate) async fn run(arguments: TuneArguments) -> Result<(), Failure> {
-    let name = arguments.image.name().await?;
+/// Measures an image and prints a report.
+pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
+    let selector = arguments.image.selector().await?;
     let source = arguments.image.open(&Registries::new(&arguments.registry)).await?;
     let platforms = arguments
         .platform
         .clone()
         .map_or(PlatformSelection::All, |platform| PlatformSelection::Only(vec![platform]));
-    let resolved = engine::resolve(&*source, name.key()).await?;
+    let resolved = engine::resolve(&*source, selector.key()).await?;
     let plan = engine::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
     let image = choose(&plan);
     let links = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
     let question = Question { levels: arguments.levels, sample: arguments.sample.bytes(), links };
-    let progress = progress::watcher(arguments.json);
+    let format = arguments.output.format();
+    let progress = progress::reporter(format);
     let tuning = zstart_tune::tune(&*source, image, &question, &*progress).await?;
     drop(progress);
-    let text = if arguments.json {
-        let text = serde_json::to_string_pretty(&Report::new(&arguments.image, image, &question, &tuning));
-        text.map_err(|error| Failure::Format { what: "the result", message: error.to_string() })?
-    } else {
-        table::lines(&arguments.image, image, &arguments.bandwidths, &tuning).join("\n")
-    };
-    writeln!(std::io::stdout(), "{text}").map_err(|source| Failure::Print { source })
+    let report = JsonReport::new(&arguments.image, image, &question, &tuning);
+    format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tuning))
 }
 
-/// The image for this machine, where there is one, else the first.
+/// Returns the image of this machine's platform, or the first image if none fits.
 fn choose(plan: &Plan) -> &ManifestPlan {
     let architecture = match std::env::consts::ARCH {
         "x86_64" => "amd64",
         "aarch64" => "arm64",
         other => other,
     };
-    // Containers are Linux's wherever the command line runs.
+    // Containers run on Linux, even if this machine runs another operating system.
     let own = Platform::new("linux", architecture);
     let mut images = plan.conversions();
     let Some(first) = images.next() else { unreachable!("a plan has at least one conversion") };

@@ -1,4 +1,4 @@
-//! Whatever a registry writes into `WWW-Authenticate` is read, or is an error.
+//! Parses arbitrary bytes as `WWW-Authenticate`: the parser returns a challenge or an error, without a panic.
 
 #![no_main]
 

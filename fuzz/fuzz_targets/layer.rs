@@ -1,5 +1,5 @@
-//! What comes out of a layer is what others unpack it to: gzip by libflate, zstd by ruzstd, neither of
-//! which shares code with what zstart uses.
+//! Converts arbitrary bytes and compares the result with other decoders: gzip by libflate, zstd by ruzstd.
+//! Neither shares code with zstart's decoders.
 
 #![no_main]
 
@@ -9,30 +9,30 @@ use libfuzzer_sys::fuzz_target;
 use zstart_codec::{Announced, LayerConverter, ZstdConverter, Level};
 use zstart_core::Digest;
 
-/// Small enough that a bomb doesn't end the run.
-const MOST: u64 = 1 << 20;
+/// Unpack limit in bytes, small enough that a decompression bomb doesn't end the run.
+const MAX_UNPACKED: u64 = 1 << 20;
 
-/// What another decoder makes of it; `None` where it is refused or too large.
+/// Reads another decoder's output; `None` if the decoder fails or the output is too large.
 fn unpacked(reader: impl Read) -> Option<Vec<u8>> {
     let mut plain = Vec::new();
-    reader.take(MOST + 1).read_to_end(&mut plain).ok()?;
-    (plain.len() as u64 <= MOST).then_some(plain)
+    reader.take(MAX_UNPACKED + 1).read_to_end(&mut plain).ok()?;
+    (plain.len() as u64 <= MAX_UNPACKED).then_some(plain)
 }
 
 fuzz_target!(|layer: &[u8]| {
     let mut target = Vec::new();
-    // Large ones are encoded in another way, and by its bytes none is large here.
+    // Large layers are encoded in jobs. No fuzz input is large, so its last byte chooses the announced size.
     let packed = if layer.last().is_some_and(|last| last % 2 == 1) { 32 << 20 } else { 0 };
     let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed, most: MOST });
+    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed, most: MAX_UNPACKED });
     if let Ok(converted) = &converted {
         let plain = ruzstd::decoding::StreamingDecoder::new(&target[..]).ok().and_then(unpacked);
-        let plain = plain.expect("another decoder reads what was written");
+        let plain = plain.expect("another decoder reads the written zstd");
         assert_eq!(Digest::sha256_of(&plain), converted.diff_id);
         if layer.starts_with(&[0x1f, 0x8b]) {
-            // It knows no zeros behind the stream, and refuses what it doesn't know.
+            // libflate refuses zero padding after the stream, which zstart accepts, so a refusal is no failure.
             let other = libflate::gzip::MultiDecoder::new(layer).ok().and_then(unpacked);
-            assert!(other.is_none_or(|other| other == plain), "gzip is read in two ways");
+            assert!(other.is_none_or(|other| other == plain), "two decoders read the gzip differently");
         }
     }
 });

@@ -1,4 +1,4 @@
-//! A manifest or index that can be read is still the same after members were put into it.
+//! Parses arbitrary manifests and indexes: the variant of a valid one parses again and keeps its content.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     match raw.read() {
         Ok(Document::Manifest(manifest)) => {
             let Ok(variant) = manifest.converted(&source, "settings", &manifest.layers) else { return };
-            let Ok(Document::Manifest(again)) = variant.read() else { panic!("it can't be read again") };
+            let Ok(Document::Manifest(again)) = variant.read() else { panic!("the variant can't be parsed") };
             assert_eq!(again.layers.len(), manifest.layers.len());
             assert_eq!(again.config.digest(), manifest.config.digest());
             assert_eq!(again.annotations().unwrap()[keys::SOURCE_DIGEST], source.as_str());
@@ -21,7 +21,7 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Document::Index(index)) => {
             let entries: Vec<_> = index.entries.iter().map(|entry| entry.descriptor.clone()).collect();
             let Ok(variant) = index.converted(&source, "settings", &entries) else { return };
-            let Ok(Document::Index(again)) = variant.read() else { panic!("it can't be read again") };
+            let Ok(Document::Index(again)) = variant.read() else { panic!("the variant can't be parsed") };
             assert_eq!(again.entries.len(), index.entries.len());
         }
         Err(_) => {}

@@ -1,4 +1,4 @@
-//! A reference that can be read is written as it was meant, and can be read again.
+//! Parses arbitrary references: a valid one survives printing and parsing again.
 
 #![no_main]
 
@@ -18,6 +18,9 @@ fuzz_target!(|text: &str| {
     survives::<Tag>(text);
     survives::<Platform>(text);
     if let Ok(digest) = text.parse::<Digest>() {
-        assert!(digest.hex().bytes().all(|byte| byte.is_ascii_alphanumeric()), "it goes into addresses");
+        assert!(
+            digest.hex().bytes().all(|byte| byte.is_ascii_alphanumeric()),
+            "a digest is part of URLs, so its hex must need no escaping"
+        );
     }
 });

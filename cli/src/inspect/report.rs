@@ -1,16 +1,18 @@
-//! What `zstart inspect` found, for people and for programs.
+//! Report of `zstart inspect`, for people and for programs.
 
 use serde::Serialize;
 use zstart_core::{Digest, units};
 
-/// An image.
+use crate::output;
+
+/// Image or index.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ImageReport {
     pub(super) reference: String,
     pub(super) digest: Digest,
     pub(super) media_type: String,
-    /// The digest of the image that this one was made of, where zstart made it.
+    /// Digest of the source, if this image is a variant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) variant_of: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -18,7 +20,7 @@ pub(super) struct ImageReport {
     pub(super) manifests: Vec<ManifestReport>,
 }
 
-/// One platform, or whatever else an index lists.
+/// Manifest of one platform, or another entry of an index.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ManifestReport {
@@ -32,31 +34,31 @@ pub(super) struct ManifestReport {
     pub(super) note: Option<String>,
 }
 
-/// What a manifest was made of.
+/// Source of a variant's manifest.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VariantOf {
     pub(super) digest: Digest,
-    /// Its compressed size; `None` where the repository no longer has it.
+    /// Compressed size of the source; `None` if the repository no longer holds the source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) bytes: Option<u64>,
 }
 
-/// One layer.
+/// Layer of a manifest.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct LayerReport {
     pub(super) digest: Digest,
-    /// `gzip`, `zstd`, `none`, or the media type where it is another.
+    /// `gzip`, `zstd`, `none`, or the media type of any other layer.
     pub(super) compression: String,
     pub(super) bytes: u64,
-    /// The layer that it was made of.
+    /// Source layer, if the layer was converted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) made_of: Option<Digest>,
 }
 
 impl ManifestReport {
-    /// Something that isn't an image manifest.
+    /// Report of an index entry whose layers can't be shown.
     pub(super) fn other(platform: String, digest: Digest, note: &str) -> Self {
         Self { platform, digest, bytes: 0, layers: Vec::new(), variant_of: None, note: Some(note.to_owned()) }
     }
@@ -67,7 +69,7 @@ impl ManifestReport {
             lines.push(format!("    {note}"));
         }
         for layer in &self.layers {
-            let made_of = layer.made_of.as_ref().map(|digest| format!("  made of {}", digest.short()));
+            let made_of = layer.made_of.as_ref().map(|digest| format!("  converted from {}", digest.short()));
             lines.push(format!(
                 "    {}  {:<5} {:>9}{}",
                 layer.digest.short(),
@@ -88,7 +90,11 @@ impl ManifestReport {
             }
             None => String::new(),
         };
-        lines.push(format!("    {} layers, {}{variant}", self.layers.len(), units::size(self.bytes)));
+        lines.push(format!(
+            "    {}, {}{variant}",
+            output::layers(self.layers.len()),
+            units::size(self.bytes)
+        ));
         lines
     }
 }

@@ -1,4 +1,4 @@
-//! Bandwidths and sizes as users write them: a number with K, M or G.
+//! Bandwidths and sizes on the command line: a number with K, M or G.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,32 +7,26 @@ use thiserror::Error;
 use zstart_core::units;
 use zstart_tune::LEAST_SAMPLE;
 
-/// Bits per second. K, M and G are decimal, as with links.
+/// Bandwidth in bits per second. K, M and G are decimal, as is usual for links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Bandwidth(u64);
 
-/// How much of an image is kept to be encoded, in bytes. K, M and G are binary, as with all sizes here.
+/// Size of the sample of an image, in bytes. K, M and G are binary, as for all sizes in zstart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SampleSize(u64);
 
-/// Why a text isn't what it should be.
+/// Error of parsing a quantity.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(crate) enum QuantityError {
-    /// No bandwidth.
-    #[error("{text:?} is not a bandwidth: write bits per second with K, M or G, e.g. 200M or 2.5G")]
-    Bandwidth {
-        /// What was given.
-        text: String,
-    },
-    /// No size.
-    #[error("{text:?} is not a size: write bytes with K, M or G, e.g. 288M")]
-    Size {
-        /// What was given.
-        text: String,
-    },
-    /// Too few pieces would be left to tell anything.
-    #[error("a sample must have at least {}", units::size(LEAST_SAMPLE))]
-    SmallSample,
+    /// The text isn't a bandwidth.
+    #[error("{text:?} is not a bandwidth: write bits per second, with K, M or G, e.g. 200M or 2.5G")]
+    Bandwidth { text: String },
+    /// The text isn't a size.
+    #[error("{text:?} is not a size: write bytes, with K, M or G, e.g. 288M")]
+    Size { text: String },
+    /// The sample would have too few pieces for an estimate.
+    #[error("a sample of {} is too small: an estimate needs at least {}", units::size(*bytes), units::size(LEAST_SAMPLE))]
+    SampleTooSmall { bytes: u64 },
 }
 
 impl Bandwidth {
@@ -61,7 +55,7 @@ impl FromStr for SampleSize {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let bytes = number(text, 1024.0).ok_or_else(|| QuantityError::Size { text: text.to_owned() })?;
-        if bytes < LEAST_SAMPLE { Err(QuantityError::SmallSample) } else { Ok(Self(bytes)) }
+        if bytes < LEAST_SAMPLE { Err(QuantityError::SampleTooSmall { bytes }) } else { Ok(Self(bytes)) }
     }
 }
 
@@ -78,7 +72,8 @@ impl fmt::Display for Bandwidth {
     }
 }
 
-/// A positive number with an optional suffix; `None` where it is none, or larger than 2^53.
+/// Parses a positive number with an optional suffix. Returns `None` for any other text, and for 9e15 and
+/// more, which a float doesn't hold exactly.
 fn number(text: &str, thousand: f64) -> Option<u64> {
     let (digits, unit) = match text.char_indices().last()? {
         (end, 'k' | 'K') => (&text[..end], thousand),
@@ -86,7 +81,7 @@ fn number(text: &str, thousand: f64) -> Option<u64> {
         (end, 'g' | 'G') => (&text[..end], thousand.powi(3)),
         _ => (text, 1.0),
     };
-    // Neither signs nor exponents, nor words such as "inf".
+    // Excludes signs, exponents, and words such as "inf", which `f64` would parse.
     if !digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
         return None;
     }
@@ -104,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bandwidths_are_decimal_and_print_as_they_were_written() {
+    fn bandwidth_is_decimal_and_round_trips() {
         for (text, bits) in [
             ("200M", 200_000_000),
             ("1G", 1_000_000_000),
@@ -121,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_bandwidth_is_named() {
+    fn invalid_bandwidth_is_quoted_in_the_error() {
         for text in ["", "G", "fast", "-1M", "0", "0.0G", "1e3", "inf", "nan", "1GB", "1.2.3M", "99999999G"] {
             let error = text.parse::<Bandwidth>().unwrap_err();
             assert_eq!(error, QuantityError::Bandwidth { text: text.to_owned() });
@@ -129,10 +124,10 @@ mod tests {
     }
 
     #[test]
-    fn sizes_are_binary_and_have_a_least() {
+    fn sample_size_is_binary_and_at_least_96_mib() {
         assert_eq!("96M".parse(), Ok(SampleSize(96 << 20)));
         assert_eq!("1G".parse(), Ok(SampleSize(1 << 30)));
-        assert_eq!("95M".parse::<SampleSize>(), Err(QuantityError::SmallSample));
+        assert_eq!("95M".parse::<SampleSize>(), Err(QuantityError::SampleTooSmall { bytes: 95 << 20 }));
         assert!(matches!("much".parse::<SampleSize>(), Err(QuantityError::Size { .. })));
     }
 }

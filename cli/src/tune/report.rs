@@ -1,42 +1,42 @@
-//! What `zstart tune --json` prints.
+//! JSON report of `zstart tune --json`.
 
 use serde::Serialize;
 use zstart_convert::plan::ManifestPlan;
 use zstart_core::{Digest, Platform};
 use zstart_tune::{Figure, LevelTuning, Question, Rank, Tuning};
 
-use crate::place::Place;
+use crate::image_ref::ImageRef;
 
-/// An image, measured. Speeds are in bytes of the unpacked image a second. A margin is how far away the
-/// true figure is at most, 19 times of 20: zero where it is exact, absent where too little was measured
-/// to tell.
+/// Measured image. Speeds are in bytes of the unpacked image per second. A margin is half the width of a
+/// figure's 95 % confidence interval: zero if the figure is exact, absent if the sample was too small for
+/// an interval.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Report {
+pub(super) struct JsonReport {
     image: String,
-    /// Of the manifest that was measured.
+    /// Digest of the measured manifest.
     digest: Digest,
     platform: Platform,
     layers: usize,
-    /// Layers that are zstd already.
+    /// Number of layers that are already zstd.
     layers_kept: usize,
     plain_bytes: u64,
-    now: NowReport,
+    now: BaselineReport,
     levels: Vec<LevelReport>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NowReport {
+struct BaselineReport {
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     decode_bytes_per_second: Option<f64>,
-    times: Vec<NowTime>,
+    times: Vec<BaselineTime>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct NowTime {
+struct BaselineTime {
     bits_per_second: u64,
     seconds: f64,
 }
@@ -45,7 +45,7 @@ struct NowTime {
 #[serde(rename_all = "camelCase")]
 struct LevelReport {
     level: i32,
-    /// How many pieces the figures rest on that aren't exact.
+    /// Number of pieces behind the figures that are estimates.
     pieces: usize,
     bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -56,36 +56,41 @@ struct LevelReport {
     decode_bytes_per_second: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     decode_margin: Option<f64>,
-    times: Vec<Time>,
+    times: Vec<LevelTime>,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Time {
+struct LevelTime {
     bits_per_second: u64,
     seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     margin: Option<f64>,
-    /// `best`, `asGood` as far as can be told, or `behind`.
+    /// `best`, `asGood` (not significantly slower), or `behind`.
     rank: &'static str,
 }
 
-impl Report {
-    pub(super) fn new(place: &Place, image: &ManifestPlan, question: &Question, tuning: &Tuning) -> Self {
+impl JsonReport {
+    pub(super) fn new(
+        image_ref: &ImageRef,
+        image: &ManifestPlan,
+        question: &Question,
+        tuning: &Tuning,
+    ) -> Self {
         let Tuning { plain_bytes, layers_kept, now, levels } = tuning;
         let times = question.links.iter().zip(&now.seconds);
         Self {
-            image: place.to_string(),
+            image: image_ref.to_string(),
             digest: image.raw.digest.clone(),
             platform: image.platform.clone(),
             layers: image.manifest.layers.len(),
             layers_kept: *layers_kept,
             plain_bytes: *plain_bytes,
-            now: NowReport {
+            now: BaselineReport {
                 bytes: now.bytes,
                 decode_bytes_per_second: now.decode_speed,
                 times: times
-                    .map(|(link, seconds)| NowTime { bits_per_second: *link, seconds: *seconds })
+                    .map(|(link, seconds)| BaselineTime { bits_per_second: *link, seconds: *seconds })
                     .collect(),
             },
             levels: levels.iter().map(|level| LevelReport::new(level, &question.links)).collect(),
@@ -103,7 +108,7 @@ impl LevelReport {
                 Rank::AsGood => "asGood",
                 Rank::Behind => "behind",
             };
-            Time { bits_per_second: *link, seconds: value, margin, rank }
+            LevelTime { bits_per_second: *link, seconds: value, margin, rank }
         });
         Self {
             level: level.get(),

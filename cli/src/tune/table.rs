@@ -1,4 +1,4 @@
-//! What `zstart tune` found, for people.
+//! Table of `zstart tune`, for people.
 
 use std::time::Duration;
 
@@ -7,66 +7,69 @@ use zstart_core::units;
 use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
 
 use super::quantity::Bandwidth;
-use crate::place::Place;
+use crate::image_ref::ImageRef;
+use crate::output;
 
-/// How many bandwidths stand side by side, within 100 columns.
-const BESIDE: usize = 3;
+/// Number of bandwidths in one table, within 100 columns of text.
+const LINKS_PER_TABLE: usize = 3;
 
-/// What holds of every table.
-const NOTES: [&str; 3] = [
-    "Within ± 19 times of 20, as far as the pieces tell. * is the best, ~ may be as good.",
-    "Not counted: writing to disk, the same at every level. Decoding is zlib-rs' and libzstd's here, by",
-    "one thread; a node's may be slower.",
+/// Footnotes of every table.
+const FOOTNOTES: [&str; 4] = [
+    "± is a 95 % confidence interval, ±? means that the sample is too small for one.",
+    "* is the fastest level, ~ is not significantly slower.",
+    "Not counted: writing to disk, which takes equally long at every level. Decoding is measured with",
+    "zlib-rs and libzstd on one thread of this machine; a node may be slower.",
 ];
 
-/// All lines.
+/// Returns all lines.
 pub(super) fn lines(
-    place: &Place,
+    image_ref: &ImageRef,
     image: &ManifestPlan,
     links: &[Bandwidth],
     tuning: &Tuning,
 ) -> Vec<String> {
-    let mut lines = vec![format!("{place}@{}", image.raw.digest)];
+    let mut lines = vec![format!("{image_ref}@{}", image.raw.digest)];
     lines.push(format!(
-        "{:<16} {:>3} layers  {}, {} unpacked",
+        "{:<16} {:>10}  {}, {} unpacked",
         image.platform.to_string(),
-        image.manifest.layers.len(),
+        output::layers(image.manifest.layers.len()),
         units::size(tuning.now.bytes),
         units::size(tuning.plain_bytes),
     ));
     let indexes: Vec<usize> = (0..links.len()).collect();
-    for beside in indexes.chunks(BESIDE) {
+    for columns in indexes.chunks(LINKS_PER_TABLE) {
         lines.push(String::new());
-        lines.extend(table(links, beside, tuning));
+        lines.extend(table(links, columns, tuning));
     }
     lines.push(String::new());
     if tuning.levels.is_empty() {
         lines.push(if image.manifest.layers.is_empty() {
-            format!("{place}: there are no layers, every level makes the same of it")
+            format!("{image_ref}: no layers to convert")
         } else {
-            format!("{place}: all layers are zstd already, there is nothing to do")
+            format!("{image_ref}: all layers are already zstd, nothing to convert")
         });
         return lines;
     }
-    lines.extend(links.iter().enumerate().filter_map(|(index, link)| verdict(*link, index, tuning)));
-    lines.push(certainty(tuning));
-    lines.extend(NOTES.map(str::to_owned));
+    lines.extend(links.iter().enumerate().filter_map(|(index, link)| best_level(*link, index, tuning)));
+    lines.push(precision(tuning));
+    lines.extend(FOOTNOTES.map(str::to_owned));
     lines
 }
 
-/// The table for some of the links.
-fn table(links: &[Bandwidth], beside: &[usize], tuning: &Tuning) -> Vec<String> {
-    let heads = beside.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
+/// Returns the table for some of the links.
+fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String> {
+    let heads = columns.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
     let heads = heads.collect::<Vec<_>>().concat();
     let mut lines = vec![format!("{:<9}{:>9} {:<6}{:>12}{:>12}{heads}", "", "size", "", "encode", "decode")];
     let now = &tuning.now;
-    let times = beside.iter().filter_map(|index| now.seconds.get(*index));
+    let times = columns.iter().filter_map(|index| now.seconds.get(*index));
     let times = times.map(|time| format!("{:>9}{:7}", seconds(*time), "")).collect::<Vec<_>>().concat();
     let (bytes, decode) = (units::size(now.bytes), speed(now.decode_speed));
-    let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "as it is", "", "");
+    let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "source", "", "");
     lines.push(row.trim_end().to_owned());
     for level in &tuning.levels {
-        let cells: String = beside.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
+        let cells: String =
+            columns.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
         let margin = match level.bytes.margin {
             Some(0.0) => String::new(),
             Some(margin) => format!("±{:.1}%", 100.0 * margin / level.bytes.value),
@@ -84,7 +87,7 @@ fn table(links: &[Bandwidth], beside: &[usize], tuning: &Tuning) -> Vec<String> 
     lines
 }
 
-/// A time with its margin and mark.
+/// Formats a time with its margin and mark.
 fn cell(prospect: &Prospect) -> String {
     let Prospect { seconds: Figure { value, margin }, rank } = prospect;
     let mark = match rank {
@@ -96,8 +99,8 @@ fn cell(prospect: &Prospect) -> String {
     format!("{:>9} {:<6}", seconds(*value), format!("{margin}{mark}"))
 }
 
-/// The best level at one bandwidth.
-fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
+/// Names the best level at one bandwidth, and the levels that are equal within the confidence interval.
+fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
     let ranked = |rank| {
         tuning
             .levels
@@ -107,28 +110,30 @@ fn verdict(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
     let best = ranked(Rank::Best).next()?;
     let (found, now) = (best.prospects.get(index)?.seconds.value, *tuning.now.seconds.get(index)?);
     let change = if found < now {
-        format!("{:.1}% sooner than", 100.0 * (1.0 - found / now))
+        format!("{:.1}% less time than", 100.0 * (1.0 - found / now))
     } else {
-        format!("{:.1}% later than", 100.0 * (found / now - 1.0))
+        format!("{:.1}% more time than", 100.0 * (found / now - 1.0))
     };
     let same: Vec<String> = ranked(Rank::AsGood).map(|level| level.level.get().to_string()).collect();
-    let same = if same.is_empty() { String::new() } else { format!("; as good, maybe: {}", same.join(", ")) };
-    Some(format!("at {link}: level {}, {}, {change} as it is{same}", best.level.get(), seconds(found)))
+    let same =
+        if same.is_empty() { String::new() } else { format!("; equal within ±: {}", same.join(", ")) };
+    Some(format!("at {link}: level {}, {}, {change} the source{same}", best.level.get(), seconds(found)))
 }
 
-/// What was measured on how much.
-fn certainty(tuning: &Tuning) -> String {
+/// Says which sizes are exact, and how many pieces the others were estimated from.
+fn precision(tuning: &Tuning) -> String {
     let (exact, estimated): (Vec<&LevelTuning>, Vec<&LevelTuning>) =
         tuning.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
     if estimated.is_empty() {
-        return "Sizes are exact: all of the image was encoded.".to_owned();
+        return "Sizes are exact: the whole image was encoded.".to_owned();
     }
     let names = |levels: &[&LevelTuning]| {
         let names: Vec<String> = levels.iter().map(|level| level.level.get().to_string()).collect();
-        names.join(", ")
+        format!("{} {}", if levels.len() == 1 { "level" } else { "levels" }, names.join(", "))
     };
     let groups = estimated.chunk_by(|one, other| one.pieces == other.pieces);
-    let groups = groups.map(|group| format!("{} from {} pieces of 4 MiB", names(group), group[0].pieces));
+    let groups =
+        groups.map(|group| format!("estimated at {} from {} pieces of 4 MiB", names(group), group[0].pieces));
     let exact = (!exact.is_empty()).then(|| format!("exact at {}", names(&exact)));
     format!("Sizes are {}.", exact.into_iter().chain(groups).collect::<Vec<_>>().join("; "))
 }

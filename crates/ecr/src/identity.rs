@@ -1,64 +1,67 @@
-//! The identity, and the registries for which it has tokens.
+//! AWS identity of this process, with one token provider for each ECR service.
 
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{pool, proxy::ProxyConfig};
 use zstart_core::ecr::EcrRegistry;
+use zstart_core::sync::lock;
 use zstart_registry::auth::{Credentials, SharedProvider};
 
-use crate::failure::SetupError;
+use crate::error::SetupError;
 use crate::service::Service;
-use crate::tokens::Tokens;
+use crate::token_provider::TokenProvider;
 
-/// The identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
-/// identity token (IRSA), a container's credentials (EKS Pod Identity), or the instance's role. It is
-/// looked for when a token is needed. Cheap to clone; tokens are shared.
+/// Identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
+/// identity token (IRSA), a container's credentials (EKS Pod Identity), or the instance's role.
+///
+/// The AWS chain is queried when a token is needed. Clones are cheap and share their tokens.
 #[derive(Clone, Default)]
 pub struct EcrIdentity {
-    services: Arc<Mutex<Services>>,
+    providers: Arc<Mutex<Providers>>,
 }
 
-/// What was needed so far.
+/// HTTP client and token providers, each created at its first use.
 #[derive(Default)]
-struct Services {
+struct Providers {
     http: Option<pool::Client>,
-    tokens: HashMap<Service, Arc<Tokens>>,
+    by_service: HashMap<Service, Arc<TokenProvider>>,
 }
 
 impl EcrIdentity {
-    /// Credentials for a registry (`host`), where it is one of Amazon ECR.
+    /// Returns credentials for a registry (`host`); `None` if the registry isn't Amazon ECR.
     pub fn credentials(&self, registry: &str) -> Result<Option<Credentials>, SetupError> {
         let service = match EcrRegistry::of(registry) {
             None => return Ok(None),
             Some(EcrRegistry::Public) => Service::Public,
             Some(EcrRegistry::Private { account: _, endpoint }) => Service::Private(endpoint),
         };
-        let mut services = self.services.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Some(Credentials::Provider(SharedProvider(services.tokens(service)?))))
+        let provider = lock(&self.providers).get_or_create(service)?;
+        Ok(Some(Credentials::Provider(SharedProvider(provider))))
     }
 }
 
-impl Services {
-    fn tokens(&mut self, service: Service) -> Result<Arc<Tokens>, SetupError> {
-        if let Some(tokens) = self.tokens.get(&service) {
-            return Ok(Arc::clone(tokens));
+impl Providers {
+    fn get_or_create(&mut self, service: Service) -> Result<Arc<TokenProvider>, SetupError> {
+        if let Some(provider) = self.by_service.get(&service) {
+            return Ok(Arc::clone(provider));
         }
         let http = match &self.http {
             Some(http) => http.clone(),
-            None => self.http.insert(connect()?).clone(),
+            None => self.http.insert(http_client()?).clone(),
         };
-        let tokens = Arc::new(Tokens::new(service.clone(), http));
-        self.tokens.insert(service, Arc::clone(&tokens));
-        Ok(tokens)
+        let provider = Arc::new(TokenProvider::new(service.clone(), http));
+        self.by_service.insert(service, Arc::clone(&provider));
+        Ok(provider)
     }
 }
 
-/// TLS is ring's, with the system's root certificates; proxies are the environment's.
-fn connect() -> Result<pool::Client, SetupError> {
+/// Builds the HTTP client for AWS: TLS with ring and the system's root certificates, proxies from the
+/// environment.
+fn http_client() -> Result<pool::Client, SetupError> {
     let failed = |error: &(dyn Error + 'static)| SetupError(zstart_core::chain(error));
     let tls = Provider::Rustls(CryptoMode::Ring);
     let pool = pool::Builder::default().proxy_config(ProxyConfig::from_env()).tls_provider(tls);

@@ -1,11 +1,11 @@
-//! Who zstart is to Amazon ECR: the identity that AWS gives a process, and the tokens that it gets.
+//! Credentials for Amazon ECR: finds the AWS identity of this process and requests registry tokens with it.
 //!
-//! A crate of its own, because the AWS SDK is as large as everything else together.
+//! A crate of its own, because the AWS SDK is as large as the rest of the build.
 
-mod failure;
+mod error;
 mod identity;
 mod service;
-mod tokens;
+mod token_provider;
 
-pub use failure::SetupError;
+pub use error::SetupError;
 pub use identity::EcrIdentity;

@@ -1,4 +1,4 @@
-//! `GetAuthorizationToken`, of Amazon ECR and of ECR Public.
+//! `GetAuthorizationToken` of Amazon ECR and of ECR Public.
 
 use std::time::{Duration, SystemTime};
 
@@ -15,54 +15,55 @@ use base64::engine::general_purpose::STANDARD;
 use zstart_core::ecr::EcrEndpoint;
 use zstart_registry::auth::{Password, ProviderError};
 
-use crate::failure;
+use crate::error;
 
-/// The only region where ECR Public gives tokens.
+/// Only region where ECR Public issues tokens.
 const PUBLIC_REGION: &str = "us-east-1";
-/// How long a token is awaited, with the SDK's own three attempts.
-const LIMIT: Duration = Duration::from_secs(30);
-/// How long a token is used at least: the local clock may be wrong.
-const SHORTEST: Duration = Duration::from_mins(1);
-/// How long tokens live, by the documentation of `GetAuthorizationToken`.
-const LONGEST: Duration = Duration::from_hours(12);
+/// Timeout of a token request, including the SDK's three attempts.
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+/// Shortest time that a token is used, because the local clock may be wrong.
+const MIN_TTL: Duration = Duration::from_mins(1);
+/// Lifetime of a token, according to the documentation of `GetAuthorizationToken`.
+const MAX_TTL: Duration = Duration::from_hours(12);
 
-/// Who gives tokens.
+/// Service that issues tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Service {
     Private(EcrEndpoint),
     Public,
 }
 
-/// A token, as user and password.
+/// Token, decoded to a user name and a password.
 pub(crate) struct Token {
     pub(crate) password: Password,
-    pub(crate) life: Duration,
+    pub(crate) ttl: Duration,
 }
 
-/// A token as it comes, and when it ends.
-type Issued = (Option<String>, Option<DateTime>);
+/// Token as the API returns it, and its expiry.
+type EncodedToken = (Option<String>, Option<DateTime>);
 
 impl Service {
-    /// A new token. `None`: there is no identity, and none is needed to read.
+    /// Requests a new token. Returns `None` if this process has no identity and the service serves
+    /// anonymous reads.
     pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, ProviderError> {
         let config = self.config(http).await;
-        let provider = config.credentials_provider().ok_or_else(failure::no_identity)?;
-        // Looked for here, so that an identity that is missing is told from one that has no right, and
-        // that each token is got with what is valid then.
+        let provider = config.credentials_provider().ok_or_else(error::missing_identity)?;
+        // The chain is queried here and not by the service client for two reasons: a missing identity and a
+        // denied one get different errors, and each token is requested with credentials that are valid now.
         let credentials = match provider.provide_credentials().await {
             Ok(credentials) => credentials,
-            Err(error) if failure::is_nobody(&error) && *self == Self::Public => return Ok(None),
-            Err(error) => return Err(failure::of_identity(&error)),
+            Err(error) if error::is_missing(&error) && *self == Self::Public => return Ok(None),
+            Err(error) => return Err(error::identity_error(&error)),
         };
-        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "asking for a token");
+        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "requesting an ECR token");
         let config = config.into_builder();
         let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
         let (token, expires) = match self {
-            Self::Private(endpoint) => private(&config, endpoint).await?,
-            Self::Public => public(&config).await?,
+            Self::Private(endpoint) => private_token(&config, endpoint).await?,
+            Self::Public => public_token(&config).await?,
         };
-        let password = token.as_deref().and_then(read).ok_or_else(failure::unreadable)?;
-        Ok(Some(Token { password, life: life(expires) }))
+        let password = token.as_deref().and_then(decode).ok_or_else(error::unreadable_token)?;
+        Ok(Some(Token { password, ttl: ttl(expires) }))
     }
 
     async fn config(&self, http: &pool::Client) -> SdkConfig {
@@ -70,52 +71,53 @@ impl Service {
             Self::Private(EcrEndpoint { region, .. }) => region.clone(),
             Self::Public => PUBLIC_REGION.to_owned(),
         };
-        // Where roles are assumed: in the process's own region, if it has one. (The SDK's own chain would
-        // ask the instance too, with an HTTP client that this build doesn't have.)
+        // Region where roles are assumed: the process's own, or the registry's by default. (The SDK's default
+        // region chain would also query the instance, with an HTTP client that this build doesn't have.)
         let region = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(ProfileFileRegionProvider::new())
             .or_else(Region::new(region));
-        let limit = TimeoutConfig::builder().operation_timeout(LIMIT).build();
+        let limit = TimeoutConfig::builder().operation_timeout(TOKEN_TIMEOUT).build();
         let config = aws_config::defaults(BehaviorVersion::latest());
         config.http_client(http.clone()).region(region).timeout_config(limit).load().await
     }
 }
 
-async fn private(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<Issued, ProviderError> {
+async fn private_token(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<EncodedToken, ProviderError> {
     let EcrEndpoint { region, fips, dual_stack } = endpoint;
     let config = aws_sdk_ecr::config::Builder::from(config)
         .region(Region::new(region.clone()))
         .use_fips(*fips)
         .use_dual_stack(*dual_stack);
     let client = aws_sdk_ecr::Client::from_conf(config.build());
-    let answer = client.get_authorization_token().send().await;
-    let answer = answer.map_err(|error| failure::of_service("ecr:GetAuthorizationToken", &error))?;
-    let first = answer.authorization_data.unwrap_or_default().into_iter().next();
+    let response = client.get_authorization_token().send().await;
+    let response = response.map_err(|error| error::service_error("ecr:GetAuthorizationToken", &error))?;
+    let first = response.authorization_data.unwrap_or_default().into_iter().next();
     Ok(first.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 
-async fn public(config: &SdkConfig) -> Result<Issued, ProviderError> {
+async fn public_token(config: &SdkConfig) -> Result<EncodedToken, ProviderError> {
     let config = aws_sdk_ecrpublic::config::Builder::from(config).region(Region::from_static(PUBLIC_REGION));
     let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
-    let answer = client.get_authorization_token().send().await;
-    let rights = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
-    let answer = answer.map_err(|error| failure::of_service(rights, &error))?;
-    Ok(answer.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
+    let response = client.get_authorization_token().send().await;
+    let actions = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
+    let response = response.map_err(|error| error::service_error(actions, &error))?;
+    Ok(response.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 
-/// `AWS:password`, in base64.
-fn read(token: &str) -> Option<Password> {
+/// Decodes base64 of `AWS:password`.
+fn decode(token: &str) -> Option<Password> {
     let text = String::from_utf8(STANDARD.decode(token).ok()?).ok()?;
     let (username, password) = text.split_once(':')?;
     Some(Password { username: username.to_owned(), password: password.to_owned() })
 }
 
-fn life(expires: Option<DateTime>) -> Duration {
+/// Time until expiry, limited to [`MIN_TTL`] and [`MAX_TTL`].
+fn ttl(expires: Option<DateTime>) -> Duration {
     let left = expires.and_then(|expires| {
         let expires = SystemTime::try_from(expires).ok()?;
         expires.duration_since(SystemTime::now()).ok()
     });
-    left.unwrap_or(SHORTEST).clamp(SHORTEST, LONGEST)
+    left.unwrap_or(MIN_TTL).clamp(MIN_TTL, MAX_TTL)
 }
 
 #[cfg(test)]
@@ -123,20 +125,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_a_user_and_a_password() {
-        let password = read(&STANDARD.encode("AWS:eyJ:with:colons")).unwrap();
+    fn token_decodes_to_username_and_password() {
+        let password = decode(&STANDARD.encode("AWS:eyJ:with:colons")).unwrap();
         assert_eq!((&*password.username, &*password.password), ("AWS", "eyJ:with:colons"));
         for token in ["", "!", &STANDARD.encode("AWS"), &STANDARD.encode([0xff, b':'])] {
-            assert!(read(token).is_none(), "{token}");
+            assert!(decode(token).is_none(), "{token}");
         }
     }
 
     #[test]
-    fn a_token_is_used_for_at_least_a_minute_and_at_most_twelve_hours() {
-        let from_now = |seconds| life(Some(DateTime::from(SystemTime::now() + Duration::from_secs(seconds))));
-        assert_eq!(life(None), SHORTEST);
-        assert_eq!(life(Some(DateTime::from_secs(0))), SHORTEST);
-        assert_eq!(from_now(1 << 30), LONGEST);
+    fn token_ttl_is_between_1_minute_and_12_hours() {
+        let from_now = |seconds| ttl(Some(DateTime::from(SystemTime::now() + Duration::from_secs(seconds))));
+        assert_eq!(ttl(None), MIN_TTL);
+        assert_eq!(ttl(Some(DateTime::from_secs(0))), MIN_TTL);
+        assert_eq!(from_now(1 << 30), MAX_TTL);
         assert!(from_now(3600) > Duration::from_mins(59));
     }
 }

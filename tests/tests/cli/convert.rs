@@ -52,7 +52,7 @@ async fn folder_conversion_prints_platforms_and_result() -> Result<()> {
     }
 
     let again = zstart.print(&["convert", &source, &target]).await?;
-    assert_eq!(again.lines().last(), Some(&*format!("exists already: {name}")));
+    assert_eq!(again.lines().last(), Some(&*format!("already exists: {name}")));
     assert_eq!(again.lines().next(), Some(platform));
     Ok(())
 }
@@ -104,7 +104,7 @@ async fn dry_run_prints_the_plan_and_writes_nothing() -> Result<()> {
     assert_eq!(
         said,
         format!(
-            "linux/amd64        2 layers  {size}, 2 to convert\nwould make {target}:v1-zstd-{}\n",
+            "linux/amd64        2 layers  {size}, 2 to convert\nwould create {target}:v1-zstd-{}\n",
             digest.short()
         )
     );
@@ -146,7 +146,7 @@ async fn platform_flag_selects_the_converted_entries() -> Result<()> {
         .await?;
     let lines: Vec<&str> = said.lines().collect();
     assert!(lines[0].starts_with("linux/arm64        2 layers  "), "{said}");
-    assert_eq!(lines[1], "linux/amd64      unchanged: this platform was not asked for");
+    assert_eq!(lines[1], "linux/amd64      unchanged: platform not selected");
     let (before, after) = (layout.manifest("v1")?, layout.manifest("arm")?);
     assert_eq!(after["manifests"][0], before["manifests"][0]);
     let converted = layout.json(after["manifests"][1]["digest"].as_str().context("digest")?)?;
@@ -165,7 +165,7 @@ async fn zstd_image_needs_no_conversion() -> Result<()> {
     zstd.prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let source = zstart.oci("images:v1");
     let said = zstart.print(&["convert", &source]).await?;
-    let nothing = format!("{source}: all layers are zstd already, there is nothing to do");
+    let nothing = format!("{source}: all layers are already zstd, nothing to convert");
     assert_eq!(said.lines().last(), Some(&*nothing));
     assert_eq!(Layout::new(zstart.folder(), "images").tags()?, ["v1"]);
     Ok(())

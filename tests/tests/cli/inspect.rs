@@ -23,7 +23,7 @@ fn layer_lines(manifest: &Value, compressions: [&str; 2]) -> Result<String> {
         let size = units::size(layer["size"].as_u64().context("size")?);
         let made_of = &layer["annotations"]["dev.zstart.layer.source.digest"];
         let made_of = match made_of.as_str() {
-            Some(made_of) => format!("  made of {}", made_of.parse::<Digest>()?.short()),
+            Some(made_of) => format!("  converted from {}", made_of.parse::<Digest>()?.short()),
             None => String::new(),
         };
         lines.push(format!("    {}  {compression:<5} {size:>9}{made_of}\n", digest.short()));

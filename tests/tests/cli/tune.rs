@@ -202,7 +202,7 @@ async fn image_without_layers_to_encode_is_reported() -> Result<()> {
         .await?;
     Fixture::new().prepare()?.write(&folder, "empty").await?;
     for (tag, said) in
-        [("zstd", "all layers are zstd already, there is nothing to do"), ("empty", "there are no layers")]
+        [("zstd", "all layers are already zstd, nothing to convert"), ("empty", "no layers to convert")]
     {
         let source = zstart.oci(&format!("images:{tag}"));
         let shown = zstart.print(&["tune", &source]).await?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::engine::{Existing, Execution};
+use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, Job, LayerMemory, Settings, VariantImage, execute, find_variant, plan, resolve, verify,

@@ -9,7 +9,7 @@ use http::{Method, StatusCode};
 use zstart_convert::ErrorClass;
 use zstart_registry::ManifestKey;
 use zstart_registry::auth::{
-    Credentials, ProviderError, ExpiringCredentials, SharedProvider, Password, CredentialProvider,
+    CredentialProvider, Credentials, ExpiringCredentials, Password, ProviderError, SharedProvider,
 };
 use zstart_registry::{RegistryClient, RegistryOptions};
 use zstart_tests::images::Fixture;
@@ -179,7 +179,10 @@ struct SharedCredentials;
 
 #[async_trait]
 impl CredentialProvider for SharedCredentials {
-    async fn credentials(&self, refused: Option<&Password>) -> Result<Option<ExpiringCredentials>, ProviderError> {
+    async fn credentials(
+        &self,
+        refused: Option<&Password>,
+    ) -> Result<Option<ExpiringCredentials>, ProviderError> {
         let number = refused.map_or(0, |refused| refused.password.len());
         let password = Password { username: "AWS".to_owned(), password: "x".repeat(number + 1) };
         let expires_at = Instant::now() + Duration::from_mins(1);

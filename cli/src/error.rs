@@ -1,0 +1,157 @@
+//! Errors of a command: a message for people, an exit code for scripts.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use thiserror::Error;
+use zstart_convert::{Error as ConvertError, ErrorClass};
+use zstart_core::reference::ReferenceError;
+use zstart_ecr::SetupError;
+use zstart_registry::ClientError;
+use zstart_registry::auth::CredentialsError;
+
+/// Reason for a command's failure.
+#[derive(Debug, Error)]
+pub(crate) enum CliError {
+    /// The engine, a registry or a layout folder failed.
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+    /// Docker's configuration or a credential helper failed.
+    #[error("failed to find credentials for {registry} in {}", file.display())]
+    Credentials {
+        registry: String,
+        file: PathBuf,
+        #[source]
+        source: CredentialsError,
+    },
+    /// The HTTP client for registries can't be set up.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The HTTP client for AWS can't be set up.
+    #[error(transparent)]
+    Aws(#[from] SetupError),
+    /// A layout folder was named without a tag and holds several images.
+    #[error(
+        "failed to select an image: {} holds the images {}; name one as oci:{}:TAG",
+        folder.display(), tags.join(", "), folder.display()
+    )]
+    AmbiguousImage { folder: PathBuf, tags: Vec<String> },
+    /// A layout folder was named without a tag and holds no tagged image.
+    #[error(
+        "failed to select an image: {} holds no image with a tag; write one there first, or name another folder",
+        folder.display()
+    )]
+    NoTaggedImage { folder: PathBuf },
+    /// The only image of a layout folder has a name that is no tag, e.g. a whole reference.
+    #[error(
+        "failed to select an image: the only one in {} is named {name:?}, which is no valid tag; change the \
+         annotation org.opencontainers.image.ref.name in its index.json to a tag",
+        folder.display()
+    )]
+    InvalidLayoutTag {
+        folder: PathBuf,
+        name: String,
+        #[source]
+        source: ReferenceError,
+    },
+    /// The target names a digest, which follows from the variant's content.
+    #[error(
+        "failed to use target {target}: the variant's digest follows from its content and can't be chosen; \
+         name a tag, or none"
+    )]
+    TargetDigest { target: String },
+    /// Source and target are one tag.
+    #[error(
+        "failed to use target {target}: source and target are one image, and zstart never changes a source; name \
+         another tag, or leave the target out"
+    )]
+    TargetIsSource { target: String },
+    /// Stdout can't be written.
+    #[error("failed to write the result to stdout")]
+    Print {
+        #[source]
+        source: std::io::Error,
+    },
+    /// A result can't be serialized.
+    #[error("failed to serialize {object}")]
+    Serialize {
+        object: &'static str,
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The home folder is unknown.
+    #[error(
+        "failed to find {}: the home folder is unknown; set HOME, or name the file with --authfile",
+        file.display()
+    )]
+    NoHomeFolder {
+        /// Path below the home folder.
+        file: PathBuf,
+    },
+    /// The async runtime doesn't start.
+    #[error("failed to start the async runtime")]
+    Runtime {
+        #[source]
+        source: std::io::Error,
+    },
+    /// Signal handlers can't be installed.
+    #[error("failed to install the handlers of stop signals")]
+    Signals {
+        #[source]
+        source: std::io::Error,
+    },
+    /// A signal ended the command, e.g. Ctrl-C.
+    #[error(
+        "stopped by a signal; a conversion writes its tag last, so no partial variant was left: run the \
+         command again to finish"
+    )]
+    Stopped,
+}
+
+impl CliError {
+    /// Prints the message and its chain of causes.
+    #[expect(clippy::print_stderr, reason = "this is the command line's error message")]
+    pub(crate) fn report(&self) {
+        eprintln!("error: {self}");
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            eprintln!("  caused by: {error}");
+            cause = error.source();
+        }
+    }
+
+    /// Exit code, as listed in `--help`.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Convert(error) => match error.class() {
+                ErrorClass::NotFound => 3,
+                ErrorClass::PullDenied | ErrorClass::PushDenied => 4,
+                ErrorClass::Unavailable | ErrorClass::RateLimited { .. } => 5,
+                ErrorClass::ContentMismatch => 6,
+                ErrorClass::Refused => 7,
+                ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
+                ErrorClass::Other => 1,
+            },
+            Self::AmbiguousImage { .. }
+            | Self::NoTaggedImage { .. }
+            | Self::InvalidLayoutTag { .. }
+            | Self::TargetDigest { .. }
+            | Self::TargetIsSource { .. } => 2,
+            Self::Stopped => 130,
+            Self::Credentials { .. }
+            | Self::Client(_)
+            | Self::Aws(_)
+            | Self::Print { .. }
+            | Self::Serialize { .. }
+            | Self::NoHomeFolder { .. }
+            | Self::Runtime { .. }
+            | Self::Signals { .. } => 1,
+        })
+    }
+}
+
+impl From<zstart_registry::RegistryError> for CliError {
+    fn from(error: zstart_registry::RegistryError) -> Self {
+        Self::Convert(error.into())
+    }
+}
