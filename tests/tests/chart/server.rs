@@ -175,7 +175,7 @@ async fn only_the_controller_and_administrators_write_records() -> Result<()> {
     })
     .await?;
     let message = refusal(try_to_create(&mallory, &record).await)?;
-    assert!(message.contains("written by zstart's controller and cluster administrators alone"), "{message}");
+    assert!(message.contains("only zstart's controller and cluster administrators may write"), "{message}");
     assert!(message.contains("mallory is neither"), "{message}");
     assert!(message.contains("records.writers"), "{message}");
 
