@@ -72,6 +72,10 @@ format: ## Check the formatting
 lint: ## Run clippy with warnings denied
 	cargo clippy --workspace --all-targets -- --deny warnings
 
+.PHONY: doc
+doc: ## Build the crates' documentation, warnings denied
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --exclude zstart-tests
+
 .PHONY: licences
 licences: $(DENY) ## Check the licences, sources and bans of all dependencies
 	$(DENY) --workspace check licenses bans sources

@@ -33,7 +33,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
 
     let resolved = engine::resolve(&*source, selector.key()).await?;
     let mut plan = engine::plan(&*source, &resolved, &settings).await?;
-    let tag = chosen_tag.unwrap_or_else(|| variant::tag_beside(selector.tag(), resolved.digest()));
+    let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(selector.tag(), resolved.digest()));
     let format = arguments.output.format();
     let print = |plan: &Plan, outcome| {
         let source = &arguments.source;

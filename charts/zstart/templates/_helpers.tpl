@@ -1,12 +1,13 @@
 {{/*
-Names, labels and values that several templates need. The names that the two binaries must know reach
-them through their configuration files (controller/_config.tpl, webhook/_config.tpl).
+Names, labels and values that several templates need. The configuration files
+(controller/_config.tpl, webhook/_config.tpl) pass the names to the two binaries.
 */}}
 
 {{/*
-In front of every name. Cut at 50 characters: "-webhook-tls" must still fit into the 63 of a label.
-It must start with a letter: so must a Service, and the API server calls webhooks in the order of
-their names, of which EKS's own Fargate webhook ("0500-amazon-eks-fargate-…") has to come first.
+Prefix of every name. Cut at 50 characters: with "-webhook-tls" the name must fit into a label's 63.
+The prefix must start with a letter for two reasons. A Service's name must start with one. The API
+server calls webhooks in the order of their names, and EKS's own Fargate webhook
+("0500-amazon-eks-fargate-…") must be called before zstart's.
 */}}
 {{- define "zstart.fullname" -}}
 {{- $name := "" -}}
@@ -19,7 +20,7 @@ their names, of which EKS's own Fargate webhook ("0500-amazon-eks-fargate-…") 
 {{- end -}}
 {{- $name = $name | trunc 50 | trimSuffix "-" -}}
 {{- if or (not (regexMatch "^[a-z][a-z0-9-]*$" $name)) (has $name (list "true" "false" "yes" "no" "on" "off" "null" "y" "n")) -}}
-{{- fail (printf "the name %q must start with a letter, hold only lower-case letters, digits and dashes, and be no word of YAML's own: choose another release name, or set fullnameOverride" $name) -}}
+{{- fail (printf "the name %q must start with a letter, contain only lower-case letters, digits and dashes, and not be a YAML keyword such as on or true: choose another release name, or set fullnameOverride" $name) -}}
 {{- end -}}
 {{- $name -}}
 {{- end -}}
@@ -27,7 +28,7 @@ their names, of which EKS's own Fargate webhook ("0500-amazon-eks-fargate-…") 
 {{- define "zstart.controller.fullname" -}}{{ include "zstart.fullname" . }}-controller{{- end -}}
 {{- define "zstart.webhook.fullname" -}}{{ include "zstart.fullname" . }}-webhook{{- end -}}
 
-{{/* The Secrets that the controller makes: certificate authority, and the webhook's certificate. */}}
+{{/* Secrets that the controller creates: the certificate authority, and the webhook's certificate. */}}
 {{- define "zstart.caSecret" -}}{{ include "zstart.webhook.fullname" . }}-ca{{- end -}}
 {{- define "zstart.servingSecret" -}}{{ include "zstart.webhook.fullname" . }}-tls{{- end -}}
 
@@ -43,14 +44,14 @@ helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace 
 {{- end }}
 {{- end -}}
 
-{{/* Labels by which a component's pods are found: they can't change once it is installed. */}}
+{{/* Labels that select a component's pods. Kubernetes forbids changing a Deployment's selector. */}}
 {{- define "zstart.selectorLabels" -}}
 app.kubernetes.io/name: zstart
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* Seconds of a duration such as 10m; values.schema.json has checked its form. */}}
+{{/* Seconds of a duration such as 10m. values.schema.json checks the format. */}}
 {{- define "zstart.seconds" -}}
 {{- $unit := get (dict "s" 1 "m" 60 "h" 3600) (regexFind "[smh]$" .) -}}
 {{- mul (regexFind "^[0-9]+" . | int64) $unit -}}

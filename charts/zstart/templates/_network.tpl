@@ -1,12 +1,12 @@
 {{/* Egress that both components need. */}}
 {{- define "zstart.network.egress" -}}
-# Names.
+# DNS.
 - ports:
     - protocol: UDP
       port: 53
     - protocol: TCP
       port: 53
-# The API server. Its address isn't known here, and it is no pod that a selector could find.
+# The API server. The chart doesn't know its address, and a pod selector doesn't match it.
 - ports:
     {{- range required "networkPolicy.apiServerPorts is unset: every port would be open" .Values.networkPolicy.apiServerPorts }}
     - protocol: TCP

@@ -1,16 +1,16 @@
-{{/* What the pods of both components have in common. All take {root, component, values}. */}}
+{{/* Parts that the pods of both components share. Each takes {root, component, values}. */}}
 
 {{- define "zstart.pod.metadata" -}}
 annotations:
-  # A changed configuration file rolls the pods: they read it once, when they start.
+  # A changed configuration file rolls the pods, because the binaries read the file only at start.
   checksum/config: {{ include (printf "zstart.%s.config" .component) .root | sha256sum }}
   {{- with .values.podAnnotations }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
 labels:
-  # Not the chart's version: an upgrade that changes nothing for a pod shouldn't roll it.
+  # The chart's version is left out: an upgrade that changes nothing in a pod must not roll the pod.
   {{- include "zstart.selectorLabels" . | nindent 2 }}
-  # zstart never waits for itself.
+  # Admission skips zstart's own pods, so zstart never waits for itself.
   zstart.dev/rewrite: disabled
   {{- with merge dict (.values.podLabels | default dict) (.root.Values.commonLabels | default dict) }}
   {{- toYaml . | nindent 2 }}
@@ -48,7 +48,7 @@ securityContext:
   {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
 {{- end -}}
 
-{{/* Image, arguments and environment of the one container. */}}
+{{/* Image, arguments and environment of the pod's only container. */}}
 {{- define "zstart.pod.container" -}}
 name: {{ .component }}
 {{- $image := .root.Values.image }}
@@ -80,7 +80,7 @@ resources:
   {{- toYaml .values.resources | nindent 2 }}
 {{- end -}}
 
-{{/* Probes of the plain-http health port. Not ready is no reason to be killed. */}}
+{{/* Probes of the plain-http health port. The liveness probe has its own path, so an unready pod isn't killed. */}}
 {{- define "zstart.pod.probes" -}}
 livenessProbe:
   httpGet:

@@ -174,7 +174,7 @@ async fn records_are_writable_by_controller_and_admins_only() -> Result<()> {
     })
     .await?;
     let message = refusal(try_to_create(&mallory, &record).await)?;
-    assert!(message.contains("written by zstart's controller and cluster administrators alone"), "{message}");
+    assert!(message.contains("only zstart's controller and cluster administrators may write"), "{message}");
     assert!(message.contains("mallory is neither"), "{message}");
     assert!(message.contains("records.writers"), "{message}");
 

@@ -47,9 +47,9 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
             ["networkPolicy.registryPorts", "every port"],
         ),
         ("webhook.image.digest=latest", ["/webhook/image/digest", "pattern"]),
-        ("webhook.port=8080", ["webhook.port and webhook.healthPort are both 8080", "listen twice"]),
-        ("webhook.hostNetwork=true,webhook.port=443", ["webhook.hostNetwork", "from 1024 up"]),
-        ("fullnameOverride=on", ["\"on\"", "no word of YAML's own"]),
+        ("webhook.port=8080", ["webhook.port and webhook.healthPort are both 8080", "different ports"]),
+        ("webhook.hostNetwork=true,webhook.port=443", ["webhook.hostNetwork", "at least 1024"]),
+        ("fullnameOverride=on", ["\"on\"", "not be a YAML keyword"]),
         ("logLevel=inof", ["/logLevel", "pattern"]),
         (
             "commonLabels.app\\.kubernetes\\.io/part-of=x",

@@ -1,13 +1,13 @@
-{{/* The controller's configuration file. Its fields are those of the controller's own type, no more. */}}
+{{/* The controller's configuration file. Its fields are exactly those of the controller's `Config` type. */}}
 {{- define "zstart.controller.config" -}}
 {{- $values := .Values.controller -}}
 {{- $recheck := include "zstart.seconds" $values.recheckInterval | int64 -}}
 {{- if ge $recheck (include "zstart.seconds" .Values.webhook.maxStaleness | int64) -}}
-{{- fail (printf "controller.recheckInterval (%s) must be shorter than webhook.maxStaleness (%s): a record would be too old to be used before its tag is looked up again" $values.recheckInterval .Values.webhook.maxStaleness) -}}
+{{- fail (printf "controller.recheckInterval (%s) must be shorter than webhook.maxStaleness (%s): otherwise a record would be too old to use before its tag is resolved again" $values.recheckInterval .Values.webhook.maxStaleness) -}}
 {{- end -}}
 healthListen: 0.0.0.0:8080
 level: {{ $values.level | int }}
-platforms: {{ required "controller.platforms is unset: say nodes, all, or a list" $values.platforms | toJson }}
+platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
