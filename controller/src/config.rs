@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
-use zstart_convert::{Level, Settings, SettingsError};
+use zstart_convert::{Level, LevelError, Settings};
 use zstart_core::Platform;
 use zstart_core::ecr::EcrRegistry;
 use zstart_core::eligibility::pod::ControllerKindError;
@@ -70,7 +70,7 @@ pub enum ConfigError {
         /// Which file.
         file: PathBuf,
         /// Why.
-        source: SettingsError,
+        source: LevelError,
     },
     /// Another word than those that are known.
     #[error("{}: platforms is {value:?}; write nodes, all, or a list like [linux/amd64]", file.display())]

@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use zstart_codec::{Announced, LayerConverter, ZstdConverter, Level};
+use zstart_codec::{LayerLimits, LayerConverter, ZstdConverter, Level};
 use zstart_core::Digest;
 
 /// Unpack limit in bytes, small enough that a decompression bomb doesn't end the run.
@@ -22,9 +22,9 @@ fn unpacked(reader: impl Read) -> Option<Vec<u8>> {
 fuzz_target!(|layer: &[u8]| {
     let mut target = Vec::new();
     // Large layers are encoded in jobs. No fuzz input is large, so its last byte chooses the announced size.
-    let packed = if layer.last().is_some_and(|last| last % 2 == 1) { 32 << 20 } else { 0 };
+    let compressed_size = if layer.last().is_some_and(|last| last % 2 == 1) { 32 << 20 } else { 0 };
     let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &layer[..], &mut target, Announced { packed, most: MAX_UNPACKED });
+    let converted = converter.convert(&mut &layer[..], &mut target, LayerLimits { compressed_size, max_uncompressed: MAX_UNPACKED });
     if let Ok(converted) = &converted {
         let plain = ruzstd::decoding::StreamingDecoder::new(&target[..]).ok().and_then(unpacked);
         let plain = plain.expect("another decoder reads the written zstd");

@@ -18,7 +18,7 @@ use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use zstart_codec::Level;
 use zstart_codec::ZstdConverter;
-use zstart_codec::{Announced, LayerConverter as _};
+use zstart_codec::{LayerConverter as _, LayerLimits};
 
 /// How many plain bytes a turn has.
 const SIZE: usize = 16 << 20;
@@ -107,9 +107,9 @@ fn layer_in_jobs(bencher: Bencher<'_, '_>, level: i32) {
 }
 
 /// By one converter, which keeps its memory from turn to turn as it does from layer to layer.
-fn convert(bencher: Bencher<'_, '_>, level: i32, packed: u64) {
+fn convert(bencher: Bencher<'_, '_>, level: i32, compressed_size: u64) {
     let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
-    let announced = Announced { packed, most: u64::MAX };
+    let announced = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
     with_size(bencher).bench(|| {
         let mut source = BufReader::with_capacity(STEP, &LAYER.1[..]);
         converter.convert(&mut source, &mut io::sink(), announced).expect("it was packed above")

@@ -8,15 +8,15 @@ use std::io::BufRead;
 use flate2::bufread::GzDecoder;
 
 use super::LayerError;
-use super::counted::Counted;
-use super::drain::{STEP, drain};
+use super::counting::CountingReader;
+use super::decode_loop::{STEP, drain};
 
 /// Decodes every member and hands the bytes to `consume`, in order.
 pub(super) fn decode(
     source: &mut dyn BufRead,
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
-    let mut source = Counted::new(source);
+    let mut source = CountingReader::new(source);
     let mut buffer = vec![0; STEP];
     loop {
         // `bufread` leaves the source exactly behind the member's trailer, whose checksum and
@@ -33,7 +33,7 @@ pub(super) fn decode(
 }
 
 /// Skips zero padding, as gzip and pigz do, and says whether another member follows.
-fn another_member(source: &mut Counted<'_>) -> Result<bool, LayerError> {
+fn another_member(source: &mut CountingReader<'_>) -> Result<bool, LayerError> {
     loop {
         let available = source.fill_buf().map_err(|source| LayerError::Read { source })?;
         let Some(first) = available.iter().position(|byte| *byte != 0) else {

@@ -8,7 +8,7 @@ use zstd::stream::write::Encoder;
 use zstd::zstd_safe::CParameter;
 
 use super::LayerError;
-use super::beside::HandOn;
+use super::encoder_thread::ByteSink;
 use crate::Level;
 
 /// Layers of so many compressed bytes are large. Two of smaller ones side by side keep cores as busy, and
@@ -29,11 +29,17 @@ const WORKERS: u32 = 2;
 /// more than each of the workers. On two cores that would be 3 to 5 % more work for nothing.
 pub(super) const CORES: usize = 4;
 /// How many smaller layers take as much memory.
-pub(super) const PLACES: u32 = 2;
+const WEIGHT: u32 = 2;
 
 /// Whether a layer of so many compressed bytes is encoded so.
-pub(super) fn are_for(level: Level, packed: u64) -> bool {
-    packed >= LARGE && level.get() <= LEVEL_MAX
+pub(super) fn are_for(level: Level, compressed_size: u64) -> bool {
+    compressed_size >= LARGE && level.get() <= LEVEL_MAX
+}
+
+/// Layers of weight 1 that take as much memory and as many cores as a layer of `compressed_size` bytes. A zstd
+/// layer of another encoder may ask for a window four times as large as zstart's.
+pub fn layer_weight(level: Level, compressed_size: u64, is_zstd: bool) -> u32 {
+    if is_zstd || are_for(level, compressed_size) { WEIGHT } else { 1 }
 }
 
 /// What makes an encoder do it.
@@ -42,7 +48,7 @@ pub(super) const PARAMETERS: [CParameter; 2] = [CParameter::NbWorkers(WORKERS), 
 /// Runs `decode`, which hands its bytes to what it is given, and encodes them.
 pub(super) fn encode<W: Write, T>(
     mut encoder: Encoder<'_, W>,
-    decode: impl FnOnce(HandOn<'_>) -> Result<T, LayerError>,
+    decode: impl FnOnce(ByteSink<'_>) -> Result<T, LayerError>,
 ) -> Result<T, LayerError> {
     let failed = |source| LayerError::Write { source };
     let decoded = decode(&mut |bytes| encoder.write_all(bytes).map_err(failed))?;

@@ -29,16 +29,16 @@ impl Default for Level {
 }
 
 impl TryFrom<i32> for Level {
-    type Error = SettingsError;
+    type Error = LevelError;
 
-    fn try_from(level: i32) -> Result<Self, SettingsError> {
-        if (1..=Self::MAX).contains(&level) { Ok(Self(level)) } else { Err(SettingsError::Level { level }) }
+    fn try_from(level: i32) -> Result<Self, LevelError> {
+        if (1..=Self::MAX).contains(&level) { Ok(Self(level)) } else { Err(LevelError::Level { level }) }
     }
 }
 
 /// Why settings can't be used.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum SettingsError {
+pub enum LevelError {
     /// Outside zstd's range. (Negative levels exist; what they write is larger than gzip.)
     #[error("zstd level {level} is out of range: choose 1 (fastest) to 22 (smallest)")]
     Level {

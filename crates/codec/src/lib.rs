@@ -5,26 +5,26 @@ use std::io::{self, BufRead, Write};
 use thiserror::Error;
 use zstart_core::Digest;
 
-mod beside;
-mod contexts;
-mod counted;
-mod drain;
-pub mod frames;
+pub mod compression;
+mod context_pool;
+mod counting;
+mod decode_loop;
+mod diff_id;
+mod encoder_thread;
 mod gzip;
 mod jobs;
 mod level;
 mod limits;
-pub mod packing;
-mod plain;
 #[cfg(test)]
 mod tests;
-mod zstd;
+mod zstd_converter;
+pub mod zstd_frames;
 
-pub use self::zstd::ZstdConverter;
-pub use jobs::JOB;
-pub use level::{Level, SettingsError};
+pub use self::zstd_converter::ZstdConverter;
+pub use diff_id::DiffIdHasher;
+pub use jobs::{JOB, layer_weight};
+pub use level::{Level, LevelError};
 pub use limits::UnpackLimits;
-pub use plain::Plain;
 
 /// Turns a layer's bytes into other bytes that unpack to the same files.
 ///
@@ -35,43 +35,36 @@ pub trait LayerConverter: Send + Sync {
     /// source and settings give the same bytes.
     fn settings(&self) -> String;
 
-    /// For how many of the layers that are worked on at once a layer
-    /// of so many compressed bytes counts, by the cores and the memory that it takes. `is_zstd` is what its
-    /// media type says.
-    fn places(&self, _packed: u64, _is_zstd: bool) -> u32 {
-        1
-    }
-
     /// Gives up what it holds for the next layer and another one's work has better use for.
-    fn rest(&self) {}
+    fn release_idle_memory(&self) {}
 
     /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
-    /// layer stays as it is. A layer that unpacks to more than was announced is
+    /// layer stays as it is. A layer that unpacks to more than was limits is
     /// [`LayerError::TooLarge`].
     fn convert(
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
-        announced: Announced,
+        limits: LayerLimits,
     ) -> Result<Converted, LayerError>;
 }
 
 /// What is known of a layer before it is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Announced {
+pub struct LayerLimits {
     /// Its compressed size in bytes, by its descriptor.
-    pub packed: u64,
+    pub compressed_size: u64,
     /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
-    pub most: u64,
+    pub max_uncompressed: u64,
 }
 
 /// What a conversion found out about a layer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// The digest of the uncompressed bytes, whether they were encoded anew or not.
+    /// The digest of the uncompressed bytes, whether they were encoded rewritten or not.
     pub diff_id: Digest,
     /// Whether a new layer was written. Else the layer stays as it is.
-    pub anew: bool,
+    pub rewritten: bool,
 }
 
 /// Why a layer can't be converted.
@@ -102,10 +95,12 @@ pub enum LayerError {
         source: io::Error,
     },
     /// It unpacks to more than any honest layer: a bomb, or next to nothing but zeros.
-    #[error("it unpacks to more than {most} bytes, which is more than is believed of a layer of its size")]
+    #[error(
+        "it unpacks to more than {max_uncompressed} bytes, which is more than is believed of a layer of its size"
+    )]
     TooLarge {
         /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
-        most: u64,
+        max_uncompressed: u64,
     },
     /// The compressed bytes don't hash to the layer's digest, or there are more or fewer of them
     /// than its descriptor says.

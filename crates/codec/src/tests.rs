@@ -1,11 +1,11 @@
 use std::io::{BufReader, Read as _, Write as _};
 
-use ::zstd::zstd_safe::CParameter;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use zstd::zstd_safe::CParameter;
 
-use super::zstd::ZstdConverter;
+use super::zstd_converter::ZstdConverter;
 use super::*;
 use crate::Level;
 
@@ -16,8 +16,8 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Of a layer whose size doesn't make a difference.
-fn at_most(most: u64) -> Announced {
-    Announced { packed: 0, most }
+fn at_most(max_uncompressed: u64) -> LayerLimits {
+    LayerLimits { compressed_size: 0, max_uncompressed }
 }
 
 fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
@@ -36,12 +36,12 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 fn assert_unpacks_to(source: &[u8], plain: &[u8]) {
     let (converted, target) = convert(source).unwrap();
     assert_eq!(::zstd::decode_all(&target[..]).unwrap(), plain);
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), anew: true });
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: true });
 }
 
 fn assert_stays(source: &[u8], plain: &[u8]) {
     let (converted, target) = convert(source).unwrap();
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), anew: false });
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: false });
     assert_eq!(target, [0; 0], "nothing is written");
 }
 
@@ -108,7 +108,7 @@ fn whoever_asks_for_it_gets_zstd_encoded_anew() {
     let converter = ZstdConverter::new(Level::default()).encoding_all();
     let converted = converter.convert(&mut &frames[..], &mut target, at_most(u64::MAX)).unwrap();
     let plain = [&plain[..], b"more"].concat();
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), rewritten: true });
     assert_eq!(target, convert(&plain).unwrap().1, "as any other layer");
 }
 
@@ -116,12 +116,17 @@ fn whoever_asks_for_it_gets_zstd_encoded_anew() {
 fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
     let plain = vec![0; 1 << 20];
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
-        for (most, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
-            let converted =
-                ZstdConverter::new(Level::default()).convert(&mut &layer[..], &mut io::sink(), at_most(most));
+        for (max_uncompressed, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
+            let converted = ZstdConverter::new(Level::default()).convert(
+                &mut &layer[..],
+                &mut io::sink(),
+                at_most(max_uncompressed),
+            );
             match converted {
-                Ok(_) => assert!(is_enough, "{most}"),
-                Err(LayerError::TooLarge { most: said }) => assert_eq!((said, is_enough), (most, false)),
+                Ok(_) => assert!(is_enough, "{max_uncompressed}"),
+                Err(LayerError::TooLarge { max_uncompressed: said }) => {
+                    assert_eq!((said, is_enough), (max_uncompressed, false))
+                }
                 Err(error) => panic!("{error}"),
             }
         }
@@ -176,7 +181,7 @@ fn a_window_that_would_take_much_memory_is_refused() {
     assert_stays(&with_window(25), b"files");
     assert!(matches!(convert(&with_window(26)), Err(LayerError::Zstd { .. })));
     // What zstart wrote itself has a smaller one.
-    let own = |log| frames::verify(&mut &with_window(log)[..], at_most(u64::MAX));
+    let own = |log| zstd_frames::verify(&mut &with_window(log)[..], at_most(u64::MAX));
     assert_eq!(own(23).unwrap(), Digest::sha256_of(b"files"));
     assert!(matches!(own(24), Err(LayerError::Zstd { .. })));
 }
@@ -238,7 +243,7 @@ impl io::Read for Broken {
 
 #[test]
 fn a_layer_of_more_than_four_gib_is_converted_whole() {
-    // In one member, whose own length field begins anew at 4 GiB, and a small one behind it.
+    // In one member, whose own length field begins rewritten at 4 GiB, and a small one behind it.
     const PARTS: usize = 65;
     let part = vec![0; 64 << 20];
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -252,10 +257,10 @@ fn a_layer_of_more_than_four_gib_is_converted_whole() {
     let layer = [encoder.finish().unwrap(), gzip(b"end")].concat();
 
     let mut target = Vec::new();
-    let limits = crate::UnpackLimits::default().of(layer.len() as u64);
+    let limits = crate::UnpackLimits::default().limit_for(layer.len() as u64);
     let converter = ZstdConverter::new(Level::default());
     let converted = converter.convert(&mut &layer[..], &mut target, at_most(limits)).unwrap();
-    assert_eq!(converted, Converted { diff_id, anew: true });
+    assert_eq!(converted, Converted { diff_id, rewritten: true });
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20) + 3);
 }
@@ -328,9 +333,9 @@ impl io::Read for Little<'_> {
 /// As a large layer.
 fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
     let mut target = Vec::new();
-    let announced = Announced { packed: 32 << 20, most: u64::MAX };
+    let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
     let mut source = BufReader::with_capacity(1, source);
-    assert!(converter.convert(&mut source, &mut target, announced).unwrap().anew);
+    assert!(converter.convert(&mut source, &mut target, limits).unwrap().rewritten);
     target
 }
 
@@ -342,7 +347,7 @@ fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
         for level in 1..=3 {
             let converter = ZstdConverter::new(Level::try_from(level).unwrap());
             let once = convert_large(&converter, plain);
-            let length = ::zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
+            let length = zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
             assert_eq!(length, once.len(), "one frame");
             let mut decoder = ::zstd::stream::read::Decoder::new(&once[..]).unwrap();
             decoder.window_log_max(23).unwrap();
@@ -363,10 +368,10 @@ fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
     let converted = [false, true].map(|has_cores| {
         let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
         let mut target = Vec::new();
-        let announced = Announced { packed: 32 << 20, most: u64::MAX };
-        (converter.convert(&mut &gzip(&plain)[..], &mut target, announced).unwrap(), target)
+        let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
+        (converter.convert(&mut &gzip(&plain)[..], &mut target, limits).unwrap(), target)
     });
-    assert_eq!(converted[0].0, Converted { diff_id: Digest::sha256_of(&plain), anew: true });
+    assert_eq!(converted[0].0, Converted { diff_id: Digest::sha256_of(&plain), rewritten: true });
     assert!(converted[0] == converted[1]);
 }
 
@@ -382,9 +387,9 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
     let fresh = (small(&ZstdConverter::new(level)), convert_large(&ZstdConverter::new(level), &plain[..]));
     assert!(fresh.0 != fresh.1, "in one piece, and in jobs");
     let used = ZstdConverter::new(level);
-    for packed in [0, 32 << 20] {
-        let announced = Announced { packed, most: u64::MAX };
-        used.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
+    for compressed_size in [0, 32 << 20] {
+        let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
+        used.convert(&mut &plain[..], &mut Full { room: 300_000 }, limits).unwrap_err();
         for _ in 0..2 {
             assert!(small(&used) == fresh.0 && small(&used) == fresh.0);
             assert!(
@@ -397,30 +402,30 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
 #[test]
 fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
     let plain = many_files();
-    let announced = Announced { packed: 32 << 20, most: u64::MAX };
+    let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
     for has_cores in [false, true] {
         let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
-        let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, announced).unwrap_err();
+        let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, limits).unwrap_err();
         assert!(
             matches!(&error, LayerError::Write { source } if source.kind() == io::ErrorKind::StorageFull),
             "{error}"
         );
         let mut source = BufReader::new(plain.chain(Broken));
-        let error = converter.convert(&mut source, &mut io::sink(), announced).unwrap_err();
+        let error = converter.convert(&mut source, &mut io::sink(), limits).unwrap_err();
         assert!(matches!(error, LayerError::Read { .. }), "{error}");
-        let announced = Announced { most: 1 << 20, ..announced };
-        let error = converter.convert(&mut &plain[..], &mut io::sink(), announced).unwrap_err();
+        let limits = LayerLimits { max_uncompressed: 1 << 20, ..limits };
+        let error = converter.convert(&mut &plain[..], &mut io::sink(), limits).unwrap_err();
         assert!(matches!(error, LayerError::TooLarge { .. }), "{error}");
     }
 }
 
 #[test]
 fn no_level_takes_more_memory_than_its_window_needs() {
-    use ::zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
+    use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
     for level in 1..=Level::MAX {
         let mut context = CCtx::create();
         context.set_parameter(CParameter::CompressionLevel(level)).unwrap();
-        for parameter in zstd::bounds(Level::try_from(level).unwrap()) {
+        for parameter in zstd_converter::bounds(Level::try_from(level).unwrap()) {
             context.set_parameter(*parameter).unwrap();
         }
         let mut output = [0; 64];

@@ -29,4 +29,4 @@ pub use memory::{LayerMemory, MemoryFileError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
 pub use settings::{PlatformSelection, Settings};
-pub use zstart_codec::{Level, SettingsError, UnpackLimits};
+pub use zstart_codec::{Level, LevelError, UnpackLimits};

@@ -103,7 +103,7 @@ impl Figures {
             .layers
             .iter()
             .filter(|layer| layer.facts.stays())
-            .map(|layer| float(layer.facts.packed))
+            .map(|layer| float(layer.facts.compressed_size))
             .sum();
         let margin = match self.levels.get(&level) {
             Some(Measured { exact: Some(_), .. }) => Some(0.0),
@@ -129,9 +129,9 @@ impl Figures {
     /// Seconds until the image is there and unpacked, at a level or as it is now.
     pub(super) fn seconds_now(&self, link: f64) -> f64 {
         seconds(
-            self.layers
-                .iter()
-                .map(|layer| layer.arrival(float(layer.facts.packed), layer.facts.unpack.as_secs_f64())),
+            self.layers.iter().map(|layer| {
+                layer.arrival(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
+            }),
             link,
         )
     }
@@ -144,7 +144,7 @@ impl Figures {
         let decoding = self.decoding(level, without).unwrap_or_default();
         let arrivals = self.layers.iter().map(|layer| {
             if layer.facts.stays() {
-                layer.arrival(float(layer.facts.packed), layer.facts.unpack.as_secs_f64())
+                layer.arrival(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
             } else {
                 layer.arrival(at_base(layer) * growth, float(layer.facts.plain) * decoding)
             }
@@ -196,7 +196,7 @@ impl Figures {
         let plain_bytes = self.layers.iter().map(|layer| layer.facts.plain).sum();
         let speed = float(plain_bytes) / unpack;
         let now = Now {
-            bytes: self.layers.iter().map(|layer| layer.facts.packed).sum(),
+            bytes: self.layers.iter().map(|layer| layer.facts.compressed_size).sum(),
             decode_speed: Some(speed).filter(|speed| speed.is_finite() && *speed > 0.0),
             seconds: links.iter().map(|link| self.seconds_now(float(*link))).collect(),
         };

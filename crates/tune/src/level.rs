@@ -11,7 +11,7 @@ use super::sample::{Key, Run, Selection};
 use super::stopwatch::Stopwatch;
 use zstart_codec::Level;
 use zstart_codec::ZstdConverter;
-use zstart_codec::{LayerError, frames};
+use zstart_codec::{LayerError, zstd_frames};
 
 /// How often everything is decoded at least: of an odd number of times, the one in the middle counts.
 const PASSES: usize = 3;
@@ -147,7 +147,7 @@ fn decode(runs: &[Run<'_>], mut frames: &[u8]) -> Result<Vec<Duration>, LayerErr
     }
     let (mut section, mut position) = (0, 0);
     let watch = Stopwatch::started();
-    frames::decode(&mut frames, |bytes| {
+    zstd_frames::decode(&mut frames, |bytes| {
         while section + 1 < sections.len() && position >= sections[section].0 {
             section += 1;
         }

@@ -11,11 +11,11 @@ use zstd::stream::write::Encoder;
 
 use super::sample::{Key, PIECE, Sample};
 use super::stopwatch::Stopwatch;
+use zstart_codec::DiffIdHasher;
 use zstart_codec::Level;
-use zstart_codec::Plain;
 use zstart_codec::ZstdConverter;
-use zstart_codec::packing::{self, Packing};
-use zstart_codec::{Announced, LayerError};
+use zstart_codec::compression::{self, Compression};
+use zstart_codec::{LayerError, LayerLimits};
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 
@@ -23,7 +23,7 @@ use zstart_core::sync::lock;
 #[derive(Clone, Debug, Default)]
 pub(super) struct LayerFacts {
     /// Its bytes as they are now.
-    pub(super) packed: u64,
+    pub(super) compressed_size: u64,
     /// The same unpacked.
     pub(super) plain: u64,
     /// What unpacking took.
@@ -63,18 +63,20 @@ pub(super) fn read_layer(
     reading: &Mutex<Reading>,
     layer: usize,
     source: &mut dyn BufRead,
-    announced: Announced,
+    limits: LayerLimits,
 ) -> Result<Digest, LayerError> {
     let mut reading = lock(reading);
     reading.sample.begin_layer(layer);
     let watch = Stopwatch::started();
-    let packed = Cell::new(0);
-    let mut source = Untimed { inner: source, watch: &watch, count: &packed };
-    let (packing, mut source) = packing::recognise(&mut source)?;
-    let mut plain = Plain::at_most(announced.most);
+    let compressed_size = Cell::new(0);
+    let mut source = Untimed { inner: source, watch: &watch, count: &compressed_size };
+    let (packing, mut source) = compression::detect(&mut source)?;
+    let mut plain = DiffIdHasher::at_most(limits.max_uncompressed);
     let mut pieces = match packing {
-        Packing::Zstd => None,
-        Packing::Gzip | Packing::Plain => Some(Pieces::new(layer, announced.packed, &mut reading)?),
+        Compression::Zstd => None,
+        Compression::Gzip | Compression::Plain => {
+            Some(Pieces::new(layer, limits.compressed_size, &mut reading)?)
+        }
     };
     packing.decode(&mut source, |bytes| {
         watch.pause(|| {
@@ -84,7 +86,8 @@ pub(super) fn read_layer(
     })?;
     let unpack = watch.total();
     let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
-    reading.layers[layer] = LayerFacts { packed: packed.get(), plain: plain.count(), unpack, sizes };
+    reading.layers[layer] =
+        LayerFacts { compressed_size: compressed_size.get(), plain: plain.count(), unpack, sizes };
     Ok(plain.diff_id())
 }
 
@@ -103,8 +106,8 @@ struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    fn new(layer: usize, packed: u64, reading: &'a mut Reading) -> Result<Self, LayerError> {
-        let encoder = |level: &Level| ZstdConverter::new(*level).encoder(packed, Counter(0));
+    fn new(layer: usize, compressed_size: u64, reading: &'a mut Reading) -> Result<Self, LayerError> {
+        let encoder = |level: &Level| ZstdConverter::new(*level).encoder(compressed_size, Counter(0));
         let encoders: Vec<_> =
             reading.levels.iter().map(encoder).collect::<io::Result<_>>().map_err(failed)?;
         let sizes = vec![0; encoders.len()];
@@ -165,7 +168,7 @@ impl Write for Counter {
     }
 }
 
-/// The packed bytes: counted, and what it takes to get them isn't timed.
+/// The compressed_size bytes: counted, and what it takes to get them isn't timed.
 struct Untimed<'a> {
     inner: &'a mut dyn BufRead,
     watch: &'a Stopwatch,
@@ -205,16 +208,16 @@ mod tests {
         let numbers = (0..600_000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let plain: Vec<u8> = numbers.flat_map(|number| format!("{number:x}\n").into_bytes()).collect();
         let levels: Vec<Level> = (1..=3).map(|level| Level::try_from(level).unwrap()).collect();
-        for packed in [1, 32 << 20] {
-            let announced = Announced { packed, most: u64::MAX };
+        for compressed_size in [1, 32 << 20] {
+            let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
             let reading = Mutex::new(Reading::new(levels.clone(), 1, 1 << 30));
-            read_layer(&reading, 0, &mut &plain[..], announced).unwrap();
+            read_layer(&reading, 0, &mut &plain[..], limits).unwrap();
             let converted = levels.iter().map(|level| {
                 let mut target = Counter(0);
-                ZstdConverter::new(*level).convert(&mut &plain[..], &mut target, announced).unwrap();
+                ZstdConverter::new(*level).convert(&mut &plain[..], &mut target, limits).unwrap();
                 target.0
             });
-            assert_eq!(lock(&reading).layers[0].sizes, converted.collect::<Vec<_>>(), "{packed}");
+            assert_eq!(lock(&reading).layers[0].sizes, converted.collect::<Vec<_>>(), "{compressed_size}");
         }
     }
 }

@@ -19,8 +19,8 @@ fn pieces(sizes: &[f64], decode: f64) -> BTreeMap<u64, PieceFacts> {
 /// An image of two layers, 1000 bytes unpacked and 500 at level 3, of which 300 were measured at level 9
 /// and 200 at level 19; the second layer is zstd already.
 fn figures(at_3: &[f64], at_9: &[f64], at_19: &[f64]) -> Figures {
-    let facts = |packed, plain, sizes: &[u64]| LayerFacts {
-        packed,
+    let facts = |compressed_size, plain, sizes: &[u64]| LayerFacts {
+        compressed_size,
         plain,
         unpack: Duration::from_secs(2),
         sizes: sizes.to_vec(),

@@ -154,8 +154,8 @@ async fn layer_over_the_unpack_limit_is_refused() -> Result<()> {
     let lab = Lab::start().await?;
     let zeros = vec![0; 4 << 20];
     let limits = [
-        (UnpackLimits { most: 3 << 20, free: 1 << 30, ratio: 1 << 30 }, "by size"),
-        (UnpackLimits { most: 1 << 30, free: 1 << 20, ratio: 10 }, "by ratio"),
+        (UnpackLimits { max: 3 << 20, always_allowed: 1 << 30, max_ratio: 1 << 30 }, "by size"),
+        (UnpackLimits { max: 1 << 30, always_allowed: 1 << 20, max_ratio: 10 }, "by ratio"),
     ];
     for compression in [Compression::Gzip, Compression::Zstd, Compression::Plain] {
         image().layer_as(compression, &[("zeros", &zeros)]).push(&lab.registry.host(), "app:v1").await?;

@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use zstart_codec::LayerConverter;
+use zstart_codec::{Level, layer_weight};
 use zstart_oci::Descriptor;
 use zstart_oci::media_type::{self, LayerKind};
 
@@ -50,15 +50,14 @@ impl LayerSemaphore {
 }
 
 /// Permits that a layer's conversion needs, by its cores and memory.
-pub(super) fn weight_of(converter: &dyn LayerConverter, layer: &Descriptor) -> u32 {
+pub(super) fn weight_of(level: Level, layer: &Descriptor) -> u32 {
     let is_zstd = media_type::layer_kind(layer.media_type()) == LayerKind::Zstd;
-    converter.places(layer.size(), is_zstd)
+    layer_weight(level, layer.size(), is_zstd)
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
-    use zstart_codec::{Level, ZstdConverter};
     use zstart_core::Digest;
 
     use super::*;
@@ -69,7 +68,7 @@ mod tests {
 
     fn weight(media_type: &str, size: u64) -> u32 {
         let layer = Descriptor::new(media_type, Digest::sha256_of(b""), size).unwrap();
-        weight_of(&ZstdConverter::new(Level::default()), &layer)
+        weight_of(Level::default(), &layer)
     }
 
     #[test]

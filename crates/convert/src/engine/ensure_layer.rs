@@ -5,7 +5,7 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use zstart_codec::{Announced, LayerConverter, LayerError, UnpackLimits};
+use zstart_codec::{LayerConverter, LayerError, LayerLimits, UnpackLimits};
 use zstart_core::Digest;
 use zstart_oci::Descriptor;
 use zstart_registry::Store;
@@ -100,7 +100,7 @@ pub(super) async fn ensure_layer(
 async fn convert_layer(context: &LayerContext<'_>, layer: &Descriptor) -> Result<ConvertedLayer, Error> {
     let LayerContext { job, converter, .. } = context;
     let pipeline = context.pipeline(job.source, job.progress);
-    let weighted = WeightedLayer { layer, weight: weight_of(&**converter, layer) };
+    let weighted = WeightedLayer { layer, weight: weight_of(job.settings.level, layer) };
     let on_retry = || job.progress.finished(layer.digest(), LayerResult::Retrying);
     retry_blob(layer.digest(), on_retry, || pipeline.convert(job.target, converter, weighted)).await
 }
@@ -115,7 +115,7 @@ pub async fn read_layer<T, F>(
 ) -> Result<T, Error>
 where
     T: Send + 'static,
-    F: Fn(&mut dyn BufRead, Announced) -> Result<T, LayerError> + Clone + Send + 'static,
+    F: Fn(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Clone + Send + 'static,
 {
     let permits = LayerSemaphore::new(NonZero::<usize>::MIN);
     let pipeline = LayerPipeline { source, permits: &permits, unpack, progress };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
-use zstart_codec::{Announced, LayerConverter, LayerError, UnpackLimits};
+use zstart_codec::{LayerConverter, LayerError, LayerLimits, UnpackLimits};
 use zstart_oci::Descriptor;
 use zstart_registry::{BlobUpload, RegistryError, Store};
 
@@ -57,7 +57,7 @@ impl LayerPipeline<'_> {
         let convert = move |source: &mut dyn BufRead, limits| {
             let mut writer = HashingWriter::new(to_target);
             let converted = converter.convert(source, &mut writer, limits)?;
-            let written = if converted.anew {
+            let written = if converted.rewritten {
                 Some(writer.finish().map_err(|source| LayerError::Write { source })?)
             } else {
                 None
@@ -90,7 +90,7 @@ impl LayerPipeline<'_> {
     pub(super) async fn read<T: Send + 'static>(
         &self,
         weighted: WeightedLayer<'_>,
-        read: impl FnOnce(&mut dyn BufRead, Announced) -> Result<T, LayerError> + Send + 'static,
+        read: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Send + 'static,
     ) -> Result<T, BlobError> {
         let blob_error = |source| Error::Blob { digest: weighted.layer.digest().clone(), source };
         self.run(weighted, read).await?.map_err(|error| error.into_blob_error(blob_error))
@@ -101,11 +101,14 @@ impl LayerPipeline<'_> {
     async fn run<T: Send + 'static>(
         &self,
         WeightedLayer { layer, weight }: WeightedLayer<'_>,
-        work: impl FnOnce(&mut dyn BufRead, Announced) -> Result<T, LayerError> + Send + 'static,
+        work: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Send + 'static,
     ) -> Result<Result<T, StageError>, BlobError> {
         let (to_worker, from_source) = mpsc::channel(CHANNEL_CHUNKS);
         let permit = self.permits.acquire_before_download(layer.size(), weight).await;
-        let limits = Announced { packed: layer.size(), most: self.unpack.of(layer.size()) };
+        let limits = LayerLimits {
+            compressed_size: layer.size(),
+            max_uncompressed: self.unpack.limit_for(layer.size()),
+        };
         let thread = async {
             let permit = match permit {
                 Some(permit) => permit,
@@ -251,11 +254,11 @@ mod tests {
             &self,
             _: &mut dyn BufRead,
             _: &mut (dyn Write + Send),
-            _: Announced,
+            _: LayerLimits,
         ) -> Result<Converted, LayerError> {
             self.started.send(()).unwrap();
             self.release.lock().unwrap().recv().unwrap();
-            Ok(Converted { diff_id: Digest::sha256_of(b""), anew: false })
+            Ok(Converted { diff_id: Digest::sha256_of(b""), rewritten: false })
         }
     }
 

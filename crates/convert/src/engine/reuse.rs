@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use zstart_codec::frames;
+use zstart_codec::zstd_frames;
 use zstart_core::Digest;
 use zstart_oci::{Descriptor, media_type};
 
@@ -73,8 +73,8 @@ pub(super) async fn reuse_verified(
     let pipeline = context.pipeline(context.job.target, &Silent);
     let converter = Arc::clone(&context.converter);
     let verified = pipeline.read(WeightedLayer { layer: &layer, weight: 1 }, move |source, limits| {
-        converter.rest();
-        frames::verify(source, limits)
+        converter.release_idle_memory();
+        zstd_frames::verify(source, limits)
     });
     match verified.await {
         Ok(diff_id) if diff_id == *expected => Some(ConvertedLayer { diff_id, written: Some(prior.clone()) }),

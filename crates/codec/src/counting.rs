@@ -3,13 +3,13 @@
 use std::io::{self, BufRead, Read};
 
 /// The compressed bytes, as a decoder reads them.
-pub(super) struct Counted<'a> {
+pub(super) struct CountingReader<'a> {
     inner: &'a mut dyn BufRead,
     count: u64,
     failed: bool,
 }
 
-impl<'a> Counted<'a> {
+impl<'a> CountingReader<'a> {
     pub(super) fn new(inner: &'a mut dyn BufRead) -> Self {
         Self { inner, count: 0, failed: false }
     }
@@ -25,7 +25,7 @@ impl<'a> Counted<'a> {
     }
 }
 
-impl Read for Counted<'_> {
+impl Read for CountingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer);
         self.failed |= read.is_err();
@@ -34,7 +34,7 @@ impl Read for Counted<'_> {
     }
 }
 
-impl BufRead for Counted<'_> {
+impl BufRead for CountingReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let Self { inner, count: _, failed } = self;
         inner.fill_buf().inspect_err(|_| *failed = true)

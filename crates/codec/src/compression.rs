@@ -1,17 +1,17 @@
-//! How a layer is packed, by its first bytes, and the way back.
+//! How a layer is compressed_size, by its first bytes, and the way back.
 
 use std::io::{BufRead, Chain, Cursor, Read as _};
 
-use super::drain::{STEP, drain, read_magic};
-use super::{LayerError, frames, gzip};
+use super::decode_loop::{STEP, drain, read_magic};
+use super::{LayerError, gzip, zstd_frames};
 
 /// First bytes of a gzip member (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// How a layer is packed. The bytes decide, not the media type: layers typed `tar` may be compressed,
+/// How a layer is compressed_size. The bytes decide, not the media type: layers typed `tar` may be compressed,
 /// and the reverse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Packing {
+pub enum Compression {
     /// One or more gzip members.
     Gzip,
     /// One or more zstd frames.
@@ -21,20 +21,20 @@ pub enum Packing {
 }
 
 /// All of a layer's bytes, those that were looked at too.
-pub type Recognised<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
+pub type DetectedLayer<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
 
 /// Looks at the first bytes.
-pub fn recognise(source: &mut dyn BufRead) -> Result<(Packing, Recognised<'_>), LayerError> {
+pub fn detect(source: &mut dyn BufRead) -> Result<(Compression, DetectedLayer<'_>), LayerError> {
     let magic = read_magic(source)?;
     let packing = match magic.get_ref() {
-        magic if magic.starts_with(&GZIP_MAGIC) => Packing::Gzip,
-        magic if frames::start_with(magic) => Packing::Zstd,
-        _ => Packing::Plain,
+        magic if magic.starts_with(&GZIP_MAGIC) => Compression::Gzip,
+        magic if zstd_frames::start_with(magic) => Compression::Zstd,
+        _ => Compression::Plain,
     };
     Ok((packing, magic.chain(source)))
 }
 
-impl Packing {
+impl Compression {
     /// Unpacks all of `source` and hands the bytes to `consume`, in order.
     pub fn decode(
         self,
@@ -43,7 +43,7 @@ impl Packing {
     ) -> Result<(), LayerError> {
         match self {
             Self::Gzip => gzip::decode(source, consume),
-            Self::Zstd => frames::decode(source, consume),
+            Self::Zstd => zstd_frames::decode(source, consume),
             Self::Plain => {
                 let failed = |_: &_, source| LayerError::Read { source };
                 drain(source, &mut vec![0; STEP], &mut consume, failed)

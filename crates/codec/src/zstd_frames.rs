@@ -5,11 +5,11 @@ use std::io::{self, BufRead, Read as _};
 use zstart_core::Digest;
 use zstd::stream::read::Decoder;
 
-use super::counted::Counted;
-use super::drain::{STEP, drain, read_magic};
-use super::plain::Plain;
-use super::zstd::WINDOW_LOG;
-use super::{Announced, LayerError};
+use super::counting::CountingReader;
+use super::decode_loop::{STEP, drain, read_magic};
+use super::diff_id::DiffIdHasher;
+use super::zstd_converter::WINDOW_LOG;
+use super::{LayerError, LayerLimits};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -29,21 +29,25 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
 }
 
 /// Decodes a layer that must be zstd as zstart writes it, and returns its `diff_id`.
-pub fn verify(source: &mut dyn BufRead, announced: Announced) -> Result<Digest, LayerError> {
+pub fn verify(source: &mut dyn BufRead, limits: LayerLimits) -> Result<Digest, LayerError> {
     let magic = read_magic(source)?;
     if !start_with(magic.get_ref()) {
         return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
     }
-    diff_id_within(WINDOW_LOG, &mut magic.chain(source), announced.most)
+    diff_id_within(WINDOW_LOG, &mut magic.chain(source), limits.max_uncompressed)
 }
 
 /// Decodes every frame and answers the digest of all that they hold.
-pub(super) fn diff_id(source: &mut dyn BufRead, most: u64) -> Result<Digest, LayerError> {
-    diff_id_within(WINDOW_LOG_MAX, source, most)
+pub(super) fn diff_id(source: &mut dyn BufRead, max_uncompressed: u64) -> Result<Digest, LayerError> {
+    diff_id_within(WINDOW_LOG_MAX, source, max_uncompressed)
 }
 
-fn diff_id_within(window_log_max: u32, source: &mut dyn BufRead, most: u64) -> Result<Digest, LayerError> {
-    let mut plain = Plain::at_most(most);
+fn diff_id_within(
+    window_log_max: u32,
+    source: &mut dyn BufRead,
+    max_uncompressed: u64,
+) -> Result<Digest, LayerError> {
+    let mut plain = DiffIdHasher::at_most(max_uncompressed);
     decode_within(window_log_max, source, |bytes| plain.take(bytes))?;
     Ok(plain.diff_id())
 }
@@ -62,7 +66,7 @@ fn decode_within(
     mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
     let started = |source| LayerError::Zstd { offset: 0, source };
-    let mut decoder = Decoder::with_buffer(Counted::new(source)).map_err(started)?;
+    let mut decoder = Decoder::with_buffer(CountingReader::new(source)).map_err(started)?;
     decoder.window_log_max(window_log_max).map_err(started)?;
     drain(&mut decoder, &mut vec![0; STEP], &mut consume, |decoder, source| match decoder.get_ref() {
         compressed if compressed.failed() => LayerError::Read { source },

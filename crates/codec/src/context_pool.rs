@@ -9,7 +9,7 @@ use super::LayerError;
 
 /// Those that no layer has now.
 #[derive(Default)]
-pub(super) struct Contexts {
+pub(super) struct ContextPool {
     idle: Mutex<Idle>,
 }
 
@@ -20,7 +20,7 @@ struct Idle {
     contexts: Vec<CCtx<'static>>,
 }
 
-impl Contexts {
+impl ContextPool {
     /// Does `work` with a context that is as good as new. One that failed is given up, with whatever it
     /// holds.
     pub(super) fn with<T>(

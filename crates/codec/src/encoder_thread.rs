@@ -10,11 +10,11 @@ use zstd::stream::write::Encoder;
 use super::LayerError;
 
 /// How many pieces may wait between the two threads. A piece is what the decoder gives at a time, 128 KiB
-/// at most, so this bounds what they hold to 1 MiB.
+/// at max_uncompressed, so this bounds what they hold to 1 MiB.
 const PIECES: usize = 8;
 
 /// What takes the decoder's bytes, in order.
-pub(super) type HandOn<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), LayerError>;
+pub(super) type ByteSink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), LayerError>;
 
 /// What goes to the encoder.
 enum Piece {
@@ -27,7 +27,7 @@ enum Piece {
 /// encoded.
 pub(super) fn encode<W: Write + Send, T>(
     encoder: Encoder<'_, W>,
-    decode: impl FnOnce(HandOn<'_>) -> Result<T, LayerError>,
+    decode: impl FnOnce(ByteSink<'_>) -> Result<T, LayerError>,
     look: impl FnMut(&[u8]) -> Result<(), LayerError> + Send,
 ) -> Result<T, LayerError> {
     thread::scope(|scope| {

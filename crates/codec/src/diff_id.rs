@@ -6,29 +6,29 @@ use zstart_core::Digest;
 use super::LayerError;
 
 /// The hash of what came so far, and how much more may come.
-pub struct Plain {
+pub struct DiffIdHasher {
     hash: Sha256,
-    most: u64,
+    max_uncompressed: u64,
     left: u64,
 }
 
-impl Plain {
+impl DiffIdHasher {
     /// For a layer that may unpack to so many bytes.
-    pub fn at_most(most: u64) -> Self {
-        Self { hash: Sha256::new(), most, left: most }
+    pub fn at_most(max_uncompressed: u64) -> Self {
+        Self { hash: Sha256::new(), max_uncompressed, left: max_uncompressed }
     }
 
     /// Takes the next bytes.
     pub fn take(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         let left = self.left.checked_sub(bytes.len() as u64);
-        self.left = left.ok_or(LayerError::TooLarge { most: self.most })?;
+        self.left = left.ok_or(LayerError::TooLarge { max_uncompressed: self.max_uncompressed })?;
         self.hash.update(bytes);
         Ok(())
     }
 
     /// How many bytes came.
     pub fn count(&self) -> u64 {
-        self.most - self.left
+        self.max_uncompressed - self.left
     }
 
     /// The `diff_id` of all that came.

@@ -8,11 +8,11 @@ use zstd::stream::write::Encoder;
 use zstd::stream::zio::Writer;
 use zstd::zstd_safe::{self, CCtx, CParameter, ResetDirective};
 
-use super::beside::HandOn;
-use super::contexts::Contexts;
-use super::packing::{self, Packing};
-use super::plain::Plain;
-use super::{Announced, Converted, LayerConverter, LayerError, beside, frames, jobs};
+use super::compression::{self, Compression};
+use super::context_pool::ContextPool;
+use super::diff_id::DiffIdHasher;
+use super::encoder_thread::ByteSink;
+use super::{Converted, LayerConverter, LayerError, LayerLimits, encoder_thread, jobs, zstd_frames};
 use crate::Level;
 
 /// 8 MiB at every level: RFC 8878 asks every decoder for that and no more. zstd's own windows are smaller
@@ -34,14 +34,14 @@ pub struct ZstdConverter {
     all: bool,
     /// There is a core for each thread of a large layer.
     has_cores: bool,
-    contexts: Contexts,
+    contexts: ContextPool,
 }
 
 impl ZstdConverter {
     /// A converter for a level. Layers that are zstd already stay as they are.
     pub fn new(level: Level) -> Self {
         let has_cores = thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::CORES);
-        Self { level, all: false, has_cores, contexts: Contexts::default() }
+        Self { level, all: false, has_cores, contexts: ContextPool::default() }
     }
 
     /// The same, as it is on a machine that has so many cores, or has not.
@@ -57,14 +57,14 @@ impl ZstdConverter {
     }
 
     /// An encoder as every layer of so many compressed bytes has it.
-    pub fn encoder<W: Write>(&self, packed: u64, target: W) -> io::Result<Encoder<'static, W>> {
-        self.encoder_of(raw::Encoder::new(self.level.get())?, packed, target)
+    pub fn encoder<W: Write>(&self, compressed_size: u64, target: W) -> io::Result<Encoder<'static, W>> {
+        self.encoder_of(raw::Encoder::new(self.level.get())?, compressed_size, target)
     }
 
     fn encoder_of<'a, W: Write>(
         &self,
         encoder: raw::Encoder<'a>,
-        packed: u64,
+        compressed_size: u64,
         target: W,
     ) -> io::Result<Encoder<'a, W>> {
         // A block and its header more than it takes at a time: what doesn't get smaller gets a little larger,
@@ -78,7 +78,7 @@ impl ZstdConverter {
         for parameter in bounds(self.level) {
             encoder.set_parameter(*parameter)?;
         }
-        if jobs::are_for(self.level, packed) {
+        if jobs::are_for(self.level, compressed_size) {
             for parameter in jobs::PARAMETERS {
                 encoder.set_parameter(parameter)?;
             }
@@ -106,12 +106,7 @@ impl LayerConverter for ZstdConverter {
         format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }
 
-    /// Somebody else's zstd may ask for a window four times as large as zstart's.
-    fn places(&self, packed: u64, is_zstd: bool) -> u32 {
-        if is_zstd || jobs::are_for(self.level, packed) { jobs::PLACES } else { 1 }
-    }
-
-    fn rest(&self) {
+    fn release_idle_memory(&self) {
         self.contexts.without_large();
     }
 
@@ -119,37 +114,40 @@ impl LayerConverter for ZstdConverter {
         &self,
         source: &mut dyn BufRead,
         target: &mut (dyn Write + Send),
-        announced: Announced,
+        limits: LayerLimits,
     ) -> Result<Converted, LayerError> {
-        let Announced { packed, most } = announced;
-        let (packing, mut source) = packing::recognise(source)?;
-        if packing == Packing::Zstd && !self.all {
-            self.rest();
-            return Ok(Converted { diff_id: frames::diff_id(&mut source, most)?, anew: false });
+        let LayerLimits { compressed_size, max_uncompressed } = limits;
+        let (packing, mut source) = compression::detect(source)?;
+        if packing == Compression::Zstd && !self.all {
+            self.release_idle_memory();
+            return Ok(Converted {
+                diff_id: zstd_frames::diff_id(&mut source, max_uncompressed)?,
+                rewritten: false,
+            });
         }
-        let in_jobs = jobs::are_for(self.level, packed);
-        let mut plain = Plain::at_most(most);
+        let in_jobs = jobs::are_for(self.level, compressed_size);
+        let mut plain = DiffIdHasher::at_most(max_uncompressed);
         self.contexts.with(in_jobs, |context| {
             let failed = |source| LayerError::Write { source };
             let reset = context.reset(ResetDirective::SessionAndParameters);
             reset.map_err(|code| failed(io::Error::other(zstd_safe::get_error_name(code))))?;
             let context = raw::Encoder::with_context(context);
-            let encoder = self.encoder_of(context, packed, target).map_err(failed)?;
-            let decode_and_hash = |hand_on: HandOn<'_>| {
+            let encoder = self.encoder_of(context, compressed_size, target).map_err(failed)?;
+            let decode_and_hash = |sink: ByteSink<'_>| {
                 packing.decode(&mut source, |bytes| {
                     plain.take(bytes)?;
-                    hand_on(bytes)
+                    sink(bytes)
                 })
             };
             match (in_jobs, self.has_cores) {
-                (false, _) => beside::encode(encoder, decode_and_hash, |_| Ok(())),
+                (false, _) => encoder_thread::encode(encoder, decode_and_hash, |_| Ok(())),
                 (true, false) => jobs::encode(encoder, decode_and_hash),
                 (true, true) => {
-                    let decode = |hand_on: HandOn<'_>| packing.decode(&mut source, hand_on);
-                    beside::encode(encoder, decode, |bytes| plain.take(bytes))
+                    let decode = |sink: ByteSink<'_>| packing.decode(&mut source, sink);
+                    encoder_thread::encode(encoder, decode, |bytes| plain.take(bytes))
                 }
             }
         })?;
-        Ok(Converted { diff_id: plain.diff_id(), anew: true })
+        Ok(Converted { diff_id: plain.diff_id(), rewritten: true })
     }
 }
