@@ -206,7 +206,7 @@ async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
     assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
 
     let variant = lab.stored().digest(&made[1]).await?;
-    let said = ["tags can't be moved", "write to another tag", variant.as_str(), "TAG_INVALID"];
+    let said = ["tags are immutable", "write to another tag", variant.as_str(), "TAG_INVALID"];
     lab.fail(Identity::Environment, &["convert", "--force", "--level", "1", &image], 8, &said).await?;
     assert_eq!(lab.tags().await?, made);
     assert_eq!(lab.stored().digest(&made[1]).await?, variant);
@@ -219,7 +219,7 @@ async fn missing_repository_error_has_the_create_command() -> Result<()> {
     let said = [
         "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
         "CREATE_ON_PUSH",
-        "begin a blob upload",
+        "upload blob",
     ];
     let arguments = ["convert", &at(PRIVATE, "team/app:v1"), &at(PRIVATE, "team/missing:v1-zstd")];
     lab.fail(Identity::Environment, &arguments, 1, &said).await?;

@@ -78,7 +78,7 @@ async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
     require_failure(&zstart, &["inspect", &name], 4, &["pull image v1", &at, "HTTP 403"]).await?;
     gateway.clear_faults();
     gateway.fault(Method::POST, "/blobs/uploads/", answer(StatusCode::UNAUTHORIZED, vec![]));
-    require_failure(&zstart, &["convert", &name], 4, &["begin a blob upload", &at, "HTTP 401"]).await?;
+    require_failure(&zstart, &["convert", &name], 4, &["upload blob", &at, "HTTP 401"]).await?;
 
     gateway.clear_faults();
     let later = vec![("retry-after", "600".to_owned())];

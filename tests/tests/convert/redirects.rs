@@ -113,6 +113,6 @@ async fn manifest_over_4_mib_is_rejected() -> Result<()> {
     gateway.fault(Method::GET, "/manifests/", Fault::Respond(StatusCode::OK, vec![], endless));
     let error = Conversion::of(&format!("{}/app:v1", gateway.host())).run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Other);
-    assert!(error.chain().contains("larger than 4194304 bytes"), "{}", error.chain());
+    assert!(error.chain().contains("exceeds the limit of 4194304 bytes"), "{}", error.chain());
     Ok(())
 }

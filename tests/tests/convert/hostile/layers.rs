@@ -50,14 +50,14 @@ async fn endless_gzip_bomb_is_rejected() -> Result<()> {
 async fn layer_cut_on_every_attempt_is_unavailable() -> Result<()> {
     let response =
         RawResponse::Send(http_response(&[OK, &["Content-Length: 90000"]].concat(), b"\x1f\x8b\x08"));
-    layer_response_fails(response, ErrorClass::Unavailable, "the source broke off").await
+    layer_response_fails(response, ErrorClass::Unavailable, "pull blob").await
 }
 
 #[tokio::test]
 async fn stalled_layer_is_unavailable() -> Result<()> {
     let response =
         RawResponse::ThenStall(http_response(&[OK, &["Content-Length: 90000"]].concat(), b"\x1f\x8b\x08"));
-    layer_response_fails(response, ErrorClass::Unavailable, "the source broke off").await
+    layer_response_fails(response, ErrorClass::Unavailable, "pull blob").await
 }
 
 #[tokio::test]
@@ -67,7 +67,7 @@ async fn layer_below_minimum_throughput_is_aborted() -> Result<()> {
         b"x",
         Duration::from_millis(40),
     );
-    layer_response_fails(response, ErrorClass::Unavailable, "it comes too slowly").await
+    layer_response_fails(response, ErrorClass::Unavailable, "download throughput fell below").await
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn trickled_manifest_times_out() -> Result<()> {
     let lab = HostileLab::start().await?;
     let start = http_response(&[OK, &["Content-Length: 100000"]].concat(), b"{");
     lab.respond(Method::GET, MANIFEST, RawResponse::ThenTrickle(start, b" ", TRICKLE_INTERVAL));
-    lab.fails_with(ErrorClass::Unavailable, &["pull image v1", "takes longer than"]).await
+    lab.fails_with(ErrorClass::Unavailable, &["pull image v1", "took longer than"]).await
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn manifest_of_100_mib_is_rejected() -> Result<()> {
     let lab = HostileLab::start().await?;
     let start = http_response(&[OK, &["Content-Length: 104857600"]].concat(), b"{\"x\":\"");
     lab.respond(Method::GET, MANIFEST, RawResponse::ThenFlood(start, b"many bytes "));
-    lab.fails_with(ErrorClass::Other, &["pull image v1", "larger than 4194304 bytes"]).await
+    lab.fails_with(ErrorClass::Other, &["pull image v1", "exceeds the limit of 4194304 bytes"]).await
 }
 
 #[tokio::test]

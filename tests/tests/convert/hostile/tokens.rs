@@ -23,7 +23,7 @@ async fn token_response_fails(response: RawResponse, class: ErrorClass, expected
 async fn token_realm_on_another_host_is_rejected() -> Result<()> {
     let lab = HostileLab::start().await?;
     challenge_with(&lab, &bearer(&lab.other_host_url("/token")));
-    lab.fails_with(ErrorClass::Other, &["log in", "localhost", "nothing was sent there"]).await?;
+    lab.fails_with(ErrorClass::Other, &["log in", "localhost", "nothing was sent to that host"]).await?;
     assert_eq!(lab.requests_to_other_host(), [""; 0]);
     Ok(())
 }
@@ -39,7 +39,7 @@ async fn forbidden_token_realms_are_rejected() -> Result<()> {
     ] {
         let lab = HostileLab::start().await?;
         challenge_with(&lab, &bearer(realm));
-        lab.fails_with(ErrorClass::Other, &["log in", "nothing was sent there"]).await?;
+        lab.fails_with(ErrorClass::Other, &["log in", "nothing was sent to that host"]).await?;
     }
     Ok(())
 }
@@ -51,7 +51,7 @@ async fn malformed_challenge_is_rejected() -> Result<()> {
     {
         let lab = HostileLab::start().await?;
         challenge_with(&lab, challenge);
-        lab.fails_with(ErrorClass::Other, &["log in", "WWW-Authenticate can't be read"]).await?;
+        lab.fails_with(ErrorClass::Other, &["log in", "WWW-Authenticate header is not readable"]).await?;
     }
     Ok(())
 }
@@ -62,7 +62,7 @@ async fn token_server_redirect_is_not_followed() -> Result<()> {
     challenge_with(&lab, &bearer(&format!("http://{}/token", lab.server.host())));
     let location = format!("Location: {}", lab.other_host_url("/token"));
     lab.respond_to_get("/token", &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.fails_with(ErrorClass::Other, &["the token server answered HTTP 307"]).await?;
+    lab.fails_with(ErrorClass::Other, &["token server refused: HTTP 307"]).await?;
     assert_eq!(lab.requests_to_other_host(), [""; 0]);
     Ok(())
 }
@@ -70,7 +70,7 @@ async fn token_server_redirect_is_not_followed() -> Result<()> {
 #[tokio::test]
 async fn endless_token_is_rejected() -> Result<()> {
     let response = RawResponse::ThenFlood(http_response(&["200 OK"], b"{\"token\":\""), b"abcdef");
-    token_response_fails(response, ErrorClass::Other, &["log in", "larger than 262144 bytes"]).await
+    token_response_fails(response, ErrorClass::Other, &["log in", "exceeds the limit of 262144 bytes"]).await
 }
 
 #[tokio::test]
@@ -86,7 +86,7 @@ async fn token_with_header_injection_is_rejected() -> Result<()> {
 async fn invalid_token_response_is_rejected() -> Result<()> {
     for token in ["{}", "[]", "null", "<html>", "{\"token\":\"\"}", "{\"token\":7}"] {
         let response = RawResponse::Send(http_response(&["200 OK", "Connection: close"], token.as_bytes()));
-        token_response_fails(response, ErrorClass::Other, &["log in", "the token server's answer"]).await?;
+        token_response_fails(response, ErrorClass::Other, &["log in", "token server's response"]).await?;
     }
     Ok(())
 }

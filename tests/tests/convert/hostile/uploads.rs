@@ -27,7 +27,7 @@ async fn upload_location_at_the_metadata_service_is_rejected() -> Result<()> {
     let lab = HostileLab::start().await?;
     let head = ["202 Accepted", "Location: http://169.254.169.254/latest/", "Connection: close"];
     lab.respond(Method::POST, UPLOADS, RawResponse::Send(http_response(&head, b"")));
-    lab.fails_with(ErrorClass::Other, &["where no registry may send its readers"]).await
+    lab.fails_with(ErrorClass::Other, &["to which no registry may send its clients"]).await
 }
 
 #[tokio::test]
