@@ -2,14 +2,18 @@
 
 mod challenge;
 mod credentials;
+mod credentials_error;
 mod docker_config;
 mod helper;
+mod password;
 mod provider;
 mod token;
 
 #[cfg(fuzzing)]
 pub use challenge::fuzz_challenge;
-pub use credentials::{Credentials, Password};
-pub use docker_config::{CredentialsError, DockerConfig};
+pub use credentials::Credentials;
+pub use credentials_error::CredentialsError;
+pub use docker_config::DockerConfig;
+pub use password::Password;
 pub use provider::{CredentialProvider, ExpiringCredentials, ProviderError, SharedProvider};
-pub(crate) use token::{Authorization, Grant, log_in};
+pub(crate) use token::{Authorization, Grant, Login};

@@ -3,7 +3,7 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
 
-use crate::error::ErrorKind;
+use crate::error_kind::ErrorKind;
 
 /// Exponential backoff: `initial`, twice that, four times that, never more than `max`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 use tokio::time::Instant;
-use zstart_core::Reference;
 
-use crate::auth::{self, Authorization, Credentials, Grant, Password};
+use crate::auth::{Authorization, Credentials, Grant, Login, Password};
 use crate::ecr::Ecr;
-use crate::endpoint::Endpoint;
 use crate::error::{RequestError, transport_error};
-use crate::http::{AddressPolicy, HttpClients, MinThroughput, Timeouts, redirect_target};
+use crate::http::{MinThroughput, Timeouts, redirect_target};
 use crate::operation::Access;
-use crate::registries::RegistryOptions;
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Highest number of tokens that a request tries after the first one: one that other requests renewed, and
 /// one of its own.
@@ -27,15 +25,11 @@ const MAX_REDIRECTS: usize = 5;
 /// Sends requests to one repository. Clones share connections and tokens.
 #[derive(Clone)]
 pub(crate) struct Client {
-    http: HttpClients,
-    options: Arc<RegistryOptions>,
-    endpoint: Endpoint,
+    transport: Transport,
     /// The repository's name inside the registry.
     repository: String,
     credentials: Credentials,
     ecr: Option<Arc<Ecr>>,
-    /// Policy for addresses that the registry redirects to; the first redirect needs it.
-    redirect_policy: Arc<OnceCell<AddressPolicy>>,
     /// Another repository of the registry that the tokens may read too.
     mount_source: Option<String>,
     pull_token: Arc<Mutex<Option<CachedToken>>>,
@@ -49,22 +43,16 @@ struct CachedToken {
 
 impl Client {
     pub(crate) fn new(
-        http: HttpClients,
-        options: Arc<RegistryOptions>,
-        reference: &Reference,
+        transport: Transport,
+        repository: &str,
         credentials: Credentials,
         ecr: Option<Arc<Ecr>>,
     ) -> Self {
-        let registry = reference.registry();
-        let is_plain_http = options.plain_http.iter().any(|host| host == registry);
         Self {
-            http,
-            options,
-            endpoint: Endpoint::new(registry, is_plain_http),
-            repository: reference.repository().to_owned(),
+            transport,
+            repository: repository.to_owned(),
             credentials,
             ecr,
-            redirect_policy: Arc::default(),
             mount_source: None,
             pull_token: Arc::default(),
             push_token: Arc::default(),
@@ -74,7 +62,7 @@ impl Client {
     /// A client whose tokens may also read the repository at `location` (`REGISTRY/NAME`). `None` if that
     /// repository is in another registry.
     pub(crate) fn with_mount_source(&self, location: &str) -> Option<Self> {
-        let name = location.strip_prefix(self.endpoint.registry())?.strip_prefix('/')?;
+        let name = location.strip_prefix(self.transport.endpoint().registry())?.strip_prefix('/')?;
         Some(Self {
             mount_source: Some(name.to_owned()),
             pull_token: Arc::default(),
@@ -87,16 +75,8 @@ impl Client {
         self.mount_source.as_deref()
     }
 
-    pub(crate) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     pub(crate) fn repository(&self) -> &str {
         &self.repository
-    }
-
-    pub(crate) fn credentials(&self) -> &Credentials {
-        &self.credentials
     }
 
     /// The registry's quota and quirks, if it is one of Amazon ECR.
@@ -105,21 +85,16 @@ impl Client {
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
-        self.options.timeouts
+        self.transport.options().timeouts
     }
 
     pub(crate) fn min_throughput(&self) -> MinThroughput {
-        self.options.min_throughput
-    }
-
-    /// Whether an administrator listed the host as a token server.
-    pub(crate) fn is_token_server(&self, host: &str) -> bool {
-        self.options.token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host))
+        self.transport.options().min_throughput
     }
 
     /// The address of `path` in the repository.
     pub(crate) fn url(&self, path: &str) -> Result<Url, RequestError> {
-        self.endpoint.url(&self.repository, path)
+        self.transport.endpoint().url(&self.repository, path)
     }
 
     /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone.
@@ -143,8 +118,8 @@ impl Client {
     /// Sends a request with the token that `access` needs. A refused token is renewed and the request sent
     /// again; a streamed body can't be sent again, which is [`RequestError::TokenExpired`].
     pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
-        let http = self.http_client(&request).await?;
-        let is_registry = self.endpoint.is_same_origin(&request.url);
+        let http = self.transport.http_client(&request).await?;
+        let is_registry = self.transport.endpoint().is_same_origin(&request.url);
         let (mut authorization, mut is_new) = self.authorization(access, None).await?;
         let mut renewals_left = MAX_RENEWALS;
         loop {
@@ -171,31 +146,6 @@ impl Client {
         }
     }
 
-    /// Sends a request of a login: without a token, with a password if there is one to exchange.
-    pub(crate) async fn send_anonymous(
-        &self,
-        mut request: Request,
-        password: Option<&Password>,
-    ) -> Result<Response, RequestError> {
-        let attempt = request.build(self.http_client(&request).await?);
-        let attempt = match password {
-            Some(Password { username, password }) => attempt.basic_auth(username, Some(password)),
-            None => attempt,
-        };
-        attempt.send().await.map_err(transport_error)
-    }
-
-    /// The HTTP client for an address: the registry's own, or one that the registry may redirect to.
-    async fn http_client(&self, request: &Request) -> Result<&reqwest::Client, RequestError> {
-        let policy = if self.endpoint.is_same_origin(&request.url) {
-            AddressPolicy::AllowPrivate
-        } else {
-            let registry = self.endpoint.base()?;
-            *self.redirect_policy.get_or_init(|| self.http.redirect_policy(registry)).await
-        };
-        Ok(self.http.client(request.direction, policy, &request.url)?)
-    }
-
     /// The authorization for `access`; another one than the `refused` one. One request at a time logs in;
     /// concurrent ones wait and share the result. The flag says whether it was issued just now; a cached one
     /// may have been revoked meanwhile.
@@ -216,7 +166,13 @@ impl Client {
             return Ok((authorization.clone(), false));
         }
         let started = Instant::now();
-        let Grant { authorization, ttl, is_new } = auth::log_in(self, access, refused).await?;
+        let login = Login {
+            transport: &self.transport,
+            repository: &self.repository,
+            mount_source: self.mount_source.as_deref(),
+            credentials: &self.credentials,
+        };
+        let Grant { authorization, ttl, is_new } = login.log_in(access, refused).await?;
         *token = Some(CachedToken { expires_at: started + ttl, authorization: authorization.clone() });
         Ok((authorization, is_new))
     }
@@ -239,11 +195,8 @@ fn authorize(request: RequestBuilder, authorization: &Authorization) -> RequestB
 #[cfg(test)]
 impl Client {
     /// An anonymous client. The registry `plain` is reached over http.
-    pub(crate) fn for_tests(reference: &str, plain: &str) -> Self {
-        let options = RegistryOptions { plain_http: vec![plain.to_owned()], ..RegistryOptions::default() };
-        let http = HttpClients::for_tests(options.timeouts);
-        let reference = reference.parse().expect("a reference");
-        Self::new(http, Arc::new(options), &reference, Credentials::Anonymous, None)
+    fn for_tests(registry: &str, plain: &str) -> Self {
+        Self::new(Transport::for_tests(registry, plain), "app", Credentials::Anonymous, None)
     }
 }
 
@@ -313,7 +266,7 @@ mod tests {
             (", \"expires_in\": 86400", 45 * 60),
         ] {
             let server = TokenServer::start(life).await;
-            let client = Client::for_tests(&format!("{}/app:v1", server.host), &server.host);
+            let client = Client::for_tests(&server.host, &server.host);
             let authorization = async || client.authorization(Access::Pull, None).await.unwrap();
             let first = authorization().await;
             assert!(first == (Authorization::Bearer("number 0".to_owned()), true), "{life}");

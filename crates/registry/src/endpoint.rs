@@ -2,13 +2,10 @@
 
 use reqwest::Url;
 
-use crate::error::RequestError;
+use crate::error::{RequestError, UrlError};
 
 /// Host of Docker Hub's registry; image names say `docker.io`.
 const DOCKER_HUB: (&str, &str) = ("docker.io", "registry-1.docker.io");
-
-/// Error of the URL parser.
-pub(crate) type UrlError = <Url as std::str::FromStr>::Err;
 
 /// A registry's base address.
 #[derive(Clone, Debug)]

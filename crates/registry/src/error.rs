@@ -7,40 +7,20 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::StatusCode;
+use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::Digest;
 
 use crate::auth::ProviderError;
-use crate::endpoint::UrlError;
-use crate::http::Stalled;
+use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
+
+/// Error of the URL parser.
+pub(crate) type UrlError = <Url as std::str::FromStr>::Err;
 
 /// Longest part of a registry's message that is shown, in characters.
 const MESSAGE_MAX: usize = 300;
-
-/// Class of an error, by which callers choose a retry, a condition or an exit code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ErrorKind {
-    /// The object doesn't exist.
-    NotFound,
-    /// The credentials lack the right, or there are none.
-    Denied,
-    /// No answer, a broken connection, or an error of the registry's own. A retry may help.
-    Unavailable,
-    /// Too many requests.
-    RateLimited {
-        /// Delay that the registry asked for.
-        retry_after: Option<Duration>,
-    },
-    /// The tag names another manifest, and the repository's tags are immutable.
-    TagImmutable,
-    /// The content doesn't have its digest.
-    ContentMismatch,
-    /// Anything else.
-    Other,
-}
 
 /// A failed operation on a repository. The message names operation and repository; causes follow in
 /// [`source`](Error::source).
@@ -133,6 +113,17 @@ pub(crate) enum LoginError {
     Token(#[source] RequestError),
     #[error("token server's response {problem}")]
     TokenBody { problem: &'static str },
+}
+
+/// A transfer that was aborted.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum Stalled {
+    #[error("download throughput fell below {per_second} bytes/s for {window:?}")]
+    SlowDownload { per_second: u64, window: Duration },
+    #[error("upload throughput fell below {per_second} bytes/s for {window:?}")]
+    SlowUpload { per_second: u64, window: Duration },
+    #[error("registry accepted no bytes for {limit:?}")]
+    IdleUpload { limit: Duration },
 }
 
 /// An address to which zstart doesn't connect.

@@ -11,6 +11,6 @@ pub(crate) use address_policy::AddressPolicy;
 pub use clients::ClientError;
 pub(crate) use clients::{Direction, HttpClients};
 pub(crate) use response::{error_of, read_bounded, redirect_target};
-pub(crate) use throughput::{Chunks, Stalled, require_throughput};
+pub(crate) use throughput::{Chunks, require_throughput};
 pub use timeouts::{MinThroughput, Timeouts};
 pub(crate) use upload_monitor::monitor;

@@ -18,7 +18,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Tag};
 
-use crate::error::{ErrorKind, RegistryError};
+use crate::error::RegistryError;
+use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
 use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
 use zstart_oci::{Descriptor, MANIFEST_MAX, RawManifest, RawObject, media_type};

@@ -17,7 +17,8 @@ use crate::api::uploads::{self, Session, SinglePost, StreamError};
 use crate::api::{blobs, manifests, referrers, tags, try_mount};
 use crate::backoff::RetryPolicy;
 use crate::client::Client;
-use crate::error::{ErrorKind, RegistryError, RequestError};
+use crate::error::{RegistryError, RequestError};
+use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
 use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
 

@@ -6,7 +6,8 @@ use futures::stream::{self, BoxStream};
 use zstart_core::{Digest, Reference, Tag};
 use zstart_oci::{Descriptor, RawManifest};
 
-use crate::error::{ErrorKind, RegistryError};
+use crate::error::RegistryError;
+use crate::error_kind::ErrorKind;
 
 /// A blob's bytes, in the chunks in which they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes, RegistryError>>;

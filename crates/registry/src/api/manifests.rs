@@ -6,7 +6,8 @@ use zstart_core::{Digest, Tag};
 use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 
 use crate::client::Client;
-use crate::error::{ErrorKind, RequestError};
+use crate::error::RequestError;
+use crate::error_kind::ErrorKind;
 use crate::http::{error_of, read_bounded};
 use crate::operation::Access;
 use crate::request::Request;

@@ -1,7 +1,6 @@
 //! An identity at a registry.
 
-use std::fmt;
-
+use super::password::Password;
 use super::provider::SharedProvider;
 
 /// An identity at a registry. Its debug form shows no secret.
@@ -15,25 +14,10 @@ pub enum Credentials {
     Provider(SharedProvider),
 }
 
-/// A user's name and password. Its debug form shows no secret.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Password {
-    /// The user's name.
-    pub username: String,
-    /// The password.
-    pub password: String,
-}
-
 impl Credentials {
     /// A user with a password.
     pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::Basic(Password { username: username.into(), password: password.into() })
-    }
-}
-
-impl fmt::Debug for Password {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Password").field("username", &self.username).finish_non_exhaustive()
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::credentials::Credentials;
-use super::docker_config::CredentialsError;
+use super::credentials_error::CredentialsError;
 
 /// Message of a helper that has no credentials for a server (docker-credential-helpers,
 /// `credentials/error.go`).

@@ -7,8 +7,8 @@ use std::time::Instant;
 use async_trait::async_trait;
 use thiserror::Error;
 
-use super::credentials::Password;
-use crate::error::ErrorKind;
+use super::password::Password;
+use crate::error_kind::ErrorKind;
 
 /// Issues credentials. One provider serves all repositories that its identity reads or writes, concurrently.
 #[async_trait]

@@ -10,13 +10,14 @@ use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
 use super::challenge::{self, Challenge};
-use super::credentials::{Credentials, Password};
+use super::credentials::Credentials;
+use super::password::Password;
 use super::provider::{ExpiringCredentials, SharedProvider};
-use crate::client::Client;
 use crate::error::{LoginError, RequestError};
 use crate::http::{error_of, read_bounded};
 use crate::operation::Access;
 use crate::request::Request;
+use crate::transport::Transport;
 
 /// Largest response of a token server that is read, in bytes. Real ones have some KiB.
 const TOKEN_RESPONSE_MAX: usize = 256 * 1024;
@@ -52,43 +53,102 @@ struct TokenResponse {
     expires_in: Option<u64>,
 }
 
-/// Asks the registry which login it wants, and logs in. `refused` is an authorization that must not be
-/// returned.
-pub(crate) async fn log_in(
-    client: &Client,
-    access: Access,
-    refused: Option<&Authorization>,
-) -> Result<Grant, LoginError> {
-    let url = client.endpoint().base()?.clone();
-    let response = client.send_anonymous(Request::read(Method::GET, url), None).await?;
-    match response.status() {
-        StatusCode::UNAUTHORIZED => {}
-        status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
-            return Err(error_of(response, client.timeouts().response).await.into());
-        }
-        // Any other status appears again in the requests that matter.
-        _ => return password_grant(client, refused).await,
-    }
-    let challenge =
-        challenge::parse(response.headers()).map_err(|problem| LoginError::Challenge { problem })?;
-    match challenge {
-        Challenge::None | Challenge::Basic => password_grant(client, refused).await,
-        Challenge::Bearer { realm, service } => token_grant(client, access, realm, service).await,
-    }
+/// A login at a registry, for one repository.
+pub(crate) struct Login<'a> {
+    pub(crate) transport: &'a Transport,
+    /// The repository's name inside the registry.
+    pub(crate) repository: &'a str,
+    /// Another repository that the token may read too.
+    pub(crate) mount_source: Option<&'a str>,
+    pub(crate) credentials: &'a Credentials,
 }
 
-/// The password, which goes with every request.
-async fn password_grant(client: &Client, refused: Option<&Authorization>) -> Result<Grant, LoginError> {
-    let refused = match refused {
-        Some(Authorization::Basic(password)) => Some(password),
-        Some(Authorization::Bearer(_) | Authorization::Anonymous) | None => None,
-    };
-    let Some(current) = current_password(client.credentials(), refused).await? else {
-        return Ok(Grant { authorization: Authorization::Anonymous, ttl: MAX_TTL, is_new: true });
-    };
-    let ExpiringCredentials { password, expires_at, is_new } = current;
-    let ttl = expires_at.saturating_duration_since(Instant::now()).min(MAX_TTL);
-    Ok(Grant { authorization: Authorization::Basic(password), ttl, is_new })
+impl Login<'_> {
+    /// Asks the registry which login it wants, and logs in. `refused` is an authorization that must not be
+    /// returned.
+    pub(crate) async fn log_in(
+        &self,
+        access: Access,
+        refused: Option<&Authorization>,
+    ) -> Result<Grant, LoginError> {
+        let url = self.transport.endpoint().base()?.clone();
+        let response = self.transport.send_anonymous(Request::read(Method::GET, url), None).await?;
+        match response.status() {
+            StatusCode::UNAUTHORIZED => {}
+            status if status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error() => {
+                return Err(error_of(response, self.response_timeout()).await.into());
+            }
+            // Any other status appears again in the requests that matter.
+            _ => return self.password_grant(refused).await,
+        }
+        let challenge =
+            challenge::parse(response.headers()).map_err(|problem| LoginError::Challenge { problem })?;
+        match challenge {
+            Challenge::None | Challenge::Basic => self.password_grant(refused).await,
+            Challenge::Bearer { realm, service } => self.token_grant(access, realm, service).await,
+        }
+    }
+
+    /// The password, which goes with every request.
+    async fn password_grant(&self, refused: Option<&Authorization>) -> Result<Grant, LoginError> {
+        let refused = match refused {
+            Some(Authorization::Basic(password)) => Some(password),
+            Some(Authorization::Bearer(_) | Authorization::Anonymous) | None => None,
+        };
+        let Some(current) = current_password(self.credentials, refused).await? else {
+            return Ok(Grant { authorization: Authorization::Anonymous, ttl: MAX_TTL, is_new: true });
+        };
+        let ExpiringCredentials { password, expires_at, is_new } = current;
+        let ttl = expires_at.saturating_duration_since(Instant::now()).min(MAX_TTL);
+        Ok(Grant { authorization: Authorization::Basic(password), ttl, is_new })
+    }
+
+    async fn token_grant(
+        &self,
+        access: Access,
+        mut realm: Url,
+        service: Option<String>,
+    ) -> Result<Grant, LoginError> {
+        let password = current_password(self.credentials, None).await?.map(|current| current.password);
+        check_token_server(self.transport, &realm, password.is_some()).map_err(|problem| {
+            let host = realm.host_str().unwrap_or_default().to_owned();
+            LoginError::TokenServer { host, problem }
+        })?;
+        self.add_scopes(access, &mut realm, service.as_deref());
+        let request = Request::read(Method::GET, realm);
+        let response = self.transport.send_anonymous(request, password.as_ref()).await?;
+        if response.status() != StatusCode::OK {
+            return Err(LoginError::Token(error_of(response, self.response_timeout()).await));
+        }
+        let unusable = |problem| LoginError::TokenBody { problem };
+        let bytes = read_bounded(response, TOKEN_RESPONSE_MAX, self.response_timeout()).await?;
+        let response: TokenResponse =
+            serde_json::from_slice(&bytes).map_err(|_| unusable("is not what the specification says"))?;
+        let token = response.token.or(response.access_token).filter(|token| !token.is_empty());
+        let token = token.ok_or_else(|| unusable("has no token"))?;
+        let ttl = response.expires_in.map_or(DEFAULT_TTL, Duration::from_secs).clamp(DEFAULT_TTL, MAX_TTL);
+        // Renewed after three quarters of its life: a request may need time to arrive.
+        Ok(Grant { authorization: Authorization::Bearer(token), ttl: ttl / 4 * 3, is_new: true })
+    }
+
+    fn add_scopes(&self, access: Access, realm: &mut Url, service: Option<&str>) {
+        let actions = match access {
+            Access::Pull => "pull",
+            Access::Push => "pull,push",
+        };
+        let mut query = realm.query_pairs_mut();
+        if let Some(service) = service {
+            query.append_pair("service", service);
+        }
+        query.append_pair("scope", &format!("repository:{}:{actions}", self.repository));
+        if let Some(other) = self.mount_source {
+            query.append_pair("scope", &format!("repository:{other}:pull"));
+        }
+    }
+
+    fn response_timeout(&self) -> Duration {
+        self.transport.options().timeouts.response
+    }
 }
 
 /// The current password, or `None` for anonymous access.
@@ -106,63 +166,21 @@ async fn current_password(
     }
 }
 
-async fn token_grant(
-    client: &Client,
-    access: Access,
-    mut realm: Url,
-    service: Option<String>,
-) -> Result<Grant, LoginError> {
-    let password = current_password(client.credentials(), None).await?.map(|current| current.password);
-    check_token_server(client, &realm, password.is_some()).map_err(|problem| {
-        let host = realm.host_str().unwrap_or_default().to_owned();
-        LoginError::TokenServer { host, problem }
-    })?;
-    add_scopes(client, access, &mut realm, service.as_deref());
-    let request = Request::read(Method::GET, realm);
-    let response = client.send_anonymous(request, password.as_ref()).await?;
-    if response.status() != StatusCode::OK {
-        return Err(LoginError::Token(error_of(response, client.timeouts().response).await));
-    }
-    let unusable = |problem| LoginError::TokenBody { problem };
-    let bytes = read_bounded(response, TOKEN_RESPONSE_MAX, client.timeouts().response).await?;
-    let response: TokenResponse =
-        serde_json::from_slice(&bytes).map_err(|_| unusable("is not what the specification says"))?;
-    let token = response.token.or(response.access_token).filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| unusable("has no token"))?;
-    let ttl = response.expires_in.map_or(DEFAULT_TTL, Duration::from_secs).clamp(DEFAULT_TTL, MAX_TTL);
-    // Renewed after three quarters of its life: a request may need time to arrive.
-    Ok(Grant { authorization: Authorization::Bearer(token), ttl: ttl / 4 * 3, is_new: true })
-}
-
-fn add_scopes(client: &Client, access: Access, realm: &mut Url, service: Option<&str>) {
-    let actions = match access {
-        Access::Pull => "pull",
-        Access::Push => "pull,push",
-    };
-    let mut query = realm.query_pairs_mut();
-    if let Some(service) = service {
-        query.append_pair("service", service);
-    }
-    query.append_pair("scope", &format!("repository:{}:{actions}", client.repository()));
-    if let Some(other) = client.mount_source() {
-        query.append_pair("scope", &format!("repository:{other}:pull"));
-    }
-}
-
 /// Checks that a token server may receive the login: its connection is as safe as the registry's own, and a
 /// password stays in the registry's own domain or goes to a listed server. The error says why not.
-fn check_token_server(client: &Client, realm: &Url, has_password: bool) -> Result<(), &'static str> {
-    let is_safe =
-        realm.scheme() == "https" || (realm.scheme() == "http" && client.endpoint().is_plain_http());
+fn check_token_server(transport: &Transport, realm: &Url, has_password: bool) -> Result<(), &'static str> {
+    let endpoint = transport.endpoint();
+    let is_safe = realm.scheme() == "https" || (realm.scheme() == "http" && endpoint.is_plain_http());
     if !is_safe {
         return Err("which is not https");
     }
     if !realm.username().is_empty() || realm.password().is_some() {
         return Err("with a user name in the address");
     }
-    let registry = client.endpoint().host();
+    let is_listed =
+        |host: &str| transport.options().token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host));
     let is_known =
-        realm.host_str().is_some_and(|host| is_same_domain(registry, host) || client.is_token_server(host));
+        realm.host_str().is_some_and(|host| is_same_domain(endpoint.host(), host) || is_listed(host));
     if has_password && !is_known {
         Err("which is neither in the registry's own domain nor a listed token server")
     } else {
@@ -227,8 +245,8 @@ mod tests {
     #[test]
     fn https_registry_gets_no_token_over_http() {
         let check = |plain: &str, realm: &str, has_password| {
-            let client = Client::for_tests("registry.example/app:v1", plain);
-            check_token_server(&client, &realm.parse().unwrap(), has_password)
+            let transport = Transport::for_tests("registry.example", plain);
+            check_token_server(&transport, &realm.parse().unwrap(), has_password)
         };
         let (safe, plain) = ("https://auth.registry.example/token", "http://registry.example/token");
         for has_password in [false, true] {

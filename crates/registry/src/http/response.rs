@@ -76,7 +76,7 @@ pub(crate) fn redirect_target(base: &Url, headers: &HeaderMap) -> Result<Url, Re
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::error_kind::ErrorKind;
 
     #[test]
     fn retry_after_is_seconds_or_a_date() {

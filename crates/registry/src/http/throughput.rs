@@ -4,22 +4,10 @@ use bytes::Bytes;
 use futures::StreamExt as _;
 use futures::stream::{self, BoxStream};
 use std::time::Duration;
-use thiserror::Error;
 use tokio::time::Instant;
 
 use super::timeouts::MinThroughput;
-use crate::error::RequestError;
-
-/// A transfer that was aborted.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-pub(crate) enum Stalled {
-    #[error("download throughput fell below {per_second} bytes/s for {window:?}")]
-    SlowDownload { per_second: u64, window: Duration },
-    #[error("upload throughput fell below {per_second} bytes/s for {window:?}")]
-    SlowUpload { per_second: u64, window: Duration },
-    #[error("registry accepted no bytes for {limit:?}")]
-    IdleUpload { limit: Duration },
-}
+use crate::error::{RequestError, Stalled};
 
 /// Bytes of a response body.
 pub(crate) type Chunks = BoxStream<'static, Result<Bytes, RequestError>>;

@@ -9,9 +9,8 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use zstart_core::sync::lock;
 
-use super::throughput::Stalled;
 use super::timeouts::MinThroughput;
-use crate::error::RegistryError;
+use crate::error::{RegistryError, Stalled};
 use crate::store::ByteStream;
 
 /// Progress of an upload.
