@@ -5,21 +5,21 @@
 //! are over. What the API server trusts stands in the webhook configuration: the authority, and each
 //! earlier one until it expires.
 //!
-//! - [`due`]: what is to be done next, decided from what is stored.
-//! - [`certificate`], [`stored`]: reading back what is stored.
+//! - [`next_step`]: what is to be done next, decided from what is stored.
+//! - [`certificate`], [`secret_data`]: reading back what is stored.
 //! - [`issue`]: making new ones.
-//! - [`cluster`]: the objects in the cluster, written so that two controllers don't fight.
-//! - `wake`: when to look again.
+//! - [`store`]: the objects in the cluster, written so that two controllers don't fight.
+//! - `watch`: when to look again.
 //!
 //! To replace a leaked authority delete its Secret: a new one is made at once, and the old one isn't
 //! trusted any more.
 
 pub mod certificate;
-pub mod cluster;
-pub mod due;
 pub mod issue;
-pub mod stored;
-mod wake;
+pub mod next_step;
+pub mod secret_data;
+pub mod store;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -33,10 +33,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use zstart_core::keys;
 
-use cluster::{Cluster, ClusterError, View, Written};
-use due::Step;
 use issue::IssueError;
-use stored::{authority_data, serving_data};
+use next_step::Step;
+use secret_data::{authority_data, serving_data};
+use store::{Cluster, ClusterError, View, Written};
 
 /// The shortest time from one look to the next. Two installations that were given the same Secrets by
 /// mistake would otherwise rewrite them as fast as the API server can.
@@ -114,7 +114,7 @@ pub async fn keep(
     namespace: String,
     shutdown: CancellationToken,
 ) -> Result<(), CertificateError> {
-    let mut changes = wake::changes(&client, &settings, &namespace);
+    let mut changes = watch::changes(&client, &settings, &namespace);
     let keeper = Keeper {
         names: settings.dns_names(&namespace),
         cluster: Cluster::new(client, settings.clone(), namespace),
@@ -179,7 +179,7 @@ impl Keeper {
                     &self.settings;
                 warn!(configuration, service, "no webhook of the configuration is served by our Service");
             }
-            match due::due(now, &view.stored, &self.names) {
+            match next_step::due(now, &view.stored, &self.names) {
                 Step::Rest { until } => return Ok(until),
                 step => self.take(step, &view, now).await?,
             }

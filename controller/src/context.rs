@@ -16,7 +16,7 @@ use crate::credentials::OwnCredentials;
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::reconcile::attempts::Attempts;
+use crate::reconcile::requeue::Attempts;
 
 /// How many sources are looked up at once in one registry. A controller that starts looks up all of
 /// them; a registry that is silent holds up its own alone.

@@ -1,4 +1,4 @@
-//! From a record to a variant that serves: [`look`] does the phases, [`status`] says how they went.
+//! From a record to a variant that serves: [`reconciliation`] does the phases, [`status`] says how they went.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,17 +15,17 @@ use zstart_core::{ImageConversion, units};
 use crate::context::Context;
 use crate::demand::Wanter;
 use crate::events::Kind;
-use attempts::{Attempt, Basis, Settled};
-use failure::Failure;
-use journal::Journal;
-use look::{Found, Look};
+use error::Failure;
+use reconciliation::{Found, Look};
+use requeue::{Attempt, Basis, Settled};
+use status_writer::Journal;
 
-pub(crate) mod attempts;
-mod delay;
-mod failure;
-mod journal;
-mod look;
+mod backoff;
+mod error;
+mod reconciliation;
+pub(crate) mod requeue;
 mod status;
+mod status_writer;
 
 /// The pause after the API server didn't take a status.
 const AFTER_API_ERROR: Duration = Duration::from_secs(5);
@@ -100,7 +100,7 @@ async fn conclude(
     let recheck = context.config.recheck_interval;
     let (name, source) = (record.name_any(), &record.spec.source);
     // Never later than the setting says.
-    let next = recheck.saturating_sub(delay::spread(recheck, &name));
+    let next = recheck.saturating_sub(backoff::spread(recheck, &name));
     match found {
         Ok(Found::Unchanged(settled)) => {
             context.metrics.ended(RecordReason::Verified);
@@ -137,9 +137,9 @@ async fn conclude(
         Err(Failure::Status(error)) => Err(error),
         Err(failure) => {
             let failures = failures.saturating_add(1);
-            let delay = delay::after_failure(failure.class(), failures, recheck);
+            let delay = backoff::after_failure(failure.class(), failures, recheck);
             // Never sooner than a registry asked for.
-            let delay = delay + delay::spread(delay, &name);
+            let delay = delay + backoff::spread(delay, &name);
             let (reason, text) = (failure.reason(), failure.to_string());
             warn!(%source, reason = reason.as_str(), error = text, ?delay, "a source isn't served by a variant");
             context.metrics.ended(reason);

@@ -9,7 +9,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
-use super::stored::Signer;
+use super::secret_data::Signer;
 
 /// How far in the past a certificate begins: a server whose clock is behind takes it too.
 pub const BACKDATE: SignedDuration = SignedDuration::from_mins(5);

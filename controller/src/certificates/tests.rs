@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::certificate::{Certificate, CertificateReadError};
-use super::stored::Signer;
+use super::secret_data::Signer;
 use super::*;
 
 fn now() -> Timestamp {

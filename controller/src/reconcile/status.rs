@@ -11,7 +11,7 @@ use zstart_core::record::{
 };
 use zstart_core::{Digest, Reference, units};
 
-use super::failure::Failure;
+use super::error::Failure;
 
 /// A variant that was verified, and where it came from.
 #[derive(Clone, Debug)]

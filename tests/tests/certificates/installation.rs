@@ -12,7 +12,7 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use zstart_controller::certificates::stored::Data;
+use zstart_controller::certificates::secret_data::Data;
 use zstart_controller::certificates::{CertificateError, CertificateSettings, keep};
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;

@@ -11,7 +11,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use zstart_controller::certificates::certificate::Certificate;
 use zstart_controller::certificates::issue::{AUTHORITY_LIFE, make_authority};
-use zstart_controller::certificates::stored::{Signer, authority_data, serving_data};
+use zstart_controller::certificates::secret_data::{Signer, authority_data, serving_data};
 
 use crate::installation::{Installation, NAMESPACE, configuration, value};
 

@@ -12,10 +12,10 @@ use zstart_registry::ManifestKey;
 use zstart_registry::Store;
 use zstart_registry::auth::Credentials;
 
-use super::attempts::Settled;
-use super::failure::Failure;
-use super::journal::Journal;
+use super::error::Failure;
+use super::requeue::Settled;
 use super::status::{self, Origin, Served};
+use super::status_writer::Journal;
 use crate::context::Context;
 use crate::credentials::Candidates;
 use crate::demand::Wanter;

@@ -4,7 +4,9 @@ use k8s_openapi::ByteString;
 
 use super::*;
 use crate::certificates::issue::{AUTHORITY_LIFE, SERVING_LIFE, make_authority, make_serving};
-use crate::certificates::stored::{CA_CERTIFICATE, CA_KEY, Data, PREVIOUS, authority_data, serving_data};
+use crate::certificates::secret_data::{
+    CA_CERTIFICATE, CA_KEY, Data, PREVIOUS, authority_data, serving_data,
+};
 
 const DAY: SignedDuration = SignedDuration::from_hours(24);
 

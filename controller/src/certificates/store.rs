@@ -14,8 +14,8 @@ use serde_json::json;
 use zstart_core::keys;
 
 use super::CertificateSettings;
-use super::due::{Stored, WebhookBundle};
-use super::stored::{Authority, Data, Serving};
+use super::next_step::{Stored, WebhookBundle};
+use super::secret_data::{Authority, Data, Serving};
 
 /// What goes wrong between the controller and the API server.
 #[derive(Debug, thiserror::Error)]

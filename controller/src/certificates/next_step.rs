@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::certificate::Certificate;
 use super::issue::BACKDATE;
-use super::stored::{Authority, Serving, Signer, StoredError};
+use super::secret_data::{Authority, Serving, Signer, StoredError};
 
 /// How long a new authority stands in the bundle before something is served that it signed: by then
 /// every API server has seen the bundle.
