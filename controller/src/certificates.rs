@@ -36,17 +36,17 @@ use zstart_core::keys;
 use issue::IssueError;
 use next_step::Step;
 use secret_data::{authority_data, serving_data};
-use store::{Cluster, ClusterError, View, Written};
+use store::{CertificateStore, Snapshot, StoreError, WriteResult};
 
 /// The shortest time from one look to the next. Two installations that were given the same Secrets by
 /// mistake would otherwise rewrite them as fast as the API server can.
-const PAUSE: Duration = Duration::from_secs(1);
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest time without a look, whatever falls due: clocks are set, machines sleep.
-const LONGEST_REST: Duration = Duration::from_hours(1);
-/// The longest time until it is tried again after an error. It starts at [`PAUSE`] and doubles.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
+const MAX_WAIT: Duration = Duration::from_hours(1);
+/// The longest time until it is tried again after an error. It starts at [`MIN_INTERVAL`] and doubles.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
 /// More steps than one look can need: authority, bundle, serving certificate, and each overtaken twice.
-const MOST_STEPS: usize = 9;
+const MAX_STEPS: usize = 9;
 
 /// The `webhook` section of the controller's configuration file: where the certificates belong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,7 @@ impl CertificateSettings {
 pub enum CertificateError {
     /// The API server didn't do as it was asked.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
+    Store(#[from] StoreError),
     /// A certificate can't be made.
     #[error(transparent)]
     Issue(#[from] IssueError),
@@ -108,34 +108,34 @@ pub enum CertificateError {
 
 /// Keeps the certificates until `shutdown`. Errors of the API server are logged and tried again; it
 /// returns an error only for what no waiting mends: names that no certificate can have.
-pub async fn keep(
+pub async fn rotate(
     client: Client,
     settings: CertificateSettings,
     namespace: String,
     shutdown: CancellationToken,
 ) -> Result<(), CertificateError> {
     let mut changes = watch::changes(&client, &settings, &namespace);
-    let keeper = Keeper {
+    let rotator = Rotator {
         names: settings.dns_names(&namespace),
-        cluster: Cluster::new(client, settings.clone(), namespace),
+        store: CertificateStore::new(client, settings.clone(), namespace),
         settings,
     };
-    let mut backoff = PAUSE;
+    let mut backoff = MIN_INTERVAL;
     loop {
-        let looked = Instant::now();
-        let look = tokio::select! {
+        let started = Instant::now();
+        let rotated = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            look = keeper.look() => look,
+            rotated = rotator.rotate() => rotated,
         };
-        let rest = match look {
+        let wait = match rotated {
             Ok(until) => {
-                backoff = PAUSE;
-                rest(Timestamp::now(), until)
+                backoff = MIN_INTERVAL;
+                wait_time(Timestamp::now(), until)
             }
             Err(error @ CertificateError::Issue(IssueError::Names { .. })) => return Err(error),
             Err(error) => {
                 let retry = backoff;
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
+                backoff = (backoff * 2).min(MAX_BACKOFF);
                 let cause = &error as &dyn std::error::Error;
                 warn!(error = cause, ?retry, "failed to keep the webhook's certificates, trying again");
                 retry
@@ -143,76 +143,83 @@ pub async fn keep(
         };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = sleep(rest) => {}
+            () = sleep(wait) => {}
             _ = changes.next() => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = sleep_until(looked + PAUSE) => {}
+            () = sleep_until(started + MIN_INTERVAL) => {}
         }
     }
 }
 
-/// How long to wait until then, at most [`LONGEST_REST`].
-fn rest(now: Timestamp, until: Timestamp) -> Duration {
+/// How long to wait until then, at most [`MAX_WAIT`].
+fn wait_time(now: Timestamp, until: Timestamp) -> Duration {
     // Negative when it is past already.
-    Duration::try_from(now.duration_until(until)).unwrap_or(Duration::ZERO).min(LONGEST_REST)
+    Duration::try_from(now.duration_until(until)).unwrap_or(Duration::ZERO).min(MAX_WAIT)
 }
 
-struct Keeper {
-    cluster: Cluster,
+struct Rotator {
+    store: CertificateStore,
     settings: CertificateSettings,
     names: BTreeSet<String>,
 }
 
-impl Keeper {
+impl Rotator {
     /// Looks and mends until there is nothing to do; when something falls due next.
-    async fn look(&self) -> Result<Timestamp, CertificateError> {
-        for _ in 0..MOST_STEPS {
+    async fn rotate(&self) -> Result<Timestamp, CertificateError> {
+        for _ in 0..MAX_STEPS {
             let now = Timestamp::now();
-            let view = self.cluster.read().await?;
-            for error in view.stored.unreadable() {
+            let snapshot = self.store.read().await?;
+            for error in snapshot.state.unreadable() {
                 warn!(error = error as &dyn std::error::Error, "failed to read the webhook's certificates");
             }
-            if view.stored.bundles.as_ref().is_some_and(Vec::is_empty) {
+            if snapshot.state.bundles.as_ref().is_some_and(Vec::is_empty) {
                 let CertificateSettings { configuration, service, serving_secret: _, ca_secret: _ } =
                     &self.settings;
                 warn!(configuration, service, "no webhook of the configuration is served by our Service");
             }
-            match next_step::due(now, &view.stored, &self.names) {
-                Step::Rest { until } => return Ok(until),
-                step => self.take(step, &view, now).await?,
+            match next_step::next_step(now, &snapshot.state, &self.names) {
+                Step::WaitUntil(until) => return Ok(until),
+                step => self.apply(step, &snapshot, now).await?,
             }
         }
         Err(CertificateError::Unsettled {
-            steps: MOST_STEPS,
+            steps: MAX_STEPS,
             ca_secret: self.settings.ca_secret.clone(),
             serving_secret: self.settings.serving_secret.clone(),
         })
     }
 
-    async fn take(&self, step: Step<'_>, view: &View, now: Timestamp) -> Result<(), CertificateError> {
+    async fn apply(
+        &self,
+        step: Step<'_>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(), CertificateError> {
         let CertificateSettings { configuration, service: _, serving_secret, ca_secret } = &self.settings;
         match step {
-            Step::MakeAuthority(reason) => {
-                let new = issue::make_authority(now)?;
-                let data = authority_data(&new, view.stored.authority.as_ref(), now);
-                if self.cluster.write_authority(view, data).await? == Written::Done {
+            Step::IssueAuthority(reason) => {
+                let new = issue::issue_authority(now)?;
+                let data = authority_data(&new, snapshot.state.authority.as_ref(), now);
+                if self.store.write_authority(snapshot, data).await? == WriteResult::Written {
                     info!(secret = ca_secret, %reason, "made a certificate authority for the webhook");
                 }
             }
             Step::WriteBundle { bundle } => {
-                if self.cluster.write_bundle(view, bundle).await? == Written::Done {
+                if self.store.write_bundle(snapshot, bundle).await? == WriteResult::Written {
                     info!(configuration, "wrote the authorities that the API server trusts the webhook by");
                 }
             }
-            Step::MakeServing { signer, reason } => {
-                let new = issue::make_serving(now, signer, &self.names)?;
-                if self.cluster.write_serving(view, serving_data(&new, signer)).await? == Written::Done {
+            Step::IssueServing { signer, reason } => {
+                let new = issue::issue_serving(now, signer, &self.names)?;
+                if self.store.write_serving(snapshot, serving_data(&new, signer)).await?
+                    == WriteResult::Written
+                {
                     info!(secret = serving_secret, %reason, "made a serving certificate for the webhook");
                 }
             }
-            Step::Rest { until: _ } => {}
+            Step::WaitUntil(_) => {}
         }
         Ok(())
     }

@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_the_defaults() {
+    fn empty_file_gives_the_defaults() {
         let config = parse("").unwrap();
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_the_file() {
+    fn errors_name_the_file_and_the_field() {
         for (text, said) in [
             ("level: 23", "level"),
             ("platforms: some", "platforms"),

@@ -20,7 +20,7 @@ use crate::reconcile::requeue::Attempts;
 
 /// How many sources are looked up at once in one registry. A controller that starts looks up all of
 /// them; a registry that is silent holds up its own alone.
-const LOOKS_AT_ONCE: usize = 8;
+const MAX_LOOKUPS: usize = 8;
 
 /// An image, wherever its tags point: repository and source digest.
 pub(crate) type ImageKey = (String, Digest);
@@ -30,18 +30,18 @@ pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
-    pub(crate) own: OwnCredentials,
+    pub(crate) own_credentials: OwnCredentials,
     pub(crate) registries: RegistryClient,
     /// Permits to ask a registry what there is, by its name.
-    pub(crate) looks: KeyedPermits<String>,
+    pub(crate) lookup_permits: KeyedPermits<String>,
     /// Permits to convert.
-    pub(crate) workers: Semaphore,
+    pub(crate) conversion_permits: Semaphore,
     /// Two tags of one image are converted one after the other: the second finds the first's.
-    pub(crate) images: KeyedPermits<ImageKey>,
+    pub(crate) image_locks: KeyedPermits<ImageKey>,
     /// Layers that were converted since the start.
-    pub(crate) layers: LayerMemory,
+    pub(crate) layer_memory: LayerMemory,
     /// Variants that were made since the start.
-    made: Mutex<HashMap<ImageKey, Digest>>,
+    converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
@@ -50,13 +50,13 @@ pub(crate) struct Context {
 }
 
 /// The most variants that are remembered. Whatever is forgotten is converted again, no more.
-const MOST_MADE: usize = 10_000;
+const MAX_REMEMBERED: usize = 10_000;
 
 impl Context {
     pub(crate) fn new(
         client: Client,
         config: Config,
-        own: OwnCredentials,
+        own_credentials: OwnCredentials,
         registries: RegistryClient,
         events: Events,
         shutdown: CancellationToken,
@@ -65,14 +65,14 @@ impl Context {
         Self {
             client,
             config,
-            own,
+            own_credentials,
             demand: SharedDemand::default(),
             registries,
-            looks: KeyedPermits::new(LOOKS_AT_ONCE),
-            workers: Semaphore::new(workers),
-            images: KeyedPermits::new(1),
-            layers: LayerMemory::default(),
-            made: Mutex::default(),
+            lookup_permits: KeyedPermits::new(MAX_LOOKUPS),
+            conversion_permits: Semaphore::new(workers),
+            image_locks: KeyedPermits::new(1),
+            layer_memory: LayerMemory::default(),
+            converted: Mutex::default(),
             attempts: Attempts::default(),
             events,
             metrics: Arc::new(Metrics::new()),
@@ -104,16 +104,16 @@ impl Context {
     }
 
     /// The variant that was made of this image since the start.
-    pub(crate) fn made(&self, key: &ImageKey) -> Option<Digest> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    pub(crate) fn converted_variant(&self, key: &ImageKey) -> Option<Digest> {
+        self.converted.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
     }
 
     /// Remembers what was made.
-    pub(crate) fn remember(&self, key: ImageKey, variant: Digest) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.len() >= MOST_MADE {
-            made.clear();
+    pub(crate) fn remember_variant(&self, key: ImageKey, variant: Digest) {
+        let mut converted = self.converted.lock().unwrap_or_else(PoisonError::into_inner);
+        if converted.len() >= MAX_REMEMBERED {
+            converted.clear();
         }
-        made.insert(key, variant);
+        converted.insert(key, variant);
     }
 }

@@ -10,10 +10,10 @@ use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
 use zstart_registry::auth::{Credentials, CredentialsError, DockerConfig};
 
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 
 /// How many credentials are tried for one image: a registry counts failed logins.
-const MOST_TRIED: usize = 16;
+const MAX_CANDIDATES: usize = 16;
 
 /// Credentials can't be had now. That says nothing about whether there are any.
 #[derive(Debug, Error)]
@@ -72,7 +72,7 @@ pub struct Candidates<'a> {
     accounts: BTreeSet<Name>,
     secrets: BTreeSet<Name>,
     /// Secrets that were read.
-    read: BTreeSet<Name>,
+    secrets_read: BTreeSet<Name>,
     tried: Vec<Credentials>,
 }
 
@@ -84,17 +84,27 @@ impl<'a> Candidates<'a> {
     pub fn new(
         client: &'a Client,
         own: &'a OwnCredentials,
-        wanters: &[Wanter],
+        consumers: &[Consumer],
         source: &'a Reference,
     ) -> Self {
         let (mut accounts, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-        for wanter in wanters {
-            accounts.insert((wanter.namespace.clone(), wanter.service_account.clone()));
-            secrets.extend(wanter.pull_secrets.iter().map(|name| (wanter.namespace.clone(), name.clone())));
+        for consumer in consumers {
+            accounts.insert((consumer.namespace.clone(), consumer.service_account.clone()));
+            secrets
+                .extend(consumer.pull_secrets.iter().map(|name| (consumer.namespace.clone(), name.clone())));
         }
         let file = own.file.as_deref();
         let ecr = own.ecr_registries.contains(source.registry()).then_some(&own.ecr);
-        Self { client, source, file, ecr, accounts, secrets, read: BTreeSet::new(), tried: Vec::new() }
+        Self {
+            client,
+            source,
+            file,
+            ecr,
+            accounts,
+            secrets,
+            secrets_read: BTreeSet::new(),
+            tried: Vec::new(),
+        }
     }
 
     /// The next ones; none at all come last.
@@ -108,7 +118,7 @@ impl<'a> Candidates<'a> {
             self.tried.push(credentials.clone());
             return Ok(Some(credentials));
         }
-        while self.tried.len() < MOST_TRIED {
+        while self.tried.len() < MAX_CANDIDATES {
             let Some((origin, config)) = self.next_config().await? else { break };
             match config.credentials_for(self.source).await {
                 Ok(Some(credentials)) if !self.tried.contains(&credentials) => {
@@ -132,7 +142,7 @@ impl<'a> Candidates<'a> {
         }
         loop {
             if let Some(name) = self.secrets.pop_first() {
-                if self.read.insert(name.clone())
+                if self.secrets_read.insert(name.clone())
                     && let Some(config) = self.pull_secret(&name).await?
                 {
                     return Ok(Some((format!("{}/{}", name.0, name.1), config)));
@@ -148,7 +158,7 @@ impl<'a> Candidates<'a> {
     /// The pull secrets of a service account.
     async fn secrets_of(&self, (namespace, name): &Name) -> Result<BTreeSet<Name>, CandidateError> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let account = allowed("ServiceAccount", namespace, name, accounts.get(name).await)?;
+        let account = if_permitted("ServiceAccount", namespace, name, accounts.get(name).await)?;
         let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
         Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
     }
@@ -156,7 +166,7 @@ impl<'a> Candidates<'a> {
     /// A pull secret's content. One that isn't there is no credentials: the kubelet sees it so too.
     async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let Some(secret) = allowed("Secret", namespace, name, secrets.get(name).await)? else {
+        let Some(secret) = if_permitted("Secret", namespace, name, secrets.get(name).await)? else {
             return Ok(None);
         };
         let data = secret.data.unwrap_or_default();
@@ -176,7 +186,7 @@ impl<'a> Candidates<'a> {
 }
 
 /// What may not be read isn't there either: an administrator decided so.
-fn allowed<K>(
+fn if_permitted<K>(
     kind: &'static str,
     namespace: &str,
     name: &str,

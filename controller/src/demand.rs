@@ -41,7 +41,7 @@ pub struct Key {
 
 /// What an object wants.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Wants {
+pub struct Requirements {
     /// The normalised sources, each once. Variants are left out.
     pub sources: BTreeSet<Reference>,
     /// Names of the pull secrets that its pods have.
@@ -49,12 +49,12 @@ pub struct Wants {
     /// Name of the service account, whose own pull secrets count too.
     pub service_account: String,
     /// The object to put events on; `None` where another object speaks for it.
-    pub reports_to: Option<ObjectReference>,
+    pub event_target: Option<ObjectReference>,
 }
 
 /// One who wants a source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanter {
+pub struct Consumer {
     /// Where.
     pub namespace: String,
     /// With which pull secrets.
@@ -62,7 +62,7 @@ pub struct Wanter {
     /// As which service account.
     pub service_account: String,
     /// The object to put events on.
-    pub reports_to: Option<ObjectReference>,
+    pub event_target: Option<ObjectReference>,
 }
 
 /// Whether another answer may be given than before. A pod's heartbeat changes nothing.
@@ -74,7 +74,7 @@ pub struct Changed(pub bool);
 #[derive(Debug, Default)]
 pub struct Demand {
     enabled: BTreeSet<String>,
-    objects: HashMap<Key, Wants>,
+    objects: HashMap<Key, Requirements>,
     nodes: BTreeMap<String, Platform>,
 }
 
@@ -85,14 +85,14 @@ impl Demand {
     }
 
     /// An object appeared or changed. Those that want nothing aren't kept.
-    pub fn apply(&mut self, key: Key, wants: Wants) -> Changed {
-        if wants.sources.is_empty() {
+    pub fn apply(&mut self, key: Key, requirements: Requirements) -> Changed {
+        if requirements.sources.is_empty() {
             return self.delete(&key);
         }
-        let is_heard = self.enabled.contains(&key.namespace);
-        let is_new = self.objects.get(&key) != Some(&wants);
-        self.objects.insert(key, wants);
-        Changed(is_heard && is_new)
+        let is_enabled = self.enabled.contains(&key.namespace);
+        let is_new = self.objects.get(&key) != Some(&requirements);
+        self.objects.insert(key, requirements);
+        Changed(is_enabled && is_new)
     }
 
     /// An object went.
@@ -139,24 +139,24 @@ impl Demand {
 
     /// The sources that somebody in an opted-in namespace wants.
     pub fn sources(&self) -> BTreeSet<Reference> {
-        self.heard().flat_map(|(_, wants)| wants.sources.iter().cloned()).collect()
+        self.enabled().flat_map(|(_, requirements)| requirements.sources.iter().cloned()).collect()
     }
 
     /// Who wants a source, in a fixed order.
-    pub fn wanters(&self, source: &Reference) -> Vec<Wanter> {
-        let mut found: Vec<(&Key, &Wants)> =
-            self.heard().filter(|(_, wants)| wants.sources.contains(source)).collect();
+    pub fn consumers(&self, source: &Reference) -> Vec<Consumer> {
+        let mut found: Vec<(&Key, &Requirements)> =
+            self.enabled().filter(|(_, requirements)| requirements.sources.contains(source)).collect();
         found.sort_by_key(|(key, _)| *key);
-        let wanter = |(key, wants): (&Key, &Wants)| Wanter {
+        let consumer = |(key, requirements): (&Key, &Requirements)| Consumer {
             namespace: key.namespace.clone(),
-            pull_secrets: wants.pull_secrets.clone(),
-            service_account: wants.service_account.clone(),
-            reports_to: wants.reports_to.clone(),
+            pull_secrets: requirements.pull_secrets.clone(),
+            service_account: requirements.service_account.clone(),
+            event_target: requirements.event_target.clone(),
         };
-        found.into_iter().map(wanter).collect()
+        found.into_iter().map(consumer).collect()
     }
 
-    fn heard(&self) -> impl Iterator<Item = (&Key, &Wants)> {
+    fn enabled(&self) -> impl Iterator<Item = (&Key, &Requirements)> {
         self.objects.iter().filter(|(key, _)| self.enabled.contains(&key.namespace))
     }
 }

@@ -8,10 +8,10 @@ use kube::{Client, Resource as _};
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, keys};
 
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 
 /// How many of those who want an image get an event. The record has it in any case.
-const MOST_WANTERS: usize = 10;
+const MAX_CONSUMERS: usize = 10;
 
 /// Publishes events. Repeated ones become a series (`kube`'s recorder sees to that).
 #[derive(Clone)]
@@ -39,7 +39,7 @@ impl Events {
     pub(crate) async fn publish(
         &self,
         record: &ImageConversion,
-        wanters: &[Wanter],
+        consumers: &[Consumer],
         kind: Kind,
         reason: RecordReason,
         note: &str,
@@ -50,12 +50,12 @@ impl Events {
                 Kind::Warning => EventType::Warning,
             },
             reason: reason.as_str().to_owned(),
-            note: Some(shortened(note)),
+            note: Some(truncated(note)),
             action: "Convert".to_owned(),
             secondary: None,
         };
         self.publish_on(&event, &record.object_ref(&())).await;
-        for object in wanters.iter().flat_map(|wanter| &wanter.reports_to).take(MOST_WANTERS) {
+        for object in consumers.iter().flat_map(|consumer| &consumer.event_target).take(MAX_CONSUMERS) {
             self.publish_on(&event, object).await;
         }
     }
@@ -69,11 +69,11 @@ impl Events {
 }
 
 /// The API server takes notes of at most 1,024 bytes.
-fn shortened(note: &str) -> String {
-    const MOST: usize = 1000;
-    if note.len() <= MOST {
+fn truncated(note: &str) -> String {
+    const MAX_BYTES: usize = 1000;
+    if note.len() <= MAX_BYTES {
         return note.to_owned();
     }
-    let end = (0..=MOST).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
     format!("{}…", &note[..end])
 }

@@ -44,20 +44,20 @@ impl Metrics {
         Self { registry, attempts, source_bytes, variant_bytes, seconds, running }
     }
 
-    pub(crate) fn ended(&self, reason: RecordReason) {
+    pub(crate) fn count_attempt(&self, reason: RecordReason) {
         self.attempts.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    pub(crate) fn converted(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {
+    pub(crate) fn count_conversion(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {
         self.source_bytes.inc_by(source_bytes);
         self.variant_bytes.inc_by(variant_bytes);
         self.seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a conversion as running until the guard is dropped.
-    pub(crate) fn run(&self) -> Running {
+    pub(crate) fn start_conversion(&self) -> RunningConversion {
         self.running.inc();
-        Running(self.running.clone())
+        RunningConversion(self.running.clone())
     }
 
     /// Everything, as Prometheus scrapes it.
@@ -69,9 +69,9 @@ impl Metrics {
 }
 
 /// A conversion that is under way.
-pub(crate) struct Running(Gauge);
+pub(crate) struct RunningConversion(Gauge);
 
-impl Drop for Running {
+impl Drop for RunningConversion {
     fn drop(&mut self) {
         self.0.dec();
     }

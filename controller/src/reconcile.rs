@@ -13,12 +13,12 @@ use zstart_core::record::{READY, RecordReason, condition};
 use zstart_core::{ImageConversion, units};
 
 use crate::context::Context;
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 use crate::events::Kind;
-use error::Failure;
-use reconciliation::{Found, Look};
-use requeue::{Attempt, Basis, Settled};
-use status_writer::Journal;
+use error::ReconcileError;
+use reconciliation::{Outcome, Reconciliation};
+use requeue::{Attempt, InputsHash, LastVerified};
+use status_writer::StatusWriter;
 
 mod backoff;
 mod error;
@@ -28,7 +28,7 @@ mod status;
 mod status_writer;
 
 /// The pause after the API server didn't take a status.
-const AFTER_API_ERROR: Duration = Duration::from_secs(5);
+const API_RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// A record, or what is wrong with it: one that can't be read mustn't keep the others from being
 /// followed.
@@ -45,80 +45,83 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     };
     // Whether anybody wants an image is known only then.
     context.demand.wait_until_synced().await;
-    let wanters = context.demand.read(|demand| demand.wanters(&record.spec.source));
-    if record.metadata.deletion_timestamp.is_some() || (wanters.is_empty() && is_settled(record)) {
+    let consumers = context.demand.read(|demand| demand.consumers(&record.spec.source));
+    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && has_outcome(record)) {
         // Who wants it again rings the bell.
         return Ok(Action::await_change());
     }
     let name = record.name_any();
     let platforms = context.platforms();
-    let basis = basis(record, &wanters, &platforms);
-    let last = context.attempts.last(&name, basis);
-    if let Some(rest) = last.as_ref().and_then(|last| last.rest(Instant::now())) {
-        return Ok(Action::requeue(rest));
+    let inputs = inputs(record, &consumers, &platforms);
+    let last = context.attempts.last(&name, inputs);
+    if let Some(remaining) = last.as_ref().and_then(|last| last.remaining(Instant::now())) {
+        return Ok(Action::requeue(remaining));
     }
     // The watch may lag behind what the last look wrote.
     let records = Api::<ImageConversion>::all(context.client.clone());
     let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
         return Ok(Action::await_change());
     };
-    let (failures, settled) = last.map(|last| (last.failures, last.settled)).unwrap_or_default();
-    let look = Look {
+    let (failures, last_verified) = last.map(|last| (last.failures, last.last_verified)).unwrap_or_default();
+    let reconciliation = Reconciliation {
         context: &context,
         record: &record,
-        wanters: &wanters,
+        consumers: &consumers,
         settings: context.settings(platforms),
-        settled,
+        last_verified,
     };
-    let mut journal = Journal::open(&context.client, &record);
-    let found = tokio::select! {
-        found = look.run(&mut journal) => found,
+    let mut writer = StatusWriter::open(&context.client, &record);
+    let outcome = tokio::select! {
+        outcome = reconciliation.run(&mut writer) => outcome,
         () = context.shutdown.cancelled() => return Ok(Action::await_change()),
     };
-    let (delay, failures, settled) = conclude(&look, &mut journal, found, failures).await?;
-    journal.write().await?;
-    context.attempts.note(&name, Attempt { basis, next: Instant::now() + delay, failures, settled });
+    let (delay, failures, last_verified) =
+        record_result(&reconciliation, &mut writer, outcome, failures).await?;
+    writer.write().await?;
+    context
+        .attempts
+        .insert(&name, Attempt { inputs, next_due: Instant::now() + delay, failures, last_verified });
     Ok(Action::requeue(delay))
 }
 
 /// What is done when the API server didn't take a status.
 #[expect(clippy::needless_pass_by_value, reason = "kube asks for this signature")]
-pub(crate) fn after_error(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
+pub(crate) fn error_policy(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
     warn!(record = record.name_any(), error = error as &dyn std::error::Error, "could not write a status");
-    Action::requeue(AFTER_API_ERROR)
+    Action::requeue(API_RETRY_DELAY)
 }
 
 /// Puts how it ended into the status, the events, the counters and the log. The delay until the next
 /// look, how many failed in a row, and what that one can rely on.
-async fn conclude(
-    look: &Look<'_>,
-    journal: &mut Journal<'_>,
-    found: Result<Found, Failure>,
+async fn record_result(
+    reconciliation: &Reconciliation<'_>,
+    writer: &mut StatusWriter<'_>,
+    outcome: Result<Outcome, ReconcileError>,
     failures: u32,
-) -> kube::Result<(Duration, u32, Option<Settled>)> {
-    let Look { context, record, wanters, .. } = *look;
+) -> kube::Result<(Duration, u32, Option<LastVerified>)> {
+    let Reconciliation { context, record, consumers, .. } = *reconciliation;
     let recheck = context.config.recheck_interval;
     let (name, source) = (record.name_any(), &record.spec.source);
     // Never later than the setting says.
-    let next = recheck.saturating_sub(backoff::spread(recheck, &name));
-    match found {
-        Ok(Found::Unchanged(settled)) => {
-            context.metrics.ended(RecordReason::Verified);
-            Ok((next, 0, Some(settled)))
+    let next = recheck.saturating_sub(backoff::jitter(recheck, &name));
+    match outcome {
+        Ok(Outcome::Unchanged(last_verified)) => {
+            context.metrics.count_attempt(RecordReason::Verified);
+            Ok((next, 0, Some(last_verified)))
         }
-        Ok(Found::AlreadyZstd) => {
-            journal.change(status::already_zstd);
-            context.metrics.ended(RecordReason::AlreadyZstd);
+        Ok(Outcome::AlreadyZstd) => {
+            writer.change(status::already_zstd);
+            context.metrics.count_attempt(RecordReason::AlreadyZstd);
             Ok((next, 0, None))
         }
-        Ok(Found::Served(served)) => {
+        Ok(Outcome::Ready(served)) => {
             let is_news = record
                 .status
                 .as_ref()
                 .and_then(|status| status.variant.as_ref())
                 .is_none_or(|variant| variant.reference != served.reference);
-            journal.change(|status, now| status::served(status, &served, now));
-            context.metrics.ended(RecordReason::Verified);
+            writer.change(|status, now| status::served(status, &served, now));
+            context.metrics.count_attempt(RecordReason::Verified);
             if is_news {
                 let (before, after) = (served.image.source_bytes(), served.image.variant_bytes());
                 let note = format!(
@@ -129,44 +132,45 @@ async fn conclude(
                     units::saving(before, after),
                 );
                 info!(%source, variant = %served.reference, before, after, "a variant serves");
-                context.events.publish(record, wanters, Kind::Normal, RecordReason::Converted, &note).await;
+                context.events.publish(record, consumers, Kind::Normal, RecordReason::Converted, &note).await;
             }
-            let settled = Settled { source: served.source.clone(), variant: served.image.digest.clone() };
-            Ok((next, 0, Some(settled)))
+            let last_verified =
+                LastVerified { source: served.source.clone(), variant: served.image.digest.clone() };
+            Ok((next, 0, Some(last_verified)))
         }
-        Err(Failure::Status(error)) => Err(error),
+        Err(ReconcileError::Status(error)) => Err(error),
         Err(failure) => {
             let failures = failures.saturating_add(1);
-            let delay = backoff::after_failure(failure.class(), failures, recheck);
+            let delay = backoff::retry_delay(failure.class(), failures, recheck);
             // Never sooner than a registry asked for.
-            let delay = delay + backoff::spread(delay, &name);
+            let delay = delay + backoff::jitter(delay, &name);
             let (reason, text) = (failure.reason(), failure.to_string());
             warn!(%source, reason = reason.as_str(), error = text, ?delay, "a source isn't served by a variant");
-            context.metrics.ended(reason);
-            journal.change(|status, now| status::failed(status, &failure, now));
+            context.metrics.count_attempt(reason);
+            writer.change(|status, now| status::failed(status, &failure, now));
             let note = format!("{source}: {text}");
-            context.events.publish(record, wanters, Kind::Warning, reason, &note).await;
+            context.events.publish(record, consumers, Kind::Warning, reason, &note).await;
             // A variant that goes on to serve is compared again as soon as that is possible.
-            Ok((delay, failures, look.settled.clone()))
+            Ok((delay, failures, reconciliation.last_verified.clone()))
         }
     }
 }
 
 /// What the next attempt depends on, besides time.
-fn basis(record: &ImageConversion, wanters: &[Wanter], platforms: &PlatformSelection) -> Basis {
-    let who: BTreeSet<_> = wanters
+fn inputs(record: &ImageConversion, consumers: &[Consumer], platforms: &PlatformSelection) -> InputsHash {
+    let who: BTreeSet<_> = consumers
         .iter()
-        .map(|wanter| (&wanter.namespace, &wanter.pull_secrets, &wanter.service_account))
+        .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
         .collect();
     let platforms: Option<Vec<String>> = match platforms {
         PlatformSelection::All => None,
         PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
     };
-    Basis::of((record.uid(), record.metadata.generation, who, platforms))
+    InputsHash::of((record.uid(), record.metadata.generation, who, platforms))
 }
 
 /// Whether an earlier look came to an end.
-fn is_settled(record: &ImageConversion) -> bool {
+fn has_outcome(record: &ImageConversion) -> bool {
     let ready = record.status.as_ref().and_then(|status| condition(status, READY));
     let under_way = [RecordReason::Pending, RecordReason::Converting].map(RecordReason::as_str);
     ready.is_some_and(|ready| !under_way.contains(&&*ready.reason))

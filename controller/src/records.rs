@@ -21,9 +21,9 @@ use crate::context::Context;
 use crate::demand::Demand;
 
 /// How long after a change it is looked what is wanted: a rollout changes many objects at once.
-const SETTLE: Duration = Duration::from_millis(200);
+const DEBOUNCE: Duration = Duration::from_millis(200);
 /// The pause after the API server refused to make a record.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Makes records, for ever; one that was deleted is made again while it is wanted.
 pub(crate) async fn keep(context: Arc<Context>) {
@@ -31,7 +31,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
     let mut events = watcher::watcher(watched, watcher::Config::default()).default_backoff().boxed();
     let records: Api<ImageConversion> = Api::all(context.client.clone());
     let mut known = Known::default();
-    let mut bell = context.demand.bell();
+    let mut changes = context.demand.subscribe();
     let mut retry: Option<Instant> = None;
     context.demand.wait_until_synced().await;
     loop {
@@ -45,20 +45,20 @@ pub(crate) async fn keep(context: Arc<Context>) {
                 }
                 None => return,
             },
-            changed = bell.changed() => {
+            changed = changes.changed() => {
                 if changed.is_err() {
                     return;
                 }
-                sleep(SETTLE).await;
-                bell.mark_unchanged();
+                sleep(DEBOUNCE).await;
+                changes.mark_unchanged();
                 true
             }
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => true,
         };
         let may_try = retry.is_none_or(|at| at <= Instant::now());
         if look && known.complete && may_try {
-            context.attempts.keep_only(|record| known.names.contains(record));
-            retry = make_missing(&records, &context, &mut known.names).await.err();
+            context.attempts.retain(|record| known.names.contains(record));
+            retry = create_missing(&records, &context, &mut known.names).await.err();
         }
     }
 }
@@ -99,7 +99,7 @@ impl Known {
 }
 
 /// Makes the records that are missing. The error is when to try again.
-async fn make_missing(
+async fn create_missing(
     records: &Api<ImageConversion>,
     context: &Context,
     known: &mut BTreeSet<String>,
@@ -110,7 +110,7 @@ async fn make_missing(
         if known.contains(&name) {
             continue;
         }
-        match make(records, &name, source.clone()).await {
+        match create(records, &name, source.clone()).await {
             Ok(()) => {
                 info!(record = name, %source, "made a record");
                 known.insert(name);
@@ -118,14 +118,14 @@ async fn make_missing(
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
                 warn!(record = name, %source, error, "could not make a record");
-                done = Err(Instant::now() + AFTER_FAILURE);
+                done = Err(Instant::now() + RETRY_DELAY);
             }
         }
     }
     done
 }
 
-async fn make(records: &Api<ImageConversion>, name: &str, source: Reference) -> kube::Result<()> {
+async fn create(records: &Api<ImageConversion>, name: &str, source: Reference) -> kube::Result<()> {
     let record = ImageConversion::new(name, ImageConversionSpec { source });
     records.patch(name, &PatchParams::apply(keys::CONTROLLER), &Patch::Apply(&record)).await?;
     Ok(())

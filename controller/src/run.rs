@@ -25,7 +25,7 @@ use crate::reconcile::ReadRecord;
 use crate::{certificates, reconcile, records, watches};
 
 /// How long after a change all records are asked whether they are due: a rollout is many changes.
-const SETTLE: Duration = Duration::from_millis(200);
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
 /// Why a controller ended other than by being told to.
 #[derive(Debug, Error)]
@@ -86,7 +86,7 @@ pub async fn run(
     let reconciler = controller
         .reconcile_all_on(changes(&demand))
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::after_error, Arc::clone(&context));
+        .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(&context));
     running.spawn(async move {
         let mut reconciler = std::pin::pin!(reconciler);
         while let Some(done) = reconciler.next().await {
@@ -99,7 +99,7 @@ pub async fn run(
     running.spawn({
         let (shutdown, namespace) = (shutdown.clone(), namespace.clone());
         async move {
-            certificates::keep(client, webhook, namespace, shutdown).await?;
+            certificates::rotate(client, webhook, namespace, shutdown).await?;
             Ok("certificates")
         }
     });
@@ -127,10 +127,10 @@ pub async fn run(
 
 /// Rings, some time after the demand changed, once for all changes until then.
 fn changes(demand: &SharedDemand) -> impl Stream<Item = ()> + Send + Sync + 'static {
-    stream::unfold(demand.bell(), async |mut bell| {
-        bell.changed().await.ok()?;
-        tokio::time::sleep(SETTLE).await;
-        bell.mark_unchanged();
-        Some(((), bell))
+    stream::unfold(demand.subscribe(), async |mut changes| {
+        changes.changed().await.ok()?;
+        tokio::time::sleep(DEBOUNCE).await;
+        changes.mark_unchanged();
+        Some(((), changes))
     })
 }

@@ -57,7 +57,7 @@ async fn workloads<K>(
         Event::InitApply(object) => {
             let Some(key) = object.key() else { return };
             seen.insert(key.clone());
-            demand.change(|demand| demand.apply(key, object.wants(allowed)));
+            demand.change(|demand| demand.apply(key, object.requirements(allowed)));
         }
         Event::InitDone => {
             demand.change(|demand| demand.keep_only(K::KIND, &seen));
@@ -65,7 +65,7 @@ async fn workloads<K>(
         }
         Event::Apply(object) => {
             let Some(key) = object.key() else { return };
-            demand.change(|demand| demand.apply(key, object.wants(allowed)));
+            demand.change(|demand| demand.apply(key, object.requirements(allowed)));
         }
         Event::Delete(object) => {
             let Some(key) = object.key() else { return };

@@ -14,9 +14,9 @@ use super::secret_data::Signer;
 /// How far in the past a certificate begins: a server whose clock is behind takes it too.
 pub const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
 /// How long an authority lives: 10 years.
-pub const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+pub const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
 /// How long a serving certificate lives: 90 days.
-pub const SERVING_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
+pub const SERVING_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// What goes wrong in making a certificate.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +51,7 @@ pub enum IssueError {
 }
 
 /// A certificate with its private key, both PEM. Has no `Debug` form: the key is nobody's to print.
-pub struct Pair {
+pub struct IssuedCertificate {
     /// The certificate.
     pub certificate: String,
     /// Its private key, PKCS #8.
@@ -59,21 +59,25 @@ pub struct Pair {
 }
 
 /// A new authority that signed itself.
-pub fn make_authority(now: Timestamp) -> Result<Pair, IssueError> {
+pub fn issue_authority(now: Timestamp) -> Result<IssuedCertificate, IssueError> {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     // The day tells two that are trusted at once apart, for whoever looks at them.
     let day = now.strftime("%Y-%m-%d");
     parameters.distinguished_name = common_name(&format!("zstart webhook authority {day}"));
-    set_life(&mut parameters, now, AUTHORITY_LIFE)?;
-    let key = make_key()?;
+    set_validity(&mut parameters, now, AUTHORITY_LIFETIME)?;
+    let key = generate_key()?;
     let certificate = parameters.self_signed(&key).map_err(IssueError::Authority)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(IssuedCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
 /// A serving certificate for these DNS names, with a key of its own.
-pub fn make_serving(now: Timestamp, signer: &Signer, names: &BTreeSet<String>) -> Result<Pair, IssueError> {
+pub fn issue_serving(
+    now: Timestamp,
+    signer: &Signer,
+    names: &BTreeSet<String>,
+) -> Result<IssuedCertificate, IssueError> {
     let mut parameters = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())
         .map_err(|source| IssueError::Names { names: names.clone(), source })?;
     parameters.is_ca = IsCa::ExplicitNoCa;
@@ -82,15 +86,15 @@ pub fn make_serving(now: Timestamp, signer: &Signer, names: &BTreeSet<String>) -
     parameters.use_authority_key_identifier_extension = true;
     // Not a DNS name: those may be longer than the 64 characters that X.520 allows here.
     parameters.distinguished_name = common_name("zstart webhook");
-    set_life(&mut parameters, now, SERVING_LIFE)?;
-    let key = make_key()?;
+    set_validity(&mut parameters, now, SERVING_LIFETIME)?;
+    let key = generate_key()?;
     let authority = signer.certificate.to_pem();
     let issuer = Issuer::from_ca_cert_pem(&authority, &signer.key).map_err(IssueError::Serving)?;
     let certificate = parameters.signed_by(&key, &issuer).map_err(IssueError::Serving)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(IssuedCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-fn make_key() -> Result<KeyPair, IssueError> {
+fn generate_key() -> Result<KeyPair, IssueError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(IssueError::Key)
 }
 
@@ -100,7 +104,7 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-fn set_life(
+fn set_validity(
     parameters: &mut CertificateParams,
     now: Timestamp,
     life: SignedDuration,

@@ -7,25 +7,25 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::certificate::Certificate;
 use super::issue::BACKDATE;
-use super::secret_data::{Authority, Serving, Signer, StoredError};
+use super::secret_data::{Authority, SecretDataError, ServingCertificate, Signer};
 
 /// How long a new authority stands in the bundle before something is served that it signed: by then
 /// every API server has seen the bundle.
-pub const SETTLE: SignedDuration = SignedDuration::from_mins(10);
+pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_mins(10);
 
 /// Everything that a decision is made of.
-pub struct Stored {
+pub struct CurrentState {
     /// What the webhook configuration trusts; `None` while there is none.
     pub bundles: Option<Vec<WebhookBundle>>,
     /// The serving Secret; `None` while there is none.
-    pub serving: Option<Result<Serving, StoredError>>,
+    pub serving: Option<Result<ServingCertificate, SecretDataError>>,
     /// The authority's Secret; `None` while there is none.
     pub authority: Option<Authority>,
 }
 
-impl Stored {
+impl CurrentState {
     /// What can't be used of the Secrets, and why.
-    pub fn unreadable(&self) -> impl Iterator<Item = &StoredError> {
+    pub fn unreadable(&self) -> impl Iterator<Item = &SecretDataError> {
         let authority = self.authority.as_ref().and_then(|authority| authority.signer.as_ref().err());
         authority.into_iter().chain(self.serving.as_ref().and_then(|serving| serving.as_ref().err()))
     }
@@ -42,7 +42,7 @@ pub struct WebhookBundle {
 
 /// Why a certificate is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reason {
+pub enum IssueReason {
     /// There is none.
     Absent,
     /// There is something that can't be used.
@@ -61,7 +61,7 @@ pub enum Reason {
     NewAuthority,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for IssueReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Absent => "there is none",
@@ -80,82 +80,81 @@ impl fmt::Display for Reason {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
     /// Make a new authority.
-    MakeAuthority(Reason),
+    IssueAuthority(IssueReason),
     /// Write the bundle into the webhook configuration.
     WriteBundle {
         /// The authorities that are to be trusted, as PEM.
         bundle: String,
     },
     /// Make a new serving certificate.
-    MakeServing {
+    IssueServing {
         /// Who signs it.
         signer: &'a Signer,
         /// Why.
-        reason: Reason,
+        reason: IssueReason,
     },
     /// Nothing, before that time.
-    Rest {
-        /// When something falls due.
-        until: Timestamp,
-    },
+    WaitUntil(Timestamp),
 }
 
 /// The next step. The order is what keeps the webhook reachable: an authority is trusted before anything
 /// is served that it signed.
-pub fn due<'a>(now: Timestamp, stored: &'a Stored, names: &BTreeSet<String>) -> Step<'a> {
-    let Some(authority) = &stored.authority else { return Step::MakeAuthority(Reason::Absent) };
-    let Ok(signer) = &authority.signer else { return Step::MakeAuthority(Reason::Unreadable) };
-    if let Some(reason) = overdue(now, &signer.certificate) {
-        return Step::MakeAuthority(reason);
+pub fn next_step<'a>(now: Timestamp, state: &'a CurrentState, names: &BTreeSet<String>) -> Step<'a> {
+    let Some(authority) = &state.authority else { return Step::IssueAuthority(IssueReason::Absent) };
+    let Ok(signer) = &authority.signer else { return Step::IssueAuthority(IssueReason::Unreadable) };
+    if let Some(reason) = renewal_reason(now, &signer.certificate) {
+        return Step::IssueAuthority(reason);
     }
 
     let bundle = authority.bundle(now);
-    if stored.bundles.iter().flatten().any(|webhook| webhook.bundle != bundle.as_bytes()) {
+    if state.bundles.iter().flatten().any(|webhook| webhook.bundle != bundle.as_bytes()) {
         return Step::WriteBundle { bundle };
     }
 
-    let make = |reason| Step::MakeServing { signer, reason };
-    let Some(serving) = &stored.serving else { return make(Reason::Absent) };
-    let Ok(Serving { certificate: serving }) = serving else { return make(Reason::Unreadable) };
-    if let Some(reason) = overdue(now, serving) {
+    let make = |reason| Step::IssueServing { signer, reason };
+    let Some(serving) = &state.serving else { return make(IssueReason::Absent) };
+    let Ok(ServingCertificate { certificate: serving }) = serving else {
+        return make(IssueReason::Unreadable);
+    };
+    if let Some(reason) = renewal_reason(now, serving) {
         return make(reason);
     }
     if serving.dns_names() != names {
-        return make(Reason::Names);
+        return make(IssueReason::Names);
     }
     let mut until = signer.certificate.renewal().min(serving.renewal());
     if !serving.is_signed_by(&signer.certificate) {
-        let settled = settled(&signer.certificate);
+        let propagated_at = propagated_at(&signer.certificate);
         if !authority.trusted(now).into_iter().any(|trusted| serving.is_signed_by(trusted)) {
-            return make(Reason::Untrusted);
+            return make(IssueReason::Untrusted);
         }
-        if now >= settled {
-            return make(Reason::NewAuthority);
+        if now >= propagated_at {
+            return make(IssueReason::NewAuthority);
         }
-        until = until.min(settled);
+        until = until.min(propagated_at);
     }
     // An earlier authority leaves the bundle when it ends.
     for trusted in authority.trusted(now) {
         until = until.min(trusted.not_after());
     }
-    Step::Rest { until }
+    Step::WaitUntil(until)
 }
 
-fn overdue(now: Timestamp, certificate: &Certificate) -> Option<Reason> {
+fn renewal_reason(now: Timestamp, certificate: &Certificate) -> Option<IssueReason> {
     if now < certificate.not_before() {
-        Some(Reason::NotYetValid)
+        Some(IssueReason::NotYetValid)
     } else if now >= certificate.not_after() {
-        Some(Reason::Expired)
+        Some(IssueReason::Expired)
     } else if now >= certificate.renewal() {
-        Some(Reason::Renewal)
+        Some(IssueReason::Renewal)
     } else {
         None
     }
 }
 
 /// When every API server has had the time to learn of a new authority.
-fn settled(authority: &Certificate) -> Timestamp {
-    authority.not_before().saturating_add(BACKDATE + SETTLE).unwrap_or(Timestamp::MAX)
+fn propagated_at(authority: &Certificate) -> Timestamp {
+    authority.not_before().saturating_add(BACKDATE + PROPAGATION_DELAY).unwrap_or(Timestamp::MAX)
 }
 
 #[cfg(test)]

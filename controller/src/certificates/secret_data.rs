@@ -8,7 +8,7 @@ use k8s_openapi::ByteString;
 use rcgen::KeyPair;
 
 use super::certificate::{Certificate, CertificateReadError};
-use super::issue::Pair;
+use super::issue::IssuedCertificate;
 
 /// Data of a Secret.
 pub type Data = BTreeMap<String, ByteString>;
@@ -26,7 +26,7 @@ pub const SERVING_KEY: &str = "tls.key";
 
 /// Why what a Secret holds can't be used. Never says what it holds.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
+pub enum SecretDataError {
     /// A key of the Secret's data is missing.
     #[error("the Secret has no {key}")]
     Missing {
@@ -74,11 +74,11 @@ pub struct Signer {
 }
 
 impl Signer {
-    /// Reads back what [`super::issue::make_authority`] made.
-    pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, StoredError> {
+    /// Reads back what [`super::issue::issue_authority`] made.
+    pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, SecretDataError> {
         let (certificate, key) = read_pair((CA_CERTIFICATE, certificate), (CA_KEY, key))?;
         if !certificate.is_authority() {
-            return Err(StoredError::NoAuthority { key: CA_CERTIFICATE });
+            return Err(SecretDataError::NoAuthority { key: CA_CERTIFICATE });
         }
         Ok(Self { certificate, key })
     }
@@ -103,7 +103,7 @@ impl Eq for Signer {}
 /// What the authority's Secret holds.
 pub struct Authority {
     /// Who signs now, if that can be read.
-    pub signer: Result<Signer, StoredError>,
+    pub signer: Result<Signer, SecretDataError>,
     /// Earlier authorities that were trusted when this was written.
     pub previous: Vec<Certificate>,
 }
@@ -138,7 +138,7 @@ impl Authority {
 }
 
 /// The data of the authority's Secret after a new one was made: those that were trusted stay so.
-pub fn authority_data(new: &Pair, old: Option<&Authority>, now: Timestamp) -> Data {
+pub fn authority_data(new: &IssuedCertificate, old: Option<&Authority>, now: Timestamp) -> Data {
     let mut data = Data::from([text(CA_CERTIFICATE, &new.certificate), text(CA_KEY, &new.key)]);
     let previous = old.map(|old| old.bundle(now)).unwrap_or_default();
     if !previous.is_empty() {
@@ -149,14 +149,14 @@ pub fn authority_data(new: &Pair, old: Option<&Authority>, now: Timestamp) -> Da
 
 /// What the serving Secret holds. Its key is read to see that it fits, and dropped.
 #[derive(Debug)]
-pub struct Serving {
+pub struct ServingCertificate {
     /// The certificate that the webhook serves with.
     pub certificate: Certificate,
 }
 
-impl Serving {
+impl ServingCertificate {
     /// Reads the Secret's data.
-    pub fn read(data: &Data) -> Result<Self, StoredError> {
+    pub fn read(data: &Data) -> Result<Self, SecretDataError> {
         let certificate = (SERVING_CERTIFICATE, get(data, SERVING_CERTIFICATE)?);
         let (certificate, _) = read_pair(certificate, (SERVING_KEY, get(data, SERVING_KEY)?))?;
         Ok(Self { certificate })
@@ -164,7 +164,7 @@ impl Serving {
 }
 
 /// The data of the serving Secret.
-pub fn serving_data(new: &Pair, signer: &Signer) -> Data {
+pub fn serving_data(new: &IssuedCertificate, signer: &Signer) -> Data {
     Data::from([
         text(SERVING_CERTIFICATE, &new.certificate),
         text(SERVING_KEY, &new.key),
@@ -180,22 +180,22 @@ fn to_pem<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String
     certificates.into_iter().map(Certificate::to_pem).collect()
 }
 
-fn get<'a>(data: &'a Data, key: &'static str) -> Result<&'a [u8], StoredError> {
-    data.get(key).map(|value| value.0.as_slice()).ok_or(StoredError::Missing { key })
+fn get<'a>(data: &'a Data, key: &'static str) -> Result<&'a [u8], SecretDataError> {
+    data.get(key).map(|value| value.0.as_slice()).ok_or(SecretDataError::Missing { key })
 }
 
 fn read_pair(
     (at, certificate): (&'static str, &[u8]),
     (key_at, key): (&'static str, &[u8]),
-) -> Result<(Certificate, KeyPair), StoredError> {
+) -> Result<(Certificate, KeyPair), SecretDataError> {
     let certificate = Certificate::read_first(certificate)
-        .map_err(|source| StoredError::Certificate { key: at, source })?;
-    let unreadable = StoredError::PrivateKey { key: key_at };
+        .map_err(|source| SecretDataError::Certificate { key: at, source })?;
+    let unreadable = SecretDataError::PrivateKey { key: key_at };
     let Some(key) = str::from_utf8(key).ok().and_then(|text| KeyPair::from_pem(text).ok()) else {
         return Err(unreadable);
     };
     if !certificate.belongs_to(&key) {
-        return Err(StoredError::Mismatch { certificate: at, key: key_at });
+        return Err(SecretDataError::Mismatch { certificate: at, key: key_at });
     }
     Ok((certificate, key))
 }

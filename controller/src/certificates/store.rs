@@ -14,12 +14,12 @@ use serde_json::json;
 use zstart_core::keys;
 
 use super::CertificateSettings;
-use super::next_step::{Stored, WebhookBundle};
-use super::secret_data::{Authority, Data, Serving};
+use super::next_step::{CurrentState, WebhookBundle};
+use super::secret_data::{Authority, Data, ServingCertificate};
 
 /// What goes wrong between the controller and the API server.
 #[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
+pub enum StoreError {
     /// A Secret can't be read.
     #[error("failed to read the Secret {namespace}/{name}")]
     ReadSecret {
@@ -64,31 +64,31 @@ pub enum ClusterError {
 
 /// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteResult {
     /// It was done.
-    Done,
+    Written,
     /// Somebody else wrote in the meantime: read again.
-    Overtaken,
+    Conflict,
 }
 
 /// The objects as they were read at one time.
-pub struct View {
+pub struct Snapshot {
     /// What they hold.
-    pub stored: Stored,
+    pub state: CurrentState,
     authority: Option<Secret>,
     serving: Option<Secret>,
     configuration_version: Option<String>,
 }
 
 /// Access to the three objects.
-pub struct Cluster {
+pub struct CertificateStore {
     secrets: Api<Secret>,
     configurations: Api<MutatingWebhookConfiguration>,
     settings: CertificateSettings,
     namespace: String,
 }
 
-impl Cluster {
+impl CertificateStore {
     /// Access with that client.
     pub fn new(client: Client, settings: CertificateSettings, namespace: String) -> Self {
         let secrets = Api::namespaced(client.clone(), &namespace);
@@ -96,27 +96,27 @@ impl Cluster {
     }
 
     /// Reads all three, not from a cache.
-    pub async fn read(&self) -> Result<View, ClusterError> {
+    pub async fn read(&self) -> Result<Snapshot, StoreError> {
         let configuration = self.read_configuration().await?;
         let serving = self.read_secret(&self.settings.serving_secret).await?;
         let authority = self.read_secret(&self.settings.ca_secret).await?;
-        let stored = Stored {
+        let state = CurrentState {
             bundles: configuration.as_ref().map(|configuration| self.bundles(configuration)),
-            serving: serving.as_ref().map(|secret| Serving::read(data(secret))),
+            serving: serving.as_ref().map(|secret| ServingCertificate::read(data(secret))),
             authority: authority.as_ref().map(|secret| Authority::read(data(secret))),
         };
         let configuration_version = configuration.and_then(|object| object.metadata.resource_version);
-        Ok(View { stored, authority, serving, configuration_version })
+        Ok(Snapshot { state, authority, serving, configuration_version })
     }
 
-    async fn read_configuration(&self) -> Result<Option<MutatingWebhookConfiguration>, ClusterError> {
+    async fn read_configuration(&self) -> Result<Option<MutatingWebhookConfiguration>, StoreError> {
         let name = &self.settings.configuration;
         let answer = self.configurations.get_opt(name).await;
-        answer.map_err(|source| ClusterError::ReadConfiguration { name: name.clone(), source })
+        answer.map_err(|source| StoreError::ReadConfiguration { name: name.clone(), source })
     }
 
-    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, ClusterError> {
-        self.secrets.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {
+    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, StoreError> {
+        self.secrets.get_opt(name).await.map_err(|source| StoreError::ReadSecret {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
             source,
@@ -143,14 +143,14 @@ impl Cluster {
     }
 
     /// Writes the authority's Secret.
-    pub async fn write_authority(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
-        self.write_secret(&self.settings.ca_secret, view.authority.as_ref(), "Opaque", data).await
+    pub async fn write_authority(&self, snapshot: &Snapshot, data: Data) -> Result<WriteResult, StoreError> {
+        self.write_secret(&self.settings.ca_secret, snapshot.authority.as_ref(), "Opaque", data).await
     }
 
     /// Writes the serving Secret.
-    pub async fn write_serving(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
+    pub async fn write_serving(&self, snapshot: &Snapshot, data: Data) -> Result<WriteResult, StoreError> {
         let kind = "kubernetes.io/tls";
-        self.write_secret(&self.settings.serving_secret, view.serving.as_ref(), kind, data).await
+        self.write_secret(&self.settings.serving_secret, snapshot.serving.as_ref(), kind, data).await
     }
 
     async fn write_secret(
@@ -159,7 +159,7 @@ impl Cluster {
         old: Option<&Secret>,
         kind: &str,
         data: Data,
-    ) -> Result<Written, ClusterError> {
+    ) -> Result<WriteResult, StoreError> {
         let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
         let answer = if let Some(old) = old {
             // Labels and whatever else stands there stay; so does the version, which is the precondition.
@@ -172,7 +172,7 @@ impl Cluster {
             secret.metadata.labels = Some(labels());
             self.secrets.create(&parameters, &secret).await
         };
-        outcome(answer).map_err(|source| ClusterError::WriteSecret {
+        write_result(answer).map_err(|source| StoreError::WriteSecret {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
             source,
@@ -183,11 +183,11 @@ impl Cluster {
     ///
     /// By server-side apply of that one field, so that it is ours and the rest stays Helm's: an upgrade
     /// of the chart, which doesn't name the field, leaves it alone.
-    pub async fn write_bundle(&self, view: &View, bundle: String) -> Result<Written, ClusterError> {
+    pub async fn write_bundle(&self, snapshot: &Snapshot, bundle: String) -> Result<WriteResult, StoreError> {
         let name = &self.settings.configuration;
         let bundle = k8s_openapi::ByteString(bundle.into_bytes());
-        let webhooks = view
-            .stored
+        let webhooks = snapshot
+            .state
             .bundles
             .iter()
             .flatten()
@@ -196,12 +196,12 @@ impl Cluster {
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
             // With a version an apply never creates, which Helm would then stumble over.
-            "metadata": {"name": name, "resourceVersion": view.configuration_version},
+            "metadata": {"name": name, "resourceVersion": snapshot.configuration_version},
             "webhooks": webhooks.collect::<Vec<_>>(),
         });
         let parameters = PatchParams::apply(keys::CONTROLLER).force();
         let answer = self.configurations.patch_metadata(name, &parameters, &Patch::Apply(&patch)).await;
-        outcome(answer).map_err(|source| ClusterError::WriteConfiguration { name: name.clone(), source })
+        write_result(answer).map_err(|source| StoreError::WriteConfiguration { name: name.clone(), source })
     }
 }
 
@@ -216,13 +216,13 @@ fn labels() -> std::collections::BTreeMap<String, String> {
 }
 
 /// Not found counts as overtaken: the object was there when it was read.
-fn outcome<T>(answer: kube::Result<T>) -> Result<Written, kube::Error> {
+fn write_result<T>(answer: kube::Result<T>) -> Result<WriteResult, kube::Error> {
     match answer {
-        Ok(_) => Ok(Written::Done),
+        Ok(_) => Ok(WriteResult::Written),
         Err(kube::Error::Api(status))
             if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
         {
-            Ok(Written::Overtaken)
+            Ok(WriteResult::Conflict)
         }
         Err(error) => Err(error),
     }

@@ -14,7 +14,7 @@ const WATCHES: usize = 8;
 #[derive(Clone)]
 pub struct SharedDemand {
     state: Arc<Mutex<Demand>>,
-    bell: watch::Sender<u64>,
+    changes: watch::Sender<u64>,
     synced: watch::Sender<BTreeSet<&'static str>>,
 }
 
@@ -22,7 +22,7 @@ impl Default for SharedDemand {
     fn default() -> Self {
         Self {
             state: Arc::default(),
-            bell: watch::Sender::new(0),
+            changes: watch::Sender::new(0),
             synced: watch::Sender::new(BTreeSet::new()),
         }
     }
@@ -38,7 +38,7 @@ impl SharedDemand {
     pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changed) {
         let Changed(is_changed) = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
         if is_changed {
-            self.bell.send_modify(|count| *count += 1);
+            self.changes.send_modify(|count| *count += 1);
         }
     }
 
@@ -59,7 +59,7 @@ impl SharedDemand {
     }
 
     /// Rings from now on.
-    pub fn bell(&self) -> watch::Receiver<u64> {
-        self.bell.subscribe()
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
     }
 }

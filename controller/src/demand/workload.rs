@@ -11,7 +11,7 @@ use zstart_core::eligibility::pod::{ControllerKind, exclusion};
 use zstart_core::pod_images::images;
 use zstart_core::{Reference, originals, variant};
 
-use super::{Key, Kind, Wants, source_of};
+use super::{Key, Kind, Requirements, source_of};
 
 /// An object with a pod's specification in it.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
@@ -30,10 +30,10 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     }
 
     /// What it wants: nothing, where its pods are never rewritten.
-    fn wants(&self, allowed: &BTreeSet<ControllerKind>) -> Wants {
+    fn requirements(&self, allowed: &BTreeSet<ControllerKind>) -> Requirements {
         let excluded = self.pod_metadata().is_some_and(|pod| exclusion(pod, allowed).is_some());
         let Some(spec) = self.pod_spec().filter(|_| !excluded) else {
-            return Wants::default();
+            return Requirements::default();
         };
         // A rewritten pod still wants its original: that is what its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
@@ -44,18 +44,18 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
             _ => source_of(&image.reference),
         });
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
-        Wants {
+        Requirements {
             sources: sources.collect(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            reports_to: (!is_spoken_for(self.meta())).then(|| self.object_ref(&())),
+            event_target: (!has_watched_owner(self.meta())).then(|| self.object_ref(&())),
         }
     }
 }
 
 /// Whether an object was made by another one that is watched, and that gets the events. Whatever
 /// else made it is unknown here.
-fn is_spoken_for(metadata: &ObjectMeta) -> bool {
+fn has_watched_owner(metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.iter().flatten();
     let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return false };
     let group = owner.api_version.split('/').next().unwrap_or_default();

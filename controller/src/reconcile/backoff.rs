@@ -7,16 +7,18 @@ use std::time::Duration;
 use zstart_convert::ErrorClass;
 
 /// The longest pause that a registry is given. Nobody but zstart keeps a record's time.
-const LONGEST: Duration = Duration::from_hours(1);
+const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// After the failure number `failures` in a row (from 1). `recheck` is the setting of that name.
-pub(super) fn after_failure(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
+pub(super) fn retry_delay(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
     let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
     match class {
         ErrorClass::SourceMoved => doubled(seconds(1), failures, minutes(1)),
         ErrorClass::Unavailable => doubled(seconds(5), failures, minutes(5)),
-        ErrorClass::RateLimited { retry_after } => retry_after
-            .map_or_else(|| doubled(seconds(30), failures, minutes(10)), |wanted| wanted.min(LONGEST)),
+        ErrorClass::RateLimited { retry_after } => retry_after.map_or_else(
+            || doubled(seconds(30), failures, minutes(10)),
+            |wanted| wanted.min(MAX_RETRY_AFTER),
+        ),
         // Somebody is likely at work on it: pushing the image, making the pull secret.
         ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
             doubled(seconds(5), failures, minutes(10))
@@ -28,7 +30,7 @@ pub(super) fn after_failure(class: ErrorClass, failures: u32, recheck: Duration)
 }
 
 /// A part of a tenth of `delay`, the same for the same record: what began together drifts apart.
-pub(super) fn spread(delay: Duration, record: &str) -> Duration {
+pub(super) fn jitter(delay: Duration, record: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     record.hash(&mut hasher);
     let part = u32::try_from(hasher.finish() % 100).unwrap_or_default();
@@ -46,34 +48,34 @@ mod tests {
     const RECHECK: Duration = Duration::from_mins(5);
 
     #[test]
-    fn trouble_that_stays_is_asked_about_less_and_less() {
+    fn delay_doubles_with_each_failure_up_to_its_max() {
         let delays: Vec<u64> = (1..=8)
-            .map(|failures| after_failure(ErrorClass::Unavailable, failures, RECHECK).as_secs())
+            .map(|failures| retry_delay(ErrorClass::Unavailable, failures, RECHECK).as_secs())
             .collect();
         assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(after_failure(ErrorClass::PullDenied, u32::MAX, RECHECK), Duration::from_mins(10));
+        assert_eq!(retry_delay(ErrorClass::PullDenied, u32::MAX, RECHECK), Duration::from_mins(10));
     }
 
     #[test]
-    fn a_registry_that_names_a_time_is_given_it() {
+    fn retry_after_replaces_the_backoff() {
         let retry_after = Some(Duration::from_secs(77));
         let class = ErrorClass::RateLimited { retry_after };
-        assert_eq!(after_failure(class, 3, RECHECK), Duration::from_secs(77));
+        assert_eq!(retry_delay(class, 3, RECHECK), Duration::from_secs(77));
     }
 
     #[test]
-    fn a_registry_cannot_ask_for_a_pause_without_end() {
+    fn retry_after_is_capped_at_one_hour() {
         let class = ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(u64::MAX)) };
-        let delay = after_failure(class, 1, RECHECK);
+        let delay = retry_delay(class, 1, RECHECK);
         assert_eq!(delay, Duration::from_hours(1));
     }
 
     #[test]
-    fn records_are_spread_over_at_most_a_tenth() {
+    fn jitter_is_below_a_tenth_of_the_delay() {
         for record in ["a", "b", "nginx-1-27-0123456789abcdef"] {
-            let spread = spread(RECHECK, record);
+            let spread = jitter(RECHECK, record);
             assert!(spread < RECHECK / 10, "{spread:?}");
         }
-        assert_ne!(spread(RECHECK, "a"), spread(RECHECK, "b"));
+        assert_ne!(jitter(RECHECK, "a"), jitter(RECHECK, "b"));
     }
 }

@@ -8,7 +8,7 @@ use crate::credentials::CandidateError;
 
 /// Why a source isn't served by a variant.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
+pub(super) enum ReconcileError {
     /// The record itself can't be followed.
     #[error("{0}")]
     Record(String),
@@ -26,7 +26,7 @@ pub(super) enum Failure {
     Status(#[from] kube::Error),
 }
 
-impl Failure {
+impl ReconcileError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Record(_) => ErrorClass::Refused,
@@ -51,19 +51,19 @@ impl Failure {
     }
 
     /// Whether other credentials could fare better. A registry may hide what one may not see.
-    pub(super) fn is_about_credentials(&self) -> bool {
+    pub(super) fn depends_on_credentials(&self) -> bool {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied)
     }
 
     /// Whether a variant that served goes on to serve: the trouble says nothing about the image. How
     /// long is bounded by `maxStaleness`.
-    pub(super) fn leaves_variant_in_service(&self) -> bool {
+    pub(super) fn keeps_variant_ready(&self) -> bool {
         matches!(self.class(), ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other)
     }
 
     /// Of two failures with different credentials, the one that came further: it can push nothing,
     /// it sees that nothing is there, it sees nothing.
-    pub(super) fn or_further(self, other: Self) -> Self {
+    pub(super) fn more_specific(self, other: Self) -> Self {
         let rank = |failure: &Self| match failure.class() {
             ErrorClass::PushDenied => 2,
             ErrorClass::NotFound => 1,

@@ -12,47 +12,47 @@ use zstart_registry::ManifestKey;
 use zstart_registry::Store;
 use zstart_registry::auth::Credentials;
 
-use super::error::Failure;
-use super::requeue::Settled;
-use super::status::{self, Origin, Served};
-use super::status_writer::Journal;
+use super::error::ReconcileError;
+use super::requeue::LastVerified;
+use super::status::{self, Origin, VerifiedVariant};
+use super::status_writer::StatusWriter;
 use crate::context::Context;
 use crate::credentials::Candidates;
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 use crate::events::Kind;
 
 /// A look that ended well.
-pub(super) enum Found {
+pub(super) enum Outcome {
     /// A variant serves.
-    Served(Box<Served>),
+    Ready(Box<VerifiedVariant>),
     /// It is the one that served before.
-    Unchanged(Settled),
+    Unchanged(LastVerified),
     /// Nothing needs to be converted.
     AlreadyZstd,
 }
 
 /// What is looked at, and for whom.
-pub(super) struct Look<'a> {
+pub(super) struct Reconciliation<'a> {
     pub(super) context: &'a Context,
     pub(super) record: &'a ImageConversion,
-    pub(super) wanters: &'a [Wanter],
+    pub(super) consumers: &'a [Consumer],
     pub(super) settings: Settings,
     /// What the last look found, if nothing else changed since.
-    pub(super) settled: Option<Settled>,
+    pub(super) last_verified: Option<LastVerified>,
 }
 
-impl Look<'_> {
+impl Reconciliation<'_> {
     /// Looks with each of the credentials that there are, until one of them is let in.
-    pub(super) async fn run(&self, journal: &mut Journal<'_>) -> Result<Found, Failure> {
+    pub(super) async fn run(&self, writer: &mut StatusWriter<'_>) -> Result<Outcome, ReconcileError> {
         let source = self.source()?;
-        let Context { client, own, .. } = self.context;
-        let mut candidates = Candidates::new(client, own, self.wanters, source);
-        let mut refused: Option<Failure> = None;
+        let Context { client, own_credentials, .. } = self.context;
+        let mut candidates = Candidates::new(client, own_credentials, self.consumers, source);
+        let mut refused: Option<ReconcileError> = None;
         while let Some(credentials) = candidates.next().await? {
-            match self.with(source, credentials, journal).await {
-                Err(failure) if failure.is_about_credentials() => {
+            match self.with(source, credentials, writer).await {
+                Err(failure) if failure.depends_on_credentials() => {
                     refused = Some(match refused {
-                        Some(before) => before.or_further(failure),
+                        Some(before) => before.more_specific(failure),
                         None => failure,
                     });
                 }
@@ -64,82 +64,87 @@ impl Look<'_> {
     }
 
     /// The record's source, if the record is one that zstart can follow.
-    fn source(&self) -> Result<&Reference, Failure> {
+    fn source(&self) -> Result<&Reference, ReconcileError> {
         let source = &self.record.spec.source;
         let identity = source.identity();
         let expected = record_name(source);
         if source != &identity {
-            return Err(Failure::Record(format!(
+            return Err(ReconcileError::Record(format!(
                 "source {source} is not in its normal form: delete this record and make one with source {identity}"
             )));
         }
         if self.record.metadata.name.as_ref() != Some(&expected) {
-            return Err(Failure::Record(format!(
+            return Err(ReconcileError::Record(format!(
                 "the record of {source} must be named {expected}: delete this one and make that"
             )));
         }
-        variant::require_source(source).map_err(|refusal| Failure::Record(refusal.to_string()))
+        variant::require_source(source).map_err(|refusal| ReconcileError::Record(refusal.to_string()))
     }
 
     async fn with(
         &self,
         source: &Reference,
         credentials: Credentials,
-        journal: &mut Journal<'_>,
-    ) -> Result<Found, Failure> {
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<Outcome, ReconcileError> {
         let repository = self.context.registries.repository(source, credentials);
-        let looking = self.context.looks.permit(source.registry().to_owned()).await;
+        let looking = self.context.lookup_permits.permit(source.registry().to_owned()).await;
         // Not where trouble in between took the variant out of service: it is verified anew first.
-        if let Some(settled) = self.settled.as_ref().filter(|_| journal.status().variant.is_some())
-            && still_there(&*repository, source, settled, journal).await?
+        if let Some(last_verified) = self.last_verified.as_ref().filter(|_| writer.status().variant.is_some())
+            && is_unchanged(&*repository, source, last_verified, writer).await?
         {
-            return Ok(Found::Unchanged(settled.clone()));
+            return Ok(Outcome::Unchanged(last_verified.clone()));
         }
-        let resolved = engine::resolve(&*repository, source).await.map_err(Failure::Resolve)?;
+        let resolved = engine::resolve(&*repository, source).await.map_err(ReconcileError::Resolve)?;
         let digest = resolved.digest();
-        journal.change(|status, now| status::resolved(status, digest, now));
-        if journal.status().variant.is_none() && self.record_serves() {
+        writer.change(|status, now| status::resolved(status, digest, now));
+        if writer.status().variant.is_none() && self.record_has_variant() {
             // The tag moved: no pod may be pointed at the old image while the new one is converted.
-            journal.write().await?;
+            writer.write().await?;
         }
         let tag = variant::tag(source, digest);
         let mut plan =
-            engine::plan(&*repository, &resolved, &self.settings).await.map_err(Failure::Convert)?;
+            engine::plan(&*repository, &resolved, &self.settings).await.map_err(ReconcileError::Convert)?;
         if plan.already_zstd() {
-            return Ok(Found::AlreadyZstd);
+            return Ok(Outcome::AlreadyZstd);
         }
-        let found = match engine::find_variant(&*repository, &tag, &plan).await.map_err(Failure::Convert)? {
-            Existing::Variant(image) => {
-                let whole = whole(&*repository, &tag, &plan, image).await?;
-                if whole.is_none() {
-                    journal.change(|status, _| status::withdraw(status));
+        let found =
+            match engine::find_variant(&*repository, &tag, &plan).await.map_err(ReconcileError::Convert)? {
+                Existing::Variant(image) => {
+                    let image = verify_existing(&*repository, &tag, &plan, image).await?;
+                    if image.is_none() {
+                        writer.change(|status, _| status::remove_variant(status));
+                    }
+                    image
                 }
-                whole
-            }
-            Existing::Partial(platforms) => {
-                let settings = self.settings.with_platforms(&platforms);
-                plan = engine::plan(&*repository, &resolved, &settings).await.map_err(Failure::Convert)?;
-                None
-            }
-            Existing::Nothing => None,
-        };
+                Existing::Partial(platforms) => {
+                    let settings = self.settings.with_platforms(&platforms);
+                    plan = engine::plan(&*repository, &resolved, &settings)
+                        .await
+                        .map_err(ReconcileError::Convert)?;
+                    None
+                }
+                Existing::Nothing => None,
+            };
         drop(looking);
         let (image, origin) = if let Some(image) = found {
-            (image, Origin::Found)
+            (image, Origin::Existing)
         } else {
-            let made = self.make(&*repository, source, &tag, &plan, journal).await?;
+            let made = self.make(&*repository, source, &tag, &plan, writer).await?;
             // That took its time, and pods may be pointed at it only while it is known what the tag
             // means.
-            engine::ensure_source_unchanged(&*repository, source, digest).await.map_err(Failure::Convert)?;
-            journal.change(|status, now| status::resolved(status, digest, now));
+            engine::ensure_source_unchanged(&*repository, source, digest)
+                .await
+                .map_err(ReconcileError::Convert)?;
+            writer.change(|status, now| status::resolved(status, digest, now));
             made
         };
         let reference = source.with_tag_and_digest(tag, image.digest.clone());
-        Ok(Found::Served(Box::new(Served { reference, source: digest.clone(), image, origin })))
+        Ok(Outcome::Ready(Box::new(VerifiedVariant { reference, source: digest.clone(), image, origin })))
     }
 
     /// Whether the record, as it was read, says that pods are pointed at a variant.
-    fn record_serves(&self) -> bool {
+    fn record_has_variant(&self) -> bool {
         self.record.status.as_ref().is_some_and(|status| status.variant.is_some())
     }
 
@@ -149,86 +154,86 @@ impl Look<'_> {
         source: &Reference,
         tag: &Tag,
         plan: &Plan,
-        journal: &mut Journal<'_>,
-    ) -> Result<(VariantImage, Origin), Failure> {
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<(VariantImage, Origin), ReconcileError> {
         let context = self.context;
         let digest = &plan.source.digest;
-        journal.change(|status, now| status::pending(status, digest, now));
-        journal.write().await?;
+        writer.change(|status, now| status::pending(status, digest, now));
+        writer.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
-        let _alone = context.images.permit(key.clone()).await;
-        if let Some(made) = context.made(&key)
+        let _alone = context.image_locks.permit(key.clone()).await;
+        if let Some(made) = context.converted_variant(&key)
             && let Some(image) =
-                engine::adopt(repository, source, tag, plan, &made).await.map_err(Failure::Convert)?
-            && let Some(image) = whole(repository, tag, plan, image).await?
+                engine::adopt(repository, source, tag, plan, &made).await.map_err(ReconcileError::Convert)?
+            && let Some(image) = verify_existing(repository, tag, plan, image).await?
         {
-            return Ok((image, Origin::Found));
+            return Ok((image, Origin::Existing));
         }
-        let _worker = permit(&context.workers).await;
-        let _running = context.metrics.run();
+        let _worker = permit(&context.conversion_permits).await;
+        let _running = context.metrics.start_conversion();
         let started = Instant::now();
-        journal.change(|status, now| status::converting(status, digest, now));
-        journal.write().await?;
+        writer.change(|status, now| status::converting(status, digest, now));
+        writer.write().await?;
         let note = format!("converting {source}, which is {digest}");
         context
             .events
-            .publish(self.record, self.wanters, Kind::Normal, RecordReason::Converting, &note)
+            .publish(self.record, self.consumers, Kind::Normal, RecordReason::Converting, &note)
             .await;
         tracing::info!(%source, %digest, "converting");
         let job = Job {
             source: repository,
             target: repository,
             settings: &self.settings,
-            memory: &context.layers,
+            memory: &context.layer_memory,
             progress: &Silent,
         };
         let Execution { image, layers_reused } =
-            engine::execute(job, source, tag, plan).await.map_err(Failure::Convert)?;
+            engine::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
         tracing::info!(%source, %digest, layers_reused, "converted");
-        engine::verify(repository, tag, plan, &image).await.map_err(Failure::Convert)?;
-        context.remember(key, image.digest.clone());
+        engine::verify(repository, tag, plan, &image).await.map_err(ReconcileError::Convert)?;
+        context.remember_variant(key, image.digest.clone());
         let took = started.elapsed();
-        context.metrics.converted(image.source_bytes(), image.variant_bytes(), took);
-        Ok((image, Origin::Execution { took }))
+        context.metrics.count_conversion(image.source_bytes(), image.variant_bytes(), took);
+        Ok((image, Origin::Converted { took }))
     }
 }
 
 /// Whether nothing happened since the last look: the source means what it meant, and so does the
 /// variant's tag.
-async fn still_there(
+async fn is_unchanged(
     repository: &dyn Store,
     source: &Reference,
-    settled: &Settled,
-    journal: &mut Journal<'_>,
-) -> Result<bool, Failure> {
-    let digest = engine::resolve_digest(repository, source).await.map_err(Failure::Resolve)?;
-    if digest != settled.source {
+    last_verified: &LastVerified,
+    writer: &mut StatusWriter<'_>,
+) -> Result<bool, ReconcileError> {
+    let digest = engine::resolve_digest(repository, source).await.map_err(ReconcileError::Resolve)?;
+    if digest != last_verified.source {
         return Ok(false);
     }
-    journal.change(|status, now| status::resolved(status, &digest, now));
+    writer.change(|status, now| status::resolved(status, &digest, now));
     let tag = variant::tag(source, &digest);
     match engine::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
-        Ok(found) => Ok(found == settled.variant),
+        Ok(found) => Ok(found == last_verified.variant),
         Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
-        Err(error) => Err(Failure::Convert(error)),
+        Err(error) => Err(ReconcileError::Convert(error)),
     }
 }
 
 /// A variant that was found, if everything that it names is there. One that lost something is made
 /// again.
-async fn whole(
+async fn verify_existing(
     repository: &dyn Store,
     tag: &Tag,
     plan: &Plan,
     image: VariantImage,
-) -> Result<Option<VariantImage>, Failure> {
+) -> Result<Option<VariantImage>, ReconcileError> {
     match engine::verify(repository, tag, plan, &image).await {
         Ok(()) => Ok(Some(image)),
         Err(error @ Error::NotVerified { .. }) => {
             tracing::warn!(error = error.chain(), "making a variant again");
             Ok(None)
         }
-        Err(error) => Err(Failure::Convert(error)),
+        Err(error) => Err(ReconcileError::Convert(error)),
     }
 }
 

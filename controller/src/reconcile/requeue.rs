@@ -19,28 +19,28 @@ pub(crate) struct Attempts {
 
 /// What an attempt was based on. Where that changes, the next one is due at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Basis(u64);
+pub(crate) struct InputsHash(u64);
 
 /// How the last look at a record ended.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    pub(crate) basis: Basis,
+    pub(crate) inputs: InputsHash,
     /// When the next one is due.
-    pub(crate) next: Instant,
+    pub(crate) next_due: Instant,
     /// How many failed in a row.
     pub(crate) failures: u32,
     /// What it found, where all was well.
-    pub(crate) settled: Option<Settled>,
+    pub(crate) last_verified: Option<LastVerified>,
 }
 
 /// A source digest and the variant that was verified for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Settled {
+pub(crate) struct LastVerified {
     pub(crate) source: Digest,
     pub(crate) variant: Digest,
 }
 
-impl Basis {
+impl InputsHash {
     pub(crate) fn of(all: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
         all.hash(&mut hasher);
@@ -50,26 +50,26 @@ impl Basis {
 
 impl Attempts {
     /// The last attempt on the same basis.
-    pub(crate) fn last(&self, record: &str, basis: Basis) -> Option<Attempt> {
+    pub(crate) fn last(&self, record: &str, inputs: InputsHash) -> Option<Attempt> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.get(record).filter(|attempt| attempt.basis == basis).cloned()
+        entries.get(record).filter(|attempt| attempt.inputs == inputs).cloned()
     }
 
     /// Notes how an attempt ended.
-    pub(crate) fn note(&self, record: &str, attempt: Attempt) {
+    pub(crate) fn insert(&self, record: &str, attempt: Attempt) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(record.to_owned(), attempt);
     }
 
     /// Forgets what isn't there any more.
-    pub(crate) fn keep_only(&self, exists: impl Fn(&str) -> bool) {
+    pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|record, _| exists(record));
     }
 }
 
 impl Attempt {
     /// How long it is until the next one; `None` when that is due.
-    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
-        self.next.checked_duration_since(now).filter(|rest| !rest.is_zero())
+    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
+        self.next_due.checked_duration_since(now).filter(|remaining| !remaining.is_zero())
     }
 }
 
@@ -78,18 +78,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_attempt_counts_until_its_basis_changes() {
+    fn attempt_is_dropped_when_inputs_change() {
         let (attempts, now) = (Attempts::default(), Instant::now());
-        let basis = Basis::of(("uid", 1));
-        attempts.note(
+        let inputs = InputsHash::of(("uid", 1));
+        attempts.insert(
             "record",
-            Attempt { basis, next: now + Duration::from_secs(5), failures: 2, settled: None },
+            Attempt { inputs, next_due: now + Duration::from_secs(5), failures: 2, last_verified: None },
         );
-        let last = attempts.last("record", basis).unwrap();
-        assert_eq!((last.failures, last.rest(now)), (2, Some(Duration::from_secs(5))));
-        assert_eq!(last.rest(now + Duration::from_secs(5)), None);
-        assert!(attempts.last("record", Basis::of(("uid", 2))).is_none());
-        attempts.keep_only(|_| false);
-        assert!(attempts.last("record", basis).is_none());
+        let last = attempts.last("record", inputs).unwrap();
+        assert_eq!((last.failures, last.remaining(now)), (2, Some(Duration::from_secs(5))));
+        assert_eq!(last.remaining(now + Duration::from_secs(5)), None);
+        assert!(attempts.last("record", InputsHash::of(("uid", 2))).is_none());
+        attempts.retain(|_| false);
+        assert!(attempts.last("record", inputs).is_none());
     }
 }

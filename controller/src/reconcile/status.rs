@@ -11,11 +11,11 @@ use zstart_core::record::{
 };
 use zstart_core::{Digest, Reference, units};
 
-use super::error::Failure;
+use super::error::ReconcileError;
 
 /// A variant that was verified, and where it came from.
 #[derive(Clone, Debug)]
-pub(super) struct Served {
+pub(super) struct VerifiedVariant {
     /// `repository:tag@digest`.
     pub(super) reference: Reference,
     /// The source digest that it was made of.
@@ -30,12 +30,12 @@ pub(super) struct Served {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {
     /// It was made now.
-    Execution {
+    Converted {
         /// How long that took.
         took: Duration,
     },
     /// It stood in the registry.
-    Found,
+    Existing,
 }
 
 /// The source means `digest`, seen at `now`. A variant of another digest doesn't serve any more.
@@ -52,39 +52,39 @@ pub(super) fn resolved(status: &mut ImageConversionStatus, digest: &Digest, now:
 
 /// There is work to do, as soon as others are done with theirs.
 pub(super) fn pending(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    to_be_made(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
+    set_unconverted(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
 }
 
 /// Work begins.
 pub(super) fn converting(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    to_be_made(status, RecordReason::Converting, &format!("converting {digest}"), now);
+    set_unconverted(status, RecordReason::Converting, &format!("converting {digest}"), now);
 }
 
-fn to_be_made(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
+fn set_unconverted(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
     set_condition(status, CONVERTED, false, reason, message, now);
     // One that lacks a platform serves the others meanwhile.
-    if !serves(status) {
+    if !is_ready(status) {
         set_condition(status, READY, false, reason, message, now);
     }
 }
 
 /// The variant that served can't be pulled any more.
-pub(super) fn withdraw(status: &mut ImageConversionStatus) {
+pub(super) fn remove_variant(status: &mut ImageConversionStatus) {
     status.variant = None;
     status.summary = None;
 }
 
 /// Whether pods are pointed at a variant.
-fn serves(status: &ImageConversionStatus) -> bool {
+fn is_ready(status: &ImageConversionStatus) -> bool {
     status.variant.is_some() && condition(status, READY).is_some_and(|ready| ready.status == "True")
 }
 
 /// A variant serves.
-pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: Timestamp) {
-    let Served { reference, source, image, origin } = served;
+pub(super) fn served(status: &mut ImageConversionStatus, served: &VerifiedVariant, now: Timestamp) {
+    let VerifiedVariant { reference, source, image, origin } = served;
     let (took, reason) = match origin {
-        Origin::Execution { took } => (Some(*took), RecordReason::Converted),
-        Origin::Found => (took_before(status, reference), reason_before(status, reference)),
+        Origin::Converted { took } => (Some(*took), RecordReason::Converted),
+        Origin::Existing => (recorded_duration(status, reference), recorded_reason(status, reference)),
     };
     let (source_bytes, variant_bytes) = (image.source_bytes(), image.variant_bytes());
     status.variant = Some(Variant {
@@ -116,20 +116,20 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
 
 /// There is nothing to convert.
 pub(super) fn already_zstd(status: &mut ImageConversionStatus, now: Timestamp) {
-    withdraw(status);
+    remove_variant(status);
     let message = "every layer is zstd already; pods run the image as it is";
     set_condition(status, CONVERTED, false, RecordReason::AlreadyZstd, message, now);
     set_condition(status, READY, false, RecordReason::AlreadyZstd, message, now);
 }
 
 /// It didn't work.
-pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now: Timestamp) {
-    let (reason, message) = (failure.reason(), failure.to_string());
-    let type_ = match failure {
-        Failure::Record(_) | Failure::Resolve(_) => RESOLVED,
-        Failure::Convert(_) | Failure::Credentials(_) | Failure::Status(_) => CONVERTED,
+pub(super) fn failed(status: &mut ImageConversionStatus, error: &ReconcileError, now: Timestamp) {
+    let (reason, message) = (error.reason(), error.to_string());
+    let type_ = match error {
+        ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
+        ReconcileError::Convert(_) | ReconcileError::Credentials(_) | ReconcileError::Status(_) => CONVERTED,
     };
-    if serves(status) && failure.leaves_variant_in_service() {
+    if is_ready(status) && error.keeps_variant_ready() {
         // The variant is as good as it was. If it is the source that couldn't be looked up, that is
         // said; else the event says enough.
         if type_ == RESOLVED {
@@ -137,7 +137,7 @@ pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now:
         }
         return;
     }
-    withdraw(status);
+    remove_variant(status);
     set_condition(status, type_, false, reason, &message, now);
     set_condition(status, READY, false, reason, &message, now);
 }
@@ -156,13 +156,13 @@ fn platforms(image: &VariantImage) -> Vec<PlatformVariant> {
 }
 
 /// How long it took when this very variant was made: a controller that restarts finds its own work.
-fn took_before(status: &ImageConversionStatus, reference: &Reference) -> Option<Duration> {
+fn recorded_duration(status: &ImageConversionStatus, reference: &Reference) -> Option<Duration> {
     let variant = status.variant.as_ref().filter(|variant| &variant.reference == reference)?;
     u64::try_from(variant.duration_milliseconds).ok().filter(|took| *took > 0).map(Duration::from_millis)
 }
 
-fn reason_before(status: &ImageConversionStatus, reference: &Reference) -> RecordReason {
-    match took_before(status, reference) {
+fn recorded_reason(status: &ImageConversionStatus, reference: &Reference) -> RecordReason {
+    match recorded_duration(status, reference) {
         Some(_) => RecordReason::Converted,
         None => RecordReason::Reused,
     }

@@ -8,14 +8,14 @@ use zstart_core::record::ImageConversionStatus;
 use zstart_core::{ImageConversion, keys};
 
 /// The status of one record, and what of it was written.
-pub(super) struct Journal<'a> {
+pub(super) struct StatusWriter<'a> {
     records: Api<ImageConversion>,
     record: &'a ImageConversion,
     status: ImageConversionStatus,
     written: ImageConversionStatus,
 }
 
-impl<'a> Journal<'a> {
+impl<'a> StatusWriter<'a> {
     pub(super) fn open(client: &Client, record: &'a ImageConversion) -> Self {
         let written = record.status.clone().unwrap_or_default();
         let mut status = written.clone();

@@ -42,7 +42,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_and_targets_are_filters_and_a_misspelt_level_is_none() {
+    fn misspelt_log_level_is_rejected() {
         for text in ["info", "off", "warn,zstart_webhook=debug", "zstart_webhook::server=trace", "INFO"] {
             assert!(parse(text).is_ok(), "{text}");
         }
