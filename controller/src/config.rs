@@ -16,7 +16,7 @@ use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use crate::certificates::CertificateSettings;
-use crate::watches::Exclusions;
+use crate::demand::Exclusions;
 
 /// What the controller is told at start.
 #[derive(Clone, Debug)]

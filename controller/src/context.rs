@@ -1,7 +1,7 @@
 //! What every reconciliation shares.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kube::Client;
 use tokio::sync::Semaphore;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use zstart_convert::locks::KeyedPermits;
 use zstart_convert::{LayerMemory, PlatformSelection, Settings};
 use zstart_core::Digest;
+use zstart_core::sync::lock;
 use zstart_registry::RegistryClient;
 
 use crate::config::{Config, Platforms};
@@ -105,12 +106,12 @@ impl Context {
 
     /// The variant that was made of this image since the start.
     pub(crate) fn converted_variant(&self, key: &ImageKey) -> Option<Digest> {
-        self.converted.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        lock(&self.converted).get(key).cloned()
     }
 
     /// Remembers what was made.
     pub(crate) fn remember_variant(&self, key: ImageKey, variant: Digest) {
-        let mut converted = self.converted.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut converted = lock(&self.converted);
         if converted.len() >= MAX_REMEMBERED {
             converted.clear();
         }

@@ -12,10 +12,8 @@ use kube::runtime::watcher::Event;
 use zstart_core::eligibility::{CandidateNodes, Node, Placement, RecordView};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, keys};
+use zstart_process::watch::WatchCache;
 
-use self::cache::Cache;
-
-mod cache;
 #[cfg(test)]
 mod tests;
 pub mod watch;
@@ -32,9 +30,9 @@ pub enum Mode {
 /// The cluster as last seen. Shared between the watches, which write, and reviews, which read.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    namespaces: RwLock<Cache<Mode>>,
-    records: RwLock<Cache<Arc<RecordView>>>,
-    nodes: RwLock<Cache<Node>>,
+    namespaces: RwLock<WatchCache<String, Mode>>,
+    records: RwLock<WatchCache<String, Arc<RecordView>>>,
+    nodes: RwLock<WatchCache<String, Node>>,
 }
 
 /// How many objects are kept of each kind.

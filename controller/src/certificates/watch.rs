@@ -6,11 +6,10 @@ use futures::stream::{self, BoxStream, StreamExt as _};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event, watcher};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
-use tracing::warn;
+use zstart_process::watch;
 
 use super::CertificateSettings;
 
@@ -25,34 +24,25 @@ pub(super) fn changes(
     let secrets: Api<PartialObjectMeta<Secret>> = Api::namespaced(client.clone(), namespace);
     let configurations: Api<PartialObjectMeta<MutatingWebhookConfiguration>> = Api::all(client.clone());
     stream::select_all([
-        changes_of(secrets.clone(), ca_secret),
-        changes_of(secrets, serving_secret),
-        changes_of(configurations, configuration),
+        changes_of("secrets", secrets.clone(), ca_secret),
+        changes_of("secrets", secrets, serving_secret),
+        changes_of("mutatingwebhookconfigurations", configurations, configuration),
     ])
     .boxed()
 }
 
-/// Metadata only: a key need not travel for somebody to know that it changed.
-fn changes_of<K>(api: Api<K>, name: &str) -> BoxStream<'static, ()>
+/// Watches one object's metadata, so no private key is transferred.
+fn changes_of<K>(kind: &str, api: Api<K>, name: &str) -> BoxStream<'static, ()>
 where
     K: Resource + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let name = name.to_owned();
-    // By name: the right to list and watch is granted for that name alone.
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    watcher(api, config)
-        .default_backoff()
-        .filter_map(move |event| {
-            let change = match event {
-                // The end of a listing counts: something may have gone while nobody watched.
-                Ok(Event::Apply(_) | Event::Delete(_) | Event::InitDone) => Some(()),
-                Ok(Event::Init | Event::InitApply(_)) => None,
-                Err(error) => {
-                    warn!(name, error = &error as &dyn std::error::Error, "failed to watch, trying again");
-                    None
-                }
-            };
-            std::future::ready(change)
-        })
-        .boxed()
+    // The right to list and watch is granted for this name alone.
+    let config = Config::default().fields(&format!("metadata.name={name}"));
+    let changes =
+        watch::events(format!("{kind}/{name}"), api, config).filter_map(async |event| match event {
+            // The end of a list counts: the object may have been deleted while the watch was down.
+            Event::Apply(_) | Event::Delete(_) | Event::InitDone => Some(()),
+            Event::Init | Event::InitApply(_) => None,
+        });
+    changes.boxed()
 }

@@ -1,5 +1,5 @@
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -14,11 +14,24 @@ fn running(image: &str) -> Value {
     json!({"containers": [{"name": "app", "image": image}]})
 }
 
+fn namespace(name: &str, label: Option<&str>) -> PartialObjectMeta<Namespace> {
+    let labels = label.map(|label| json!({keys::REWRITE: label})).unwrap_or_default();
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+}
+
+fn set_namespace(demand: &mut Demand, label: Option<&str>) -> Changed {
+    demand.apply_namespace(Event::Apply(namespace("shop", label)), &BTreeSet::new())
+}
+
+fn apply(demand: &mut Demand, event: Event<Pod>) -> Changed {
+    demand.apply_workload(event, &BTreeSet::new())
+}
+
 fn demand(objects: &[Pod]) -> Demand {
     let mut demand = Demand::default();
-    let _ = demand.namespace("shop", true);
+    let _ = set_namespace(&mut demand, Some(keys::ENABLED));
     for object in objects {
-        let _ = demand.apply(object.key().unwrap(), object.requirements(&BTreeSet::new()));
+        let _ = apply(&mut demand, Event::Apply(object.clone()));
     }
     demand
 }
@@ -52,10 +65,10 @@ fn pod_images_are_normalised_and_deduplicated() {
 #[test]
 fn namespace_label_decides_whether_images_count() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(demand.namespace("shop", true), Changed(false));
-    assert_eq!(demand.namespace("shop", false), Changed(true));
+    assert_eq!(set_namespace(&mut demand, Some(keys::AUDIT)), Changed(false));
+    assert_eq!(set_namespace(&mut demand, None), Changed(true));
     assert!(sources(&demand).is_empty());
-    assert_eq!(demand.namespace("shop", true), Changed(true));
+    assert_eq!(set_namespace(&mut demand, Some(keys::ENABLED)), Changed(true));
     assert_eq!(sources(&demand).len(), 1);
 }
 
@@ -156,6 +169,14 @@ fn event_target_is_the_watched_owner_or_the_pod() {
 }
 
 #[test]
+fn excluded_namespace_is_ignored_despite_its_label() {
+    let mut demand = demand(&[pod("app", &running("nginx"))]);
+    let event = Event::Apply(namespace("shop", Some(keys::ENABLED)));
+    assert_eq!(demand.apply_namespace(event, &BTreeSet::from(["shop".to_owned()])), Changed(true));
+    assert!(sources(&demand).is_empty());
+}
+
+#[test]
 fn excluded_workloads_are_ignored() {
     let disabled = json!({"labels": {zstart_core::keys::REWRITE: zstart_core::keys::DISABLED}});
     let mut opted_out = pod("opted-out", &running("registry.example/app:v1"));
@@ -179,35 +200,64 @@ fn excluded_workloads_are_ignored() {
 #[test]
 fn unchanged_pod_reports_no_change() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    let same = pod("app", &running("nginx"));
-    assert_eq!(demand.apply(same.key().unwrap(), same.requirements(&BTreeSet::new())), Changed(false));
-    let next = pod("app", &running("nginx:1.27"));
-    assert_eq!(demand.apply(next.key().unwrap(), next.requirements(&BTreeSet::new())), Changed(true));
-    let elsewhere = Key { kind: Kind::Pod, namespace: "not-opted-in".into(), name: "app".into() };
-    assert_eq!(demand.apply(elsewhere.clone(), next.requirements(&BTreeSet::new())), Changed(false));
-    assert_eq!(demand.delete(&elsewhere), Changed(false));
+    assert_eq!(apply(&mut demand, Event::Apply(pod("app", &running("nginx")))), Changed(false));
+    let mut next = pod("app", &running("nginx:1.27"));
+    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(true));
+    next.metadata.namespace = Some("not-opted-in".to_owned());
+    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(false));
+    assert_eq!(apply(&mut demand, Event::Delete(next)), Changed(false));
 }
 
 #[test]
 fn relist_drops_absent_workloads() {
-    let mut demand = demand(&[pod("one", &running("a/one")), pod("two", &running("a/two"))]);
-    let left = BTreeSet::from([Key { kind: Kind::Pod, namespace: "shop".into(), name: "two".into() }]);
-    assert_eq!(demand.keep_only(Kind::Job, &BTreeSet::new()), Changed(false));
+    let (one, two) = (pod("one", &running("a/one")), pod("two", &running("a/two")));
+    let mut demand = demand(&[one, two.clone()]);
+    for event in [Event::Init, Event::InitDone] {
+        let changed = demand.apply_workload::<Job>(event, &BTreeSet::new());
+        assert_eq!(changed, Changed(false), "the kinds are listed independently");
+    }
     assert_eq!(sources(&demand).len(), 2);
-    assert_eq!(demand.keep_only(Kind::Pod, &left), Changed(true));
+    for event in [Event::Init, Event::InitApply(two.clone())] {
+        assert_eq!(apply(&mut demand, event), Changed(false));
+    }
+    assert_eq!(apply(&mut demand, Event::InitDone), Changed(true));
     assert_eq!(sources(&demand), ["docker.io/a/two:latest"]);
-    assert_eq!(demand.delete(left.first().unwrap()), Changed(true));
+    assert_eq!(apply(&mut demand, Event::Delete(two)), Changed(true));
     assert!(sources(&demand).is_empty());
+}
+
+fn node(name: &str, architecture: &str) -> PartialObjectMeta<Node> {
+    let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture});
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }
 
 #[test]
 fn platforms_follow_the_current_nodes() {
     let mut demand = Demand::default();
     for (name, architecture) in [("one", "amd64"), ("two", "arm64"), ("three", "amd64")] {
-        assert_eq!(demand.node(name, Some(Platform::new("linux", architecture))), Changed(true));
+        assert_eq!(demand.apply_node(Event::Apply(node(name, architecture))), Changed(true));
     }
     assert_eq!(demand.platforms().len(), 2);
-    assert_eq!(demand.node("one", Some(Platform::new("linux", "amd64"))), Changed(false));
-    assert_eq!(demand.keep_only_nodes(&BTreeSet::from(["one".to_owned()])), Changed(true));
+    assert_eq!(demand.apply_node(Event::Apply(node("one", "amd64"))), Changed(false));
+    for event in [Event::Init, Event::InitApply(node("one", "amd64"))] {
+        assert_eq!(demand.apply_node(event), Changed(false));
+    }
+    assert_eq!(demand.apply_node(Event::InitDone), Changed(true));
     assert_eq!(demand.platforms().len(), 1);
+}
+
+#[test]
+fn demand_is_synced_after_every_first_list() {
+    let mut demand = Demand::default();
+    let none = BTreeSet::new();
+    let _ = demand.apply_namespace(Event::InitDone, &BTreeSet::new());
+    let _ = demand.apply_node(Event::InitDone);
+    let _ = demand.apply_workload::<Pod>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<DaemonSet>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<Job>(Event::InitDone, &none);
+    assert!(!demand.is_synced());
+    let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none);
+    assert!(demand.is_synced());
 }

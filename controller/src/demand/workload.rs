@@ -24,9 +24,9 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     /// What the pods say of themselves: the template's metadata, or the pod's own.
     fn pod_metadata(&self) -> Option<&ObjectMeta>;
 
-    /// Its key; `None` for an object without a namespace, which can't be.
-    fn key(&self) -> Option<Key> {
-        Some(Key { kind: Self::KIND, namespace: self.namespace()?, name: self.name_any() })
+    /// Its key.
+    fn key(&self) -> Key {
+        Key { kind: Self::KIND, namespace: self.namespace().unwrap_or_default(), name: self.name_any() }
     }
 
     /// What it wants: nothing, where its pods are never rewritten.

@@ -6,10 +6,11 @@
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use zstart_core::Digest;
+use zstart_core::sync::lock;
 
 /// The next look at each record.
 #[derive(Debug, Default)]
@@ -51,18 +52,18 @@ impl InputsHash {
 impl Attempts {
     /// The last attempt on the same basis.
     pub(crate) fn last(&self, record: &str, inputs: InputsHash) -> Option<Attempt> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let entries = lock(&self.entries);
         entries.get(record).filter(|attempt| attempt.inputs == inputs).cloned()
     }
 
     /// Notes how an attempt ended.
     pub(crate) fn insert(&self, record: &str, attempt: Attempt) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).insert(record.to_owned(), attempt);
+        lock(&self.entries).insert(record.to_owned(), attempt);
     }
 
     /// Forgets what isn't there any more.
     pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).retain(|record, _| exists(record));
+        lock(&self.entries).retain(|record, _| exists(record));
     }
 }
 

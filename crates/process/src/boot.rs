@@ -1,6 +1,5 @@
 //! From the command line to a running server, and to the exit code.
 
-use std::error::Error;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,6 +7,7 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::BoxError;
 use crate::log_filter::{self, LogFilter};
 use crate::signals::StopSignals;
 
@@ -35,14 +35,11 @@ pub struct Identity {
     pub pod: String,
 }
 
-/// Any error that ends the process.
-pub type Failure = Box<dyn Error + Send + Sync>;
-
 /// Runs a server until a signal stops it: `serve` gets the configuration file, who it is, and
 /// what tells it to stop. The first SIGTERM or SIGINT asks, the second one doesn't.
 pub async fn run<F>(arguments: ServerArguments, serve: F) -> ExitCode
 where
-    F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), Failure>,
+    F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), BoxError>,
 {
     let ServerArguments { config, identity, log } = arguments;
     // One crypto provider for the process; that another one is there already can't be.
@@ -59,8 +56,8 @@ where
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            tracing::error!(error = zstart_core::chain(&*failure), "failed");
+        Err(error) => {
+            tracing::error!(error = zstart_core::chain(&*error), "failed");
             ExitCode::FAILURE
         }
     }
