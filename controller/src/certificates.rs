@@ -32,6 +32,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use zstart_core::keys;
+use zstart_registry::Backoff;
 
 use issue::IssueError;
 use next_step::Step;
@@ -106,8 +107,8 @@ pub enum CertificateError {
     },
 }
 
-/// Keeps the certificates until `shutdown`. Errors of the API server are logged and tried again; it
-/// returns an error only for what no waiting mends: names that no certificate can have.
+/// Rotates the certificates until `shutdown`. Errors of the API server are logged and retried. DNS names
+/// that no certificate can have are returned as an error, because no retry helps.
 pub async fn rotate(
     client: Client,
     settings: CertificateSettings,
@@ -120,7 +121,8 @@ pub async fn rotate(
         store: CertificateStore::new(client, settings.clone(), namespace),
         settings,
     };
-    let mut backoff = MIN_INTERVAL;
+    let backoff = Backoff { initial: MIN_INTERVAL, max: MAX_BACKOFF };
+    let mut failures: u32 = 0;
     loop {
         let started = Instant::now();
         let rotated = tokio::select! {
@@ -129,16 +131,16 @@ pub async fn rotate(
         };
         let wait = match rotated {
             Ok(until) => {
-                backoff = MIN_INTERVAL;
+                failures = 0;
                 wait_time(Timestamp::now(), until)
             }
             Err(error @ CertificateError::Issue(IssueError::Names { .. })) => return Err(error),
             Err(error) => {
-                let retry = backoff;
-                backoff = (backoff * 2).min(MAX_BACKOFF);
-                let cause = &error as &dyn std::error::Error;
-                warn!(error = cause, ?retry, "failed to keep the webhook's certificates, trying again");
-                retry
+                failures = failures.saturating_add(1);
+                let delay = backoff.exact(failures);
+                let error = &error as &dyn std::error::Error;
+                warn!(error, ?delay, "failed to rotate the webhook's certificates, retrying");
+                delay
             }
         };
         tokio::select! {

@@ -1,44 +1,42 @@
-//! How long to wait until a source is looked at again.
+//! Delays between attempts for one source.
 
-use std::hash::Hash as _;
-use std::hash::{DefaultHasher, Hasher as _};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::time::Duration;
 
 use zstart_convert::ErrorClass;
+use zstart_registry::Backoff;
 
-/// The longest pause that a registry is given. Nobody but zstart keeps a record's time.
+/// Maximum delay that a registry's Retry-After can ask for. Without it one answer could stop the updates
+/// of a record for good.
 const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
-/// After the failure number `failures` in a row (from 1). `recheck` is the setting of that name.
+/// Delay after failure number `failures` in a row, counted from 1. `recheck` is the setting
+/// `recheckInterval`.
 pub(super) fn retry_delay(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
     let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
+    let backoff = |initial, max| Backoff { initial, max }.exact(failures);
     match class {
-        ErrorClass::SourceMoved => doubled(seconds(1), failures, minutes(1)),
-        ErrorClass::Unavailable => doubled(seconds(5), failures, minutes(5)),
-        ErrorClass::RateLimited { retry_after } => retry_after.map_or_else(
-            || doubled(seconds(30), failures, minutes(10)),
-            |wanted| wanted.min(MAX_RETRY_AFTER),
-        ),
-        // Somebody is likely at work on it: pushing the image, making the pull secret.
+        ErrorClass::SourceMoved => backoff(seconds(1), minutes(1)),
+        ErrorClass::Unavailable => backoff(seconds(5), minutes(5)),
+        ErrorClass::RateLimited { retry_after: Some(delay) } => delay.min(MAX_RETRY_AFTER),
+        // A user is likely fixing the cause: pushing the image, creating the pull secret.
         ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
-            doubled(seconds(5), failures, minutes(10))
+            backoff(seconds(5), minutes(10))
         }
-        ErrorClass::Other => doubled(seconds(30), failures, minutes(10)),
-        // Only another image under the tag, or another one at the variant's place, changes these.
+        ErrorClass::RateLimited { retry_after: None } | ErrorClass::Other => {
+            backoff(seconds(30), minutes(10))
+        }
+        // Only another image under the source's or the variant's tag changes these.
         ErrorClass::ContentMismatch | ErrorClass::VariantConflict | ErrorClass::Refused => recheck,
     }
 }
 
-/// A part of a tenth of `delay`, the same for the same record: what began together drifts apart.
+/// Jitter below a tenth of `delay`, constant for each record. Records that start together drift apart.
 pub(super) fn jitter(delay: Duration, record: &str) -> Duration {
     let mut hasher = DefaultHasher::new();
     record.hash(&mut hasher);
-    let part = u32::try_from(hasher.finish() % 100).unwrap_or_default();
-    delay / 1000 * part
-}
-
-fn doubled(first: Duration, failures: u32, most: Duration) -> Duration {
-    first.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1))).min(most)
+    let thousandths = u32::try_from(hasher.finish() % 100).unwrap_or_default();
+    delay / 1000 * thousandths
 }
 
 #[cfg(test)]
@@ -66,15 +64,14 @@ mod tests {
     #[test]
     fn retry_after_is_capped_at_one_hour() {
         let class = ErrorClass::RateLimited { retry_after: Some(Duration::from_secs(u64::MAX)) };
-        let delay = retry_delay(class, 1, RECHECK);
-        assert_eq!(delay, Duration::from_hours(1));
+        assert_eq!(retry_delay(class, 1, RECHECK), Duration::from_hours(1));
     }
 
     #[test]
     fn jitter_is_below_a_tenth_of_the_delay() {
         for record in ["a", "b", "nginx-1-27-0123456789abcdef"] {
-            let spread = jitter(RECHECK, record);
-            assert!(spread < RECHECK / 10, "{spread:?}");
+            let jitter = jitter(RECHECK, record);
+            assert!(jitter < RECHECK / 10, "{jitter:?}");
         }
         assert_ne!(jitter(RECHECK, "a"), jitter(RECHECK, "b"));
     }

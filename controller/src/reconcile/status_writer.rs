@@ -1,13 +1,16 @@
-//! A record's status while its source is looked at: changed in memory, written where others wait for it.
+//! Writes a record's status: changes collect in memory until [`StatusWriter::write`].
 
 use jiff::Timestamp;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
 use zstart_core::record::ImageConversionStatus;
-use zstart_core::{ImageConversion, keys};
+use zstart_core::{Digest, ImageConversion, keys};
 
-/// The status of one record, and what of it was written.
+use super::error::ReconcileError;
+use super::status::{self, VerifiedVariant};
+
+/// The status of one record, and the version of it in the API server.
 pub(super) struct StatusWriter<'a> {
     records: Api<ImageConversion>,
     record: &'a ImageConversion,
@@ -16,7 +19,8 @@ pub(super) struct StatusWriter<'a> {
 }
 
 impl<'a> StatusWriter<'a> {
-    pub(super) fn open(client: &Client, record: &'a ImageConversion) -> Self {
+    /// Starts with the status that `record` had when it was read.
+    pub(super) fn new(client: &Client, record: &'a ImageConversion) -> Self {
         let written = record.status.clone().unwrap_or_default();
         let mut status = written.clone();
         status.observed_generation = record.metadata.generation;
@@ -27,13 +31,37 @@ impl<'a> StatusWriter<'a> {
         &self.status
     }
 
-    /// Changes it in memory.
-    pub(super) fn change(&mut self, change: impl FnOnce(&mut ImageConversionStatus, Timestamp)) {
+    /// Changes the status in memory.
+    pub(super) fn update(&mut self, change: impl FnOnce(&mut ImageConversionStatus, Timestamp)) {
         change(&mut self.status, Timestamp::now());
     }
 
-    /// Writes it, if there is something new. A record that was made anew under the same name refuses
-    /// what was found out for the earlier one.
+    pub(super) fn set_resolved(&mut self, digest: &Digest) {
+        self.update(|status, now| status::set_resolved(status, digest, now));
+    }
+
+    pub(super) fn set_pending(&mut self, digest: &Digest) {
+        self.update(|status, now| status::set_pending(status, digest, now));
+    }
+
+    pub(super) fn set_converting(&mut self, digest: &Digest) {
+        self.update(|status, now| status::set_converting(status, digest, now));
+    }
+
+    pub(super) fn set_ready(&mut self, variant: &VerifiedVariant) {
+        self.update(|status, now| status::set_ready(status, variant, now));
+    }
+
+    pub(super) fn set_already_zstd(&mut self) {
+        self.update(status::set_already_zstd);
+    }
+
+    pub(super) fn set_failed(&mut self, error: &ReconcileError) {
+        self.update(|status, now| status::set_failed(status, error, now));
+    }
+
+    /// Writes the status if it changed. The patch carries the record's UID, so a record that was deleted
+    /// and created again under the same name rejects it.
     pub(super) async fn write(&mut self) -> kube::Result<()> {
         if self.status == self.written {
             return Ok(());

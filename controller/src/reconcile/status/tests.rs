@@ -31,15 +31,15 @@ fn variant_of(source: &Digest, origin: Origin) -> VerifiedVariant {
     }
 }
 
-fn in_service(source: &Digest) -> ImageConversionStatus {
+fn ready_status(source: &Digest) -> ImageConversionStatus {
     let mut status = ImageConversionStatus::default();
-    resolved(&mut status, source, now());
+    set_resolved(&mut status, source, now());
     let took = Duration::from_secs(12);
-    served(&mut status, &variant_of(source, Origin::Converted { took }), now());
+    set_ready(&mut status, &variant_of(source, Origin::Converted { took }), now());
     status
 }
 
-fn repository_failure(kind: ErrorKind) -> ReconcileError {
+fn repository_error(kind: ErrorKind) -> ReconcileError {
     let operation = Operation::pull("pull manifest", "v1");
     let error = RegistryError::new(operation, "registry.lab/app", kind, "refused");
     ReconcileError::Resolve(Error::Repository(error))
@@ -52,7 +52,7 @@ fn ready(status: &ImageConversionStatus) -> (&str, &str) {
 
 #[test]
 fn verified_variant_sets_ready_and_sizes() {
-    let status = in_service(&digest("source"));
+    let status = ready_status(&digest("source"));
     assert_eq!(ready(&status), ("True", "Verified"));
     let variant = status.variant.unwrap();
     assert_eq!(variant.duration_milliseconds, 12_000);
@@ -62,17 +62,17 @@ fn verified_variant_sets_ready_and_sizes() {
 
 #[test]
 fn moved_tag_removes_the_variant() {
-    let mut status = in_service(&digest("source"));
-    resolved(&mut status, &digest("another"), now());
+    let mut status = ready_status(&digest("source"));
+    set_resolved(&mut status, &digest("another"), now());
     assert_eq!(ready(&status), ("False", "SourceMoved"));
     assert_eq!((status.variant, status.summary), (None, None));
 }
 
 #[test]
 fn unavailable_registry_keeps_the_variant_ready() {
-    let mut status = in_service(&digest("source"));
+    let mut status = ready_status(&digest("source"));
     let checked = status.source.clone();
-    failed(&mut status, &repository_failure(ErrorKind::Unavailable), now());
+    set_failed(&mut status, &repository_error(ErrorKind::Unavailable), now());
     assert_eq!(ready(&status), ("True", "Verified"));
     let resolved = condition(&status, RESOLVED).unwrap();
     assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "RegistryUnavailable"));
@@ -82,8 +82,8 @@ fn unavailable_registry_keeps_the_variant_ready() {
 #[test]
 fn missing_or_denied_source_removes_the_variant() {
     for (kind, reason) in [(ErrorKind::NotFound, "SourceNotFound"), (ErrorKind::Denied, "PullDenied")] {
-        let mut status = in_service(&digest("source"));
-        failed(&mut status, &repository_failure(kind), now());
+        let mut status = ready_status(&digest("source"));
+        set_failed(&mut status, &repository_error(kind), now());
         assert_eq!(ready(&status), ("False", reason));
         assert_eq!(status.variant, None);
         let message = &condition(&status, READY).unwrap().message;
@@ -94,8 +94,8 @@ fn missing_or_denied_source_removes_the_variant() {
 #[test]
 fn restart_keeps_the_recorded_conversion_duration() {
     let source = digest("source");
-    let mut status = in_service(&source);
-    served(&mut status, &variant_of(&source, Origin::Existing), now());
+    let mut status = ready_status(&source);
+    set_ready(&mut status, &variant_of(&source, Origin::Existing), now());
     assert!(condition(&status, READY).unwrap().message.starts_with("every layer equals its diff_id"));
     assert_eq!(status.summary.unwrap().took, "12.0s");
     assert_eq!(status.variant.unwrap().duration_milliseconds, 12_000);
@@ -105,10 +105,13 @@ fn restart_keeps_the_recorded_conversion_duration() {
 fn foreign_variant_is_reused_without_a_duration() {
     let source = digest("source");
     let mut status = ImageConversionStatus::default();
-    resolved(&mut status, &source, now());
-    served(&mut status, &variant_of(&source, Origin::Existing), now());
+    set_resolved(&mut status, &source, now());
+    set_ready(&mut status, &variant_of(&source, Origin::Existing), now());
     assert_eq!(condition(&status, CONVERTED).unwrap().reason, "Reused");
     let message = &condition(&status, READY).unwrap().message;
-    assert!(message.starts_with("it has the source's config"), "only what was looked at is said: {message}");
+    assert!(
+        message.starts_with("the variant has the source's config"),
+        "only what was looked at is said: {message}"
+    );
     assert_eq!(status.summary.unwrap().took, "");
 }
