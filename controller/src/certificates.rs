@@ -1,18 +1,18 @@
-//! The webhook's certificates: made, renewed and trusted without anybody's help.
+//! Issues, renews and publishes the webhook's certificates without manual steps.
 //!
-//! The controller keeps an authority (10 years) in one Secret that only it can read, and a serving
-//! certificate (90 days) in another that the webhook watches. Each is renewed when two thirds of its life
-//! are over. What the API server trusts stands in the webhook configuration: the authority, and each
-//! earlier one until it expires.
+//! The controller stores an authority (10 years) in one Secret that only the controller can read, and a
+//! serving certificate (90 days) in another Secret that the webhook watches. Each certificate is renewed
+//! when two thirds of its lifetime have passed. `caBundle` in the webhook configuration holds the current
+//! authority and each earlier one until it expires.
 //!
-//! - [`next_step`]: what is to be done next, decided from what is stored.
-//! - [`certificate`], [`secret_data`]: reading back what is stored.
-//! - [`issue`]: making new ones.
-//! - [`store`]: the objects in the cluster, written so that two controllers don't fight.
-//! - `watch`: when to look again.
+//! - [`next_step`]: decides the next step from the stored objects. Pure.
+//! - [`certificate`], [`secret_data`]: parse the stored objects.
+//! - [`issue`]: issues certificates.
+//! - [`store`]: reads and writes the objects, with optimistic locking between controllers.
+//! - `watch`: reports changes of the objects.
 //!
-//! To replace a leaked authority delete its Secret: a new one is made at once, and the old one isn't
-//! trusted any more.
+//! To replace a leaked authority, delete its Secret: the controller issues a new authority at once and
+//! removes the old one from `caBundle`.
 
 pub mod certificate;
 pub mod issue;
@@ -39,27 +39,27 @@ use next_step::Step;
 use secret_data::{authority_data, serving_data};
 use store::{CertificateStore, Snapshot, StoreError, WriteResult};
 
-/// The shortest time from one look to the next. Two installations that were given the same Secrets by
-/// mistake would otherwise rewrite them as fast as the API server can.
+/// Minimum interval between rotations. Without it, two installations that share the Secrets by mistake
+/// would rewrite them as fast as the API server allows.
 const MIN_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest time without a look, whatever falls due: clocks are set, machines sleep.
+/// Maximum wait for the next renewal: clocks are set, machines sleep.
 const MAX_WAIT: Duration = Duration::from_hours(1);
-/// The longest time until it is tried again after an error. It starts at [`MIN_INTERVAL`] and doubles.
+/// Maximum delay of a retry after an error. The backoff starts at [`MIN_INTERVAL`] and doubles.
 const MAX_BACKOFF: Duration = Duration::from_mins(1);
-/// More steps than one look can need: authority, bundle, serving certificate, and each overtaken twice.
+/// Maximum steps of one rotation: authority, bundle and serving certificate, each with two conflicts.
 const MAX_STEPS: usize = 9;
 
-/// The `webhook` section of the controller's configuration file: where the certificates belong.
+/// The `webhook` section of the controller's configuration file: names of the objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CertificateSettings {
-    /// Name of the `MutatingWebhookConfiguration` that gets the bundle.
+    /// Name of the `MutatingWebhookConfiguration` whose `caBundle` is written. Default: `zstart`.
     pub configuration: String,
-    /// Name of the Service, in zstart's namespace, under which the API server calls the webhook.
+    /// Name of the webhook's Service in zstart's namespace. Default: `zstart-webhook`.
     pub service: String,
-    /// Name of the Secret with the serving certificate.
+    /// Name of the Secret with the serving certificate. Default: `zstart-webhook-tls`.
     pub serving_secret: String,
-    /// Name of the Secret with the authority.
+    /// Name of the Secret with the authority. Default: `zstart-webhook-ca`.
     pub ca_secret: String,
 }
 
@@ -75,7 +75,7 @@ impl Default for CertificateSettings {
 }
 
 impl CertificateSettings {
-    /// The names that the API server may call the webhook by.
+    /// DNS names of the serving certificate: those that the API server calls.
     pub fn dns_names(&self, namespace: &str) -> BTreeSet<String> {
         let service = &self.service;
         let short = format!("{service}.{namespace}.svc");
@@ -83,26 +83,26 @@ impl CertificateSettings {
     }
 }
 
-/// Why the certificates aren't kept.
+/// Error of a rotation.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The API server didn't do as it was asked.
+    /// The API server rejected a request.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A certificate can't be made.
+    /// A certificate can't be issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// Every step was followed by another.
+    /// The rotation found a next step after every step.
     #[error(
-        "the certificates are still not as they should be after {steps} steps; \
-         does somebody else write the Secrets {ca_secret} and {serving_secret}?"
+        "rotating the webhook's certificates is not finished after {steps} steps: check whether another \
+         installation writes the Secrets {ca_secret} and {serving_secret}"
     )]
     Unsettled {
-        /// How many steps were taken.
+        /// Number of steps.
         steps: usize,
-        /// The authority's Secret.
+        /// Name of the authority's Secret.
         ca_secret: String,
-        /// The serving Secret.
+        /// Name of the serving Secret.
         serving_secret: String,
     },
 }
@@ -155,9 +155,9 @@ pub async fn rotate(
     }
 }
 
-/// How long to wait until then, at most [`MAX_WAIT`].
+/// Time until `until`, at most [`MAX_WAIT`].
 fn wait_time(now: Timestamp, until: Timestamp) -> Duration {
-    // Negative when it is past already.
+    // Negative if `until` is in the past.
     Duration::try_from(now.duration_until(until)).unwrap_or(Duration::ZERO).min(MAX_WAIT)
 }
 
@@ -168,18 +168,21 @@ struct Rotator {
 }
 
 impl Rotator {
-    /// Looks and mends until there is nothing to do; when something falls due next.
+    /// Takes steps until none is left. Returns the time of the next renewal.
     async fn rotate(&self) -> Result<Timestamp, CertificateError> {
         for _ in 0..MAX_STEPS {
             let now = Timestamp::now();
             let snapshot = self.store.read().await?;
             for error in snapshot.state.unreadable() {
-                warn!(error = error as &dyn std::error::Error, "failed to read the webhook's certificates");
+                warn!(
+                    error = error as &dyn std::error::Error,
+                    "ignoring an unusable Secret of the webhook's certificates"
+                );
             }
             if snapshot.state.bundles.as_ref().is_some_and(Vec::is_empty) {
                 let CertificateSettings { configuration, service, serving_secret: _, ca_secret: _ } =
                     &self.settings;
-                warn!(configuration, service, "no webhook of the configuration is served by our Service");
+                warn!(configuration, service, "no webhook of the configuration names the Service");
             }
             match next_step::next_step(now, &snapshot.state, &self.names) {
                 Step::WaitUntil(until) => return Ok(until),
@@ -205,12 +208,12 @@ impl Rotator {
                 let new = issue::issue_authority(now)?;
                 let data = authority_data(&new, snapshot.state.authority.as_ref(), now);
                 if self.store.write_authority(snapshot, data).await? == WriteResult::Written {
-                    info!(secret = ca_secret, %reason, "made a certificate authority for the webhook");
+                    info!(secret = ca_secret, %reason, "issued a certificate authority for the webhook");
                 }
             }
             Step::WriteBundle { bundle } => {
                 if self.store.write_bundle(snapshot, bundle).await? == WriteResult::Written {
-                    info!(configuration, "wrote the authorities that the API server trusts the webhook by");
+                    info!(configuration, "updated caBundle");
                 }
             }
             Step::IssueServing { signer, reason } => {
@@ -218,7 +221,7 @@ impl Rotator {
                 if self.store.write_serving(snapshot, serving_data(&new, signer)).await?
                     == WriteResult::Written
                 {
-                    info!(secret = serving_secret, %reason, "made a serving certificate for the webhook");
+                    info!(secret = serving_secret, %reason, "issued a serving certificate for the webhook");
                 }
             }
             Step::WaitUntil(_) => {}

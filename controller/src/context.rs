@@ -1,4 +1,4 @@
-//! What every reconciliation shares.
+//! State that all reconciliations share.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,38 +19,38 @@ use crate::events::Events;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
 
-/// How many sources are looked up at once in one registry. A controller that starts looks up all of
-/// them; a registry that is silent holds up its own alone.
+/// Maximum number of concurrent lookups in one registry. A controller that starts looks up every source.
+/// A registry that doesn't respond delays only its own sources.
 const MAX_LOOKUPS: usize = 8;
 
-/// An image, wherever its tags point: repository and source digest.
+/// An image, independent of its tags: repository and source digest.
 pub(crate) type ImageKey = (String, Digest);
 
-/// The parts that reconciliations use and share.
+/// State that all reconciliations share.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
     pub(crate) own_credentials: OwnCredentials,
     pub(crate) registries: RegistryClient,
-    /// Permits to ask a registry what there is, by its name.
+    /// Permits for lookups, by registry.
     pub(crate) lookup_permits: KeyedPermits<String>,
-    /// Permits to convert.
+    /// Permits for conversions.
     pub(crate) conversion_permits: Semaphore,
-    /// Two tags of one image are converted one after the other: the second finds the first's.
+    /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
     pub(crate) image_locks: KeyedPermits<ImageKey>,
-    /// Layers that were converted since the start.
+    /// Layers that this process converted.
     pub(crate) layer_memory: LayerMemory,
-    /// Variants that were made since the start.
+    /// Variants that this process made, by image.
     converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
-    /// Work that is under way is dropped when this is cancelled.
+    /// Cancelled at shutdown: running reconciliations are dropped.
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The most variants that are remembered. Whatever is forgotten is converted again, no more.
+/// Maximum number of remembered variants. A forgotten variant costs one conversion, nothing more.
 const MAX_REMEMBERED: usize = 10_000;
 
 impl Context {
@@ -81,14 +81,14 @@ impl Context {
         }
     }
 
-    /// Which platforms are converted, as the nodes are now.
+    /// Platforms to convert, given the current nodes.
     pub(crate) fn platforms(&self) -> PlatformSelection {
         match &self.config.platforms {
             Platforms::All => PlatformSelection::All,
             Platforms::List(platforms) => PlatformSelection::Only(platforms.clone()),
             Platforms::Nodes => {
                 let nodes = self.demand.read(Demand::platforms);
-                // A cluster scaled to zero, or one of Fargate alone: any platform may come.
+                // The cluster is scaled to zero or runs on Fargate alone: nodes of any platform may join.
                 if nodes.is_empty() {
                     PlatformSelection::All
                 } else {
@@ -98,18 +98,18 @@ impl Context {
         }
     }
 
-    /// The settings of a conversion of these platforms.
+    /// Settings for the conversion of these platforms.
     pub(crate) fn settings(&self, platforms: PlatformSelection) -> Settings {
         let Config { level, layers_at_once, .. } = self.config;
         Settings { level, platforms, layers_at_once, ..Settings::default() }
     }
 
-    /// The variant that was made of this image since the start.
+    /// The variant that this process made of an image.
     pub(crate) fn converted_variant(&self, key: &ImageKey) -> Option<Digest> {
         lock(&self.converted).get(key).cloned()
     }
 
-    /// Remembers what was made.
+    /// Remembers the variant of an image.
     pub(crate) fn remember_variant(&self, key: ImageKey, variant: Digest) {
         let mut converted = lock(&self.converted);
         if converted.len() >= MAX_REMEMBERED {

@@ -1,4 +1,4 @@
-//! As whom a registry is asked: the controller itself, those who want the image, nobody.
+//! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -12,34 +12,34 @@ use zstart_registry::auth::{Credentials, CredentialsError, DockerConfig};
 
 use crate::demand::Consumer;
 
-/// How many credentials are tried for one image: a registry counts failed logins.
+/// Maximum number of credentials tried for one image: a registry may count failed logins.
 const MAX_CANDIDATES: usize = 16;
 
-/// Credentials can't be had now. That says nothing about whether there are any.
+/// Credentials can't be read now. Whether they exist is unknown.
 #[derive(Debug, Error)]
 pub enum CandidateError {
-    /// The controller's own.
+    /// The controller's own credentials file can't be read.
     #[error("failed to read the controller's own credentials")]
     Own(#[from] CredentialsError),
-    /// Its AWS identity.
+    /// The controller's AWS identity can't be used.
     #[error("failed to use the controller's own AWS identity")]
     Aws(#[from] SetupError),
-    /// The API server didn't say.
+    /// The API server didn't return the object.
     #[error("failed to read {kind} {namespace}/{name}")]
     Read {
         /// `ServiceAccount` or `Secret`.
         kind: &'static str,
-        /// Where.
+        /// Namespace of the object.
         namespace: String,
-        /// Which.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// The controller's own credentials, for the registries that an administrator listed and no others.
+/// The controller's own credentials. They are used only for registries that an administrator listed.
 #[derive(Clone, Debug, Default)]
 pub struct OwnCredentials {
     file: Option<PathBuf>,
@@ -48,22 +48,22 @@ pub struct OwnCredentials {
 }
 
 impl OwnCredentials {
-    /// Those of a file in the form of Docker's `config.json`, and the process's AWS identity for
-    /// `ecr_registries`. The file is read again for each look, because a token in it may have been
-    /// renewed; one that can't be read is better known now.
+    /// Uses a file in the format of Docker's `config.json`, and the process's AWS identity for
+    /// `ecr_registries`. Fails if the file can't be read now. Each reconciliation reads the file again,
+    /// because a token in the file may have been renewed.
     pub fn new(file: Option<PathBuf>, ecr_registries: BTreeSet<String>) -> Result<Self, CredentialsError> {
         file.as_deref().map(read_own).transpose()?;
         Ok(Self { file, ecr_registries, ecr: EcrIdentity::default() })
     }
 }
 
-/// No helper that it names is run: the image holds no programs.
+/// Reads the file. Credential helpers are ignored: the container image has no other programs.
 fn read_own(file: &Path) -> Result<DockerConfig, CredentialsError> {
     Ok(DockerConfig::load(file)?.without_helpers())
 }
 
-/// The credentials to try, in turn: the controller's own where an administrator listed the registry,
-/// then the pull secrets of those who want the image, then none. Each is read when it is its turn.
+/// Credentials to try for a source, in order: the controller's own if an administrator listed the
+/// registry, the pull secrets of the consumers, anonymous. Each is read lazily.
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
@@ -71,7 +71,7 @@ pub struct Candidates<'a> {
     ecr: Option<&'a EcrIdentity>,
     accounts: BTreeSet<Name>,
     secrets: BTreeSet<Name>,
-    /// Secrets that were read.
+    /// Secrets that were already read.
     secrets_read: BTreeSet<Name>,
     tried: Vec<Credentials>,
 }
@@ -80,7 +80,7 @@ pub struct Candidates<'a> {
 type Name = (String, String);
 
 impl<'a> Candidates<'a> {
-    /// Those for `source`.
+    /// Candidates for `source`.
     pub fn new(
         client: &'a Client,
         own: &'a OwnCredentials,
@@ -107,7 +107,7 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// The next ones; none at all come last.
+    /// The next credentials. [`Credentials::Anonymous`] is the last candidate.
     pub async fn next(&mut self) -> Result<Option<Credentials>, CandidateError> {
         if self.tried.last() == Some(&Credentials::Anonymous) {
             return Ok(None);
@@ -126,7 +126,7 @@ impl<'a> Candidates<'a> {
                     return Ok(Some(credentials));
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(origin, %error, "credentials that can't be used"),
+                Err(error) => tracing::warn!(origin, %error, "ignoring unusable credentials"),
             }
         }
         self.tried.push(Credentials::Anonymous);
@@ -137,7 +137,7 @@ impl<'a> Candidates<'a> {
         if let Some(file) = self.file.take() {
             let config = read_own(file)?;
             if config.knows(self.source) {
-                return Ok(Some(("the controller's own".to_owned(), config)));
+                return Ok(Some(("credentialsFile".to_owned(), config)));
             }
         }
         loop {
@@ -163,7 +163,7 @@ impl<'a> Candidates<'a> {
         Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
     }
 
-    /// A pull secret's content. One that isn't there is no credentials: the kubelet sees it so too.
+    /// Content of a pull secret. A missing secret gives no credentials, as for the kubelet.
     async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
         let Some(secret) = if_permitted("Secret", namespace, name, secrets.get(name).await)? else {
@@ -178,14 +178,14 @@ impl<'a> Candidates<'a> {
         match parsed {
             Ok(config) => Ok(Some(config.without_helpers())),
             Err(error) => {
-                tracing::warn!(namespace, name, %error, "a pull secret can't be read");
+                tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
                 Ok(None)
             }
         }
     }
 }
 
-/// What may not be read isn't there either: an administrator decided so.
+/// Treats an object that the controller may not read as missing: an administrator withheld the right.
 fn if_permitted<K>(
     kind: &'static str,
     namespace: &str,

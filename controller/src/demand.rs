@@ -1,7 +1,7 @@
-//! Which images the cluster wants, and who wants them: the memory behind the watches.
+//! The sources that workloads run, and their consumers.
 //!
-//! A synchronous state machine. Watches tell it of objects and namespaces; it answers which sources
-//! are wanted now. It knows no API server.
+//! [`Demand`] is a synchronous state machine: watch events go in, the sources in demand come out. Its
+//! tests need no API server.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ mod workload;
 pub use shared::SharedDemand;
 pub use workload::Workload;
 
-/// Kinds that are watched.
+/// Kinds of workloads that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the Kubernetes kind of that name")]
 pub enum Kind {
@@ -39,44 +39,45 @@ impl Kind {
         [Self::Pod, Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob];
 }
 
-/// An object that runs images, or makes pods that do.
+/// Identity of a workload: a pod, or an object that creates pods.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: Kind,
-    /// Its namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
-/// What an object wants.
+/// Sources that a workload runs, and how its pods pull them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Requirements {
-    /// The normalised sources, each once. Variants are left out.
+    /// Normalised sources, without variants.
     pub sources: BTreeSet<Reference>,
-    /// Names of the pull secrets that its pods have.
+    /// Names of the pull secrets in the pod specification.
     pub pull_secrets: BTreeSet<String>,
-    /// Name of the service account, whose own pull secrets count too.
+    /// Name of the service account. Its pull secrets are used too.
     pub service_account: String,
-    /// The object to put events on; `None` where another object speaks for it.
+    /// Object that events are published on; `None` if a watched owner gets them.
     pub event_target: Option<ObjectReference>,
 }
 
-/// One who wants a source.
+/// A workload that runs a source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Consumer {
-    /// Where.
+    /// Namespace of the workload.
     pub namespace: String,
-    /// With which pull secrets.
+    /// Names of the pull secrets in the pod specification.
     pub pull_secrets: BTreeSet<String>,
-    /// As which service account.
+    /// Name of the service account.
     pub service_account: String,
-    /// The object to put events on.
+    /// Object that events are published on; `None` if a watched owner gets them.
     pub event_target: Option<ObjectReference>,
 }
 
-/// Whether another answer may be given than before. A pod's heartbeat changes nothing.
+/// Whether an event may have changed the sources, the consumers or the platforms. A pod's heartbeat
+/// doesn't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Changed(pub bool);
@@ -180,12 +181,12 @@ impl Demand {
     }
 }
 
-/// The source that an image text names: normalised, without what doesn't count, and not a variant.
+/// Normalised source of an image field; `None` for variants and invalid references.
 fn source_of(image: &str) -> Option<Reference> {
     let reference: Reference = match image.parse() {
         Ok(reference) => reference,
         Err(error) => {
-            tracing::debug!(image, %error, "ignoring an image that is not a reference");
+            tracing::debug!(image, %error, "ignoring an invalid image reference");
             return None;
         }
     };

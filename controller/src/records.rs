@@ -1,6 +1,6 @@
-//! A record for every source that is wanted.
+//! Creates a record for every source in demand.
 //!
-//! A record that nobody wants any more stays: its variant is in the registry all the same.
+//! A record without consumers is kept: its variant is still in the registry.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use zstart_process::watch::{self, WatchCache};
 use crate::context::Context;
 use crate::demand::Demand;
 
-/// The pause after the API server refused to make a record.
+/// Delay before a retry when the API server rejects a record.
 const RETRY_DELAY: Duration = Duration::from_secs(5);
 
 /// Creates missing records forever. A record that is deleted while it is in demand is created again.
@@ -57,7 +57,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
     }
 }
 
-/// Makes the records that are missing. The error is when to try again.
+/// Creates the records that are missing. The error is the time of the next try.
 async fn create_missing(
     records: &Api<ImageConversion>,
     context: &Context,
@@ -71,12 +71,12 @@ async fn create_missing(
         }
         match create(records, &name, source.clone()).await {
             Ok(()) => {
-                info!(record = name, %source, "made a record");
+                info!(record = name, %source, "created a record");
                 known.insert(name, ());
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                warn!(record = name, %source, error, "could not make a record");
+                warn!(record = name, %source, error, "failed to create a record");
                 done = Err(Instant::now() + RETRY_DELAY);
             }
         }

@@ -1,4 +1,4 @@
-//! The wiring: watches, records, reconciler, certificates, health.
+//! Starts the controller's tasks: watches, records, reconciler, certificates, health.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::events::Events;
 use crate::reconcile::ReadRecord;
 use crate::{certificates, reconcile, records, watches};
 
-/// Why a controller ended other than by being told to.
+/// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// The health port can't be bound.
@@ -33,14 +33,14 @@ pub enum RunError {
     #[error(transparent)]
     Task(#[from] TaskError),
     /// The controller's own credentials can't be read.
-    #[error("failed to read credentialsFile")]
+    #[error("failed to read the file named by credentialsFile")]
     Credentials(#[from] CredentialsError),
-    /// No request can be made to any registry.
+    /// The registry client can't be created.
     #[error(transparent)]
     Registries(#[from] ClientError),
 }
 
-/// Runs until `shutdown`. A conversion under way is dropped then; it left no tag.
+/// Runs until `shutdown`. A running conversion is dropped then. It has not written a tag yet.
 pub async fn run(
     client: Client,
     config: Config,

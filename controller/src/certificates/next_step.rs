@@ -1,4 +1,4 @@
-//! What is to be done next about the certificates: decided from what is stored, without a client.
+//! Decides the next step of a rotation from the stored objects. Pure.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -9,96 +9,96 @@ use super::certificate::Certificate;
 use super::issue::BACKDATE;
 use super::secret_data::{Authority, SecretDataError, ServingCertificate, Signer};
 
-/// How long a new authority stands in the bundle before something is served that it signed: by then
-/// every API server has seen the bundle.
+/// Delay from a new authority in the bundle to the first serving certificate that it signs. Every API
+/// server has the new bundle by then.
 pub const PROPAGATION_DELAY: SignedDuration = SignedDuration::from_mins(10);
 
-/// Everything that a decision is made of.
+/// The stored objects.
 pub struct CurrentState {
-    /// What the webhook configuration trusts; `None` while there is none.
+    /// Bundles of the webhook configuration; `None` if the configuration is missing.
     pub bundles: Option<Vec<WebhookBundle>>,
-    /// The serving Secret; `None` while there is none.
+    /// Content of the serving Secret; `None` if the Secret is missing.
     pub serving: Option<Result<ServingCertificate, SecretDataError>>,
-    /// The authority's Secret; `None` while there is none.
+    /// Content of the authority's Secret; `None` if the Secret is missing.
     pub authority: Option<Authority>,
 }
 
 impl CurrentState {
-    /// What can't be used of the Secrets, and why.
+    /// Defects of the Secrets.
     pub fn unreadable(&self) -> impl Iterator<Item = &SecretDataError> {
         let authority = self.authority.as_ref().and_then(|authority| authority.signer.as_ref().err());
         authority.into_iter().chain(self.serving.as_ref().and_then(|serving| serving.as_ref().err()))
     }
 }
 
-/// What the API server trusts one webhook by.
+/// Authorities that the API server trusts for one webhook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WebhookBundle {
-    /// Name of the webhook within its configuration.
+    /// Name of the webhook in the configuration.
     pub webhook: String,
-    /// Its `caBundle`; empty where there is none.
+    /// `caBundle` of the webhook; empty if missing.
     pub bundle: Vec<u8>,
 }
 
-/// Why a certificate is made.
+/// Cause of issuing a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IssueReason {
-    /// There is none.
+    /// The Secret is missing.
     Absent,
-    /// There is something that can't be used.
+    /// The Secret's content is unusable.
     Unreadable,
-    /// Its validity begins in the future: whoever made it had a clock that ran fast.
+    /// The validity starts in the future: the issuer's clock was fast.
     NotYetValid,
-    /// It ended.
+    /// The validity has ended.
     Expired,
-    /// Two thirds of its life are over.
+    /// Two thirds of the lifetime have passed.
     Renewal,
-    /// It is for other names.
+    /// The certificate has other DNS names.
     Names,
-    /// No authority that is trusted signed it.
+    /// No trusted authority signed the certificate.
     Untrusted,
-    /// An earlier authority signed it, and the new one is known everywhere by now.
+    /// An earlier authority signed the certificate, and every API server has the new one.
     NewAuthority,
 }
 
 impl fmt::Display for IssueReason {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
-            Self::Absent => "there is none",
-            Self::Unreadable => "what is there can't be used",
-            Self::NotYetValid => "it isn't valid yet",
-            Self::Expired => "it expired",
-            Self::Renewal => "two thirds of its life are over",
-            Self::Names => "it is for other names",
-            Self::Untrusted => "no trusted authority signed it",
-            Self::NewAuthority => "there is a new authority",
+            Self::Absent => "the Secret is missing",
+            Self::Unreadable => "the Secret is unusable",
+            Self::NotYetValid => "the certificate is not valid yet",
+            Self::Expired => "the certificate expired",
+            Self::Renewal => "two thirds of the lifetime have passed",
+            Self::Names => "the certificate has other DNS names",
+            Self::Untrusted => "no trusted authority signed the certificate",
+            Self::NewAuthority => "a new authority is trusted",
         })
     }
 }
 
-/// The one thing to do next.
+/// The next step.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Step<'a> {
-    /// Make a new authority.
+    /// Issue a new authority.
     IssueAuthority(IssueReason),
     /// Write the bundle into the webhook configuration.
     WriteBundle {
-        /// The authorities that are to be trusted, as PEM.
+        /// Authorities to trust, as PEM.
         bundle: String,
     },
-    /// Make a new serving certificate.
+    /// Issue a new serving certificate.
     IssueServing {
-        /// Who signs it.
+        /// Authority that signs the certificate.
         signer: &'a Signer,
-        /// Why.
+        /// Cause.
         reason: IssueReason,
     },
-    /// Nothing, before that time.
+    /// Wait: nothing is due before this time.
     WaitUntil(Timestamp),
 }
 
-/// The next step. The order is what keeps the webhook reachable: an authority is trusted before anything
-/// is served that it signed.
+/// Decides the next step. The order keeps the webhook reachable: an authority is trusted before the webhook
+/// serves a certificate that it signed.
 pub fn next_step<'a>(now: Timestamp, state: &'a CurrentState, names: &BTreeSet<String>) -> Step<'a> {
     let Some(authority) = &state.authority else { return Step::IssueAuthority(IssueReason::Absent) };
     let Ok(signer) = &authority.signer else { return Step::IssueAuthority(IssueReason::Unreadable) };
@@ -133,7 +133,7 @@ pub fn next_step<'a>(now: Timestamp, state: &'a CurrentState, names: &BTreeSet<S
         }
         until = until.min(propagated_at);
     }
-    // An earlier authority leaves the bundle when it ends.
+    // An expired authority must leave the bundle.
     for trusted in authority.trusted(now) {
         until = until.min(trusted.not_after());
     }
@@ -152,7 +152,7 @@ fn renewal_reason(now: Timestamp, certificate: &Certificate) -> Option<IssueReas
     }
 }
 
-/// When every API server has had the time to learn of a new authority.
+/// Time at which every API server has a new authority.
 fn propagated_at(authority: &Certificate) -> Timestamp {
     authority.not_before().saturating_add(BACKDATE + PROPAGATION_DELAY).unwrap_or(Timestamp::MAX)
 }

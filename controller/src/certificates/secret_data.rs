@@ -1,4 +1,4 @@
-//! What the two Secrets hold, and how it is written there.
+//! Reads and writes the data of the two Secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,35 +10,35 @@ use rcgen::KeyPair;
 use super::certificate::{Certificate, CertificateReadError};
 use super::issue::IssuedCertificate;
 
-/// Data of a Secret.
+/// `data` of a Secret.
 pub type Data = BTreeMap<String, ByteString>;
 
 /// Key of the authority's certificate, in both Secrets.
 pub const CA_CERTIFICATE: &str = "ca.crt";
-/// Key of the authority's private key, in the authority's own Secret alone.
+/// Key of the authority's private key, only in the authority's Secret.
 pub const CA_KEY: &str = "ca.key";
-/// Key of the earlier authorities that are still trusted.
+/// Key of the earlier authorities that are still trusted, in the authority's Secret.
 pub const PREVIOUS: &str = "previous.crt";
 /// Key of the serving certificate.
 pub const SERVING_CERTIFICATE: &str = "tls.crt";
 /// Key of the serving certificate's private key.
 pub const SERVING_KEY: &str = "tls.key";
 
-/// Why what a Secret holds can't be used. Never says what it holds.
+/// Defect of a Secret. Never contains the Secret's data.
 #[derive(Debug, thiserror::Error)]
 pub enum SecretDataError {
-    /// A key of the Secret's data is missing.
-    #[error("the Secret has no {key}")]
+    /// A data key is missing.
+    #[error("failed to find {key} in the Secret")]
     Missing {
-        /// The missing key.
+        /// Data key.
         key: &'static str,
     },
     /// A certificate can't be read.
     #[error("failed to read {key} of the Secret")]
     Certificate {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
-        /// What is wrong with it.
+        /// Defect of the certificate.
         #[source]
         source: CertificateReadError,
     },
@@ -46,35 +46,35 @@ pub enum SecretDataError {
     // Without its source: a parser's error might quote the text.
     #[error("failed to read the private key {key} of the Secret")]
     PrivateKey {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
     },
-    /// Certificate and key were made for others.
-    #[error("{certificate} and {key} of the Secret don't belong together")]
+    /// The certificate has another public key.
+    #[error("the private key {key} of the Secret does not match the certificate {certificate}")]
     Mismatch {
-        /// Where the certificate stands.
+        /// Data key of the certificate.
         certificate: &'static str,
-        /// Where the key stands.
+        /// Data key of the private key.
         key: &'static str,
     },
     /// The certificate may not sign others.
-    #[error("the certificate {key} of the Secret is no authority's")]
+    #[error("the certificate {key} of the Secret is not an authority")]
     NoAuthority {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
     },
 }
 
-/// An authority that can sign. Its `Debug` form leaves out the key, which is nobody's to print.
+/// An authority that can sign. `Debug` omits the private key.
 pub struct Signer {
-    /// Its certificate.
+    /// Certificate of the authority.
     pub certificate: Certificate,
-    /// Its private key.
+    /// Private key of the authority.
     pub key: KeyPair,
 }
 
 impl Signer {
-    /// Reads back what [`super::issue::issue_authority`] made.
+    /// Reads an authority that [`super::issue::issue_authority`] issued.
     pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, SecretDataError> {
         let (certificate, key) = read_pair((CA_CERTIFICATE, certificate), (CA_KEY, key))?;
         if !certificate.is_authority() {
@@ -92,7 +92,7 @@ impl fmt::Debug for Signer {
 }
 
 impl PartialEq for Signer {
-    /// By the certificate, which the key belongs to.
+    /// Compares the certificates, which hold the public keys.
     fn eq(&self, other: &Self) -> bool {
         self.certificate == other.certificate
     }
@@ -100,27 +100,27 @@ impl PartialEq for Signer {
 
 impl Eq for Signer {}
 
-/// What the authority's Secret holds.
+/// Content of the authority's Secret.
 pub struct Authority {
-    /// Who signs now, if that can be read.
+    /// The current authority, or the defect of the Secret.
     pub signer: Result<Signer, SecretDataError>,
-    /// Earlier authorities that were trusted when this was written.
+    /// Earlier authorities that were trusted when the Secret was written.
     pub previous: Vec<Certificate>,
 }
 
 impl Authority {
-    /// Reads the Secret's data. What can't be read is replaced; what can still be trusted of it is kept.
+    /// Reads the Secret's data. Unreadable parts are replaced later; readable authorities stay trusted.
     pub fn read(data: &Data) -> Self {
         let signer = (|| Signer::read(get(data, CA_CERTIFICATE)?, get(data, CA_KEY)?))();
         let mut previous = read_authorities(data, PREVIOUS);
         if signer.is_err() {
-            // Its key is lost, but what it signed is still in use.
+            // The key is lost, but certificates that it signed are still in use.
             previous.splice(0..0, read_authorities(data, CA_CERTIFICATE));
         }
         Self { signer, previous }
     }
 
-    /// Every authority that is valid now, the one that signs first.
+    /// Every authority that is valid at `now`, the current one first.
     pub fn trusted(&self, now: Timestamp) -> Vec<&Certificate> {
         let mut trusted: Vec<&Certificate> = Vec::new();
         for certificate in self.signer.iter().map(|signer| &signer.certificate).chain(&self.previous) {
@@ -131,13 +131,13 @@ impl Authority {
         trusted
     }
 
-    /// What the API server must trust now, as PEM.
+    /// Bundle for the API server at `now`, as PEM.
     pub fn bundle(&self, now: Timestamp) -> String {
         to_pem(self.trusted(now))
     }
 }
 
-/// The data of the authority's Secret after a new one was made: those that were trusted stay so.
+/// Data of the authority's Secret for a new authority. Trusted authorities stay trusted.
 pub fn authority_data(new: &IssuedCertificate, old: Option<&Authority>, now: Timestamp) -> Data {
     let mut data = Data::from([text(CA_CERTIFICATE, &new.certificate), text(CA_KEY, &new.key)]);
     let previous = old.map(|old| old.bundle(now)).unwrap_or_default();
@@ -147,10 +147,10 @@ pub fn authority_data(new: &IssuedCertificate, old: Option<&Authority>, now: Tim
     data
 }
 
-/// What the serving Secret holds. Its key is read to see that it fits, and dropped.
+/// Content of the serving Secret. The private key is checked against the certificate and dropped.
 #[derive(Debug)]
 pub struct ServingCertificate {
-    /// The certificate that the webhook serves with.
+    /// Certificate of the webhook.
     pub certificate: Certificate,
 }
 
@@ -163,7 +163,7 @@ impl ServingCertificate {
     }
 }
 
-/// The data of the serving Secret.
+/// Data of the serving Secret.
 pub fn serving_data(new: &IssuedCertificate, signer: &Signer) -> Data {
     Data::from([
         text(SERVING_CERTIFICATE, &new.certificate),
@@ -200,7 +200,7 @@ fn read_pair(
     Ok((certificate, key))
 }
 
-/// Those of a bundle that are authorities; none when it can't be read.
+/// Authorities of a bundle; empty if the bundle is unreadable.
 fn read_authorities(data: &Data, key: &'static str) -> Vec<Certificate> {
     let mut certificates =
         get(data, key).ok().and_then(|text| Certificate::read_all(text).ok()).unwrap_or_default();

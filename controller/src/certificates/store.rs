@@ -1,10 +1,12 @@
-//! The two Secrets and the webhook configuration in the cluster: read, and written so that two
-//! controllers never undo each other's work.
+//! Reads and writes the two Secrets and the webhook configuration with optimistic locking, so that two
+//! controllers never undo each other's writes.
 //!
-//! Every write names the version of the object that the decision was made of, so the API server refuses
-//! it when somebody else was faster. And objects are read in the reverse of the order in which they
-//! follow from one another: configuration and serving Secret first, the authority last. So whoever
-//! writes one of the former knows at least the authority that the version it replaces was made with.
+//! Every write names the `resourceVersion` that the decision was based on. The API server rejects the write
+//! as a conflict if another controller wrote in between.
+//!
+//! Objects are read against the order of their dependencies: configuration and serving Secret first, the
+//! authority last. A controller that replaces a configuration or a serving certificate therefore knows the
+//! authority of the version that it replaces, or a newer one.
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
@@ -17,70 +19,70 @@ use super::CertificateSettings;
 use super::next_step::{CurrentState, WebhookBundle};
 use super::secret_data::{Authority, Data, ServingCertificate};
 
-/// What goes wrong between the controller and the API server.
+/// Error of a request to the API server.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// A Secret can't be read.
     #[error("failed to read the Secret {namespace}/{name}")]
     ReadSecret {
-        /// Where it is.
+        /// Namespace of the Secret.
         namespace: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
     /// A Secret can't be written.
     #[error("failed to write the Secret {namespace}/{name}")]
     WriteSecret {
-        /// Where it is.
+        /// Namespace of the Secret.
         namespace: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
     /// The webhook configuration can't be read.
     #[error("failed to read the MutatingWebhookConfiguration {name}")]
     ReadConfiguration {
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
-    /// The bundle can't be written into the webhook configuration.
-    #[error("failed to write the bundle into the MutatingWebhookConfiguration {name}")]
+    /// The webhook configuration can't be written.
+    #[error("failed to write caBundle of the MutatingWebhookConfiguration {name}")]
     WriteConfiguration {
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteResult {
-    /// It was done.
+    /// The object was written.
     Written,
-    /// Somebody else wrote in the meantime: read again.
+    /// The object changed since it was read. Read again.
     Conflict,
 }
 
-/// The objects as they were read at one time.
+/// The objects at the time of one read.
 pub struct Snapshot {
-    /// What they hold.
+    /// Content of the objects.
     pub state: CurrentState,
     authority: Option<Secret>,
     serving: Option<Secret>,
     configuration_version: Option<String>,
 }
 
-/// Access to the three objects.
+/// The three objects in the API server.
 pub struct CertificateStore {
     secrets: Api<Secret>,
     configurations: Api<MutatingWebhookConfiguration>,
@@ -89,13 +91,13 @@ pub struct CertificateStore {
 }
 
 impl CertificateStore {
-    /// Access with that client.
+    /// Uses `client` for all requests.
     pub fn new(client: Client, settings: CertificateSettings, namespace: String) -> Self {
         let secrets = Api::namespaced(client.clone(), &namespace);
         Self { secrets, configurations: Api::all(client), settings, namespace }
     }
 
-    /// Reads all three, not from a cache.
+    /// Reads the objects from the API server, not from a cache.
     pub async fn read(&self) -> Result<Snapshot, StoreError> {
         let configuration = self.read_configuration().await?;
         let serving = self.read_secret(&self.settings.serving_secret).await?;
@@ -123,8 +125,8 @@ impl CertificateStore {
         })
     }
 
-    /// The bundles of those webhooks that our Service answers. What else is in that configuration isn't
-    /// ours to vouch for.
+    /// Bundles of the webhooks that zstart's Service serves. Other webhooks of the configuration keep their
+    /// bundles.
     fn bundles(&self, configuration: &MutatingWebhookConfiguration) -> Vec<WebhookBundle> {
         let webhooks = configuration.webhooks.iter().flatten();
         webhooks
@@ -162,7 +164,7 @@ impl CertificateStore {
     ) -> Result<WriteResult, StoreError> {
         let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
         let answer = if let Some(old) = old {
-            // Labels and whatever else stands there stay; so does the version, which is the precondition.
+            // Keeps labels, other metadata and the `resourceVersion`, which is the precondition.
             let mut secret = old.clone();
             secret.data = Some(data);
             self.secrets.replace(name, &parameters, &secret).await
@@ -179,10 +181,10 @@ impl CertificateStore {
         })
     }
 
-    /// Writes the bundle into every webhook of the view.
+    /// Writes the bundle into every webhook of the snapshot.
     ///
-    /// By server-side apply of that one field, so that it is ours and the rest stays Helm's: an upgrade
-    /// of the chart, which doesn't name the field, leaves it alone.
+    /// Server-side apply of the one field makes the controller its owner and leaves the rest to Helm. The
+    /// chart doesn't name the field, so an upgrade doesn't change it.
     pub async fn write_bundle(&self, snapshot: &Snapshot, bundle: String) -> Result<WriteResult, StoreError> {
         let name = &self.settings.configuration;
         let bundle = k8s_openapi::ByteString(bundle.into_bytes());
@@ -195,7 +197,7 @@ impl CertificateStore {
         let patch = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
-            // With a version an apply never creates, which Helm would then stumble over.
+            // With a version, apply never creates the object. Helm fails on an object that exists already.
             "metadata": {"name": name, "resourceVersion": snapshot.configuration_version},
             "webhooks": webhooks.collect::<Vec<_>>(),
         });
@@ -215,7 +217,7 @@ fn labels() -> std::collections::BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Not found counts as overtaken: the object was there when it was read.
+/// Maps conflicts to [`WriteResult::Conflict`]. Not found is one: the object existed when it was read.
 fn write_result<T>(answer: kube::Result<T>) -> Result<WriteResult, kube::Error> {
     match answer {
         Ok(_) => Ok(WriteResult::Written),

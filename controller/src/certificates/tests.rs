@@ -1,4 +1,4 @@
-//! The keeper's own small parts: its settings, its rests, and what it never prints.
+//! Settings, wait times, and secrecy of the private keys.
 
 use jiff::SignedDuration;
 use serde_json::json;
@@ -42,7 +42,9 @@ fn invalid_dns_name_is_named_in_the_error() {
     let authority = issue::issue_authority(now()).unwrap();
     let signer = Signer::read(authority.certificate.as_bytes(), authority.key.as_bytes()).unwrap();
     let names = BTreeSet::from(["wébhook.zstart-system.svc".to_owned()]);
-    let Err(error) = issue::issue_serving(now(), &signer, &names) else { panic!("it was made") };
+    let Err(error) = issue::issue_serving(now(), &signer, &names) else {
+        panic!("the certificate was issued")
+    };
     assert!(matches!(error, IssueError::Names { .. }));
     assert!(error.to_string().contains("wébhook.zstart-system.svc"));
 }
@@ -58,7 +60,7 @@ fn private_key_never_appears_in_debug_or_errors() {
     let broken = authority.key.replace("-----END PRIVATE KEY-----", "");
     let error = Signer::read(authority.certificate.as_bytes(), broken.as_bytes()).unwrap_err();
     assert_eq!(error.to_string(), "failed to read the private key ca.key of the Secret");
-    // Certificate and key in the wrong place.
+    // The key is stored in place of the certificate.
     let error = Signer::read(authority.key.as_bytes(), authority.key.as_bytes()).unwrap_err();
     assert!(!format!("{error:?}").contains(secret), "{error:?}");
 }

@@ -1,4 +1,4 @@
-//! What wakes the keeper: any change of the three objects.
+//! Watches the three objects.
 
 use std::fmt::Debug;
 
@@ -13,8 +13,8 @@ use zstart_process::watch;
 
 use super::CertificateSettings;
 
-/// A stream with one item for each change. It never ends, and it carries no content: whoever is woken
-/// reads the objects anew.
+/// An endless stream with one item for each change. The items are empty: the rotation reads the objects
+/// again.
 pub(super) fn changes(
     client: &Client,
     settings: &CertificateSettings,

@@ -75,7 +75,7 @@ fn namespace_label_decides_whether_images_count() {
 #[test]
 fn variants_and_invalid_references_are_ignored() {
     let variant = "registry.example/app:v1-zstd-1a2b3c4d5e6f";
-    let demand = demand(&[pod("variant", &running(variant)), pod("nonsense", &running("NOT/an image"))]);
+    let demand = demand(&[pod("variant", &running(variant)), pod("invalid", &running("NOT/an image"))]);
     assert!(sources(&demand).is_empty());
 }
 
@@ -97,7 +97,7 @@ fn rewritten_pod_counts_for_its_original_image() {
     let originals = json!({"containers/app": "registry.example/app:v1"}).to_string();
     rewritten.metadata.annotations = Some([(zstart_core::keys::ORIGINALS.to_owned(), originals)].into());
     assert_eq!(sources(&demand(&[rewritten.clone()])), ["registry.example/app:v1"]);
-    // Somebody copied the pod and gave it another image.
+    // The pod was copied and got another image.
     rewritten.spec = pod("app", &running("registry.example/other:v2")).spec;
     assert_eq!(sources(&demand(&[rewritten])), ["registry.example/other:v2"]);
 }
@@ -134,7 +134,7 @@ fn consumers_carry_their_pull_secrets() {
     assert_eq!(consumers[0].service_account, "builder");
     assert!(consumers[0].pull_secrets.contains("pull"));
     assert!(consumers[0].event_target.is_some());
-    assert!(consumers[1].event_target.is_none(), "its StatefulSet speaks for it");
+    assert!(consumers[1].event_target.is_none(), "the StatefulSet gets the events");
 }
 
 fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
@@ -148,16 +148,16 @@ fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
 fn event_target_is_the_watched_owner_or_the_pod() {
     let mut rolled_out = owned_pod("rolled-out", "apps/v1", "ReplicaSet");
     rolled_out.metadata.labels = Some([("pod-template-hash".to_owned(), "5d4f".to_owned())].into());
-    for (object, speaks) in [
+    for (object, expected) in [
         (rolled_out, false),
         (owned_pod("one", "apps/v1", "DaemonSet"), false),
         (owned_pod("two", "batch/v1", "Job"), false),
-        // Not made by a Deployment, so nobody else is told.
+        // No Deployment owns the ReplicaSet, so the pod gets the events.
         (owned_pod("three", "apps/v1", "ReplicaSet"), true),
         (owned_pod("four", "v1", "ReplicationController"), true),
     ] {
         let requirements = object.requirements(&BTreeSet::new());
-        assert_eq!(requirements.event_target.is_some(), speaks, "{:?}", object.metadata.owner_references);
+        assert_eq!(requirements.event_target.is_some(), expected, "{:?}", object.metadata.owner_references);
     }
     let mut deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "app", "namespace": "shop"},
@@ -165,7 +165,10 @@ fn event_target_is_the_watched_owner_or_the_pod() {
     }))
     .unwrap();
     deployment.metadata.owner_references = owned_pod("x", "example.com/v1", "Shop").metadata.owner_references;
-    assert!(deployment.requirements(&BTreeSet::new()).event_target.is_some(), "a custom resource isn't told");
+    assert!(
+        deployment.requirements(&BTreeSet::new()).event_target.is_some(),
+        "custom resources get no events"
+    );
 }
 
 #[test]
@@ -193,8 +196,8 @@ fn excluded_workloads_are_ignored() {
     {
         assert!(requirements.sources.is_empty(), "{requirements:?}");
     }
-    let vouched = BTreeSet::from(["CloneSet.apps.kruise.io".parse().unwrap()]);
-    assert_eq!(foreign.requirements(&vouched).sources.len(), 1);
+    let allowed = BTreeSet::from(["CloneSet.apps.kruise.io".parse().unwrap()]);
+    assert_eq!(foreign.requirements(&allowed).sources.len(), 1);
 }
 
 #[test]

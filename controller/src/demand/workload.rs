@@ -1,4 +1,4 @@
-//! What a pod or a pod template asks for.
+//! Requirements of pods and pod templates.
 
 use std::collections::BTreeSet;
 
@@ -13,33 +13,33 @@ use zstart_core::{Reference, originals, variant};
 
 use super::{Key, Kind, Requirements, source_of};
 
-/// An object with a pod's specification in it.
+/// An object with a pod specification.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
-    /// Its kind.
+    /// Kind of the object.
     const KIND: Kind;
 
-    /// The specification, where it has one.
+    /// The pod specification, if present.
     fn pod_spec(&self) -> Option<&PodSpec>;
 
-    /// What the pods say of themselves: the template's metadata, or the pod's own.
+    /// Metadata of the pods: the template's metadata, or the pod's own.
     fn pod_metadata(&self) -> Option<&ObjectMeta>;
 
-    /// Its key.
+    /// Identity of the object.
     fn key(&self) -> Key {
         Key { kind: Self::KIND, namespace: self.namespace().unwrap_or_default(), name: self.name_any() }
     }
 
-    /// What it wants: nothing, where its pods are never rewritten.
+    /// Requirements of the pods; empty if the webhook never rewrites them.
     fn requirements(&self, allowed: &BTreeSet<ControllerKind>) -> Requirements {
         let excluded = self.pod_metadata().is_some_and(|pod| exclusion(pod, allowed).is_some());
         let Some(spec) = self.pod_spec().filter(|_| !excluded) else {
             return Requirements::default();
         };
-        // A rewritten pod still wants its original: that is what its author wrote.
+        // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
         let pulled = images(spec).into_iter().filter(|image| image.may_be_pulled);
         let sources = pulled.filter_map(|image| match originals.get(&image.field.to_string()) {
-            // Not where the pod was copied and given another image.
+            // The annotation is stale if the pod was copied and got another image.
             Some(original) if is_variant(&image.reference) => source_of(original),
             _ => source_of(&image.reference),
         });
@@ -53,15 +53,15 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     }
 }
 
-/// Whether an object was made by another one that is watched, and that gets the events. Whatever
-/// else made it is unknown here.
+/// Whether the owner of an object is watched, so that the owner gets the events. Other kinds of owners are
+/// unknown to the controller.
 fn has_watched_owner(metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.iter().flatten();
     let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return false };
     let group = owner.api_version.split('/').next().unwrap_or_default();
     match (group, &*owner.kind) {
         ("apps", "StatefulSet" | "DaemonSet") | ("batch", "Job" | "CronJob") => true,
-        // Deployments label the pods of their ReplicaSets so; a ReplicaSet alone isn't watched.
+        // Only a ReplicaSet of a Deployment has this label. Other ReplicaSets have no watched owner.
         ("apps", "ReplicaSet") => {
             metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("pod-template-hash"))
         }

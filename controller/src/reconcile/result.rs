@@ -22,7 +22,7 @@ pub(super) async fn record_result(
     failures: u32,
 ) -> kube::Result<Requeue> {
     let recheck = reconciliation.context.config.recheck_interval;
-    // Never later than the setting says.
+    // Never later than `recheckInterval`.
     let delay = recheck.saturating_sub(backoff::jitter(recheck, &reconciliation.record.name_any()));
     match result {
         Ok(outcome) => {

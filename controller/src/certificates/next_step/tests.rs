@@ -1,4 +1,4 @@
-//! What is due, at fixed times, with real certificates.
+//! Steps at fixed times, with real certificates.
 
 use k8s_openapi::ByteString;
 
@@ -22,7 +22,7 @@ fn ours() -> BTreeSet<String> {
     names("zstart-system")
 }
 
-/// The cluster's side: Secrets as data, the bundle of one webhook.
+/// The stored objects: data of the Secrets, the bundle of one webhook.
 #[derive(Clone, Default)]
 struct World {
     authority: Option<Data>,
@@ -31,7 +31,7 @@ struct World {
 }
 
 impl World {
-    /// Everything as it stands after a first look at that time.
+    /// The objects after a first rotation at `now`.
     fn settled(now: Timestamp) -> Self {
         let mut world = Self { bundle: Some(Vec::new()), ..Self::default() };
         world.run(now);
@@ -49,11 +49,11 @@ impl World {
         }
     }
 
-    /// Takes each step that is due at that time; what was done and when the next falls due.
+    /// Takes every step that is due at `now`. Returns the steps and the time of the next one.
     fn run(&mut self, now: Timestamp) -> (Vec<String>, Timestamp) {
         let mut done = Vec::new();
         loop {
-            assert!(done.len() < 10, "it never comes to rest: {done:?}");
+            assert!(done.len() < 10, "the rotation does not end: {done:?}");
             let state = self.state();
             match next_step(now, &state, &ours()) {
                 Step::IssueAuthority(reason) => {
@@ -83,8 +83,8 @@ impl World {
 fn authority_is_issued_then_trusted_then_used() {
     let mut world = World { bundle: Some(Vec::new()), ..World::default() };
     let (done, until) = world.run(start());
-    assert_eq!(done, ["authority: there is none", "bundle of 1", "serving: there is none"]);
-    // The serving certificate's two thirds: 60 days, less a third of the 5 minutes it is backdated by.
+    assert_eq!(done, ["authority: the Secret is missing", "bundle of 1", "serving: the Secret is missing"]);
+    // Two thirds of the lifetime: 60 days, less a third of the 5 minutes of backdating.
     assert_eq!(until, start() + DAY * 60 - SignedDuration::from_secs(100));
     assert_eq!(world.run(until - SignedDuration::from_secs(1)), (vec![], until));
 }
@@ -93,7 +93,7 @@ fn authority_is_issued_then_trusted_then_used() {
 fn certificates_are_issued_without_a_configuration() {
     let mut world = World::default();
     let (done, _) = world.run(start());
-    assert_eq!(done, ["authority: there is none", "serving: there is none"]);
+    assert_eq!(done, ["authority: the Secret is missing", "serving: the Secret is missing"]);
     assert!(world.bundle.is_none());
 }
 
@@ -102,22 +102,26 @@ fn serving_certificate_is_renewed_at_two_thirds() {
     let mut world = World::settled(start());
     let before = world.clone();
     let (done, until) = world.run(start() + DAY * 60);
-    assert_eq!(done, ["serving: two thirds of its life are over"]);
+    assert_eq!(done, ["serving: two thirds of the lifetime have passed"]);
     assert!(until > start() + DAY * 119);
-    assert_eq!(world.authority, before.authority, "the authority stays");
+    assert_eq!(world.authority, before.authority, "the authority is unchanged");
     assert_ne!(world.serving, before.serving);
 }
 
 #[test]
 fn expired_serving_certificate_is_replaced() {
     let (done, _) = World::settled(start()).run(start() + SERVING_LIFETIME);
-    assert_eq!(done, ["serving: it expired"]);
+    assert_eq!(done, ["serving: the certificate expired"]);
 }
 
 #[test]
 fn certificate_not_yet_valid_is_replaced() {
     let (done, _) = World::settled(start() + DAY).run(start());
-    let expected = ["authority: it isn't valid yet", "bundle of 1", "serving: it isn't valid yet"];
+    let expected = [
+        "authority: the certificate is not valid yet",
+        "bundle of 1",
+        "serving: the certificate is not valid yet",
+    ];
     assert_eq!(done, expected);
 }
 
@@ -131,20 +135,20 @@ fn backdating_tolerates_a_clock_five_minutes_slow() {
 fn renewed_authority_signs_after_the_propagation_delay() {
     let mut world = World::settled(start());
     let renewal = start() + AUTHORITY_LIFETIME / 3 * 2;
-    // A day before, so that the serving certificate isn't due as well.
+    // A day earlier, so that only the authority is due at `renewal`.
     world.run(renewal - DAY);
     let (old_bundle, old_serving) = (world.bundle.clone().unwrap(), world.serving.clone());
 
     let (done, until) = world.run(renewal);
-    assert_eq!(done, ["authority: two thirds of its life are over", "bundle of 2"]);
+    assert_eq!(done, ["authority: two thirds of the lifetime have passed", "bundle of 2"]);
     assert_eq!(world.serving, old_serving);
     assert_eq!(until, renewal + PROPAGATION_DELAY);
-    assert!(world.bundle.as_ref().unwrap().ends_with(&old_bundle), "the new one first, then the old one");
+    assert!(world.bundle.as_ref().unwrap().ends_with(&old_bundle), "the new authority precedes the old one");
 
     let (done, _) = world.run(until);
-    assert_eq!(done, ["serving: there is a new authority"]);
+    assert_eq!(done, ["serving: a new authority is trusted"]);
     let (done, _) = world.run(until + DAY);
-    assert_eq!(done, [] as [&str; 0], "both stay trusted");
+    assert_eq!(done, [] as [&str; 0], "both authorities are trusted");
 }
 
 #[test]
@@ -162,7 +166,10 @@ fn expired_authority_leaves_the_bundle() {
 #[test]
 fn expired_authority_is_replaced_and_untrusted() {
     let (done, _) = World::settled(start()).run(start() + AUTHORITY_LIFETIME);
-    assert_eq!(done, ["authority: it expired", "bundle of 1", "serving: it expired"]);
+    assert_eq!(
+        done,
+        ["authority: the certificate expired", "bundle of 1", "serving: the certificate expired"]
+    );
 }
 
 #[test]
@@ -170,7 +177,14 @@ fn deleted_authority_is_no_longer_trusted() {
     let mut world = World::settled(start());
     world.authority = None;
     let (done, _) = world.run(start() + DAY);
-    assert_eq!(done, ["authority: there is none", "bundle of 1", "serving: no trusted authority signed it"]);
+    assert_eq!(
+        done,
+        [
+            "authority: the Secret is missing",
+            "bundle of 1",
+            "serving: no trusted authority signed the certificate"
+        ]
+    );
 }
 
 #[test]
@@ -179,7 +193,7 @@ fn authority_with_a_lost_key_stays_trusted() {
         let mut world = World::settled(start());
         World::set(&mut world.authority, key, value);
         let (done, until) = world.run(start() + DAY);
-        assert_eq!(done, ["authority: what is there can't be used", "bundle of 2"]);
+        assert_eq!(done, ["authority: the Secret is unusable", "bundle of 2"]);
         assert_eq!(until, start() + DAY + PROPAGATION_DELAY);
     }
 }
@@ -191,9 +205,9 @@ fn unreadable_authority_is_replaced_at_once() {
         World::set(&mut world.authority, CA_CERTIFICATE, value);
         let (done, _) = world.run(start() + DAY);
         let expected = [
-            "authority: what is there can't be used",
+            "authority: the Secret is unusable",
             "bundle of 1",
-            "serving: no trusted authority signed it",
+            "serving: no trusted authority signed the certificate",
         ];
         assert_eq!(done, expected, "{value:?}");
     }
@@ -207,7 +221,7 @@ fn serving_certificate_cannot_act_as_authority() {
         World::set(&mut world.authority, to, str::from_utf8(&serving[from].0).unwrap());
     }
     let (done, _) = world.run(start() + DAY);
-    assert_eq!(done[0], "authority: what is there can't be used");
+    assert_eq!(done[0], "authority: the Secret is unusable");
     assert_eq!(done[1], "bundle of 1");
 }
 
@@ -225,11 +239,11 @@ fn unreadable_serving_secret_is_replaced() {
     for (key, value) in [("tls.crt", ""), ("tls.key", "no key"), ("tls.key", &*other.key)] {
         let mut world = World::settled(start());
         World::set(&mut world.serving, key, value);
-        assert_eq!(world.run(start() + DAY).0, ["serving: what is there can't be used"], "{key} {value:?}");
+        assert_eq!(world.run(start() + DAY).0, ["serving: the Secret is unusable"], "{key} {value:?}");
     }
     let mut world = World::settled(start());
     world.serving = Some(Data::new());
-    assert_eq!(world.run(start() + DAY).0, ["serving: what is there can't be used"]);
+    assert_eq!(world.run(start() + DAY).0, ["serving: the Secret is unusable"]);
 }
 
 #[test]
@@ -244,7 +258,7 @@ fn serving_certificate_for_other_names_is_replaced() {
 fn serving_certificate_of_unknown_authority_is_replaced() {
     let mut world = World::settled(start());
     world.serving = World::settled(start()).serving;
-    assert_eq!(world.run(start()).0, ["serving: no trusted authority signed it"]);
+    assert_eq!(world.run(start()).0, ["serving: no trusted authority signed the certificate"]);
 }
 
 #[test]

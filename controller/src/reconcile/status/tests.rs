@@ -76,7 +76,7 @@ fn unavailable_registry_keeps_the_variant_ready() {
     assert_eq!(ready(&status), ("True", "Verified"));
     let resolved = condition(&status, RESOLVED).unwrap();
     assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "RegistryUnavailable"));
-    assert_eq!(status.source, checked, "how long it may serve is counted from the last look that worked");
+    assert_eq!(status.source, checked, "staleness counts from the last successful lookup");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn foreign_variant_is_reused_without_a_duration() {
     let message = &condition(&status, READY).unwrap().message;
     assert!(
         message.starts_with("the variant has the source's config"),
-        "only what was looked at is said: {message}"
+        "the message must not claim more than was checked: {message}"
     );
     assert_eq!(status.summary.unwrap().took, "");
 }
