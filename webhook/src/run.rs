@@ -1,4 +1,4 @@
-//! The wiring: listeners, watches, server and shutdown.
+//! Starts and stops the webhook's tasks: watches, certificate, health, server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::server::{self, Timeouts};
 use crate::snapshot::{Snapshot, watch};
 use crate::tls::{self, Certificate};
 
-/// A webhook whose ports are taken, and which doesn't answer yet.
+/// A webhook with bound ports that doesn't serve yet.
 #[derive(Debug)]
 pub struct Webhook {
     config: Config,
@@ -30,24 +30,24 @@ pub struct Webhook {
     health: TcpListener,
 }
 
-/// How a webhook that is told to stop goes.
+/// Durations of a graceful shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// How long it goes on as before while it is unready: until every API server has heard that it
-    /// leaves. What comes after would fail open, and its pod start as it came.
+    /// Time for which the webhook serves while unready, until every API server has removed its endpoint.
+    /// Default: 5 seconds. A later request fails open: the API server admits the pod unchanged.
     pub grace: Duration,
-    /// How long requests on their way may take after that.
+    /// Maximum duration of the open requests after the grace period. Default: 10 seconds.
     pub finish_within: Duration,
 }
 
 impl Default for Drain {
-    /// Together well below the 30 seconds that a pod has to end.
+    /// Together well below the 30 seconds that Kubernetes gives a pod to terminate.
     fn default() -> Self {
         Self { grace: Duration::from_secs(5), finish_within: Duration::from_secs(10) }
     }
 }
 
-/// Why a webhook ended other than by being told to.
+/// Cause of a webhook that ended without a shutdown request.
 #[derive(Debug, Error)]
 pub enum RunError {
     /// A port can't be bound.
@@ -56,16 +56,16 @@ pub enum RunError {
     /// A task ended before shutdown.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// rustls refuses its settings.
+    /// rustls rejects the TLS settings.
     #[error("failed to set up TLS")]
     Tls {
-        /// Why.
+        /// Error of rustls.
         source: rustls::Error,
     },
 }
 
 impl Webhook {
-    /// Takes the ports.
+    /// Binds the ports.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
         let https = listen(config.listen).await?;
         let health = listen(config.health_listen).await?;
@@ -73,17 +73,17 @@ impl Webhook {
         Ok(Self { config, https, health })
     }
 
-    /// Where HTTPS is served.
+    /// Address of the HTTPS server.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.https.local_addr()
     }
 
-    /// Where plain HTTP is served.
+    /// Address of the health server.
     pub fn health_address(&self) -> std::io::Result<SocketAddr> {
         self.health.local_addr()
     }
 
-    /// Serves until `shutdown`: then it is unready, drains, and returns.
+    /// Serves until `shutdown`, then reports unready, drains and returns.
     pub async fn run(
         self,
         client: Client,
