@@ -32,6 +32,7 @@ mod resolve;
 mod result;
 mod status;
 mod status_writer;
+mod target;
 mod verify;
 
 /// Delay before a retry when the API server rejects a status.

@@ -55,7 +55,7 @@ impl SharedDemand {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Notifications of changes from now on: one item for all changes within [`DEBOUNCE`].
+    /// Notifications of changes from now on: one item for all changes within 200 milliseconds.
     pub fn subscribe(&self) -> impl Stream<Item = ()> + Send + Sync + use<> {
         stream::unfold(self.changes.subscribe(), async |mut changes| {
             changes.changed().await.ok()?;

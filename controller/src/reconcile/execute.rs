@@ -11,9 +11,10 @@ use zstart_convert::{Job, Plan, VariantImage, engine};
 use zstart_core::record::RecordReason;
 
 use super::error::ReconcileError;
-use super::reconciliation::{Reconciliation, Target};
+use super::reconciliation::Reconciliation;
 use super::status::{Origin, Produced};
 use super::status_writer::StatusWriter;
+use super::target::Target;
 use super::verify::verify_existing;
 use crate::context::ImageKey;
 

@@ -4,9 +4,9 @@ use zstart_convert::engine::{Existing, Resolved};
 use zstart_convert::{Plan, Settings, VariantImage, engine};
 
 use super::error::ReconcileError;
-use super::reconciliation::Target;
 use super::status;
 use super::status_writer::StatusWriter;
+use super::target::Target;
 use super::verify::verify_existing;
 
 /// The work that a source needs.

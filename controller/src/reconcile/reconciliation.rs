@@ -3,8 +3,7 @@
 use kube::runtime::events::EventType;
 use zstart_convert::{Settings, engine};
 use zstart_core::record::RecordReason;
-use zstart_core::{ImageConversion, Reference, Tag, variant};
-use zstart_registry::Store;
+use zstart_core::{ImageConversion, Reference, variant};
 use zstart_registry::auth::Credentials;
 
 use super::error::ReconcileError;
@@ -12,6 +11,7 @@ use super::plan::Planned;
 use super::requeue::LastVerified;
 use super::status::{Origin, Produced, VerifiedVariant};
 use super::status_writer::StatusWriter;
+use super::target::Target;
 use super::{plan, resolve};
 use crate::context::Context;
 use crate::credentials::Candidates;
@@ -35,15 +35,6 @@ pub(super) struct Reconciliation<'a> {
     pub(super) settings: Settings,
     /// Result of the last reconciliation, if its other inputs are unchanged.
     pub(super) last_verified: Option<LastVerified>,
-}
-
-/// A source and the place of its variant.
-#[derive(Clone, Copy)]
-pub(super) struct Target<'a> {
-    pub(super) repository: &'a dyn Store,
-    pub(super) source: &'a Reference,
-    /// Tag of the variant.
-    pub(super) tag: &'a Tag,
 }
 
 impl Reconciliation<'_> {

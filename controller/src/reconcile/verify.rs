@@ -3,7 +3,7 @@
 use zstart_convert::{Error, Plan, VariantImage, engine};
 
 use super::error::ReconcileError;
-use super::reconciliation::Target;
+use super::target::Target;
 
 /// Returns an existing variant if the registry still has everything that it names. An incomplete one is
 /// logged and `None`: the caller converts again.
