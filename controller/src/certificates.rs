@@ -176,7 +176,7 @@ impl Rotator {
             for error in snapshot.state.unreadable() {
                 warn!(
                     error = error as &dyn std::error::Error,
-                    "ignoring an unusable Secret of the webhook's certificates"
+                    "a Secret of the webhook's certificates is unusable, replacing it"
                 );
             }
             if snapshot.state.bundles.as_ref().is_some_and(Vec::is_empty) {

@@ -29,7 +29,7 @@ pub struct Config {
     pub platforms: Platforms,
     /// Maximum number of concurrent conversions. Default: 2.
     pub workers: usize,
-    /// Maximum number of concurrent layers of one image.
+    /// Maximum number of concurrent layers of one image. Default: 2.
     pub layers_at_once: NonZero<usize>,
     /// Interval between lookups of a tag. Default: 5 minutes.
     pub recheck_interval: Duration,

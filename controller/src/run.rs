@@ -58,7 +58,7 @@ pub async fn run(
     let events = Events::new(client.clone(), pod);
     let webhook = config.webhook.clone();
     let context = Arc::new(Context::new(client.clone(), config, own, registries, events, shutdown.clone()));
-    tracing::info!(health = %address, namespace, "started");
+    tracing::info!(health = %address, namespace, "controller started");
 
     let mut exclusions = context.config.exclusions.clone();
     exclusions.namespaces.extend(["kube-system".to_owned(), namespace.clone()]);
