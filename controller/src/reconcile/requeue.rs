@@ -48,7 +48,7 @@ pub(crate) struct Requeue {
     pub(crate) delay: Duration,
     /// Failures in a row.
     pub(crate) failures: u32,
-    /// What the next attempt can compare with.
+    /// Digests that the next attempt compares with.
     pub(crate) last_verified: Option<LastVerified>,
 }
 
