@@ -1,25 +1,25 @@
-//! The webhook's certificates: made, renewed and trusted without anybody's help.
+//! Issues, renews and publishes the webhook's certificates without manual steps.
 //!
-//! The controller keeps an authority (10 years) in one Secret that only it can read, and a serving
-//! certificate (90 days) in another that the webhook watches. Each is renewed when two thirds of its life
-//! are over. What the API server trusts stands in the webhook configuration: the authority, and each
-//! earlier one until it expires.
+//! The controller stores an authority (10 years) in one Secret that only the controller can read, and a
+//! serving certificate (90 days) in another Secret that the webhook watches. Each certificate is renewed
+//! when two thirds of its lifetime have passed. `caBundle` in the webhook configuration holds the current
+//! authority and each earlier one until it expires.
 //!
-//! - [`due`]: what is to be done next, decided from what is stored.
-//! - [`certificate`], [`stored`]: reading back what is stored.
-//! - [`issue`]: making new ones.
-//! - [`cluster`]: the objects in the cluster, written so that two controllers don't fight.
-//! - `wake`: when to look again.
+//! - [`next_step`]: decides the next step from the stored objects. Pure.
+//! - [`certificate`], [`secret_data`]: parse the stored objects.
+//! - [`issue`]: issues certificates.
+//! - [`store`]: reads and writes the objects, with optimistic locking between controllers.
+//! - `watch`: reports changes of the objects.
 //!
-//! To replace a leaked authority delete its Secret: a new one is made at once, and the old one isn't
-//! trusted any more.
+//! To replace a leaked authority, delete its Secret: the controller issues a new authority at once and
+//! removes the old one from `caBundle`.
 
 pub mod certificate;
-pub mod cluster;
-pub mod due;
 pub mod issue;
-pub mod stored;
-mod wake;
+pub mod next_step;
+pub mod secret_data;
+pub mod store;
+mod watch;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -32,33 +32,34 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use zstart_core::keys;
+use zstart_registry::Backoff;
 
-use cluster::{Cluster, ClusterError, View, Written};
-use due::Step;
 use issue::IssueError;
-use stored::{authority_data, serving_data};
+use next_step::Step;
+use secret_data::{authority_data, serving_data};
+use store::{CertificateStore, Snapshot, StoreError, WriteResult};
 
-/// The shortest time from one look to the next. Two installations that were given the same Secrets by
-/// mistake would otherwise rewrite them as fast as the API server can.
-const PAUSE: Duration = Duration::from_secs(1);
-/// The longest time without a look, whatever falls due: clocks are set, machines sleep.
-const LONGEST_REST: Duration = Duration::from_hours(1);
-/// The longest time until it is tried again after an error. It starts at [`PAUSE`] and doubles.
-const LONGEST_BACKOFF: Duration = Duration::from_mins(1);
-/// More steps than one look can need: authority, bundle, serving certificate, and each overtaken twice.
-const MOST_STEPS: usize = 9;
+/// Minimum interval between rotations. Without it, two installations that share the Secrets by mistake
+/// would rewrite them as fast as the API server allows.
+const MIN_INTERVAL: Duration = Duration::from_secs(1);
+/// Maximum wait for the next renewal: clocks are set, machines sleep.
+const MAX_WAIT: Duration = Duration::from_hours(1);
+/// Maximum delay of a retry after an error. The backoff starts at [`MIN_INTERVAL`] and doubles.
+const MAX_BACKOFF: Duration = Duration::from_mins(1);
+/// Maximum steps of one rotation: authority, bundle and serving certificate, each with two conflicts.
+const MAX_STEPS: usize = 9;
 
-/// The `webhook` section of the controller's configuration file: where the certificates belong.
+/// The `webhook` section of the controller's configuration file: names of the objects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct CertificateSettings {
-    /// Name of the `MutatingWebhookConfiguration` that gets the bundle.
+    /// Name of the `MutatingWebhookConfiguration` whose `caBundle` is written. Default: `zstart`.
     pub configuration: String,
-    /// Name of the Service, in zstart's namespace, under which the API server calls the webhook.
+    /// Name of the webhook's Service in zstart's namespace. Default: `zstart-webhook`.
     pub service: String,
-    /// Name of the Secret with the serving certificate.
+    /// Name of the Secret with the serving certificate. Default: `zstart-webhook-tls`.
     pub serving_secret: String,
-    /// Name of the Secret with the authority.
+    /// Name of the Secret with the authority. Default: `zstart-webhook-ca`.
     pub ca_secret: String,
 }
 
@@ -74,7 +75,7 @@ impl Default for CertificateSettings {
 }
 
 impl CertificateSettings {
-    /// The names that the API server may call the webhook by.
+    /// DNS names of the serving certificate: those that the API server calls.
     pub fn dns_names(&self, namespace: &str) -> BTreeSet<String> {
         let service = &self.service;
         let short = format!("{service}.{namespace}.svc");
@@ -82,137 +83,148 @@ impl CertificateSettings {
     }
 }
 
-/// Why the certificates aren't kept.
+/// Error of a rotation.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// The API server didn't do as it was asked.
+    /// The API server rejected a request.
     #[error(transparent)]
-    Cluster(#[from] ClusterError),
-    /// A certificate can't be made.
+    Store(#[from] StoreError),
+    /// A certificate can't be issued.
     #[error(transparent)]
     Issue(#[from] IssueError),
-    /// Every step was followed by another.
+    /// The rotation found a next step after every step.
     #[error(
-        "the certificates are still not as they should be after {steps} steps; \
-         does somebody else write the Secrets {ca_secret} and {serving_secret}?"
+        "rotating the webhook's certificates is not finished after {steps} steps: check whether another \
+         installation writes the Secrets {ca_secret} and {serving_secret}"
     )]
     Unsettled {
-        /// How many steps were taken.
+        /// Number of steps.
         steps: usize,
-        /// The authority's Secret.
+        /// Name of the authority's Secret.
         ca_secret: String,
-        /// The serving Secret.
+        /// Name of the serving Secret.
         serving_secret: String,
     },
 }
 
-/// Keeps the certificates until `shutdown`. Errors of the API server are logged and tried again; it
-/// returns an error only for what no waiting mends: names that no certificate can have.
-pub async fn keep(
+/// Rotates the certificates until `shutdown`. Errors of the API server are logged and retried. DNS names
+/// that no certificate can have are returned as an error, because no retry helps.
+pub async fn rotate(
     client: Client,
     settings: CertificateSettings,
     namespace: String,
     shutdown: CancellationToken,
 ) -> Result<(), CertificateError> {
-    let mut changes = wake::changes(&client, &settings, &namespace);
-    let keeper = Keeper {
+    let mut changes = watch::changes(&client, &settings, &namespace);
+    let rotator = Rotator {
         names: settings.dns_names(&namespace),
-        cluster: Cluster::new(client, settings.clone(), namespace),
+        store: CertificateStore::new(client, settings.clone(), namespace),
         settings,
     };
-    let mut backoff = PAUSE;
+    let backoff = Backoff { initial: MIN_INTERVAL, max: MAX_BACKOFF };
+    let mut failures: u32 = 0;
     loop {
-        let looked = Instant::now();
-        let look = tokio::select! {
+        let started = Instant::now();
+        let rotated = tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            look = keeper.look() => look,
+            rotated = rotator.rotate() => rotated,
         };
-        let rest = match look {
+        let wait = match rotated {
             Ok(until) => {
-                backoff = PAUSE;
-                rest(Timestamp::now(), until)
+                failures = 0;
+                wait_time(Timestamp::now(), until)
             }
             Err(error @ CertificateError::Issue(IssueError::Names { .. })) => return Err(error),
             Err(error) => {
-                let retry = backoff;
-                backoff = (backoff * 2).min(LONGEST_BACKOFF);
-                let cause = &error as &dyn std::error::Error;
-                warn!(error = cause, ?retry, "failed to keep the webhook's certificates, trying again");
-                retry
+                failures = failures.saturating_add(1);
+                let delay = backoff.exact(failures);
+                let error = &error as &dyn std::error::Error;
+                warn!(error, ?delay, "failed to rotate the webhook's certificates, retrying");
+                delay
             }
         };
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = sleep(rest) => {}
+            () = sleep(wait) => {}
             _ = changes.next() => {}
         }
         tokio::select! {
             () = shutdown.cancelled() => return Ok(()),
-            () = sleep_until(looked + PAUSE) => {}
+            () = sleep_until(started + MIN_INTERVAL) => {}
         }
     }
 }
 
-/// How long to wait until then, at most [`LONGEST_REST`].
-fn rest(now: Timestamp, until: Timestamp) -> Duration {
-    // Negative when it is past already.
-    Duration::try_from(now.duration_until(until)).unwrap_or(Duration::ZERO).min(LONGEST_REST)
+/// Time until `until`, at most [`MAX_WAIT`].
+fn wait_time(now: Timestamp, until: Timestamp) -> Duration {
+    // Negative if `until` is in the past.
+    Duration::try_from(now.duration_until(until)).unwrap_or(Duration::ZERO).min(MAX_WAIT)
 }
 
-struct Keeper {
-    cluster: Cluster,
+struct Rotator {
+    store: CertificateStore,
     settings: CertificateSettings,
     names: BTreeSet<String>,
 }
 
-impl Keeper {
-    /// Looks and mends until there is nothing to do; when something falls due next.
-    async fn look(&self) -> Result<Timestamp, CertificateError> {
-        for _ in 0..MOST_STEPS {
+impl Rotator {
+    /// Takes steps until none is left. Returns the time of the next renewal.
+    async fn rotate(&self) -> Result<Timestamp, CertificateError> {
+        for _ in 0..MAX_STEPS {
             let now = Timestamp::now();
-            let view = self.cluster.read().await?;
-            for error in view.stored.unreadable() {
-                warn!(error = error as &dyn std::error::Error, "failed to read the webhook's certificates");
+            let snapshot = self.store.read().await?;
+            for error in snapshot.state.unreadable() {
+                warn!(
+                    error = error as &dyn std::error::Error,
+                    "a Secret of the webhook's certificates is unusable, replacing it"
+                );
             }
-            if view.stored.bundles.as_ref().is_some_and(Vec::is_empty) {
+            if snapshot.state.bundles.as_ref().is_some_and(Vec::is_empty) {
                 let CertificateSettings { configuration, service, serving_secret: _, ca_secret: _ } =
                     &self.settings;
-                warn!(configuration, service, "no webhook of the configuration is served by our Service");
+                warn!(configuration, service, "no webhook of the configuration names the Service");
             }
-            match due::due(now, &view.stored, &self.names) {
-                Step::Rest { until } => return Ok(until),
-                step => self.take(step, &view, now).await?,
+            match next_step::next_step(now, &snapshot.state, &self.names) {
+                Step::WaitUntil(until) => return Ok(until),
+                step => self.apply(step, &snapshot, now).await?,
             }
         }
         Err(CertificateError::Unsettled {
-            steps: MOST_STEPS,
+            steps: MAX_STEPS,
             ca_secret: self.settings.ca_secret.clone(),
             serving_secret: self.settings.serving_secret.clone(),
         })
     }
 
-    async fn take(&self, step: Step<'_>, view: &View, now: Timestamp) -> Result<(), CertificateError> {
+    async fn apply(
+        &self,
+        step: Step<'_>,
+        snapshot: &Snapshot,
+        now: Timestamp,
+    ) -> Result<(), CertificateError> {
         let CertificateSettings { configuration, service: _, serving_secret, ca_secret } = &self.settings;
         match step {
-            Step::MakeAuthority(reason) => {
-                let new = issue::make_authority(now)?;
-                let data = authority_data(&new, view.stored.authority.as_ref(), now);
-                if self.cluster.write_authority(view, data).await? == Written::Done {
-                    info!(secret = ca_secret, %reason, "made a certificate authority for the webhook");
+            Step::IssueAuthority(reason) => {
+                let new = issue::issue_authority(now)?;
+                let data = authority_data(&new, snapshot.state.authority.as_ref(), now);
+                if self.store.write_authority(snapshot, data).await? == WriteResult::Written {
+                    info!(secret = ca_secret, %reason, "issued a certificate authority for the webhook");
                 }
             }
             Step::WriteBundle { bundle } => {
-                if self.cluster.write_bundle(view, bundle).await? == Written::Done {
-                    info!(configuration, "wrote the authorities that the API server trusts the webhook by");
+                if self.store.write_bundle(snapshot, bundle).await? == WriteResult::Written {
+                    info!(configuration, "updated caBundle");
                 }
             }
-            Step::MakeServing { signer, reason } => {
-                let new = issue::make_serving(now, signer, &self.names)?;
-                if self.cluster.write_serving(view, serving_data(&new, signer)).await? == Written::Done {
-                    info!(secret = serving_secret, %reason, "made a serving certificate for the webhook");
+            Step::IssueServing { signer, reason } => {
+                let new = issue::issue_serving(now, signer, &self.names)?;
+                if self.store.write_serving(snapshot, serving_data(&new, signer)).await?
+                    == WriteResult::Written
+                {
+                    info!(secret = serving_secret, %reason, "issued a serving certificate for the webhook");
                 }
             }
-            Step::Rest { until: _ } => {}
+            Step::WaitUntil(_) => {}
         }
         Ok(())
     }

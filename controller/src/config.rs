@@ -1,4 +1,4 @@
-//! The configuration file: read once, into types.
+//! The configuration file, parsed once into types.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,101 +16,101 @@ use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use crate::certificates::CertificateSettings;
-use crate::watches::Exclusions;
+use crate::demand::Exclusions;
 
-/// What the controller is told at start.
+/// Configuration of the controller.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Where plain HTTP is served: `/livez`, `/readyz`, `/metrics`.
+    /// Address of the plain HTTP server with `/livez`, `/readyz` and `/metrics`. Default: 0.0.0.0:8080.
     pub health_listen: SocketAddr,
-    /// zstd level.
+    /// zstd level. Default: 3.
     pub level: Level,
-    /// What is converted.
+    /// Platforms to convert. Default: those of the nodes.
     pub platforms: Platforms,
-    /// How many images are converted at once.
+    /// Maximum number of concurrent conversions. Default: 2.
     pub workers: usize,
-    /// How many layers of one image are worked on at once.
+    /// Maximum number of concurrent layers of one image. Default: 2.
     pub layers_at_once: NonZero<usize>,
-    /// How often a tag is looked up again.
+    /// Interval between lookups of a tag. Default: 5 minutes.
     pub recheck_interval: Duration,
-    /// Registries that are reached over plain http.
+    /// Registries that are reached over plain HTTP.
     pub plain_http_registries: BTreeSet<String>,
-    /// Hosts outside of a registry's own domain to which it may send logins.
+    /// Token servers outside a registry's own domain that may receive credentials.
     pub token_servers: BTreeSet<String>,
-    /// The controller's own credentials, in the form of Docker's `config.json`.
+    /// The controller's own credentials, in the format of Docker's `config.json`.
     pub credentials_file: Option<PathBuf>,
-    /// Registries of Amazon ECR that are read and written as the controller's own AWS identity.
+    /// Amazon ECR registries that the controller accesses with its own AWS identity.
     pub ecr_registries: BTreeSet<String>,
-    /// Which pods are never rewritten. The namespaces `kube-system` and zstart's own come on top.
+    /// Pods that are never rewritten. `kube-system` and zstart's own namespace are always excluded.
     pub exclusions: Exclusions,
-    /// Where the webhook's certificates belong.
+    /// Names of the objects that hold the webhook's certificates.
     pub webhook: CertificateSettings,
 }
 
-/// Which platforms of an image are converted.
+/// Platforms of an image that are converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// Those that the cluster's nodes have.
+    /// The platforms of the cluster's nodes.
     Nodes,
-    /// Every one.
+    /// Every platform.
     All,
-    /// These.
+    /// A fixed list.
     List(Vec<Platform>),
 }
 
-/// The file doesn't say what it should.
+/// Error in the configuration file.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// The file can't be read, or isn't such a file.
+    /// The file can't be read or parsed.
     #[error(transparent)]
     File(#[from] ConfigFileError),
-    /// A level that zstd doesn't have.
-    #[error("{}: level can't be used", file.display())]
+    /// zstd has no such level.
+    #[error("{}: level is invalid", file.display())]
     Level {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Why.
+        /// Valid range.
         source: LevelError,
     },
-    /// Another word than those that are known.
+    /// An unknown word.
     #[error("{}: platforms is {value:?}; write nodes, all, or a list like [linux/amd64]", file.display())]
     Platforms {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What stands there.
+        /// The invalid value.
         value: String,
     },
-    /// A maker of pods that isn't a kind.
-    #[error("{}: allowedControllers has an entry that isn't a kind", file.display())]
+    /// An entry that is no kind.
+    #[error("{}: allowedControllers has an invalid entry", file.display())]
     Controller {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Which entry.
+        /// The entry.
         source: ControllerKindError,
     },
-    /// A host that isn't a registry of Amazon ECR.
+    /// A host that is no Amazon ECR registry.
     #[error(
-        "{}: ecrRegistries has {value:?}, which is no registry of Amazon ECR; write a host like \
+        "{}: ecrRegistries has {value:?}, which is no Amazon ECR registry; write a host like \
          123456789012.dkr.ecr.eu-west-1.amazonaws.com, or public.ecr.aws",
         file.display()
     )]
     EcrRegistry {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// What stands there.
+        /// The invalid value.
         value: String,
     },
-    /// A number or duration that must be above zero.
-    #[error("{}: {field} must be above zero", file.display())]
+    /// A number or duration of zero or less.
+    #[error("{}: {field} must be greater than zero", file.display())]
     Zero {
-        /// Which file.
+        /// Path of the file.
         file: PathBuf,
-        /// Which field.
+        /// Name of the field.
         field: &'static str,
     },
 }
 
-/// The file as it is written. Every field has a default, so an empty file is a valid one.
+/// The file as users write it. Every field has a default, so an empty file is valid.
 #[expect(clippy::struct_field_names, reason = "the fields are named as users write them")]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
@@ -163,10 +163,10 @@ impl Config {
         Self::parse(file, &config_file::read(file)?)
     }
 
-    /// Checks `text`; errors name `file`.
+    /// Parses and checks `text`. Errors name `file`.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let named = || file.to_owned();
-        // Without `..`, so that a new field can't be passed over.
+        // No `..`: the compiler reports a new field that is not handled here.
         let File {
             health_listen,
             level,
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_file_has_the_defaults() {
+    fn empty_file_gives_the_defaults() {
         let config = parse("").unwrap();
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
@@ -249,7 +249,7 @@ mod tests {
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
         )
         .unwrap();
-        // Without `..`, so that a new field can't be passed over.
+        // No `..`: the compiler reports a new field that is not tested here.
         let Config {
             health_listen,
             level,
@@ -279,8 +279,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_named_with_the_file() {
-        for (text, said) in [
+    fn errors_name_the_file_and_the_field() {
+        for (text, part) in [
             ("level: 23", "level"),
             ("platforms: some", "platforms"),
             ("workers: 0", "workers"),
@@ -291,7 +291,7 @@ mod tests {
             ("lvl: 3", "config.yaml"),
         ] {
             let error = parse(text).unwrap_err().to_string();
-            assert!(error.contains(said) && error.contains("config.yaml"), "{text}: {error}");
+            assert!(error.contains(part) && error.contains("config.yaml"), "{text}: {error}");
         }
     }
 }

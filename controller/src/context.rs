@@ -1,7 +1,7 @@
-//! What every reconciliation shares.
+//! State that all reconciliations share.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use kube::Client;
 use tokio::sync::Semaphore;
@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use zstart_convert::locks::KeyedPermits;
 use zstart_convert::{LayerMemory, PlatformSelection, Settings};
 use zstart_core::Digest;
+use zstart_core::sync::lock;
 use zstart_registry::RegistryClient;
 
 use crate::config::{Config, Platforms};
@@ -16,47 +17,47 @@ use crate::credentials::OwnCredentials;
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::metrics::Metrics;
-use crate::reconcile::attempts::Attempts;
+use crate::reconcile::requeue::Attempts;
 
-/// How many sources are looked up at once in one registry. A controller that starts looks up all of
-/// them; a registry that is silent holds up its own alone.
-const LOOKS_AT_ONCE: usize = 8;
+/// Maximum number of concurrent lookups in one registry. A controller that starts looks up every source.
+/// A registry that doesn't respond delays only its own sources.
+const MAX_LOOKUPS: usize = 8;
 
-/// An image, wherever its tags point: repository and source digest.
+/// An image, independent of its tags: repository and source digest.
 pub(crate) type ImageKey = (String, Digest);
 
-/// The parts that reconciliations use and share.
+/// State that all reconciliations share.
 pub(crate) struct Context {
     pub(crate) client: Client,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
-    pub(crate) own: OwnCredentials,
+    pub(crate) own_credentials: OwnCredentials,
     pub(crate) registries: RegistryClient,
-    /// Permits to ask a registry what there is, by its name.
-    pub(crate) looks: KeyedPermits<String>,
-    /// Permits to convert.
-    pub(crate) workers: Semaphore,
-    /// Two tags of one image are converted one after the other: the second finds the first's.
-    pub(crate) images: KeyedPermits<ImageKey>,
-    /// Layers that were converted since the start.
-    pub(crate) layers: LayerMemory,
-    /// Variants that were made since the start.
-    made: Mutex<HashMap<ImageKey, Digest>>,
+    /// Permits for lookups, by registry.
+    pub(crate) lookup_permits: KeyedPermits<String>,
+    /// Permits for conversions.
+    pub(crate) conversion_permits: Semaphore,
+    /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
+    pub(crate) image_locks: KeyedPermits<ImageKey>,
+    /// Layers that this process converted.
+    pub(crate) layer_memory: LayerMemory,
+    /// Variants that this process made, by image.
+    converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
-    /// Work that is under way is dropped when this is cancelled.
+    /// Cancelled at shutdown: running reconciliations are dropped.
     pub(crate) shutdown: CancellationToken,
 }
 
-/// The most variants that are remembered. Whatever is forgotten is converted again, no more.
-const MOST_MADE: usize = 10_000;
+/// Maximum number of remembered variants. A forgotten variant costs one conversion, nothing more.
+const MAX_REMEMBERED: usize = 10_000;
 
 impl Context {
     pub(crate) fn new(
         client: Client,
         config: Config,
-        own: OwnCredentials,
+        own_credentials: OwnCredentials,
         registries: RegistryClient,
         events: Events,
         shutdown: CancellationToken,
@@ -65,14 +66,14 @@ impl Context {
         Self {
             client,
             config,
-            own,
+            own_credentials,
             demand: SharedDemand::default(),
             registries,
-            looks: KeyedPermits::new(LOOKS_AT_ONCE),
-            workers: Semaphore::new(workers),
-            images: KeyedPermits::new(1),
-            layers: LayerMemory::default(),
-            made: Mutex::default(),
+            lookup_permits: KeyedPermits::new(MAX_LOOKUPS),
+            conversion_permits: Semaphore::new(workers),
+            image_locks: KeyedPermits::new(1),
+            layer_memory: LayerMemory::default(),
+            converted: Mutex::default(),
             attempts: Attempts::default(),
             events,
             metrics: Arc::new(Metrics::new()),
@@ -80,14 +81,14 @@ impl Context {
         }
     }
 
-    /// Which platforms are converted, as the nodes are now.
+    /// Platforms to convert, given the current nodes.
     pub(crate) fn platforms(&self) -> PlatformSelection {
         match &self.config.platforms {
             Platforms::All => PlatformSelection::All,
             Platforms::List(platforms) => PlatformSelection::Only(platforms.clone()),
             Platforms::Nodes => {
                 let nodes = self.demand.read(Demand::platforms);
-                // A cluster scaled to zero, or one of Fargate alone: any platform may come.
+                // The cluster is scaled to zero or runs on Fargate alone: nodes of any platform may join.
                 if nodes.is_empty() {
                     PlatformSelection::All
                 } else {
@@ -97,23 +98,23 @@ impl Context {
         }
     }
 
-    /// The settings of a conversion of these platforms.
+    /// Settings for the conversion of these platforms.
     pub(crate) fn settings(&self, platforms: PlatformSelection) -> Settings {
         let Config { level, layers_at_once, .. } = self.config;
         Settings { level, platforms, layers_at_once, ..Settings::default() }
     }
 
-    /// The variant that was made of this image since the start.
-    pub(crate) fn made(&self, key: &ImageKey) -> Option<Digest> {
-        self.made.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    /// The variant that this process made of an image.
+    pub(crate) fn converted_variant(&self, key: &ImageKey) -> Option<Digest> {
+        lock(&self.converted).get(key).cloned()
     }
 
-    /// Remembers what was made.
-    pub(crate) fn remember(&self, key: ImageKey, variant: Digest) {
-        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if made.len() >= MOST_MADE {
-            made.clear();
+    /// Remembers the variant of an image.
+    pub(crate) fn remember_variant(&self, key: ImageKey, variant: Digest) {
+        let mut converted = lock(&self.converted);
+        if converted.len() >= MAX_REMEMBERED {
+            converted.clear();
         }
-        made.insert(key, variant);
+        converted.insert(key, variant);
     }
 }

@@ -1,4 +1,4 @@
-//! As whom a registry is asked: the controller itself, those who want the image, nobody.
+//! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -10,36 +10,36 @@ use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
 use zstart_registry::auth::{Credentials, CredentialsError, DockerConfig};
 
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 
-/// How many credentials are tried for one image: a registry counts failed logins.
-const MOST_TRIED: usize = 16;
+/// Maximum number of credentials tried for one image: a registry may count failed logins.
+const MAX_CANDIDATES: usize = 16;
 
-/// Credentials can't be had now. That says nothing about whether there are any.
+/// Credentials can't be read now. Whether they exist is unknown.
 #[derive(Debug, Error)]
 pub enum CandidateError {
-    /// The controller's own.
+    /// The controller's own credentials file can't be read.
     #[error("failed to read the controller's own credentials")]
     Own(#[from] CredentialsError),
-    /// Its AWS identity.
+    /// The controller's AWS identity can't be used.
     #[error("failed to use the controller's own AWS identity")]
     Aws(#[from] SetupError),
-    /// The API server didn't say.
+    /// The API server didn't return the object.
     #[error("failed to read {kind} {namespace}/{name}")]
     Read {
         /// `ServiceAccount` or `Secret`.
         kind: &'static str,
-        /// Where.
+        /// Namespace of the object.
         namespace: String,
-        /// Which.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: Box<kube::Error>,
     },
 }
 
-/// The controller's own credentials, for the registries that an administrator listed and no others.
+/// The controller's own credentials. They are used only for registries that an administrator listed.
 #[derive(Clone, Debug, Default)]
 pub struct OwnCredentials {
     file: Option<PathBuf>,
@@ -48,22 +48,22 @@ pub struct OwnCredentials {
 }
 
 impl OwnCredentials {
-    /// Those of a file in the form of Docker's `config.json`, and the process's AWS identity for
-    /// `ecr_registries`. The file is read again for each look, because a token in it may have been
-    /// renewed; one that can't be read is better known now.
+    /// Uses a file in the format of Docker's `config.json`, and the process's AWS identity for
+    /// `ecr_registries`. Fails if the file can't be read now. Each reconciliation reads the file again,
+    /// because a token in the file may have been renewed.
     pub fn new(file: Option<PathBuf>, ecr_registries: BTreeSet<String>) -> Result<Self, CredentialsError> {
         file.as_deref().map(read_own).transpose()?;
         Ok(Self { file, ecr_registries, ecr: EcrIdentity::default() })
     }
 }
 
-/// No helper that it names is run: the image holds no programs.
+/// Reads the file. Credential helpers are ignored: the container image has no other programs.
 fn read_own(file: &Path) -> Result<DockerConfig, CredentialsError> {
     Ok(DockerConfig::load(file)?.without_helpers())
 }
 
-/// The credentials to try, in turn: the controller's own where an administrator listed the registry,
-/// then the pull secrets of those who want the image, then none. Each is read when it is its turn.
+/// Credentials to try for a source, in order: the controller's own if an administrator listed the
+/// registry, the pull secrets of the consumers, anonymous. Each is read lazily.
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
@@ -71,8 +71,8 @@ pub struct Candidates<'a> {
     ecr: Option<&'a EcrIdentity>,
     accounts: BTreeSet<Name>,
     secrets: BTreeSet<Name>,
-    /// Secrets that were read.
-    read: BTreeSet<Name>,
+    /// Secrets that were already read.
+    secrets_read: BTreeSet<Name>,
     tried: Vec<Credentials>,
 }
 
@@ -80,24 +80,34 @@ pub struct Candidates<'a> {
 type Name = (String, String);
 
 impl<'a> Candidates<'a> {
-    /// Those for `source`.
+    /// Candidates for `source`.
     pub fn new(
         client: &'a Client,
         own: &'a OwnCredentials,
-        wanters: &[Wanter],
+        consumers: &[Consumer],
         source: &'a Reference,
     ) -> Self {
         let (mut accounts, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-        for wanter in wanters {
-            accounts.insert((wanter.namespace.clone(), wanter.service_account.clone()));
-            secrets.extend(wanter.pull_secrets.iter().map(|name| (wanter.namespace.clone(), name.clone())));
+        for consumer in consumers {
+            accounts.insert((consumer.namespace.clone(), consumer.service_account.clone()));
+            secrets
+                .extend(consumer.pull_secrets.iter().map(|name| (consumer.namespace.clone(), name.clone())));
         }
         let file = own.file.as_deref();
         let ecr = own.ecr_registries.contains(source.registry()).then_some(&own.ecr);
-        Self { client, source, file, ecr, accounts, secrets, read: BTreeSet::new(), tried: Vec::new() }
+        Self {
+            client,
+            source,
+            file,
+            ecr,
+            accounts,
+            secrets,
+            secrets_read: BTreeSet::new(),
+            tried: Vec::new(),
+        }
     }
 
-    /// The next ones; none at all come last.
+    /// The next credentials. [`Credentials::Anonymous`] is the last candidate.
     pub async fn next(&mut self) -> Result<Option<Credentials>, CandidateError> {
         if self.tried.last() == Some(&Credentials::Anonymous) {
             return Ok(None);
@@ -108,7 +118,7 @@ impl<'a> Candidates<'a> {
             self.tried.push(credentials.clone());
             return Ok(Some(credentials));
         }
-        while self.tried.len() < MOST_TRIED {
+        while self.tried.len() < MAX_CANDIDATES {
             let Some((origin, config)) = self.next_config().await? else { break };
             match config.credentials_for(self.source).await {
                 Ok(Some(credentials)) if !self.tried.contains(&credentials) => {
@@ -116,7 +126,7 @@ impl<'a> Candidates<'a> {
                     return Ok(Some(credentials));
                 }
                 Ok(_) => {}
-                Err(error) => tracing::warn!(origin, %error, "credentials that can't be used"),
+                Err(error) => tracing::warn!(origin, %error, "ignoring unusable credentials"),
             }
         }
         self.tried.push(Credentials::Anonymous);
@@ -127,12 +137,12 @@ impl<'a> Candidates<'a> {
         if let Some(file) = self.file.take() {
             let config = read_own(file)?;
             if config.knows(self.source) {
-                return Ok(Some(("the controller's own".to_owned(), config)));
+                return Ok(Some(("credentialsFile".to_owned(), config)));
             }
         }
         loop {
             if let Some(name) = self.secrets.pop_first() {
-                if self.read.insert(name.clone())
+                if self.secrets_read.insert(name.clone())
                     && let Some(config) = self.pull_secret(&name).await?
                 {
                     return Ok(Some((format!("{}/{}", name.0, name.1), config)));
@@ -148,15 +158,15 @@ impl<'a> Candidates<'a> {
     /// The pull secrets of a service account.
     async fn secrets_of(&self, (namespace, name): &Name) -> Result<BTreeSet<Name>, CandidateError> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let account = allowed("ServiceAccount", namespace, name, accounts.get(name).await)?;
+        let account = if_permitted("ServiceAccount", namespace, name, accounts.get(name).await)?;
         let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
         Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
     }
 
-    /// A pull secret's content. One that isn't there is no credentials: the kubelet sees it so too.
+    /// Content of a pull secret. A missing secret gives no credentials, as for the kubelet.
     async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let Some(secret) = allowed("Secret", namespace, name, secrets.get(name).await)? else {
+        let Some(secret) = if_permitted("Secret", namespace, name, secrets.get(name).await)? else {
             return Ok(None);
         };
         let data = secret.data.unwrap_or_default();
@@ -168,15 +178,15 @@ impl<'a> Candidates<'a> {
         match parsed {
             Ok(config) => Ok(Some(config.without_helpers())),
             Err(error) => {
-                tracing::warn!(namespace, name, %error, "a pull secret can't be read");
+                tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
                 Ok(None)
             }
         }
     }
 }
 
-/// What may not be read isn't there either: an administrator decided so.
-fn allowed<K>(
+/// Treats an object that the controller may not read as missing: an administrator withheld the right.
+fn if_permitted<K>(
     kind: &'static str,
     namespace: &str,
     name: &str,

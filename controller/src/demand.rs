@@ -1,12 +1,17 @@
-//! Which images the cluster wants, and who wants them: the memory behind the watches.
+//! The sources that workloads run, and their consumers.
 //!
-//! A synchronous state machine. Watches tell it of objects and namespaces; it answers which sources
-//! are wanted now. It knows no API server.
+//! [`Demand`] is a synchronous state machine: watch events go in, the sources in demand come out. Its
+//! tests need no API server.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::ObjectReference;
-use zstart_core::{Platform, Reference, variant};
+use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference};
+use kube::ResourceExt as _;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use zstart_core::eligibility::pod::ControllerKind;
+use zstart_core::{Platform, Reference, keys, variant};
+use zstart_process::watch::WatchCache;
 
 mod shared;
 #[cfg(test)]
@@ -16,7 +21,7 @@ mod workload;
 pub use shared::SharedDemand;
 pub use workload::Workload;
 
-/// Kinds that are watched.
+/// Kinds of workloads that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[expect(missing_docs, reason = "each is the Kubernetes kind of that name")]
 pub enum Kind {
@@ -28,145 +33,160 @@ pub enum Kind {
     CronJob,
 }
 
-/// An object that runs images, or makes pods that do.
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Pod, Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob];
+}
+
+/// Identity of a workload: a pod, or an object that creates pods.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Key {
-    /// Its kind.
+    /// Kind of the object.
     pub kind: Kind,
-    /// Its namespace.
+    /// Namespace of the object.
     pub namespace: String,
-    /// Its name.
+    /// Name of the object.
     pub name: String,
 }
 
-/// What an object wants.
+/// Sources that a workload runs, and how its pods pull them.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Wants {
-    /// The normalised sources, each once. Variants are left out.
+pub struct Requirements {
+    /// Normalised sources, without variants.
     pub sources: BTreeSet<Reference>,
-    /// Names of the pull secrets that its pods have.
+    /// Names of the pull secrets in the pod specification.
     pub pull_secrets: BTreeSet<String>,
-    /// Name of the service account, whose own pull secrets count too.
+    /// Name of the service account. Its pull secrets are used too.
     pub service_account: String,
-    /// The object to put events on; `None` where another object speaks for it.
-    pub reports_to: Option<ObjectReference>,
+    /// Object that events are published on; `None` if a watched owner gets them.
+    pub event_target: Option<ObjectReference>,
 }
 
-/// One who wants a source.
+/// A workload that runs a source.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Wanter {
-    /// Where.
+pub struct Consumer {
+    /// Namespace of the workload.
     pub namespace: String,
-    /// With which pull secrets.
+    /// Names of the pull secrets in the pod specification.
     pub pull_secrets: BTreeSet<String>,
-    /// As which service account.
+    /// Name of the service account.
     pub service_account: String,
-    /// The object to put events on.
-    pub reports_to: Option<ObjectReference>,
+    /// Object that events are published on; `None` if a watched owner gets them.
+    pub event_target: Option<ObjectReference>,
 }
 
-/// Whether another answer may be given than before. A pod's heartbeat changes nothing.
+/// Whether an event may have changed the sources, the consumers or the platforms. A pod's heartbeat
+/// doesn't.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub struct Changed(pub bool);
 
-/// Everything that is known.
+/// Pods that are never rewritten, so their images are never converted. The webhook's configuration has
+/// the same settings.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions {
+    /// Namespaces that are excluded despite their labels.
+    pub namespaces: BTreeSet<String>,
+    /// Owner kinds, besides Kubernetes' own, that ignore a changed image in their pods.
+    pub allowed_controllers: BTreeSet<ControllerKind>,
+}
+
+/// The cluster's namespaces, workloads and nodes, reduced to what conversions depend on.
 #[derive(Debug, Default)]
 pub struct Demand {
-    enabled: BTreeSet<String>,
-    objects: HashMap<Key, Wants>,
-    nodes: BTreeMap<String, Platform>,
+    /// Opted-in namespaces.
+    namespaces: WatchCache<String, ()>,
+    workloads: BTreeMap<Kind, WatchCache<Key, Requirements>>,
+    nodes: WatchCache<String, Platform>,
 }
 
 impl Demand {
-    /// A namespace appeared or changed; `enabled` says whether its images are wanted.
-    pub fn namespace(&mut self, name: &str, enabled: bool) -> Changed {
-        Changed(if enabled { self.enabled.insert(name.to_owned()) } else { self.enabled.remove(name) })
+    /// Applies an event on namespaces.
+    pub fn apply_namespace(
+        &mut self,
+        event: Event<PartialObjectMeta<Namespace>>,
+        excluded: &BTreeSet<String>,
+    ) -> Changed {
+        let changed = self.namespaces.apply(event, |namespace| {
+            let name = namespace.name_any();
+            let label = namespace.labels().get(keys::REWRITE).map(String::as_str);
+            let is_opted_in = matches!(label, Some(keys::ENABLED | keys::AUDIT));
+            let is_enabled = is_opted_in && !excluded.contains(&name);
+            (name, is_enabled.then_some(()))
+        });
+        Changed(!changed.is_empty())
     }
 
-    /// An object appeared or changed. Those that want nothing aren't kept.
-    pub fn apply(&mut self, key: Key, wants: Wants) -> Changed {
-        if wants.sources.is_empty() {
-            return self.delete(&key);
-        }
-        let is_heard = self.enabled.contains(&key.namespace);
-        let is_new = self.objects.get(&key) != Some(&wants);
-        self.objects.insert(key, wants);
-        Changed(is_heard && is_new)
+    /// Applies an event on workloads of one kind. Workloads without sources are dropped.
+    pub fn apply_workload<W: Workload>(
+        &mut self,
+        event: Event<W>,
+        allowed: &BTreeSet<ControllerKind>,
+    ) -> Changed {
+        let changed = self.workloads.entry(W::KIND).or_default().apply(event, |workload| {
+            let requirements = workload.requirements(allowed);
+            (workload.key(), Some(requirements).filter(|requirements| !requirements.sources.is_empty()))
+        });
+        Changed(changed.iter().any(|key| self.namespaces.contains_key(&key.namespace)))
     }
 
-    /// An object went.
-    pub fn delete(&mut self, key: &Key) -> Changed {
-        let is_gone = self.objects.remove(key).is_some();
-        Changed(is_gone && self.enabled.contains(&key.namespace))
+    /// Applies an event on nodes. Their labels name the platform.
+    pub fn apply_node(&mut self, event: Event<PartialObjectMeta<Node>>) -> Changed {
+        let changed = self.nodes.apply(event, |node| {
+            let label = |key: &str| node.labels().get(key).map(String::as_str);
+            let os = label("kubernetes.io/os");
+            let architecture = label("kubernetes.io/arch");
+            let platform =
+                os.zip(architecture).and_then(|(os, architecture)| Platform::named(os, architecture, None));
+            (node.name_any(), platform)
+        });
+        Changed(!changed.is_empty())
     }
 
-    /// A watch started anew: of its kind, only these objects exist.
-    pub fn keep_only(&mut self, kind: Kind, existing: &BTreeSet<Key>) -> Changed {
-        let before = self.objects.len();
-        self.objects.retain(|key, _| key.kind != kind || existing.contains(key));
-        Changed(self.objects.len() != before)
+    /// Whether every kind was listed at least once.
+    pub fn is_synced(&self) -> bool {
+        let is_listed = |kind| self.workloads.get(kind).is_some_and(WatchCache::is_synced);
+        self.namespaces.is_synced() && self.nodes.is_synced() && Kind::ALL.iter().all(is_listed)
     }
 
-    /// Of all namespaces, only these exist.
-    pub fn keep_only_namespaces(&mut self, existing: &BTreeSet<String>) -> Changed {
-        let before = self.enabled.len();
-        self.enabled.retain(|name| existing.contains(name));
-        Changed(self.enabled.len() != before)
-    }
-
-    /// A node appeared or changed.
-    pub fn node(&mut self, name: &str, platform: Option<Platform>) -> Changed {
-        let is_new = self.nodes.get(name) != platform.as_ref();
-        match platform {
-            Some(platform) => self.nodes.insert(name.to_owned(), platform),
-            None => self.nodes.remove(name),
-        };
-        Changed(is_new)
-    }
-
-    /// Of all nodes, only these exist.
-    pub fn keep_only_nodes(&mut self, existing: &BTreeSet<String>) -> Changed {
-        let before = self.nodes.len();
-        self.nodes.retain(|name, _| existing.contains(name));
-        Changed(self.nodes.len() != before)
-    }
-
-    /// The platforms that nodes have.
+    /// The platforms of the nodes.
     pub fn platforms(&self) -> BTreeSet<Platform> {
         self.nodes.values().cloned().collect()
     }
 
-    /// The sources that somebody in an opted-in namespace wants.
+    /// The sources that workloads in opted-in namespaces run.
     pub fn sources(&self) -> BTreeSet<Reference> {
-        self.heard().flat_map(|(_, wants)| wants.sources.iter().cloned()).collect()
+        self.enabled().flat_map(|(_, requirements)| requirements.sources.iter().cloned()).collect()
     }
 
-    /// Who wants a source, in a fixed order.
-    pub fn wanters(&self, source: &Reference) -> Vec<Wanter> {
-        let mut found: Vec<(&Key, &Wants)> =
-            self.heard().filter(|(_, wants)| wants.sources.contains(source)).collect();
+    /// The consumers of a source, sorted by key.
+    pub fn consumers(&self, source: &Reference) -> Vec<Consumer> {
+        let mut found: Vec<(&Key, &Requirements)> =
+            self.enabled().filter(|(_, requirements)| requirements.sources.contains(source)).collect();
         found.sort_by_key(|(key, _)| *key);
-        let wanter = |(key, wants): (&Key, &Wants)| Wanter {
+        let consumer = |(key, requirements): (&Key, &Requirements)| Consumer {
             namespace: key.namespace.clone(),
-            pull_secrets: wants.pull_secrets.clone(),
-            service_account: wants.service_account.clone(),
-            reports_to: wants.reports_to.clone(),
+            pull_secrets: requirements.pull_secrets.clone(),
+            service_account: requirements.service_account.clone(),
+            event_target: requirements.event_target.clone(),
         };
-        found.into_iter().map(wanter).collect()
+        found.into_iter().map(consumer).collect()
     }
 
-    fn heard(&self) -> impl Iterator<Item = (&Key, &Wants)> {
-        self.objects.iter().filter(|(key, _)| self.enabled.contains(&key.namespace))
+    /// Workloads in opted-in namespaces.
+    fn enabled(&self) -> impl Iterator<Item = (&Key, &Requirements)> {
+        let workloads = self.workloads.values().flat_map(WatchCache::iter);
+        workloads.filter(|(key, _)| self.namespaces.contains_key(&key.namespace))
     }
 }
 
-/// The source that an image text names: normalised, without what doesn't count, and not a variant.
+/// Normalised source of an image field; `None` for variants and invalid references.
 fn source_of(image: &str) -> Option<Reference> {
     let reference: Reference = match image.parse() {
         Ok(reference) => reference,
         Err(error) => {
-            tracing::debug!(image, %error, "ignoring an image that is not a reference");
+            tracing::debug!(image, %error, "ignoring an invalid image reference");
             return None;
         }
     };

@@ -1,4 +1,4 @@
-//! Events: on the record, and on those who want its image.
+//! Events on records and on the consumers of their sources.
 
 use std::sync::Arc;
 
@@ -8,72 +8,61 @@ use kube::{Client, Resource as _};
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, keys};
 
-use crate::demand::Wanter;
+use crate::demand::Consumer;
 
-/// How many of those who want an image get an event. The record has it in any case.
-const MOST_WANTERS: usize = 10;
+/// Maximum number of consumers that get an event. The record always gets one.
+const MAX_CONSUMERS: usize = 10;
 
-/// Publishes events. Repeated ones become a series (`kube`'s recorder sees to that).
+/// Publishes events. `kube`'s recorder turns repeated events into a series.
 #[derive(Clone)]
 pub(crate) struct Events {
     recorder: Arc<Recorder>,
 }
 
-/// What happened.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// As it should.
-    Normal,
-    /// Somebody should look.
-    Warning,
-}
-
 impl Events {
-    /// `instance` is the pod that reports.
+    /// `instance` is the name of the reporting pod.
     pub(crate) fn new(client: Client, instance: String) -> Self {
         let reporter = Reporter { controller: keys::CONTROLLER.to_owned(), instance: Some(instance) };
         Self { recorder: Arc::new(Recorder::new(client, reporter)) }
     }
 
-    /// Publishes one on the record and on those who want it.
+    /// Publishes an event on the record and on its consumers.
     pub(crate) async fn publish(
         &self,
         record: &ImageConversion,
-        wanters: &[Wanter],
-        kind: Kind,
+        consumers: &[Consumer],
+        type_: EventType,
         reason: RecordReason,
         note: &str,
     ) {
         let event = Event {
-            type_: match kind {
-                Kind::Normal => EventType::Normal,
-                Kind::Warning => EventType::Warning,
-            },
+            type_,
             reason: reason.as_str().to_owned(),
-            note: Some(shortened(note)),
+            note: Some(truncated(note)),
             action: "Convert".to_owned(),
             secondary: None,
         };
         self.publish_on(&event, &record.object_ref(&())).await;
-        for object in wanters.iter().flat_map(|wanter| &wanter.reports_to).take(MOST_WANTERS) {
+        let targets = consumers.iter().flat_map(|consumer| &consumer.event_target);
+        for object in targets.take(MAX_CONSUMERS) {
             self.publish_on(&event, object).await;
         }
     }
 
     async fn publish_on(&self, event: &Event, object: &ObjectReference) {
         if let Err(error) = self.recorder.publish(event, object).await {
-            // An event is a courtesy: the condition says the same.
-            tracing::debug!(%error, object = ?object.name, "could not publish an event");
+            // Events are best effort: the record's condition has the facts.
+            tracing::debug!(%error, object = ?object.name, "failed to publish an event");
         }
     }
 }
 
-/// The API server takes notes of at most 1,024 bytes.
-fn shortened(note: &str) -> String {
-    const MOST: usize = 1000;
-    if note.len() <= MOST {
+/// Truncates a note: the API server accepts at most 1,024 bytes.
+fn truncated(note: &str) -> String {
+    const MAX_BYTES: usize = 1000;
+    if note.len() <= MAX_BYTES {
         return note.to_owned();
     }
-    let end = (0..=MOST).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
+    let end = (0..=MAX_BYTES).rev().find(|end| note.is_char_boundary(*end)).unwrap_or(0);
     format!("{}…", &note[..end])
 }

@@ -1,4 +1,4 @@
-//! When the controller is ready.
+//! Readiness and metrics of the controller.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use crate::context::Context;
 
 impl Health for Context {
     fn missing(&self) -> Option<&'static str> {
-        let missing = "the first list of pods, templates, namespaces or nodes isn't complete";
+        let missing = "the first list of pods, templates, namespaces or nodes is not complete";
         (!self.demand.is_synced()).then_some(missing)
     }
 

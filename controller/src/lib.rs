@@ -1,16 +1,18 @@
-//! The operator: finds the images that opted-in namespaces run, converts them, and keeps what the
-//! webhook needs.
+//! The operator: finds the images that opted-in namespaces run, converts them, and rotates the webhook's
+//! certificates.
 //!
-//! - [`demand`], [`watches`]: which sources are wanted, and by whom.
-//! - `records`: an `ImageConversion` for each.
+//! - [`demand`], [`watches`]: the sources that workloads run, and their consumers.
+//! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //!
-//! Rights that it needs (`charts/zstart/templates/controller/rbac.yaml` grants no more): list and
-//! watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs; get
-//! service accounts and secrets (pull secrets, by name; without them only its own credentials count);
-//! get, list, watch, create and patch imageconversions, and patch their status; create and patch
-//! events; and, by name, its two Secrets and the webhook configuration.
+//! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
+//! - list and watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs;
+//! - get service accounts and secrets: pull secrets, by name. Without this right only the controller's own
+//!   credentials are used;
+//! - get, list, watch, create and patch imageconversions, and patch their status;
+//! - create and patch events;
+//! - by name, the controller's two Secrets and the webhook configuration.
 
 pub mod certificates;
 pub mod config;

@@ -1,4 +1,4 @@
-//! `zstart-controller`: boots, and hands over to the library.
+//! `zstart-controller`: reads the arguments and runs the library.
 
 use std::process::ExitCode;
 

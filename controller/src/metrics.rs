@@ -1,4 +1,4 @@
-//! What is counted. Few series: reasons are a closed list, and no image is a label.
+//! Metrics. The number of series is small: reasons are a closed list, and no label names an image.
 
 use std::fmt;
 use std::time::Duration;
@@ -16,7 +16,7 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
-/// The counters, and the registry that prints them.
+/// The metrics and the registry that encodes them.
 pub(crate) struct Metrics {
     registry: Registry,
     attempts: Family<ReasonLabel, Counter>,
@@ -30,37 +30,41 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("zstart_controller");
         let attempts = Family::default();
-        registry.register("attempts", "Looks at a source, by how they ended", attempts.clone());
+        registry.register(
+            "attempts",
+            "Attempts to reconcile a source, by the reason they ended with",
+            attempts.clone(),
+        );
         let source_bytes = Counter::default();
-        let help = "Compressed layers that were converted, before";
+        let help = "Compressed size of converted layers in the source";
         registry.register_with_unit("converted_source", help, Unit::Bytes, source_bytes.clone());
         let variant_bytes = Counter::default();
-        let help = "Compressed layers that were converted, after";
+        let help = "Compressed size of converted layers in the variant";
         registry.register_with_unit("converted_variant", help, Unit::Bytes, variant_bytes.clone());
         let seconds = Histogram::new([1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0]);
-        registry.register_with_unit("conversion", "Time of a conversion", Unit::Seconds, seconds.clone());
+        registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
-        registry.register("conversions_running", "Conversions under way", running.clone());
+        registry.register("conversions_running", "Conversions that are running", running.clone());
         Self { registry, attempts, source_bytes, variant_bytes, seconds, running }
     }
 
-    pub(crate) fn ended(&self, reason: RecordReason) {
+    pub(crate) fn count_attempt(&self, reason: RecordReason) {
         self.attempts.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    pub(crate) fn converted(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {
+    pub(crate) fn count_conversion(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {
         self.source_bytes.inc_by(source_bytes);
         self.variant_bytes.inc_by(variant_bytes);
         self.seconds.observe(took.as_secs_f64());
     }
 
     /// Counts a conversion as running until the guard is dropped.
-    pub(crate) fn run(&self) -> Running {
+    pub(crate) fn start_conversion(&self) -> RunningConversion {
         self.running.inc();
-        Running(self.running.clone())
+        RunningConversion(self.running.clone())
     }
 
-    /// Everything, as Prometheus scrapes it.
+    /// All metrics in the format that Prometheus scrapes.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
@@ -68,10 +72,10 @@ impl Metrics {
     }
 }
 
-/// A conversion that is under way.
-pub(crate) struct Running(Gauge);
+/// A running conversion.
+pub(crate) struct RunningConversion(Gauge);
 
-impl Drop for Running {
+impl Drop for RunningConversion {
     fn drop(&mut self) {
         self.0.dec();
     }

@@ -1,4 +1,7 @@
-//! From a record to a variant that serves: [`look`] does the phases, [`status`] says how they went.
+//! Reconciles a record: finds or makes the variant of its source and records the result.
+//!
+//! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`], [`verify`],
+//! [`status`]. [`result`] records how they ended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,167 +10,113 @@ use std::time::{Duration, Instant};
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
-use tracing::{info, warn};
+use tracing::warn;
 use zstart_convert::PlatformSelection;
+use zstart_core::ImageConversion;
 use zstart_core::record::{READY, RecordReason, condition};
-use zstart_core::{ImageConversion, units};
 
 use crate::context::Context;
-use crate::demand::Wanter;
-use crate::events::Kind;
-use attempts::{Attempt, Basis, Settled};
-use failure::Failure;
-use journal::Journal;
-use look::{Found, Look};
+use crate::demand::Consumer;
+use reconciliation::Reconciliation;
+use requeue::InputsHash;
+use result::record_result;
+use status_writer::StatusWriter;
 
-pub(crate) mod attempts;
-mod delay;
-mod failure;
-mod journal;
-mod look;
+mod backoff;
+mod error;
+mod execute;
+mod plan;
+mod reconciliation;
+pub(crate) mod requeue;
+mod resolve;
+mod result;
 mod status;
+mod status_writer;
+mod target;
+mod verify;
 
-/// The pause after the API server didn't take a status.
-const AFTER_API_ERROR: Duration = Duration::from_secs(5);
+/// Delay before a retry when the API server rejects a status.
+const API_RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// A record, or what is wrong with it: one that can't be read mustn't keep the others from being
-/// followed.
+/// A record, or the reason why it can't be read. One unreadable record must not fail the watch of all.
 pub(crate) type ReadRecord = DeserializeGuard<ImageConversion>;
 
-/// Looks at the record's source if that is due, and says when it is due again.
+/// Reconciles the record if that is due, and returns when it is due again.
 pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) -> kube::Result<Action> {
     let record = match &record.0 {
         Ok(record) => record,
         Err(error) => {
-            warn!(record = error.metadata.name, %error, "ignoring a record that can't be read");
+            warn!(record = error.metadata.name, %error, "ignoring an unreadable record");
             return Ok(Action::await_change());
         }
     };
-    // Whether anybody wants an image is known only then.
+    // Before the first lists are complete, the consumers are unknown.
     context.demand.wait_until_synced().await;
-    let wanters = context.demand.read(|demand| demand.wanters(&record.spec.source));
-    if record.metadata.deletion_timestamp.is_some() || (wanters.is_empty() && is_settled(record)) {
-        // Who wants it again rings the bell.
+    let consumers = context.demand.read(|demand| demand.consumers(&record.spec.source));
+    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && has_outcome(record)) {
+        // A new consumer changes the demand, which triggers a reconciliation.
         return Ok(Action::await_change());
     }
     let name = record.name_any();
     let platforms = context.platforms();
-    let basis = basis(record, &wanters, &platforms);
-    let last = context.attempts.last(&name, basis);
-    if let Some(rest) = last.as_ref().and_then(|last| last.rest(Instant::now())) {
-        return Ok(Action::requeue(rest));
+    let inputs = inputs_hash(record, &consumers, &platforms);
+    let last = context.attempts.last(&name, inputs);
+    if let Some(remaining) = last.as_ref().and_then(|last| last.remaining(Instant::now())) {
+        return Ok(Action::requeue(remaining));
     }
-    // The watch may lag behind what the last look wrote.
+    // The watch may lag behind the status that the last reconciliation wrote.
     let records = Api::<ImageConversion>::all(context.client.clone());
     let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
         return Ok(Action::await_change());
     };
-    let (failures, settled) = last.map(|last| (last.failures, last.settled)).unwrap_or_default();
-    let look = Look {
+    let (failures, last_verified) = last.map(|last| (last.failures, last.last_verified)).unwrap_or_default();
+    let reconciliation = Reconciliation {
         context: &context,
         record: &record,
-        wanters: &wanters,
+        consumers: &consumers,
         settings: context.settings(platforms),
-        settled,
+        last_verified,
     };
-    let mut journal = Journal::open(&context.client, &record);
-    let found = tokio::select! {
-        found = look.run(&mut journal) => found,
+    let mut writer = StatusWriter::new(&context.client, &record);
+    let result = tokio::select! {
+        result = reconciliation.run(&mut writer) => result,
         () = context.shutdown.cancelled() => return Ok(Action::await_change()),
     };
-    let (delay, failures, settled) = conclude(&look, &mut journal, found, failures).await?;
-    journal.write().await?;
-    context.attempts.note(&name, Attempt { basis, next: Instant::now() + delay, failures, settled });
+    let requeue = record_result(&reconciliation, &mut writer, result, failures).await?;
+    writer.write().await?;
+    let delay = requeue.delay;
+    context.attempts.insert(&name, requeue.into_attempt(inputs, Instant::now()));
     Ok(Action::requeue(delay))
 }
 
-/// What is done when the API server didn't take a status.
+/// Logs a status that the API server rejected, and retries.
 #[expect(clippy::needless_pass_by_value, reason = "kube asks for this signature")]
-pub(crate) fn after_error(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
-    warn!(record = record.name_any(), error = error as &dyn std::error::Error, "could not write a status");
-    Action::requeue(AFTER_API_ERROR)
+pub(crate) fn error_policy(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
+    let error = error as &dyn std::error::Error;
+    warn!(record = record.name_any(), error, "failed to write the status of a record");
+    Action::requeue(API_RETRY_DELAY)
 }
 
-/// Puts how it ended into the status, the events, the counters and the log. The delay until the next
-/// look, how many failed in a row, and what that one can rely on.
-async fn conclude(
-    look: &Look<'_>,
-    journal: &mut Journal<'_>,
-    found: Result<Found, Failure>,
-    failures: u32,
-) -> kube::Result<(Duration, u32, Option<Settled>)> {
-    let Look { context, record, wanters, .. } = *look;
-    let recheck = context.config.recheck_interval;
-    let (name, source) = (record.name_any(), &record.spec.source);
-    // Never later than the setting says.
-    let next = recheck.saturating_sub(delay::spread(recheck, &name));
-    match found {
-        Ok(Found::Unchanged(settled)) => {
-            context.metrics.ended(RecordReason::Verified);
-            Ok((next, 0, Some(settled)))
-        }
-        Ok(Found::AlreadyZstd) => {
-            journal.change(status::already_zstd);
-            context.metrics.ended(RecordReason::AlreadyZstd);
-            Ok((next, 0, None))
-        }
-        Ok(Found::Served(served)) => {
-            let is_news = record
-                .status
-                .as_ref()
-                .and_then(|status| status.variant.as_ref())
-                .is_none_or(|variant| variant.reference != served.reference);
-            journal.change(|status, now| status::served(status, &served, now));
-            context.metrics.ended(RecordReason::Verified);
-            if is_news {
-                let (before, after) = (served.image.source_bytes(), served.image.variant_bytes());
-                let note = format!(
-                    "{source} is served by {}: {} instead of {} to pull ({} less)",
-                    served.reference,
-                    units::size(after),
-                    units::size(before),
-                    units::saving(before, after),
-                );
-                info!(%source, variant = %served.reference, before, after, "a variant serves");
-                context.events.publish(record, wanters, Kind::Normal, RecordReason::Converted, &note).await;
-            }
-            let settled = Settled { source: served.source.clone(), variant: served.image.digest.clone() };
-            Ok((next, 0, Some(settled)))
-        }
-        Err(Failure::Status(error)) => Err(error),
-        Err(failure) => {
-            let failures = failures.saturating_add(1);
-            let delay = delay::after_failure(failure.class(), failures, recheck);
-            // Never sooner than a registry asked for.
-            let delay = delay + delay::spread(delay, &name);
-            let (reason, text) = (failure.reason(), failure.to_string());
-            warn!(%source, reason = reason.as_str(), error = text, ?delay, "a source isn't served by a variant");
-            context.metrics.ended(reason);
-            journal.change(|status, now| status::failed(status, &failure, now));
-            let note = format!("{source}: {text}");
-            context.events.publish(record, wanters, Kind::Warning, reason, &note).await;
-            // A variant that goes on to serve is compared again as soon as that is possible.
-            Ok((delay, failures, look.settled.clone()))
-        }
-    }
-}
-
-/// What the next attempt depends on, besides time.
-fn basis(record: &ImageConversion, wanters: &[Wanter], platforms: &PlatformSelection) -> Basis {
-    let who: BTreeSet<_> = wanters
+/// Hash of everything but time that the next attempt depends on.
+fn inputs_hash(
+    record: &ImageConversion,
+    consumers: &[Consumer],
+    platforms: &PlatformSelection,
+) -> InputsHash {
+    let consumers: BTreeSet<_> = consumers
         .iter()
-        .map(|wanter| (&wanter.namespace, &wanter.pull_secrets, &wanter.service_account))
+        .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
         .collect();
     let platforms: Option<Vec<String>> = match platforms {
         PlatformSelection::All => None,
         PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
     };
-    Basis::of((record.uid(), record.metadata.generation, who, platforms))
+    InputsHash::of((record.uid(), record.metadata.generation, consumers, platforms))
 }
 
-/// Whether an earlier look came to an end.
-fn is_settled(record: &ImageConversion) -> bool {
+/// Whether an earlier reconciliation ended, with or without a variant.
+fn has_outcome(record: &ImageConversion) -> bool {
     let ready = record.status.as_ref().and_then(|status| condition(status, READY));
-    let under_way = [RecordReason::Pending, RecordReason::Converting].map(RecordReason::as_str);
-    ready.is_some_and(|ready| !under_way.contains(&&*ready.reason))
+    let unfinished = [RecordReason::Pending, RecordReason::Converting].map(RecordReason::as_str);
+    ready.is_some_and(|ready| !unfinished.contains(&&*ready.reason))
 }

@@ -1,131 +1,90 @@
-//! A record for every source that is wanted.
+//! Creates a record for every source in demand.
 //!
-//! A record that nobody wants any more stays: its variant is in the registry all the same.
+//! A record without consumers is kept: its variant is still in the registry.
 
-use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use kube::api::{Patch, PatchParams};
 use kube::core::PartialObjectMeta;
-use kube::runtime::WatchStreamExt as _;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 use zstart_core::record::{ImageConversionSpec, record_name};
 use zstart_core::{ImageConversion, Reference, keys};
+use zstart_process::watch::{self, WatchCache};
 
 use crate::context::Context;
 use crate::demand::Demand;
 
-/// How long after a change it is looked what is wanted: a rollout changes many objects at once.
-const SETTLE: Duration = Duration::from_millis(200);
-/// The pause after the API server refused to make a record.
-const AFTER_FAILURE: Duration = Duration::from_secs(5);
+/// Delay before a retry when the API server rejects a record.
+const RETRY_DELAY: Duration = Duration::from_secs(5);
 
-/// Makes records, for ever; one that was deleted is made again while it is wanted.
+/// Creates missing records forever. A record that is deleted while it is in demand is created again.
 pub(crate) async fn keep(context: Arc<Context>) {
     let watched = Api::<PartialObjectMeta<ImageConversion>>::all(context.client.clone());
-    let mut events = watcher::watcher(watched, watcher::Config::default()).default_backoff().boxed();
+    let mut events = watch::events("imageconversions", watched, watcher::Config::default());
     let records: Api<ImageConversion> = Api::all(context.client.clone());
-    let mut known = Known::default();
-    let mut bell = context.demand.bell();
+    let mut known: WatchCache<String, ()> = WatchCache::default();
+    let mut changes = pin!(context.demand.subscribe());
     let mut retry: Option<Instant> = None;
     context.demand.wait_until_synced().await;
     loop {
-        let look = tokio::select! {
-            event = events.next() => match event {
-                Some(Ok(event)) => known.learn(event),
-                Some(Err(error)) => {
-                    let error = &error as &dyn std::error::Error;
-                    warn!(watch = "imageconversions", error, "a watch broke; it is started again");
-                    false
-                }
-                None => return,
-            },
-            changed = bell.changed() => {
-                if changed.is_err() {
+        let may_be_missing = tokio::select! {
+            event = events.next() => {
+                let Some(event) = event else { return };
+                let may_be_missing = matches!(event, Event::InitDone | Event::Delete(_));
+                known.apply(event, |record| (record.name_any(), Some(())));
+                may_be_missing
+            }
+            change = changes.next() => {
+                if change.is_none() {
                     return;
                 }
-                sleep(SETTLE).await;
-                bell.mark_unchanged();
                 true
             }
             () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => true,
         };
         let may_try = retry.is_none_or(|at| at <= Instant::now());
-        if look && known.complete && may_try {
-            context.attempts.keep_only(|record| known.names.contains(record));
-            retry = make_missing(&records, &context, &mut known.names).await.err();
+        // Before the first list is complete, every record would seem to be missing.
+        if may_be_missing && known.is_synced() && may_try {
+            context.attempts.retain(|record| known.contains_key(record));
+            retry = create_missing(&records, &context, &mut known).await.err();
         }
     }
 }
 
-/// The names of the records that there are.
-#[derive(Debug, Default)]
-struct Known {
-    names: BTreeSet<String>,
-    /// Whether they were all listed once. Before, every record would seem to be missing.
-    complete: bool,
-    listing: BTreeSet<String>,
-}
-
-impl Known {
-    /// Whether a record may be missing now.
-    fn learn(&mut self, event: Event<PartialObjectMeta<ImageConversion>>) -> bool {
-        match event {
-            Event::Init => {
-                self.listing.clear();
-                false
-            }
-            Event::InitApply(record) => {
-                self.listing.insert(record.name_any());
-                false
-            }
-            Event::InitDone => {
-                self.names = std::mem::take(&mut self.listing);
-                self.complete = true;
-                true
-            }
-            Event::Apply(record) => {
-                self.names.insert(record.name_any());
-                false
-            }
-            Event::Delete(record) => self.names.remove(&record.name_any()),
-        }
-    }
-}
-
-/// Makes the records that are missing. The error is when to try again.
-async fn make_missing(
+/// Creates the records that are missing. The error is the time of the next try.
+async fn create_missing(
     records: &Api<ImageConversion>,
     context: &Context,
-    known: &mut BTreeSet<String>,
+    known: &mut WatchCache<String, ()>,
 ) -> Result<(), Instant> {
     let mut done = Ok(());
     for source in context.demand.read(Demand::sources) {
         let name = record_name(&source);
-        if known.contains(&name) {
+        if known.contains_key(&name) {
             continue;
         }
-        match make(records, &name, source.clone()).await {
+        match create(records, &name, source.clone()).await {
             Ok(()) => {
-                info!(record = name, %source, "made a record");
-                known.insert(name);
+                info!(record = name, %source, "created a record");
+                known.insert(name, ());
             }
             Err(error) => {
                 let error = &error as &dyn std::error::Error;
-                warn!(record = name, %source, error, "could not make a record");
-                done = Err(Instant::now() + AFTER_FAILURE);
+                warn!(record = name, %source, error, "failed to create a record");
+                done = Err(Instant::now() + RETRY_DELAY);
             }
         }
     }
     done
 }
 
-async fn make(records: &Api<ImageConversion>, name: &str, source: Reference) -> kube::Result<()> {
+async fn create(records: &Api<ImageConversion>, name: &str, source: Reference) -> kube::Result<()> {
     let record = ImageConversion::new(name, ImageConversionSpec { source });
     records.patch(name, &PatchParams::apply(keys::CONTROLLER), &Patch::Apply(&record)).await?;
     Ok(())

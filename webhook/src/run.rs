@@ -1,4 +1,4 @@
-//! The wiring: listeners, watches, server and shutdown.
+//! Starts and stops the webhook's tasks: watches, certificate, health, server.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::Duration;
 use kube::Client;
 use thiserror::Error;
 use tokio::net::TcpListener;
-use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use zstart_process::health;
-use zstart_process::tasks::{self, TaskError};
+use zstart_process::listen::{ListenError, listen};
+use zstart_process::supervisor::{Supervisor, TaskError};
 
 use crate::config::Config;
 use crate::handler::Handler;
@@ -22,7 +22,7 @@ use crate::server::{self, Timeouts};
 use crate::snapshot::{Snapshot, watch};
 use crate::tls::{self, Certificate};
 
-/// A webhook whose ports are taken, and which doesn't answer yet.
+/// A webhook with bound ports that doesn't serve yet.
 #[derive(Debug)]
 pub struct Webhook {
     config: Config,
@@ -30,57 +30,60 @@ pub struct Webhook {
     health: TcpListener,
 }
 
-/// How a webhook that is told to stop goes.
+/// Durations of a graceful shutdown.
 #[derive(Clone, Copy, Debug)]
 pub struct Drain {
-    /// How long it goes on as before while it is unready: until every API server has heard that it
-    /// leaves. What comes after would fail open, and its pod start as it came.
+    /// Time for which the webhook serves while unready, until every API server has removed its endpoint.
+    /// Default: 5 seconds. A later request fails open: the API server admits the pod unchanged.
     pub grace: Duration,
-    /// How long requests on their way may take after that.
+    /// Maximum duration of the open requests after the grace period. Default: 10 seconds.
     pub finish_within: Duration,
 }
 
 impl Default for Drain {
-    /// Together well below the 30 seconds that a pod has to end.
+    /// Together well below the 30 seconds that Kubernetes gives a pod to terminate.
     fn default() -> Self {
         Self { grace: Duration::from_secs(5), finish_within: Duration::from_secs(10) }
     }
 }
 
-/// Why a webhook ended other than by being told to.
+/// Cause of a webhook that ended without a shutdown request.
 #[derive(Debug, Error)]
 pub enum RunError {
-    /// A port can't be had, or a part ended.
+    /// A port can't be bound.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// A task ended before shutdown.
     #[error(transparent)]
     Task(#[from] TaskError),
-    /// rustls refuses its settings.
+    /// rustls rejects the TLS settings.
     #[error("failed to set up TLS")]
     Tls {
-        /// Why.
+        /// Error of rustls.
         source: rustls::Error,
     },
 }
 
 impl Webhook {
-    /// Takes the ports.
+    /// Binds the ports.
     pub async fn bind(config: Config) -> Result<Self, RunError> {
-        let https = tasks::listen(config.listen).await?;
-        let health = tasks::listen(config.health_listen).await?;
+        let https = listen(config.listen).await?;
+        let health = listen(config.health_listen).await?;
         tracing::info!(https = %config.listen, health = %config.health_listen, "listening");
         Ok(Self { config, https, health })
     }
 
-    /// Where HTTPS is served.
+    /// Address of the HTTPS server.
     pub fn address(&self) -> std::io::Result<SocketAddr> {
         self.https.local_addr()
     }
 
-    /// Where plain HTTP is served.
+    /// Address of the health server.
     pub fn health_address(&self) -> std::io::Result<SocketAddr> {
         self.health.local_addr()
     }
 
-    /// Serves until `shutdown`: then it is unready, drains, and returns.
+    /// Serves until `shutdown`, then reports unready, drains and returns.
     pub async fn run(
         self,
         client: Client,
@@ -98,49 +101,31 @@ impl Webhook {
         let handler = Arc::new(Handler::new(Arc::clone(&snapshot), policy, Arc::clone(&metrics)));
         let tls = tls::server_config(Arc::clone(&certificate)).map_err(|source| RunError::Tls { source })?;
 
-        // These run for ever; whichever ends takes the process with it.
-        let mut running: JoinSet<&'static str> = JoinSet::new();
-        running.spawn({
+        let mut supervisor = Supervisor::default();
+        supervisor.spawn("watches", {
             let client = client.clone();
-            async move {
-                Box::pin(watch::follow(client, &snapshot)).await;
-                "watches"
-            }
+            async move { watch::follow(client, &snapshot).await }
         });
-        running.spawn(async move {
+        supervisor.spawn("certificate", async move {
             certificate.follow(client, &namespace, &serving_secret, &metrics).await;
-            "certificate"
         });
-        running.spawn({
-            let health = Arc::clone(&health);
-            async move {
-                health::serve(health_listener, health).await;
-                "health"
-            }
-        });
-        // It ends when it is told to.
-        let stop = CancellationToken::new();
+        supervisor.spawn("health", health::serve(health_listener, Arc::clone(&health) as Arc<_>));
+        // Cancelled after the grace period, unlike `shutdown`.
+        let stop_server = CancellationToken::new();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let mut serving = tokio::spawn(server::serve(
-            https,
-            acceptor,
-            handler,
-            Timeouts::default(),
-            stop.clone(),
-            drain.finish_within,
-        ));
+        let timeouts = Timeouts::default();
+        let server =
+            server::serve(https, acceptor, handler, timeouts, stop_server.clone(), drain.finish_within);
+        supervisor.spawn("server", server);
 
-        tokio::select! {
-            () = shutdown.cancelled() => {}
-            ended = running.join_next() => return Err(tasks::ended(ended).into()),
-            ended = &mut serving => return Err(tasks::ended(Some(ended.map(|()| "server"))).into()),
-        }
+        supervisor.run_until(&shutdown).await?;
         tracing::info!("shutting down");
         health.drain();
         tokio::time::sleep(drain.grace).await;
-        stop.cancel();
-        // Watches and health go on until the last request has its answer.
-        serving.await.map_err(|source| TaskError::Panicked { source })?;
+        stop_server.cancel();
+        // Watches and health run until the last request is answered.
+        supervisor.finish("server").await?;
+        supervisor.stop().await;
         tracing::info!("shut down");
         Ok(())
     }

@@ -1,7 +1,7 @@
-//! What the webhook knows of the cluster: opted-in namespaces, conversion records and nodes.
+//! The webhook's view of the cluster: opted-in namespaces, conversion records and nodes.
 //!
-//! A synchronous state machine: watch events go in, answers come out, and tests need no API server.
-//! Objects are reduced before they are kept.
+//! [`Snapshot`] is a synchronous state machine: watch events go in, answers come out. Its tests need no API
+//! server. Objects are reduced before they are stored.
 
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -12,32 +12,30 @@ use kube::runtime::watcher::Event;
 use zstart_core::eligibility::{CandidateNodes, Node, Placement, RecordView};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, keys};
+use zstart_process::watch::WatchCache;
 
-use self::cache::Cache;
-
-mod cache;
 #[cfg(test)]
 mod tests;
 pub mod watch;
 
-/// How far a namespace is opted in.
+/// Mode of an opted-in namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// Pods are rewritten.
     Enabled,
-    /// Decisions are made and reported, pods stay as they came.
+    /// Decisions are reported, pods are not changed.
     Audit,
 }
 
-/// The cluster as last seen. Shared between the watches, which write, and reviews, which read.
+/// The last known state of the cluster. Watches write, reviews read.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    namespaces: RwLock<Cache<Mode>>,
-    records: RwLock<Cache<Arc<RecordView>>>,
-    nodes: RwLock<Cache<Node>>,
+    namespaces: RwLock<WatchCache<String, Mode>>,
+    records: RwLock<WatchCache<String, Arc<RecordView>>>,
+    nodes: RwLock<WatchCache<String, Node>>,
 }
 
-/// How many objects are kept of each kind.
+/// Number of stored objects by kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sizes {
     /// Opted-in namespaces.
@@ -49,34 +47,34 @@ pub struct Sizes {
 }
 
 impl Snapshot {
-    /// How far this namespace is opted in; `None` where it isn't.
+    /// Mode of a namespace; `None` if the namespace is not opted in.
     pub fn mode(&self, namespace: &str) -> Option<Mode> {
         read(&self.namespaces).get(namespace).copied()
     }
 
-    /// The record of this source.
+    /// The record of a source.
     pub fn record(&self, source: &Reference) -> Option<Arc<RecordView>> {
         let records = read(&self.records);
-        // The name is a hash of the identity; that it says the same source costs nothing to see.
+        // The name is a hash of the identity. Comparing the source too is cheap.
         records.get(&record_name(source)).filter(|record| *record.source() == source.identity()).cloned()
     }
 
-    /// What the nodes that a pod could land on have in common.
+    /// Common properties of the candidate nodes of a pod.
     pub fn candidate_nodes(&self, placement: &Placement<'_>) -> CandidateNodes {
         let nodes = read(&self.nodes);
-        // DaemonSet pods and pods that exist already name their node.
+        // DaemonSet pods and existing pods name their node.
         match placement.node_name().or_else(|| placement.pinned_node()) {
             Some(name) => placement.candidate_nodes(nodes.get(name)),
             None => placement.candidate_nodes(nodes.values()),
         }
     }
 
-    /// Whether every kind was listed once in full.
+    /// Whether every kind was listed at least once.
     pub fn is_synced(&self) -> bool {
         read(&self.namespaces).is_synced() && read(&self.records).is_synced() && read(&self.nodes).is_synced()
     }
 
-    /// How many objects are kept.
+    /// Number of stored objects.
     pub fn sizes(&self) -> Sizes {
         Sizes {
             namespaces: read(&self.namespaces).len(),
@@ -85,7 +83,7 @@ impl Snapshot {
         }
     }
 
-    /// Takes in an event on namespaces.
+    /// Applies an event on namespaces.
     pub fn apply_namespace(&self, event: Event<PartialObjectMeta<Namespace>>) {
         write(&self.namespaces).apply(event, |namespace| {
             let mode = match namespace.labels().get(keys::REWRITE).map(String::as_str) {
@@ -97,7 +95,7 @@ impl Snapshot {
         });
     }
 
-    /// Takes in an event on records. One that can't be read counts as absent.
+    /// Applies an event on records. An unreadable record counts as absent.
     pub fn apply_record(&self, event: Event<watch::ReadRecord>) {
         write(&self.records).apply(event, |record| {
             let name = record.name_any();
@@ -105,14 +103,14 @@ impl Snapshot {
             match record.0 {
                 Ok(record) => (name, Some(view(record))),
                 Err(error) => {
-                    tracing::warn!(record = name, error = %error, "a record can't be read and is left out");
+                    tracing::warn!(record = name, error = %error, "ignoring an unreadable record");
                     (name, None)
                 }
             }
         });
     }
 
-    /// Takes in an event on nodes.
+    /// Applies an event on nodes.
     pub fn apply_node(&self, event: Event<ApiNode>) {
         write(&self.nodes).apply(event, |node| {
             let node = Node::from(node);
@@ -121,8 +119,8 @@ impl Snapshot {
     }
 }
 
-// A lock is poisoned where a thread panicked while it held it. What it guards is replaced whole or
-// by one insertion, so it is sound then, and admission goes on.
+// A thread that panics while it holds a lock poisons the lock. The caches change by replacement or by a single
+// insertion, so they are consistent even then, and admission continues.
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
 }

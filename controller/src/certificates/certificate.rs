@@ -1,4 +1,4 @@
-//! A certificate as it is read back from its PEM: what the decisions about it need.
+//! A certificate parsed from PEM, reduced to the fields that decisions need.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,33 +13,33 @@ use x509_parser::prelude::X509Certificate;
 
 const LABEL: &str = "CERTIFICATE";
 
-/// What makes text no certificate that can be used. Never says what the text was.
+/// Error of parsing a certificate. Never contains the text, which may be a key.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateReadError {
-    /// The text isn't PEM.
-    #[error("failed to read PEM")]
+    /// The text is no PEM.
+    #[error("failed to parse PEM")]
     Pem(#[source] pem::PemError),
-    /// There is PEM, but something else than a certificate is in it.
-    #[error("found a PEM block labelled {label:?} where only CERTIFICATE belongs")]
+    /// The PEM block is no certificate.
+    #[error("failed to read a certificate: PEM block has label {label:?} instead of CERTIFICATE")]
     Label {
-        /// The label that stood there.
+        /// Label of the block.
         label: String,
     },
-    /// There is no PEM block in the text.
-    #[error("found no certificate")]
+    /// The text has no PEM block.
+    #[error("failed to find a PEM block")]
     Empty,
-    /// The block isn't a certificate.
-    #[error("failed to read a certificate")]
+    /// The block is no X.509 certificate.
+    #[error("failed to parse a certificate")]
     Der(#[source] nom::Err<X509Error>),
-    /// An extension that is needed can't be read.
-    #[error("failed to read a certificate's extensions")]
+    /// A required extension can't be parsed.
+    #[error("failed to parse a certificate's extensions")]
     Extensions(#[source] X509Error),
-    /// The certificate's validity isn't a time.
-    #[error("failed to read a certificate's validity")]
+    /// The validity is out of range.
+    #[error("failed to parse a certificate's validity")]
     Time(#[source] jiff::Error),
 }
 
-/// One certificate: its bytes, and what was read from them.
+/// A certificate: its DER bytes and the parsed fields.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Certificate {
     der: Vec<u8>,
@@ -50,7 +50,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Every certificate of a PEM text, in order; at least one.
+    /// Parses all certificates of a PEM text, in order. The result has at least one.
     pub fn read_all(text: &[u8]) -> Result<Vec<Self>, CertificateReadError> {
         let blocks = pem::parse_many(text).map_err(CertificateReadError::Pem)?;
         if blocks.is_empty() {
@@ -59,7 +59,7 @@ impl Certificate {
         blocks.into_iter().map(Self::from_block).collect()
     }
 
-    /// The first certificate of a PEM text: the one that the others, if any, vouch for.
+    /// Parses the first certificate of a PEM text: the leaf of a chain.
     pub fn read_first(text: &[u8]) -> Result<Self, CertificateReadError> {
         Self::read_all(text)?.into_iter().next().ok_or(CertificateReadError::Empty)
     }
@@ -83,45 +83,46 @@ impl Certificate {
         Ok(Self { der, not_before, not_after, dns_names, is_authority })
     }
 
-    /// The certificate as PEM, and nothing else that stood around it.
+    /// The certificate as PEM, without the text around it.
     pub fn to_pem(&self) -> String {
         let config = EncodeConfig::new().set_line_ending(LineEnding::LF);
         pem::encode_config(&Pem::new(LABEL, self.der.as_slice()), config)
     }
 
-    /// When it begins to be valid.
+    /// Start of the validity.
     pub fn not_before(&self) -> Timestamp {
         self.not_before
     }
 
-    /// When it ceases to be valid.
+    /// End of the validity.
     pub fn not_after(&self) -> Timestamp {
         self.not_after
     }
 
-    /// Whether it is valid at that time.
+    /// Whether the certificate is valid at `now`.
     pub fn is_valid(&self, now: Timestamp) -> bool {
         self.not_before <= now && now < self.not_after
     }
 
-    /// When two thirds of its life are over. What is left is the time to notice that renewal fails.
+    /// Time of the renewal: two thirds of the lifetime. The last third is the time to notice that renewal
+    /// fails.
     pub fn renewal(&self) -> Timestamp {
         let life: SignedDuration = self.not_before.duration_until(self.not_after);
-        // Saturating: a certificate whose end is before its beginning is due at once.
+        // Saturating: a certificate that ends before it starts is due at once.
         self.not_before.saturating_add(life / 3 * 2).unwrap_or(self.not_before)
     }
 
-    /// The DNS names that it is for.
+    /// DNS names of the subject.
     pub fn dns_names(&self) -> &BTreeSet<String> {
         &self.dns_names
     }
 
-    /// Whether it may sign others.
+    /// Whether the certificate may sign others.
     pub fn is_authority(&self) -> bool {
         self.is_authority
     }
 
-    /// Whether the authority's key signed it.
+    /// Whether the authority's key signed the certificate.
     pub fn is_signed_by(&self, authority: &Self) -> bool {
         let (Ok((_, own)), Ok((_, other))) =
             (parse_x509_certificate(&self.der), parse_x509_certificate(&authority.der))
@@ -131,7 +132,7 @@ impl Certificate {
         own.issuer() == other.subject() && own.verify_signature(Some(other.public_key())).is_ok()
     }
 
-    /// Whether this is the public half of the key.
+    /// Whether the certificate holds the public half of `key`.
     pub fn belongs_to(&self, key: &rcgen::KeyPair) -> bool {
         parse_x509_certificate(&self.der).is_ok_and(|(_, parsed)| {
             parsed.public_key().subject_public_key.data.as_ref() == rcgen::PublicKeyData::der_bytes(key)

@@ -1,4 +1,4 @@
-//! Making certificates: the authority, and what it signs.
+//! Issues the authority and the serving certificate.
 
 use std::collections::BTreeSet;
 use std::time::SystemTime;
@@ -9,88 +9,93 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
-use super::stored::Signer;
+use super::secret_data::Signer;
 
-/// How far in the past a certificate begins: a server whose clock is behind takes it too.
+/// Time by which the start of the validity is set back, so that servers with a slow clock accept the
+/// certificate.
 pub const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
-/// How long an authority lives: 10 years.
-pub const AUTHORITY_LIFE: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
-/// How long a serving certificate lives: 90 days.
-pub const SERVING_LIFE: SignedDuration = SignedDuration::from_hours(90 * 24);
+/// Lifetime of an authority: 10 years.
+pub const AUTHORITY_LIFETIME: SignedDuration = SignedDuration::from_hours(10 * 365 * 24);
+/// Lifetime of a serving certificate: 90 days.
+pub const SERVING_LIFETIME: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// What goes wrong in making a certificate.
+/// Error of issuing a certificate.
 #[derive(Debug, thiserror::Error)]
 pub enum IssueError {
-    /// No key could be made.
-    #[error("failed to make an ECDSA P-256 key")]
+    /// The key can't be generated.
+    #[error("failed to generate an ECDSA P-256 key")]
     Key(#[source] rcgen::Error),
-    /// The time of day is so far off that the end of a life can't be told.
-    #[error("failed to tell when a certificate made at {now} ends")]
+    /// The validity is out of range because the clock is far off.
+    #[error("failed to compute the validity of a certificate issued at {now}: check the clock")]
     Time {
-        /// What the clock said.
+        /// Time of the clock.
         now: Timestamp,
-        /// What is wrong with it.
+        /// Error of the calculation.
         #[source]
         source: jiff::Error,
     },
-    /// A name that no certificate can have.
-    #[error("failed to make a certificate for {names:?}")]
+    /// A name is no DNS name.
+    #[error("failed to issue a certificate for the DNS names {names:?}")]
     Names {
-        /// The names that were asked for.
+        /// Requested DNS names.
         names: BTreeSet<String>,
-        /// What is wrong with them.
+        /// The invalid name.
         #[source]
         source: rcgen::Error,
     },
     /// The authority can't sign itself.
     #[error("failed to sign a certificate authority")]
     Authority(#[source] rcgen::Error),
-    /// The authority can't sign another.
+    /// The authority can't sign the serving certificate.
     #[error("failed to sign the serving certificate")]
     Serving(#[source] rcgen::Error),
 }
 
-/// A certificate with its private key, both PEM. Has no `Debug` form: the key is nobody's to print.
-pub struct Pair {
+/// A certificate with its private key, both PEM. Without `Debug`: the key must not be printed.
+pub struct IssuedCertificate {
     /// The certificate.
     pub certificate: String,
     /// Its private key, PKCS #8.
     pub key: String,
 }
 
-/// A new authority that signed itself.
-pub fn make_authority(now: Timestamp) -> Result<Pair, IssueError> {
+/// Issues a self-signed authority.
+pub fn issue_authority(now: Timestamp) -> Result<IssuedCertificate, IssueError> {
     let mut parameters = CertificateParams::default();
     parameters.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     parameters.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    // The day tells two that are trusted at once apart, for whoever looks at them.
+    // The day distinguishes two trusted authorities for a reader of the bundle.
     let day = now.strftime("%Y-%m-%d");
     parameters.distinguished_name = common_name(&format!("zstart webhook authority {day}"));
-    set_life(&mut parameters, now, AUTHORITY_LIFE)?;
-    let key = make_key()?;
+    set_validity(&mut parameters, now, AUTHORITY_LIFETIME)?;
+    let key = generate_key()?;
     let certificate = parameters.self_signed(&key).map_err(IssueError::Authority)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(IssuedCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-/// A serving certificate for these DNS names, with a key of its own.
-pub fn make_serving(now: Timestamp, signer: &Signer, names: &BTreeSet<String>) -> Result<Pair, IssueError> {
+/// Issues a serving certificate for these DNS names, with a new key.
+pub fn issue_serving(
+    now: Timestamp,
+    signer: &Signer,
+    names: &BTreeSet<String>,
+) -> Result<IssuedCertificate, IssueError> {
     let mut parameters = CertificateParams::new(names.iter().cloned().collect::<Vec<_>>())
         .map_err(|source| IssueError::Names { names: names.clone(), source })?;
     parameters.is_ca = IsCa::ExplicitNoCa;
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     parameters.use_authority_key_identifier_extension = true;
-    // Not a DNS name: those may be longer than the 64 characters that X.520 allows here.
+    // Not a DNS name: X.520 limits the common name to 64 characters, and DNS names may be longer.
     parameters.distinguished_name = common_name("zstart webhook");
-    set_life(&mut parameters, now, SERVING_LIFE)?;
-    let key = make_key()?;
+    set_validity(&mut parameters, now, SERVING_LIFETIME)?;
+    let key = generate_key()?;
     let authority = signer.certificate.to_pem();
     let issuer = Issuer::from_ca_cert_pem(&authority, &signer.key).map_err(IssueError::Serving)?;
     let certificate = parameters.signed_by(&key, &issuer).map_err(IssueError::Serving)?;
-    Ok(Pair { certificate: certificate.pem(), key: key.serialize_pem() })
+    Ok(IssuedCertificate { certificate: certificate.pem(), key: key.serialize_pem() })
 }
 
-fn make_key() -> Result<KeyPair, IssueError> {
+fn generate_key() -> Result<KeyPair, IssueError> {
     KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).map_err(IssueError::Key)
 }
 
@@ -100,7 +105,7 @@ fn common_name(name: &str) -> DistinguishedName {
     names
 }
 
-fn set_life(
+fn set_validity(
     parameters: &mut CertificateParams,
     now: Timestamp,
     life: SignedDuration,

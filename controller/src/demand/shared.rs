@@ -1,65 +1,67 @@
-//! The demand, shared between the watches that fill it and those who ask.
+//! The demand, shared between the watches that fill it and its readers.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use futures::{Stream, stream};
 use tokio::sync::watch;
+use zstart_core::sync::lock;
 
 use super::{Changed, Demand};
 
-/// What every watch must have done once before answers count: six kinds, namespaces, nodes.
-const WATCHES: usize = 8;
+/// Delay from a change to its notification. A rollout changes many objects at once.
+const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// A demand behind a lock, with a bell that rings when another answer may be given.
+/// A demand behind a lock, which notifies subscribers of changes.
 #[derive(Clone)]
 pub struct SharedDemand {
     state: Arc<Mutex<Demand>>,
-    bell: watch::Sender<u64>,
-    synced: watch::Sender<BTreeSet<&'static str>>,
+    changes: watch::Sender<u64>,
+    synced: watch::Sender<bool>,
 }
 
 impl Default for SharedDemand {
     fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            bell: watch::Sender::new(0),
-            synced: watch::Sender::new(BTreeSet::new()),
-        }
+        Self { state: Arc::default(), changes: watch::Sender::new(0), synced: watch::Sender::new(false) }
     }
 }
 
 impl SharedDemand {
-    /// Looks at it.
-    pub fn read<T>(&self, look: impl FnOnce(&Demand) -> T) -> T {
-        look(&self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    /// Reads the demand under the lock.
+    pub fn read<T>(&self, read: impl FnOnce(&Demand) -> T) -> T {
+        read(&lock(&self.state))
     }
 
-    /// Changes it, and rings if that made a difference.
+    /// Changes the demand under the lock, then notifies subscribers if it reports a change.
     pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changed) {
-        let Changed(is_changed) = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let (Changed(is_changed), is_synced) = {
+            let mut demand = lock(&self.state);
+            (change(&mut demand), demand.is_synced())
+        };
         if is_changed {
-            self.bell.send_modify(|count| *count += 1);
+            self.changes.send_modify(|count| *count += 1);
         }
+        self.synced.send_if_modified(|synced| std::mem::replace(synced, is_synced) != is_synced);
     }
 
-    /// A watch has told all that there is.
-    pub fn synced(&self, watch: &'static str) {
-        self.synced.send_if_modified(|done| done.insert(watch));
-    }
-
-    /// Whether every watch has.
+    /// Whether every watch has listed its objects once.
     pub fn is_synced(&self) -> bool {
-        self.synced.borrow().len() == WATCHES
+        *self.synced.borrow()
     }
 
-    /// Waits until every watch has.
+    /// Waits until every watch has listed its objects once.
     pub async fn wait_until_synced(&self) {
         // The sender lives as long as `self`, so waiting can't fail.
-        let _ = self.synced.subscribe().wait_for(|done| done.len() == WATCHES).await;
+        let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
-    /// Rings from now on.
-    pub fn bell(&self) -> watch::Receiver<u64> {
-        self.bell.subscribe()
+    /// Notifications of changes from now on: one item for all changes within 200 milliseconds.
+    pub fn subscribe(&self) -> impl Stream<Item = ()> + Send + Sync + use<> {
+        stream::unfold(self.changes.subscribe(), async |mut changes| {
+            changes.changed().await.ok()?;
+            tokio::time::sleep(DEBOUNCE).await;
+            changes.mark_unchanged();
+            Some(((), changes))
+        })
     }
 }

@@ -1,5 +1,5 @@
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::batch::v1::CronJob;
+use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
+use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
 
@@ -14,11 +14,24 @@ fn running(image: &str) -> Value {
     json!({"containers": [{"name": "app", "image": image}]})
 }
 
+fn namespace(name: &str, label: Option<&str>) -> PartialObjectMeta<Namespace> {
+    let labels = label.map(|label| json!({keys::REWRITE: label})).unwrap_or_default();
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+}
+
+fn set_namespace(demand: &mut Demand, label: Option<&str>) -> Changed {
+    demand.apply_namespace(Event::Apply(namespace("shop", label)), &BTreeSet::new())
+}
+
+fn apply(demand: &mut Demand, event: Event<Pod>) -> Changed {
+    demand.apply_workload(event, &BTreeSet::new())
+}
+
 fn demand(objects: &[Pod]) -> Demand {
     let mut demand = Demand::default();
-    let _ = demand.namespace("shop", true);
+    let _ = set_namespace(&mut demand, Some(keys::ENABLED));
     for object in objects {
-        let _ = demand.apply(object.key().unwrap(), object.wants(&BTreeSet::new()));
+        let _ = apply(&mut demand, Event::Apply(object.clone()));
     }
     demand
 }
@@ -28,7 +41,7 @@ fn sources(demand: &Demand) -> Vec<String> {
 }
 
 #[test]
-fn every_image_of_a_pod_is_wanted_once_and_normalised() {
+fn pod_images_are_normalised_and_deduplicated() {
     let demand = demand(&[pod(
         "app",
         &json!({
@@ -50,24 +63,24 @@ fn every_image_of_a_pod_is_wanted_once_and_normalised() {
 }
 
 #[test]
-fn only_opted_in_namespaces_count_and_opting_in_is_enough() {
+fn namespace_label_decides_whether_images_count() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(demand.namespace("shop", true), Changed(false));
-    assert_eq!(demand.namespace("shop", false), Changed(true));
+    assert_eq!(set_namespace(&mut demand, Some(keys::AUDIT)), Changed(false));
+    assert_eq!(set_namespace(&mut demand, None), Changed(true));
     assert!(sources(&demand).is_empty());
-    assert_eq!(demand.namespace("shop", true), Changed(true));
+    assert_eq!(set_namespace(&mut demand, Some(keys::ENABLED)), Changed(true));
     assert_eq!(sources(&demand).len(), 1);
 }
 
 #[test]
-fn variants_and_nonsense_are_not_wanted() {
+fn variants_and_invalid_references_are_ignored() {
     let variant = "registry.example/app:v1-zstd-1a2b3c4d5e6f";
-    let demand = demand(&[pod("variant", &running(variant)), pod("nonsense", &running("NOT/an image"))]);
+    let demand = demand(&[pod("variant", &running(variant)), pod("invalid", &running("NOT/an image"))]);
     assert!(sources(&demand).is_empty());
 }
 
 #[test]
-fn what_is_never_pulled_is_not_wanted() {
+fn images_with_pull_policy_never_are_ignored() {
     let demand = demand(&[pod(
         "app",
         &json!({
@@ -79,18 +92,18 @@ fn what_is_never_pulled_is_not_wanted() {
 }
 
 #[test]
-fn a_rewritten_pod_still_wants_what_its_author_wrote() {
+fn rewritten_pod_counts_for_its_original_image() {
     let mut rewritten = pod("app", &running("registry.example/app:v1-zstd-1a2b3c4d5e6f"));
     let originals = json!({"containers/app": "registry.example/app:v1"}).to_string();
     rewritten.metadata.annotations = Some([(zstart_core::keys::ORIGINALS.to_owned(), originals)].into());
     assert_eq!(sources(&demand(&[rewritten.clone()])), ["registry.example/app:v1"]);
-    // Somebody copied the pod and gave it another image.
+    // The pod was copied and got another image.
     rewritten.spec = pod("app", &running("registry.example/other:v2")).spec;
     assert_eq!(sources(&demand(&[rewritten])), ["registry.example/other:v2"]);
 }
 
 #[test]
-fn templates_are_read_at_every_depth() {
+fn pod_templates_are_read_at_every_depth() {
     let template = json!({"metadata": {}, "spec": running("registry.example/app:v1")});
     let deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "app", "namespace": "shop"},
@@ -103,25 +116,25 @@ fn templates_are_read_at_every_depth() {
     }))
     .unwrap();
     let none = BTreeSet::new();
-    for wants in [deployment.wants(&none), cron.wants(&none)] {
-        assert_eq!(wants.sources.len(), 1);
-        assert!(wants.reports_to.is_some());
+    for requirements in [deployment.requirements(&none), cron.requirements(&none)] {
+        assert_eq!(requirements.sources.len(), 1);
+        assert!(requirements.event_target.is_some());
     }
 }
 
 #[test]
-fn who_wants_an_image_is_known_with_the_secrets_to_pull_it() {
+fn consumers_carry_their_pull_secrets() {
     let owned = owned_pod("owned", "apps/v1", "StatefulSet");
     let mut bare = running("registry.example/app:v1");
     bare["imagePullSecrets"] = json!([{"name": "pull"}]);
     bare["serviceAccountName"] = json!("builder");
     let demand = demand(&[owned, pod("bare", &bare)]);
-    let wanters = demand.wanters(&"registry.example/app:v1".parse().unwrap());
-    assert_eq!(wanters.len(), 2);
-    assert_eq!(wanters[0].service_account, "builder");
-    assert!(wanters[0].pull_secrets.contains("pull"));
-    assert!(wanters[0].reports_to.is_some());
-    assert!(wanters[1].reports_to.is_none(), "its StatefulSet speaks for it");
+    let consumers = demand.consumers(&"registry.example/app:v1".parse().unwrap());
+    assert_eq!(consumers.len(), 2);
+    assert_eq!(consumers[0].service_account, "builder");
+    assert!(consumers[0].pull_secrets.contains("pull"));
+    assert!(consumers[0].event_target.is_some());
+    assert!(consumers[1].event_target.is_none(), "the StatefulSet gets the events");
 }
 
 fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
@@ -132,19 +145,19 @@ fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
 }
 
 #[test]
-fn events_go_to_whoever_made_a_pod_if_that_is_watched_and_else_to_the_pod() {
+fn event_target_is_the_watched_owner_or_the_pod() {
     let mut rolled_out = owned_pod("rolled-out", "apps/v1", "ReplicaSet");
     rolled_out.metadata.labels = Some([("pod-template-hash".to_owned(), "5d4f".to_owned())].into());
-    for (object, speaks) in [
+    for (object, expected) in [
         (rolled_out, false),
         (owned_pod("one", "apps/v1", "DaemonSet"), false),
         (owned_pod("two", "batch/v1", "Job"), false),
-        // Not made by a Deployment, so nobody else is told.
+        // No Deployment owns the ReplicaSet, so the pod gets the events.
         (owned_pod("three", "apps/v1", "ReplicaSet"), true),
         (owned_pod("four", "v1", "ReplicationController"), true),
     ] {
-        let wants = object.wants(&BTreeSet::new());
-        assert_eq!(wants.reports_to.is_some(), speaks, "{:?}", object.metadata.owner_references);
+        let requirements = object.requirements(&BTreeSet::new());
+        assert_eq!(requirements.event_target.is_some(), expected, "{:?}", object.metadata.owner_references);
     }
     let mut deployment: Deployment = serde_json::from_value(json!({
         "metadata": {"name": "app", "namespace": "shop"},
@@ -152,11 +165,22 @@ fn events_go_to_whoever_made_a_pod_if_that_is_watched_and_else_to_the_pod() {
     }))
     .unwrap();
     deployment.metadata.owner_references = owned_pod("x", "example.com/v1", "Shop").metadata.owner_references;
-    assert!(deployment.wants(&BTreeSet::new()).reports_to.is_some(), "a custom resource isn't told");
+    assert!(
+        deployment.requirements(&BTreeSet::new()).event_target.is_some(),
+        "custom resources get no events"
+    );
 }
 
 #[test]
-fn what_is_never_rewritten_is_not_wanted() {
+fn excluded_namespace_is_ignored_despite_its_label() {
+    let mut demand = demand(&[pod("app", &running("nginx"))]);
+    let event = Event::Apply(namespace("shop", Some(keys::ENABLED)));
+    assert_eq!(demand.apply_namespace(event, &BTreeSet::from(["shop".to_owned()])), Changed(true));
+    assert!(sources(&demand).is_empty());
+}
+
+#[test]
+fn excluded_workloads_are_ignored() {
     let disabled = json!({"labels": {zstart_core::keys::REWRITE: zstart_core::keys::DISABLED}});
     let mut opted_out = pod("opted-out", &running("registry.example/app:v1"));
     opted_out.metadata.labels = serde_json::from_value(disabled["labels"].clone()).unwrap();
@@ -167,45 +191,76 @@ fn what_is_never_rewritten_is_not_wanted() {
     .unwrap();
     let foreign = owned_pod("foreign", "apps.kruise.io/v1alpha1", "CloneSet");
     let none = BTreeSet::new();
-    for wants in [opted_out.wants(&none), template.wants(&none), foreign.wants(&none)] {
-        assert!(wants.sources.is_empty(), "{wants:?}");
+    for requirements in
+        [opted_out.requirements(&none), template.requirements(&none), foreign.requirements(&none)]
+    {
+        assert!(requirements.sources.is_empty(), "{requirements:?}");
     }
-    let vouched = BTreeSet::from(["CloneSet.apps.kruise.io".parse().unwrap()]);
-    assert_eq!(foreign.wants(&vouched).sources.len(), 1);
+    let allowed = BTreeSet::from(["CloneSet.apps.kruise.io".parse().unwrap()]);
+    assert_eq!(foreign.requirements(&allowed).sources.len(), 1);
 }
 
 #[test]
-fn a_heartbeat_changes_nothing() {
+fn unchanged_pod_reports_no_change() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    let same = pod("app", &running("nginx"));
-    assert_eq!(demand.apply(same.key().unwrap(), same.wants(&BTreeSet::new())), Changed(false));
-    let next = pod("app", &running("nginx:1.27"));
-    assert_eq!(demand.apply(next.key().unwrap(), next.wants(&BTreeSet::new())), Changed(true));
-    let elsewhere = Key { kind: Kind::Pod, namespace: "not-opted-in".into(), name: "app".into() };
-    assert_eq!(demand.apply(elsewhere.clone(), next.wants(&BTreeSet::new())), Changed(false));
-    assert_eq!(demand.delete(&elsewhere), Changed(false));
+    assert_eq!(apply(&mut demand, Event::Apply(pod("app", &running("nginx")))), Changed(false));
+    let mut next = pod("app", &running("nginx:1.27"));
+    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(true));
+    next.metadata.namespace = Some("not-opted-in".to_owned());
+    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(false));
+    assert_eq!(apply(&mut demand, Event::Delete(next)), Changed(false));
 }
 
 #[test]
-fn what_a_new_list_does_not_have_is_forgotten() {
-    let mut demand = demand(&[pod("one", &running("a/one")), pod("two", &running("a/two"))]);
-    let left = BTreeSet::from([Key { kind: Kind::Pod, namespace: "shop".into(), name: "two".into() }]);
-    assert_eq!(demand.keep_only(Kind::Job, &BTreeSet::new()), Changed(false));
+fn relist_drops_absent_workloads() {
+    let (one, two) = (pod("one", &running("a/one")), pod("two", &running("a/two")));
+    let mut demand = demand(&[one, two.clone()]);
+    for event in [Event::Init, Event::InitDone] {
+        let changed = demand.apply_workload::<Job>(event, &BTreeSet::new());
+        assert_eq!(changed, Changed(false), "the kinds are listed independently");
+    }
     assert_eq!(sources(&demand).len(), 2);
-    assert_eq!(demand.keep_only(Kind::Pod, &left), Changed(true));
+    for event in [Event::Init, Event::InitApply(two.clone())] {
+        assert_eq!(apply(&mut demand, event), Changed(false));
+    }
+    assert_eq!(apply(&mut demand, Event::InitDone), Changed(true));
     assert_eq!(sources(&demand), ["docker.io/a/two:latest"]);
-    assert_eq!(demand.delete(left.first().unwrap()), Changed(true));
+    assert_eq!(apply(&mut demand, Event::Delete(two)), Changed(true));
     assert!(sources(&demand).is_empty());
 }
 
+fn node(name: &str, architecture: &str) -> PartialObjectMeta<Node> {
+    let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture});
+    serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
+}
+
 #[test]
-fn platforms_are_those_of_the_nodes_there_are() {
+fn platforms_follow_the_current_nodes() {
     let mut demand = Demand::default();
     for (name, architecture) in [("one", "amd64"), ("two", "arm64"), ("three", "amd64")] {
-        assert_eq!(demand.node(name, Some(Platform::new("linux", architecture))), Changed(true));
+        assert_eq!(demand.apply_node(Event::Apply(node(name, architecture))), Changed(true));
     }
     assert_eq!(demand.platforms().len(), 2);
-    assert_eq!(demand.node("one", Some(Platform::new("linux", "amd64"))), Changed(false));
-    assert_eq!(demand.keep_only_nodes(&BTreeSet::from(["one".to_owned()])), Changed(true));
+    assert_eq!(demand.apply_node(Event::Apply(node("one", "amd64"))), Changed(false));
+    for event in [Event::Init, Event::InitApply(node("one", "amd64"))] {
+        assert_eq!(demand.apply_node(event), Changed(false));
+    }
+    assert_eq!(demand.apply_node(Event::InitDone), Changed(true));
     assert_eq!(demand.platforms().len(), 1);
+}
+
+#[test]
+fn demand_is_synced_after_every_first_list() {
+    let mut demand = Demand::default();
+    let none = BTreeSet::new();
+    let _ = demand.apply_namespace(Event::InitDone, &BTreeSet::new());
+    let _ = demand.apply_node(Event::InitDone);
+    let _ = demand.apply_workload::<Pod>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<DaemonSet>(Event::InitDone, &none);
+    let _ = demand.apply_workload::<Job>(Event::InitDone, &none);
+    assert!(!demand.is_synced());
+    let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none);
+    assert!(demand.is_synced());
 }

@@ -1,4 +1,4 @@
-//! What a pod or a pod template asks for.
+//! Requirements of pods and pod templates.
 
 use std::collections::BTreeSet;
 
@@ -11,57 +11,57 @@ use zstart_core::eligibility::pod::{ControllerKind, exclusion};
 use zstart_core::pod_images::images;
 use zstart_core::{Reference, originals, variant};
 
-use super::{Key, Kind, Wants, source_of};
+use super::{Key, Kind, Requirements, source_of};
 
-/// An object with a pod's specification in it.
+/// An object with a pod specification.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
-    /// Its kind.
+    /// Kind of the object.
     const KIND: Kind;
 
-    /// The specification, where it has one.
+    /// The pod specification, if present.
     fn pod_spec(&self) -> Option<&PodSpec>;
 
-    /// What the pods say of themselves: the template's metadata, or the pod's own.
+    /// Metadata of the pods: the template's metadata, or the pod's own.
     fn pod_metadata(&self) -> Option<&ObjectMeta>;
 
-    /// Its key; `None` for an object without a namespace, which can't be.
-    fn key(&self) -> Option<Key> {
-        Some(Key { kind: Self::KIND, namespace: self.namespace()?, name: self.name_any() })
+    /// Identity of the object.
+    fn key(&self) -> Key {
+        Key { kind: Self::KIND, namespace: self.namespace().unwrap_or_default(), name: self.name_any() }
     }
 
-    /// What it wants: nothing, where its pods are never rewritten.
-    fn wants(&self, allowed: &BTreeSet<ControllerKind>) -> Wants {
+    /// Requirements of the pods; empty if the webhook never rewrites them.
+    fn requirements(&self, allowed: &BTreeSet<ControllerKind>) -> Requirements {
         let excluded = self.pod_metadata().is_some_and(|pod| exclusion(pod, allowed).is_some());
         let Some(spec) = self.pod_spec().filter(|_| !excluded) else {
-            return Wants::default();
+            return Requirements::default();
         };
-        // A rewritten pod still wants its original: that is what its author wrote.
+        // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
         let pulled = images(spec).into_iter().filter(|image| image.may_be_pulled);
         let sources = pulled.filter_map(|image| match originals.get(&image.field.to_string()) {
-            // Not where the pod was copied and given another image.
+            // The annotation is stale if the pod was copied and got another image.
             Some(original) if is_variant(&image.reference) => source_of(original),
             _ => source_of(&image.reference),
         });
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
-        Wants {
+        Requirements {
             sources: sources.collect(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            reports_to: (!is_spoken_for(self.meta())).then(|| self.object_ref(&())),
+            event_target: (!has_watched_owner(self.meta())).then(|| self.object_ref(&())),
         }
     }
 }
 
-/// Whether an object was made by another one that is watched, and that gets the events. Whatever
-/// else made it is unknown here.
-fn is_spoken_for(metadata: &ObjectMeta) -> bool {
+/// Whether the owner of an object is watched, so that the owner gets the events. Other kinds of owners are
+/// unknown to the controller.
+fn has_watched_owner(metadata: &ObjectMeta) -> bool {
     let owners = metadata.owner_references.iter().flatten();
     let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return false };
     let group = owner.api_version.split('/').next().unwrap_or_default();
     match (group, &*owner.kind) {
         ("apps", "StatefulSet" | "DaemonSet") | ("batch", "Job" | "CronJob") => true,
-        // Deployments label the pods of their ReplicaSets so; a ReplicaSet alone isn't watched.
+        // Only a ReplicaSet of a Deployment has this label. Other ReplicaSets have no watched owner.
         ("apps", "ReplicaSet") => {
             metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("pod-template-hash"))
         }

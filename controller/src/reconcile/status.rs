@@ -1,47 +1,54 @@
-//! What a look at a source changes in the record's status. Pure.
+//! Phase *status*: the changes of a record's status. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use zstart_convert::VariantImage;
+use zstart_convert::engine::PlatformReport;
 use zstart_core::record::{
     CONVERTED, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason, ResolvedSource,
     Summary, Variant, condition, set_condition,
 };
 use zstart_core::{Digest, Reference, units};
 
-use super::failure::Failure;
+use super::error::ReconcileError;
 
-/// A variant that was verified, and where it came from.
+/// A variant that the registry has, and its origin.
 #[derive(Clone, Debug)]
-pub(super) struct Served {
-    /// `repository:tag@digest`.
-    pub(super) reference: Reference,
-    /// The source digest that it was made of.
-    pub(super) source: Digest,
-    /// What it is.
+pub(super) struct Produced {
     pub(super) image: VariantImage,
-    /// How it came to be.
     pub(super) origin: Origin,
 }
 
-/// How a variant came to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
-    /// It was made now.
-    Execution {
-        /// How long that took.
-        took: Duration,
-    },
-    /// It stood in the registry.
-    Found,
+/// A verified variant of a source.
+#[derive(Clone, Debug)]
+pub(super) struct VerifiedVariant {
+    /// `repository:tag@digest`.
+    pub(super) reference: Reference,
+    /// Digest of the source.
+    pub(super) source: Digest,
+    pub(super) image: VariantImage,
+    pub(super) origin: Origin,
 }
 
-/// The source means `digest`, seen at `now`. A variant of another digest doesn't serve any more.
-pub(super) fn resolved(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+/// Origin of a variant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// This reconciliation converted the source.
+    Converted {
+        /// Duration of the conversion.
+        took: Duration,
+    },
+    /// The registry had the variant.
+    Existing,
+}
+
+/// Records the digest of the source, seen at `now`. A variant of another digest is removed.
+pub(super) fn set_resolved(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
     status.source = Some(ResolvedSource { digest: digest.clone(), checked_at: Time(now) });
-    set_condition(status, RESOLVED, true, RecordReason::Resolved, &format!("it means {digest}"), now);
+    let message = format!("the source resolves to {digest}");
+    set_condition(status, RESOLVED, true, RecordReason::Resolved, &message, now);
     if let Some(old) = status.variant.take_if(|variant| &variant.source_digest != digest) {
         status.summary = None;
         let message = format!("the source moved from {} to {digest}", old.source_digest);
@@ -50,41 +57,41 @@ pub(super) fn resolved(status: &mut ImageConversionStatus, digest: &Digest, now:
     }
 }
 
-/// There is work to do, as soon as others are done with theirs.
-pub(super) fn pending(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    to_be_made(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
+/// Records a conversion that waits for a permit.
+pub(super) fn set_pending(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+    set_unconverted(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
 }
 
-/// Work begins.
-pub(super) fn converting(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    to_be_made(status, RecordReason::Converting, &format!("converting {digest}"), now);
+/// Records the start of a conversion.
+pub(super) fn set_converting(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
+    set_unconverted(status, RecordReason::Converting, &format!("converting {digest}"), now);
 }
 
-fn to_be_made(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
+fn set_unconverted(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
     set_condition(status, CONVERTED, false, reason, message, now);
-    // One that lacks a platform serves the others meanwhile.
-    if !serves(status) {
+    // A variant that lacks a platform stays ready for the others.
+    if !is_ready(status) {
         set_condition(status, READY, false, reason, message, now);
     }
 }
 
-/// The variant that served can't be pulled any more.
-pub(super) fn withdraw(status: &mut ImageConversionStatus) {
+/// Removes a variant that can't be pulled any more.
+pub(super) fn remove_variant(status: &mut ImageConversionStatus) {
     status.variant = None;
     status.summary = None;
 }
 
-/// Whether pods are pointed at a variant.
-fn serves(status: &ImageConversionStatus) -> bool {
+/// Whether the webhook may use a variant.
+fn is_ready(status: &ImageConversionStatus) -> bool {
     status.variant.is_some() && condition(status, READY).is_some_and(|ready| ready.status == "True")
 }
 
-/// A variant serves.
-pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: Timestamp) {
-    let Served { reference, source, image, origin } = served;
+/// Records a verified variant.
+pub(super) fn set_ready(status: &mut ImageConversionStatus, variant: &VerifiedVariant, now: Timestamp) {
+    let VerifiedVariant { reference, source, image, origin } = variant;
     let (took, reason) = match origin {
-        Origin::Execution { took } => (Some(*took), RecordReason::Converted),
-        Origin::Found => (took_before(status, reference), reason_before(status, reference)),
+        Origin::Converted { took } => (Some(*took), RecordReason::Converted),
+        Origin::Existing => (recorded_duration(status, reference), recorded_reason(status, reference)),
     };
     let (source_bytes, variant_bytes) = (image.source_bytes(), image.variant_bytes());
     status.variant = Some(Variant {
@@ -101,11 +108,11 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
         saved: units::saving(source_bytes, variant_bytes),
         took: took.map(units::duration).unwrap_or_default(),
     });
-    // A variant that was found isn't unpacked again: its config is the source's, and nodes compare
-    // the layers with that.
+    // An existing variant isn't unpacked again: its config equals the source's, and nodes compare the
+    // layers with that config.
     let (converted, verified) = match reason {
         RecordReason::Reused => {
-            (format!("{reference} was already in the registry"), "it has the source's config")
+            (format!("the registry already had {reference}"), "the variant has the source's config")
         }
         _ => (format!("made {reference}"), "every layer equals its diff_id"),
     };
@@ -114,30 +121,30 @@ pub(super) fn served(status: &mut ImageConversionStatus, served: &Served, now: T
     set_condition(status, READY, true, RecordReason::Verified, &message, now);
 }
 
-/// There is nothing to convert.
-pub(super) fn already_zstd(status: &mut ImageConversionStatus, now: Timestamp) {
-    withdraw(status);
-    let message = "every layer is zstd already; pods run the image as it is";
+/// Records a source without gzip or plain layers.
+pub(super) fn set_already_zstd(status: &mut ImageConversionStatus, now: Timestamp) {
+    remove_variant(status);
+    let message = "every layer is zstd already; pods run the image unchanged";
     set_condition(status, CONVERTED, false, RecordReason::AlreadyZstd, message, now);
     set_condition(status, READY, false, RecordReason::AlreadyZstd, message, now);
 }
 
-/// It didn't work.
-pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now: Timestamp) {
-    let (reason, message) = (failure.reason(), failure.to_string());
-    let type_ = match failure {
-        Failure::Record(_) | Failure::Resolve(_) => RESOLVED,
-        Failure::Convert(_) | Failure::Credentials(_) | Failure::Status(_) => CONVERTED,
+/// Records an error.
+pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileError, now: Timestamp) {
+    let (reason, message) = (error.reason(), error.to_string());
+    let type_ = match error {
+        ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
+        ReconcileError::Convert(_) | ReconcileError::Credentials(_) | ReconcileError::Status(_) => CONVERTED,
     };
-    if serves(status) && failure.leaves_variant_in_service() {
-        // The variant is as good as it was. If it is the source that couldn't be looked up, that is
-        // said; else the event says enough.
+    if is_ready(status) && error.keeps_variant_ready() {
+        // The variant is unaffected. Only a failed lookup of the source changes a condition; the event
+        // reports the rest.
         if type_ == RESOLVED {
             set_condition(status, RESOLVED, false, reason, &message, now);
         }
         return;
     }
-    withdraw(status);
+    remove_variant(status);
     set_condition(status, type_, false, reason, &message, now);
     set_condition(status, READY, false, reason, &message, now);
 }
@@ -145,7 +152,7 @@ pub(super) fn failed(status: &mut ImageConversionStatus, failure: &Failure, now:
 fn platforms(image: &VariantImage) -> Vec<PlatformVariant> {
     let bytes = |bytes: u64| i64::try_from(bytes).unwrap_or(i64::MAX);
     let count = |count: usize| i32::try_from(count).unwrap_or(i32::MAX);
-    let entry = |report: &zstart_convert::engine::PlatformReport| PlatformVariant {
+    let entry = |report: &PlatformReport| PlatformVariant {
         platform: report.platform.clone(),
         source_bytes: bytes(report.source_bytes),
         variant_bytes: bytes(report.variant_bytes),
@@ -155,14 +162,15 @@ fn platforms(image: &VariantImage) -> Vec<PlatformVariant> {
     image.platforms.iter().map(entry).collect()
 }
 
-/// How long it took when this very variant was made: a controller that restarts finds its own work.
-fn took_before(status: &ImageConversionStatus, reference: &Reference) -> Option<Duration> {
+/// Recorded duration of the conversion that made this variant. A restarted controller finds its own
+/// variants.
+fn recorded_duration(status: &ImageConversionStatus, reference: &Reference) -> Option<Duration> {
     let variant = status.variant.as_ref().filter(|variant| &variant.reference == reference)?;
     u64::try_from(variant.duration_milliseconds).ok().filter(|took| *took > 0).map(Duration::from_millis)
 }
 
-fn reason_before(status: &ImageConversionStatus, reference: &Reference) -> RecordReason {
-    match took_before(status, reference) {
+fn recorded_reason(status: &ImageConversionStatus, reference: &Reference) -> RecordReason {
+    match recorded_duration(status, reference) {
         Some(_) => RecordReason::Converted,
         None => RecordReason::Reused,
     }

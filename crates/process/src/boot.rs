@@ -1,6 +1,5 @@
-//! From the command line to a running server, and to the exit code.
+//! Runs a server from its command line to its exit code.
 
-use std::error::Error;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -8,44 +7,42 @@ use std::process::ExitCode;
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
+use crate::BoxError;
 use crate::log_filter::{self, LogFilter};
 use crate::signals::StopSignals;
 
-/// What each server is started with.
+/// Command-line arguments of a server.
 #[derive(Debug, Args)]
 pub struct ServerArguments {
-    /// The configuration file.
+    /// Configuration file in YAML.
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
     #[command(flatten)]
     identity: Identity,
-    /// What is logged, e.g. "info" or "`zstart_webhook=debug`".
+    /// Log filter: a level or `target=level`, separated by commas, e.g. "info" or "`zstart_webhook=debug`".
     #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = log_filter::parse)]
     log: LogFilter,
 }
 
-/// Which of all pods this is.
+/// Identity of the pod that runs this process.
 #[derive(Clone, Debug, Args)]
 pub struct Identity {
-    /// The namespace that zstart is installed in.
+    /// Namespace that zstart is installed in.
     #[arg(long, env = "POD_NAMESPACE")]
     pub namespace: String,
-    /// The pod's name, as events give it.
+    /// Name of the pod, as reported in events.
     #[arg(long, env = "POD_NAME", default_value = "outside-a-pod")]
     pub pod: String,
 }
 
-/// Any error that ends the process.
-pub type Failure = Box<dyn Error + Send + Sync>;
-
-/// Runs a server until a signal stops it: `serve` gets the configuration file, who it is, and
-/// what tells it to stop. The first SIGTERM or SIGINT asks, the second one doesn't.
+/// Runs a server until a signal. `serve` gets the path of the configuration file, the pod's identity and the
+/// shutdown token. The first SIGTERM or SIGINT cancels the token, the second one exits at once.
 pub async fn run<F>(arguments: ServerArguments, serve: F) -> ExitCode
 where
-    F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), Failure>,
+    F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), BoxError>,
 {
     let ServerArguments { config, identity, log } = arguments;
-    // One crypto provider for the process; that another one is there already can't be.
+    // Fails only if the process has a crypto provider already. None is installed before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let colours = std::io::stdout().is_terminal();
     tracing_subscriber::fmt().with_ansi(colours).with_env_filter(log.into_filter()).init();
@@ -59,8 +56,8 @@ where
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            tracing::error!(error = zstart_core::chain(&*failure), "failed");
+        Err(error) => {
+            tracing::error!(error = zstart_core::chain(&*error), "the server failed");
             ExitCode::FAILURE
         }
     }
@@ -72,7 +69,7 @@ fn watch_signals(shutdown: CancellationToken) -> std::io::Result<impl Future<Out
         signals.next().await;
         shutdown.cancel();
         signals.next().await;
-        tracing::warn!("a second signal: ending at once");
+        tracing::warn!("received a second signal, exiting at once");
         std::process::exit(1);
     })
 }

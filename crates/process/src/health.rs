@@ -1,4 +1,4 @@
-//! Plain HTTP for the kubelet and Prometheus: `/livez`, `/readyz`, `/metrics`.
+//! Plain HTTP server for the kubelet and Prometheus: `/livez`, `/readyz`, `/metrics`.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,16 +10,16 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-/// What a server says of itself.
+/// Readiness and metrics of a server.
 pub trait Health: Send + Sync + 'static {
-    /// What is still missing until it is ready; `None` when it is.
+    /// Reason why the server is not ready; `None` if it is ready.
     fn missing(&self) -> Option<&'static str>;
 
-    /// Its counters, as Prometheus scrapes them.
+    /// Metrics in the format that Prometheus scrapes.
     fn metrics(&self) -> Result<String, fmt::Error>;
 }
 
-/// Serves until it is dropped.
+/// Serves until the future is dropped.
 pub async fn serve(listener: TcpListener, health: Arc<dyn Health>) {
     let router = Router::new()
         .route("/livez", get(async || "ok"))
@@ -27,7 +27,7 @@ pub async fn serve(listener: TcpListener, health: Arc<dyn Health>) {
         .route("/metrics", get(metrics))
         .with_state(health);
     if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(%error, "the health port failed");
+        tracing::error!(%error, "the health server failed");
     }
 }
 

@@ -1,15 +1,26 @@
-//! What zstart's two servers do alike. Of it the command line takes the log's filter and the signals.
+//! Shared parts of zstart's programs. The servers use all of them, the command line [`log_filter`] and
+//! [`signals`].
 //!
 //! - [`boot`]: arguments, log, signals, exit code.
-//! - [`config_file`]: a YAML file, read into types.
+//! - [`config_file`]: YAML configuration files.
 //! - [`health`]: `/livez`, `/readyz`, `/metrics`.
-//! - [`log_filter`]: what is logged.
-//! - [`signals`]: what asks a program to end.
-//! - [`tasks`]: parts that run for as long as the process does.
+//! - [`listen`]: listening sockets.
+//! - [`log_filter`]: the filter of log lines.
+//! - [`signals`]: SIGTERM and SIGINT.
+//! - [`supervisor`]: long-running tasks.
+//! - `watch`: watches of the API server (feature `watch`).
+
+use std::error::Error;
 
 pub mod boot;
 pub mod config_file;
 pub mod health;
+pub mod listen;
 pub mod log_filter;
 pub mod signals;
-pub mod tasks;
+pub mod supervisor;
+#[cfg(feature = "watch")]
+pub mod watch;
+
+/// Any error that ends a process.
+pub type BoxError = Box<dyn Error + Send + Sync>;

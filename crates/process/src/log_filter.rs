@@ -1,24 +1,25 @@
-//! What is logged.
+//! The filter of log lines.
 
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-/// A filter that has been checked.
+/// A valid filter.
 #[derive(Clone, Debug)]
 pub struct LogFilter(String);
 
-/// The text isn't a filter.
+/// The text is no filter.
 #[derive(Debug, Error)]
 #[error(
-    "{directive:?} is neither a level (off, error, warn, info, debug, trace) nor like zstart_webhook=debug"
+    "log filter {directive:?} is neither a level (off, error, warn, info, debug, trace) nor target=level, \
+     e.g. zstart_webhook=debug"
 )]
 pub struct LogFilterError {
     directive: String,
 }
 
-/// Checks a filter: levels and `target=level`, with commas between them. A word alone that isn't a
-/// level would be taken for the name of a target, and silence all others.
+/// Parses a filter: levels and `target=level`, separated by commas. A single word that is no level is
+/// rejected: `tracing` would read it as a target and silence all others.
 pub fn parse(text: &str) -> Result<LogFilter, LogFilterError> {
     for directive in text.split(',').map(str::trim) {
         let is_level = directive.parse::<LevelFilter>().is_ok() && !directive.is_empty();
@@ -31,7 +32,7 @@ pub fn parse(text: &str) -> Result<LogFilter, LogFilterError> {
 }
 
 impl LogFilter {
-    /// The filter itself.
+    /// Converts to the filter of `tracing`.
     pub fn into_filter(self) -> EnvFilter {
         EnvFilter::new(self.0)
     }
@@ -42,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn levels_and_targets_are_filters_and_a_misspelt_level_is_none() {
+    fn misspelt_log_level_is_rejected() {
         for text in ["info", "off", "warn,zstart_webhook=debug", "zstart_webhook::server=trace", "INFO"] {
             assert!(parse(text).is_ok(), "{text}");
         }

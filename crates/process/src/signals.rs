@@ -1,10 +1,10 @@
-//! What asks a program to end.
+//! Signals that stop a program.
 
 use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// SIGTERM, from whoever ends a job or a pod, and SIGINT, from Ctrl-C.
+/// SIGTERM, which the kubelet sends, and SIGINT, which Ctrl-C sends.
 #[derive(Debug)]
 pub struct StopSignals {
     terminate: Signal,
@@ -12,12 +12,12 @@ pub struct StopSignals {
 }
 
 impl StopSignals {
-    /// Takes them over: from now on they end nothing by themselves. Needs a tokio runtime.
+    /// Installs the handlers: from now on the signals don't end the process. Requires a tokio runtime.
     pub fn new() -> io::Result<Self> {
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next signal.
     pub async fn next(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

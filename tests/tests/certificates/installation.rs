@@ -12,8 +12,8 @@ use kube::{Api, Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use zstart_controller::certificates::stored::Data;
-use zstart_controller::certificates::{CertificateError, CertificateSettings, keep};
+use zstart_controller::certificates::secret_data::Data;
+use zstart_controller::certificates::{CertificateError, CertificateSettings, rotate};
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::wait;
@@ -95,7 +95,7 @@ impl Installation {
         let client = Client::try_from(config)?;
         let shutdown = CancellationToken::new();
         let settings = CertificateSettings::default();
-        let task = tokio::spawn(keep(client, settings, NAMESPACE.to_owned(), shutdown.clone()));
+        let task = tokio::spawn(rotate(client, settings, NAMESPACE.to_owned(), shutdown.clone()));
         Ok(Rotator { shutdown: shutdown.drop_guard(), task })
     }
 

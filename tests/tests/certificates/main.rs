@@ -10,8 +10,8 @@ use kube::ResourceExt as _;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use zstart_controller::certificates::certificate::Certificate;
-use zstart_controller::certificates::issue::{AUTHORITY_LIFE, make_authority};
-use zstart_controller::certificates::stored::{Signer, authority_data, serving_data};
+use zstart_controller::certificates::issue::{AUTHORITY_LIFETIME, issue_authority};
+use zstart_controller::certificates::secret_data::{Signer, authority_data, serving_data};
 
 use crate::installation::{Installation, NAMESPACE, configuration, value};
 
@@ -167,10 +167,10 @@ async fn authority_renewal_keeps_the_webhook_trusted() -> Result<()> {
     zstart.apply_configuration(2).await?;
     // An installation whose authority is seven years old and whose serving certificate is new.
     let now = Timestamp::now();
-    let old = make_authority(now - AUTHORITY_LIFE / 10 * 7)?;
+    let old = issue_authority(now - AUTHORITY_LIFETIME / 10 * 7)?;
     let signer = Signer::read(old.certificate.as_bytes(), old.key.as_bytes())?;
     let names = zstart_controller::certificates::CertificateSettings::default().dns_names(NAMESPACE);
-    let serving = zstart_controller::certificates::issue::make_serving(
+    let serving = zstart_controller::certificates::issue::issue_serving(
         now - SignedDuration::from_mins(1),
         &signer,
         &names,

@@ -11,7 +11,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::credentials::{CandidateError, Candidates, OwnCredentials};
-use zstart_controller::demand::Wanter;
+use zstart_controller::demand::Consumer;
 use zstart_core::Reference;
 use zstart_core::record::{CONVERTED, RESOLVED, RecordReason};
 use zstart_registry::auth::Credentials;
@@ -136,11 +136,11 @@ async fn controller_credentials_are_used_without_pull_secrets() -> Result<()> {
 async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
     zstart_tests::control_plane::install_crypto();
     let source: Reference = "registry.example/app:v1".parse()?;
-    let wanter = Wanter {
+    let consumer = Consumer {
         namespace: "on".to_owned(),
         pull_secrets: BTreeSet::from(["pull".to_owned()]),
         service_account: "default".to_owned(),
-        reports_to: None,
+        event_target: None,
     };
     for (status, known) in [
         (StatusCode::FORBIDDEN, true),
@@ -155,7 +155,7 @@ async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
         let _server = AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, router).await }));
         let client = kube::Client::try_from(kube::Config::new(address))?;
         let own = OwnCredentials::default();
-        let mut candidates = Candidates::new(&client, &own, std::slice::from_ref(&wanter), &source);
+        let mut candidates = Candidates::new(&client, &own, std::slice::from_ref(&consumer), &source);
         let first = candidates.next().await;
         if known {
             assert_eq!(first?, Some(Credentials::Anonymous), "{status}");

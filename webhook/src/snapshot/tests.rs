@@ -4,7 +4,7 @@ use super::*;
 use crate::fixture::{Cluster, node, parse, record};
 
 #[test]
-fn a_snapshot_is_synced_when_every_kind_is() {
+fn snapshot_is_synced_after_every_first_list() {
     let snapshot = Snapshot::default();
     snapshot.apply_namespace(Event::InitDone);
     snapshot.apply_record(Event::InitDone);
@@ -14,7 +14,7 @@ fn a_snapshot_is_synced_when_every_kind_is() {
 }
 
 #[test]
-fn a_namespace_that_loses_its_label_is_no_longer_opted_in() {
+fn namespace_without_the_label_is_opted_out() {
     let cluster = Cluster::empty();
     assert_eq!(cluster.snapshot.mode("on"), Some(Mode::Enabled));
     let bare = parse(serde_json::json!({"metadata": {"name": "on"}}));
@@ -23,7 +23,7 @@ fn a_namespace_that_loses_its_label_is_no_longer_opted_in() {
 }
 
 #[test]
-fn a_record_is_found_by_every_way_of_writing_its_source_and_is_gone_when_deleted() {
+fn record_lookup_normalises_the_source() {
     let cluster = Cluster::with_records(&["nginx"]);
     let sizes = Sizes { namespaces: 2, records: 1, nodes: 1 };
     assert_eq!(cluster.snapshot.sizes(), sizes);
@@ -33,7 +33,7 @@ fn a_record_is_found_by_every_way_of_writing_its_source_and_is_gone_when_deleted
 }
 
 #[test]
-fn a_node_that_goes_is_no_candidate() {
+fn deleted_node_is_no_candidate() {
     let cluster = Cluster::with_records(&[]);
     let spec = parse(serde_json::json!({"containers": []}));
     assert_ne!(cluster.snapshot.candidate_nodes(&Placement::of(&spec)), CandidateNodes::None);

@@ -13,7 +13,7 @@ fn digest(text: &str) -> Digest {
     Digest::sha256_of(text.as_bytes())
 }
 
-fn variant_of(source: &Digest, origin: Origin) -> Served {
+fn variant_of(source: &Digest, origin: Origin) -> VerifiedVariant {
     let report = PlatformReport {
         platform: Platform::new("linux", "amd64"),
         source_bytes: 1000,
@@ -23,7 +23,7 @@ fn variant_of(source: &Digest, origin: Origin) -> Served {
     };
     let digest = digest("variant");
     let reference = format!("registry.lab/app:v1-zstd-0123456789ab@{digest}");
-    Served {
+    VerifiedVariant {
         reference: reference.parse().unwrap(),
         source: source.clone(),
         image: VariantImage { digest, settings: "zstart/1".to_owned(), platforms: vec![report] },
@@ -31,17 +31,18 @@ fn variant_of(source: &Digest, origin: Origin) -> Served {
     }
 }
 
-fn in_service(source: &Digest) -> ImageConversionStatus {
+fn ready_status(source: &Digest) -> ImageConversionStatus {
     let mut status = ImageConversionStatus::default();
-    resolved(&mut status, source, now());
+    set_resolved(&mut status, source, now());
     let took = Duration::from_secs(12);
-    served(&mut status, &variant_of(source, Origin::Execution { took }), now());
+    set_ready(&mut status, &variant_of(source, Origin::Converted { took }), now());
     status
 }
 
-fn repository_failure(kind: ErrorKind) -> Failure {
+fn repository_error(kind: ErrorKind) -> ReconcileError {
     let operation = Operation::pull("pull manifest", "v1");
-    Failure::Resolve(Error::Repository(RegistryError::new(operation, "registry.lab/app", kind, "refused")))
+    let error = RegistryError::new(operation, "registry.lab/app", kind, "refused");
+    ReconcileError::Resolve(Error::Repository(error))
 }
 
 fn ready(status: &ImageConversionStatus) -> (&str, &str) {
@@ -50,8 +51,8 @@ fn ready(status: &ImageConversionStatus) -> (&str, &str) {
 }
 
 #[test]
-fn a_variant_that_serves_is_ready_with_its_numbers() {
-    let status = in_service(&digest("source"));
+fn verified_variant_sets_ready_and_sizes() {
+    let status = ready_status(&digest("source"));
     assert_eq!(ready(&status), ("True", "Verified"));
     let variant = status.variant.unwrap();
     assert_eq!(variant.duration_milliseconds, 12_000);
@@ -60,29 +61,29 @@ fn a_variant_that_serves_is_ready_with_its_numbers() {
 }
 
 #[test]
-fn a_tag_that_moved_is_served_by_nothing() {
-    let mut status = in_service(&digest("source"));
-    resolved(&mut status, &digest("another"), now());
+fn moved_tag_removes_the_variant() {
+    let mut status = ready_status(&digest("source"));
+    set_resolved(&mut status, &digest("another"), now());
     assert_eq!(ready(&status), ("False", "SourceMoved"));
     assert_eq!((status.variant, status.summary), (None, None));
 }
 
 #[test]
-fn a_registry_that_is_away_takes_no_variant_out_of_service() {
-    let mut status = in_service(&digest("source"));
+fn unavailable_registry_keeps_the_variant_ready() {
+    let mut status = ready_status(&digest("source"));
     let checked = status.source.clone();
-    failed(&mut status, &repository_failure(ErrorKind::Unavailable), now());
+    set_failed(&mut status, &repository_error(ErrorKind::Unavailable), now());
     assert_eq!(ready(&status), ("True", "Verified"));
     let resolved = condition(&status, RESOLVED).unwrap();
     assert_eq!((resolved.status.as_str(), resolved.reason.as_str()), ("False", "RegistryUnavailable"));
-    assert_eq!(status.source, checked, "how long it may serve is counted from the last look that worked");
+    assert_eq!(status.source, checked, "staleness counts from the last successful lookup");
 }
 
 #[test]
-fn an_image_that_is_gone_or_forbidden_is_served_by_nothing() {
+fn missing_or_denied_source_removes_the_variant() {
     for (kind, reason) in [(ErrorKind::NotFound, "SourceNotFound"), (ErrorKind::Denied, "PullDenied")] {
-        let mut status = in_service(&digest("source"));
-        failed(&mut status, &repository_failure(kind), now());
+        let mut status = ready_status(&digest("source"));
+        set_failed(&mut status, &repository_error(kind), now());
         assert_eq!(ready(&status), ("False", reason));
         assert_eq!(status.variant, None);
         let message = &condition(&status, READY).unwrap().message;
@@ -91,23 +92,26 @@ fn an_image_that_is_gone_or_forbidden_is_served_by_nothing() {
 }
 
 #[test]
-fn a_controller_that_restarts_keeps_how_long_its_own_conversion_took() {
+fn restart_keeps_the_recorded_conversion_duration() {
     let source = digest("source");
-    let mut status = in_service(&source);
-    served(&mut status, &variant_of(&source, Origin::Found), now());
+    let mut status = ready_status(&source);
+    set_ready(&mut status, &variant_of(&source, Origin::Existing), now());
     assert!(condition(&status, READY).unwrap().message.starts_with("every layer equals its diff_id"));
     assert_eq!(status.summary.unwrap().took, "12.0s");
     assert_eq!(status.variant.unwrap().duration_milliseconds, 12_000);
 }
 
 #[test]
-fn a_variant_that_somebody_else_made_is_reused_and_took_no_time() {
+fn foreign_variant_is_reused_without_a_duration() {
     let source = digest("source");
     let mut status = ImageConversionStatus::default();
-    resolved(&mut status, &source, now());
-    served(&mut status, &variant_of(&source, Origin::Found), now());
+    set_resolved(&mut status, &source, now());
+    set_ready(&mut status, &variant_of(&source, Origin::Existing), now());
     assert_eq!(condition(&status, CONVERTED).unwrap().reason, "Reused");
     let message = &condition(&status, READY).unwrap().message;
-    assert!(message.starts_with("it has the source's config"), "only what was looked at is said: {message}");
+    assert!(
+        message.starts_with("the variant has the source's config"),
+        "the message must not claim more than was checked: {message}"
+    );
     assert_eq!(status.summary.unwrap().took, "");
 }

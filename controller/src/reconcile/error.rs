@@ -1,4 +1,4 @@
-//! A look at a source that didn't end well: what kind it is and how it is told.
+//! Errors of a reconciliation, and the condition reasons that they map to.
 
 use thiserror::Error;
 use zstart_convert::{Error, ErrorClass};
@@ -6,19 +6,19 @@ use zstart_core::record::RecordReason;
 
 use crate::credentials::CandidateError;
 
-/// Why a source isn't served by a variant.
+/// Cause of a reconciliation without a variant.
 #[derive(Debug, Error)]
-pub(super) enum Failure {
-    /// The record itself can't be followed.
-    #[error("{0}")]
-    Record(String),
-    /// What the source means now couldn't be found out.
+pub(super) enum ReconcileError {
+    /// The record is none that the controller would create.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The source can't be resolved to a digest.
     #[error("{}", .0.chain())]
     Resolve(#[source] Error),
-    /// It is known, but there is no variant of it.
+    /// The source is resolved, but has no variant.
     #[error("{}", .0.chain())]
     Convert(#[source] Error),
-    /// It isn't known as whom to ask.
+    /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
     /// The status can't be written.
@@ -26,7 +26,34 @@ pub(super) enum Failure {
     Status(#[from] kube::Error),
 }
 
-impl Failure {
+/// Defect of a record that a user created.
+#[derive(Debug, Error)]
+pub(super) enum RecordError {
+    /// The reference has several spellings; only the normal form counts.
+    #[error(
+        "source {reference} is not in its normal form: delete this record and create one with source \
+         {normalised}"
+    )]
+    NotNormalised {
+        /// The record's source.
+        reference: String,
+        /// Its normal form.
+        normalised: String,
+    },
+    /// The name doesn't follow from the source.
+    #[error("the record of {reference} must be named {expected}: delete this record and create that one")]
+    Name {
+        /// The record's source.
+        reference: String,
+        /// The name that it must have.
+        expected: String,
+    },
+    /// The reference can't be a source.
+    #[error("{0}")]
+    NoSource(String),
+}
+
+impl ReconcileError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Record(_) => ErrorClass::Refused,
@@ -50,21 +77,22 @@ impl Failure {
         }
     }
 
-    /// Whether other credentials could fare better. A registry may hide what one may not see.
-    pub(super) fn is_about_credentials(&self) -> bool {
+    /// Whether other credentials may succeed. A registry may report a repository that the credentials
+    /// can't see as not found.
+    pub(super) fn depends_on_credentials(&self) -> bool {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied)
     }
 
-    /// Whether a variant that served goes on to serve: the trouble says nothing about the image. How
-    /// long is bounded by `maxStaleness`.
-    pub(super) fn leaves_variant_in_service(&self) -> bool {
+    /// Whether a ready variant stays ready: the error says nothing about the image. `maxStaleness` limits
+    /// for how long.
+    pub(super) fn keeps_variant_ready(&self) -> bool {
         matches!(self.class(), ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other)
     }
 
-    /// Of two failures with different credentials, the one that came further: it can push nothing,
-    /// it sees that nothing is there, it sees nothing.
-    pub(super) fn or_further(self, other: Self) -> Self {
-        let rank = |failure: &Self| match failure.class() {
+    /// The error of the credentials that got further: denied to push, then not found, then denied to
+    /// pull.
+    pub(super) fn more_specific(self, other: Self) -> Self {
+        let rank = |error: &Self| match error.class() {
             ErrorClass::PushDenied => 2,
             ErrorClass::NotFound => 1,
             _ => 0,

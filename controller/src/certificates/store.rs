@@ -1,10 +1,12 @@
-//! The two Secrets and the webhook configuration in the cluster: read, and written so that two
-//! controllers never undo each other's work.
+//! Reads and writes the two Secrets and the webhook configuration with optimistic locking, so that two
+//! controllers never undo each other's writes.
 //!
-//! Every write names the version of the object that the decision was made of, so the API server refuses
-//! it when somebody else was faster. And objects are read in the reverse of the order in which they
-//! follow from one another: configuration and serving Secret first, the authority last. So whoever
-//! writes one of the former knows at least the authority that the version it replaces was made with.
+//! Every write names the `resourceVersion` that the decision was based on. The API server rejects the write
+//! as a conflict if another controller wrote in between.
+//!
+//! Objects are read against the order of their dependencies: configuration and serving Secret first, the
+//! authority last. A controller that replaces a configuration or a serving certificate therefore knows the
+//! authority of the version that it replaces, or a newer one.
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use k8s_openapi::api::core::v1::Secret;
@@ -14,117 +16,117 @@ use serde_json::json;
 use zstart_core::keys;
 
 use super::CertificateSettings;
-use super::due::{Stored, WebhookBundle};
-use super::stored::{Authority, Data, Serving};
+use super::next_step::{CurrentState, WebhookBundle};
+use super::secret_data::{Authority, Data, ServingCertificate};
 
-/// What goes wrong between the controller and the API server.
+/// Error of a request to the API server.
 #[derive(Debug, thiserror::Error)]
-pub enum ClusterError {
+pub enum StoreError {
     /// A Secret can't be read.
     #[error("failed to read the Secret {namespace}/{name}")]
     ReadSecret {
-        /// Where it is.
+        /// Namespace of the Secret.
         namespace: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
     /// A Secret can't be written.
     #[error("failed to write the Secret {namespace}/{name}")]
     WriteSecret {
-        /// Where it is.
+        /// Namespace of the Secret.
         namespace: String,
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
     /// The webhook configuration can't be read.
     #[error("failed to read the MutatingWebhookConfiguration {name}")]
     ReadConfiguration {
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
-    /// The bundle can't be written into the webhook configuration.
-    #[error("failed to write the bundle into the MutatingWebhookConfiguration {name}")]
+    /// The webhook configuration can't be written.
+    #[error("failed to write caBundle of the MutatingWebhookConfiguration {name}")]
     WriteConfiguration {
-        /// Its name.
+        /// Name of the object.
         name: String,
-        /// What the API server said.
+        /// Error of the API server.
         #[source]
         source: kube::Error,
     },
 }
 
-/// What became of a write.
+/// Result of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Written {
-    /// It was done.
-    Done,
-    /// Somebody else wrote in the meantime: read again.
-    Overtaken,
+pub enum WriteResult {
+    /// The object was written.
+    Written,
+    /// The object changed since it was read. Read again.
+    Conflict,
 }
 
-/// The objects as they were read at one time.
-pub struct View {
-    /// What they hold.
-    pub stored: Stored,
+/// The objects at the time of one read.
+pub struct Snapshot {
+    /// Content of the objects.
+    pub state: CurrentState,
     authority: Option<Secret>,
     serving: Option<Secret>,
     configuration_version: Option<String>,
 }
 
-/// Access to the three objects.
-pub struct Cluster {
+/// The three objects in the API server.
+pub struct CertificateStore {
     secrets: Api<Secret>,
     configurations: Api<MutatingWebhookConfiguration>,
     settings: CertificateSettings,
     namespace: String,
 }
 
-impl Cluster {
-    /// Access with that client.
+impl CertificateStore {
+    /// Uses `client` for all requests.
     pub fn new(client: Client, settings: CertificateSettings, namespace: String) -> Self {
         let secrets = Api::namespaced(client.clone(), &namespace);
         Self { secrets, configurations: Api::all(client), settings, namespace }
     }
 
-    /// Reads all three, not from a cache.
-    pub async fn read(&self) -> Result<View, ClusterError> {
+    /// Reads the objects from the API server, not from a cache.
+    pub async fn read(&self) -> Result<Snapshot, StoreError> {
         let configuration = self.read_configuration().await?;
         let serving = self.read_secret(&self.settings.serving_secret).await?;
         let authority = self.read_secret(&self.settings.ca_secret).await?;
-        let stored = Stored {
+        let state = CurrentState {
             bundles: configuration.as_ref().map(|configuration| self.bundles(configuration)),
-            serving: serving.as_ref().map(|secret| Serving::read(data(secret))),
+            serving: serving.as_ref().map(|secret| ServingCertificate::read(data(secret))),
             authority: authority.as_ref().map(|secret| Authority::read(data(secret))),
         };
         let configuration_version = configuration.and_then(|object| object.metadata.resource_version);
-        Ok(View { stored, authority, serving, configuration_version })
+        Ok(Snapshot { state, authority, serving, configuration_version })
     }
 
-    async fn read_configuration(&self) -> Result<Option<MutatingWebhookConfiguration>, ClusterError> {
+    async fn read_configuration(&self) -> Result<Option<MutatingWebhookConfiguration>, StoreError> {
         let name = &self.settings.configuration;
         let answer = self.configurations.get_opt(name).await;
-        answer.map_err(|source| ClusterError::ReadConfiguration { name: name.clone(), source })
+        answer.map_err(|source| StoreError::ReadConfiguration { name: name.clone(), source })
     }
 
-    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, ClusterError> {
-        self.secrets.get_opt(name).await.map_err(|source| ClusterError::ReadSecret {
+    async fn read_secret(&self, name: &str) -> Result<Option<Secret>, StoreError> {
+        self.secrets.get_opt(name).await.map_err(|source| StoreError::ReadSecret {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
             source,
         })
     }
 
-    /// The bundles of those webhooks that our Service answers. What else is in that configuration isn't
-    /// ours to vouch for.
+    /// Bundles of the webhooks that zstart's Service serves. Other webhooks of the configuration keep their
+    /// bundles.
     fn bundles(&self, configuration: &MutatingWebhookConfiguration) -> Vec<WebhookBundle> {
         let webhooks = configuration.webhooks.iter().flatten();
         webhooks
@@ -143,14 +145,14 @@ impl Cluster {
     }
 
     /// Writes the authority's Secret.
-    pub async fn write_authority(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
-        self.write_secret(&self.settings.ca_secret, view.authority.as_ref(), "Opaque", data).await
+    pub async fn write_authority(&self, snapshot: &Snapshot, data: Data) -> Result<WriteResult, StoreError> {
+        self.write_secret(&self.settings.ca_secret, snapshot.authority.as_ref(), "Opaque", data).await
     }
 
     /// Writes the serving Secret.
-    pub async fn write_serving(&self, view: &View, data: Data) -> Result<Written, ClusterError> {
+    pub async fn write_serving(&self, snapshot: &Snapshot, data: Data) -> Result<WriteResult, StoreError> {
         let kind = "kubernetes.io/tls";
-        self.write_secret(&self.settings.serving_secret, view.serving.as_ref(), kind, data).await
+        self.write_secret(&self.settings.serving_secret, snapshot.serving.as_ref(), kind, data).await
     }
 
     async fn write_secret(
@@ -159,10 +161,10 @@ impl Cluster {
         old: Option<&Secret>,
         kind: &str,
         data: Data,
-    ) -> Result<Written, ClusterError> {
+    ) -> Result<WriteResult, StoreError> {
         let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
         let answer = if let Some(old) = old {
-            // Labels and whatever else stands there stay; so does the version, which is the precondition.
+            // Keeps labels, other metadata and the `resourceVersion`, which is the precondition.
             let mut secret = old.clone();
             secret.data = Some(data);
             self.secrets.replace(name, &parameters, &secret).await
@@ -172,22 +174,22 @@ impl Cluster {
             secret.metadata.labels = Some(labels());
             self.secrets.create(&parameters, &secret).await
         };
-        outcome(answer).map_err(|source| ClusterError::WriteSecret {
+        write_result(answer).map_err(|source| StoreError::WriteSecret {
             namespace: self.namespace.clone(),
             name: name.to_owned(),
             source,
         })
     }
 
-    /// Writes the bundle into every webhook of the view.
+    /// Writes the bundle into every webhook of the snapshot.
     ///
-    /// By server-side apply of that one field, so that it is ours and the rest stays Helm's: an upgrade
-    /// of the chart, which doesn't name the field, leaves it alone.
-    pub async fn write_bundle(&self, view: &View, bundle: String) -> Result<Written, ClusterError> {
+    /// Server-side apply of the one field makes the controller its owner and leaves the rest to Helm. The
+    /// chart doesn't name the field, so an upgrade doesn't change it.
+    pub async fn write_bundle(&self, snapshot: &Snapshot, bundle: String) -> Result<WriteResult, StoreError> {
         let name = &self.settings.configuration;
         let bundle = k8s_openapi::ByteString(bundle.into_bytes());
-        let webhooks = view
-            .stored
+        let webhooks = snapshot
+            .state
             .bundles
             .iter()
             .flatten()
@@ -195,13 +197,13 @@ impl Cluster {
         let patch = json!({
             "apiVersion": "admissionregistration.k8s.io/v1",
             "kind": "MutatingWebhookConfiguration",
-            // With a version an apply never creates, which Helm would then stumble over.
-            "metadata": {"name": name, "resourceVersion": view.configuration_version},
+            // With a version, apply never creates the object. Helm fails on an object that exists already.
+            "metadata": {"name": name, "resourceVersion": snapshot.configuration_version},
             "webhooks": webhooks.collect::<Vec<_>>(),
         });
         let parameters = PatchParams::apply(keys::CONTROLLER).force();
         let answer = self.configurations.patch_metadata(name, &parameters, &Patch::Apply(&patch)).await;
-        outcome(answer).map_err(|source| ClusterError::WriteConfiguration { name: name.clone(), source })
+        write_result(answer).map_err(|source| StoreError::WriteConfiguration { name: name.clone(), source })
     }
 }
 
@@ -215,14 +217,14 @@ fn labels() -> std::collections::BTreeMap<String, String> {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// Not found counts as overtaken: the object was there when it was read.
-fn outcome<T>(answer: kube::Result<T>) -> Result<Written, kube::Error> {
+/// Maps conflicts to [`WriteResult::Conflict`]. Not found is one: the object existed when it was read.
+fn write_result<T>(answer: kube::Result<T>) -> Result<WriteResult, kube::Error> {
     match answer {
-        Ok(_) => Ok(Written::Done),
+        Ok(_) => Ok(WriteResult::Written),
         Err(kube::Error::Api(status))
             if status.is_conflict() || status.is_already_exists() || status.is_not_found() =>
         {
-            Ok(Written::Overtaken)
+            Ok(WriteResult::Conflict)
         }
         Err(error) => Err(error),
     }

@@ -1,4 +1,4 @@
-//! What the two Secrets hold, and how it is written there.
+//! Reads and writes the data of the two Secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,37 +8,37 @@ use k8s_openapi::ByteString;
 use rcgen::KeyPair;
 
 use super::certificate::{Certificate, CertificateReadError};
-use super::issue::Pair;
+use super::issue::IssuedCertificate;
 
-/// Data of a Secret.
+/// `data` of a Secret.
 pub type Data = BTreeMap<String, ByteString>;
 
 /// Key of the authority's certificate, in both Secrets.
 pub const CA_CERTIFICATE: &str = "ca.crt";
-/// Key of the authority's private key, in the authority's own Secret alone.
+/// Key of the authority's private key, only in the authority's Secret.
 pub const CA_KEY: &str = "ca.key";
-/// Key of the earlier authorities that are still trusted.
+/// Key of the earlier authorities that are still trusted, in the authority's Secret.
 pub const PREVIOUS: &str = "previous.crt";
 /// Key of the serving certificate.
 pub const SERVING_CERTIFICATE: &str = "tls.crt";
 /// Key of the serving certificate's private key.
 pub const SERVING_KEY: &str = "tls.key";
 
-/// Why what a Secret holds can't be used. Never says what it holds.
+/// Defect of a Secret. Never contains the Secret's data.
 #[derive(Debug, thiserror::Error)]
-pub enum StoredError {
-    /// A key of the Secret's data is missing.
-    #[error("the Secret has no {key}")]
+pub enum SecretDataError {
+    /// A data key is missing.
+    #[error("failed to find {key} in the Secret")]
     Missing {
-        /// The missing key.
+        /// Data key.
         key: &'static str,
     },
     /// A certificate can't be read.
     #[error("failed to read {key} of the Secret")]
     Certificate {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
-        /// What is wrong with it.
+        /// Defect of the certificate.
         #[source]
         source: CertificateReadError,
     },
@@ -46,39 +46,39 @@ pub enum StoredError {
     // Without its source: a parser's error might quote the text.
     #[error("failed to read the private key {key} of the Secret")]
     PrivateKey {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
     },
-    /// Certificate and key were made for others.
-    #[error("{certificate} and {key} of the Secret don't belong together")]
+    /// The certificate has another public key.
+    #[error("the private key {key} of the Secret does not match the certificate {certificate}")]
     Mismatch {
-        /// Where the certificate stands.
+        /// Data key of the certificate.
         certificate: &'static str,
-        /// Where the key stands.
+        /// Data key of the private key.
         key: &'static str,
     },
     /// The certificate may not sign others.
-    #[error("the certificate {key} of the Secret is no authority's")]
+    #[error("the certificate {key} of the Secret is not an authority")]
     NoAuthority {
-        /// Where it stands.
+        /// Data key.
         key: &'static str,
     },
 }
 
-/// An authority that can sign. Its `Debug` form leaves out the key, which is nobody's to print.
+/// An authority that can sign. `Debug` omits the private key.
 pub struct Signer {
-    /// Its certificate.
+    /// Certificate of the authority.
     pub certificate: Certificate,
-    /// Its private key.
+    /// Private key of the authority.
     pub key: KeyPair,
 }
 
 impl Signer {
-    /// Reads back what [`super::issue::make_authority`] made.
-    pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, StoredError> {
+    /// Reads an authority that [`super::issue::issue_authority`] issued.
+    pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, SecretDataError> {
         let (certificate, key) = read_pair((CA_CERTIFICATE, certificate), (CA_KEY, key))?;
         if !certificate.is_authority() {
-            return Err(StoredError::NoAuthority { key: CA_CERTIFICATE });
+            return Err(SecretDataError::NoAuthority { key: CA_CERTIFICATE });
         }
         Ok(Self { certificate, key })
     }
@@ -92,7 +92,7 @@ impl fmt::Debug for Signer {
 }
 
 impl PartialEq for Signer {
-    /// By the certificate, which the key belongs to.
+    /// Compares the certificates, which hold the public keys.
     fn eq(&self, other: &Self) -> bool {
         self.certificate == other.certificate
     }
@@ -100,27 +100,27 @@ impl PartialEq for Signer {
 
 impl Eq for Signer {}
 
-/// What the authority's Secret holds.
+/// Content of the authority's Secret.
 pub struct Authority {
-    /// Who signs now, if that can be read.
-    pub signer: Result<Signer, StoredError>,
-    /// Earlier authorities that were trusted when this was written.
+    /// The current authority, or the defect of the Secret.
+    pub signer: Result<Signer, SecretDataError>,
+    /// Earlier authorities that were trusted when the Secret was written.
     pub previous: Vec<Certificate>,
 }
 
 impl Authority {
-    /// Reads the Secret's data. What can't be read is replaced; what can still be trusted of it is kept.
+    /// Reads the Secret's data. Unreadable parts are replaced later; readable authorities stay trusted.
     pub fn read(data: &Data) -> Self {
         let signer = (|| Signer::read(get(data, CA_CERTIFICATE)?, get(data, CA_KEY)?))();
         let mut previous = read_authorities(data, PREVIOUS);
         if signer.is_err() {
-            // Its key is lost, but what it signed is still in use.
+            // The key is lost, but certificates that it signed are still in use.
             previous.splice(0..0, read_authorities(data, CA_CERTIFICATE));
         }
         Self { signer, previous }
     }
 
-    /// Every authority that is valid now, the one that signs first.
+    /// Every authority that is valid at `now`, the current one first.
     pub fn trusted(&self, now: Timestamp) -> Vec<&Certificate> {
         let mut trusted: Vec<&Certificate> = Vec::new();
         for certificate in self.signer.iter().map(|signer| &signer.certificate).chain(&self.previous) {
@@ -131,14 +131,14 @@ impl Authority {
         trusted
     }
 
-    /// What the API server must trust now, as PEM.
+    /// Bundle for the API server at `now`, as PEM.
     pub fn bundle(&self, now: Timestamp) -> String {
         to_pem(self.trusted(now))
     }
 }
 
-/// The data of the authority's Secret after a new one was made: those that were trusted stay so.
-pub fn authority_data(new: &Pair, old: Option<&Authority>, now: Timestamp) -> Data {
+/// Data of the authority's Secret for a new authority. Trusted authorities stay trusted.
+pub fn authority_data(new: &IssuedCertificate, old: Option<&Authority>, now: Timestamp) -> Data {
     let mut data = Data::from([text(CA_CERTIFICATE, &new.certificate), text(CA_KEY, &new.key)]);
     let previous = old.map(|old| old.bundle(now)).unwrap_or_default();
     if !previous.is_empty() {
@@ -147,24 +147,24 @@ pub fn authority_data(new: &Pair, old: Option<&Authority>, now: Timestamp) -> Da
     data
 }
 
-/// What the serving Secret holds. Its key is read to see that it fits, and dropped.
+/// Content of the serving Secret. The private key is checked against the certificate and dropped.
 #[derive(Debug)]
-pub struct Serving {
-    /// The certificate that the webhook serves with.
+pub struct ServingCertificate {
+    /// Certificate of the webhook.
     pub certificate: Certificate,
 }
 
-impl Serving {
+impl ServingCertificate {
     /// Reads the Secret's data.
-    pub fn read(data: &Data) -> Result<Self, StoredError> {
+    pub fn read(data: &Data) -> Result<Self, SecretDataError> {
         let certificate = (SERVING_CERTIFICATE, get(data, SERVING_CERTIFICATE)?);
         let (certificate, _) = read_pair(certificate, (SERVING_KEY, get(data, SERVING_KEY)?))?;
         Ok(Self { certificate })
     }
 }
 
-/// The data of the serving Secret.
-pub fn serving_data(new: &Pair, signer: &Signer) -> Data {
+/// Data of the serving Secret.
+pub fn serving_data(new: &IssuedCertificate, signer: &Signer) -> Data {
     Data::from([
         text(SERVING_CERTIFICATE, &new.certificate),
         text(SERVING_KEY, &new.key),
@@ -180,27 +180,27 @@ fn to_pem<'a>(certificates: impl IntoIterator<Item = &'a Certificate>) -> String
     certificates.into_iter().map(Certificate::to_pem).collect()
 }
 
-fn get<'a>(data: &'a Data, key: &'static str) -> Result<&'a [u8], StoredError> {
-    data.get(key).map(|value| value.0.as_slice()).ok_or(StoredError::Missing { key })
+fn get<'a>(data: &'a Data, key: &'static str) -> Result<&'a [u8], SecretDataError> {
+    data.get(key).map(|value| value.0.as_slice()).ok_or(SecretDataError::Missing { key })
 }
 
 fn read_pair(
     (at, certificate): (&'static str, &[u8]),
     (key_at, key): (&'static str, &[u8]),
-) -> Result<(Certificate, KeyPair), StoredError> {
+) -> Result<(Certificate, KeyPair), SecretDataError> {
     let certificate = Certificate::read_first(certificate)
-        .map_err(|source| StoredError::Certificate { key: at, source })?;
-    let unreadable = StoredError::PrivateKey { key: key_at };
+        .map_err(|source| SecretDataError::Certificate { key: at, source })?;
+    let unreadable = SecretDataError::PrivateKey { key: key_at };
     let Some(key) = str::from_utf8(key).ok().and_then(|text| KeyPair::from_pem(text).ok()) else {
         return Err(unreadable);
     };
     if !certificate.belongs_to(&key) {
-        return Err(StoredError::Mismatch { certificate: at, key: key_at });
+        return Err(SecretDataError::Mismatch { certificate: at, key: key_at });
     }
     Ok((certificate, key))
 }
 
-/// Those of a bundle that are authorities; none when it can't be read.
+/// Authorities of a bundle; empty if the bundle is unreadable.
 fn read_authorities(data: &Data, key: &'static str) -> Vec<Certificate> {
     let mut certificates =
         get(data, key).ok().and_then(|text| Certificate::read_all(text).ok()).unwrap_or_default();

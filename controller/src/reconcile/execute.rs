@@ -1,0 +1,93 @@
+//! Phase *execute*: converts the source and pushes its variant.
+
+use std::time::Instant;
+
+use kube::runtime::events::EventType;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tracing::info;
+use zstart_convert::engine::Execution;
+use zstart_convert::progress::Silent;
+use zstart_convert::{Job, Plan, VariantImage, engine};
+use zstart_core::record::RecordReason;
+
+use super::error::ReconcileError;
+use super::reconciliation::Reconciliation;
+use super::status::{Origin, Produced};
+use super::status_writer::StatusWriter;
+use super::target::Target;
+use super::verify::verify_existing;
+use crate::context::ImageKey;
+
+impl Reconciliation<'_> {
+    /// Waits for a permit, then converts. A variant that another tag of the image got in the meantime is
+    /// tagged instead.
+    pub(super) async fn convert(
+        &self,
+        target: Target<'_>,
+        plan: &Plan,
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<Produced, ReconcileError> {
+        let context = self.context;
+        let Target { repository, source, .. } = target;
+        let digest = &plan.source.digest;
+        writer.set_pending(digest);
+        writer.write().await?;
+        let key = (repository.location().to_owned(), digest.clone());
+        let _image_lock = context.image_locks.permit(key.clone()).await;
+        if let Some(image) = self.adopt(&key, target, plan).await? {
+            return Ok(Produced { image, origin: Origin::Existing });
+        }
+        let _permit = acquire(&context.conversion_permits).await;
+        let _running = context.metrics.start_conversion();
+        let started = Instant::now();
+        writer.set_converting(digest);
+        writer.write().await?;
+        let note = format!("converting {source} ({digest})");
+        self.publish(EventType::Normal, RecordReason::Converting, &note).await;
+        let image = self.execute(target, plan).await?;
+        context.remember_variant(key, image.digest.clone());
+        let took = started.elapsed();
+        context.metrics.count_conversion(image.source_bytes(), image.variant_bytes(), took);
+        Ok(Produced { image, origin: Origin::Converted { took } })
+    }
+
+    /// Tags the variant that this process made of the same image under another tag, if it is complete.
+    async fn adopt(
+        &self,
+        key: &ImageKey,
+        target: Target<'_>,
+        plan: &Plan,
+    ) -> Result<Option<VariantImage>, ReconcileError> {
+        let Target { repository, source, tag } = target;
+        let Some(variant) = self.context.converted_variant(key) else { return Ok(None) };
+        let adopted = engine::adopt(repository, source, tag, plan, &variant).await;
+        match adopted.map_err(ReconcileError::Convert)? {
+            Some(image) => verify_existing(target, plan, image).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Converts, pushes and verifies the variant.
+    async fn execute(&self, target: Target<'_>, plan: &Plan) -> Result<VariantImage, ReconcileError> {
+        let Target { repository, source, tag } = target;
+        let digest = &plan.source.digest;
+        info!(%source, %digest, "converting an image");
+        let job = Job {
+            source: repository,
+            target: repository,
+            settings: &self.settings,
+            memory: &self.context.layer_memory,
+            progress: &Silent,
+        };
+        let Execution { image, layers_reused } =
+            engine::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
+        info!(%source, %digest, layers_reused, "converted an image");
+        engine::verify(repository, tag, plan, &image).await.map_err(ReconcileError::Convert)?;
+        Ok(image)
+    }
+}
+
+async fn acquire(semaphore: &Semaphore) -> SemaphorePermit<'_> {
+    let Ok(permit) = semaphore.acquire().await else { unreachable!("the semaphore is never closed") };
+    permit
+}

@@ -1,0 +1,50 @@
+//! Phase *plan*: reuse the variant in the registry, or convert.
+
+use zstart_convert::engine::{Existing, Resolved};
+use zstart_convert::{Plan, Settings, VariantImage, engine};
+
+use super::error::ReconcileError;
+use super::status;
+use super::status_writer::StatusWriter;
+use super::target::Target;
+use super::verify::verify_existing;
+
+/// The work that a source needs.
+pub(super) enum Planned {
+    /// No work: every layer is zstd.
+    AlreadyZstd,
+    /// No work: the registry has a complete variant.
+    Existing(VariantImage),
+    /// A conversion.
+    Convert(Plan),
+}
+
+/// Plans the conversion of a resolved source and looks for its variant.
+pub(super) async fn plan(
+    target: Target<'_>,
+    resolved: &Resolved,
+    settings: &Settings,
+    writer: &mut StatusWriter<'_>,
+) -> Result<Planned, ReconcileError> {
+    let Target { repository, tag, .. } = target;
+    let plan = engine::plan(repository, resolved, settings).await.map_err(ReconcileError::Convert)?;
+    if plan.already_zstd() {
+        return Ok(Planned::AlreadyZstd);
+    }
+    match engine::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
+        Existing::Nothing => Ok(Planned::Convert(plan)),
+        Existing::Variant(image) => {
+            if let Some(image) = verify_existing(target, &plan, image).await? {
+                return Ok(Planned::Existing(image));
+            }
+            writer.update(|status, _| status::remove_variant(status));
+            Ok(Planned::Convert(plan))
+        }
+        // The new variant must cover the platforms of the old one too.
+        Existing::Partial(platforms) => {
+            let settings = settings.with_platforms(&platforms);
+            let plan = engine::plan(repository, resolved, &settings).await;
+            plan.map(Planned::Convert).map_err(ReconcileError::Convert)
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! Records how a reconciliation ended: in the status, the events, the metrics and the log.
+
+use kube::ResourceExt as _;
+use kube::runtime::events::EventType;
+use tracing::{info, warn};
+use zstart_core::record::RecordReason;
+use zstart_core::units;
+
+use super::backoff;
+use super::error::ReconcileError;
+use super::reconciliation::{Outcome, Reconciliation};
+use super::requeue::{LastVerified, Requeue};
+use super::status::VerifiedVariant;
+use super::status_writer::StatusWriter;
+
+/// Records the result and returns when the record is due again. `failures` counts the earlier failures in
+/// a row.
+pub(super) async fn record_result(
+    reconciliation: &Reconciliation<'_>,
+    writer: &mut StatusWriter<'_>,
+    result: Result<Outcome, ReconcileError>,
+    failures: u32,
+) -> kube::Result<Requeue> {
+    let recheck = reconciliation.context.config.recheck_interval;
+    // Never later than `recheckInterval`.
+    let delay = recheck.saturating_sub(backoff::jitter(recheck, &reconciliation.record.name_any()));
+    match result {
+        Ok(outcome) => {
+            let last_verified = record_outcome(reconciliation, writer, outcome).await;
+            Ok(Requeue { delay, failures: 0, last_verified })
+        }
+        // The status can't be written, so it can't report the error either.
+        Err(ReconcileError::Status(error)) => Err(error),
+        Err(error) => Ok(record_error(reconciliation, writer, &error, failures.saturating_add(1)).await),
+    }
+}
+
+async fn record_outcome(
+    reconciliation: &Reconciliation<'_>,
+    writer: &mut StatusWriter<'_>,
+    outcome: Outcome,
+) -> Option<LastVerified> {
+    let metrics = &reconciliation.context.metrics;
+    match outcome {
+        Outcome::Unchanged(last_verified) => {
+            metrics.count_attempt(RecordReason::Verified);
+            Some(last_verified)
+        }
+        Outcome::AlreadyZstd => {
+            writer.set_already_zstd();
+            metrics.count_attempt(RecordReason::AlreadyZstd);
+            None
+        }
+        Outcome::Ready(variant) => {
+            writer.set_ready(&variant);
+            metrics.count_attempt(RecordReason::Verified);
+            announce(reconciliation, &variant).await;
+            Some(LastVerified { source: variant.source.clone(), variant: variant.image.digest.clone() })
+        }
+    }
+}
+
+/// Logs and publishes a variant that the record didn't have yet.
+async fn announce(reconciliation: &Reconciliation<'_>, variant: &VerifiedVariant) {
+    let record = reconciliation.record;
+    let (source, reference) = (&record.spec.source, &variant.reference);
+    let recorded = record.status.as_ref().and_then(|status| status.variant.as_ref());
+    if recorded.is_some_and(|recorded| recorded.reference == *reference) {
+        return;
+    }
+    let (before, after) = (variant.image.source_bytes(), variant.image.variant_bytes());
+    let note = format!(
+        "{source} has the variant {reference}: {} instead of {} to pull ({} less)",
+        units::size(after),
+        units::size(before),
+        units::saving(before, after),
+    );
+    info!(%source, variant = %reference, before, after, "a variant is ready");
+    reconciliation.publish(EventType::Normal, RecordReason::Converted, &note).await;
+}
+
+/// `failures` counts this failure too.
+async fn record_error(
+    reconciliation: &Reconciliation<'_>,
+    writer: &mut StatusWriter<'_>,
+    error: &ReconcileError,
+    failures: u32,
+) -> Requeue {
+    let Reconciliation { context, record, .. } = reconciliation;
+    let delay = backoff::retry_delay(error.class(), failures, context.config.recheck_interval);
+    // Never sooner than a registry's Retry-After.
+    let delay = delay + backoff::jitter(delay, &record.name_any());
+    let (source, reason, text) = (&record.spec.source, error.reason(), error.to_string());
+    warn!(%source, reason = reason.as_str(), error = text, ?delay, "failed to reconcile a source");
+    context.metrics.count_attempt(reason);
+    writer.set_failed(error);
+    let note = format!("{source}: {text}");
+    reconciliation.publish(EventType::Warning, reason, &note).await;
+    // A variant that stays ready is compared again as soon as the registry answers.
+    Requeue { delay, failures, last_verified: reconciliation.last_verified.clone() }
+}
