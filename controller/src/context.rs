@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zstart_convert::locks::KeyedPermits;
-use zstart_convert::{LayerMemory, PlatformSelection, Settings};
+use zstart_convert::KeyedSemaphore;
+use zstart_convert::{LayerCache, PlatformSelection, Settings};
 use zstart_core::Digest;
 use zstart_registry::RegistryClient;
 
@@ -33,13 +33,13 @@ pub(crate) struct Context {
     pub(crate) own: OwnCredentials,
     pub(crate) registries: RegistryClient,
     /// Permits to ask a registry what there is, by its name.
-    pub(crate) looks: KeyedPermits<String>,
+    pub(crate) looks: KeyedSemaphore<String>,
     /// Permits to convert.
     pub(crate) workers: Semaphore,
     /// Two tags of one image are converted one after the other: the second finds the first's.
-    pub(crate) images: KeyedPermits<ImageKey>,
+    pub(crate) images: KeyedSemaphore<ImageKey>,
     /// Layers that were converted since the start.
-    pub(crate) layers: LayerMemory,
+    pub(crate) layers: LayerCache,
     /// Variants that were made since the start.
     made: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
@@ -68,10 +68,10 @@ impl Context {
             own,
             demand: SharedDemand::default(),
             registries,
-            looks: KeyedPermits::new(LOOKS_AT_ONCE),
+            looks: KeyedSemaphore::new(LOOKS_AT_ONCE),
             workers: Semaphore::new(workers),
-            images: KeyedPermits::new(1),
-            layers: LayerMemory::default(),
+            images: KeyedSemaphore::new(1),
+            layers: LayerCache::default(),
             made: Mutex::default(),
             attempts: Attempts::default(),
             events,

@@ -88,7 +88,7 @@ impl Look<'_> {
         journal: &mut Journal<'_>,
     ) -> Result<Found, Failure> {
         let repository = self.context.registries.repository(source, credentials);
-        let looking = self.context.looks.permit(source.registry().to_owned()).await;
+        let looking = self.context.looks.acquire(source.registry().to_owned()).await;
         // Not where trouble in between took the variant out of service: it is verified anew first.
         if let Some(settled) = self.settled.as_ref().filter(|_| journal.status().variant.is_some())
             && still_there(&*repository, source, settled, journal).await?
@@ -156,7 +156,7 @@ impl Look<'_> {
         journal.change(|status, now| status::pending(status, digest, now));
         journal.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
-        let _alone = context.images.permit(key.clone()).await;
+        let _alone = context.images.acquire(key.clone()).await;
         if let Some(made) = context.made(&key)
             && let Some(image) =
                 engine::adopt(repository, source, tag, plan, &made).await.map_err(Failure::Convert)?
@@ -179,7 +179,7 @@ impl Look<'_> {
             source: repository,
             target: repository,
             settings: &self.settings,
-            memory: &context.layers,
+            layer_cache: &context.layers,
             progress: &Silent,
         };
         let Execution { image, layers_reused } =

@@ -17,15 +17,16 @@
 
 pub mod engine;
 mod error;
-pub mod locks;
-mod memory;
+mod keyed_semaphore;
+mod layer_cache;
 pub mod plan;
 pub mod progress;
 mod settings;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};
-pub use memory::{LayerMemory, MemoryFileError};
+pub use keyed_semaphore::KeyedSemaphore;
+pub use layer_cache::{LayerCache, LayerCacheError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
 pub use settings::{PlatformSelection, Settings};

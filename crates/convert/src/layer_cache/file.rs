@@ -15,25 +15,26 @@ use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use thiserror::Error;
+use zstart_core::sync;
 
-use super::{Generations, LayerKey, LayerMemory, Remembered};
+use super::{CacheEntry, Generations, LayerCache, LayerKey};
 
 /// The form of the file that is read and written.
 const VERSION: u32 = 1;
 /// How many layers a file holds: of those that were used last. One takes some 500 bytes, so reading all
 /// of them takes a few milliseconds.
-const LAYERS_MAX: usize = 4096;
+const MAX_LAYERS: usize = 4096;
 /// Larger files are none of ours. In bytes.
-const FILE_MAX: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// How long another program may take to add to the file: it needs some milliseconds.
-const LOCK_LIMIT: Duration = Duration::from_secs(2);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long to wait before looking again.
-const LOCK_PAUSE: Duration = Duration::from_millis(10);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Why a memory can't be read from a file, or written to it.
 #[derive(Debug, Error)]
-pub enum MemoryFileError {
+pub enum LayerCacheError {
     /// The system said so.
     #[error("failed to {action} layer cache {}", file.display())]
     File {
@@ -52,7 +53,7 @@ pub enum MemoryFileError {
         file: PathBuf,
     },
     /// Another program has it.
-    #[error("layer cache {} has been locked by another program for {} s", file.display(), LOCK_LIMIT.as_secs())]
+    #[error("layer cache {} has been locked by another program for {} s", file.display(), LOCK_TIMEOUT.as_secs())]
     Locked {
         /// The file.
         file: PathBuf,
@@ -86,27 +87,27 @@ struct StoredLayer {
     #[serde(flatten)]
     key: LayerKey,
     #[serde(flatten)]
-    remembered: Remembered,
+    entry: CacheEntry,
 }
 
-impl LayerMemory {
+impl LayerCache {
     /// Reads a memory. A file that doesn't exist is an empty one.
-    pub fn read(file: &Path) -> Result<Self, MemoryFileError> {
+    pub fn read(file: &Path) -> Result<Self, LayerCacheError> {
         let layers = read(file)?;
-        let older = layers.into_iter().map(|StoredLayer { key, remembered }| (key, remembered)).collect();
-        let memory = Self::default();
-        *memory.lock() = Generations { older, ..Generations::default() };
-        Ok(memory)
+        let older = layers.into_iter().map(|StoredLayer { key, entry }| (key, entry)).collect();
+        let cache = Self::default();
+        *sync::lock(&cache.generations) = Generations { older, ..Generations::default() };
+        Ok(cache)
     }
 
     /// Adds to a file what was remembered or used since this memory was made or read. What other
     /// programs have added meanwhile stays. What can't be used of the file is replaced.
-    pub fn save(&self, file: &Path) -> Result<(), MemoryFileError> {
-        let failed = |action| move |source| MemoryFileError::File { action, file: file.to_owned(), source };
+    pub fn save(&self, file: &Path) -> Result<(), LayerCacheError> {
+        let failed = |action| move |source| LayerCacheError::File { action, file: file.to_owned(), source };
         let mut layers: Vec<StoredLayer> = {
-            let generations = self.lock();
+            let generations = sync::lock(&self.generations);
             let recent = generations.recent.iter();
-            recent.map(|(key, value)| StoredLayer { key: key.clone(), remembered: value.clone() }).collect()
+            recent.map(|(key, value)| StoredLayer { key: key.clone(), entry: value.clone() }).collect()
         };
         if layers.is_empty() {
             return Ok(());
@@ -114,16 +115,16 @@ impl LayerMemory {
         require_file(file)?;
         let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         fs::create_dir_all(folder).map_err(failed("create the folder of"))?;
-        let _lock = lock(file)?;
+        let _lock = lock_file(file)?;
         match read(file) {
             Ok(there) => {
                 let known: HashSet<LayerKey> = layers.iter().map(|layer| layer.key.clone()).collect();
                 layers.extend(there.into_iter().filter(|layer| !known.contains(&layer.key)));
             }
-            Err(MemoryFileError::Shared { .. } | MemoryFileError::Damaged { .. }) => {}
+            Err(LayerCacheError::Shared { .. } | LayerCacheError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
-        layers.truncate(LAYERS_MAX);
+        layers.truncate(MAX_LAYERS);
         // Only its owner may read or write it, and whoever reads it finds all of it.
         let mut new = NamedTempFile::new_in(folder).map_err(failed("write"))?;
         let content = serde_json::to_vec(&Stored { version: VERSION, layers });
@@ -134,20 +135,20 @@ impl LayerMemory {
     }
 }
 
-fn read(file: &Path) -> Result<Vec<StoredLayer>, MemoryFileError> {
-    let failed = |source| MemoryFileError::File { action: "read", file: file.to_owned(), source };
-    let damaged = |message| MemoryFileError::Damaged { file: file.to_owned(), message };
+fn read(file: &Path) -> Result<Vec<StoredLayer>, LayerCacheError> {
+    let failed = |source| LayerCacheError::File { action: "read", file: file.to_owned(), source };
+    let damaged = |message| LayerCacheError::Damaged { file: file.to_owned(), message };
     if !require_file(file)? {
         return Ok(Vec::new());
     }
     let opened = open(file, File::options().read(true)).map_err(failed)?;
-    if !is_ours_alone(&opened.metadata().map_err(failed)?) {
-        return Err(MemoryFileError::Shared { file: file.to_owned() });
+    if !only_user_can_write(&opened.metadata().map_err(failed)?) {
+        return Err(LayerCacheError::Shared { file: file.to_owned() });
     }
     let mut content = Vec::new();
-    opened.take(FILE_MAX + 1).read_to_end(&mut content).map_err(failed)?;
-    if content.len() as u64 > FILE_MAX {
-        return Err(damaged(format!("it is larger than {} MiB", FILE_MAX >> 20)));
+    opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
+    if content.len() as u64 > MAX_FILE_BYTES {
+        return Err(damaged(format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20)));
     }
     let stored: Stored = serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
     if stored.version != VERSION {
@@ -158,28 +159,30 @@ fn read(file: &Path) -> Result<Vec<StoredLayer>, MemoryFileError> {
 
 /// Whether there is a file. Opening a pipe or a device can take for ever, or do something; a link may lead
 /// to what somebody else has written.
-fn require_file(file: &Path) -> Result<bool, MemoryFileError> {
+fn require_file(file: &Path) -> Result<bool, LayerCacheError> {
     match fs::symlink_metadata(file) {
         Ok(metadata) if metadata.is_file() => Ok(true),
-        Ok(_) => Err(MemoryFileError::NotAFile { file: file.to_owned() }),
+        Ok(_) => Err(LayerCacheError::NotAFile { file: file.to_owned() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(source) => Err(MemoryFileError::File { action: "read", file: file.to_owned(), source }),
+        Err(source) => Err(LayerCacheError::File { action: "read", file: file.to_owned(), source }),
     }
 }
 
 /// The right to replace a file, until it is dropped: a lock on one beside it. Whatever stands there stays as
 /// it is.
 #[expect(clippy::disallowed_methods, reason = "nothing tells when another program lets a lock go")]
-fn lock(file: &Path) -> Result<File, MemoryFileError> {
-    let failed = |source| MemoryFileError::File { action: "lock", file: file.to_owned(), source };
+fn lock_file(file: &Path) -> Result<File, LayerCacheError> {
+    let failed = |source| LayerCacheError::File { action: "lock", file: file.to_owned(), source };
     let mut options = File::options();
     let lock = open(&file.with_added_extension("lock"), options.write(true).create(true)).map_err(failed)?;
     let started = Instant::now();
     loop {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_LIMIT => thread::sleep(LOCK_PAUSE),
-            Err(TryLockError::WouldBlock) => return Err(MemoryFileError::Locked { file: file.to_owned() }),
+            Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
+                thread::sleep(LOCK_POLL_INTERVAL)
+            }
+            Err(TryLockError::WouldBlock) => return Err(LayerCacheError::Locked { file: file.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
     }
@@ -192,7 +195,7 @@ fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
 }
 
 /// Whether nobody but this user, or root, can have written a file.
-fn is_ours_alone(metadata: &Metadata) -> bool {
+fn only_user_can_write(metadata: &Metadata) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     let ours = [0, rustix::process::geteuid().as_raw()];
     metadata.mode() & OTHERS_WRITE == 0 && ours.contains(&metadata.uid())

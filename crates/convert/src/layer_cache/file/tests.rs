@@ -11,98 +11,98 @@ fn key(number: usize) -> LayerKey {
     LayerKey { layer: Digest::sha256_of(&number.to_be_bytes()), settings: "level=3".to_owned() }
 }
 
-fn outcome(number: usize) -> ConvertedLayer {
+fn converted(number: usize) -> ConvertedLayer {
     let (diff_id, digest) = (Digest::sha256_of(b"files"), Digest::sha256_of(b"packed files"));
-    let outcome = json!({"diff_id": diff_id, "written": {"digest": digest, "size": number}});
-    serde_json::from_value(outcome).unwrap()
+    let converted = json!({"diff_id": diff_id, "written": {"digest": digest, "size": number}});
+    serde_json::from_value(converted).unwrap()
 }
 
 /// Remembers layers in a file, as a program of its own.
-fn remember(file: &Path, numbers: impl IntoIterator<Item = usize>) {
-    let memory = LayerMemory::read(file).unwrap_or_default();
+fn insert_layers(file: &Path, numbers: impl IntoIterator<Item = usize>) {
+    let cache = LayerCache::read(file).unwrap_or_default();
     for number in numbers {
-        memory.note(&key(number), &outcome(number), "registry/app");
+        cache.insert(&key(number), &converted(number), "registry/app");
     }
-    memory.save(file).unwrap();
+    cache.save(file).unwrap();
 }
 
-fn knows(file: &Path, number: usize) -> bool {
-    LayerMemory::read(file).unwrap().get(&key(number)).is_some()
+fn contains(file: &Path, number: usize) -> bool {
+    LayerCache::read(file).unwrap().get(&key(number)).is_some()
 }
 
 /// The message for a file that can't be used.
 fn message(file: &Path) -> String {
-    LayerMemory::read(file).unwrap_err().to_string()
+    LayerCache::read(file).unwrap_err().to_string()
 }
 
 #[test]
 fn what_one_program_remembers_the_next_one_finds() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("cache").join("layers.json");
-    let memory = LayerMemory::read(&file).unwrap();
-    let kept = ConvertedLayer { written: None, ..outcome(1) };
-    memory.note(&key(0), &outcome(0), "registry/app");
-    memory.note(&key(1), &kept, "registry/app");
-    memory.note(&key(1), &kept, "registry/other");
-    memory.save(&file).unwrap();
+    let cache = LayerCache::read(&file).unwrap();
+    let kept = ConvertedLayer { written: None, ..converted(1) };
+    cache.insert(&key(0), &converted(0), "registry/app");
+    cache.insert(&key(1), &kept, "registry/app");
+    cache.insert(&key(1), &kept, "registry/other");
+    cache.save(&file).unwrap();
 
-    let memory = LayerMemory::read(&file).unwrap();
-    let found = |number| memory.get(&key(number)).unwrap();
-    assert_eq!(found(0).outcome, outcome(0));
-    assert_eq!((found(1).outcome, found(1).places.len()), (kept, 2));
-    assert!(!memory.knows(&key(0).layer, "level=9"), "other settings, other bytes");
+    let cache = LayerCache::read(&file).unwrap();
+    let found = |number| cache.get(&key(number)).unwrap();
+    assert_eq!(found(0).converted, converted(0));
+    assert_eq!((found(1).converted, found(1).locations.len()), (kept, 2));
+    assert!(!cache.contains(&key(0).layer, "level=9"), "other settings, other bytes");
 }
 
 #[test]
 fn programs_that_run_side_by_side_keep_what_the_others_added() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    let programs: Vec<LayerMemory> = (0..16).map(|_| LayerMemory::read(&file).unwrap()).collect();
+    let programs: Vec<LayerCache> = (0..16).map(|_| LayerCache::read(&file).unwrap()).collect();
     let together = std::sync::Barrier::new(programs.len());
     thread::scope(|scope| {
-        for (number, memory) in programs.iter().enumerate() {
+        for (number, cache) in programs.iter().enumerate() {
             let (file, together) = (&file, &together);
             scope.spawn(move || {
-                memory.note(&key(number), &outcome(number), "registry/app");
+                cache.insert(&key(number), &converted(number), "registry/app");
                 together.wait();
-                memory.save(file).unwrap();
+                cache.save(file).unwrap();
             });
         }
     });
-    assert!((0..16).all(|number| knows(&file, number)));
+    assert!((0..16).all(|number| contains(&file, number)));
 }
 
 #[test]
 fn a_program_that_keeps_the_lock_stops_no_other_for_ever() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    let held = lock(&file).unwrap();
-    let memory = LayerMemory::default();
-    memory.note(&key(0), &outcome(0), "registry/app");
-    assert!(matches!(memory.save(&file), Err(MemoryFileError::Locked { .. })));
+    let held = lock_file(&file).unwrap();
+    let cache = LayerCache::default();
+    cache.insert(&key(0), &converted(0), "registry/app");
+    assert!(matches!(cache.save(&file), Err(LayerCacheError::Locked { .. })));
     drop(held);
-    memory.save(&file).unwrap();
-    assert!(knows(&file, 0));
+    cache.save(&file).unwrap();
+    assert!(contains(&file, 0));
 }
 
 #[test]
 fn a_file_holds_the_layers_that_were_used_last() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    remember(&file, 0..LAYERS_MAX);
+    insert_layers(&file, 0..MAX_LAYERS);
     // Used again, and so it stays.
-    LayerMemory::read(&file).map(|memory| (memory.get(&key(7)), memory.save(&file))).unwrap().1.unwrap();
-    remember(&file, LAYERS_MAX..2 * LAYERS_MAX - 1);
-    assert!(knows(&file, 7) && knows(&file, LAYERS_MAX));
-    assert_eq!(read(&file).unwrap().len(), LAYERS_MAX);
-    assert!(fs::metadata(&file).unwrap().len() < FILE_MAX);
+    LayerCache::read(&file).map(|cache| (cache.get(&key(7)), cache.save(&file))).unwrap().1.unwrap();
+    insert_layers(&file, MAX_LAYERS..2 * MAX_LAYERS - 1);
+    assert!(contains(&file, 7) && contains(&file, MAX_LAYERS));
+    assert_eq!(read(&file).unwrap().len(), MAX_LAYERS);
+    assert!(fs::metadata(&file).unwrap().len() < MAX_FILE_BYTES);
 }
 
 #[test]
 fn nothing_is_written_where_no_layer_was_dealt_with() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("cache").join("layers.json");
-    LayerMemory::read(&file).unwrap().save(&file).unwrap();
+    LayerCache::read(&file).unwrap().save(&file).unwrap();
     assert!(!file.parent().unwrap().exists());
 }
 
@@ -110,12 +110,12 @@ fn nothing_is_written_where_no_layer_was_dealt_with() {
 fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    remember(&file, [0]);
+    insert_layers(&file, [0]);
     for mode in [0o666, 0o620, 0o602] {
         fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
         assert!(message(&file).contains("other users own it or may write to it"), "{}", message(&file));
-        remember(&file, [1]);
-        assert!(knows(&file, 1) && !knows(&file, 0), "{mode:o}");
+        insert_layers(&file, [1]);
+        assert!(contains(&file, 1) && !contains(&file, 0), "{mode:o}");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }
@@ -124,7 +124,7 @@ fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
 fn a_file_that_is_damaged_is_named_and_replaced() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
-    let huge = " ".repeat(usize::try_from(FILE_MAX).unwrap() + 1);
+    let huge = " ".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() + 1);
     for (content, expected) in [
         ("", "EOF while parsing"),
         ("{\"version\":1,\"layers\":[{\"layer\":\"../x\"}]}", "not of the form algorithm:hex"),
@@ -135,8 +135,8 @@ fn a_file_that_is_damaged_is_named_and_replaced() {
         // Whatever the mask of this process is.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(message(&file).contains(expected), "{}", message(&file));
-        remember(&file, [0]);
-        assert!(knows(&file, 0));
+        insert_layers(&file, [0]);
+        assert!(contains(&file, 0));
     }
 }
 
@@ -146,9 +146,9 @@ fn what_is_no_file_is_left_alone() {
     let file = home.path().join("layers.json");
     fs::create_dir(&file).unwrap();
     assert!(message(&file).contains("is no regular file"), "{}", message(&file));
-    let memory = LayerMemory::default();
-    memory.note(&key(0), &outcome(0), "registry/app");
-    assert!(matches!(memory.save(&file), Err(MemoryFileError::NotAFile { .. })));
+    let cache = LayerCache::default();
+    cache.insert(&key(0), &converted(0), "registry/app");
+    assert!(matches!(cache.save(&file), Err(LayerCacheError::NotAFile { .. })));
     assert!(file.is_dir());
     assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
 }
@@ -157,13 +157,13 @@ fn what_is_no_file_is_left_alone() {
 fn a_link_is_not_followed_for_the_file_nor_for_its_lock() {
     let home = TempDir::new().unwrap();
     let at = |name: &str| home.path().join(name);
-    remember(&at("other.json"), [0]);
+    insert_layers(&at("other.json"), [0]);
     symlink(at("other.json"), at("layers.json")).unwrap();
     assert!(message(&at("layers.json")).contains("links are not followed"));
 
     symlink(at("made-by-a-link"), at("mine.json.lock")).unwrap();
-    let memory = LayerMemory::default();
-    memory.note(&key(0), &outcome(0), "registry/app");
-    assert!(matches!(memory.save(&at("mine.json")), Err(MemoryFileError::File { action: "lock", .. })));
+    let cache = LayerCache::default();
+    cache.insert(&key(0), &converted(0), "registry/app");
+    assert!(matches!(cache.save(&at("mine.json")), Err(LayerCacheError::File { action: "lock", .. })));
     assert!(!at("made-by-a-link").exists());
 }
