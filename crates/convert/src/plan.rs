@@ -1,7 +1,5 @@
 //! What is to be done with each manifest and layer of an image. The decisions are pure.
 
-use std::fmt;
-
 use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Platform};
 
@@ -10,8 +8,11 @@ use zstart_oci::media_type::{self, LayerKind};
 use zstart_oci::soci;
 use zstart_oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 
+mod refusal;
 #[cfg(test)]
 mod tests;
+
+pub use refusal::Refusal;
 
 /// Node runtimes stack no more than some hundred layers (overlayfs: 500).
 const LAYERS_MAX: usize = 1000;
@@ -75,128 +76,6 @@ pub struct ManifestPlan {
     pub platform: Platform,
     /// The digest of each layer's uncompressed bytes, as the config promises it.
     pub diff_ids: Vec<Digest>,
-}
-
-/// Why an image is left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It has an `artifactType` or a `subject`.
-    Artifact {
-        /// Which of the two.
-        member: &'static str,
-    },
-    /// Its config isn't an image config: a Helm chart, a WASM module, a signature.
-    NotAnImage {
-        /// The config's media type.
-        media_type: String,
-    },
-    /// A layer lies elsewhere and may not be pushed.
-    ForeignLayer {
-        /// Which layer.
-        digest: Digest,
-    },
-    /// A layer is encrypted.
-    EncryptedLayer {
-        /// Which layer.
-        digest: Digest,
-    },
-    /// A layer has a type that zstart doesn't know.
-    UnknownLayer {
-        /// Which layer.
-        digest: Digest,
-        /// Its media type.
-        media_type: String,
-    },
-    /// The config names more layers than there are, or fewer.
-    LayerCount {
-        /// How many the manifest has.
-        layers: usize,
-        /// How many the config names.
-        diff_ids: usize,
-    },
-    /// A layer, or what it unpacks to, is named by another digest than SHA-256.
-    UnsupportedDigest {
-        /// Which digest.
-        digest: Digest,
-    },
-    /// It isn't there, or isn't what the specification says.
-    Unreadable {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It has a SOCI index, by which nodes start it before it is pulled whole: only from gzip.
-    Soci {
-        /// The index's digest.
-        index: String,
-    },
-    /// It runs on Windows, where zstd layers are untested.
-    Windows,
-    /// The config names no platform, or one that could not be written down and read again.
-    NoPlatform,
-    /// Nothing in it is for a platform that was asked for.
-    NoSuchPlatform {
-        /// What there is.
-        found: Vec<Platform>,
-    },
-    /// An index inside an index.
-    NestedIndex,
-    /// It lists more than any honest image does.
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many it lists.
-        count: usize,
-        /// How many are looked at.
-        most: usize,
-    },
-    /// It is a variant that zstart made.
-    IsVariant,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Artifact { member } => {
-                write!(formatter, "it has {member:?}, so it is an artifact, not an image")
-            }
-            Self::NotAnImage { media_type } => {
-                write!(formatter, "its config is {media_type:?}, not that of a container image")
-            }
-            Self::ForeignLayer { digest } => {
-                write!(formatter, "layer {digest} is foreign: it may not be distributed with the image")
-            }
-            Self::EncryptedLayer { digest } => write!(formatter, "layer {digest} is encrypted"),
-            Self::UnknownLayer { digest, media_type } => {
-                write!(formatter, "layer {digest} has the unknown type {media_type:?}")
-            }
-            Self::LayerCount { layers, diff_ids } => {
-                write!(formatter, "its manifest has {layers} layers, but its config names {diff_ids}")
-            }
-            Self::UnsupportedDigest { digest } => {
-                write!(formatter, "{digest} is not a SHA-256 digest, the only kind that runtimes compare")
-            }
-            Self::Unreadable { reason } => formatter.write_str(reason),
-            Self::Soci { index } => {
-                write!(formatter, "it has the SOCI index {index}, which works with its gzip layers only")
-            }
-            Self::Windows => formatter.write_str("it is for Windows, where zstd layers are untested"),
-            Self::NoPlatform => formatter.write_str(
-                "its config names no operating system or architecture, or not in words like linux/arm/v7",
-            ),
-            Self::NoSuchPlatform { found } if found.is_empty() => {
-                formatter.write_str("it has no platform that can be converted")
-            }
-            Self::NoSuchPlatform { found } => {
-                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-                write!(formatter, "none of its platforms was asked for; it has {}", found.join(", "))
-            }
-            Self::NestedIndex => formatter.write_str("it is an index inside an index"),
-            Self::TooMany { what, count, most } => {
-                write!(formatter, "it lists {count} {what}; images of more than {most} are not looked at")
-            }
-            Self::IsVariant => formatter.write_str("it is a variant made by zstart already"),
-        }
-    }
 }
 
 impl Plan {
@@ -292,8 +171,8 @@ pub fn require_index(index: &ImageIndex) -> Result<(), Refusal> {
     if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) { Err(Refusal::IsVariant) } else { Ok(()) }
 }
 
-fn require_at_most(most: usize, what: &'static str, count: usize) -> Result<(), Refusal> {
-    if count > most { Err(Refusal::TooMany { what, count, most }) } else { Ok(()) }
+fn require_at_most(max: usize, items: &'static str, count: usize) -> Result<(), Refusal> {
+    if count > max { Err(Refusal::TooMany { items, count, max }) } else { Ok(()) }
 }
 
 /// Whether an entry of an index is to be converted, before its manifest is read. `None`: yes.
