@@ -36,7 +36,7 @@ fn message(file: &Path) -> String {
 }
 
 #[test]
-fn what_one_program_remembers_the_next_one_finds() {
+fn saved_entries_are_found_by_the_next_process() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("cache").join("layers.json");
     let cache = LayerCache::read(&file).unwrap();
@@ -54,7 +54,7 @@ fn what_one_program_remembers_the_next_one_finds() {
 }
 
 #[test]
-fn programs_that_run_side_by_side_keep_what_the_others_added() {
+fn concurrent_processes_keep_each_others_entries() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     let programs: Vec<LayerCache> = (0..16).map(|_| LayerCache::read(&file).unwrap()).collect();
@@ -73,7 +73,7 @@ fn programs_that_run_side_by_side_keep_what_the_others_added() {
 }
 
 #[test]
-fn a_program_that_keeps_the_lock_stops_no_other_for_ever() {
+fn held_lock_times_out() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     let held = lock_file(&file).unwrap();
@@ -86,7 +86,7 @@ fn a_program_that_keeps_the_lock_stops_no_other_for_ever() {
 }
 
 #[test]
-fn a_file_holds_the_layers_that_were_used_last() {
+fn file_keeps_the_most_recently_used_layers() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     insert_layers(&file, 0..MAX_LAYERS);
@@ -99,7 +99,7 @@ fn a_file_holds_the_layers_that_were_used_last() {
 }
 
 #[test]
-fn nothing_is_written_where_no_layer_was_dealt_with() {
+fn unused_cache_writes_no_file() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("cache").join("layers.json");
     LayerCache::read(&file).unwrap().save(&file).unwrap();
@@ -107,7 +107,7 @@ fn nothing_is_written_where_no_layer_was_dealt_with() {
 }
 
 #[test]
-fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
+fn file_writable_by_others_is_replaced_by_a_private_one() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     insert_layers(&file, [0]);
@@ -121,7 +121,7 @@ fn a_file_that_others_may_write_is_not_believed_and_its_successor_is_private() {
 }
 
 #[test]
-fn a_file_that_is_damaged_is_named_and_replaced() {
+fn damaged_file_is_reported_and_replaced() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     let huge = " ".repeat(usize::try_from(MAX_FILE_BYTES).unwrap() + 1);
@@ -141,7 +141,7 @@ fn a_file_that_is_damaged_is_named_and_replaced() {
 }
 
 #[test]
-fn what_is_no_file_is_left_alone() {
+fn folder_in_place_of_the_file_is_left_alone() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     fs::create_dir(&file).unwrap();
@@ -154,7 +154,7 @@ fn what_is_no_file_is_left_alone() {
 }
 
 #[test]
-fn a_link_is_not_followed_for_the_file_nor_for_its_lock() {
+fn symlinks_of_the_file_and_its_lock_are_not_followed() {
     let home = TempDir::new().unwrap();
     let at = |name: &str| home.path().join(name);
     insert_layers(&at("other.json"), [0]);
