@@ -1,7 +1,7 @@
-//! A memory in a file, for programs that are started anew for each image.
+//! Layer cache file, for programs that start a process for each image.
 //!
-//! What stands in it is believed as what this process has read itself, so a file that others could have
-//! written is not read.
+//! Entries of the file are trusted like layers that this process has verified. A file that other users can
+//! write is therefore not read.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
@@ -19,57 +19,56 @@ use zstart_core::sync;
 
 use super::{CacheEntry, Generations, LayerCache, LayerKey};
 
-/// The form of the file that is read and written.
+/// Version of the file format.
 const VERSION: u32 = 1;
-/// How many layers a file holds: of those that were used last. One takes some 500 bytes, so reading all
-/// of them takes a few milliseconds.
+/// Capacity of the file: the layers that were used last. A layer takes some 500 bytes, and reading all of
+/// them takes a few milliseconds.
 const MAX_LAYERS: usize = 4096;
-/// Larger files are none of ours. In bytes.
+/// Size above which a file isn't one of zstart's, in bytes.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// How long another program may take to add to the file: it needs some milliseconds.
+/// Time that another program may hold the lock. Adding to the file takes some milliseconds.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long to wait before looking again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Why a memory can't be read from a file, or written to it.
+/// Error of reading or saving a layer cache file.
 #[derive(Debug, Error)]
 pub enum LayerCacheError {
-    /// The system said so.
+    /// A system call failed.
     #[error("failed to {action} layer cache {}", file.display())]
     File {
-        /// What was tried.
+        /// Operation, as a verb.
         action: &'static str,
         /// The file.
         file: PathBuf,
-        /// What the system said.
+        /// Cause.
         #[source]
         source: io::Error,
     },
-    /// It is a folder, a device, a link or the like.
-    #[error("layer cache {} is no regular file (links are not followed); name another one", file.display())]
+    /// The path is a folder, a device, a link or the like.
+    #[error("layer cache {} is no regular file (links are not followed); name another path", file.display())]
     NotAFile {
         /// The file.
         file: PathBuf,
     },
-    /// Another program has it.
+    /// Another program holds the lock.
     #[error("layer cache {} has been locked by another program for {} s", file.display(), LOCK_TIMEOUT.as_secs())]
     Locked {
         /// The file.
         file: PathBuf,
     },
-    /// Somebody else could say there what a layer becomes.
+    /// Other users can write the file, and could choose the content of converted layers.
     #[error("layer cache {} is not used, because other users own it or may write to it: remove it", file.display())]
     Shared {
         /// The file.
         file: PathBuf,
     },
-    /// It isn't what this version writes.
-    #[error("layer cache {} is not used, because it is damaged or of another version: {message}", file.display())]
+    /// The file is damaged or has another format version.
+    #[error("layer cache {} is not used, because the file is damaged or of another version: {message}", file.display())]
     Damaged {
         /// The file.
         file: PathBuf,
-        /// What is wrong with it.
+        /// Cause.
         message: String,
     },
 }
@@ -78,7 +77,7 @@ pub enum LayerCacheError {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     version: u32,
-    /// Those first that were used last.
+    /// The most recently used layer first.
     layers: Vec<StoredLayer>,
 }
 
@@ -91,7 +90,7 @@ struct StoredLayer {
 }
 
 impl LayerCache {
-    /// Reads a memory. A file that doesn't exist is an empty one.
+    /// Reads a cache. A missing file is an empty cache.
     pub fn read(file: &Path) -> Result<Self, LayerCacheError> {
         let layers = read(file)?;
         let older = layers.into_iter().map(|StoredLayer { key, entry }| (key, entry)).collect();
@@ -100,8 +99,8 @@ impl LayerCache {
         Ok(cache)
     }
 
-    /// Adds to a file what was remembered or used since this memory was made or read. What other
-    /// programs have added meanwhile stays. What can't be used of the file is replaced.
+    /// Adds the entries that were inserted or used since this cache was created or read. Entries that other
+    /// programs added in the meantime stay. A file that can't be used is replaced.
     pub fn save(&self, file: &Path) -> Result<(), LayerCacheError> {
         let failed = |action| move |source| LayerCacheError::File { action, file: file.to_owned(), source };
         let mut layers: Vec<StoredLayer> = {
@@ -125,7 +124,7 @@ impl LayerCache {
             Err(error) => return Err(error),
         }
         layers.truncate(MAX_LAYERS);
-        // Only its owner may read or write it, and whoever reads it finds all of it.
+        // The new file is private to its owner, and readers see it complete or not at all.
         let mut new = NamedTempFile::new_in(folder).map_err(failed("write"))?;
         let content = serde_json::to_vec(&Stored { version: VERSION, layers });
         let content = content.map_err(io::Error::from).map_err(failed("write"))?;
@@ -148,7 +147,7 @@ fn read(file: &Path) -> Result<Vec<StoredLayer>, LayerCacheError> {
     let mut content = Vec::new();
     opened.take(MAX_FILE_BYTES + 1).read_to_end(&mut content).map_err(failed)?;
     if content.len() as u64 > MAX_FILE_BYTES {
-        return Err(damaged(format!("it is larger than {} MiB", MAX_FILE_BYTES >> 20)));
+        return Err(damaged(format!("larger than the limit of {} MiB", MAX_FILE_BYTES >> 20)));
     }
     let stored: Stored = serde_json::from_slice(&content).map_err(|error| damaged(error.to_string()))?;
     if stored.version != VERSION {
@@ -157,8 +156,8 @@ fn read(file: &Path) -> Result<Vec<StoredLayer>, LayerCacheError> {
     Ok(stored.layers)
 }
 
-/// Whether there is a file. Opening a pipe or a device can take for ever, or do something; a link may lead
-/// to what somebody else has written.
+/// Returns whether the file exists; an error if the path is no regular file. Opening a pipe or a device can
+/// block or have an effect; a link can lead to a file of another user.
 fn require_file(file: &Path) -> Result<bool, LayerCacheError> {
     match fs::symlink_metadata(file) {
         Ok(metadata) if metadata.is_file() => Ok(true),
@@ -168,9 +167,9 @@ fn require_file(file: &Path) -> Result<bool, LayerCacheError> {
     }
 }
 
-/// The right to replace a file, until it is dropped: a lock on one beside it. Whatever stands there stays as
-/// it is.
-#[expect(clippy::disallowed_methods, reason = "nothing tells when another program lets a lock go")]
+/// Locks a file against replacement until the returned value is dropped. The lock is on a second file next
+/// to it, whose content isn't changed.
+#[expect(clippy::disallowed_methods, reason = "no event tells when another program releases a lock")]
 fn lock_file(file: &Path) -> Result<File, LayerCacheError> {
     let failed = |source| LayerCacheError::File { action: "lock", file: file.to_owned(), source };
     let mut options = File::options();
@@ -188,13 +187,13 @@ fn lock_file(file: &Path) -> Result<File, LayerCacheError> {
     }
 }
 
-/// Opens what stands there itself, for its owner alone where it is made.
+/// Opens a file without following links; a new file is private to its owner.
 fn open(file: &Path, options: &mut OpenOptions) -> io::Result<File> {
     let itself = OFlags::NOFOLLOW | OFlags::NONBLOCK;
     options.mode(0o600).custom_flags(itself.bits().cast_signed()).open(file)
 }
 
-/// Whether nobody but this user, or root, can have written a file.
+/// Whether only this user or root can have written a file.
 fn only_user_can_write(metadata: &Metadata) -> bool {
     const OTHERS_WRITE: u32 = 0o022;
     let ours = [0, rustix::process::geteuid().as_raw()];

@@ -17,7 +17,7 @@ fn converted(number: usize) -> ConvertedLayer {
     serde_json::from_value(converted).unwrap()
 }
 
-/// Remembers layers in a file, as a program of its own.
+/// Adds layers to a file, as a program of its own.
 fn insert_layers(file: &Path, numbers: impl IntoIterator<Item = usize>) {
     let cache = LayerCache::read(file).unwrap_or_default();
     for number in numbers {
@@ -50,7 +50,7 @@ fn saved_entries_are_found_by_the_next_process() {
     let found = |number| cache.get(&key(number)).unwrap();
     assert_eq!(found(0).converted, converted(0));
     assert_eq!((found(1).converted, found(1).locations.len()), (kept, 2));
-    assert!(!cache.contains(&key(0).layer, "level=9"), "other settings, other bytes");
+    assert!(!cache.contains(&key(0).layer, "level=9"), "other settings give other bytes");
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn file_keeps_the_most_recently_used_layers() {
     let home = TempDir::new().unwrap();
     let file = home.path().join("layers.json");
     insert_layers(&file, 0..MAX_LAYERS);
-    // Used again, and so it stays.
+    // A used entry stays.
     LayerCache::read(&file).map(|cache| (cache.get(&key(7)), cache.save(&file))).unwrap().1.unwrap();
     insert_layers(&file, MAX_LAYERS..2 * MAX_LAYERS - 1);
     assert!(contains(&file, 7) && contains(&file, MAX_LAYERS));
@@ -129,10 +129,10 @@ fn damaged_file_is_reported_and_replaced() {
         ("", "EOF while parsing"),
         ("{\"version\":1,\"layers\":[{\"layer\":\"../x\"}]}", "not of the form algorithm:hex"),
         ("{\"version\":2,\"layers\":[]}", "version 2 instead of 1"),
-        (huge.as_str(), "larger than 16 MiB"),
+        (huge.as_str(), "larger than the limit of 16 MiB"),
     ] {
         fs::write(&file, content).unwrap();
-        // Whatever the mask of this process is.
+        // Independent of this process' umask.
         fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
         assert!(message(&file).contains(expected), "{}", message(&file));
         insert_layers(&file, [0]);
@@ -150,7 +150,7 @@ fn folder_in_place_of_the_file_is_left_alone() {
     cache.insert(&key(0), &converted(0), "registry/app");
     assert!(matches!(cache.save(&file), Err(LayerCacheError::NotAFile { .. })));
     assert!(file.is_dir());
-    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "nothing is left beside it");
+    assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1, "no lock or temporary file is left");
 }
 
 #[test]
