@@ -62,7 +62,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         source: &*source,
         target: &*target,
         settings: &settings,
-        memory: &cache.entries,
+        layer_cache: &cache.entries,
         progress: &*progress,
     };
     let Execution { image, layers_reused } = engine::execute(job, selector.key(), &tag, &plan).await?;

@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 
-use zstart_convert::{LayerMemory, MemoryFileError};
+use zstart_convert::{LayerCache, LayerCacheError};
 use zstart_core::chain;
 
 use crate::args::LayerCacheArguments;
 
 /// Layer cache of this run, and the file that persists it.
 pub(crate) struct LayerCacheFile {
-    pub(crate) entries: LayerMemory,
+    pub(crate) entries: LayerCache,
     file: Option<PathBuf>,
     origin: FileOrigin,
 }
@@ -31,9 +31,9 @@ impl LayerCacheFile {
         let chosen = arguments.layer_cache.clone().filter(|file| !file.is_empty()).map(PathBuf::from);
         let origin = if chosen.is_some() { FileOrigin::Chosen } else { FileOrigin::Default };
         let file = if arguments.no_layer_cache { None } else { chosen.or_else(default_file) };
-        let mut cache = Self { entries: LayerMemory::default(), file, origin };
-        match cache.file.as_deref().map(LayerMemory::read) {
-            Some(Ok(memory)) => cache.entries = memory,
+        let mut cache = Self { entries: LayerCache::default(), file, origin };
+        match cache.file.as_deref().map(LayerCache::read) {
+            Some(Ok(entries)) => cache.entries = entries,
             Some(Err(error)) => {
                 cache.report(&error, "ignored the layer cache; layers of earlier runs are converted again");
             }
@@ -42,8 +42,8 @@ impl LayerCacheFile {
         cache
     }
 
-    fn report(&self, error: &MemoryFileError, consequence: &str) {
-        let (is_io_error, error) = (matches!(error, MemoryFileError::File { .. }), chain(error));
+    fn report(&self, error: &LayerCacheError, consequence: &str) {
+        let (is_io_error, error) = (matches!(error, LayerCacheError::File { .. }), chain(error));
         if is_io_error && self.origin == FileOrigin::Default {
             tracing::debug!(error, "{consequence}");
         } else {

@@ -3,7 +3,7 @@
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::{Plan, PlatformSelection, Settings, engine};
 use zstart_core::Platform;
-use zstart_tune::Question;
+use zstart_tune::TuneOptions;
 
 use self::report::JsonReport;
 use crate::args::TuneArguments;
@@ -26,14 +26,15 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
     let resolved = engine::resolve(&*source, selector.key()).await?;
     let plan = engine::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
     let image = choose(&plan);
-    let links = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
-    let question = Question { levels: arguments.levels, sample: arguments.sample.bytes(), links };
+    let bandwidths = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
+    let options =
+        TuneOptions { levels: arguments.levels, sample_bytes: arguments.sample.bytes(), bandwidths };
     let format = arguments.output.format();
     let progress = progress::reporter(format);
-    let tuning = zstart_tune::tune(&*source, image, &question, &*progress).await?;
+    let tune_report = zstart_tune::tune(&*source, image, &options, &*progress).await?;
     drop(progress);
-    let report = JsonReport::new(&arguments.image, image, &question, &tuning);
-    format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tuning))
+    let report = JsonReport::new(&arguments.image, image, &options, &tune_report);
+    format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tune_report))
 }
 
 /// Returns the image of this machine's platform, or the first image if none fits.

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use kube::Client;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
-use zstart_convert::locks::KeyedPermits;
-use zstart_convert::{LayerMemory, PlatformSelection, Settings};
+use zstart_convert::KeyedSemaphore;
+use zstart_convert::{LayerCache, PlatformSelection, Settings};
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 use zstart_registry::RegistryClient;
@@ -34,13 +34,13 @@ pub(crate) struct Context {
     pub(crate) own_credentials: OwnCredentials,
     pub(crate) registries: RegistryClient,
     /// Permits for lookups, by registry.
-    pub(crate) lookup_permits: KeyedPermits<String>,
+    pub(crate) lookup_permits: KeyedSemaphore<String>,
     /// Permits for conversions.
     pub(crate) conversion_permits: Semaphore,
     /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
-    pub(crate) image_locks: KeyedPermits<ImageKey>,
+    pub(crate) image_locks: KeyedSemaphore<ImageKey>,
     /// Layers that this process converted.
-    pub(crate) layer_memory: LayerMemory,
+    pub(crate) layer_cache: LayerCache,
     /// Variants that this process made, by image.
     converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
@@ -69,10 +69,10 @@ impl Context {
             own_credentials,
             demand: SharedDemand::default(),
             registries,
-            lookup_permits: KeyedPermits::new(MAX_LOOKUPS),
+            lookup_permits: KeyedSemaphore::new(MAX_LOOKUPS),
             conversion_permits: Semaphore::new(workers),
-            image_locks: KeyedPermits::new(1),
-            layer_memory: LayerMemory::default(),
+            image_locks: KeyedSemaphore::new(1),
+            layer_cache: LayerCache::default(),
             converted: Mutex::default(),
             attempts: Attempts::default(),
             events,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use thiserror::Error;
 use zstart_core::units;
-use zstart_tune::LEAST_SAMPLE;
+use zstart_tune::MIN_SAMPLE_BYTES;
 
 /// Bandwidth in bits per second. K, M and G are decimal, as is usual for links.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(crate) enum QuantityError {
     #[error("{text:?} is not a size: write bytes, with K, M or G, e.g. 288M")]
     Size { text: String },
     /// The sample would have too few pieces for an estimate.
-    #[error("a sample of {} is too small: an estimate needs at least {}", units::size(*bytes), units::size(LEAST_SAMPLE))]
+    #[error("a sample of {} is too small: an estimate needs at least {}", units::size(*bytes), units::size(MIN_SAMPLE_BYTES))]
     SampleTooSmall { bytes: u64 },
 }
 
@@ -55,7 +55,7 @@ impl FromStr for SampleSize {
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
         let bytes = number(text, 1024.0).ok_or_else(|| QuantityError::Size { text: text.to_owned() })?;
-        if bytes < LEAST_SAMPLE { Err(QuantityError::SampleTooSmall { bytes }) } else { Ok(Self(bytes)) }
+        if bytes < MIN_SAMPLE_BYTES { Err(QuantityError::SampleTooSmall { bytes }) } else { Ok(Self(bytes)) }
     }
 }
 

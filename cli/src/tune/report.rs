@@ -3,7 +3,7 @@
 use serde::Serialize;
 use zstart_convert::plan::ManifestPlan;
 use zstart_core::{Digest, Platform};
-use zstart_tune::{Figure, LevelTuning, Question, Rank, Tuning};
+use zstart_tune::{Estimate, LevelEstimate, Rank, TuneOptions, TuneReport};
 
 use crate::image_ref::ImageRef;
 
@@ -74,46 +74,46 @@ impl JsonReport {
     pub(super) fn new(
         image_ref: &ImageRef,
         image: &ManifestPlan,
-        question: &Question,
-        tuning: &Tuning,
+        options: &TuneOptions,
+        tune_report: &TuneReport,
     ) -> Self {
-        let Tuning { plain_bytes, layers_kept, now, levels } = tuning;
-        let times = question.links.iter().zip(&now.seconds);
+        let TuneReport { uncompressed_bytes, layers_kept, baseline, levels } = tune_report;
+        let times = options.bandwidths.iter().zip(&baseline.seconds);
         Self {
             image: image_ref.to_string(),
             digest: image.raw.digest.clone(),
             platform: image.platform.clone(),
             layers: image.manifest.layers.len(),
             layers_kept: *layers_kept,
-            plain_bytes: *plain_bytes,
+            plain_bytes: *uncompressed_bytes,
             now: BaselineReport {
-                bytes: now.bytes,
-                decode_bytes_per_second: now.decode_speed,
+                bytes: baseline.bytes,
+                decode_bytes_per_second: baseline.decode_speed,
                 times: times
                     .map(|(link, seconds)| BaselineTime { bits_per_second: *link, seconds: *seconds })
                     .collect(),
             },
-            levels: levels.iter().map(|level| LevelReport::new(level, &question.links)).collect(),
+            levels: levels.iter().map(|level| LevelReport::new(level, &options.bandwidths)).collect(),
         }
     }
 }
 
 impl LevelReport {
-    fn new(tuning: &LevelTuning, links: &[u64]) -> Self {
-        let LevelTuning { level, pieces, bytes, encode_speed, decode_speed, prospects } = tuning;
-        let times = links.iter().zip(prospects).map(|(link, prospect)| {
-            let Figure { value, margin } = prospect.seconds;
-            let rank = match prospect.rank {
+    fn new(estimate: &LevelEstimate, links: &[u64]) -> Self {
+        let LevelEstimate { level, pieces, bytes, encode_speed, decode_speed, pulls } = estimate;
+        let times = links.iter().zip(pulls).map(|(link, pull)| {
+            let Estimate { value, margin } = pull.seconds;
+            let rank = match pull.rank {
                 Rank::Best => "best",
                 Rank::AsGood => "asGood",
-                Rank::Behind => "behind",
+                Rank::Slower => "behind",
             };
             LevelTime { bits_per_second: *link, seconds: value, margin, rank }
         });
         Self {
             level: level.get(),
             pieces: *pieces,
-            bytes: bytes.whole(),
+            bytes: bytes.rounded(),
             bytes_margin: bytes.margin,
             encode_bytes_per_second: *encode_speed,
             decode_bytes_per_second: decode_speed.map(|speed| speed.value),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zstart_convert::plan::ManifestPlan;
 use zstart_core::units;
-use zstart_tune::{Figure, LevelTuning, Prospect, Rank, Tuning};
+use zstart_tune::{Estimate, LevelEstimate, PullEstimate, Rank, TuneReport};
 
 use super::quantity::Bandwidth;
 use crate::image_ref::ImageRef;
@@ -26,23 +26,23 @@ pub(super) fn lines(
     image_ref: &ImageRef,
     image: &ManifestPlan,
     links: &[Bandwidth],
-    tuning: &Tuning,
+    report: &TuneReport,
 ) -> Vec<String> {
     let mut lines = vec![format!("{image_ref}@{}", image.raw.digest)];
     lines.push(format!(
         "{:<16} {:>10}  {}, {} unpacked",
         image.platform.to_string(),
         output::layers(image.manifest.layers.len()),
-        units::size(tuning.now.bytes),
-        units::size(tuning.plain_bytes),
+        units::size(report.baseline.bytes),
+        units::size(report.uncompressed_bytes),
     ));
     let indexes: Vec<usize> = (0..links.len()).collect();
     for columns in indexes.chunks(LINKS_PER_TABLE) {
         lines.push(String::new());
-        lines.extend(table(links, columns, tuning));
+        lines.extend(table(links, columns, report));
     }
     lines.push(String::new());
-    if tuning.levels.is_empty() {
+    if report.levels.is_empty() {
         lines.push(if image.manifest.layers.is_empty() {
             format!("{image_ref}: no layers to convert")
         } else {
@@ -50,26 +50,25 @@ pub(super) fn lines(
         });
         return lines;
     }
-    lines.extend(links.iter().enumerate().filter_map(|(index, link)| best_level(*link, index, tuning)));
-    lines.push(precision(tuning));
+    lines.extend(links.iter().enumerate().filter_map(|(index, link)| best_level(*link, index, report)));
+    lines.push(precision(report));
     lines.extend(FOOTNOTES.map(str::to_owned));
     lines
 }
 
 /// Returns the table for some of the links.
-fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String> {
+fn table(links: &[Bandwidth], columns: &[usize], report: &TuneReport) -> Vec<String> {
     let heads = columns.iter().map(|index| format!("{:>16}", format!("at {}", links[*index])));
     let heads = heads.collect::<Vec<_>>().concat();
     let mut lines = vec![format!("{:<9}{:>9} {:<6}{:>12}{:>12}{heads}", "", "size", "", "encode", "decode")];
-    let now = &tuning.now;
-    let times = columns.iter().filter_map(|index| now.seconds.get(*index));
+    let baseline = &report.baseline;
+    let times = columns.iter().filter_map(|index| baseline.seconds.get(*index));
     let times = times.map(|time| format!("{:>9}{:7}", seconds(*time), "")).collect::<Vec<_>>().concat();
-    let (bytes, decode) = (units::size(now.bytes), speed(now.decode_speed));
+    let (bytes, decode) = (units::size(baseline.bytes), speed(baseline.decode_speed));
     let row = format!("{:<9}{bytes:>9} {:<6}{:>12}{decode:>12}{times}", "source", "", "");
     lines.push(row.trim_end().to_owned());
-    for level in &tuning.levels {
-        let cells: String =
-            columns.iter().filter_map(|index| level.prospects.get(*index)).map(cell).collect();
+    for level in &report.levels {
+        let cells: String = columns.iter().filter_map(|index| level.pulls.get(*index)).map(cell).collect();
         let margin = match level.bytes.margin {
             Some(0.0) => String::new(),
             Some(margin) => format!("±{:.1}%", 100.0 * margin / level.bytes.value),
@@ -88,27 +87,24 @@ fn table(links: &[Bandwidth], columns: &[usize], tuning: &Tuning) -> Vec<String>
 }
 
 /// Formats a time with its margin and mark.
-fn cell(prospect: &Prospect) -> String {
-    let Prospect { seconds: Figure { value, margin }, rank } = prospect;
+fn cell(pull: &PullEstimate) -> String {
+    let PullEstimate { seconds: Estimate { value, margin }, rank } = pull;
     let mark = match rank {
         Rank::Best => "*",
         Rank::AsGood => "~",
-        Rank::Behind => "",
+        Rank::Slower => "",
     };
     let margin = margin.map_or_else(|| "±?".to_owned(), |margin| format!("±{:.0}%", 100.0 * margin / value));
     format!("{:>9} {:<6}", seconds(*value), format!("{margin}{mark}"))
 }
 
 /// Names the best level at one bandwidth, and the levels that are equal within the confidence interval.
-fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> {
+fn best_level(link: Bandwidth, index: usize, report: &TuneReport) -> Option<String> {
     let ranked = |rank| {
-        tuning
-            .levels
-            .iter()
-            .filter(move |level| level.prospects.get(index).is_some_and(|prospect| prospect.rank == rank))
+        report.levels.iter().filter(move |level| level.pulls.get(index).is_some_and(|pull| pull.rank == rank))
     };
     let best = ranked(Rank::Best).next()?;
-    let (found, now) = (best.prospects.get(index)?.seconds.value, *tuning.now.seconds.get(index)?);
+    let (found, now) = (best.pulls.get(index)?.seconds.value, *report.baseline.seconds.get(index)?);
     let change = if found < now {
         format!("{:.1}% less time than", 100.0 * (1.0 - found / now))
     } else {
@@ -121,13 +117,13 @@ fn best_level(link: Bandwidth, index: usize, tuning: &Tuning) -> Option<String> 
 }
 
 /// Says which sizes are exact, and how many pieces the others were estimated from.
-fn precision(tuning: &Tuning) -> String {
-    let (exact, estimated): (Vec<&LevelTuning>, Vec<&LevelTuning>) =
-        tuning.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
+fn precision(report: &TuneReport) -> String {
+    let (exact, estimated): (Vec<&LevelEstimate>, Vec<&LevelEstimate>) =
+        report.levels.iter().partition(|level| level.bytes.margin == Some(0.0));
     if estimated.is_empty() {
         return "Sizes are exact: the whole image was encoded.".to_owned();
     }
-    let names = |levels: &[&LevelTuning]| {
+    let names = |levels: &[&LevelEstimate]| {
         let names: Vec<String> = levels.iter().map(|level| level.level.get().to_string()).collect();
         format!("{} {}", if levels.len() == 1 { "level" } else { "levels" }, names.join(", "))
     };
@@ -138,12 +134,12 @@ fn precision(tuning: &Tuning) -> String {
     format!("Sizes are {}.", exact.into_iter().chain(groups).collect::<Vec<_>>().join("; "))
 }
 
-fn size(bytes: Figure) -> String {
-    units::size(bytes.whole())
+fn size(bytes: Estimate) -> String {
+    units::size(bytes.rounded())
 }
 
 fn speed(bytes_per_second: Option<f64>) -> String {
-    bytes_per_second.map_or_else(String::new, |value| format!("{}/s", size(Figure { value, margin: None })))
+    bytes_per_second.map_or_else(String::new, |value| format!("{}/s", size(Estimate { value, margin: None })))
 }
 
 fn seconds(seconds: f64) -> String {

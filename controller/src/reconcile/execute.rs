@@ -33,7 +33,7 @@ impl Reconciliation<'_> {
         writer.set_pending(digest);
         writer.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
-        let _image_lock = context.image_locks.permit(key.clone()).await;
+        let _image_lock = context.image_locks.acquire(key.clone()).await;
         if let Some(image) = self.adopt(&key, target, plan).await? {
             return Ok(Produced { image, origin: Origin::Existing });
         }
@@ -76,7 +76,7 @@ impl Reconciliation<'_> {
             source: repository,
             target: repository,
             settings: &self.settings,
-            memory: &self.context.layer_memory,
+            layer_cache: &self.context.layer_cache,
             progress: &Silent,
         };
         let Execution { image, layers_reused } =

@@ -66,7 +66,7 @@ impl Reconciliation<'_> {
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
         let repository = &*self.context.registries.repository(source, credentials);
-        let lookup_permit = self.context.lookup_permits.permit(source.registry().to_owned()).await;
+        let lookup_permit = self.context.lookup_permits.acquire(source.registry().to_owned()).await;
         // A variant that an error removed from the status is verified in full again.
         if let Some(last) = self.last_verified.as_ref().filter(|_| writer.status().variant.is_some())
             && resolve::is_unchanged(repository, source, last, writer).await?

@@ -1,4 +1,4 @@
-//! What can go wrong in a conversion, and what kind of trouble it is.
+//! Errors of a conversion, and their classes.
 
 use std::time::Duration;
 
@@ -10,162 +10,164 @@ use zstart_codec::LayerError;
 use zstart_oci::{JsonError, ManifestError};
 use zstart_registry::{Access, ErrorKind, RegistryError};
 
-/// A conversion that didn't come to its end. It tagged nothing, unless it is
-/// [`NotVerified`](Self::NotVerified): then the tag was written, and what is read there isn't whole.
+/// Error of a conversion. A failed conversion wrote no tag, except for
+/// [`NotVerified`](Self::NotVerified): the tag was written, but its content is incomplete.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// Reading or writing a repository failed.
+    /// A request to a repository failed.
     #[error(transparent)]
     Repository(#[from] RegistryError),
-    /// A manifest can't be read.
-    #[error("failed to read the image")]
+    /// A manifest or index can't be parsed.
+    #[error("failed to read the image's manifest")]
     Manifest(#[from] ManifestError),
-    /// A config can't be read.
+    /// A config can't be parsed.
     #[error("failed to read image config {digest}")]
     Config {
-        /// Which config.
+        /// The config.
         digest: Digest,
-        /// What is wrong with it.
+        /// Cause.
         #[source]
         source: zstart_oci::ConfigError,
     },
-    /// A manifest's member can't be read or written.
+    /// A member of a manifest can't be read or written.
     #[error("failed to read or write a member of manifest {digest}")]
     Member {
-        /// Which manifest.
+        /// The manifest.
         digest: Digest,
-        /// What is wrong with it.
+        /// Cause.
         #[source]
         source: JsonError,
     },
     /// zstart leaves this image alone.
     #[error("{reference} is left alone: {refusal}")]
     Refused {
-        /// Which image.
+        /// The image.
         reference: String,
-        /// Why.
+        /// Reason.
         refusal: Refusal,
     },
-    /// An index that is to go to another repository lists a manifest that isn't there. Beside the
-    /// source it stays listed, as it was.
+    /// An index is copied to another repository, and one of its manifests is missing. A variant in the
+    /// source's own repository keeps the missing entry listed.
     #[error(
-        "the index lists manifest {digest}, which is not at {location}: it can't be copied elsewhere whole"
+        "failed to copy the index to another repository: manifest {digest}, which the index lists, is not at {location}"
     )]
     EntryMissing {
         /// The source's repository.
         location: String,
-        /// Which manifest.
+        /// The missing manifest.
         digest: Digest,
     },
     /// A layer can't be converted.
     #[error("failed to convert layer {digest}")]
     Layer {
-        /// Which layer.
+        /// The layer.
         digest: Digest,
-        /// Why.
+        /// Cause.
         #[source]
         source: LayerError,
     },
-    /// A config, or a layer that stays as it is, can't be read whole.
+    /// A config, or a layer that isn't converted, can't be read to its end.
     #[error("failed to read blob {digest}")]
     Blob {
-        /// Which blob.
+        /// The blob.
         digest: Digest,
-        /// Why.
+        /// Cause.
         #[source]
         source: LayerError,
     },
-    /// A layer's uncompressed bytes are not those that the config promises.
+    /// A layer's uncompressed bytes don't have the digest in the config.
     #[error(
-        "layer {layer} of manifest {manifest} unpacks to {found}, but its config promises diff_id {promised}"
+        "layer {layer} of manifest {manifest} unpacks to {found}, but the config promises diff_id {promised}"
     )]
     DiffId {
         /// The manifest.
         manifest: Digest,
         /// The compressed layer.
         layer: Digest,
-        /// The digest of what came out.
+        /// Digest of the uncompressed bytes.
         found: Digest,
-        /// The digest that the config names in the same place.
+        /// The layer's `diff_id` in the config.
         promised: Digest,
     },
-    /// The tag means another digest than when the conversion began.
-    #[error("{reference} moved from {from} to {to} while it was being converted")]
+    /// The tag moved during the conversion.
+    #[error("{reference} moved from {from} to {to} during the conversion")]
     SourceMoved {
         /// The source.
         reference: String,
-        /// What was converted.
+        /// Digest that was converted.
         from: Digest,
-        /// What it means now.
+        /// Digest that the tag names now.
         to: Digest,
     },
-    /// Something else stands where the variant belongs.
-    #[error("{location}:{tag} is taken: {found}. Delete that tag, or convert with --force to replace it")]
+    /// The variant's tag names another image.
+    #[error(
+        "tag {location}:{tag} names another image: {found}. Delete the tag, or convert with --force to replace the image"
+    )]
     VariantConflict {
         /// The repository.
         location: String,
         /// The variant's tag.
         tag: Tag,
-        /// What stands there.
+        /// Difference from the variant.
         found: String,
     },
-    /// What was read back isn't what was pushed.
-    #[error("{location}:{tag} does not hold the variant that was pushed: {found}")]
+    /// The variant that was read back differs from the one that was pushed.
+    #[error("failed to verify the pushed variant {location}:{tag}: {found}")]
     NotVerified {
         /// The repository.
         location: String,
         /// The variant's tag.
         tag: Tag,
-        /// What stands there.
+        /// Difference from the pushed variant.
         found: String,
     },
-    /// Pieces of the image can't be encoded or decoded at a level.
+    /// Pieces of the image can't be encoded or decoded.
     #[error("failed to measure zstd level {level}")]
     Measure {
-        /// Which level.
+        /// The level.
         level: i32,
-        /// Why.
+        /// Cause.
         #[source]
         source: LayerError,
     },
-    /// The thread that converts layers died.
-    #[error("the conversion of layer {digest} was interrupted")]
+    /// The thread of a layer panicked or was cancelled.
+    #[error("failed to convert layer {digest}: its thread ended early")]
     Interrupted {
-        /// Which layer.
+        /// The layer.
         digest: Digest,
     },
 }
 
-/// Kinds of trouble, by which callers choose a condition, an exit code and a delay.
+/// Class of an error. Callers choose a condition, an exit code and a delay by class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorClass {
-    /// Something that was to be read isn't there: the source, or what its manifests name.
+    /// The source, or a blob or manifest of the source, doesn't exist.
     NotFound,
-    /// The credentials may not read.
+    /// The registry denied the pull.
     PullDenied,
-    /// The credentials may not write.
+    /// The registry denied the push.
     PushDenied,
-    /// The other side is away or in trouble; worth trying again.
+    /// The registry can't be reached or fails; a retry may succeed.
     Unavailable,
-    /// The other side asked to slow down.
+    /// The registry limits the rate of requests.
     RateLimited {
-        /// How long it asked to wait.
+        /// Delay that the registry asked for.
         retry_after: Option<Duration>,
     },
-    /// Bytes are not what their digest or `diff_id` says.
+    /// Bytes don't match their digest or `diff_id`.
     ContentMismatch,
-    /// The tag moved; what it means now can be converted at once.
+    /// The tag moved; a conversion of the new digest can start at once.
     SourceMoved,
-    /// The variant's tag is taken by something else.
+    /// The variant's tag names another image, or can't be changed.
     VariantConflict,
-    /// The image is left alone, now and later.
+    /// zstart leaves the image alone; a retry has the same result.
     Refused,
-    /// Anything else.
+    /// Other errors.
     Other,
 }
 
 impl Error {
-    /// What kind of trouble this is.
+    /// Class of this error.
     pub fn class(&self) -> ErrorClass {
         match self {
             Self::Repository(error) => error.into(),
@@ -180,7 +182,7 @@ impl Error {
         }
     }
 
-    /// The error and its causes in one line.
+    /// The error and its causes, in one line.
     pub fn chain(&self) -> String {
         zstart_core::chain(self)
     }

@@ -1,31 +1,36 @@
-//! The conversion engine: container images with gzip or plain layers in, the same images with zstd
-//! layers out, proven to hold the same files.
+//! The conversion engine. It reads container images with gzip or uncompressed layers, writes images with
+//! zstd layers, and proves that both have the same files: the uncompressed bytes of every layer are hashed
+//! and compared with the config's `diff_ids`.
 //!
-//! A conversion goes through named phases, each a function that can be called on its own:
+//! A conversion has named phases. Each is a function that can be called on its own:
 //!
-//! 1. [`resolve`]: what does the reference mean now?
-//! 2. [`plan()`]: which manifests and layers are converted, kept, dropped or refused? The decision is
-//!    pure ([`plan::Plan`]); only reading the manifests touches the repository.
-//! 3. [`find_variant`]: does a variant made of this very source stand in the target already?
-//! 4. [`execute`]: layers, then manifests, then the index, then the tag.
-//! 5. [`verify`]: read back what the tag says.
+//! 1. [`resolve`] reads the manifest or index that a reference names now.
+//! 2. [`plan()`] decides which manifests and layers are converted, kept, dropped or refused. The decision is
+//!    pure ([`plan::Plan`]); only reading the manifests needs the repository.
+//! 3. [`find_variant`] looks for a variant of this source under the variant's tag.
+//! 4. [`execute`] pushes the layers, then the manifests, then the index, then the tag.
+//! 5. [`verify`] reads the tag back.
 //!
-//! Two seams carry everything else: a [`Repository`] is where bytes come from and go to (a registry
-//! or an OCI layout folder), a [`LayerConverter`] is what is done to one layer's bytes.
+//! Two seams carry the rest: a [`Store`](zstart_registry::Store) reads and writes the bytes (a registry's
+//! repository or an OCI layout folder), and a [`LayerConverter`](zstart_codec::LayerConverter) converts the
+//! bytes of one layer.
 //!
-//! Bytes are streamed: no layer is ever held whole, in memory or on disk.
+//! Bytes are streamed: no layer is ever whole in memory or on disk.
+//!
+//! `examples/convert.rs` calls all phases.
 
 pub mod engine;
 mod error;
-pub mod locks;
-mod memory;
+mod keyed_semaphore;
+mod layer_cache;
 pub mod plan;
 pub mod progress;
 mod settings;
 
 pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
 pub use error::{Error, ErrorClass};
-pub use memory::{LayerMemory, MemoryFileError};
+pub use keyed_semaphore::KeyedSemaphore;
+pub use layer_cache::{LayerCache, LayerCacheError};
 pub use plan::{Plan, Refusal};
 pub use progress::Progress;
 pub use settings::{PlatformSelection, Settings};

@@ -1,6 +1,4 @@
-//! What is to be done with each manifest and layer of an image. The decisions are pure.
-
-use std::fmt;
+//! Plan of a conversion: what happens to each manifest and layer of an image. The decisions are pure.
 
 use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Platform};
@@ -10,193 +8,74 @@ use zstart_oci::media_type::{self, LayerKind};
 use zstart_oci::soci;
 use zstart_oci::{Descriptor, ImageConfig, ImageIndex, ImageManifest, IndexEntry, RawManifest};
 
+mod refusal;
 #[cfg(test)]
 mod tests;
 
-/// Node runtimes stack no more than some hundred layers (overlayfs: 500).
+pub use refusal::Refusal;
+
+/// Highest number of layers. Container runtimes stack at most some hundred layers (overlayfs: 500).
 const LAYERS_MAX: usize = 1000;
-/// The largest indexes that are known have some dozens of platforms, each with an attestation. Every
-/// entry costs requests.
+/// Highest number of index entries. The largest known indexes have some dozens of platforms, each with an
+/// attestation. Every entry costs requests.
 const ENTRIES_MAX: usize = 500;
 
-/// The whole plan for one source digest.
+/// Plan for one source digest.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The source's manifest or index.
     pub source: RawManifest,
-    /// What is in it.
+    /// Content of the source.
     pub shape: Shape,
 }
 
-/// One image, or several behind an index.
+/// Content of a source: one image, or an index of several.
 #[derive(Clone, Debug)]
 pub enum Shape {
-    /// A manifest of its own.
+    /// A single manifest.
     Single(Box<ManifestPlan>),
     /// An index.
     Index {
         /// The source's index.
         index: ImageIndex,
-        /// What becomes of each of its entries, in the same order.
+        /// Plan of each entry, in the index's order.
         entries: Vec<EntryPlan>,
     },
 }
 
-/// What becomes of one entry of an index.
+/// Plan of one entry of an index.
 #[derive(Clone, Debug)]
 pub enum EntryPlan {
-    /// The entry will name a converted manifest.
+    /// The variant's entry names the converted manifest.
     Convert(Box<ManifestPlan>),
-    /// The entry stays as it is.
+    /// The entry stays unchanged.
     Keep(KeepReason),
-    /// The entry goes: it attests the digest of an image that is converted.
+    /// The entry is dropped: it attests the digest of an image that is converted.
     Drop,
 }
 
-/// Why an entry of an index stays as it is.
+/// Reason to keep an entry of an index unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeepReason {
-    /// Its platform wasn't asked for.
+    /// The platform isn't selected.
     NotSelected,
-    /// It is for `unknown/unknown`, or attests another entry: not an image that a node starts.
+    /// The entry is for `unknown/unknown` or attests another entry: no node starts it.
     NoPlatform,
-    /// It can't be converted.
+    /// The image can't be converted.
     Refused(Refusal),
 }
 
-/// What is done with one manifest.
+/// Plan of one manifest.
 #[derive(Clone, Debug)]
 pub struct ManifestPlan {
-    /// The source's manifest, as it is.
+    /// The source's manifest, with its bytes.
     pub raw: RawManifest,
-    /// The same, read.
+    /// The source's manifest, parsed.
     pub manifest: ImageManifest,
-    /// Where it runs.
+    /// The image's platform.
     pub platform: Platform,
-    /// The digest of each layer's uncompressed bytes, as the config promises it.
+    /// Digest of each layer's uncompressed bytes, from the config.
     pub diff_ids: Vec<Digest>,
-}
-
-/// Why an image is left alone.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// It has an `artifactType` or a `subject`.
-    Artifact {
-        /// Which of the two.
-        member: &'static str,
-    },
-    /// Its config isn't an image config: a Helm chart, a WASM module, a signature.
-    NotAnImage {
-        /// The config's media type.
-        media_type: String,
-    },
-    /// A layer lies elsewhere and may not be pushed.
-    ForeignLayer {
-        /// Which layer.
-        digest: Digest,
-    },
-    /// A layer is encrypted.
-    EncryptedLayer {
-        /// Which layer.
-        digest: Digest,
-    },
-    /// A layer has a type that zstart doesn't know.
-    UnknownLayer {
-        /// Which layer.
-        digest: Digest,
-        /// Its media type.
-        media_type: String,
-    },
-    /// The config names more layers than there are, or fewer.
-    LayerCount {
-        /// How many the manifest has.
-        layers: usize,
-        /// How many the config names.
-        diff_ids: usize,
-    },
-    /// A layer, or what it unpacks to, is named by another digest than SHA-256.
-    UnsupportedDigest {
-        /// Which digest.
-        digest: Digest,
-    },
-    /// It isn't there, or isn't what the specification says.
-    Unreadable {
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// It has a SOCI index, by which nodes start it before it is pulled whole: only from gzip.
-    Soci {
-        /// The index's digest.
-        index: String,
-    },
-    /// It runs on Windows, where zstd layers are untested.
-    Windows,
-    /// The config names no platform, or one that could not be written down and read again.
-    NoPlatform,
-    /// Nothing in it is for a platform that was asked for.
-    NoSuchPlatform {
-        /// What there is.
-        found: Vec<Platform>,
-    },
-    /// An index inside an index.
-    NestedIndex,
-    /// It lists more than any honest image does.
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many it lists.
-        count: usize,
-        /// How many are looked at.
-        most: usize,
-    },
-    /// It is a variant that zstart made.
-    IsVariant,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Artifact { member } => {
-                write!(formatter, "it has {member:?}, so it is an artifact, not an image")
-            }
-            Self::NotAnImage { media_type } => {
-                write!(formatter, "its config is {media_type:?}, not that of a container image")
-            }
-            Self::ForeignLayer { digest } => {
-                write!(formatter, "layer {digest} is foreign: it may not be distributed with the image")
-            }
-            Self::EncryptedLayer { digest } => write!(formatter, "layer {digest} is encrypted"),
-            Self::UnknownLayer { digest, media_type } => {
-                write!(formatter, "layer {digest} has the unknown type {media_type:?}")
-            }
-            Self::LayerCount { layers, diff_ids } => {
-                write!(formatter, "its manifest has {layers} layers, but its config names {diff_ids}")
-            }
-            Self::UnsupportedDigest { digest } => {
-                write!(formatter, "{digest} is not a SHA-256 digest, the only kind that runtimes compare")
-            }
-            Self::Unreadable { reason } => formatter.write_str(reason),
-            Self::Soci { index } => {
-                write!(formatter, "it has the SOCI index {index}, which works with its gzip layers only")
-            }
-            Self::Windows => formatter.write_str("it is for Windows, where zstd layers are untested"),
-            Self::NoPlatform => formatter.write_str(
-                "its config names no operating system or architecture, or not in words like linux/arm/v7",
-            ),
-            Self::NoSuchPlatform { found } if found.is_empty() => {
-                formatter.write_str("it has no platform that can be converted")
-            }
-            Self::NoSuchPlatform { found } => {
-                let found: Vec<String> = found.iter().map(ToString::to_string).collect();
-                write!(formatter, "none of its platforms was asked for; it has {}", found.join(", "))
-            }
-            Self::NestedIndex => formatter.write_str("it is an index inside an index"),
-            Self::TooMany { what, count, most } => {
-                write!(formatter, "it lists {count} {what}; images of more than {most} are not looked at")
-            }
-            Self::IsVariant => formatter.write_str("it is a variant made by zstart already"),
-        }
-    }
 }
 
 impl Plan {
@@ -212,7 +91,7 @@ impl Plan {
         }))
     }
 
-    /// Whether there is nothing to do: every layer that could be converted is OCI zstd.
+    /// Whether no layer needs a conversion: every layer of the selected images is OCI zstd.
     pub fn already_zstd(&self) -> bool {
         self.conversions().all(|manifest| {
             manifest.manifest.layers.iter().all(|layer| layer.media_type() == media_type::OCI_TAR_ZSTD)
@@ -221,7 +100,7 @@ impl Plan {
 }
 
 impl ManifestPlan {
-    /// The plan for one manifest and its config.
+    /// Plans one manifest with its config.
     pub fn new(raw: RawManifest, manifest: ImageManifest, config: &ImageConfig) -> Result<Self, Refusal> {
         require_at_most(LAYERS_MAX, "layers", manifest.layers.len())?;
         for layer in &manifest.layers {
@@ -250,8 +129,8 @@ impl ManifestPlan {
         Ok(Self { raw, manifest, platform, diff_ids: config.diff_ids.clone() })
     }
 
-    /// How many layers are to be encoded anew, as far as media types tell: in the end a layer's first
-    /// bytes decide.
+    /// Number of layers to encode, by their media types. During the conversion, a layer's first bytes
+    /// decide.
     pub fn layers_to_convert(&self) -> usize {
         let kinds = self.manifest.layers.iter().map(|layer| media_type::layer_kind(layer.media_type()));
         kinds.filter(|kind| *kind != LayerKind::Zstd).count()
@@ -263,7 +142,7 @@ impl ManifestPlan {
     }
 }
 
-/// Whether a manifest is a container image that zstart may look into, before its config is read.
+/// Refuses a manifest that is no convertible container image, before its config is read.
 pub fn require_image(manifest: &ImageManifest) -> Result<(), Refusal> {
     if let Some(member) = manifest.artifact_member() {
         return Err(Refusal::Artifact { member });
@@ -282,7 +161,7 @@ pub fn require_image(manifest: &ImageManifest) -> Result<(), Refusal> {
     }
 }
 
-/// Whether an index may be looked into.
+/// Refuses an index that is an artifact, is too long, or is a variant.
 pub fn require_index(index: &ImageIndex) -> Result<(), Refusal> {
     if let Some(member) = index.artifact_member() {
         return Err(Refusal::Artifact { member });
@@ -292,17 +171,17 @@ pub fn require_index(index: &ImageIndex) -> Result<(), Refusal> {
     if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) { Err(Refusal::IsVariant) } else { Ok(()) }
 }
 
-fn require_at_most(most: usize, what: &'static str, count: usize) -> Result<(), Refusal> {
-    if count > most { Err(Refusal::TooMany { what, count, most }) } else { Ok(()) }
+fn require_at_most(max: usize, items: &'static str, count: usize) -> Result<(), Refusal> {
+    if count > max { Err(Refusal::TooMany { items, count, max }) } else { Ok(()) }
 }
 
-/// Whether an entry of an index is to be converted, before its manifest is read. `None`: yes.
+/// Returns why an entry of an index is kept, before its manifest is read; `None` if it may be converted.
 pub fn keep_entry(entry: &IndexEntry, selection: &PlatformSelection) -> Option<KeepReason> {
     if media_type::is_index(entry.descriptor.media_type()) {
         return Some(KeepReason::Refused(Refusal::NestedIndex));
     }
     match &entry.platform {
-        // Then its config says, as it does for container runtimes.
+        // The config names the platform. Container runtimes read it there too.
         None if entry.attests.is_none() => None,
         None => Some(KeepReason::NoPlatform),
         Some(platform) if platform.os == "unknown" || platform.architecture == "unknown" => {
@@ -314,7 +193,7 @@ pub fn keep_entry(entry: &IndexEntry, selection: &PlatformSelection) -> Option<K
     }
 }
 
-/// Drops the attestations of what is converted: they speak of digests that the new index doesn't have.
+/// Drops attestations of converted entries: they name digests that the variant's index doesn't have.
 pub fn drop_attestations(index: &ImageIndex, entries: &mut [EntryPlan]) {
     let converted: Vec<String> = index
         .entries

@@ -1,43 +1,43 @@
-//! What a conversion tells whoever watches it.
+//! Observer of a conversion.
 
 use zstart_core::Digest;
 
 use zstart_codec::Level;
 
-/// How a layer was dealt with.
+/// Result of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerResult {
-    /// Encoded anew, to that many bytes.
+    /// The layer was encoded.
     Converted {
         /// Compressed size of the new layer.
         bytes: u64,
     },
-    /// Its conversion was there already.
+    /// An earlier conversion's layer was reused.
     Reused {
-        /// Compressed size of that layer.
+        /// Compressed size of the reused layer.
         bytes: u64,
     },
-    /// Its bytes are zstd already.
+    /// The layer's bytes are already zstd.
     Kept,
-    /// It was read, and that was all.
+    /// The layer was only read.
     Read,
-    /// It failed on the way and starts again.
+    /// The transfer failed; the layer starts again.
     Retrying,
 }
 
-/// A watcher. It is called from the conversion itself and must not block.
+/// Observer of a conversion. The conversion's own task calls the methods, so they must not block.
 pub trait Progress: Send + Sync {
-    /// A layer begins, or begins again; `size` is its compressed size in bytes.
+    /// A layer starts, or starts again; `size` is its compressed size in bytes.
     fn started(&self, layer: &Digest, size: u64);
-    /// That many more compressed bytes were read.
+    /// More compressed bytes of a layer were read.
     fn advanced(&self, layer: &Digest, bytes: u64);
     /// A layer ends.
     fn finished(&self, layer: &Digest, result: LayerResult);
-    /// All layers were read, and now a level is measured on pieces of them.
+    /// All layers were read; the measurement of a level on pieces of them starts.
     fn measuring(&self, _level: Level) {}
 }
 
-/// A watcher that doesn't look.
+/// Observer that ignores all events.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 

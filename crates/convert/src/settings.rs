@@ -1,22 +1,22 @@
-//! What a user may choose about a conversion.
+//! Settings of a conversion.
 
 use std::num::NonZero;
 
 use zstart_codec::{Level, UnpackLimits};
 use zstart_core::Platform;
 
-/// Which platforms of an index are converted. The others stay listed as they are.
+/// Platforms of an index to convert. The variant's index lists the others unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum PlatformSelection {
-    /// Every platform that can be.
+    /// Every convertible platform.
     #[default]
     All,
-    /// Those that one of these accepts.
+    /// Platforms that one of these accepts.
     Only(Vec<Platform>),
 }
 
 impl PlatformSelection {
-    /// Whether an image for `platform` is to be converted.
+    /// Whether an image for `platform` is selected.
     pub fn contains(&self, platform: &Platform) -> bool {
         match self {
             Self::All => true,
@@ -25,31 +25,32 @@ impl PlatformSelection {
     }
 }
 
-/// Everything that a conversion can be told.
+/// Settings of a conversion.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How hard zstd tries.
+    /// zstd level.
     pub level: Level,
-    /// What is converted.
+    /// Platforms to convert; default: all.
     pub platforms: PlatformSelection,
-    /// How many layers are worked on at the same time; each keeps up to two cores busy, and takes
-    /// memory by level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22 (peak of a
-    /// conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program itself).
-    /// Up to level 3, layers of 32 MiB and more keep three or four cores busy, take 45 MiB, and count for
-    /// two where there are two.
+    /// Number of layers that are converted concurrently. A layer keeps up to two cores busy. Its memory
+    /// depends on the level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22
+    /// (peak of a conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program
+    /// itself). Up to level 3, a layer of 32 MiB or more keeps three or four cores busy, takes 45 MiB, and
+    /// counts for two if this number is at least two.
     pub layers_at_once: NonZero<usize>,
-    /// Convert even where a variant exists, and replace it; layers that are zstd already too.
+    /// Converts even if a variant exists, replaces that variant, and also rewrites zstd layers; default:
+    /// false.
     pub force: bool,
-    /// What a layer may unpack to.
+    /// Limits of a layer's uncompressed size.
     pub unpack: UnpackLimits,
 }
 
 impl Settings {
-    /// What fits into 64 MiB with the program itself, at the default level. On machines with many cores more
-    /// of them take less time.
+    /// Default number of concurrent layers. It keeps the whole program within 64 MiB at the default level. On
+    /// machines with many cores, a larger number takes less time.
     pub const LAYERS_AT_ONCE: NonZero<usize> = NonZero::new(2).unwrap();
 
-    /// The same, and these platforms too.
+    /// Returns these settings with more platforms selected.
     #[must_use]
     pub fn with_platforms(&self, more: &[Platform]) -> Self {
         let platforms = match &self.platforms {

@@ -3,19 +3,19 @@
 
 /// A layer on its way to a node.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Arrival {
+pub(super) struct LayerPull {
     /// What goes over the link.
     pub(super) bytes: f64,
     /// Seconds that unpacking takes.
-    pub(super) unpack: f64,
+    pub(super) unpack_seconds: f64,
 }
 
 /// Seconds until the last layer is unpacked. `link` is in bits per second.
-pub(super) fn seconds(layers: impl IntoIterator<Item = Arrival>, link: f64) -> f64 {
+pub(super) fn pull_seconds(layers: impl IntoIterator<Item = LayerPull>, link: f64) -> f64 {
     let (mut arrived, mut unpacked) = (0.0_f64, 0.0_f64);
-    for Arrival { bytes, unpack } in layers {
+    for LayerPull { bytes, unpack_seconds } in layers {
         arrived += bytes * 8.0 / link;
-        unpacked = unpacked.max(arrived) + unpack;
+        unpacked = unpacked.max(arrived) + unpack_seconds;
     }
     unpacked
 }
@@ -25,31 +25,32 @@ mod tests {
     use super::*;
 
     fn assert_takes(layers: &[(f64, f64)], expected: f64) {
-        let layers = layers.iter().map(|(bytes, unpack)| Arrival { bytes: *bytes, unpack: *unpack });
+        let layers =
+            layers.iter().map(|(bytes, unpack)| LayerPull { bytes: *bytes, unpack_seconds: *unpack });
         // 8 bits a second: one byte a second.
-        let found = seconds(layers, 8.0);
+        let found = pull_seconds(layers, 8.0);
         assert!((found - expected).abs() < 1e-9, "{found}");
     }
 
     #[test]
-    fn a_layer_is_unpacked_once_it_is_there() {
+    fn layer_is_unpacked_after_its_download() {
         assert_takes(&[], 0.0);
         assert_takes(&[(10.0, 3.0)], 13.0);
     }
 
     #[test]
-    fn the_next_layer_comes_while_one_is_unpacked() {
+    fn next_layer_is_downloaded_during_unpacking() {
         assert_takes(&[(10.0, 3.0), (5.0, 2.0)], 17.0);
         assert_takes(&[(10.0, 3.0), (2.0, 2.0)], 15.0);
     }
 
     #[test]
-    fn a_layer_waits_for_the_one_below_it() {
+    fn layer_is_unpacked_after_the_layer_below() {
         assert_takes(&[(1.0, 20.0), (2.0, 1.0), (3.0, 1.0)], 23.0);
     }
 
     #[test]
-    fn a_layer_that_is_there_already_costs_only_its_unpacking() {
+    fn repeated_layer_costs_its_unpacking_only() {
         assert_takes(&[(4.0, 1.0), (0.0, 1.0)], 6.0);
     }
 }

@@ -7,17 +7,17 @@ use zstart_codec::JOB;
 
 /// How long a piece is. A multiple of zstd's blocks of 128 KiB, and of the jobs of large layers, so that a
 /// flush behind it changes nothing.
-pub(super) const PIECE: usize = 4 << 20;
-const _: () = assert!(PIECE.is_multiple_of(JOB as usize));
+pub(super) const PIECE_BYTES: usize = 4 << 20;
+const _: () = assert!(PIECE_BYTES.is_multiple_of(JOB as usize));
 /// How many pieces in front of it are kept with it, so that an encoder can see them first: 8 MiB, the
 /// largest window that is written. Pieces encoded without came out 1.7 % (level 3) to 7 % (level 19)
 /// too large on a real image, and with as much as the level's window less than 0.1 %.
-pub(super) const LEAD: usize = 2;
+pub(super) const WARMUP_PIECES: usize = 2;
 /// Multiples of this, modulo 2^64, fill the range evenly however many they are: 2^64 by the golden ratio.
-const STEP: u64 = 0x9e37_79b9_7f4a_7c15;
+const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
 /// What names a piece. In the order of these, any number of them from the first on is spread evenly.
-pub(super) type Key = u64;
+pub(super) type PieceKey = u64;
 
 /// A piece, and what comes before it in its layer.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub(super) struct Piece {
     pub(super) layer: usize,
     /// Its place among all pieces of the image.
     number: u64,
-    lead: Vec<Arc<Vec<u8>>>,
+    warmup: Vec<Arc<Vec<u8>>>,
     pub(super) bytes: Arc<Vec<u8>>,
 }
 
@@ -34,20 +34,20 @@ pub(super) struct Piece {
 pub(super) struct Sample {
     /// How many bytes may be kept.
     budget: u64,
-    pieces: BTreeMap<Key, Piece>,
+    pieces: BTreeMap<PieceKey, Piece>,
     count: u64,
     /// Whether pieces were let go.
     thinned: bool,
     /// The last ones of the layer.
-    before: Vec<Arc<Vec<u8>>>,
+    preceding: Vec<Arc<Vec<u8>>>,
 }
 
 /// What an encoder is given at once.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
     /// To be encoded first, and not counted.
-    pub(super) lead: Vec<&'a [u8]>,
-    pub(super) parts: Vec<(Key, &'a [u8])>,
+    pub(super) warmup: Vec<&'a [u8]>,
+    pub(super) parts: Vec<(PieceKey, &'a [u8])>,
 }
 
 /// What a level is measured on.
@@ -60,26 +60,26 @@ pub(super) struct Selection<'a> {
 
 impl Sample {
     pub(super) fn new(budget: u64) -> Self {
-        Self { budget, pieces: BTreeMap::new(), count: 0, thinned: false, before: Vec::new() }
+        Self { budget, pieces: BTreeMap::new(), count: 0, thinned: false, preceding: Vec::new() }
     }
 
     /// A layer begins, or begins again.
     pub(super) fn begin_layer(&mut self, layer: usize) {
         self.pieces.retain(|_, piece| piece.layer != layer);
-        self.before.clear();
+        self.preceding.clear();
     }
 
     /// The next piece of a layer.
-    pub(super) fn add(&mut self, layer: usize, bytes: Vec<u8>) -> Key {
+    pub(super) fn add(&mut self, layer: usize, bytes: Vec<u8>) -> PieceKey {
         self.count += 1;
-        let (key, bytes) = (self.count.wrapping_mul(STEP), Arc::new(bytes));
-        let lead = self.before.clone();
-        if self.before.len() == LEAD {
-            self.before.remove(0);
+        let (key, bytes) = (self.count.wrapping_mul(GOLDEN_STEP), Arc::new(bytes));
+        let warmup = self.preceding.clone();
+        if self.preceding.len() == WARMUP_PIECES {
+            self.preceding.remove(0);
         }
-        self.before.push(Arc::clone(&bytes));
-        self.pieces.insert(key, Piece { layer, number: self.count, lead, bytes });
-        while self.cost() > self.budget && self.pieces.len() > 1 {
+        self.preceding.push(Arc::clone(&bytes));
+        self.pieces.insert(key, Piece { layer, number: self.count, warmup, bytes });
+        while self.memory() > self.budget && self.pieces.len() > 1 {
             self.pieces.pop_last();
             self.thinned = true;
         }
@@ -87,38 +87,38 @@ impl Sample {
     }
 
     /// What all of this takes.
-    fn cost(&self) -> u64 {
-        let cost = if self.thinned { Piece::cost } else { Piece::size };
+    fn memory(&self) -> u64 {
+        let cost = if self.thinned { Piece::memory } else { Piece::size };
         self.pieces.values().map(cost).sum()
     }
 
     /// As much as `budget` allows, but no less than two pieces where there are two.
     pub(super) fn select(&self, budget: u64) -> Selection<'_> {
-        if !self.thinned && self.cost() <= budget {
-            return Selection { runs: self.layers(), whole: true };
+        if !self.thinned && self.memory() <= budget {
+            return Selection { runs: self.layer_runs(), whole: true };
         }
         let mut runs = Vec::new();
         let mut left = budget;
         for (key, piece) in &self.pieces {
-            let after = left.checked_sub(piece.cost());
+            let after = left.checked_sub(piece.memory());
             if after.is_none() && runs.len() >= 2 {
                 break;
             }
             left = after.unwrap_or(0);
-            let lead = piece.lead.iter().map(|bytes| &bytes[..]).collect();
-            runs.push(Run { lead, parts: vec![(*key, &piece.bytes[..])] });
+            let warmup = piece.warmup.iter().map(|bytes| &bytes[..]).collect();
+            runs.push(Run { warmup, parts: vec![(*key, &piece.bytes[..])] });
         }
         Selection { runs, whole: false }
     }
 
     /// Every piece, layer by layer.
-    fn layers(&self) -> Vec<Run<'_>> {
-        let mut pieces: Vec<(&Key, &Piece)> = self.pieces.iter().collect();
+    fn layer_runs(&self) -> Vec<Run<'_>> {
+        let mut pieces: Vec<(&PieceKey, &Piece)> = self.pieces.iter().collect();
         pieces.sort_by_key(|(_, piece)| piece.number);
         let layers = pieces.chunk_by(|(_, one), (_, other)| one.layer == other.layer);
         layers
             .map(|pieces| Run {
-                lead: Vec::new(),
+                warmup: Vec::new(),
                 parts: pieces.iter().map(|(key, piece)| (**key, &piece.bytes[..])).collect(),
             })
             .collect()
@@ -130,8 +130,8 @@ impl Piece {
         self.bytes.len() as u64
     }
 
-    fn cost(&self) -> u64 {
-        self.size() + self.lead.iter().map(|bytes| bytes.len() as u64).sum::<u64>()
+    fn memory(&self) -> u64 {
+        self.size() + self.warmup.iter().map(|bytes| bytes.len() as u64).sum::<u64>()
     }
 }
 
@@ -151,21 +151,21 @@ mod tests {
     }
 
     #[test]
-    fn what_fits_is_taken_whole_layer_by_layer() {
+    fn image_within_the_budget_is_selected_whole() {
         let sample = sample(200, &[3, 1, 16]);
         let selection = sample.select(200);
         assert!(selection.whole);
         let lengths: Vec<usize> = selection.runs.iter().map(|run| run.parts.len()).collect();
         assert_eq!(lengths, [3, 1, 16]);
         for run in &selection.runs {
-            assert!(run.lead.is_empty());
+            assert!(run.warmup.is_empty());
             assert!(run.parts.windows(2).all(|parts| parts[0].1[0] + 1 == parts[1].1[0]), "in order");
         }
         assert!(!sample.select(199).whole);
     }
 
     #[test]
-    fn what_does_not_fit_is_thinned_evenly_and_each_piece_has_what_lies_before_it() {
+    fn larger_image_is_thinned_evenly_with_warmup_pieces() {
         let sample = sample(600, &[200, 200, 200]);
         let selection = sample.select(600);
         assert!(!selection.whole);
@@ -179,21 +179,22 @@ mod tests {
         for run in selection.runs {
             let [(_, part)] = run.parts[..] else { panic!("one piece a run") };
             let expected: Vec<u8> = (part[0].saturating_sub(2)..part[0]).collect();
-            assert_eq!(run.lead.iter().map(|bytes| bytes[0]).collect::<Vec<_>>(), expected);
+            assert_eq!(run.warmup.iter().map(|bytes| bytes[0]).collect::<Vec<_>>(), expected);
         }
     }
 
     #[test]
-    fn a_smaller_selection_is_part_of_a_larger_one_and_has_two_pieces_at_least() {
+    fn smaller_selection_is_a_prefix_of_at_least_two_pieces() {
         let sample = sample(600, &[200, 200]);
-        let keys =
-            |budget| -> Vec<Key> { sample.select(budget).runs.iter().map(|run| run.parts[0].0).collect() };
+        let keys = |budget| -> Vec<PieceKey> {
+            sample.select(budget).runs.iter().map(|run| run.parts[0].0).collect()
+        };
         assert!(keys(600).starts_with(&keys(150)));
         assert_eq!(keys(1).len(), 2);
     }
 
     #[test]
-    fn a_layer_that_begins_again_leaves_nothing_of_its_first_beginning() {
+    fn restarted_layer_drops_its_earlier_pieces() {
         let mut sample = sample(1000, &[3, 2]);
         sample.begin_layer(1);
         sample.add(1, vec![7]);

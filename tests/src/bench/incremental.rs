@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerMemory, Level, Settings, engine};
+use zstart_convert::{Job, LayerCache, Level, Settings, engine};
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_oci::{RawManifest, media_type};
 
@@ -49,10 +49,10 @@ pub(super) async fn run(zstart: &Path, folder: &Path, tag: &Tag, level: i32) -> 
 
     let [first, second] = images("one-process")?;
     let settings = Settings { level: Level::try_from(level)?, ..Settings::default() };
-    let memory = LayerMemory::default();
+    let shared_cache = LayerCache::default();
     let one_process = [
-        convert_in_this_process(&first, &settings, &memory).await?,
-        convert_in_this_process(&second, &settings, &memory).await?,
+        convert_in_this_process(&first, &settings, &shared_cache).await?,
+        convert_in_this_process(&second, &settings, &shared_cache).await?,
     ];
     Ok(IncrementalTimes { other_machine, layer_cache, one_process })
 }
@@ -81,14 +81,14 @@ async fn convert_in_new_processes(
 async fn convert_in_this_process(
     image: &Reference,
     settings: &Settings,
-    memory: &LayerMemory,
+    layer_cache: &LayerCache,
 ) -> Result<Duration> {
     let repository = open_repository(image)?;
     let started = Instant::now();
     let resolved = engine::resolve(&*repository, image).await?;
     let plan = engine::plan(&*repository, &resolved, settings).await?;
     let tag = variant::tag(image, resolved.digest());
-    let job = Job { source: &*repository, target: &*repository, settings, memory, progress: &Silent };
+    let job = Job { source: &*repository, target: &*repository, settings, layer_cache, progress: &Silent };
     let made = engine::execute(job, image, &tag, &plan).await?;
     engine::verify(&*repository, &tag, &plan, &made.image).await?;
     Ok(started.elapsed())

@@ -179,7 +179,7 @@ async fn platform_defaults_to_that_of_this_machine() -> Result<()> {
         (&json!(platform), &json!(other_image.prepare()?.digest))
     );
     let none = ["tune", &name, "--platform", "linux/riscv64"];
-    require_failure(&zstart, &none, 7, &["it has linux/s390x"]).await?;
+    require_failure(&zstart, &none, 7, &["only linux/s390x"]).await?;
 
     let foreign = Index::new()
         .image(&image().platform("linux", "s390x"))?
@@ -247,7 +247,7 @@ async fn tune_failures_have_their_exit_codes() -> Result<()> {
         &zstart,
         &["tune", &zstart.oci("images:signature")],
         7,
-        &["is left alone: it has \"artifactType\""],
+        &["is left alone: the member \"artifactType\" marks an artifact"],
     )
     .await?;
     let damaged =

@@ -35,13 +35,13 @@ async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
             "windows",
             plain.clone().platform("windows", "amd64"),
             RecordReason::NotConvertible,
-            "it is for Windows",
+            "the image is for Windows",
         ),
         (
             "arm",
             plain.clone().platform("linux", "arm64"),
             RecordReason::NotConvertible,
-            "none of its platforms was asked for; it has linux/arm64",
+            "none of the selected platforms, only linux/arm64",
         ),
     ];
     for (name, image, _, _) in &cases {

@@ -7,7 +7,7 @@ use http::{Method, StatusCode};
 use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Job, LayerMemory, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
+    Error, Job, LayerCache, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
 };
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_registry::auth::Credentials;
@@ -58,7 +58,7 @@ pub(crate) struct Conversion {
     target: Reference,
     credentials: Credentials,
     settings: Settings,
-    memory: Arc<LayerMemory>,
+    layer_cache: Arc<LayerCache>,
     options: RegistryOptions,
 }
 
@@ -82,7 +82,7 @@ impl Conversion {
             source,
             credentials: Credentials::Anonymous,
             settings: Settings::default(),
-            memory: Arc::default(),
+            layer_cache: Arc::default(),
             options: RegistryOptions::default(),
         }
     }
@@ -114,8 +114,8 @@ impl Conversion {
     }
 
     /// Shares a layer cache with other conversions, as within one process.
-    pub(crate) fn with_layer_cache(self, memory: &Arc<LayerMemory>) -> Self {
-        Self { memory: Arc::clone(memory), ..self }
+    pub(crate) fn with_layer_cache(self, layer_cache: &Arc<LayerCache>) -> Self {
+        Self { layer_cache: Arc::clone(layer_cache), ..self }
     }
 
     pub(crate) fn forced(self) -> Self {
@@ -157,7 +157,7 @@ impl Conversion {
             source: &*source,
             target: &*target,
             settings: &self.settings,
-            memory: &self.memory,
+            layer_cache: &self.layer_cache,
             progress: &Silent,
         };
         let Execution { image, layers_reused } = execute(job, &self.source, &tag, &plan).await?;

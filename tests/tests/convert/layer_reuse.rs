@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 use zstart_codec::{LayerConverter as _, ZstdConverter};
-use zstart_convert::{LayerMemory, Level, Settings};
+use zstart_convert::{LayerCache, Level, Settings};
 use zstart_core::{Digest, keys};
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
@@ -81,13 +81,13 @@ async fn changed_top_layer_alone_is_converted() -> Result<()> {
 #[tokio::test]
 async fn cached_layers_are_not_pulled_again() -> Result<()> {
     let lab = Lab::start().await?;
-    let memory = Arc::new(LayerMemory::default());
+    let layer_cache = Arc::new(LayerCache::default());
     for tag in ["v1", "v2"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
-    lab.conversion("app:v1").with_layer_cache(&memory).run().await?;
+    lab.conversion("app:v1").with_layer_cache(&layer_cache).run().await?;
     let recording = lab.gateway.record();
-    let second = lab.conversion("app:v2").with_layer_cache(&memory).run().await?;
+    let second = lab.conversion("app:v2").with_layer_cache(&layer_cache).run().await?;
     assert_eq!(second.layers_reused, 2);
     let calls = recording.calls();
     let blobs = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
@@ -99,13 +99,13 @@ async fn cached_layers_are_not_pulled_again() -> Result<()> {
 #[tokio::test]
 async fn cached_layers_are_mounted_into_another_repository() -> Result<()> {
     let lab = Lab::start().await?;
-    let memory = Arc::new(LayerMemory::default());
+    let layer_cache = Arc::new(LayerCache::default());
     for name in ["one", "team/other"] {
         image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
     }
-    lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
+    lab.conversion("one:v1").with_layer_cache(&layer_cache).run().await?;
     let recording = lab.gateway.record();
-    let second = lab.conversion("team/other:v1").with_layer_cache(&memory).run().await?;
+    let second = lab.conversion("team/other:v1").with_layer_cache(&layer_cache).run().await?;
     assert_eq!(second.layers_reused, 2);
     let calls = recording.calls();
     let mounts = calls.iter().filter(|call| call.contains("mount=sha256") && call.ends_with("&from=one"));
@@ -156,13 +156,13 @@ async fn refused_mount_falls_back_to_conversion() -> Result<()> {
         Fault::Respond(StatusCode::ACCEPTED, vec![("location", "/v2/other/blobs/uploads/x".to_owned())], ""),
     ] {
         let lab = Lab::start().await?;
-        let memory = Arc::new(LayerMemory::default());
+        let layer_cache = Arc::new(LayerCache::default());
         for name in ["one", "other"] {
             image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
         }
-        lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
+        lab.conversion("one:v1").with_layer_cache(&layer_cache).run().await?;
         lab.gateway.fault(Method::POST, "mount=", refusal);
-        let second = lab.conversion("other:v1").with_layer_cache(&memory).run().await?;
+        let second = lab.conversion("other:v1").with_layer_cache(&layer_cache).run().await?;
         assert_eq!(second.layers_reused, 0);
         require_correct_variant(&lab, "other", "v1", &second).await?;
     }
@@ -172,7 +172,7 @@ async fn refused_mount_falls_back_to_conversion() -> Result<()> {
 #[tokio::test]
 async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     let lab = Lab::start().await?;
-    let memory = Arc::new(LayerMemory::default());
+    let layer_cache = Arc::new(LayerCache::default());
     for name in ["one", "other"] {
         image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
     }
@@ -180,7 +180,7 @@ async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     let gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
     for name in ["one", "other"] {
         let conversion = Conversion::of(&format!("{}/{name}:v1", gateway.host()));
-        conversion.login("user", "right").with_layer_cache(&memory).run().await?;
+        conversion.login("user", "right").with_layer_cache(&layer_cache).run().await?;
     }
     let calls = gateway.calls();
     let scopes = "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Aone%3Apull";
@@ -191,10 +191,10 @@ async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
 #[tokio::test]
 async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let lab = Lab::start().await?;
-    let memory = Arc::new(LayerMemory::default());
+    let layer_cache = Arc::new(LayerCache::default());
     let secret = image(b"secret");
     secret.push(&lab.registry.host(), "one:v1").await?;
-    let first = lab.conversion("one:v1").with_layer_cache(&memory).run().await?;
+    let first = lab.conversion("one:v1").with_layer_cache(&layer_cache).run().await?;
     // A manifest in another repository names layers that this repository doesn't have. Most registries refuse
     // such a manifest.
     secret.push(&lab.registry.host(), "other:v1").await?;
@@ -202,7 +202,7 @@ async fn layer_is_not_mounted_without_its_source_blob() -> Result<()> {
     let base = text(&layers(&manifest)?[0]["digest"])?.to_owned();
     lab.gateway.fault(Method::HEAD, &format!("/v2/other/blobs/{base}"), missing());
     lab.gateway.fault(Method::GET, &format!("/v2/other/blobs/{base}"), missing());
-    let error = lab.conversion("other:v1").with_layer_cache(&memory).run().await.unwrap_err();
+    let error = lab.conversion("other:v1").with_layer_cache(&layer_cache).run().await.unwrap_err();
     assert!(error.chain().contains(&base), "{}", error.chain());
     let variant = RepositoryReader::new(&lab.registry, "one").manifest(first.tag.as_str()).await?.json;
     let converted = text(&layers(&variant)?[0]["digest"])?.replace(':', "%3A");
@@ -286,12 +286,12 @@ async fn layers_of_other_settings_are_not_reused() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_images_convert_a_shared_base_once() -> Result<()> {
     let lab = Lab::start().await?;
-    let memory = Arc::new(LayerMemory::default());
+    let layer_cache = Arc::new(LayerCache::default());
     for tag in ["v1", "v2", "v3"] {
         image(tag.as_bytes()).push(&lab.registry.host(), &format!("app:{tag}")).await?;
     }
     let conversions =
-        ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).with_layer_cache(&memory));
+        ["app:v1", "app:v2", "app:v3"].map(|name| lab.conversion(name).with_layer_cache(&layer_cache));
     let [one, two, three] = &conversions;
     let made = tokio::try_join!(one.run(), two.run(), three.run())?;
     let made_before = made.0.layers_reused + made.1.layers_reused + made.2.layers_reused;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, ErrorClass, Job, LayerMemory, Settings, VariantImage, execute, plan, resolve, verify,
+    Error, ErrorClass, Job, LayerCache, Settings, VariantImage, execute, plan, resolve, verify,
 };
 use zstart_core::{Digest, Tag};
 use zstart_oci::{RawManifest, media_type};
@@ -62,7 +62,7 @@ impl Source {
             source: &self.layout,
             target,
             settings: &settings,
-            memory: &LayerMemory::default(),
+            layer_cache: &LayerCache::default(),
             progress: &Silent,
         };
         let image = execute(job, key, &to, &plan).await?.image;

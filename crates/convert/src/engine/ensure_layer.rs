@@ -17,7 +17,7 @@ use super::pipeline::{LayerPipeline, WeightedLayer};
 use super::retry::retry_blob;
 use super::reuse;
 use crate::error::Error;
-use crate::memory::LayerKey;
+use crate::layer_cache::LayerKey;
 use crate::progress::{LayerResult, Progress};
 
 /// A layer after its conversion.
@@ -68,7 +68,7 @@ pub(super) async fn ensure_layer(
     let PlannedLayer { layer, diff_id } = planned;
     let key = LayerKey { layer: layer.digest().clone(), settings: settings_annotation.clone() };
     let location = job.target.location();
-    let _lock = job.memory.claim(&key, location).await;
+    let _lock = job.layer_cache.lock(&key, location).await;
     let reused = if job.settings.force {
         None
     } else {
@@ -86,7 +86,7 @@ pub(super) async fn ensure_layer(
     };
     // A forced conversion rewrites layers that other conversions keep.
     if !job.settings.force {
-        job.memory.note(&key, &converted, location);
+        job.layer_cache.insert(&key, &converted, location);
     }
     let result = match &converted.written {
         Some(BlobInfo { digest: _, size }) if is_new => LayerResult::Converted { bytes: *size },

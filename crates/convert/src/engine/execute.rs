@@ -16,7 +16,7 @@ use super::ensure_layer::{ConvertedLayer, LayerContext, ensure_layer};
 use super::prior_variants::find_reusable_layers;
 use super::{PlatformReport, VariantImage};
 use crate::error::Error;
-use crate::memory::LayerMemory;
+use crate::layer_cache::LayerCache;
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -35,7 +35,7 @@ pub struct Job<'a> {
     /// Settings of the conversion.
     pub settings: &'a Settings,
     /// Results of earlier conversions.
-    pub memory: &'a LayerMemory,
+    pub layer_cache: &'a LayerCache,
     /// Observer of the layers.
     pub progress: &'a dyn Progress,
 }
@@ -113,7 +113,7 @@ async fn ensure_layers(context: &LayerContext<'_>, tag: &Tag, plan: &Plan) -> Re
         HashMap::new()
     } else {
         let layers = planned.iter().map(|PlannedLayer { layer, diff_id: _ }| layer);
-        let unknown = layers.filter(|layer| !job.memory.knows(layer.digest(), settings_annotation));
+        let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings_annotation));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
         find_reusable_layers(job.target, tag, settings_annotation, &unknown).await
     };

@@ -17,7 +17,7 @@ use super::ensure_layer::{ConvertedLayer, LayerContext};
 use super::execute::Job;
 use super::pipeline::WeightedLayer;
 use crate::error::Error;
-use crate::memory::{LayerKey, Remembered};
+use crate::layer_cache::{CacheEntry, LayerKey};
 use crate::progress::Silent;
 
 /// Returns a cached layer, if the target has it or can mount it.
@@ -27,7 +27,7 @@ pub(super) async fn reuse_cached(
     key: &LayerKey,
     expected: &Digest,
 ) -> Result<Option<ConvertedLayer>, Error> {
-    let Some(Remembered { outcome: cached, places: locations }) = job.memory.get(key) else {
+    let Some(CacheEntry { converted: cached, locations }) = job.layer_cache.get(key) else {
         return Ok(None);
     };
     if cached.diff_id != *expected {

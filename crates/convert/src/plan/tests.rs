@@ -50,7 +50,7 @@ fn gzip_and_plain_layers_are_converted_and_zstd_ones_kept() {
 }
 
 #[test]
-fn layers_that_cannot_be_read_by_everybody_leave_the_image_alone() {
+fn foreign_encrypted_and_unknown_layers_are_refused() {
     let foreign = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip";
     let encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
     let helm = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
@@ -62,7 +62,7 @@ fn layers_that_cannot_be_read_by_everybody_leave_the_image_alone() {
 }
 
 #[test]
-fn layers_that_runtimes_could_not_compare_leave_the_image_alone() {
+fn layers_with_other_digests_than_sha256_are_refused() {
     let other: Digest = format!("sha512:{}", "a".repeat(128)).parse().unwrap();
     let config = ImageConfig { diff_ids: vec![other.clone()], ..config("linux", 1) };
     assert_eq!(
@@ -72,7 +72,7 @@ fn layers_that_runtimes_could_not_compare_leave_the_image_alone() {
 }
 
 #[test]
-fn a_config_that_does_not_fit_the_manifest_leaves_the_image_alone() {
+fn config_without_matching_layers_or_platform_is_refused() {
     let layers = [media_type::OCI_TAR_GZIP];
     for diff_ids in [0, 2] {
         let refusal = plan(&layers, &config("linux", diff_ids)).unwrap_err();
@@ -84,7 +84,7 @@ fn a_config_that_does_not_fit_the_manifest_leaves_the_image_alone() {
 }
 
 #[test]
-fn artifacts_and_variants_are_not_sources() {
+fn artifacts_and_variants_are_refused() {
     let image = |more: Value| require_image(&manifest(&[], &more).1);
     assert_eq!(image(json!({})), Ok(()));
     assert_eq!(image(json!({"artifactType": "x"})), Err(Refusal::Artifact { member: "artifactType" }));
@@ -97,7 +97,7 @@ fn artifacts_and_variants_are_not_sources() {
 }
 
 #[test]
-fn what_registries_hold_beside_images_is_no_image() {
+fn configs_of_charts_wasm_and_signatures_are_refused() {
     for media_type in [
         "application/vnd.cncf.helm.config.v1+json",
         "application/vnd.wasm.config.v0+json",
@@ -112,14 +112,14 @@ fn what_registries_hold_beside_images_is_no_image() {
 }
 
 #[test]
-fn an_image_whose_manifest_names_a_soci_index_keeps_its_gzip_layers() {
+fn manifest_with_soci_annotation_is_refused() {
     let index = digest("index").to_string();
     let annotated = json!({"annotations": {"com.amazon.soci.index-digest": index}});
     assert_eq!(require_image(&manifest(&[], &annotated).1), Err(Refusal::Soci { index }));
 }
 
 #[test]
-fn an_index_keeps_what_was_not_asked_for_and_drops_attestations_of_what_is_converted() {
+fn index_keeps_unselected_and_drops_stale_attestations() {
     let entry = |seed: &str, os: &str, architecture: &str, attests: Option<&str>| {
         let mut entry = json!({
             "mediaType": media_type::OCI_MANIFEST, "digest": digest(seed), "size": 1,

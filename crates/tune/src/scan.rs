@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use zstd::stream::write::Encoder;
 
-use super::sample::{Key, PIECE, Sample};
+use super::sample::{PIECE_BYTES, PieceKey, Sample};
 use super::stopwatch::Stopwatch;
 use zstart_codec::DiffIdHasher;
 use zstart_codec::Level;
@@ -21,7 +21,7 @@ use zstart_core::sync::lock;
 
 /// What was learnt of one layer.
 #[derive(Clone, Debug, Default)]
-pub(super) struct LayerFacts {
+pub(super) struct LayerMeasurement {
     /// Its bytes as they are now.
     pub(super) compressed_size: u64,
     /// The same unpacked.
@@ -34,60 +34,60 @@ pub(super) struct LayerFacts {
 
 /// What was learnt of an image.
 #[derive(Debug)]
-pub(super) struct Reading {
+pub(super) struct SourceScan {
     /// The levels that everything was encoded at.
     pub(super) levels: Vec<Level>,
-    pub(super) layers: Vec<LayerFacts>,
+    pub(super) layers: Vec<LayerMeasurement>,
     pub(super) sample: Sample,
     /// What each piece came to, at each of the levels.
-    pub(super) piece_sizes: BTreeMap<Key, Vec<u64>>,
+    pub(super) piece_sizes: BTreeMap<PieceKey, Vec<u64>>,
 }
 
-impl LayerFacts {
+impl LayerMeasurement {
     /// Whether it is zstd already.
-    pub(super) fn stays(&self) -> bool {
+    pub(super) fn is_kept(&self) -> bool {
         self.sizes.is_empty()
     }
 }
 
-impl Reading {
+impl SourceScan {
     pub(super) fn new(levels: Vec<Level>, layers: usize, budget: u64) -> Self {
-        let layers = vec![LayerFacts::default(); layers];
+        let layers = vec![LayerMeasurement::default(); layers];
         Self { levels, layers, sample: Sample::new(budget), piece_sizes: BTreeMap::new() }
     }
 }
 
 /// Reads one layer of an image and returns its `diff_id`. One layer is read at a time, so nothing waits for
 /// the lock.
-pub(super) fn read_layer(
-    reading: &Mutex<Reading>,
+pub(super) fn scan_layer(
+    scan: &Mutex<SourceScan>,
     layer: usize,
     source: &mut dyn BufRead,
     limits: LayerLimits,
 ) -> Result<Digest, LayerError> {
-    let mut reading = lock(reading);
-    reading.sample.begin_layer(layer);
+    let mut scan = lock(scan);
+    scan.sample.begin_layer(layer);
     let watch = Stopwatch::started();
     let compressed_size = Cell::new(0);
-    let mut source = Untimed { inner: source, watch: &watch, count: &compressed_size };
-    let (packing, mut source) = compression::detect(&mut source)?;
+    let mut source = UntimedReader { inner: source, watch: &watch, count: &compressed_size };
+    let (compression, mut source) = compression::detect(&mut source)?;
     let mut plain = DiffIdHasher::at_most(limits.max_uncompressed);
-    let mut pieces = match packing {
+    let mut pieces = match compression {
         Compression::Zstd => None,
         Compression::Gzip | Compression::Plain => {
-            Some(Pieces::new(layer, limits.compressed_size, &mut reading)?)
+            Some(PieceEncoder::new(layer, limits.compressed_size, &mut scan)?)
         }
     };
-    packing.decode(&mut source, |bytes| {
+    compression.decode(&mut source, |bytes| {
         watch.pause(|| {
             plain.take(bytes)?;
             pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
         })
     })?;
     let unpack = watch.total();
-    let sizes = pieces.map_or(Ok(Vec::new()), Pieces::finish).map_err(failed)?;
-    reading.layers[layer] =
-        LayerFacts { compressed_size: compressed_size.get(), plain: plain.count(), unpack, sizes };
+    let sizes = pieces.map_or(Ok(Vec::new()), PieceEncoder::finish).map_err(failed)?;
+    scan.layers[layer] =
+        LayerMeasurement { compressed_size: compressed_size.get(), plain: plain.count(), unpack, sizes };
     Ok(plain.diff_id())
 }
 
@@ -96,29 +96,28 @@ fn failed(source: io::Error) -> LayerError {
 }
 
 /// A layer cut into pieces, each encoded at the fastest levels as soon as it is whole.
-struct Pieces<'a> {
+struct PieceEncoder<'a> {
     layer: usize,
-    reading: &'a mut Reading,
-    encoders: Vec<Encoder<'static, Counter>>,
+    scan: &'a mut SourceScan,
+    encoders: Vec<Encoder<'static, CountingWriter>>,
     piece: Vec<u8>,
     /// What the encoders have written so far.
     sizes: Vec<u64>,
 }
 
-impl<'a> Pieces<'a> {
-    fn new(layer: usize, compressed_size: u64, reading: &'a mut Reading) -> Result<Self, LayerError> {
-        let encoder = |level: &Level| ZstdConverter::new(*level).encoder(compressed_size, Counter(0));
-        let encoders: Vec<_> =
-            reading.levels.iter().map(encoder).collect::<io::Result<_>>().map_err(failed)?;
+impl<'a> PieceEncoder<'a> {
+    fn new(layer: usize, compressed_size: u64, scan: &'a mut SourceScan) -> Result<Self, LayerError> {
+        let encoder = |level: &Level| ZstdConverter::new(*level).encoder(compressed_size, CountingWriter(0));
+        let encoders: Vec<_> = scan.levels.iter().map(encoder).collect::<io::Result<_>>().map_err(failed)?;
         let sizes = vec![0; encoders.len()];
-        Ok(Self { layer, reading, encoders, piece: Vec::with_capacity(PIECE), sizes })
+        Ok(Self { layer, scan, encoders, piece: Vec::with_capacity(PIECE_BYTES), sizes })
     }
 
     fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             // Only now it is certain that the piece isn't the last one.
-            if self.piece.len() == PIECE {
-                let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE));
+            if self.piece.len() == PIECE_BYTES {
+                let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
                 for encoder in &mut self.encoders {
                     encoder.write_all(&piece)?;
                     encoder.flush()?;
@@ -126,7 +125,7 @@ impl<'a> Pieces<'a> {
                 let sizes = self.encoders.iter().map(|encoder| encoder.get_ref().0).collect();
                 self.keep(piece, sizes);
             }
-            let (front, rest) = bytes.split_at(bytes.len().min(PIECE - self.piece.len()));
+            let (front, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES - self.piece.len()));
             self.piece.extend_from_slice(front);
             bytes = rest;
         }
@@ -147,17 +146,17 @@ impl<'a> Pieces<'a> {
     }
 
     fn keep(&mut self, piece: Vec<u8>, sizes: Vec<u64>) {
-        let key = self.reading.sample.add(self.layer, piece);
+        let key = self.scan.sample.add(self.layer, piece);
         let own = sizes.iter().zip(&self.sizes).map(|(after, before)| after - before).collect();
-        self.reading.piece_sizes.insert(key, own);
+        self.scan.piece_sizes.insert(key, own);
         self.sizes = sizes;
     }
 }
 
 /// Counts what is written to it.
-pub(super) struct Counter(pub(super) u64);
+pub(super) struct CountingWriter(pub(super) u64);
 
-impl Write for Counter {
+impl Write for CountingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 += bytes.len() as u64;
         Ok(bytes.len())
@@ -169,13 +168,13 @@ impl Write for Counter {
 }
 
 /// The compressed_size bytes: counted, and what it takes to get them isn't timed.
-struct Untimed<'a> {
+struct UntimedReader<'a> {
     inner: &'a mut dyn BufRead,
     watch: &'a Stopwatch,
     count: &'a Cell<u64>,
 }
 
-impl Read for Untimed<'_> {
+impl Read for UntimedReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let available = self.fill_buf()?;
         let count = available.len().min(buffer.len());
@@ -185,7 +184,7 @@ impl Read for Untimed<'_> {
     }
 }
 
-impl BufRead for Untimed<'_> {
+impl BufRead for UntimedReader<'_> {
     fn fill_buf(&mut self) -> io::Result<&[u8]> {
         let Self { inner, watch, count: _ } = self;
         watch.pause(|| inner.fill_buf())
@@ -204,20 +203,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_sizes_of_the_fastest_levels_are_those_of_a_conversion() {
+    fn exact_sizes_equal_those_of_a_conversion() {
         let numbers = (0..600_000_u64).map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let plain: Vec<u8> = numbers.flat_map(|number| format!("{number:x}\n").into_bytes()).collect();
         let levels: Vec<Level> = (1..=3).map(|level| Level::try_from(level).unwrap()).collect();
         for compressed_size in [1, 32 << 20] {
             let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
-            let reading = Mutex::new(Reading::new(levels.clone(), 1, 1 << 30));
-            read_layer(&reading, 0, &mut &plain[..], limits).unwrap();
+            let scan = Mutex::new(SourceScan::new(levels.clone(), 1, 1 << 30));
+            scan_layer(&scan, 0, &mut &plain[..], limits).unwrap();
             let converted = levels.iter().map(|level| {
-                let mut target = Counter(0);
+                let mut target = CountingWriter(0);
                 ZstdConverter::new(*level).convert(&mut &plain[..], &mut target, limits).unwrap();
                 target.0
             });
-            assert_eq!(lock(&reading).layers[0].sizes, converted.collect::<Vec<_>>(), "{compressed_size}");
+            assert_eq!(lock(&scan).layers[0].sizes, converted.collect::<Vec<_>>(), "{compressed_size}");
         }
     }
 }

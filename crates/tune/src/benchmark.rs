@@ -7,23 +7,23 @@ use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::sample::{Key, Run, Selection};
+use super::sample::{PieceKey, Run, Selection};
 use super::stopwatch::Stopwatch;
 use zstart_codec::Level;
 use zstart_codec::ZstdConverter;
 use zstart_codec::{LayerError, zstd_frames};
 
 /// How often everything is decoded at least: of an odd number of times, the one in the middle counts.
-const PASSES: usize = 3;
-/// What takes less is done again, up to [`MOST_PASSES`] times: the clock and the first touch of memory
+const MIN_PASSES: usize = 3;
+/// What takes less is done again, up to [`MAX_PASSES`] times: the clock and the first touch of memory
 /// would be a good part of it.
-const LEAST: Duration = Duration::from_millis(30);
+const MIN_MEASURED_TIME: Duration = Duration::from_millis(30);
 /// As above; odd.
-const MOST_PASSES: usize = 25;
+const MAX_PASSES: usize = 25;
 
 /// What a piece came to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct PieceFacts {
+pub(super) struct PieceMeasurement {
     /// Its bytes.
     pub(super) plain: f64,
     /// The same encoded.
@@ -43,15 +43,17 @@ struct Encoded {
 
 /// Measures a level. Encoding keeps all cores busy, as a conversion does; decoding is done by one
 /// thread alone, as container runtimes do it.
-pub(super) fn measure(
+pub(super) fn benchmark_level(
     level: Level,
     selection: &Selection<'_>,
-) -> Result<BTreeMap<Key, PieceFacts>, LayerError> {
+) -> Result<BTreeMap<PieceKey, PieceMeasurement>, LayerError> {
     let mut passes = vec![encode_all(level, &selection.runs)?];
     let took = |pass: &[Encoded]| -> Duration {
         pass.iter().flat_map(|run| &run.parts).map(|(_, took)| *took).sum()
     };
-    while passes.len() < MOST_PASSES && passes.iter().map(|pass| took(pass)).sum::<Duration>() < LEAST {
+    while passes.len() < MAX_PASSES
+        && passes.iter().map(|pass| took(pass)).sum::<Duration>() < MIN_MEASURED_TIME
+    {
         passes.push(encode_all(level, &selection.runs)?);
     }
     let decoded = decode_all(selection, &passes[0])?;
@@ -62,10 +64,10 @@ pub(super) fn measure(
         for (part, (key, plain)) in run.parts.iter().enumerate() {
             let encode = median(passes.iter().map(|pass| pass[index].parts[part].1).collect());
             let Some(decode) = decoded.next() else { continue };
-            #[expect(clippy::cast_precision_loss, reason = "a piece has 2 MiB")]
+            #[expect(clippy::cast_precision_loss, reason = "a piece has 4 MiB")]
             let (plain, size) = (plain.len() as f64, passes[0][index].parts[part].0 as f64);
             let (encode, decode) = (encode.as_secs_f64(), decode.as_secs_f64());
-            facts.insert(*key, PieceFacts { plain, size, encode, decode });
+            facts.insert(*key, PieceMeasurement { plain, size, encode, decode });
         }
     }
     Ok(facts)
@@ -96,10 +98,10 @@ fn encode_all(level: Level, runs: &[Run<'_>]) -> Result<Vec<Encoded>, LayerError
 fn encode(level: Level, run: &Run<'_>) -> io::Result<Encoded> {
     // As small layers are: what other threads take isn't timed.
     let mut encoder = ZstdConverter::new(level).encoder(0, Vec::new())?;
-    for lead in &run.lead {
-        encoder.write_all(lead)?;
+    for warmup in &run.warmup {
+        encoder.write_all(warmup)?;
     }
-    if !run.lead.is_empty() {
+    if !run.warmup.is_empty() {
         encoder.flush()?;
     }
     let mut before = encoder.get_ref().len();
@@ -126,7 +128,7 @@ fn decode_all(selection: &Selection<'_>, encoded: &[Encoded]) -> Result<Vec<Dura
     let frames: Vec<u8> = encoded.iter().flat_map(|run| run.frame.iter().copied()).collect();
     let mut passes = vec![decode(&selection.runs, &frames)?];
     let took = |passes: &[Vec<Duration>]| passes.iter().flatten().sum::<Duration>();
-    while passes.len() < PASSES || (passes.len() < MOST_PASSES && took(&passes) < LEAST) {
+    while passes.len() < MIN_PASSES || (passes.len() < MAX_PASSES && took(&passes) < MIN_MEASURED_TIME) {
         passes.push(decode(&selection.runs, &frames)?);
     }
     let parts = 0..passes[0].len();
@@ -135,12 +137,12 @@ fn decode_all(selection: &Selection<'_>, encoded: &[Encoded]) -> Result<Vec<Dura
 
 /// Decodes all frames one after another, as one layer's, and times the parts.
 fn decode(runs: &[Run<'_>], mut frames: &[u8]) -> Result<Vec<Duration>, LayerError> {
-    // Up to which byte each section goes, and whether it is a part, or only leads to one.
+    // Up to which byte each section goes, and whether it is a part, or only warmups to one.
     let mut end = 0;
     let mut sections = Vec::new();
     for run in runs {
-        let leads = run.lead.iter().map(|lead| (lead.len(), false));
-        for (length, is_part) in leads.chain(run.parts.iter().map(|(_, part)| (part.len(), true))) {
+        let warmups = run.warmup.iter().map(|warmup| (warmup.len(), false));
+        for (length, is_part) in warmups.chain(run.parts.iter().map(|(_, part)| (part.len(), true))) {
             end += length;
             sections.push((end, is_part, Duration::ZERO));
         }

@@ -3,7 +3,7 @@
 
 /// Half the width of the interval that holds the true figure 19 times of 20. `without` has the figure as
 /// it is without each piece, `pieces` is how many it rests on. `None` where that is one, or none.
-pub(super) fn margin(
+pub(super) fn jackknife_margin(
     figure: f64,
     without: impl IntoIterator<Item = Option<f64>>,
     pieces: usize,
@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_quantiles_are_those_of_the_tables() {
+    fn quantiles_match_published_tables() {
         assert_eq!(quantile(0), None);
         for (freedom, expected) in [(2, 4.303), (3, 3.182), (5, 2.571), (10, 2.228), (30, 2.042)] {
             let found = quantile(freedom).unwrap();
@@ -39,20 +39,20 @@ mod tests {
     }
 
     #[test]
-    fn of_a_mean_it_is_what_its_standard_error_says() {
+    fn margin_of_a_mean_follows_its_standard_error() {
         let values: [f64; 5] = [3.0, 5.0, 4.0, 8.0, 5.0];
         let sum: f64 = values.iter().sum();
         let without = values.iter().map(|left_out| Some((sum - left_out) / 4.0));
         // The variance of the five is 3.5, so that of their mean 3.5 / 5; times 5 / 4, as nothing is taken
         // off for there being five only.
         let expected = (3.5_f64 / 4.0).sqrt() * 2.776;
-        let found = margin(sum / 5.0, without, 5).unwrap();
+        let found = jackknife_margin(sum / 5.0, without, 5).unwrap();
         assert!((found / expected - 1.0).abs() < 0.01, "{found} {expected}");
     }
 
     #[test]
-    fn one_piece_says_nothing_of_the_others() {
-        assert_eq!(margin(1.0, [None], 1), None);
-        assert_eq!(margin(1.0, [Some(1.0)], 1), None);
+    fn single_piece_has_no_margin() {
+        assert_eq!(jackknife_margin(1.0, [None], 1), None);
+        assert_eq!(jackknife_margin(1.0, [Some(1.0)], 1), None);
     }
 }

@@ -7,43 +7,43 @@
 
 use std::collections::BTreeMap;
 
-use super::level::PieceFacts;
-use super::margin::margin;
-use super::pull::{Arrival, seconds};
-use super::read::LayerFacts;
-use super::sample::Key;
-use super::{FIRST_SLOW, Figure, LevelTuning, Now, Prospect, Rank, Tuning};
+use super::benchmark::PieceMeasurement;
+use super::jackknife::jackknife_margin;
+use super::pull::{LayerPull, pull_seconds};
+use super::sample::PieceKey;
+use super::scan::LayerMeasurement;
+use super::{Baseline, Estimate, FIRST_SLOW_LEVEL, LevelEstimate, PullEstimate, Rank, TuneReport};
 use zstart_codec::Level;
 
 /// A layer's part in the image.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
-    pub(super) facts: LayerFacts,
+pub(super) struct MeasuredLayer {
+    pub(super) facts: LayerMeasurement,
     /// It is a layer further below once more, and not pulled again.
     pub(super) repeated: bool,
 }
 
 /// One level, measured.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Measured {
+pub(super) struct LevelMeasurement {
     /// The size of all that was encoded, where that is everything.
     pub(super) exact: Option<f64>,
-    pub(super) pieces: BTreeMap<Key, PieceFacts>,
+    pub(super) pieces: BTreeMap<PieceKey, PieceMeasurement>,
 }
 
 /// All that was measured.
 #[derive(Clone, Debug)]
-pub(super) struct Figures {
-    pub(super) layers: Vec<Layer>,
+pub(super) struct Measurements {
+    pub(super) layers: Vec<MeasuredLayer>,
     /// The levels that each layer has its size at.
-    pub(super) fast: Vec<Level>,
-    pub(super) levels: BTreeMap<Level, Measured>,
+    pub(super) exact_levels: Vec<Level>,
+    pub(super) levels: BTreeMap<Level, LevelMeasurement>,
 }
 
-impl Figures {
+impl Measurements {
     /// The level whose figures another one's follow from.
     fn base(level: Level) -> Option<Level> {
-        if level.get() >= FIRST_SLOW {
+        if level.get() >= FIRST_SLOW_LEVEL {
             Some(Level::SLOW_BASE)
         } else if level > Level::FAST_BASE {
             Some(Level::FAST_BASE)
@@ -53,7 +53,7 @@ impl Figures {
     }
 
     /// Bytes of all layers that are encoded, if the pieces were all but one.
-    fn encoded(&self, level: Level, without: Option<Key>) -> Option<f64> {
+    fn encoded(&self, level: Level, without: Option<PieceKey>) -> Option<f64> {
         let measured = self.levels.get(&level)?;
         if measured.exact.is_some() {
             return measured.exact;
@@ -69,8 +69,8 @@ impl Figures {
     }
 
     /// Seconds to decode a byte, likewise.
-    fn decoding(&self, level: Level, without: Option<Key>) -> Option<f64> {
-        if level.get() < FIRST_SLOW {
+    fn decoding(&self, level: Level, without: Option<PieceKey>) -> Option<f64> {
+        if level.get() < FIRST_SLOW_LEVEL {
             let pieces = &self.levels.get(&level)?.pieces;
             return self.ratio(level, without, |own| own.decode, |key| Some(pieces.get(key)?.plain));
         }
@@ -83,9 +83,9 @@ impl Figures {
     fn ratio(
         &self,
         level: Level,
-        without: Option<Key>,
-        own: impl Fn(&PieceFacts) -> f64,
-        other: impl Fn(&Key) -> Option<f64>,
+        without: Option<PieceKey>,
+        own: impl Fn(&PieceMeasurement) -> f64,
+        other: impl Fn(&PieceKey) -> Option<f64>,
     ) -> Option<f64> {
         let (mut sum, mut to) = (0.0, 0.0);
         for (key, piece) in &self.levels.get(&level)?.pieces {
@@ -98,25 +98,25 @@ impl Figures {
     }
 
     /// The image's compressed layers, in bytes.
-    pub(super) fn bytes(&self, level: Level) -> Figure {
+    pub(super) fn bytes(&self, level: Level) -> Estimate {
         let stay: f64 = self
             .layers
             .iter()
-            .filter(|layer| layer.facts.stays())
+            .filter(|layer| layer.facts.is_kept())
             .map(|layer| float(layer.facts.compressed_size))
             .sum();
         let margin = match self.levels.get(&level) {
-            Some(Measured { exact: Some(_), .. }) => Some(0.0),
-            _ => self.margin(level, |figures, without| figures.encoded(level, without)),
+            Some(LevelMeasurement { exact: Some(_), .. }) => Some(0.0),
+            _ => self.margin(level, |measured, without| measured.encoded(level, without)),
         };
-        Figure { value: stay + self.encoded(level, None).unwrap_or_default(), margin }
+        Estimate { value: stay + self.encoded(level, None).unwrap_or_default(), margin }
     }
 
     /// Bytes unpacked a second.
-    pub(super) fn decode_speed(&self, level: Level) -> Option<Figure> {
-        let speed = |figures: &Self, without| Some(1.0 / figures.decoding(level, without)?);
+    pub(super) fn decode_speed(&self, level: Level) -> Option<Estimate> {
+        let speed = |measured: &Self, without| Some(1.0 / measured.decoding(level, without)?);
         let value = speed(self, None).filter(|speed| speed.is_finite())?;
-        Some(Figure { value, margin: self.margin(level, speed) })
+        Some(Estimate { value, margin: self.margin(level, speed) })
     }
 
     /// Bytes encoded a second.
@@ -127,48 +127,48 @@ impl Figures {
     }
 
     /// Seconds until the image is there and unpacked, at a level or as it is now.
-    pub(super) fn seconds_now(&self, link: f64) -> f64 {
-        seconds(
+    pub(super) fn baseline_seconds(&self, link: f64) -> f64 {
+        pull_seconds(
             self.layers.iter().map(|layer| {
-                layer.arrival(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
+                layer.pull(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
             }),
             link,
         )
     }
 
-    fn seconds(&self, level: Level, link: f64, without: Option<Key>) -> Option<f64> {
-        let fast = self.fast.iter().position(|level| *level == Level::FAST_BASE)?;
-        let at_base = |layer: &Layer| layer.facts.sizes.get(fast).map_or(0.0, |size| float(*size));
+    fn seconds(&self, level: Level, link: f64, without: Option<PieceKey>) -> Option<f64> {
+        let fast = self.exact_levels.iter().position(|level| *level == Level::FAST_BASE)?;
+        let at_base = |layer: &MeasuredLayer| layer.facts.sizes.get(fast).map_or(0.0, |size| float(*size));
         let growth = self.encoded(level, without)? / self.layers.iter().map(at_base).sum::<f64>();
         // An image of no bytes takes no time.
         let decoding = self.decoding(level, without).unwrap_or_default();
         let arrivals = self.layers.iter().map(|layer| {
-            if layer.facts.stays() {
-                layer.arrival(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
+            if layer.facts.is_kept() {
+                layer.pull(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
             } else {
-                layer.arrival(at_base(layer) * growth, float(layer.facts.plain) * decoding)
+                layer.pull(at_base(layer) * growth, float(layer.facts.plain) * decoding)
             }
         });
-        Some(seconds(arrivals, link))
+        Some(pull_seconds(arrivals, link))
     }
 
     /// The same with its margin.
-    pub(super) fn time(&self, level: Level, link: f64) -> Option<Figure> {
+    pub(super) fn time(&self, level: Level, link: f64) -> Option<Estimate> {
         let value = self.seconds(level, link, None)?;
-        Some(Figure {
+        Some(Estimate {
             value,
-            margin: self.margin(level, |figures, without| figures.seconds(level, link, without)),
+            margin: self.margin(level, |measured, without| measured.seconds(level, link, without)),
         })
     }
 
     /// How much longer one level takes than another. It is surer than the times are: both rest on the
     /// same pieces.
-    pub(super) fn difference(&self, level: Level, other: Level, link: f64) -> Option<Figure> {
-        let difference = |figures: &Self, without| {
-            Some(figures.seconds(level, link, without)? - figures.seconds(other, link, without)?)
+    pub(super) fn difference(&self, level: Level, other: Level, link: f64) -> Option<Estimate> {
+        let difference = |measured: &Self, without| {
+            Some(measured.seconds(level, link, without)? - measured.seconds(other, link, without)?)
         };
         let fewer = if self.pieces(level) < self.pieces(other) { level } else { other };
-        Some(Figure { value: difference(self, None)?, margin: self.margin(fewer, difference) })
+        Some(Estimate { value: difference(self, None)?, margin: self.margin(fewer, difference) })
     }
 
     /// How many pieces a level was measured on.
@@ -176,59 +176,63 @@ impl Figures {
         self.levels.get(&level).map_or(0, |measured| measured.pieces.len())
     }
 
-    fn margin(&self, level: Level, figure: impl Fn(&Self, Option<Key>) -> Option<f64>) -> Option<f64> {
+    fn margin(&self, level: Level, estimate: impl Fn(&Self, Option<PieceKey>) -> Option<f64>) -> Option<f64> {
         // Every level's pieces are among those of the fastest.
         let keys = self.levels.get(&Level::FAST_BASE)?.pieces.keys();
-        margin(figure(self, None)?, keys.map(|key| figure(self, Some(*key))), self.pieces(level))
+        jackknife_margin(
+            estimate(self, None)?,
+            keys.map(|key| estimate(self, Some(*key))),
+            self.pieces(level),
+        )
     }
 }
 
-impl Layer {
-    fn arrival(&self, bytes: f64, unpack: f64) -> Arrival {
-        Arrival { bytes: if self.repeated { 0.0 } else { bytes }, unpack }
+impl MeasuredLayer {
+    fn pull(&self, bytes: f64, unpack_seconds: f64) -> LayerPull {
+        LayerPull { bytes: if self.repeated { 0.0 } else { bytes }, unpack_seconds }
     }
 }
 
-impl Figures {
+impl Measurements {
     /// All of it, for these levels and links.
-    pub(super) fn tuning(&self, levels: &[Level], links: &[u64]) -> Tuning {
+    pub(super) fn report(&self, levels: &[Level], links: &[u64]) -> TuneReport {
         let unpack: f64 = self.layers.iter().map(|layer| layer.facts.unpack.as_secs_f64()).sum();
-        let plain_bytes = self.layers.iter().map(|layer| layer.facts.plain).sum();
-        let speed = float(plain_bytes) / unpack;
-        let now = Now {
+        let uncompressed_bytes = self.layers.iter().map(|layer| layer.facts.plain).sum();
+        let speed = float(uncompressed_bytes) / unpack;
+        let baseline = Baseline {
             bytes: self.layers.iter().map(|layer| layer.facts.compressed_size).sum(),
             decode_speed: Some(speed).filter(|speed| speed.is_finite() && *speed > 0.0),
-            seconds: links.iter().map(|link| self.seconds_now(float(*link))).collect(),
+            seconds: links.iter().map(|link| self.baseline_seconds(float(*link))).collect(),
         };
-        let prospects: Vec<Vec<Prospect>> =
+        let pulls: Vec<Vec<PullEstimate>> =
             links.iter().map(|link| self.ranked(levels, float(*link))).collect();
-        let levels = levels.iter().enumerate().map(|(index, level)| LevelTuning {
+        let levels = levels.iter().enumerate().map(|(index, level)| LevelEstimate {
             level: *level,
             pieces: self.pieces(*level),
             bytes: self.bytes(*level),
             encode_speed: self.encode_speed(*level),
             decode_speed: self.decode_speed(*level),
-            prospects: prospects.iter().filter_map(|link| link.get(index).copied()).collect(),
+            pulls: pulls.iter().filter_map(|link| link.get(index).copied()).collect(),
         });
-        let layers_kept = self.layers.iter().filter(|layer| layer.facts.stays()).count();
-        Tuning { plain_bytes, layers_kept, now, levels: levels.collect() }
+        let layers_kept = self.layers.iter().filter(|layer| layer.facts.is_kept()).count();
+        TuneReport { uncompressed_bytes, layers_kept, baseline, levels: levels.collect() }
     }
 
     /// Every level over one link.
-    fn ranked(&self, levels: &[Level], link: f64) -> Vec<Prospect> {
-        let times: Vec<Figure> = levels.iter().filter_map(|level| self.time(*level, link)).collect();
+    fn ranked(&self, levels: &[Level], link: f64) -> Vec<PullEstimate> {
+        let times: Vec<Estimate> = levels.iter().filter_map(|level| self.time(*level, link)).collect();
         let shortest =
             times.iter().zip(levels).min_by(|(one, _), (other, _)| one.value.total_cmp(&other.value));
         let Some((_, best)) = shortest else { return Vec::new() };
-        let prospects = times.iter().zip(levels).map(|(seconds, level)| {
+        let pulls = times.iter().zip(levels).map(|(seconds, level)| {
             let rank = match self.difference(*level, *best, link) {
                 _ if level == best => Rank::Best,
-                Some(Figure { value, margin: Some(margin) }) if value > margin => Rank::Behind,
+                Some(Estimate { value, margin: Some(margin) }) if value > margin => Rank::Slower,
                 _ => Rank::AsGood,
             };
-            Prospect { seconds: *seconds, rank }
+            PullEstimate { seconds: *seconds, rank }
         });
-        prospects.collect()
+        pulls.collect()
     }
 }
 
