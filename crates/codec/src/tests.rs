@@ -54,14 +54,14 @@ fn gzip_and_plain_layers_become_the_same_zstd() {
 }
 
 #[test]
-fn layers_of_nothing_are_still_layers() {
+fn empty_and_tiny_layers_are_converted() {
     assert_unpacks_to(&gzip(b""), b"");
     assert_unpacks_to(b"", b"");
     assert_unpacks_to(b"abc", b"abc");
 }
 
 #[test]
-fn every_member_of_a_gzip_stream_is_decoded() {
+fn gzip_members_are_all_decoded() {
     let members = [gzip(b"one"), gzip(b""), gzip(b"two")].concat();
     assert_unpacks_to(&members, b"onetwo");
     assert_unpacks_to(&[members, vec![0; 700]].concat(), b"onetwo");
@@ -76,7 +76,7 @@ fn gzip_with_all_fields(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn zeros_between_members_and_every_header_field_are_passed_over() {
+fn gzip_padding_and_header_fields_are_skipped() {
     let zeros = vec![0; 513];
     let members =
         [gzip_with_all_fields(b"one"), zeros.clone(), gzip(b""), zeros.clone(), gzip(b"two"), zeros];
@@ -85,7 +85,7 @@ fn zeros_between_members_and_every_header_field_are_passed_over() {
 }
 
 #[test]
-fn bytes_are_never_read_as_a_tar_archive() {
+fn layer_bytes_are_never_parsed_as_tar() {
     // A header that says that 8 EiB follow, one of a sparse file of 1 TiB, and no archive at all.
     let mut huge = [0; 512];
     huge[..4].copy_from_slice(b"file");
@@ -101,7 +101,7 @@ fn bytes_are_never_read_as_a_tar_archive() {
 }
 
 #[test]
-fn whoever_asks_for_it_gets_zstd_encoded_anew() {
+fn zstd_layer_is_reencoded_on_request() {
     let plain = b"many files ".repeat(100_000);
     let frames = [::zstd::encode_all(&plain[..], 1).unwrap(), zstd(b"more")].concat();
     let mut target = Vec::new();
@@ -113,7 +113,7 @@ fn whoever_asks_for_it_gets_zstd_encoded_anew() {
 }
 
 #[test]
-fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
+fn layer_over_its_unpack_limit_is_too_large() {
     let plain = vec![0; 1 << 20];
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         for (max_uncompressed, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
@@ -134,7 +134,7 @@ fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
 }
 
 #[test]
-fn a_layer_that_is_zstd_already_stays_and_is_still_known_by_what_it_holds() {
+fn zstd_layer_is_kept_and_its_diff_id_computed() {
     assert_stays(&zstd(b"files"), b"files");
     assert_stays(&zstd(b""), b"");
     let plain = b"many files ".repeat(100_000);
@@ -142,7 +142,7 @@ fn a_layer_that_is_zstd_already_stays_and_is_still_known_by_what_it_holds() {
 }
 
 #[test]
-fn skippable_frames_are_zstd_in_front_and_behind() {
+fn skippable_frames_around_zstd_are_accepted() {
     for last in 0x50..0x60 {
         let skippable = [&[last, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
         assert_stays(&[skippable.clone(), zstd(b"files"), skippable].concat(), b"files");
@@ -150,7 +150,7 @@ fn skippable_frames_are_zstd_in_front_and_behind() {
 }
 
 #[test]
-fn zstd_that_is_damaged_cut_short_or_followed_by_garbage_is_refused() {
+fn zstd_damage_truncation_and_garbage_are_refused() {
     let plain: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
     let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -170,7 +170,7 @@ fn zstd_that_is_damaged_cut_short_or_followed_by_garbage_is_refused() {
 }
 
 #[test]
-fn a_window_that_would_take_much_memory_is_refused() {
+fn zstd_window_over_32_mib_is_refused() {
     let with_window = |log: u32| {
         let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
         encoder.set_parameter(CParameter::WindowLog(log)).unwrap();
@@ -187,7 +187,7 @@ fn a_window_that_would_take_much_memory_is_refused() {
 }
 
 #[test]
-fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
+fn broken_source_is_a_read_error() {
     let plain = b"files ".repeat(10_000);
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         let (front, _) = layer.split_at(layer.len() / 2);
@@ -200,7 +200,7 @@ fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
 }
 
 #[test]
-fn a_target_that_takes_no_more_ends_the_conversion_with_its_own_reason() {
+fn full_target_ends_conversion_with_its_own_error() {
     // More than the two threads hold between them, and nothing that zstd makes small.
     let plain: Vec<u8> = (0..3_000_000_u64)
         .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
@@ -242,7 +242,7 @@ impl io::Read for Broken {
 }
 
 #[test]
-fn a_layer_of_more_than_four_gib_is_converted_whole() {
+fn layer_over_4_gib_is_converted_completely() {
     // In one member, whose own length field begins rewritten at 4 GiB, and a small one behind it.
     const PARTS: usize = 65;
     let part = vec![0; 64 << 20];
@@ -266,7 +266,7 @@ fn a_layer_of_more_than_four_gib_is_converted_whole() {
 }
 
 #[test]
-fn garbage_behind_the_stream_is_refused_with_its_place() {
+fn garbage_after_gzip_is_refused_with_its_offset() {
     let stream = gzip(b"files");
     let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
     let LayerError::TrailingGarbage { offset } = error else { panic!("{error}") };
@@ -274,7 +274,7 @@ fn garbage_behind_the_stream_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_truncated_or_damaged_stream_is_refused() {
+fn truncated_or_damaged_gzip_is_refused_with_offset() {
     let stream = gzip(&b"files ".repeat(1000));
     let offset_in = |damaged: &[u8]| match convert(damaged) {
         Err(LayerError::Gzip { offset, source: _ }) => usize::try_from(offset).unwrap(),
@@ -302,7 +302,7 @@ fn a_truncated_or_damaged_stream_is_refused() {
 }
 
 #[test]
-fn the_highest_level_keeps_to_a_window_that_every_decoder_has() {
+fn highest_level_keeps_to_a_window_of_8_mib() {
     let mut target = Vec::new();
     let plain = vec![7; 40 << 20];
     ZstdConverter::new(Level::try_from(22).unwrap())
@@ -340,7 +340,7 @@ fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
 }
 
 #[test]
-fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
+fn large_layer_is_one_frame_for_any_read_size() {
     let whole = many_files();
     // In the middle of a job, and at the end of one.
     for plain in [&whole[..], &whole[..8 << 20]] {
@@ -363,7 +363,7 @@ fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
 }
 
 #[test]
-fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
+fn large_layer_bytes_do_not_depend_on_core_count() {
     let plain = many_files();
     let converted = [false, true].map(|has_cores| {
         let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
@@ -376,7 +376,7 @@ fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
 }
 
 #[test]
-fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
+fn converter_output_ignores_earlier_layers() {
     let plain = many_files();
     let level = Level::default();
     let small = |converter: &ZstdConverter| {
@@ -400,7 +400,7 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
 }
 
 #[test]
-fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
+fn large_layer_reports_the_side_that_failed() {
     let plain = many_files();
     let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
     for has_cores in [false, true] {
@@ -420,7 +420,7 @@ fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
 }
 
 #[test]
-fn no_level_takes_more_memory_than_its_window_needs() {
+fn encoder_memory_is_bounded_at_every_level() {
     use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
     for level in 1..=Level::MAX {
         let mut context = CCtx::create();
@@ -438,7 +438,7 @@ fn no_level_takes_more_memory_than_its_window_needs() {
 
 proptest! {
     #[test]
-    fn whatever_the_bytes_they_come_out_the_same(
+    fn arbitrary_bytes_survive_conversion(
         plain in prop::collection::vec(any::<u8>(), 0..4096),
         cut in 0_usize..4096,
     ) {
