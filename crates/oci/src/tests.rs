@@ -80,7 +80,7 @@ fn ambiguous_manifest_is_refused() {
 #[test]
 fn manifest_contradicting_its_content_type_is_refused() {
     let served = |text: &str, content_type: &str| {
-        RawManifest::new(text.to_owned().into()).served_as(content_type).read()
+        RawManifest::new(text.to_owned().into()).with_content_type(content_type).read()
     };
     let bare = r#"{"schemaVersion":2,"manifests":[]}"#;
     for content_type in ["", "application/json", "text/plain; charset=utf-8", media_type::DOCKER_INDEX] {
@@ -107,7 +107,7 @@ fn index_entry_media_type_falls_back_to_the_index() {
         ("not JSON", "application/x-listed"),
     ] {
         let raw = RawManifest::new(text.into());
-        assert_eq!(raw.media_type_as_listed(&entry), media_type, "{text}");
+        assert_eq!(raw.media_type_for_entry(&entry), media_type, "{text}");
     }
 }
 
