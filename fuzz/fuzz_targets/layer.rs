@@ -23,7 +23,7 @@ fuzz_target!(|layer: &[u8]| {
     let mut target = Vec::new();
     // Large layers are encoded in jobs. No fuzz input is large, so its last byte chooses the announced size.
     let compressed_size = if layer.last().is_some_and(|last| last % 2 == 1) { 32 << 20 } else { 0 };
-    let converter = ZstdConverter::new(Level::default()).encoding_all();
+    let converter = ZstdConverter::new(Level::default()).reencode_zstd();
     let converted = converter.convert(&mut &layer[..], &mut target, LayerLimits { compressed_size, max_uncompressed: MAX_UNPACKED });
     if let Ok(converted) = &converted {
         let plain = ruzstd::decoding::StreamingDecoder::new(&target[..]).ok().and_then(unpacked);

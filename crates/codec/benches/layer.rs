@@ -16,22 +16,21 @@ use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
-use zstart_codec::Level;
-use zstart_codec::ZstdConverter;
-use zstart_codec::{LayerConverter as _, LayerLimits};
+use zstart_codec::{LayerConverter as _, LayerLimits, Level, ZstdConverter};
 
 /// How many plain bytes a turn has.
-const SIZE: usize = 16 << 20;
+const PLAIN_BYTES: usize = 16 << 20;
 /// What the converter reads and writes at a time is of this order, too.
-const STEP: usize = 128 << 10;
+const BUFFER_BYTES: usize = 128 << 10;
 
 /// Plain and packed bytes.
 static LAYER: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
-    let plain = compiler().and_then(|path| middle(&path)).expect("the compiler's library can be read");
+    let plain =
+        compiler_library().and_then(|path| read_middle(&path)).expect("the compiler's library can be read");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
     encoder.write_all(&plain).expect("memory takes all");
-    let packed = encoder.finish().expect("memory takes all");
-    (plain, packed)
+    let gzip = encoder.finish().expect("memory takes all");
+    (plain, gzip)
 });
 
 fn main() {
@@ -39,12 +38,12 @@ fn main() {
 }
 
 /// Where the library is that holds the compiler.
-fn compiler() -> io::Result<PathBuf> {
-    let asked = Command::new("rustc").args(["--print", "sysroot"]).output()?;
-    let sysroot = String::from_utf8(asked.stdout).map_err(io::Error::other)?;
+fn compiler_library() -> io::Result<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output()?;
+    let sysroot = String::from_utf8(output.stdout).map_err(io::Error::other)?;
     let is_compiler = |path: &PathBuf| {
         let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
-        name.contains("rustc_driver") && path.metadata().is_ok_and(|file| file.len() > 2 * SIZE as u64)
+        name.contains("rustc_driver") && path.metadata().is_ok_and(|file| file.len() > 2 * PLAIN_BYTES as u64)
     };
     let files = Path::new(sysroot.trim()).join("lib").read_dir()?;
     let library = files.filter_map(|file| Some(file.ok()?.path())).find(is_compiler);
@@ -52,27 +51,27 @@ fn compiler() -> io::Result<PathBuf> {
 }
 
 /// What is in a file's middle; its beginning is all names.
-fn middle(path: &Path) -> io::Result<Vec<u8>> {
+fn read_middle(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
-    file.seek(SeekFrom::Start((size - SIZE as u64) / 2))?;
-    let mut content = vec![0; SIZE];
+    file.seek(SeekFrom::Start((size - PLAIN_BYTES as u64) / 2))?;
+    let mut content = vec![0; PLAIN_BYTES];
     file.read_exact(&mut content)?;
     Ok(content)
 }
 
 fn with_size<'a, 'b>(bencher: Bencher<'a, 'b>) -> Bencher<'a, 'b> {
     LazyLock::force(&LAYER);
-    bencher.counter(BytesCount::new(SIZE))
+    bencher.counter(BytesCount::new(PLAIN_BYTES))
 }
 
 #[divan::bench]
 fn inflate(bencher: Bencher<'_, '_>) {
     with_size(bencher).bench(|| {
-        let (_, packed) = &*LAYER;
-        let mut decoder = MultiGzDecoder::new(&packed[..]);
-        let mut buffer = vec![0; STEP];
-        while decoder.read(&mut buffer).expect("it was packed above") > 0 {}
+        let (_, gzip) = &*LAYER;
+        let mut decoder = MultiGzDecoder::new(&gzip[..]);
+        let mut buffer = vec![0; BUFFER_BYTES];
+        while decoder.read(&mut buffer).expect("it was gzip above") > 0 {}
     });
 }
 
@@ -87,8 +86,8 @@ fn encode(bencher: Bencher<'_, '_>, level: i32) {
         let (plain, _) = &*LAYER;
         let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
         let mut encoder = converter.encoder(0, io::sink()).expect("memory for it");
-        for part in plain.chunks(STEP) {
-            encoder.write_all(part).expect("a sink takes all");
+        for chunk in plain.chunks(BUFFER_BYTES) {
+            encoder.write_all(chunk).expect("a sink takes all");
         }
         encoder.finish().expect("a sink takes all")
     });
@@ -109,9 +108,9 @@ fn layer_in_jobs(bencher: Bencher<'_, '_>, level: i32) {
 /// By one converter, which keeps its memory from turn to turn as it does from layer to layer.
 fn convert(bencher: Bencher<'_, '_>, level: i32, compressed_size: u64) {
     let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
-    let announced = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
+    let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
     with_size(bencher).bench(|| {
-        let mut source = BufReader::with_capacity(STEP, &LAYER.1[..]);
-        converter.convert(&mut source, &mut io::sink(), announced).expect("it was packed above")
+        let mut source = BufReader::with_capacity(BUFFER_BYTES, &LAYER.1[..]);
+        converter.convert(&mut source, &mut io::sink(), limits).expect("it was gzip above")
     });
 }

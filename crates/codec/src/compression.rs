@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, Chain, Cursor, Read as _};
 
-use super::decode_loop::{STEP, drain, read_magic};
+use super::decode_loop::{BUFFER_BYTES, for_each_chunk, read_magic};
 use super::{LayerError, gzip, zstd_frames};
 
 /// First bytes of a gzip member (RFC 1952).
@@ -26,12 +26,12 @@ pub type DetectedLayer<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
 /// Looks at the first bytes.
 pub fn detect(source: &mut dyn BufRead) -> Result<(Compression, DetectedLayer<'_>), LayerError> {
     let magic = read_magic(source)?;
-    let packing = match magic.get_ref() {
+    let compression = match magic.get_ref() {
         magic if magic.starts_with(&GZIP_MAGIC) => Compression::Gzip,
-        magic if zstd_frames::start_with(magic) => Compression::Zstd,
+        magic if zstd_frames::is_zstd(magic) => Compression::Zstd,
         _ => Compression::Plain,
     };
-    Ok((packing, magic.chain(source)))
+    Ok((compression, magic.chain(source)))
 }
 
 impl Compression {
@@ -39,14 +39,14 @@ impl Compression {
     pub fn decode(
         self,
         source: &mut dyn BufRead,
-        mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+        mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
         match self {
-            Self::Gzip => gzip::decode(source, consume),
-            Self::Zstd => zstd_frames::decode(source, consume),
+            Self::Gzip => gzip::decode(source, sink),
+            Self::Zstd => zstd_frames::decode(source, sink),
             Self::Plain => {
-                let failed = |_: &_, source| LayerError::Read { source };
-                drain(source, &mut vec![0; STEP], &mut consume, failed)
+                let read_error = |_: &_, source| LayerError::Read { source };
+                for_each_chunk(source, &mut vec![0; BUFFER_BYTES], &mut sink, read_error)
             }
         }
     }

@@ -11,14 +11,14 @@ use super::LayerError;
 
 /// How many pieces may wait between the two threads. A piece is what the decoder gives at a time, 128 KiB
 /// at max_uncompressed, so this bounds what they hold to 1 MiB.
-const PIECES: usize = 8;
+const QUEUE_LENGTH: usize = 8;
 
 /// What takes the decoder's bytes, in order.
 pub(super) type ByteSink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), LayerError>;
 
 /// What goes to the encoder.
-enum Piece {
-    Bytes(Vec<u8>),
+enum Message {
+    Chunk(Vec<u8>),
     /// All of them came. A decoder that failed goes without it.
     End,
 }
@@ -28,25 +28,25 @@ enum Piece {
 pub(super) fn encode<W: Write + Send, T>(
     encoder: Encoder<'_, W>,
     decode: impl FnOnce(ByteSink<'_>) -> Result<T, LayerError>,
-    look: impl FnMut(&[u8]) -> Result<(), LayerError> + Send,
+    inspect: impl FnMut(&[u8]) -> Result<(), LayerError> + Send,
 ) -> Result<T, LayerError> {
     thread::scope(|scope| {
-        let (pieces, to_encode) = sync_channel(PIECES);
-        let (empty, to_fill) = sync_channel(PIECES);
-        let encoding = scope.spawn(move || work(encoder, look, &to_encode, &empty));
+        let (messages, received) = sync_channel(QUEUE_LENGTH);
+        let (emptied, reusable) = sync_channel(QUEUE_LENGTH);
+        let encoding = scope.spawn(move || run_encoder(encoder, inspect, &received, &emptied));
         let decoded = decode(&mut |bytes| {
             // Buffers go round: a layer has thousands of pieces.
-            let mut buffer: Vec<u8> = to_fill.try_recv().unwrap_or_default();
+            let mut buffer: Vec<u8> = reusable.try_recv().unwrap_or_default();
             buffer.clear();
             buffer.extend_from_slice(bytes);
             // Where it hangs up, it knows why.
-            pieces.send(Piece::Bytes(buffer)).map_err(|_| hung_up())
+            messages.send(Message::Chunk(buffer)).map_err(|_| encoder_stopped())
         });
         if decoded.is_ok() {
             // As above.
-            let _ = pieces.send(Piece::End);
+            let _ = messages.send(Message::End);
         }
-        drop(pieces);
+        drop(messages);
         match encoding.join() {
             Ok(Ok(())) => decoded,
             Ok(Err(error)) => Err(error),
@@ -55,26 +55,28 @@ pub(super) fn encode<W: Write + Send, T>(
     })
 }
 
-fn hung_up() -> LayerError {
+fn encoder_stopped() -> LayerError {
     LayerError::Write { source: io::ErrorKind::BrokenPipe.into() }
 }
 
-fn work<W: Write>(
+fn run_encoder<W: Write>(
     mut encoder: Encoder<'_, W>,
-    mut look: impl FnMut(&[u8]) -> Result<(), LayerError>,
-    pieces: &Receiver<Piece>,
-    empty: &SyncSender<Vec<u8>>,
+    mut inspect: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    messages: &Receiver<Message>,
+    emptied: &SyncSender<Vec<u8>>,
 ) -> Result<(), LayerError> {
-    let failed = |source| LayerError::Write { source };
+    let write_error = |source| LayerError::Write { source };
     loop {
-        match pieces.recv() {
-            Ok(Piece::Bytes(buffer)) => {
-                look(&buffer)?;
-                encoder.write_all(&buffer).map_err(failed)?;
+        match messages.recv() {
+            Ok(Message::Chunk(buffer)) => {
+                inspect(&buffer)?;
+                encoder.write_all(&buffer).map_err(write_error)?;
                 // Nobody needs it where the decoder is done.
-                let _ = empty.try_send(buffer);
+                let _ = emptied.try_send(buffer);
             }
-            Ok(Piece::End) => return encoder.finish().and_then(|mut target| target.flush()).map_err(failed),
+            Ok(Message::End) => {
+                return encoder.finish().and_then(|mut target| target.flush()).map_err(write_error);
+            }
             // The decoder failed: what was written is worth nothing.
             Err(_) => return Ok(()),
         }

@@ -9,31 +9,31 @@ use flate2::bufread::GzDecoder;
 
 use super::LayerError;
 use super::counting::CountingReader;
-use super::decode_loop::{STEP, drain};
+use super::decode_loop::{BUFFER_BYTES, for_each_chunk};
 
 /// Decodes every member and hands the bytes to `consume`, in order.
 pub(super) fn decode(
     source: &mut dyn BufRead,
-    mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
     let mut source = CountingReader::new(source);
-    let mut buffer = vec![0; STEP];
+    let mut buffer = vec![0; BUFFER_BYTES];
     loop {
         // `bufread` leaves the source exactly behind the member's trailer, whose checksum and
         // length it has compared.
         let mut member = GzDecoder::new(&mut source);
-        drain(&mut member, &mut buffer, &mut consume, |member, source| match member.get_ref() {
+        for_each_chunk(&mut member, &mut buffer, &mut sink, |member, source| match member.get_ref() {
             compressed if compressed.failed() => LayerError::Read { source },
             compressed => LayerError::Gzip { offset: compressed.count(), source },
         })?;
-        if !another_member(&mut source)? {
+        if !skip_to_next_member(&mut source)? {
             return Ok(());
         }
     }
 }
 
 /// Skips zero padding, as gzip and pigz do, and says whether another member follows.
-fn another_member(source: &mut CountingReader<'_>) -> Result<bool, LayerError> {
+fn skip_to_next_member(source: &mut CountingReader<'_>) -> Result<bool, LayerError> {
     loop {
         let available = source.fill_buf().map_err(|source| LayerError::Read { source })?;
         let Some(first) = available.iter().position(|byte| *byte != 0) else {

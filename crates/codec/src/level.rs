@@ -32,7 +32,7 @@ impl TryFrom<i32> for Level {
     type Error = LevelError;
 
     fn try_from(level: i32) -> Result<Self, LevelError> {
-        if (1..=Self::MAX).contains(&level) { Ok(Self(level)) } else { Err(LevelError::Level { level }) }
+        if (1..=Self::MAX).contains(&level) { Ok(Self(level)) } else { Err(LevelError::OutOfRange { level }) }
     }
 }
 
@@ -41,7 +41,7 @@ impl TryFrom<i32> for Level {
 pub enum LevelError {
     /// Outside zstd's range. (Negative levels exist; what they write is larger than gzip.)
     #[error("zstd level {level} is out of range: choose 1 (fastest) to 22 (smallest)")]
-    Level {
+    OutOfRange {
         /// What was asked for.
         level: i32,
     },

@@ -32,7 +32,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn large_layers_are_believed_by_their_ratio_and_small_ones_up_to_a_size() {
+    fn unpack_limit_follows_ratio_floor_and_maximum() {
         let limits = UnpackLimits { max: 1000, always_allowed: 50, max_ratio: 10 };
         assert_eq!(
             [0, 4, 6, 99, 100, 101, u64::MAX].map(|size| limits.limit_for(size)),

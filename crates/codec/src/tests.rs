@@ -1,13 +1,11 @@
-use std::io::{BufReader, Read as _, Write as _};
+use std::io::{self, BufReader, Read as _, Write as _};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
 use zstd::zstd_safe::CParameter;
 
-use super::zstd_converter::ZstdConverter;
 use super::*;
-use crate::Level;
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -16,7 +14,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Of a layer whose size doesn't make a difference.
-fn at_most(max_uncompressed: u64) -> LayerLimits {
+fn unpack_limit(max_uncompressed: u64) -> LayerLimits {
     LayerLimits { compressed_size: 0, max_uncompressed }
 }
 
@@ -25,7 +23,7 @@ fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     // A buffer of five bytes: nothing may depend on where a read ends.
     let mut source = BufReader::with_capacity(5, source);
     let converted =
-        ZstdConverter::new(Level::default()).convert(&mut source, &mut target, at_most(u64::MAX))?;
+        ZstdConverter::new(Level::default()).convert(&mut source, &mut target, unpack_limit(u64::MAX))?;
     Ok((converted, target))
 }
 
@@ -54,14 +52,14 @@ fn gzip_and_plain_layers_become_the_same_zstd() {
 }
 
 #[test]
-fn layers_of_nothing_are_still_layers() {
+fn empty_and_tiny_layers_are_converted() {
     assert_unpacks_to(&gzip(b""), b"");
     assert_unpacks_to(b"", b"");
     assert_unpacks_to(b"abc", b"abc");
 }
 
 #[test]
-fn every_member_of_a_gzip_stream_is_decoded() {
+fn gzip_members_are_all_decoded() {
     let members = [gzip(b"one"), gzip(b""), gzip(b"two")].concat();
     assert_unpacks_to(&members, b"onetwo");
     assert_unpacks_to(&[members, vec![0; 700]].concat(), b"onetwo");
@@ -76,7 +74,7 @@ fn gzip_with_all_fields(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn zeros_between_members_and_every_header_field_are_passed_over() {
+fn gzip_padding_and_header_fields_are_skipped() {
     let zeros = vec![0; 513];
     let members =
         [gzip_with_all_fields(b"one"), zeros.clone(), gzip(b""), zeros.clone(), gzip(b"two"), zeros];
@@ -85,7 +83,7 @@ fn zeros_between_members_and_every_header_field_are_passed_over() {
 }
 
 #[test]
-fn bytes_are_never_read_as_a_tar_archive() {
+fn layer_bytes_are_never_parsed_as_tar() {
     // A header that says that 8 EiB follow, one of a sparse file of 1 TiB, and no archive at all.
     let mut huge = [0; 512];
     huge[..4].copy_from_slice(b"file");
@@ -101,31 +99,31 @@ fn bytes_are_never_read_as_a_tar_archive() {
 }
 
 #[test]
-fn whoever_asks_for_it_gets_zstd_encoded_anew() {
+fn zstd_layer_is_reencoded_on_request() {
     let plain = b"many files ".repeat(100_000);
     let frames = [::zstd::encode_all(&plain[..], 1).unwrap(), zstd(b"more")].concat();
     let mut target = Vec::new();
-    let converter = ZstdConverter::new(Level::default()).encoding_all();
-    let converted = converter.convert(&mut &frames[..], &mut target, at_most(u64::MAX)).unwrap();
+    let converter = ZstdConverter::new(Level::default()).reencode_zstd();
+    let converted = converter.convert(&mut &frames[..], &mut target, unpack_limit(u64::MAX)).unwrap();
     let plain = [&plain[..], b"more"].concat();
     assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), rewritten: true });
     assert_eq!(target, convert(&plain).unwrap().1, "as any other layer");
 }
 
 #[test]
-fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
+fn layer_over_its_unpack_limit_is_too_large() {
     let plain = vec![0; 1 << 20];
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         for (max_uncompressed, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
             let converted = ZstdConverter::new(Level::default()).convert(
                 &mut &layer[..],
                 &mut io::sink(),
-                at_most(max_uncompressed),
+                unpack_limit(max_uncompressed),
             );
             match converted {
                 Ok(_) => assert!(is_enough, "{max_uncompressed}"),
-                Err(LayerError::TooLarge { max_uncompressed: said }) => {
-                    assert_eq!((said, is_enough), (max_uncompressed, false))
+                Err(LayerError::TooLarge { max_uncompressed: reported }) => {
+                    assert_eq!((reported, is_enough), (max_uncompressed, false))
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -134,7 +132,7 @@ fn a_layer_that_unpacks_to_more_than_is_believed_is_given_up_at_once() {
 }
 
 #[test]
-fn a_layer_that_is_zstd_already_stays_and_is_still_known_by_what_it_holds() {
+fn zstd_layer_is_kept_and_its_diff_id_computed() {
     assert_stays(&zstd(b"files"), b"files");
     assert_stays(&zstd(b""), b"");
     let plain = b"many files ".repeat(100_000);
@@ -142,7 +140,7 @@ fn a_layer_that_is_zstd_already_stays_and_is_still_known_by_what_it_holds() {
 }
 
 #[test]
-fn skippable_frames_are_zstd_in_front_and_behind() {
+fn skippable_frames_around_zstd_are_accepted() {
     for last in 0x50..0x60 {
         let skippable = [&[last, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
         assert_stays(&[skippable.clone(), zstd(b"files"), skippable].concat(), b"files");
@@ -150,7 +148,7 @@ fn skippable_frames_are_zstd_in_front_and_behind() {
 }
 
 #[test]
-fn zstd_that_is_damaged_cut_short_or_followed_by_garbage_is_refused() {
+fn zstd_damage_truncation_and_garbage_are_refused() {
     let plain: Vec<u8> = (0..50_000_u32).flat_map(u32::to_le_bytes).collect();
     let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
     encoder.include_checksum(true).unwrap();
@@ -160,17 +158,17 @@ fn zstd_that_is_damaged_cut_short_or_followed_by_garbage_is_refused() {
     for length in [5, stream.len() / 2, stream.len() - 1] {
         assert!(matches!(convert(&stream[..length]), Err(LayerError::Zstd { .. })), "{length}");
     }
-    for place in [stream.len() / 2, stream.len() - 1] {
+    for position in [stream.len() / 2, stream.len() - 1] {
         let mut damaged = stream.clone();
-        damaged[place] ^= 1;
-        assert!(matches!(convert(&damaged), Err(LayerError::Zstd { .. })), "{place}");
+        damaged[position] ^= 1;
+        assert!(matches!(convert(&damaged), Err(LayerError::Zstd { .. })), "{position}");
     }
     let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
     assert!(matches!(error, LayerError::Zstd { offset, .. } if offset >= stream.len() as u64), "{error}");
 }
 
 #[test]
-fn a_window_that_would_take_much_memory_is_refused() {
+fn zstd_window_over_32_mib_is_refused() {
     let with_window = |log: u32| {
         let mut encoder = ::zstd::stream::write::Encoder::new(Vec::new(), 1).unwrap();
         encoder.set_parameter(CParameter::WindowLog(log)).unwrap();
@@ -181,50 +179,50 @@ fn a_window_that_would_take_much_memory_is_refused() {
     assert_stays(&with_window(25), b"files");
     assert!(matches!(convert(&with_window(26)), Err(LayerError::Zstd { .. })));
     // What zstart wrote itself has a smaller one.
-    let own = |log| zstd_frames::verify(&mut &with_window(log)[..], at_most(u64::MAX));
-    assert_eq!(own(23).unwrap(), Digest::sha256_of(b"files"));
-    assert!(matches!(own(24), Err(LayerError::Zstd { .. })));
+    let verified = |log| zstd_frames::verify(&mut &with_window(log)[..], unpack_limit(u64::MAX));
+    assert_eq!(verified(23).unwrap(), Digest::sha256_of(b"files"));
+    assert!(matches!(verified(24), Err(LayerError::Zstd { .. })));
 }
 
 #[test]
-fn a_source_that_breaks_off_is_not_taken_for_a_damaged_layer() {
+fn broken_source_is_a_read_error() {
     let plain = b"files ".repeat(10_000);
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
         let (front, _) = layer.split_at(layer.len() / 2);
-        let mut source = BufReader::new(front.chain(Broken));
+        let mut source = BufReader::new(front.chain(BrokenReader));
         let error = ZstdConverter::new(Level::default())
-            .convert(&mut source, &mut io::sink(), at_most(u64::MAX))
+            .convert(&mut source, &mut io::sink(), unpack_limit(u64::MAX))
             .unwrap_err();
         assert!(matches!(error, LayerError::Read { .. }), "{error}");
     }
 }
 
 #[test]
-fn a_target_that_takes_no_more_ends_the_conversion_with_its_own_reason() {
+fn full_target_ends_conversion_with_its_own_error() {
     // More than the two threads hold between them, and nothing that zstd makes small.
     let plain: Vec<u8> = (0..3_000_000_u64)
         .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .collect();
     for layer in [gzip(&plain), plain] {
         let error = ZstdConverter::new(Level::default())
-            .convert(&mut &layer[..], &mut Full { room: 300_000 }, at_most(u64::MAX))
+            .convert(&mut &layer[..], &mut FullWriter { capacity: 300_000 }, unpack_limit(u64::MAX))
             .unwrap_err();
         let LayerError::Write { source } = error else { panic!("{error}") };
         assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 }
 
-struct Full {
-    room: usize,
+struct FullWriter {
+    capacity: usize,
 }
 
-impl io::Write for Full {
+impl io::Write for FullWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if self.room == 0 {
+        if self.capacity == 0 {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        let count = bytes.len().min(self.room);
-        self.room -= count;
+        let count = bytes.len().min(self.capacity);
+        self.capacity -= count;
         Ok(count)
     }
 
@@ -233,24 +231,24 @@ impl io::Write for Full {
     }
 }
 
-struct Broken;
+struct BrokenReader;
 
-impl io::Read for Broken {
+impl io::Read for BrokenReader {
     fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
         Err(io::Error::new(io::ErrorKind::ConnectionReset, "reset by peer"))
     }
 }
 
 #[test]
-fn a_layer_of_more_than_four_gib_is_converted_whole() {
+fn layer_over_4_gib_is_converted_completely() {
     // In one member, whose own length field begins rewritten at 4 GiB, and a small one behind it.
-    const PARTS: usize = 65;
-    let part = vec![0; 64 << 20];
+    const CHUNKS: usize = 65;
+    let chunk = vec![0; 64 << 20];
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
     let mut hash = sha2::Sha256::default();
-    for _ in 0..PARTS {
-        encoder.write_all(&part).unwrap();
-        sha2::Digest::update(&mut hash, &part);
+    for _ in 0..CHUNKS {
+        encoder.write_all(&chunk).unwrap();
+        sha2::Digest::update(&mut hash, &chunk);
     }
     sha2::Digest::update(&mut hash, b"end");
     let diff_id = Digest::from_sha256(sha2::Digest::finalize(hash).into());
@@ -259,14 +257,14 @@ fn a_layer_of_more_than_four_gib_is_converted_whole() {
     let mut target = Vec::new();
     let limits = crate::UnpackLimits::default().limit_for(layer.len() as u64);
     let converter = ZstdConverter::new(Level::default());
-    let converted = converter.convert(&mut &layer[..], &mut target, at_most(limits)).unwrap();
+    let converted = converter.convert(&mut &layer[..], &mut target, unpack_limit(limits)).unwrap();
     assert_eq!(converted, Converted { diff_id, rewritten: true });
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20) + 3);
 }
 
 #[test]
-fn garbage_behind_the_stream_is_refused_with_its_place() {
+fn garbage_after_gzip_is_refused_with_its_offset() {
     let stream = gzip(b"files");
     let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
     let LayerError::TrailingGarbage { offset } = error else { panic!("{error}") };
@@ -274,7 +272,7 @@ fn garbage_behind_the_stream_is_refused_with_its_place() {
 }
 
 #[test]
-fn a_truncated_or_damaged_stream_is_refused() {
+fn truncated_or_damaged_gzip_is_refused_with_offset() {
     let stream = gzip(&b"files ".repeat(1000));
     let offset_in = |damaged: &[u8]| match convert(damaged) {
         Err(LayerError::Gzip { offset, source: _ }) => usize::try_from(offset).unwrap(),
@@ -288,11 +286,11 @@ fn a_truncated_or_damaged_stream_is_refused() {
     let members = [&stream[..], &stream[..stream.len() / 2]].concat();
     assert_eq!(offset_in(&members), members.len());
     // The checksum and the length behind the data.
-    for place in [stream.len() - 8, stream.len() - 5, stream.len() - 4, stream.len() - 1] {
+    for position in [stream.len() - 8, stream.len() - 5, stream.len() - 4, stream.len() - 1] {
         let mut damaged = stream.clone();
-        damaged[place] ^= 1;
+        damaged[position] ^= 1;
         let offset = offset_in(&[&damaged[..], b"more"].concat());
-        assert!((stream.len() - 8..=stream.len()).contains(&offset), "{place}: {offset}");
+        assert!((stream.len() - 8..=stream.len()).contains(&offset), "{position}: {offset}");
     }
     // A kind of block that there is not (RFC 1951, 3.2.3), behind a header of ten bytes.
     let mut damaged = stream;
@@ -302,11 +300,11 @@ fn a_truncated_or_damaged_stream_is_refused() {
 }
 
 #[test]
-fn the_highest_level_keeps_to_a_window_that_every_decoder_has() {
+fn highest_level_keeps_to_a_window_of_8_mib() {
     let mut target = Vec::new();
     let plain = vec![7; 40 << 20];
     ZstdConverter::new(Level::try_from(22).unwrap())
-        .convert(&mut &plain[..], &mut target, at_most(u64::MAX))
+        .convert(&mut &plain[..], &mut target, unpack_limit(u64::MAX))
         .unwrap();
     let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
     decoder.window_log_max(23).unwrap();
@@ -321,9 +319,9 @@ fn many_files() -> Vec<u8> {
 }
 
 /// Gives no more than that many bytes at a time.
-struct Little<'a>(&'a [u8], usize);
+struct ShortReads<'a>(&'a [u8], usize);
 
-impl io::Read for Little<'_> {
+impl io::Read for ShortReads<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let count = buffer.len().min(self.1);
         self.0.read(&mut buffer[..count])
@@ -340,33 +338,36 @@ fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
 }
 
 #[test]
-fn a_large_layer_is_one_frame_and_the_same_whatever_comes_at_a_time() {
-    let whole = many_files();
+fn large_layer_is_one_frame_for_any_read_size() {
+    let plain_bytes = many_files();
     // In the middle of a job, and at the end of one.
-    for plain in [&whole[..], &whole[..8 << 20]] {
+    for plain in [&plain_bytes[..], &plain_bytes[..8 << 20]] {
         for level in 1..=3 {
             let converter = ZstdConverter::new(Level::try_from(level).unwrap());
-            let once = convert_large(&converter, plain);
-            let length = zstd::zstd_safe::find_frame_compressed_size(&once).unwrap();
-            assert_eq!(length, once.len(), "one frame");
-            let mut decoder = ::zstd::stream::read::Decoder::new(&once[..]).unwrap();
+            let expected = convert_large(&converter, plain);
+            let length = zstd::zstd_safe::find_frame_compressed_size(&expected).unwrap();
+            assert_eq!(length, expected.len(), "one frame");
+            let mut decoder = ::zstd::stream::read::Decoder::new(&expected[..]).unwrap();
             decoder.window_log_max(23).unwrap();
             let mut unpacked = Vec::new();
             decoder.read_to_end(&mut unpacked).unwrap();
             assert!(unpacked == plain);
-            for step in [1_000, 50_001] {
-                assert!(once == convert_large(&converter, Little(plain, step)), "level {level}, {step}");
+            for max_read in [1_000, 50_001] {
+                assert!(
+                    expected == convert_large(&converter, ShortReads(plain, max_read)),
+                    "level {level}, {max_read}"
+                );
             }
-            assert!(once == convert_large(&converter, &gzip(plain)[..]), "level {level}");
+            assert!(expected == convert_large(&converter, &gzip(plain)[..]), "level {level}");
         }
     }
 }
 
 #[test]
-fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
+fn large_layer_bytes_do_not_depend_on_core_count() {
     let plain = many_files();
-    let converted = [false, true].map(|has_cores| {
-        let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
+    let converted = [false, true].map(|hash_thread| {
+        let converter = ZstdConverter::new(Level::default()).with_hash_thread(hash_thread);
         let mut target = Vec::new();
         let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
         (converter.convert(&mut &gzip(&plain)[..], &mut target, limits).unwrap(), target)
@@ -376,12 +377,12 @@ fn a_large_layer_is_the_same_on_machines_with_few_cores_and_with_many() {
 }
 
 #[test]
-fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
+fn converter_output_ignores_earlier_layers() {
     let plain = many_files();
     let level = Level::default();
     let small = |converter: &ZstdConverter| {
         let mut target = Vec::new();
-        converter.convert(&mut &plain[..], &mut target, at_most(u64::MAX)).unwrap();
+        converter.convert(&mut &plain[..], &mut target, unpack_limit(u64::MAX)).unwrap();
         target
     };
     let fresh = (small(&ZstdConverter::new(level)), convert_large(&ZstdConverter::new(level), &plain[..]));
@@ -389,7 +390,7 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
     let used = ZstdConverter::new(level);
     for compressed_size in [0, 32 << 20] {
         let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
-        used.convert(&mut &plain[..], &mut Full { room: 300_000 }, limits).unwrap_err();
+        used.convert(&mut &plain[..], &mut FullWriter { capacity: 300_000 }, limits).unwrap_err();
         for _ in 0..2 {
             assert!(small(&used) == fresh.0 && small(&used) == fresh.0);
             assert!(
@@ -400,17 +401,18 @@ fn a_converter_makes_the_same_of_a_layer_whatever_it_did_before() {
 }
 
 #[test]
-fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
+fn large_layer_reports_the_side_that_failed() {
     let plain = many_files();
     let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
-    for has_cores in [false, true] {
-        let converter = ZstdConverter::new(Level::default()).with_cores(has_cores);
-        let error = converter.convert(&mut &plain[..], &mut Full { room: 300_000 }, limits).unwrap_err();
+    for hash_thread in [false, true] {
+        let converter = ZstdConverter::new(Level::default()).with_hash_thread(hash_thread);
+        let error =
+            converter.convert(&mut &plain[..], &mut FullWriter { capacity: 300_000 }, limits).unwrap_err();
         assert!(
             matches!(&error, LayerError::Write { source } if source.kind() == io::ErrorKind::StorageFull),
             "{error}"
         );
-        let mut source = BufReader::new(plain.chain(Broken));
+        let mut source = BufReader::new(plain.chain(BrokenReader));
         let error = converter.convert(&mut source, &mut io::sink(), limits).unwrap_err();
         assert!(matches!(error, LayerError::Read { .. }), "{error}");
         let limits = LayerLimits { max_uncompressed: 1 << 20, ..limits };
@@ -420,12 +422,12 @@ fn a_large_layer_ends_with_the_reason_of_whichever_side_ends_it() {
 }
 
 #[test]
-fn no_level_takes_more_memory_than_its_window_needs() {
+fn encoder_memory_is_bounded_at_every_level() {
     use zstd::zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer};
     for level in 1..=Level::MAX {
         let mut context = CCtx::create();
         context.set_parameter(CParameter::CompressionLevel(level)).unwrap();
-        for parameter in zstd_converter::bounds(Level::try_from(level).unwrap()) {
+        for parameter in zstd_converter::memory_parameters(Level::try_from(level).unwrap()) {
             context.set_parameter(*parameter).unwrap();
         }
         let mut output = [0; 64];
@@ -438,7 +440,7 @@ fn no_level_takes_more_memory_than_its_window_needs() {
 
 proptest! {
     #[test]
-    fn whatever_the_bytes_they_come_out_the_same(
+    fn arbitrary_bytes_survive_conversion(
         plain in prop::collection::vec(any::<u8>(), 0..4096),
         cut in 0_usize..4096,
     ) {

@@ -22,7 +22,7 @@ use crate::Level;
 pub(super) const WINDOW_LOG: u32 = 23;
 /// From this level on zstd's own window is larger than [`WINDOW_LOG`], and so are the tables in which it
 /// looks for matches.
-const FIRST_LARGE_LEVEL: i32 = 20;
+const LARGE_TABLES_MIN_LEVEL: i32 = 20;
 /// The largest match tables that such a window can fill. As zstd doesn't know how long a stream will
 /// be it would make them for its own window: level 22 took 650 MiB, to write 0.01 % less.
 const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
@@ -31,37 +31,38 @@ const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
 pub struct ZstdConverter {
     level: Level,
     /// Layers that are zstd already are encoded too.
-    all: bool,
+    reencodes_zstd: bool,
     /// There is a core for each thread of a large layer.
-    has_cores: bool,
+    hash_thread: bool,
     contexts: ContextPool,
 }
 
 impl ZstdConverter {
     /// A converter for a level. Layers that are zstd already stay as they are.
     pub fn new(level: Level) -> Self {
-        let has_cores = thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::CORES);
-        Self { level, all: false, has_cores, contexts: ContextPool::default() }
+        let hash_thread =
+            thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::HASH_THREAD_MIN_CORES);
+        Self { level, reencodes_zstd: false, hash_thread, contexts: ContextPool::default() }
     }
 
     /// The same, as it is on a machine that has so many cores, or has not.
     #[cfg(test)]
-    pub(super) fn with_cores(self, has_cores: bool) -> Self {
-        Self { has_cores, ..self }
+    pub(super) fn with_hash_thread(self, hash_thread: bool) -> Self {
+        Self { hash_thread, ..self }
     }
 
     /// The same, but it encodes layers that are zstd already too.
     #[must_use]
-    pub fn encoding_all(self) -> Self {
-        Self { all: true, ..self }
+    pub fn reencode_zstd(self) -> Self {
+        Self { reencodes_zstd: true, ..self }
     }
 
     /// An encoder as every layer of so many compressed bytes has it.
     pub fn encoder<W: Write>(&self, compressed_size: u64, target: W) -> io::Result<Encoder<'static, W>> {
-        self.encoder_of(raw::Encoder::new(self.level.get())?, compressed_size, target)
+        self.configure(raw::Encoder::new(self.level.get())?, compressed_size, target)
     }
 
-    fn encoder_of<'a, W: Write>(
+    fn configure<'a, W: Write>(
         &self,
         encoder: raw::Encoder<'a>,
         compressed_size: u64,
@@ -75,10 +76,10 @@ impl ZstdConverter {
         encoder.set_parameter(CParameter::CompressionLevel(self.level.get()))?;
         // XXH64 of the content, so that a damaged layer is found by the decoder too.
         encoder.include_checksum(true)?;
-        for parameter in bounds(self.level) {
+        for parameter in memory_parameters(self.level) {
             encoder.set_parameter(*parameter)?;
         }
-        if jobs::are_for(self.level, compressed_size) {
+        if jobs::uses_jobs(self.level, compressed_size) {
             for parameter in jobs::PARAMETERS {
                 encoder.set_parameter(parameter)?;
             }
@@ -88,15 +89,16 @@ impl ZstdConverter {
 }
 
 /// What gives a level the window that every decoder has, and keeps it to the memory that this takes.
-pub(super) fn bounds(level: Level) -> &'static [CParameter] {
-    const ALL: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
-    const LARGE: [CParameter; 2] = [ALL[0], CParameter::ChainLog(TABLE_LOG_MAX)];
+pub(super) fn memory_parameters(level: Level) -> &'static [CParameter] {
+    const WINDOW: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
+    const WINDOW_AND_CHAIN: [CParameter; 2] = [WINDOW[0], CParameter::ChainLog(TABLE_LOG_MAX)];
     // The only level whose hash table is larger than that, too.
-    const HIGHEST: [CParameter; 3] = [LARGE[0], LARGE[1], CParameter::HashLog(TABLE_LOG_MAX)];
+    const WINDOW_CHAIN_AND_HASH: [CParameter; 3] =
+        [WINDOW_AND_CHAIN[0], WINDOW_AND_CHAIN[1], CParameter::HashLog(TABLE_LOG_MAX)];
     match level.get() {
-        Level::MAX => &HIGHEST,
-        FIRST_LARGE_LEVEL.. => &LARGE,
-        _ => &ALL,
+        Level::MAX => &WINDOW_CHAIN_AND_HASH,
+        LARGE_TABLES_MIN_LEVEL.. => &WINDOW_AND_CHAIN,
+        _ => &WINDOW,
     }
 }
 
@@ -107,7 +109,7 @@ impl LayerConverter for ZstdConverter {
     }
 
     fn release_idle_memory(&self) {
-        self.contexts.without_large();
+        self.contexts.release_job_contexts();
     }
 
     fn convert(
@@ -117,37 +119,37 @@ impl LayerConverter for ZstdConverter {
         limits: LayerLimits,
     ) -> Result<Converted, LayerError> {
         let LayerLimits { compressed_size, max_uncompressed } = limits;
-        let (packing, mut source) = compression::detect(source)?;
-        if packing == Compression::Zstd && !self.all {
+        let (compression, mut source) = compression::detect(source)?;
+        if compression == Compression::Zstd && !self.reencodes_zstd {
             self.release_idle_memory();
             return Ok(Converted {
                 diff_id: zstd_frames::diff_id(&mut source, max_uncompressed)?,
                 rewritten: false,
             });
         }
-        let in_jobs = jobs::are_for(self.level, compressed_size);
-        let mut plain = DiffIdHasher::at_most(max_uncompressed);
-        self.contexts.with(in_jobs, |context| {
-            let failed = |source| LayerError::Write { source };
+        let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
+        let mut hasher = DiffIdHasher::with_limit(max_uncompressed);
+        self.contexts.with_context(uses_jobs, |context| {
+            let write_error = |source| LayerError::Write { source };
             let reset = context.reset(ResetDirective::SessionAndParameters);
-            reset.map_err(|code| failed(io::Error::other(zstd_safe::get_error_name(code))))?;
+            reset.map_err(|code| write_error(io::Error::other(zstd_safe::get_error_name(code))))?;
             let context = raw::Encoder::with_context(context);
-            let encoder = self.encoder_of(context, compressed_size, target).map_err(failed)?;
+            let encoder = self.configure(context, compressed_size, target).map_err(write_error)?;
             let decode_and_hash = |sink: ByteSink<'_>| {
-                packing.decode(&mut source, |bytes| {
-                    plain.take(bytes)?;
+                compression.decode(&mut source, |bytes| {
+                    hasher.update(bytes)?;
                     sink(bytes)
                 })
             };
-            match (in_jobs, self.has_cores) {
+            match (uses_jobs, self.hash_thread) {
                 (false, _) => encoder_thread::encode(encoder, decode_and_hash, |_| Ok(())),
                 (true, false) => jobs::encode(encoder, decode_and_hash),
                 (true, true) => {
-                    let decode = |sink: ByteSink<'_>| packing.decode(&mut source, sink);
-                    encoder_thread::encode(encoder, decode, |bytes| plain.take(bytes))
+                    let decode = |sink: ByteSink<'_>| compression.decode(&mut source, sink);
+                    encoder_thread::encode(encoder, decode, |bytes| hasher.update(bytes))
                 }
             }
         })?;
-        Ok(Converted { diff_id: plain.diff_id(), rewritten: true })
+        Ok(Converted { diff_id: hasher.diff_id(), rewritten: true })
     }
 }

@@ -6,7 +6,7 @@ use zstart_core::Digest;
 use zstd::stream::read::Decoder;
 
 use super::counting::CountingReader;
-use super::decode_loop::{STEP, drain, read_magic};
+use super::decode_loop::{BUFFER_BYTES, for_each_chunk, read_magic};
 use super::diff_id::DiffIdHasher;
 use super::zstd_converter::WINDOW_LOG;
 use super::{LayerError, LayerLimits};
@@ -21,7 +21,7 @@ const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
 const WINDOW_LOG_MAX: u32 = 25;
 
 /// Whether a layer that starts with these bytes is zstd.
-pub(super) fn start_with(magic: &[u8]) -> bool {
+pub(super) fn is_zstd(magic: &[u8]) -> bool {
     match magic {
         [first, rest @ ..] if rest == SKIPPABLE_MAGIC => first & 0xf0 == 0x50,
         magic => magic == FRAME_MAGIC,
@@ -31,45 +31,47 @@ pub(super) fn start_with(magic: &[u8]) -> bool {
 /// Decodes a layer that must be zstd as zstart writes it, and returns its `diff_id`.
 pub fn verify(source: &mut dyn BufRead, limits: LayerLimits) -> Result<Digest, LayerError> {
     let magic = read_magic(source)?;
-    if !start_with(magic.get_ref()) {
+    if !is_zstd(magic.get_ref()) {
         return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
     }
-    diff_id_within(WINDOW_LOG, &mut magic.chain(source), limits.max_uncompressed)
+    diff_id_with_window(WINDOW_LOG, &mut magic.chain(source), limits.max_uncompressed)
 }
 
 /// Decodes every frame and answers the digest of all that they hold.
 pub(super) fn diff_id(source: &mut dyn BufRead, max_uncompressed: u64) -> Result<Digest, LayerError> {
-    diff_id_within(WINDOW_LOG_MAX, source, max_uncompressed)
+    diff_id_with_window(WINDOW_LOG_MAX, source, max_uncompressed)
 }
 
-fn diff_id_within(
+fn diff_id_with_window(
     window_log_max: u32,
     source: &mut dyn BufRead,
     max_uncompressed: u64,
 ) -> Result<Digest, LayerError> {
-    let mut plain = DiffIdHasher::at_most(max_uncompressed);
-    decode_within(window_log_max, source, |bytes| plain.take(bytes))?;
-    Ok(plain.diff_id())
+    let mut hasher = DiffIdHasher::with_limit(max_uncompressed);
+    decode_with_window(window_log_max, source, |bytes| hasher.update(bytes))?;
+    Ok(hasher.diff_id())
 }
 
 /// Decodes every frame and hands the bytes to `consume`, in order.
 pub fn decode(
     source: &mut dyn BufRead,
-    consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
-    decode_within(WINDOW_LOG_MAX, source, consume)
+    decode_with_window(WINDOW_LOG_MAX, source, sink)
 }
 
-fn decode_within(
+fn decode_with_window(
     window_log_max: u32,
     source: &mut dyn BufRead,
-    mut consume: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
 ) -> Result<(), LayerError> {
-    let started = |source| LayerError::Zstd { offset: 0, source };
-    let mut decoder = Decoder::with_buffer(CountingReader::new(source)).map_err(started)?;
-    decoder.window_log_max(window_log_max).map_err(started)?;
-    drain(&mut decoder, &mut vec![0; STEP], &mut consume, |decoder, source| match decoder.get_ref() {
-        compressed if compressed.failed() => LayerError::Read { source },
-        compressed => LayerError::Zstd { offset: compressed.count(), source },
+    let init_error = |source| LayerError::Zstd { offset: 0, source };
+    let mut decoder = Decoder::with_buffer(CountingReader::new(source)).map_err(init_error)?;
+    decoder.window_log_max(window_log_max).map_err(init_error)?;
+    for_each_chunk(&mut decoder, &mut vec![0; BUFFER_BYTES], &mut sink, |decoder, source| {
+        match decoder.get_ref() {
+            compressed if compressed.failed() => LayerError::Read { source },
+            compressed => LayerError::Zstd { offset: compressed.count(), source },
+        }
     })
 }

@@ -155,7 +155,7 @@ pub fn require_image(manifest: &ImageManifest) -> Result<(), Refusal> {
     if annotations.contains_key(zstart_core::keys::SOURCE_DIGEST) {
         return Err(Refusal::IsVariant);
     }
-    match annotations.remove(soci::IN_MANIFEST) {
+    match annotations.remove(soci::INDEX_DIGEST_ANNOTATION) {
         Some(index) => Err(Refusal::Soci { index }),
         None => Ok(()),
     }
@@ -182,7 +182,7 @@ pub fn keep_entry(entry: &IndexEntry, selection: &PlatformSelection) -> Option<K
     }
     match &entry.platform {
         // The config names the platform. Container runtimes read it there too.
-        None if entry.attests.is_none() => None,
+        None if entry.attested_digest.is_none() => None,
         None => Some(KeepReason::NoPlatform),
         Some(platform) if platform.os == "unknown" || platform.architecture == "unknown" => {
             Some(KeepReason::NoPlatform)
@@ -203,7 +203,7 @@ pub fn drop_attestations(index: &ImageIndex, entries: &mut [EntryPlan]) {
         .map(|(entry, _)| entry.descriptor.digest().to_string())
         .collect();
     for (entry, plan) in index.entries.iter().zip(entries) {
-        if entry.attests.as_ref().is_some_and(|digest| converted.contains(digest)) {
+        if entry.attested_digest.as_ref().is_some_and(|digest| converted.contains(digest)) {
             *plan = EntryPlan::Drop;
         }
     }

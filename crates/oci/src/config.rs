@@ -31,7 +31,7 @@ pub enum ConfigError {
 }
 
 #[derive(Deserialize)]
-struct Members {
+struct ConfigMembers {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
@@ -46,8 +46,8 @@ struct RootFs {
 impl ImageConfig {
     /// Reads a config.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
-        let members: Members = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
-        let Members { os, architecture, variant, rootfs } = members;
+        let members: ConfigMembers = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
+        let ConfigMembers { os, architecture, variant, rootfs } = members;
         let platform = os
             .zip(architecture)
             .and_then(|(os, architecture)| Platform::named(&os, &architecture, variant.as_deref()));

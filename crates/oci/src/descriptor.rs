@@ -10,7 +10,7 @@ use super::media_type;
 
 /// Annotations that speak of the compressed bytes: false once a layer is encoded anew.
 /// (eStargz: stargz-snapshotter `estargz/types.go`; zstd:chunked: containers/storage.)
-const ABOUT_COMPRESSED_BYTES: [&str; 3] =
+const STALE_ANNOTATION_PREFIXES: [&str; 3] =
     ["containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked."];
 
 /// A reference to content by digest (OCI image specification, `descriptor.md`). Members that zstart
@@ -106,9 +106,9 @@ impl Descriptor {
     /// The descriptor of a layer encoded anew. What spoke of the old bytes goes; the digest of the
     /// layer it was made of is added.
     pub fn recompressed(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
-        let mut next = self.replaced(media_type::OCI_TAR_ZSTD, digest, size)?;
+        let mut next = self.with_content(media_type::OCI_TAR_ZSTD, digest, size)?;
         let mut annotations = self.annotations()?;
-        annotations.retain(|key, _| !ABOUT_COMPRESSED_BYTES.iter().any(|prefix| key.starts_with(prefix)));
+        annotations.retain(|key, _| !STALE_ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
         annotations.insert(keys::LAYER_SOURCE_DIGEST.to_owned(), self.digest.to_string());
         next.object.set("annotations", &annotations)?;
         Ok(next)
@@ -116,13 +116,13 @@ impl Descriptor {
 
     /// An index entry that now names a converted manifest.
     pub fn converted(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
-        let mut next = self.replaced(media_type::OCI_MANIFEST, digest, size)?;
+        let mut next = self.with_content(media_type::OCI_MANIFEST, digest, size)?;
         next.annotate(keys::SOURCE_DIGEST, self.digest.as_str())?;
         Ok(next)
     }
 
     /// Other content in the same place: inlined data and foreign URLs named the old content.
-    fn replaced(&self, media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
+    fn with_content(&self, media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut next = self.with_media_type(media_type)?;
         next.object.set("digest", &digest)?;
         next.object.set("size", &size)?;

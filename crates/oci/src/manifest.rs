@@ -19,7 +19,7 @@ pub struct RawManifest {
     pub digest: Digest,
     /// The media type under which a registry served them (`Content-Type`), where it is one of a
     /// manifest or index.
-    pub served_as: Option<String>,
+    pub served_media_type: Option<String>,
 }
 
 /// A manifest or index, read.
@@ -58,7 +58,7 @@ pub struct IndexEntry {
     pub platform: Option<Platform>,
     /// The digest of the image that this entry is an attestation of (BuildKit's
     /// `vnd.docker.reference.digest`), for entries that are one.
-    pub attests: Option<String>,
+    pub attested_digest: Option<String>,
 }
 
 /// Why bytes aren't a manifest that can be read.
@@ -112,15 +112,15 @@ pub enum ManifestError {
 impl RawManifest {
     /// A manifest from bytes, by the digest that they have.
     pub fn new(bytes: Bytes) -> Self {
-        Self { digest: Digest::sha256_of(&bytes), bytes, served_as: None }
+        Self { digest: Digest::sha256_of(&bytes), bytes, served_media_type: None }
     }
 
     /// The same with the `Content-Type` that came with it.
     #[must_use]
-    pub fn served_as(self, content_type: &str) -> Self {
+    pub fn with_content_type(self, content_type: &str) -> Self {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         let is_known = media_type::ACCEPT.contains(&media_type);
-        Self { served_as: is_known.then(|| media_type.to_owned()), ..self }
+        Self { served_media_type: is_known.then(|| media_type.to_owned()), ..self }
     }
 
     /// Reads it.
@@ -142,7 +142,7 @@ impl RawManifest {
             (None, false) => media_type::OCI_MANIFEST,
             (Some(stated), _) => stated,
         };
-        if let Some(served) = self.served_as.as_deref().filter(|served| *served != kind) {
+        if let Some(served) = self.served_media_type.as_deref().filter(|served| *served != kind) {
             let (served, stated) = (served.to_owned(), kind.to_owned());
             return Err(ManifestError::Contradiction { digest: self.digest.clone(), served, stated });
         }
@@ -169,7 +169,7 @@ impl RawManifest {
     }
 
     /// The same for what an index lists, whatever it is: its own, or the one that the index says.
-    pub fn media_type_as_listed(&self, entry: &Descriptor) -> String {
+    pub fn media_type_for_entry(&self, entry: &Descriptor) -> String {
         let object = RawObject::parse(&self.bytes).ok();
         let stated: Option<String> = object.and_then(|object| object.get("mediaType").ok().flatten());
         stated.unwrap_or_else(|| entry.media_type().to_owned())
@@ -203,7 +203,7 @@ impl ImageManifest {
         object.set("mediaType", media_type::OCI_MANIFEST)?;
         object.set("config", &self.config.with_media_type(media_type::OCI_CONFIG)?)?;
         object.set("layers", layers)?;
-        object.set("annotations", &marked(self.annotations()?, source, settings))?;
+        object.set("annotations", &with_source_annotations(self.annotations()?, source, settings))?;
         Ok(RawManifest::new(object.to_bytes()?.into()))
     }
 }
@@ -236,15 +236,15 @@ impl ImageIndex {
         object.set("schemaVersion", &2)?;
         object.set("mediaType", media_type::OCI_INDEX)?;
         object.set("manifests", entries)?;
-        object.set("annotations", &marked(self.annotations()?, source, settings))?;
+        object.set("annotations", &with_source_annotations(self.annotations()?, source, settings))?;
         Ok(RawManifest::new(object.to_bytes()?.into()))
     }
 }
 
 impl IndexEntry {
     fn new(descriptor: Descriptor) -> Result<Self, JsonError> {
-        let attests = descriptor.annotations()?.remove("vnd.docker.reference.digest");
-        Ok(Self { platform: descriptor.platform()?, attests, descriptor })
+        let attested_digest = descriptor.annotations()?.remove("vnd.docker.reference.digest");
+        Ok(Self { platform: descriptor.platform()?, attested_digest, descriptor })
     }
 }
 
@@ -252,7 +252,7 @@ fn artifact_member(object: &RawObject) -> Option<&'static str> {
     ["artifactType", "subject"].into_iter().find(|name| object.has(name))
 }
 
-fn marked(
+fn with_source_annotations(
     mut annotations: BTreeMap<String, String>,
     source: &Digest,
     settings: &str,

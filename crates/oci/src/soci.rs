@@ -2,6 +2,6 @@
 //! the image before they have it whole (soci-snapshotter, `docs/soci-index-manifest-v2.md`).
 
 /// The annotation of an image's manifest that names its index (version 2).
-pub const IN_MANIFEST: &str = "com.amazon.soci.index-digest";
+pub const INDEX_DIGEST_ANNOTATION: &str = "com.amazon.soci.index-digest";
 /// The artifact type of an index that names its image as its subject (version 1).
-pub const ARTIFACT_V1: &str = "application/vnd.amazon.soci.index.v1+json";
+pub const ARTIFACT_TYPE_V1: &str = "application/vnd.amazon.soci.index.v1+json";

@@ -18,7 +18,7 @@ fn read(text: &str) -> Result<Document, ManifestError> {
 }
 
 #[test]
-fn members_that_are_not_understood_keep_their_bytes() {
+fn unknown_members_keep_their_bytes() {
     let Document::Index(index) = read(INDEX).unwrap() else { panic!("not an index") };
     let entry = index.entries[0].descriptor.converted(digest("new"), 9).unwrap();
     let converted = index.converted(&digest("source"), "v1", &[entry]).unwrap();
@@ -36,7 +36,7 @@ fn members_that_are_not_understood_keep_their_bytes() {
 }
 
 #[test]
-fn a_manifest_of_very_many_members_is_read_in_one_go() {
+fn manifest_of_400000_members_is_read_in_linear_time() {
     // As many as fit into the largest manifest that is read: comparing each with each would take minutes.
     let members: Vec<String> = (0..400_000).map(|number| format!("\"{number:x}\":0")).collect();
     let text = format!("{{{}}}", members.join(","));
@@ -47,7 +47,7 @@ fn a_manifest_of_very_many_members_is_read_in_one_go() {
 }
 
 #[test]
-fn a_recompressed_layer_forgets_what_spoke_of_its_old_bytes() {
+fn recompressed_layer_drops_annotations_of_old_bytes() {
     let layer: Descriptor = serde_json::from_value(serde_json::json!({
         "mediaType": media_type::DOCKER_TAR_GZIP, "size": 3, "digest": digest("gzip"),
         "data": "AAAA", "urls": ["https://elsewhere.example/x"],
@@ -68,7 +68,7 @@ fn a_recompressed_layer_forgets_what_spoke_of_its_old_bytes() {
 }
 
 #[test]
-fn a_manifest_that_could_be_read_in_two_ways_is_refused() {
+fn ambiguous_manifest_is_refused() {
     assert!(matches!(
         read(r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#),
         Err(ManifestError::Ambiguous { .. })
@@ -78,9 +78,9 @@ fn a_manifest_that_could_be_read_in_two_ways_is_refused() {
 }
 
 #[test]
-fn a_manifest_that_is_served_as_something_else_is_refused() {
+fn manifest_contradicting_its_content_type_is_refused() {
     let served = |text: &str, content_type: &str| {
-        RawManifest::new(text.to_owned().into()).served_as(content_type).read()
+        RawManifest::new(text.to_owned().into()).with_content_type(content_type).read()
     };
     let bare = r#"{"schemaVersion":2,"manifests":[]}"#;
     for content_type in ["", "application/json", "text/plain; charset=utf-8", media_type::DOCKER_INDEX] {
@@ -99,7 +99,7 @@ fn a_manifest_that_is_served_as_something_else_is_refused() {
 }
 
 #[test]
-fn what_an_index_lists_has_its_own_media_type_or_the_one_that_the_index_says() {
+fn index_entry_media_type_falls_back_to_the_index() {
     let entry = Descriptor::new("application/x-listed", digest("x"), 1).unwrap();
     for (text, media_type) in [
         (r#"{"mediaType":"application/x-own"}"#, "application/x-own"),
@@ -107,12 +107,12 @@ fn what_an_index_lists_has_its_own_media_type_or_the_one_that_the_index_says() {
         ("not JSON", "application/x-listed"),
     ] {
         let raw = RawManifest::new(text.into());
-        assert_eq!(raw.media_type_as_listed(&entry), media_type, "{text}");
+        assert_eq!(raw.media_type_for_entry(&entry), media_type, "{text}");
     }
 }
 
 #[test]
-fn what_is_not_an_image_is_told_apart() {
+fn non_image_manifests_have_distinct_errors() {
     assert!(matches!(read(r#"{"schemaVersion":1,"fsLayers":[]}"#), Err(ManifestError::Schema1 { .. })));
     assert!(matches!(
         read(r#"{"schemaVersion":2,"mediaType":"application/x-other"}"#),
@@ -124,7 +124,7 @@ fn what_is_not_an_image_is_told_apart() {
 }
 
 #[test]
-fn a_config_whose_platform_could_not_be_read_back_has_none() {
+fn config_with_invalid_platform_has_no_platform() {
     let platform = |variant: &str| {
         let config = serde_json::json!({
             "os": "linux", "architecture": "arm64", "variant": variant, "rootfs": {"diff_ids": []},
@@ -137,7 +137,7 @@ fn a_config_whose_platform_could_not_be_read_back_has_none() {
 }
 
 #[test]
-fn layer_kinds_follow_the_media_type() {
+fn layer_kind_follows_the_media_type() {
     use media_type::{LayerKind, layer_kind};
     for (text, kind) in [
         (media_type::OCI_TAR_GZIP, LayerKind::Gzip),

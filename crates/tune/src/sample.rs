@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use zstart_codec::JOB;
+use zstart_codec::JOB_BYTES;
 
 /// How long a piece is. A multiple of zstd's blocks of 128 KiB, and of the jobs of large layers, so that a
 /// flush behind it changes nothing.
 pub(super) const PIECE_BYTES: usize = 4 << 20;
-const _: () = assert!(PIECE_BYTES.is_multiple_of(JOB as usize));
+const _: () = assert!(PIECE_BYTES.is_multiple_of(JOB_BYTES as usize));
 /// How many pieces in front of it are kept with it, so that an encoder can see them first: 8 MiB, the
 /// largest window that is written. Pieces encoded without came out 1.7 % (level 3) to 7 % (level 19)
 /// too large on a real image, and with as much as the level's window less than 0.1 %.

@@ -71,7 +71,7 @@ pub(super) fn scan_layer(
     let compressed_size = Cell::new(0);
     let mut source = UntimedReader { inner: source, watch: &watch, count: &compressed_size };
     let (compression, mut source) = compression::detect(&mut source)?;
-    let mut plain = DiffIdHasher::at_most(limits.max_uncompressed);
+    let mut plain = DiffIdHasher::with_limit(limits.max_uncompressed);
     let mut pieces = match compression {
         Compression::Zstd => None,
         Compression::Gzip | Compression::Plain => {
@@ -80,7 +80,7 @@ pub(super) fn scan_layer(
     };
     compression.decode(&mut source, |bytes| {
         watch.pause(|| {
-            plain.take(bytes)?;
+            plain.update(bytes)?;
             pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
         })
     })?;

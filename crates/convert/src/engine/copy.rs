@@ -93,7 +93,7 @@ fn copy_document<'a>(
                 }
             }
         }
-        let media_type = raw.media_type_as_listed(entry);
+        let media_type = raw.media_type_for_entry(entry);
         // The index may list it by a sha512 digest.
         let raw = RawManifest { digest: digest.clone(), ..raw };
         target.put_manifest(&raw, &media_type, None).await?;

@@ -95,7 +95,7 @@ pub async fn execute<'a>(
 
 fn layer_context<'a>(job: &'a Job<'a>) -> LayerContext<'a> {
     let converter = ZstdConverter::new(job.settings.level);
-    let converter = if job.settings.force { converter.encoding_all() } else { converter };
+    let converter = if job.settings.force { converter.reencode_zstd() } else { converter };
     LayerContext {
         job,
         settings_annotation: converter.settings(),

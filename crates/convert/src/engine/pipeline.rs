@@ -198,7 +198,7 @@ fn checked<T>(
     match result {
         Ok(value) => require_content(reader, layer).map(|()| value),
         // Damaged bytes may not be the layer's bytes at all, which is the better message.
-        Err(error) if error.blames_content() => {
+        Err(error) if error.is_content_error() => {
             require_content(reader, layer)?;
             Err(StageError::Layer(error))
         }

@@ -119,7 +119,7 @@ async fn plan_manifest(
 /// Refuses an image with a SOCI index that names the image as its subject. (An index that the manifest names
 /// is known without a request.)
 async fn require_no_soci(source: &dyn Store, digest: &Digest) -> Result<(), Unplanned> {
-    let found = source.referrers(digest, soci::ARTIFACT_V1).await?;
+    let found = source.referrers(digest, soci::ARTIFACT_TYPE_V1).await?;
     match found.first() {
         Some(index) => Err(Refusal::Soci { index: index.digest().to_string() }.into()),
         None => Ok(()),

@@ -28,7 +28,7 @@ pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawMan
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
     let bytes = read_bounded(response, MANIFEST_MAX, client.timeouts().response).await?;
-    let manifest = RawManifest::new(bytes.into()).served_as(&content_type);
+    let manifest = RawManifest::new(bytes.into()).with_content_type(&content_type);
     let expected = match key {
         ManifestKey::Digest(digest) => Some(digest.clone()),
         ManifestKey::Tag(_) => stated,
