@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use zstart_convert::engine::{Execution, Existing};
-use zstart_convert::{Job, Plan, Settings, engine};
+use zstart_convert::{Execution, Existing};
+use zstart_convert::{Job, Plan, Settings};
 use zstart_core::variant;
 
 use self::report::{ConvertReport, Outcome};
@@ -31,8 +31,8 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         return Err(CliError::TargetIsSource { target: target_image.to_string() });
     }
 
-    let resolved = engine::resolve(&*source, selector.key()).await?;
-    let mut plan = engine::plan(&*source, &resolved, &settings).await?;
+    let resolved = zstart_convert::resolve(&*source, selector.key()).await?;
+    let mut plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
     let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(selector.tag(), resolved.digest()));
     let format = arguments.output.format();
     let print = |plan: &Plan, outcome| {
@@ -44,11 +44,11 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         return print(&plan, Outcome::AlreadyZstd);
     }
     if !settings.force {
-        match engine::find_variant(&*target, &tag, &plan).await? {
+        match zstart_convert::find_variant(&*target, &tag, &plan).await? {
             Existing::Variant(image) => return print(&plan, Outcome::Reused { image }),
             Existing::Partial(platforms) => {
                 let settings = settings.with_platforms(&platforms);
-                plan = engine::plan(&*source, &resolved, &settings).await?;
+                plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
             }
             Existing::Nothing => {}
         }
@@ -65,8 +65,9 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         layer_cache: &cache.entries,
         progress: &*progress,
     };
-    let Execution { image, layers_reused } = engine::execute(job, selector.key(), &tag, &plan).await?;
-    engine::verify(&*target, &tag, &plan, &image).await?;
+    let Execution { image, layers_reused } =
+        zstart_convert::execute(job, selector.key(), &tag, &plan).await?;
+    zstart_convert::verify(&*target, &tag, &plan, &image).await?;
     drop(progress);
     print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused })
 }

@@ -1,6 +1,5 @@
 //! `zstart inspect`.
 
-use zstart_convert::engine;
 use zstart_core::{Digest, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest, media_type};
 use zstart_registry::{ManifestKey, Store};
@@ -16,7 +15,7 @@ mod report;
 pub(crate) async fn run(arguments: InspectArguments) -> Result<(), CliError> {
     let selector = arguments.image.selector().await?;
     let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
-    let resolved = engine::resolve(&*repository, selector.key()).await?;
+    let resolved = zstart_convert::resolve(&*repository, selector.key()).await?;
     let report = inspect_image(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
     arguments.output.format().print(&report, || {
         let lines = report.lines().into_iter();
@@ -33,7 +32,7 @@ async fn inspect_image(
     let mut manifests = Vec::new();
     let (media_type, annotations) = match top.read().map_err(zstart_convert::Error::from)? {
         Document::Manifest(manifest) => {
-            let platform = engine::platform_of(repository, &manifest).await?;
+            let platform = zstart_convert::platform_of(repository, &manifest).await?;
             let platform = platform.map_or_else(|| "unknown".to_owned(), |platform| platform.to_string());
             manifests.push(inspect_manifest(repository, platform, &top.digest, &manifest).await?);
             (top.media_type(), manifest.annotations())

@@ -1,7 +1,7 @@
 //! `zstart tune`.
 
 use zstart_convert::plan::ManifestPlan;
-use zstart_convert::{Plan, PlatformSelection, Settings, engine};
+use zstart_convert::{Plan, PlatformSelection, Settings};
 use zstart_core::Platform;
 use zstart_tune::TuneOptions;
 
@@ -23,8 +23,9 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
         .platform
         .clone()
         .map_or(PlatformSelection::All, |platform| PlatformSelection::Only(vec![platform]));
-    let resolved = engine::resolve(&*source, selector.key()).await?;
-    let plan = engine::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
+    let resolved = zstart_convert::resolve(&*source, selector.key()).await?;
+    let plan =
+        zstart_convert::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
     let image = choose(&plan);
     let bandwidths = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
     let options =

@@ -5,9 +5,9 @@ use std::time::Instant;
 use kube::runtime::events::EventType;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::info;
-use zstart_convert::engine::Execution;
+use zstart_convert::Execution;
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, Plan, VariantImage, engine};
+use zstart_convert::{Job, Plan, VariantImage};
 use zstart_core::record::RecordReason;
 
 use super::error::ReconcileError;
@@ -60,7 +60,7 @@ impl Reconciliation<'_> {
     ) -> Result<Option<VariantImage>, ReconcileError> {
         let Target { repository, source, tag } = target;
         let Some(variant) = self.context.converted_variant(key) else { return Ok(None) };
-        let adopted = engine::adopt(repository, source, tag, plan, &variant).await;
+        let adopted = zstart_convert::adopt(repository, source, tag, plan, &variant).await;
         match adopted.map_err(ReconcileError::Convert)? {
             Some(image) => verify_existing(target, plan, image).await,
             None => Ok(None),
@@ -80,9 +80,9 @@ impl Reconciliation<'_> {
             progress: &Silent,
         };
         let Execution { image, layers_reused } =
-            engine::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
+            zstart_convert::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
         info!(%source, %digest, layers_reused, "converted an image");
-        engine::verify(repository, tag, plan, &image).await.map_err(ReconcileError::Convert)?;
+        zstart_convert::verify(repository, tag, plan, &image).await.map_err(ReconcileError::Convert)?;
         Ok(image)
     }
 }

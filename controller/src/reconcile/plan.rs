@@ -1,7 +1,7 @@
 //! Phase *plan*: reuse the variant in the registry, or convert.
 
-use zstart_convert::engine::{Existing, Resolved};
-use zstart_convert::{Plan, Settings, VariantImage, engine};
+use zstart_convert::{Existing, Resolved};
+use zstart_convert::{Plan, Settings, VariantImage};
 
 use super::error::ReconcileError;
 use super::status;
@@ -27,11 +27,11 @@ pub(super) async fn plan(
     writer: &mut StatusWriter<'_>,
 ) -> Result<Planned, ReconcileError> {
     let Target { repository, tag, .. } = target;
-    let plan = engine::plan(repository, resolved, settings).await.map_err(ReconcileError::Convert)?;
+    let plan = zstart_convert::plan(repository, resolved, settings).await.map_err(ReconcileError::Convert)?;
     if plan.already_zstd() {
         return Ok(Planned::AlreadyZstd);
     }
-    match engine::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
+    match zstart_convert::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
         Existing::Nothing => Ok(Planned::Convert(plan)),
         Existing::Variant(image) => {
             if let Some(image) = verify_existing(target, &plan, image).await? {
@@ -43,7 +43,7 @@ pub(super) async fn plan(
         // The new variant must cover the platforms of the old one too.
         Existing::Partial(platforms) => {
             let settings = settings.with_platforms(&platforms);
-            let plan = engine::plan(repository, resolved, &settings).await;
+            let plan = zstart_convert::plan(repository, resolved, &settings).await;
             plan.map(Planned::Convert).map_err(ReconcileError::Convert)
         }
     }

@@ -1,7 +1,7 @@
 //! One reconciliation of a record, phase by phase.
 
 use kube::runtime::events::EventType;
-use zstart_convert::{Settings, engine};
+use zstart_convert::Settings;
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, Reference, variant};
 use zstart_registry::auth::Credentials;
@@ -89,7 +89,7 @@ impl Reconciliation<'_> {
             Planned::Convert(plan) => {
                 let produced = self.convert(target, &plan, writer).await?;
                 // The tag may have moved during the conversion.
-                engine::ensure_source_unchanged(repository, source, digest)
+                zstart_convert::ensure_source_unchanged(repository, source, digest)
                     .await
                     .map_err(ReconcileError::Convert)?;
                 writer.set_resolved(digest);

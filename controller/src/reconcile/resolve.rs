@@ -1,7 +1,7 @@
 //! Phase *resolve*: the digest of the source.
 
-use zstart_convert::engine::Resolved;
-use zstart_convert::{ErrorClass, engine};
+use zstart_convert::ErrorClass;
+use zstart_convert::Resolved;
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, variant};
 use zstart_registry::{ManifestKey, Store};
@@ -35,13 +35,13 @@ pub(super) async fn is_unchanged(
     last: &LastVerified,
     writer: &mut StatusWriter<'_>,
 ) -> Result<bool, ReconcileError> {
-    let digest = engine::resolve_digest(repository, source).await.map_err(ReconcileError::Resolve)?;
+    let digest = zstart_convert::resolve_digest(repository, source).await.map_err(ReconcileError::Resolve)?;
     if digest != last.source {
         return Ok(false);
     }
     writer.set_resolved(&digest);
     let tag = variant::tag(source, &digest);
-    match engine::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
+    match zstart_convert::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
         Ok(found) => Ok(found == last.variant),
         Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
         Err(error) => Err(ReconcileError::Convert(error)),
@@ -54,7 +54,7 @@ pub(super) async fn resolve(
     source: &Reference,
     writer: &mut StatusWriter<'_>,
 ) -> Result<Resolved, ReconcileError> {
-    let resolved = engine::resolve(repository, source).await.map_err(ReconcileError::Resolve)?;
+    let resolved = zstart_convert::resolve(repository, source).await.map_err(ReconcileError::Resolve)?;
     writer.set_resolved(resolved.digest());
     Ok(resolved)
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use zstart_convert::PlatformReport;
 use zstart_convert::VariantImage;
-use zstart_convert::engine::PlatformReport;
 use zstart_core::record::{
     CONVERTED, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason, ResolvedSource,
     Summary, Variant, condition, set_condition,

@@ -1,6 +1,6 @@
 //! Phase *verify*: an existing variant is read back before it is reused.
 
-use zstart_convert::{Error, Plan, VariantImage, engine};
+use zstart_convert::{Error, Plan, VariantImage};
 
 use super::error::ReconcileError;
 use super::target::Target;
@@ -12,7 +12,7 @@ pub(super) async fn verify_existing(
     plan: &Plan,
     image: VariantImage,
 ) -> Result<Option<VariantImage>, ReconcileError> {
-    match engine::verify(target.repository, target.tag, plan, &image).await {
+    match zstart_convert::verify(target.repository, target.tag, plan, &image).await {
         Ok(()) => Ok(Some(image)),
         Err(error @ Error::NotVerified { .. }) => {
             let source = target.source;

@@ -10,7 +10,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 
-use crate::engine::ConvertedLayer;
+use crate::converted_layer::ConvertedLayer;
 use crate::keyed_semaphore::KeyedSemaphore;
 
 mod file;

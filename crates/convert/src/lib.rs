@@ -19,19 +19,42 @@
 //!
 //! `examples/convert.rs` calls all phases.
 
-pub mod engine;
+mod blob_io;
+mod concurrency;
+mod converted_layer;
+mod copy;
+mod ensure_layer;
 mod error;
+mod execute;
+mod job;
 mod keyed_semaphore;
 mod layer_cache;
+mod layer_context;
+mod pipeline;
 pub mod plan;
+mod planner;
+mod prior_variants;
 pub mod progress;
+mod resolve;
+mod retry;
+mod reuse;
 mod settings;
+mod variant;
+mod variant_image;
+mod verify;
 
-pub use engine::{Job, VariantImage, execute, find_variant, plan, resolve, verify};
+pub use ensure_layer::read_layer;
 pub use error::{Error, ErrorClass};
+pub use execute::{Execution, ensure_source_unchanged, execute};
+pub use job::Job;
 pub use keyed_semaphore::KeyedSemaphore;
 pub use layer_cache::{LayerCache, LayerCacheError};
 pub use plan::{Plan, Refusal};
+pub use planner::{plan, platform_of};
 pub use progress::Progress;
+pub use resolve::{Resolved, resolve, resolve_digest};
 pub use settings::{PlatformSelection, Settings};
+pub use variant::{Existing, adopt, find_variant};
+pub use variant_image::{PlatformReport, VariantImage};
+pub use verify::verify;
 pub use zstart_codec::{Level, LevelError, UnpackLimits};

@@ -20,9 +20,9 @@ use self::scan::SourceScan;
 use zstart_codec::LayerError;
 use zstart_codec::{Level, UnpackLimits};
 use zstart_convert::Error;
-use zstart_convert::engine::read_layer;
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::progress::{LayerResult, Progress};
+use zstart_convert::read_layer;
 use zstart_registry::Store;
 
 mod benchmark;

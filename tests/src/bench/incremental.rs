@@ -10,7 +10,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerCache, Level, Settings, engine};
+use zstart_convert::{Job, LayerCache, Level, Settings};
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_oci::{RawManifest, media_type};
 
@@ -85,12 +85,12 @@ async fn convert_in_this_process(
 ) -> Result<Duration> {
     let repository = open_repository(image)?;
     let started = Instant::now();
-    let resolved = engine::resolve(&*repository, image).await?;
-    let plan = engine::plan(&*repository, &resolved, settings).await?;
+    let resolved = zstart_convert::resolve(&*repository, image).await?;
+    let plan = zstart_convert::plan(&*repository, &resolved, settings).await?;
     let tag = variant::tag(image, resolved.digest());
     let job = Job { source: &*repository, target: &*repository, settings, layer_cache, progress: &Silent };
-    let made = engine::execute(job, image, &tag, &plan).await?;
-    engine::verify(&*repository, &tag, &plan, &made.image).await?;
+    let made = zstart_convert::execute(job, image, &tag, &plan).await?;
+    zstart_convert::verify(&*repository, &tag, &plan, &made.image).await?;
     Ok(started.elapsed())
 }
 

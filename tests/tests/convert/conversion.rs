@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use http::{Method, StatusCode};
-use zstart_convert::engine::{Execution, Existing};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, Job, LayerCache, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
 };
+use zstart_convert::{Execution, Existing};
 use zstart_core::{Digest, Reference, Tag, variant};
 use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions, Store};

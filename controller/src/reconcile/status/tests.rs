@@ -1,5 +1,5 @@
 use zstart_convert::Error;
-use zstart_convert::engine::PlatformReport;
+use zstart_convert::PlatformReport;
 use zstart_core::Platform;
 use zstart_registry::{ErrorKind, Operation, RegistryError};
 

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use zstart_core::Digest;
 
 use super::*;
-use crate::engine::ConvertedLayer;
+use crate::converted_layer::ConvertedLayer;
 
 fn key(number: usize) -> LayerKey {
     LayerKey { layer: Digest::sha256_of(&number.to_be_bytes()), settings: "level=3".to_owned() }

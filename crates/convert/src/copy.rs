@@ -5,16 +5,16 @@ use zstart_core::Digest;
 use zstart_oci::{Descriptor, Document, RawManifest};
 use zstart_registry::{ErrorKind, ManifestKey, Store};
 
-use super::blob_io::{Content, buffer_small};
-use super::retry::{BlobError, retry_blob};
+use crate::blob_io::{Content, buffer_small};
 use crate::error::Error;
 use crate::plan::Refusal;
+use crate::retry::{BlobError, retry_blob};
 
 /// Highest depth of indexes inside indexes.
 const MAX_DEPTH: u32 = 4;
 
 /// Copies a blob, unless the target has it or can mount it. The target compares it with its digest.
-pub(super) async fn copy_blob(source: &dyn Store, target: &dyn Store, digest: &Digest) -> Result<(), Error> {
+pub(crate) async fn copy_blob(source: &dyn Store, target: &dyn Store, digest: &Digest) -> Result<(), Error> {
     if source.location() == target.location() || target.has_blob(digest).await? {
         return Ok(());
     }
@@ -26,7 +26,7 @@ pub(super) async fn copy_blob(source: &dyn Store, target: &dyn Store, digest: &D
 
 /// Mounts a blob of another repository of the target's registry. A failure is no error: then the blob is
 /// sent.
-pub(super) async fn try_mount(target: &dyn Store, blob: &Digest, from: &str) -> bool {
+pub(crate) async fn try_mount(target: &dyn Store, blob: &Digest, from: &str) -> bool {
     target.mount_blob(blob, from).await.unwrap_or_else(|error| {
         tracing::debug!(error = error.chain(), %blob, from, "failed to mount a blob");
         false
@@ -47,7 +47,7 @@ async fn attempt_copy(source: &dyn Store, target: &dyn Store, digest: &Digest) -
 }
 
 /// Copies an entry of an index with everything that it references.
-pub(super) async fn copy_entry(
+pub(crate) async fn copy_entry(
     source: &dyn Store,
     target: &dyn Store,
     entry: &Descriptor,

@@ -6,14 +6,15 @@ use std::io::{self, BufRead, Read, Write};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures::{StreamExt as _, stream};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc::{Receiver, Sender};
 use zstart_core::Digest;
 use zstart_registry::{ByteStream, RegistryError};
 
+use crate::converted_layer::BlobInfo;
+
 /// Chunks that may wait in a channel.
-pub(super) const CHANNEL_CHUNKS: usize = 8;
+pub(crate) const CHANNEL_CHUNKS: usize = 8;
 /// Size of the encoder's chunks, in bytes. (Input chunks have the network's sizes, 16 KiB to 256 KiB.) With
 /// [`CHANNEL_CHUNKS`] this bounds a layer's buffers to some 3 MiB in addition to zstd's own memory, which
 /// depends on the level: see [`layers_at_once`](crate::Settings::layers_at_once).
@@ -21,15 +22,8 @@ const OUTPUT_CHUNK: usize = 128 * 1024;
 /// Largest blob that is buffered and sent whole, in bytes: one chunk of the encoder.
 const BUFFERED_MAX: usize = OUTPUT_CHUNK;
 
-/// A blob's digest and size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct BlobInfo {
-    pub(crate) digest: Digest,
-    pub(crate) size: u64,
-}
-
 /// A pulled blob, hashed and counted as it is read.
-pub(super) struct HashingReader {
+pub(crate) struct HashingReader {
     receiver: Receiver<Result<Bytes, RegistryError>>,
     current: Bytes,
     hash: Sha256,
@@ -40,13 +34,13 @@ pub(super) struct HashingReader {
 
 impl HashingReader {
     /// Reads a blob that should have `expected_size` bytes. Of a larger blob at most one more chunk is read.
-    pub(super) fn new(receiver: Receiver<Result<Bytes, RegistryError>>, expected_size: u64) -> Self {
+    pub(crate) fn new(receiver: Receiver<Result<Bytes, RegistryError>>, expected_size: u64) -> Self {
         let (current, hash) = (Bytes::new(), Sha256::new());
         Self { receiver, current, hash, count: 0, expected_size, failure: None }
     }
 
     /// Reads the rest and measures all of it.
-    pub(super) fn finish(mut self) -> Result<BlobInfo, RegistryError> {
+    pub(crate) fn finish(mut self) -> Result<BlobInfo, RegistryError> {
         loop {
             match self.fill_buf() {
                 Ok([]) => break,
@@ -67,7 +61,7 @@ impl HashingReader {
     }
 
     /// The store's error, if the pull has failed. `Read` can only report that it did.
-    pub(super) fn take_failure(&mut self) -> Option<RegistryError> {
+    pub(crate) fn take_failure(&mut self) -> Option<RegistryError> {
         self.failure.take()
     }
 }
@@ -107,7 +101,7 @@ impl Read for HashingReader {
 }
 
 /// Converted bytes, hashed and counted as they are written.
-pub(super) struct HashingWriter {
+pub(crate) struct HashingWriter {
     sender: Sender<Bytes>,
     pending: BytesMut,
     hash: Sha256,
@@ -115,12 +109,12 @@ pub(super) struct HashingWriter {
 }
 
 impl HashingWriter {
-    pub(super) fn new(sender: Sender<Bytes>) -> Self {
+    pub(crate) fn new(sender: Sender<Bytes>) -> Self {
         Self { sender, pending: BytesMut::with_capacity(OUTPUT_CHUNK), hash: Sha256::new(), count: 0 }
     }
 
     /// Sends the rest and measures all of it.
-    pub(super) fn finish(mut self) -> io::Result<BlobInfo> {
+    pub(crate) fn finish(mut self) -> io::Result<BlobInfo> {
         self.flush()?;
         let digest = Digest::from_sha256(self.hash.finalize().into());
         Ok(BlobInfo { digest, size: self.count })
@@ -151,14 +145,14 @@ impl Write for HashingWriter {
 }
 
 /// A blob to be uploaded.
-pub(super) enum Content {
+pub(crate) enum Content {
     /// All of it, at most [`BUFFERED_MAX`] bytes.
     Buffered(Bytes),
     Stream(ByteStream),
 }
 
 /// Buffers the content if it has at most [`BUFFERED_MAX`] bytes.
-pub(super) async fn buffer_small(mut content: ByteStream) -> Content {
+pub(crate) async fn buffer_small(mut content: ByteStream) -> Content {
     let (mut front, mut size) = (Vec::<Bytes>::new(), 0);
     while size <= BUFFERED_MAX {
         match content.next().await {
@@ -178,7 +172,7 @@ pub(super) async fn buffer_small(mut content: ByteStream) -> Content {
 }
 
 /// A receiver's chunks as a stream that starts with `first`.
-pub(super) fn stream_of(first: Bytes, receiver: Receiver<Bytes>) -> ByteStream {
+pub(crate) fn stream_of(first: Bytes, receiver: Receiver<Bytes>) -> ByteStream {
     let rest =
         stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
     Box::pin(stream::iter([first]).chain(rest).map(Ok))

@@ -10,29 +10,28 @@ use zstart_codec::{LayerConverter, LayerError, LayerLimits, UnpackLimits};
 use zstart_oci::Descriptor;
 use zstart_registry::{BlobUpload, RegistryError, Store};
 
-use super::blob_io::{
-    BlobInfo, CHANNEL_CHUNKS, Content, HashingReader, HashingWriter, buffer_small, stream_of,
-};
-use super::concurrency::LayerSemaphore;
-use super::ensure_layer::ConvertedLayer;
-use super::retry::BlobError;
+use crate::blob_io::{CHANNEL_CHUNKS, Content, HashingReader, HashingWriter, buffer_small, stream_of};
+use crate::concurrency::LayerSemaphore;
+use crate::converted_layer::BlobInfo;
+use crate::converted_layer::ConvertedLayer;
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::retry::BlobError;
 
 /// Where a layer comes from, and what it may cost.
 #[derive(Clone, Copy)]
-pub(super) struct LayerPipeline<'a> {
-    pub(super) source: &'a dyn Store,
-    pub(super) permits: &'a LayerSemaphore,
-    pub(super) unpack: UnpackLimits,
-    pub(super) progress: &'a dyn Progress,
+pub(crate) struct LayerPipeline<'a> {
+    pub(crate) source: &'a dyn Store,
+    pub(crate) permits: &'a LayerSemaphore,
+    pub(crate) unpack: UnpackLimits,
+    pub(crate) progress: &'a dyn Progress,
 }
 
 /// A layer, and the permits that its work needs.
 #[derive(Clone, Copy)]
-pub(super) struct WeightedLayer<'a> {
-    pub(super) layer: &'a Descriptor,
-    pub(super) weight: u32,
+pub(crate) struct WeightedLayer<'a> {
+    pub(crate) layer: &'a Descriptor,
+    pub(crate) weight: u32,
 }
 
 /// The thread's failure.
@@ -45,7 +44,7 @@ enum StageError {
 
 impl LayerPipeline<'_> {
     /// Pulls a layer, converts it and pushes the result.
-    pub(super) async fn convert(
+    pub(crate) async fn convert(
         &self,
         target: &dyn Store,
         converter: &Arc<dyn LayerConverter>,
@@ -87,7 +86,7 @@ impl LayerPipeline<'_> {
     }
 
     /// Pulls a layer and lets `read` have it, on a thread.
-    pub(super) async fn read<T: Send + 'static>(
+    pub(crate) async fn read<T: Send + 'static>(
         &self,
         weighted: WeightedLayer<'_>,
         read: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Send + 'static,

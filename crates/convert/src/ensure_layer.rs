@@ -2,64 +2,31 @@
 
 use std::io::BufRead;
 use std::num::NonZero;
-use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use zstart_codec::{LayerConverter, LayerError, LayerLimits, UnpackLimits};
-use zstart_core::Digest;
+use zstart_codec::{LayerError, LayerLimits, UnpackLimits};
 use zstart_oci::Descriptor;
 use zstart_registry::Store;
 
-use super::blob_io::BlobInfo;
-use super::concurrency::{LayerSemaphore, weight_of};
-use super::execute::{Job, PlannedLayer};
-use super::pipeline::{LayerPipeline, WeightedLayer};
-use super::retry::retry_blob;
-use super::reuse;
+use crate::concurrency::{LayerSemaphore, weight_of};
+use crate::converted_layer::{BlobInfo, ConvertedLayer};
 use crate::error::Error;
 use crate::layer_cache::LayerKey;
+use crate::layer_context::{LayerContext, PlannedLayer};
+use crate::pipeline::{LayerPipeline, WeightedLayer};
 use crate::progress::{LayerResult, Progress};
-
-/// A layer after its conversion.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct ConvertedLayer {
-    /// Digest of the uncompressed bytes.
-    pub(crate) diff_id: Digest,
-    /// The new layer in the target; `None` if the layer stays as it is because its bytes are zstd already,
-    /// whatever its media type says.
-    pub(crate) written: Option<BlobInfo>,
-}
+use crate::retry::retry_blob;
+use crate::reuse;
 
 /// A layer that the target has.
-pub(super) struct EnsuredLayer {
-    pub(super) layer: ConvertedLayer,
+pub(crate) struct EnsuredLayer {
+    pub(crate) layer: ConvertedLayer,
     /// Whether an earlier conversion wrote it.
-    pub(super) is_reused: bool,
-}
-
-/// What all layers of a conversion share.
-pub(super) struct LayerContext<'a> {
-    pub(super) job: &'a Job<'a>,
-    pub(super) converter: Arc<dyn LayerConverter>,
-    /// The converter's settings, as annotations carry them.
-    pub(super) settings_annotation: String,
-    pub(super) permits: LayerSemaphore,
-}
-
-impl LayerContext<'_> {
-    /// The pipeline for layers of a store.
-    pub(super) fn pipeline<'a>(
-        &'a self,
-        source: &'a dyn Store,
-        progress: &'a dyn Progress,
-    ) -> LayerPipeline<'a> {
-        LayerPipeline { source, permits: &self.permits, unpack: self.job.settings.unpack, progress }
-    }
+    pub(crate) is_reused: bool,
 }
 
 /// Ensures that the target has a layer: one that an earlier conversion wrote, or a new one. `prior` is the
 /// layer that an earlier variant in the target claims to have made of it.
-pub(super) async fn ensure_layer(
+pub(crate) async fn ensure_layer(
     context: &LayerContext<'_>,
     planned: &PlannedLayer,
     prior: Option<&BlobInfo>,

@@ -1,14 +1,14 @@
 //! Layers of earlier variants in the target, found by the annotations that name their source layers.
 //!
 //! Every client with push rights can write such annotations, so they are a hint and no more: see
-//! [`reuse`](super::reuse).
+//! [`reuse`](crate::reuse).
 
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
 use zstart_core::{Digest, Tag, keys, variant};
 
-use super::blob_io::BlobInfo;
+use crate::converted_layer::BlobInfo;
 use crate::error::Error;
 use zstart_oci::{Document, ImageManifest, RawManifest};
 use zstart_registry::{ManifestKey, Store};
@@ -24,7 +24,7 @@ const MANIFESTS_MAX: usize = 16;
 
 /// Finds layers that earlier variants in `target` claim to have made of `sources` (digests and sizes) with
 /// these settings. An error only means that fewer are found.
-pub(super) async fn find_reusable_layers(
+pub(crate) async fn find_reusable_layers(
     target: &dyn Store,
     own: &Tag,
     settings: &str,

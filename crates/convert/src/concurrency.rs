@@ -23,7 +23,7 @@ pub(crate) struct LayerSemaphore {
 
 /// A layer's permits. They move to its thread: a thread whose layer was abandoned keeps its memory until it
 /// notices.
-pub(super) struct LayerPermit {
+pub(crate) struct LayerPermit {
     _permit: OwnedSemaphorePermit,
 }
 
@@ -36,12 +36,12 @@ impl LayerSemaphore {
 
     /// Waits for a layer's permits, or returns `None` for a layer that is small enough to be requested
     /// before it has them.
-    pub(super) async fn acquire_before_download(&self, size: u64, weight: u32) -> Option<LayerPermit> {
+    pub(crate) async fn acquire_before_download(&self, size: u64, weight: u32) -> Option<LayerPermit> {
         if size < PREFETCH_MAX { None } else { Some(self.acquire(weight).await) }
     }
 
     /// Waits for permits, first come, first served. A layer heavier than the limit takes all permits.
-    pub(super) async fn acquire(&self, weight: u32) -> LayerPermit {
+    pub(crate) async fn acquire(&self, weight: u32) -> LayerPermit {
         let Ok(permit) = Arc::clone(&self.permits).acquire_many_owned(weight.min(self.all)).await else {
             unreachable!("the semaphore is never closed")
         };
@@ -50,7 +50,7 @@ impl LayerSemaphore {
 }
 
 /// Permits that a layer's conversion needs, by its cores and memory.
-pub(super) fn weight_of(level: Level, layer: &Descriptor) -> u32 {
+pub(crate) fn weight_of(level: Level, layer: &Descriptor) -> u32 {
     let is_zstd = media_type::layer_kind(layer.media_type()) == LayerKind::Zstd;
     layer_weight(level, layer.size(), is_zstd)
 }

@@ -9,12 +9,12 @@ use zstart_oci::{
 };
 use zstart_registry::{ManifestKey, RegistryError, Store};
 
-use super::resolve::Resolved;
 use crate::error::{Error, ErrorClass};
 use crate::plan::{
     EntryPlan, KeepReason, ManifestPlan, Plan, Refusal, Shape, drop_attestations, keep_entry, require_image,
     require_index,
 };
+use crate::resolve::Resolved;
 use crate::settings::Settings;
 
 /// A manifest without a plan.

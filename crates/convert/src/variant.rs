@@ -9,10 +9,10 @@ use std::collections::BTreeMap;
 
 use zstart_core::{Digest, Platform, Tag, keys};
 
-use super::execute::ensure_source_unchanged;
-use super::{PlatformReport, VariantImage};
 use crate::error::Error;
+use crate::execute::ensure_source_unchanged;
 use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
+use crate::variant_image::{PlatformReport, VariantImage};
 use zstart_oci::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
 use zstart_registry::{ManifestKey, Store};
 
@@ -29,7 +29,7 @@ pub enum Existing {
 }
 
 /// The result of a comparison with a plan.
-pub(super) enum Comparison {
+pub(crate) enum Comparison {
     /// The variant of the plan.
     Variant(VariantImage),
     /// As [`Existing::Partial`].
@@ -74,7 +74,7 @@ pub async fn adopt<'a>(
 }
 
 /// Compares a manifest or index with a plan.
-pub(super) async fn compare(
+pub(crate) async fn compare(
     target: &dyn Store,
     found: &RawManifest,
     plan: &Plan,

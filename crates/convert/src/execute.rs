@@ -9,44 +9,20 @@ use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use zstart_registry::{ManifestKey, Store};
 
-use super::blob_io::BlobInfo;
-use super::concurrency::LayerSemaphore;
-use super::copy::{copy_blob, copy_entry};
-use super::ensure_layer::{ConvertedLayer, LayerContext, ensure_layer};
-use super::prior_variants::find_reusable_layers;
-use super::{PlatformReport, VariantImage};
+use crate::concurrency::LayerSemaphore;
+use crate::converted_layer::{BlobInfo, ConvertedLayer};
+use crate::copy::{copy_blob, copy_entry};
+use crate::ensure_layer::ensure_layer;
 use crate::error::Error;
-use crate::layer_cache::LayerCache;
+use crate::job::Job;
+use crate::layer_context::{LayerContext, PlannedLayer};
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
-use crate::progress::Progress;
-use crate::settings::Settings;
+use crate::prior_variants::find_reusable_layers;
+use crate::variant_image::{PlatformReport, VariantImage};
 
-/// Layers in addition to [`Settings::layers_at_once`] that are looked up, requested or stored at the same
+/// Layers in addition to [`Settings::layers_at_once`](crate::Settings::layers_at_once) that are looked up, requested or stored at the same
 /// time. That takes connections, and at most 1 MiB that the target hasn't accepted yet.
 const EXTRA_IN_FLIGHT: usize = 4;
-
-/// A conversion.
-#[derive(Clone, Copy)]
-pub struct Job<'a> {
-    /// Repository of the image.
-    pub source: &'a dyn Store,
-    /// Repository of the variant.
-    pub target: &'a dyn Store,
-    /// Settings of the conversion.
-    pub settings: &'a Settings,
-    /// Results of earlier conversions.
-    pub layer_cache: &'a LayerCache,
-    /// Observer of the layers.
-    pub progress: &'a dyn Progress,
-}
-
-/// A layer that the variant needs.
-#[derive(Clone, Debug)]
-pub(super) struct PlannedLayer {
-    pub(super) layer: Descriptor,
-    /// Digest of the uncompressed bytes, by the config.
-    pub(super) diff_id: Digest,
-}
 
 /// An executed plan.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -11,17 +11,17 @@ use zstart_codec::zstd_frames;
 use zstart_core::Digest;
 use zstart_oci::{Descriptor, media_type};
 
-use super::blob_io::BlobInfo;
-use super::copy::try_mount;
-use super::ensure_layer::{ConvertedLayer, LayerContext};
-use super::execute::Job;
-use super::pipeline::WeightedLayer;
+use crate::converted_layer::{BlobInfo, ConvertedLayer};
+use crate::copy::try_mount;
 use crate::error::Error;
+use crate::job::Job;
 use crate::layer_cache::{CacheEntry, LayerKey};
+use crate::layer_context::LayerContext;
+use crate::pipeline::WeightedLayer;
 use crate::progress::Silent;
 
 /// Returns a cached layer, if the target has it or can mount it.
-pub(super) async fn reuse_cached(
+pub(crate) async fn reuse_cached(
     job: &Job<'_>,
     layer: &Descriptor,
     key: &LayerKey,
@@ -62,7 +62,7 @@ async fn mount_cached(job: &Job<'_>, layer: &Descriptor, blob: &Digest, location
 
 /// Returns an earlier variant's layer, if it unpacks to the expected bytes. A failure is no error: then the
 /// layer is converted.
-pub(super) async fn reuse_verified(
+pub(crate) async fn reuse_verified(
     context: &LayerContext<'_>,
     prior: Option<&BlobInfo>,
     expected: &Digest,

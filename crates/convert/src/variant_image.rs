@@ -1,28 +1,6 @@
-//! The phases of a conversion that use a repository.
-
-mod blob_io;
-mod concurrency;
-mod copy;
-mod ensure_layer;
-mod execute;
-mod pipeline;
-mod planner;
-mod prior_variants;
-mod resolve;
-mod retry;
-mod reuse;
-mod variant;
-mod verify;
+//! A variant, as conversions report it.
 
 use zstart_core::{Digest, Platform};
-
-pub(crate) use ensure_layer::ConvertedLayer;
-pub use ensure_layer::read_layer;
-pub use execute::{Execution, Job, ensure_source_unchanged, execute};
-pub use planner::{plan, platform_of};
-pub use resolve::{Resolved, resolve, resolve_digest};
-pub use variant::{Existing, adopt, find_variant};
-pub use verify::verify;
 
 /// A complete variant in a repository.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,10 @@ use zstart_core::{Tag, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest};
 use zstart_registry::{ManifestKey, Store};
 
-use super::VariantImage;
-use super::variant::{Comparison, compare};
 use crate::error::Error;
 use crate::plan::Plan;
+use crate::variant::{Comparison, compare};
+use crate::variant_image::VariantImage;
 
 /// Reads a pushed variant back: the tag must name `image`, and every blob must exist.
 pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantImage) -> Result<(), Error> {
