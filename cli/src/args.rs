@@ -11,6 +11,7 @@ use zstart_process::log_filter::{self, LogFilter};
 
 use crate::image_ref::ImageRef;
 use crate::output::OutputFormat;
+use crate::registries::RegistryArguments;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
 /// Convert container images to zstd layers, and verify that the layers unpack to the same bytes.
@@ -178,26 +179,6 @@ impl OutputArguments {
     pub(crate) fn format(self) -> OutputFormat {
         if self.json { OutputFormat::Json } else { OutputFormat::Text }
     }
-}
-
-/// Arguments for access to registries.
-#[derive(Debug, Args)]
-pub(crate) struct RegistryArguments {
-    /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Loopback addresses
-    /// always use plain HTTP.
-    #[arg(long, value_name = "HOST")]
-    pub(crate) plain_http: Vec<String>,
-    /// Send credentials also to this token server (`HOST`) if a registry names it. Repeat the flag for
-    /// several. Default: only token servers in the registry's own domain get credentials.
-    #[arg(long, value_name = "HOST")]
-    pub(crate) token_server: Vec<String>,
-    /// Credentials file in the format of Docker's `config.json`. Default: `config.json` in the folder
-    /// `DOCKER_CONFIG`, or in `~/.docker`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authfile: Option<PathBuf>,
-    /// Docker's configuration folder.
-    #[arg(long, value_name = "FOLDER", env = "DOCKER_CONFIG", hide = true)]
-    pub(crate) docker_config: Option<PathBuf>,
 }
 
 fn level(text: &str) -> Result<Level, String> {

@@ -4,14 +4,34 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use clap::Args;
 use zstart_core::Reference;
 use zstart_core::sync::lock;
 use zstart_ecr::EcrIdentity;
 use zstart_registry::auth::{Credentials, DockerConfig};
 use zstart_registry::{RegistryClient, RegistryOptions, Store};
 
-use crate::args::RegistryArguments;
 use crate::error::CliError;
+
+/// Arguments for access to registries.
+#[derive(Debug, Args)]
+pub(crate) struct RegistryArguments {
+    /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Loopback addresses
+    /// always use plain HTTP.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) plain_http: Vec<String>,
+    /// Send credentials also to this token server (`HOST`) if a registry names it. Repeat the flag for
+    /// several. Default: only token servers in the registry's own domain get credentials.
+    #[arg(long, value_name = "HOST")]
+    pub(crate) token_server: Vec<String>,
+    /// Credentials file in the format of Docker's `config.json`. Default: `config.json` in the folder
+    /// `DOCKER_CONFIG`, or in `~/.docker`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) authfile: Option<PathBuf>,
+    /// Docker's configuration folder.
+    #[arg(long, value_name = "FOLDER", env = "DOCKER_CONFIG", hide = true)]
+    pub(crate) docker_config: Option<PathBuf>,
+}
 
 /// Registry access shared by the images of one command.
 pub(crate) struct Registries<'a> {

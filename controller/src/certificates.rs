@@ -18,6 +18,7 @@ pub mod certificate;
 pub mod issue;
 pub mod next_step;
 pub mod secret_data;
+pub mod signer;
 pub mod store;
 mod watch;
 

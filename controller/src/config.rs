@@ -11,9 +11,9 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, LevelError, Settings};
 use zstart_core::Platform;
-use zstart_core::ecr::EcrRegistry;
 use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_process::config_file::{self, ConfigFileError};
+use zstart_registry::ecr::EcrRegistry;
 
 use crate::certificates::CertificateSettings;
 use crate::demand::Exclusions;

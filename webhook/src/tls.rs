@@ -1,12 +1,10 @@
 //! Serving certificate, read from its Secret by a watch and replaced without a restart.
 
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
 use k8s_openapi::api::core::v1::Secret;
-use kube::runtime::WatchStreamExt as _;
-use kube::runtime::watcher::{self, Event};
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
 use rustls::ServerConfig;
 use rustls::crypto::ring;
@@ -17,6 +15,7 @@ use rustls::sign::CertifiedKey;
 use thiserror::Error;
 use zstart_core::chain;
 use zstart_core::sync::lock;
+use zstart_process::watch;
 
 use crate::metrics::Metrics;
 
@@ -64,30 +63,23 @@ impl Certificate {
     /// certificate in use.
     pub(crate) async fn follow(&self, client: Client, namespace: &str, name: &str, metrics: &Metrics) {
         // The role permits this name only, so the watch must select the name.
-        let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-        let events = watcher::watcher(Api::<Secret>::namespaced(client, namespace), only);
-        let mut events = pin!(events.default_backoff());
+        let only = Config::default().fields(&format!("metadata.name={name}"));
+        let secrets = Api::<Secret>::namespaced(client, namespace);
+        let mut events = watch::events(format!("secrets/{name}"), secrets, only);
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Apply(secret) | Event::InitApply(secret)) => self.update(&secret, name, metrics),
-                Ok(Event::Delete(_)) => {
+                Event::Apply(secret) | Event::InitApply(secret) => self.update(&secret, name, metrics),
+                Event::Delete(_) => {
                     tracing::warn!(
                         secret = name,
                         "the serving Secret was deleted; the current certificate stays in use"
                     );
                 }
-                Ok(Event::Init) => {}
-                Ok(Event::InitDone) => {
+                Event::Init => {}
+                Event::InitDone => {
                     if !self.is_loaded() {
                         tracing::info!(secret = name, "waiting for the serving Secret");
                     }
-                }
-                Err(error) => {
-                    tracing::warn!(
-                        secret = name,
-                        error = chain(&error),
-                        "lost the watch of the serving Secret; retrying"
-                    );
                 }
             }
         }

@@ -9,7 +9,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
 };
 
-use super::secret_data::Signer;
+use super::signer::Signer;
 
 /// Time by which the start of the validity is set back, so that servers with a slow clock accept the
 /// certificate.

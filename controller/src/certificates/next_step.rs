@@ -7,7 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::certificate::Certificate;
 use super::issue::BACKDATE;
-use super::secret_data::{Authority, SecretDataError, ServingCertificate, Signer};
+use super::secret_data::{Authority, SecretDataError, ServingCertificate};
+use super::signer::Signer;
 
 /// Delay from a new authority in the bundle to the first serving certificate that it signs. Every API
 /// server has the new bundle by then.

@@ -1,7 +1,6 @@
 //! Reads and writes the data of the two Secrets.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::ByteString;
@@ -9,6 +8,7 @@ use rcgen::KeyPair;
 
 use super::certificate::{Certificate, CertificateReadError};
 use super::issue::IssuedCertificate;
+use super::signer::Signer;
 
 /// `data` of a Secret.
 pub type Data = BTreeMap<String, ByteString>;
@@ -65,14 +65,6 @@ pub enum SecretDataError {
     },
 }
 
-/// An authority that can sign. `Debug` omits the private key.
-pub struct Signer {
-    /// Certificate of the authority.
-    pub certificate: Certificate,
-    /// Private key of the authority.
-    pub key: KeyPair,
-}
-
 impl Signer {
     /// Reads an authority that [`super::issue::issue_authority`] issued.
     pub fn read(certificate: &[u8], key: &[u8]) -> Result<Self, SecretDataError> {
@@ -81,13 +73,6 @@ impl Signer {
             return Err(SecretDataError::NoAuthority { key: CA_CERTIFICATE });
         }
         Ok(Self { certificate, key })
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { certificate, key: _ } = self;
-        formatter.debug_struct("Signer").field("certificate", certificate).finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use jiff::SignedDuration;
 use serde_json::json;
 
 use super::certificate::{Certificate, CertificateReadError};
-use super::secret_data::Signer;
+use super::signer::Signer;
 use super::*;
 
 fn now() -> Timestamp {

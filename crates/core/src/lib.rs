@@ -7,7 +7,6 @@
 
 mod chain;
 pub mod digest;
-pub mod ecr;
 pub mod eligibility;
 pub mod keys;
 mod originals;

@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use aws_smithy_http_client::{pool, proxy::ProxyConfig};
-use zstart_core::ecr::EcrRegistry;
 use zstart_core::sync::lock;
 use zstart_registry::auth::{Credentials, SharedProvider};
+use zstart_registry::ecr::EcrRegistry;
 
 use crate::error::SetupError;
 use crate::service::Service;

@@ -12,8 +12,8 @@ use aws_smithy_types::DateTime;
 use aws_smithy_types::timeout::TimeoutConfig;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use zstart_core::ecr::EcrEndpoint;
 use zstart_registry::auth::{Password, ProviderError};
+use zstart_registry::ecr::EcrEndpoint;
 
 use crate::error;
 

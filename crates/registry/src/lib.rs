@@ -39,7 +39,7 @@ mod api;
 pub mod auth;
 mod backoff;
 mod client;
-mod ecr;
+pub mod ecr;
 mod endpoint;
 mod error;
 mod error_kind;

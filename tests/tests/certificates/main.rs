@@ -11,7 +11,8 @@ use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use serde_json::json;
 use zstart_controller::certificates::certificate::Certificate;
 use zstart_controller::certificates::issue::{AUTHORITY_LIFETIME, issue_authority};
-use zstart_controller::certificates::secret_data::{Signer, authority_data, serving_data};
+use zstart_controller::certificates::secret_data::{authority_data, serving_data};
+use zstart_controller::certificates::signer::Signer;
 
 use crate::installation::{Installation, NAMESPACE, configuration, value};
 
