@@ -20,8 +20,8 @@ const MIN_COMPRESSED_SIZE: u64 = 32 << 20;
 const MAX_LEVEL: i32 = 3;
 /// Uncompressed bytes per job. A job also sees the last eighth of the window before its own bytes.
 ///
-/// Compared with encoding in one piece at level 3, a Debian tree becomes 1.7 % larger, a `node_modules` 1.6
-/// %, Python packages not at all. A conversion saves 6 to 13 % of its work, because zstd searches a job
+/// Compared with encoding in one piece at level 3, a Debian tree becomes 1.7 % larger, a `node_modules`
+/// 1.6 %, Python packages not at all. A conversion saves 6 to 13 % of its work, because zstd searches a job
 /// without the seam of a ring buffer (`make bench`). Jobs of 8 MiB cost 0 to 0.7 % in size, and twice the
 /// memory.
 pub const JOB_BYTES: u32 = 4 << 20;

@@ -1,8 +1,9 @@
 //! Converts the bytes of a container image's layer to zstd.
 //!
-//! gzip, zstd or plain tar in, one zstd frame and the layer's `diff_id` out. [`ZstdConverter`] detects the
-//! compression from the first bytes, because media types are often wrong. It decodes, hashes the uncompressed
-//! bytes, and encodes on a second thread, all in one pass.
+//! gzip, zstd or plain tar in, one zstd frame and the layer's `diff_id` out. In one pass, [`ZstdConverter`]
+//! detects the compression, decodes, hashes the uncompressed bytes, and encodes on a second thread. The first
+//! bytes decide about the compression, because media types may be wrong. A zstd layer stays unchanged, except
+//! on request.
 //!
 //! - **Deterministic.** The same source and [settings](LayerConverter::settings) give the same bytes,
 //!   whatever the number of cores, the size of the reads and the layers converted before.
@@ -13,8 +14,8 @@
 //! - **Strict.** Every gzip member and every zstd frame is decoded to its end. A damaged or truncated stream
 //!   and trailing garbage are errors with an offset.
 //!
-//! The crate knows no registry, manifest or credentials. It never parses a layer as a tar archive, and it
-//! doesn't hash the compressed bytes: the caller compares the source with its descriptor.
+//! The crate knows no registries, manifests or credentials. No layer is parsed as a tar archive. The
+//! compressed bytes aren't hashed: the caller compares a layer with its descriptor.
 //!
 //! ```
 //! use std::io::Write as _;

@@ -1,7 +1,7 @@
 //! Limits of a layer's uncompressed size.
 
-/// Limits of a layer's uncompressed size. A larger layer needs more time to convert, but no more memory: 10
-/// MB of gzip can hold 10 GB.
+/// Limits of a layer's uncompressed size. A larger layer needs more time to convert, but no more memory.
+/// 10 MB of gzip can hold 10 GB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpackLimits {
     /// Maximum of any layer, in bytes. Default: 1 TiB.

@@ -125,7 +125,7 @@ fn layer_over_its_unpack_limit_is_too_large() {
             match converted {
                 Ok(_) => assert!(is_enough, "{max_uncompressed}"),
                 Err(LayerError::TooLarge { max_uncompressed: reported }) => {
-                    assert_eq!((reported, is_enough), (max_uncompressed, false))
+                    assert_eq!((reported, is_enough), (max_uncompressed, false));
                 }
                 Err(error) => panic!("{error}"),
             }

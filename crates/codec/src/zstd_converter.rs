@@ -15,12 +15,12 @@ use super::encoder_thread::ByteSink;
 use super::{Converted, LayerConverter, LayerError, LayerLimits, encoder_thread, jobs, zstd_frames};
 use crate::Level;
 
-/// Binary logarithm of the window: 8 MiB at every level. RFC 8878 recommends that every decoder supports 8
-/// MiB, and no more. zstd's own windows are smaller up to level 16, but repetitions in layers are farther
+/// Binary logarithm of the window: 8 MiB at every level. RFC 8878 recommends that every decoder supports
+/// 8 MiB, and no more. zstd's own windows are smaller up to level 16, but repetitions in layers are farther
 /// apart. At level 3, compared with 2 MiB, a Debian tree becomes 4.2 % smaller, a `node_modules` 3.3 %,
 /// Python packages 1.3 %, for 6 to 8 % more work (`make bench`).
 pub(super) const WINDOW_LOG: u32 = 23;
-/// Lowest level whose own window in zstd is larger than [`WINDOW_LOG`]. zstd's match tables are then larger,
+/// Lowest level at which zstd's own window is larger than [`WINDOW_LOG`], and its match tables are larger,
 /// too.
 const LARGE_TABLES_MIN_LEVEL: i32 = 20;
 /// Binary logarithm of the largest match tables that a window of [`WINDOW_LOG`] can fill. zstd doesn't know a
@@ -72,8 +72,8 @@ impl ZstdConverter {
         target: W,
     ) -> io::Result<Encoder<'a, W>> {
         // The output buffer exceeds zstd's input chunk by a block and its header, because incompressible data
-        // grows a little and must not accumulate in the workers. With a smaller buffer, the workers held 20
-        // MiB more. With their buffers full, the end of the last job depends on timing.
+        // grows a little and must not accumulate in the workers. With a smaller buffer, the workers held
+        // 20 MiB more. Once the workers' buffers are full, the end of the last job depends on timing.
         let output = CCtx::out_size();
         let mut encoder = Encoder::with_writer(Writer::new_with_capacity(target, encoder, output));
         encoder.set_parameter(CParameter::CompressionLevel(self.level.get()))?;
