@@ -1,7 +1,7 @@
-//! What becomes of a layer's bytes, part by part: inflate, hash, encode, and all of it at once.
+//! Benchmarks of a layer's conversion: inflate, hash, encode, and the whole conversion (`make microbench`).
 //!
-//! `make microbench`. The bytes are of the compiler's own library, which is on every machine that can build
-//! this: code and tables, as layers are full of.
+//! The input is a part of the compiler's own library, which every machine that builds zstart has. The library
+//! holds code and tables, as layers do.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -18,18 +18,18 @@ use flate2::write::GzEncoder;
 use sha2::{Digest as _, Sha256};
 use zstart_codec::{LayerConverter as _, LayerLimits, Level, ZstdConverter};
 
-/// How many plain bytes a turn has.
+/// Uncompressed bytes per iteration.
 const PLAIN_BYTES: usize = 16 << 20;
-/// What the converter reads and writes at a time is of this order, too.
+/// Size of reads and writes in bytes, of the same order as the converter's.
 const BUFFER_BYTES: usize = 128 << 10;
 
-/// Plain and packed bytes.
+/// The layer's bytes: plain, and compressed by gzip.
 static LAYER: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let plain =
-        compiler_library().and_then(|path| read_middle(&path)).expect("the compiler's library can be read");
+        compiler_library().and_then(|path| read_middle(&path)).expect("the compiler's library is readable");
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(&plain).expect("memory takes all");
-    let gzip = encoder.finish().expect("memory takes all");
+    encoder.write_all(&plain).expect("writing into memory succeeds");
+    let gzip = encoder.finish().expect("writing into memory succeeds");
     (plain, gzip)
 });
 
@@ -37,7 +37,7 @@ fn main() {
     divan::main();
 }
 
-/// Where the library is that holds the compiler.
+/// Path of the library that contains the compiler.
 fn compiler_library() -> io::Result<PathBuf> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output()?;
     let sysroot = String::from_utf8(output.stdout).map_err(io::Error::other)?;
@@ -47,10 +47,10 @@ fn compiler_library() -> io::Result<PathBuf> {
     };
     let files = Path::new(sysroot.trim()).join("lib").read_dir()?;
     let library = files.filter_map(|file| Some(file.ok()?.path())).find(is_compiler);
-    library.ok_or_else(|| io::Error::other("there is no librustc_driver"))
+    library.ok_or_else(|| io::Error::other("the sysroot has no library named librustc_driver"))
 }
 
-/// What is in a file's middle; its beginning is all names.
+/// Reads the middle of a file. The library's beginning holds only names.
 fn read_middle(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let size = file.metadata()?.len();
@@ -71,7 +71,7 @@ fn inflate(bencher: Bencher<'_, '_>) {
         let (_, gzip) = &*LAYER;
         let mut decoder = MultiGzDecoder::new(&gzip[..]);
         let mut buffer = vec![0; BUFFER_BYTES];
-        while decoder.read(&mut buffer).expect("it was gzip above") > 0 {}
+        while decoder.read(&mut buffer).expect("LAYER holds valid gzip") > 0 {}
     });
 }
 
@@ -84,33 +84,33 @@ fn hash(bencher: Bencher<'_, '_>) {
 fn encode(bencher: Bencher<'_, '_>, level: i32) {
     with_size(bencher).bench(|| {
         let (plain, _) = &*LAYER;
-        let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
-        let mut encoder = converter.encoder(0, io::sink()).expect("memory for it");
+        let converter = ZstdConverter::new(Level::try_from(level).expect("the level is in range"));
+        let mut encoder = converter.encoder(0, io::sink()).expect("zstd gets its memory");
         for chunk in plain.chunks(BUFFER_BYTES) {
-            encoder.write_all(chunk).expect("a sink takes all");
+            encoder.write_all(chunk).expect("writing into a sink succeeds");
         }
-        encoder.finish().expect("a sink takes all")
+        encoder.finish().expect("writing into a sink succeeds")
     });
 }
 
-/// As a conversion has it: decoder and encoder side by side.
+/// A conversion: decoder and encoder run in parallel.
 #[divan::bench(args = [1, 3, 9])]
 fn layer(bencher: Bencher<'_, '_>, level: i32) {
     convert(bencher, level, LAYER.1.len() as u64);
 }
 
-/// The same as if it were a large layer, which is cut into jobs up to level 3.
+/// A conversion as of a large layer, which is encoded in jobs up to level 3.
 #[divan::bench(args = [1, 3])]
 fn layer_in_jobs(bencher: Bencher<'_, '_>, level: i32) {
     convert(bencher, level, 1 << 30);
 }
 
-/// By one converter, which keeps its memory from turn to turn as it does from layer to layer.
+/// Converts with one converter, which keeps its memory between iterations as it does between layers.
 fn convert(bencher: Bencher<'_, '_>, level: i32, compressed_size: u64) {
-    let converter = ZstdConverter::new(Level::try_from(level).expect("a level of zstd's"));
+    let converter = ZstdConverter::new(Level::try_from(level).expect("the level is in range"));
     let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
     with_size(bencher).bench(|| {
         let mut source = BufReader::with_capacity(BUFFER_BYTES, &LAYER.1[..]);
-        converter.convert(&mut source, &mut io::sink(), limits).expect("it was gzip above")
+        converter.convert(&mut source, &mut io::sink(), limits).expect("LAYER holds valid gzip")
     });
 }

@@ -1,4 +1,4 @@
-//! How a layer is compressed_size, by its first bytes, and the way back.
+//! Detects a layer's compression and decodes the layer.
 
 use std::io::{BufRead, Chain, Cursor, Read as _};
 
@@ -8,8 +8,8 @@ use super::{LayerError, gzip, zstd_frames};
 /// First bytes of a gzip member (RFC 1952).
 const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// How a layer is compressed_size. The bytes decide, not the media type: layers typed `tar` may be compressed,
-/// and the reverse.
+/// A layer's compression. The first bytes decide, not the media type: layers typed `tar` may be compressed,
+/// and layers of a compressed type may be plain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Compression {
     /// One or more gzip members.
@@ -20,10 +20,10 @@ pub enum Compression {
     Plain,
 }
 
-/// All of a layer's bytes, those that were looked at too.
+/// A reader of all of a layer's bytes, including the first bytes that [`detect`] has read.
 pub type DetectedLayer<'a> = Chain<Cursor<Vec<u8>>, &'a mut dyn BufRead>;
 
-/// Looks at the first bytes.
+/// Detects the compression from the first four bytes.
 pub fn detect(source: &mut dyn BufRead) -> Result<(Compression, DetectedLayer<'_>), LayerError> {
     let magic = read_magic(source)?;
     let compression = match magic.get_ref() {
@@ -35,7 +35,7 @@ pub fn detect(source: &mut dyn BufRead) -> Result<(Compression, DetectedLayer<'_
 }
 
 impl Compression {
-    /// Unpacks all of `source` and hands the bytes to `consume`, in order.
+    /// Decodes all of `source` and passes the uncompressed bytes to `sink`, in order.
     pub fn decode(
         self,
         source: &mut dyn BufRead,

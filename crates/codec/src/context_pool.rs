@@ -1,5 +1,5 @@
-//! zstd's contexts, kept from one layer for the next: with them stays the memory that they have, which
-//! would else be asked for and given back for every layer, and be held twice in between.
+//! A pool of zstd contexts. A reused context keeps its memory. Without the pool, zstd would allocate and free
+//! that memory for each layer, and would hold it twice between two layers.
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -8,13 +8,14 @@ use zstd::zstd_safe::CCtx;
 
 use super::LayerError;
 
-/// Those that no layer has now.
+/// The idle contexts.
 #[derive(Default)]
 pub(super) struct ContextPool {
     idle: Mutex<IdleContexts>,
 }
 
-/// All of one kind: what a large layer's context holds is not to lie idle beside other layers.
+/// Idle contexts of one kind, so that the large context of a layer encoded in jobs holds no memory while
+/// other layers are encoded.
 #[derive(Default)]
 struct IdleContexts {
     uses_jobs: bool,
@@ -22,8 +23,8 @@ struct IdleContexts {
 }
 
 impl ContextPool {
-    /// Does `work` with a context that is as good as new. One that failed is given up, with whatever it
-    /// holds.
+    /// Calls `encode` with an idle or a new context. `encode` resets the context. If `encode` fails, the
+    /// context is freed.
     pub(super) fn with_context<T>(
         &self,
         uses_jobs: bool,
@@ -35,11 +36,12 @@ impl ContextPool {
         Ok(result)
     }
 
-    /// Gives those up that large layers have left.
+    /// Frees the idle contexts of layers encoded in jobs.
     pub(super) fn release_job_contexts(&self) {
         drop(self.lock_kind(false));
     }
 
+    /// Locks the pool and frees the idle contexts of the other kind.
     fn lock_kind(&self, uses_jobs: bool) -> MutexGuard<'_, IdleContexts> {
         let mut idle = lock(&self.idle);
         if idle.uses_jobs != uses_jobs {

@@ -1,8 +1,8 @@
-//! A reader that knows how far it has come, and whether it was itself what failed.
+//! A reader that counts bytes and records whether the source failed.
 
 use std::io::{self, BufRead, Read};
 
-/// The compressed bytes, as a decoder reads them.
+/// The compressed bytes that a decoder reads.
 pub(super) struct CountingReader<'a> {
     inner: &'a mut dyn BufRead,
     count: u64,
@@ -14,12 +14,12 @@ impl<'a> CountingReader<'a> {
         Self { inner, count: 0, failed: false }
     }
 
-    /// How many bytes were taken out.
+    /// Number of bytes read.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// Whether reading failed. Then what the decoder says is only an echo of that.
+    /// Whether the source failed. A decoder's error is then a consequence of that failure.
     pub(super) fn failed(&self) -> bool {
         self.failed
     }
@@ -27,10 +27,10 @@ impl<'a> CountingReader<'a> {
 
 impl Read for CountingReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.inner.read(buffer);
-        self.failed |= read.is_err();
-        self.count += *read.as_ref().unwrap_or(&0) as u64;
-        read
+        let result = self.inner.read(buffer);
+        self.failed |= result.is_err();
+        self.count += *result.as_ref().unwrap_or(&0) as u64;
+        result
     }
 }
 

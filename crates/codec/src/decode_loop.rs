@@ -1,13 +1,13 @@
-//! Reading a layer: its first bytes, which tell what it is, and a decoder to its end.
+//! Reads a layer's first bytes, and reads a decoder to its end.
 
 use std::io::{self, BufRead, Cursor, Read};
 
 use super::LayerError;
 
-/// How much is decoded at a time. Larger gains nothing (measured 64 KiB to 1 MiB: within 2 %).
+/// Size of a decode buffer in bytes. A larger buffer gains nothing (measured 64 KiB to 1 MiB: within 2 %).
 pub(super) const BUFFER_BYTES: usize = 128 * 1024;
 
-/// Hands on what `reader` gives, in order; `failed` says what a failure of it means.
+/// Passes all bytes of `reader` to `sink`, in order. `map_error` converts the reader's error.
 pub(super) fn for_each_chunk<R: Read + ?Sized>(
     reader: &mut R,
     buffer: &mut [u8],
@@ -23,7 +23,7 @@ pub(super) fn for_each_chunk<R: Read + ?Sized>(
     }
 }
 
-/// Up to four bytes from the front: fewer only where the layer is shorter.
+/// Reads the first four bytes, or fewer if the layer is shorter.
 pub(super) fn read_magic(source: &mut dyn BufRead) -> Result<Cursor<Vec<u8>>, LayerError> {
     let mut magic = Vec::with_capacity(4);
     source.take(4).read_to_end(&mut magic).map_err(|source| LayerError::Read { source })?;

@@ -1,11 +1,11 @@
-//! A layer's uncompressed bytes as they come: hashed, and counted against what is believed.
+//! Hashes a layer's uncompressed bytes and counts them against the unpack limit.
 
 use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
 
 use super::LayerError;
 
-/// The hash of what came so far, and how much more may come.
+/// Computes a layer's `diff_id`, and fails above the unpack limit.
 pub struct DiffIdHasher {
     sha256: Sha256,
     max_uncompressed: u64,
@@ -13,12 +13,12 @@ pub struct DiffIdHasher {
 }
 
 impl DiffIdHasher {
-    /// For a layer that may unpack to so many bytes.
+    /// A hasher of at most `max_uncompressed` bytes.
     pub fn with_limit(max_uncompressed: u64) -> Self {
         Self { sha256: Sha256::new(), max_uncompressed, remaining: max_uncompressed }
     }
 
-    /// Takes the next bytes.
+    /// Hashes the next bytes. Above the limit, this is [`LayerError::TooLarge`].
     pub fn update(&mut self, bytes: &[u8]) -> Result<(), LayerError> {
         let remaining = self.remaining.checked_sub(bytes.len() as u64);
         self.remaining = remaining.ok_or(LayerError::TooLarge { max_uncompressed: self.max_uncompressed })?;
@@ -26,12 +26,12 @@ impl DiffIdHasher {
         Ok(())
     }
 
-    /// How many bytes came.
+    /// Number of bytes hashed.
     pub fn count(&self) -> u64 {
         self.max_uncompressed - self.remaining
     }
 
-    /// The `diff_id` of all that came.
+    /// The `diff_id`: the digest of all hashed bytes.
     pub fn diff_id(self) -> Digest {
         Digest::from_sha256(self.sha256.finalize().into())
     }

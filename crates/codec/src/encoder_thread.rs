@@ -1,5 +1,5 @@
-//! Encoding on a thread of its own, beside the decoder's: a layer alone is done in little more than
-//! half the time, and the last of several isn't waited for while a core is idle.
+//! Encodes on a second thread, in parallel with the decoder. A single layer then needs little more than half
+//! the time, and no core is idle while the last of several layers is converted.
 
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,22 +9,22 @@ use zstd::stream::write::Encoder;
 
 use super::LayerError;
 
-/// How many pieces may wait between the two threads. A piece is what the decoder gives at a time, 128 KiB
-/// at max_uncompressed, so this bounds what they hold to 1 MiB.
+/// Number of chunks queued between the two threads. The decoder emits chunks of at most 128 KiB, so the queue
+/// holds at most 1 MiB.
 const QUEUE_LENGTH: usize = 8;
 
-/// What takes the decoder's bytes, in order.
+/// The receiver of the decoder's bytes, in order.
 pub(super) type ByteSink<'a> = &'a mut dyn FnMut(&[u8]) -> Result<(), LayerError>;
 
-/// What goes to the encoder.
+/// A message to the encoder thread.
 enum Message {
     Chunk(Vec<u8>),
-    /// All of them came. A decoder that failed goes without it.
+    /// The end of the layer. A decoder that fails never sends `End`.
     End,
 }
 
-/// Runs `decode` here, which hands its bytes to what it is given; over there `look` gets them and they are
-/// encoded.
+/// Runs `decode` on the calling thread. The second thread passes each chunk to `inspect` and then to the
+/// encoder.
 pub(super) fn encode<W: Write + Send, T>(
     encoder: Encoder<'_, W>,
     decode: impl FnOnce(ByteSink<'_>) -> Result<T, LayerError>,
@@ -35,22 +35,22 @@ pub(super) fn encode<W: Write + Send, T>(
         let (emptied, reusable) = sync_channel(QUEUE_LENGTH);
         let encoding = scope.spawn(move || run_encoder(encoder, inspect, &received, &emptied));
         let decoded = decode(&mut |bytes| {
-            // Buffers go round: a layer has thousands of pieces.
+            // The threads reuse the buffers, because a layer has thousands of chunks.
             let mut buffer: Vec<u8> = reusable.try_recv().unwrap_or_default();
             buffer.clear();
             buffer.extend_from_slice(bytes);
-            // Where it hangs up, it knows why.
+            // The queue is closed only if the encoder failed. The encoder's own error is returned below.
             messages.send(Message::Chunk(buffer)).map_err(|_| encoder_stopped())
         });
         if decoded.is_ok() {
-            // As above.
+            // If the queue is closed, the encoder's own error is returned below.
             let _ = messages.send(Message::End);
         }
         drop(messages);
         match encoding.join() {
             Ok(Ok(())) => decoded,
             Ok(Err(error)) => Err(error),
-            Err(_) => Err(LayerError::Write { source: io::Error::other("the encoder's thread died") }),
+            Err(_) => Err(LayerError::Write { source: io::Error::other("the encoder thread panicked") }),
         }
     })
 }
@@ -71,13 +71,13 @@ fn run_encoder<W: Write>(
             Ok(Message::Chunk(buffer)) => {
                 inspect(&buffer)?;
                 encoder.write_all(&buffer).map_err(write_error)?;
-                // Nobody needs it where the decoder is done.
+                // After the decoder's end, the buffer has no receiver and is freed.
                 let _ = emptied.try_send(buffer);
             }
             Ok(Message::End) => {
                 return encoder.finish().and_then(|mut target| target.flush()).map_err(write_error);
             }
-            // The decoder failed: what was written is worth nothing.
+            // The decoder failed, so the frame stays unfinished and the caller discards it.
             Err(_) => return Ok(()),
         }
     }

@@ -5,73 +5,71 @@ use std::io;
 use thiserror::Error;
 use zstart_core::Digest;
 
-/// Why a layer can't be converted.
+/// An error of reading or converting a layer.
 #[derive(Debug, Error)]
 pub enum LayerError {
-    /// The gzip stream is damaged, cut short, or its checksum is wrong.
+    /// The gzip stream is damaged or truncated, or its checksum is wrong.
     #[error("the gzip stream is damaged at or before byte {offset} of the compressed layer")]
     Gzip {
-        /// How many compressed bytes had been read.
+        /// Number of compressed bytes read before the error.
         offset: u64,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         source: io::Error,
     },
-    /// Behind the last gzip member there is something else.
-    #[error("unknown bytes follow the gzip stream at byte {offset} of the compressed layer")]
+    /// Bytes other than padding follow the last gzip member.
+    #[error("the gzip stream ends at byte {offset} of the compressed layer, but unknown bytes follow")]
     TrailingGarbage {
-        /// Where they start.
+        /// Offset of the first unknown byte.
         offset: u64,
     },
-    /// The zstd frames are damaged, cut short, or ask for more memory than decoders must have.
+    /// The zstd frames are damaged or truncated, or need more memory than decoders must have.
     #[error("the zstd frames can't be decoded at or before byte {offset} of the compressed layer")]
     Zstd {
-        /// How many compressed bytes had been read.
+        /// Number of compressed bytes read before the error.
         offset: u64,
-        /// What the decoder said.
+        /// The decoder's error.
         #[source]
         source: io::Error,
     },
-    /// It unpacks to more than any honest layer: a bomb, or next to nothing but zeros.
-    #[error(
-        "it unpacks to more than {max_uncompressed} bytes, which is more than is believed of a layer of its size"
-    )]
+    /// The layer's uncompressed size exceeds the unpack limit: a decompression bomb, or almost only zeros.
+    #[error("layer exceeds the unpack limit of {max_uncompressed} bytes for its compressed size")]
     TooLarge {
-        /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
+        /// The limit in bytes, from [`UnpackLimits`](crate::UnpackLimits).
         max_uncompressed: u64,
     },
-    /// The compressed bytes don't hash to the layer's digest, or there are more or fewer of them
-    /// than its descriptor says.
+    /// The compressed bytes have another digest than the layer's descriptor, or another size.
     #[error(
-        "the repository served {found_size} bytes with digest {found}, but the manifest asks for {expected_size}"
+        "the repository served {found_size} bytes with digest {found}, but the manifest lists {expected_size} \
+         bytes"
     )]
     Digest {
-        /// The digest of what came.
+        /// Digest of the bytes that the repository served.
         found: Digest,
-        /// How many bytes came.
+        /// Number of bytes that the repository served.
         found_size: u64,
-        /// How many the descriptor names.
+        /// Size in the descriptor.
         expected_size: u64,
     },
-    /// The source stopped in the middle.
-    #[error("the source broke off")]
+    /// The source failed before the layer's end.
+    #[error("failed to read from the repository")]
     Read {
-        /// What the repository said.
+        /// The repository's error.
         #[source]
         source: io::Error,
     },
     /// The encoder or the target failed.
     #[error("failed to write the converted layer")]
     Write {
-        /// What was said.
+        /// The encoder's or target's error.
         #[source]
         source: io::Error,
     },
 }
 
 impl LayerError {
-    /// Whether the bytes themselves are at fault. Then it is worth knowing whether they were the
-    /// right bytes at all.
+    /// Whether the layer's bytes cause the error. The caller then checks the digest, because a wrong digest
+    /// explains the error better.
     pub fn is_content_error(&self) -> bool {
         matches!(
             self,

@@ -1,7 +1,7 @@
-//! gzip as container tools write it: several members, and padding behind them.
+//! Decodes gzip as container tools write it: several members, followed by padding.
 //!
-//! `flate2::read::GzDecoder` stops after the first member and keeps silent about the rest, where
-//! the decoders on nodes read on; so the members are walked here, one by one.
+//! `flate2::read::GzDecoder` stops after the first member without an error, while the decoders on nodes
+//! continue. This module therefore decodes the members one by one.
 
 use std::io::BufRead;
 
@@ -11,7 +11,7 @@ use super::LayerError;
 use super::counting::CountingReader;
 use super::decode_loop::{BUFFER_BYTES, for_each_chunk};
 
-/// Decodes every member and hands the bytes to `consume`, in order.
+/// Decodes every member and passes the uncompressed bytes to `sink`, in order.
 pub(super) fn decode(
     source: &mut dyn BufRead,
     mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
@@ -19,8 +19,8 @@ pub(super) fn decode(
     let mut source = CountingReader::new(source);
     let mut buffer = vec![0; BUFFER_BYTES];
     loop {
-        // `bufread` leaves the source exactly behind the member's trailer, whose checksum and
-        // length it has compared.
+        // `flate2::bufread` verifies the checksum and length in the member's trailer, and leaves the source
+        // positioned directly after the trailer.
         let mut member = GzDecoder::new(&mut source);
         for_each_chunk(&mut member, &mut buffer, &mut sink, |member, source| match member.get_ref() {
             compressed if compressed.failed() => LayerError::Read { source },
@@ -32,7 +32,7 @@ pub(super) fn decode(
     }
 }
 
-/// Skips zero padding, as gzip and pigz do, and says whether another member follows.
+/// Skips zero padding, as gzip and pigz do, and returns whether another member follows.
 fn skip_to_next_member(source: &mut CountingReader<'_>) -> Result<bool, LayerError> {
     loop {
         let available = source.fill_buf().map_err(|source| LayerError::Read { source })?;

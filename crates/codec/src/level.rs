@@ -1,4 +1,4 @@
-//! How hard zstd tries.
+//! zstd's compression level.
 
 use thiserror::Error;
 
@@ -7,22 +7,22 @@ use thiserror::Error;
 pub struct Level(i32);
 
 impl Level {
-    /// The highest level that zstd has.
+    /// zstd's highest level.
     pub const MAX: i32 = 22;
 
-    /// The level from whose figures those of levels up to 9 follow, where they are estimated.
+    /// Measured level from which the estimates of levels up to 9 are derived.
     pub const FAST_BASE: Self = Self(3);
-    /// The same for slower ones.
+    /// Measured level from which the estimates of levels above 9 are derived.
     pub const SLOW_BASE: Self = Self(9);
 
-    /// The number.
+    /// The level as a number.
     pub fn get(self) -> i32 {
         self.0
     }
 }
 
 impl Default for Level {
-    /// 3, as zstd itself: the level that AWS measured its gains with.
+    /// 3, zstd's own default, and the level of AWS's published measurements.
     fn default() -> Self {
         Self(3)
     }
@@ -36,13 +36,14 @@ impl TryFrom<i32> for Level {
     }
 }
 
-/// Why settings can't be used.
+/// An unusable level.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub enum LevelError {
-    /// Outside zstd's range. (Negative levels exist; what they write is larger than gzip.)
+    /// The level is outside the accepted range. zstd's negative levels are excluded, because their output is
+    /// larger than gzip's.
     #[error("zstd level {level} is out of range: choose 1 (fastest) to 22 (smallest)")]
     OutOfRange {
-        /// What was asked for.
+        /// The requested level.
         level: i32,
     },
 }

@@ -1,4 +1,47 @@
-//! What is done to one layer's bytes: the seam for every way to make zstd of a layer.
+//! Converts the bytes of a container image's layer to zstd.
+//!
+//! gzip, zstd or plain tar in, one zstd frame and the layer's `diff_id` out. In one pass, [`ZstdConverter`]
+//! detects the compression, decodes, hashes the uncompressed bytes, and encodes on a second thread. The first
+//! bytes decide about the compression, because media types may be wrong. A zstd layer stays unchanged, except
+//! on request.
+//!
+//! - **Deterministic.** The same source and [settings](LayerConverter::settings) give the same bytes,
+//!   whatever the number of cores, the size of the reads and the layers converted before.
+//! - **Readable everywhere.** Frames have a window of 8 MiB at every level, as RFC 8878 recommends for every
+//!   decoder, and a checksum.
+//! - **Bounded.** Buffers, windows and match tables have limits, and [`UnpackLimits`] stops decompression
+//!   bombs.
+//! - **Strict.** Every gzip member and every zstd frame is decoded to its end. A damaged or truncated stream
+//!   and trailing garbage are errors with an offset.
+//!
+//! The crate knows no registries, manifests or credentials. No layer is parsed as a tar archive. The
+//! compressed bytes aren't hashed: the caller compares a layer with its descriptor.
+//!
+//! ```
+//! use std::io::Write as _;
+//!
+//! use flate2::write::GzEncoder;
+//! use zstart_codec::{LayerConverter as _, LayerLimits, Level, UnpackLimits, ZstdConverter};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut gzip = GzEncoder::new(Vec::new(), flate2::Compression::default());
+//! gzip.write_all(b"files")?;
+//! let gzip = gzip.finish()?;
+//!
+//! let compressed_size = gzip.len() as u64;
+//! let max_uncompressed = UnpackLimits::default().limit_for(compressed_size);
+//! let limits = LayerLimits { compressed_size, max_uncompressed };
+//! let mut layer = Vec::new();
+//! let converted = ZstdConverter::new(Level::default()).convert(&mut &gzip[..], &mut layer, limits)?;
+//!
+//! assert!(converted.rewritten);
+//! assert_eq!(converted.diff_id, zstart_core::Digest::sha256_of(b"files"));
+//! assert_eq!(zstd::decode_all(&layer[..])?, b"files");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! The seam is [`LayerConverter`]: implement it to convert layers with another encoder.
 
 use std::io::{BufRead, Write};
 
@@ -27,21 +70,20 @@ pub use level::{Level, LevelError};
 pub use limits::UnpackLimits;
 pub use zstd_converter::ZstdConverter;
 
-/// Turns a layer's bytes into other bytes that unpack to the same files.
+/// Converts a layer's bytes to other bytes with the same uncompressed content.
 ///
-/// It runs on a thread of its own, reads and writes as the two sides allow, and knows nothing of
-/// registries, manifests or hashes of compressed bytes.
+/// The caller runs a conversion on a separate thread, and source and target may block. A converter knows no
+/// registries, no manifests and no hashes of compressed bytes.
 pub trait LayerConverter: Send + Sync {
-    /// What decides the result besides the source, as a variant's annotation carries it. The same
-    /// source and settings give the same bytes.
+    /// The settings that determine the result, for a variant's annotation. The same source and settings give
+    /// the same bytes.
     fn settings(&self) -> String;
 
-    /// Gives up what it holds for the next layer and another one's work has better use for.
+    /// Releases memory cached for reuse so that a concurrent layer can use it.
     fn release_idle_memory(&self) {}
 
-    /// Reads `source` to its end and writes the converted layer to `target`; nothing, where the
-    /// layer stays as it is. A layer that unpacks to more than was limits is
-    /// [`LayerError::TooLarge`].
+    /// Reads `source` to its end and writes the converted layer to `target`. Writes nothing if the layer
+    /// stays unchanged. Above the unpack limit, this is [`LayerError::TooLarge`].
     fn convert(
         &self,
         source: &mut dyn BufRead,
@@ -50,20 +92,20 @@ pub trait LayerConverter: Send + Sync {
     ) -> Result<Converted, LayerError>;
 }
 
-/// What is known of a layer before it is read.
+/// A layer's compressed size and its unpack limit, both known before the layer is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LayerLimits {
-    /// Its compressed size in bytes, by its descriptor.
+    /// Compressed size in the layer's descriptor, in bytes.
     pub compressed_size: u64,
-    /// How many bytes it may unpack to, by [`UnpackLimits`](crate::UnpackLimits).
+    /// Maximum uncompressed size in bytes, from [`UnpackLimits`].
     pub max_uncompressed: u64,
 }
 
-/// What a conversion found out about a layer.
+/// The result of a layer's conversion.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Converted {
-    /// The digest of the uncompressed bytes, whether they were encoded rewritten or not.
+    /// Digest of the uncompressed bytes, also for a layer that stays unchanged.
     pub diff_id: Digest,
-    /// Whether a new layer was written. Else the layer stays as it is.
+    /// Whether a new layer was written. If not, the layer stays unchanged.
     pub rewritten: bool,
 }

@@ -1,27 +1,27 @@
-//! How much of a layer is believed.
+//! Limits of a layer's uncompressed size.
 
-/// How many bytes a layer may unpack to. Conversion takes no more memory for more of them, but time:
+/// Limits of a layer's uncompressed size. A larger layer needs more time to convert, but no more memory.
 /// 10 MB of gzip can hold 10 GB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnpackLimits {
-    /// The most that any layer may, in bytes.
+    /// Maximum of any layer, in bytes. Default: 1 TiB.
     pub max: u64,
-    /// Up to so many bytes nobody asks about the ratio.
+    /// Size in bytes up to which the ratio isn't limited. Default: 16 GiB.
     pub always_allowed: u64,
-    /// How many bytes may come of each compressed one. (gzip gives 1032 at most, for zeros; programs
-    /// and text give 2 to 10.)
+    /// Maximum ratio of uncompressed to compressed bytes. Default: 200. (gzip's maximum is 1032, for zeros;
+    /// programs and text have 2 to 10.)
     pub max_ratio: u64,
 }
 
 impl UnpackLimits {
-    /// The limit for a layer of so many compressed bytes.
+    /// The unpack limit, in bytes, of a layer of `compressed_size` bytes.
     pub fn limit_for(self, compressed_size: u64) -> u64 {
         compressed_size.saturating_mul(self.max_ratio).max(self.always_allowed).min(self.max)
     }
 }
 
 impl Default for UnpackLimits {
-    /// 1 TiB, and above 16 GiB at most 200 bytes for each.
+    /// At most 1 TiB; above 16 GiB, at most 200 bytes per compressed byte.
     fn default() -> Self {
         Self { max: 1 << 40, always_allowed: 16 << 30, max_ratio: 200 }
     }

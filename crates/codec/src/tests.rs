@@ -1,3 +1,5 @@
+//! Tests of layers' conversion.
+
 use std::io::{self, BufReader, Read as _, Write as _};
 
 use flate2::Compression;
@@ -13,14 +15,14 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// Of a layer whose size doesn't make a difference.
+/// Limits of a small layer.
 fn unpack_limit(max_uncompressed: u64) -> LayerLimits {
     LayerLimits { compressed_size: 0, max_uncompressed }
 }
 
 fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     let mut target = Vec::new();
-    // A buffer of five bytes: nothing may depend on where a read ends.
+    // The buffer has five bytes, because the result must not depend on the ends of reads.
     let mut source = BufReader::with_capacity(5, source);
     let converted =
         ZstdConverter::new(Level::default()).convert(&mut source, &mut target, unpack_limit(u64::MAX))?;
@@ -40,7 +42,7 @@ fn assert_unpacks_to(source: &[u8], plain: &[u8]) {
 fn assert_stays(source: &[u8], plain: &[u8]) {
     let (converted, target) = convert(source).unwrap();
     assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: false });
-    assert_eq!(target, [0; 0], "nothing is written");
+    assert_eq!(target, [0; 0], "the layer stays unchanged");
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn gzip_padding_and_header_fields_are_skipped() {
 
 #[test]
 fn layer_bytes_are_never_parsed_as_tar() {
-    // A header that says that 8 EiB follow, one of a sparse file of 1 TiB, and no archive at all.
+    // A header of a file of 8 EiB, a header of a sparse file of 1 TiB, and bytes that are no archive.
     let mut huge = [0; 512];
     huge[..4].copy_from_slice(b"file");
     huge[124..136].copy_from_slice(&[0x80, 0, 0, 0, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
@@ -107,7 +109,7 @@ fn zstd_layer_is_reencoded_on_request() {
     let converted = converter.convert(&mut &frames[..], &mut target, unpack_limit(u64::MAX)).unwrap();
     let plain = [&plain[..], b"more"].concat();
     assert_eq!(converted, Converted { diff_id: Digest::sha256_of(&plain), rewritten: true });
-    assert_eq!(target, convert(&plain).unwrap().1, "as any other layer");
+    assert_eq!(target, convert(&plain).unwrap().1, "as any plain layer");
 }
 
 #[test]
@@ -123,7 +125,7 @@ fn layer_over_its_unpack_limit_is_too_large() {
             match converted {
                 Ok(_) => assert!(is_enough, "{max_uncompressed}"),
                 Err(LayerError::TooLarge { max_uncompressed: reported }) => {
-                    assert_eq!((reported, is_enough), (max_uncompressed, false))
+                    assert_eq!((reported, is_enough), (max_uncompressed, false));
                 }
                 Err(error) => panic!("{error}"),
             }
@@ -141,8 +143,8 @@ fn zstd_layer_is_kept_and_its_diff_id_computed() {
 
 #[test]
 fn skippable_frames_around_zstd_are_accepted() {
-    for last in 0x50..0x60 {
-        let skippable = [&[last, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
+    for first in 0x50..0x60 {
+        let skippable = [&[first, 0x2a, 0x4d, 0x18, 3, 0, 0, 0][..], b"toc"].concat();
         assert_stays(&[skippable.clone(), zstd(b"files"), skippable].concat(), b"files");
     }
 }
@@ -178,7 +180,7 @@ fn zstd_window_over_32_mib_is_refused() {
     };
     assert_stays(&with_window(25), b"files");
     assert!(matches!(convert(&with_window(26)), Err(LayerError::Zstd { .. })));
-    // What zstart wrote itself has a smaller one.
+    // zstart's own frames have a smaller window.
     let verified = |log| zstd_frames::verify(&mut &with_window(log)[..], unpack_limit(u64::MAX));
     assert_eq!(verified(23).unwrap(), Digest::sha256_of(b"files"));
     assert!(matches!(verified(24), Err(LayerError::Zstd { .. })));
@@ -199,7 +201,7 @@ fn broken_source_is_a_read_error() {
 
 #[test]
 fn full_target_ends_conversion_with_its_own_error() {
-    // More than the two threads hold between them, and nothing that zstd makes small.
+    // Incompressible, and larger than the queue between the threads.
     let plain: Vec<u8> = (0..3_000_000_u64)
         .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .collect();
@@ -212,6 +214,7 @@ fn full_target_ends_conversion_with_its_own_error() {
     }
 }
 
+/// A target that fails when `capacity` bytes are written.
 struct FullWriter {
     capacity: usize,
 }
@@ -231,6 +234,7 @@ impl io::Write for FullWriter {
     }
 }
 
+/// A source whose connection is reset.
 struct BrokenReader;
 
 impl io::Read for BrokenReader {
@@ -241,7 +245,7 @@ impl io::Read for BrokenReader {
 
 #[test]
 fn layer_over_4_gib_is_converted_completely() {
-    // In one member, whose own length field begins rewritten at 4 GiB, and a small one behind it.
+    // One member, whose length field wraps at 4 GiB, and a small member after it.
     const CHUNKS: usize = 65;
     let chunk = vec![0; 64 << 20];
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -279,20 +283,20 @@ fn truncated_or_damaged_gzip_is_refused_with_offset() {
         other => panic!("{other:?}"),
     };
     for length in [3, 12, stream.len() / 2, stream.len() - 1] {
-        // All that there was had been read.
+        // The decoder reads to the end of the truncated stream.
         assert_eq!(offset_in(&stream[..length]), length);
     }
-    // Of another member, it is counted from the first one's start.
+    // Offsets in a second member count from the start of the first member.
     let members = [&stream[..], &stream[..stream.len() / 2]].concat();
     assert_eq!(offset_in(&members), members.len());
-    // The checksum and the length behind the data.
+    // The checksum and the length after the data.
     for position in [stream.len() - 8, stream.len() - 5, stream.len() - 4, stream.len() - 1] {
         let mut damaged = stream.clone();
         damaged[position] ^= 1;
         let offset = offset_in(&[&damaged[..], b"more"].concat());
         assert!((stream.len() - 8..=stream.len()).contains(&offset), "{position}: {offset}");
     }
-    // A kind of block that there is not (RFC 1951, 3.2.3), behind a header of ten bytes.
+    // An undefined block type (RFC 1951, 3.2.3), after a header of ten bytes.
     let mut damaged = stream;
     damaged[10] |= 0b110;
     let offset = offset_in(&damaged);
@@ -311,14 +315,14 @@ fn highest_level_keeps_to_a_window_of_8_mib() {
     assert_eq!(std::io::copy(&mut decoder, &mut std::io::sink()).unwrap(), plain.len() as u64);
 }
 
-/// As large layers are: more than the workers have at once, and not the same again and again.
+/// Content of a large layer: larger than the workers' buffers, and without long repetitions.
 fn many_files() -> Vec<u8> {
     let lines =
         (0..1_500_000_u64).map(|number| format!("{:x}\n", number.wrapping_mul(0x9e37_79b9_7f4a_7c15)));
     lines.flat_map(String::into_bytes).collect()
 }
 
-/// Gives no more than that many bytes at a time.
+/// A reader that returns at most this number of bytes per read.
 struct ShortReads<'a>(&'a [u8], usize);
 
 impl io::Read for ShortReads<'_> {
@@ -328,7 +332,7 @@ impl io::Read for ShortReads<'_> {
     }
 }
 
-/// As a large layer.
+/// Converts `source` as a large layer.
 fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
     let mut target = Vec::new();
     let limits = LayerLimits { compressed_size: 32 << 20, max_uncompressed: u64::MAX };
@@ -340,7 +344,7 @@ fn convert_large(converter: &ZstdConverter, source: impl io::Read) -> Vec<u8> {
 #[test]
 fn large_layer_is_one_frame_for_any_read_size() {
     let plain_bytes = many_files();
-    // In the middle of a job, and at the end of one.
+    // One layer ends within a job, the other at the end of a job.
     for plain in [&plain_bytes[..], &plain_bytes[..8 << 20]] {
         for level in 1..=3 {
             let converter = ZstdConverter::new(Level::try_from(level).unwrap());
@@ -386,7 +390,7 @@ fn converter_output_ignores_earlier_layers() {
         target
     };
     let fresh = (small(&ZstdConverter::new(level)), convert_large(&ZstdConverter::new(level), &plain[..]));
-    assert!(fresh.0 != fresh.1, "in one piece, and in jobs");
+    assert!(fresh.0 != fresh.1, "one piece differs from jobs");
     let used = ZstdConverter::new(level);
     for compressed_size in [0, 32 << 20] {
         let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };

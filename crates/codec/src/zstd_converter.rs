@@ -1,4 +1,4 @@
-//! Decode and encode: gzip or plain in, one zstd frame out. What is zstd already is only decoded.
+//! Decodes a gzip or plain layer and encodes it as one zstd frame. A zstd layer is only decoded.
 
 use std::io::{self, BufRead, Write};
 use std::thread;
@@ -15,49 +15,52 @@ use super::encoder_thread::ByteSink;
 use super::{Converted, LayerConverter, LayerError, LayerLimits, encoder_thread, jobs, zstd_frames};
 use crate::Level;
 
-/// 8 MiB at every level: RFC 8878 asks every decoder for that and no more. zstd's own windows are smaller
-/// up to level 16, and layers repeat themselves farther apart: at level 3 a Debian tree becomes 4.2 %
-/// smaller than with 2 MiB, a `node_modules` 3.3 %, Python packages 1.3 %, for 6 to 8 % more work
-/// (`make bench`).
+/// Binary logarithm of the window: 8 MiB at every level. RFC 8878 recommends that every decoder supports
+/// 8 MiB, and no more. zstd's own windows are smaller up to level 16, but repetitions in layers are farther
+/// apart. At level 3, compared with 2 MiB, a Debian tree becomes 4.2 % smaller, a `node_modules` 3.3 %,
+/// Python packages 1.3 %, for 6 to 8 % more work (`make bench`).
 pub(super) const WINDOW_LOG: u32 = 23;
-/// From this level on zstd's own window is larger than [`WINDOW_LOG`], and so are the tables in which it
-/// looks for matches.
+/// Lowest level at which zstd's own window is larger than [`WINDOW_LOG`], and its match tables are larger,
+/// too.
 const LARGE_TABLES_MIN_LEVEL: i32 = 20;
-/// The largest match tables that such a window can fill. As zstd doesn't know how long a stream will
-/// be it would make them for its own window: level 22 took 650 MiB, to write 0.01 % less.
+/// Binary logarithm of the largest match tables that a window of [`WINDOW_LOG`] can fill. zstd doesn't know a
+/// stream's length and would size the tables for its own window: level 22 needed 650 MiB, for 0.01 % smaller
+/// output.
 const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
 
-/// The converter that zstart uses: libzstd at one level.
+/// zstart's converter: libzstd at one level. Reuse a converter for several layers, because it keeps zstd's
+/// memory.
 pub struct ZstdConverter {
     level: Level,
-    /// Layers that are zstd already are encoded too.
+    /// Whether zstd layers are encoded, too.
     reencodes_zstd: bool,
-    /// There is a core for each thread of a large layer.
+    /// Whether a large layer gets a separate hash thread.
     hash_thread: bool,
     contexts: ContextPool,
 }
 
 impl ZstdConverter {
-    /// A converter for a level. Layers that are zstd already stay as they are.
+    /// A converter at `level` that keeps zstd layers unchanged.
     pub fn new(level: Level) -> Self {
         let hash_thread =
             thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::HASH_THREAD_MIN_CORES);
         Self { level, reencodes_zstd: false, hash_thread, contexts: ContextPool::default() }
     }
 
-    /// The same, as it is on a machine that has so many cores, or has not.
+    /// Sets whether a large layer gets a separate hash thread, regardless of the machine's cores.
     #[cfg(test)]
     pub(super) fn with_hash_thread(self, hash_thread: bool) -> Self {
         Self { hash_thread, ..self }
     }
 
-    /// The same, but it encodes layers that are zstd already too.
+    /// Makes the converter encode zstd layers, too.
     #[must_use]
     pub fn reencode_zstd(self) -> Self {
         Self { reencodes_zstd: true, ..self }
     }
 
-    /// An encoder as every layer of so many compressed bytes has it.
+    /// The encoder of a layer of `compressed_size` bytes, as [`convert`](LayerConverter::convert) configures
+    /// it.
     pub fn encoder<W: Write>(&self, compressed_size: u64, target: W) -> io::Result<Encoder<'static, W>> {
         self.configure(raw::Encoder::new(self.level.get())?, compressed_size, target)
     }
@@ -68,13 +71,13 @@ impl ZstdConverter {
         compressed_size: u64,
         target: W,
     ) -> io::Result<Encoder<'a, W>> {
-        // A block and its header more than it takes at a time: what doesn't get smaller gets a little larger,
-        // and must not pile up with the workers. With less they were seen to hold 20 MiB more, and once all
-        // their room is taken, where the last job ends depends on when.
+        // The output buffer exceeds zstd's input chunk by a block and its header, because incompressible data
+        // grows a little and must not accumulate in the workers. With a smaller buffer, the workers held
+        // 20 MiB more. Once the workers' buffers are full, the end of the last job depends on timing.
         let output = CCtx::out_size();
         let mut encoder = Encoder::with_writer(Writer::new_with_capacity(target, encoder, output));
         encoder.set_parameter(CParameter::CompressionLevel(self.level.get()))?;
-        // XXH64 of the content, so that a damaged layer is found by the decoder too.
+        // XXH64 of the content, so that the decoder also detects a damaged layer.
         encoder.include_checksum(true)?;
         for parameter in memory_parameters(self.level) {
             encoder.set_parameter(*parameter)?;
@@ -88,11 +91,11 @@ impl ZstdConverter {
     }
 }
 
-/// What gives a level the window that every decoder has, and keeps it to the memory that this takes.
+/// Parameters that set the window that every decoder supports, and limit zstd's memory to this window's need.
 pub(super) fn memory_parameters(level: Level) -> &'static [CParameter] {
     const WINDOW: [CParameter; 1] = [CParameter::WindowLog(WINDOW_LOG)];
     const WINDOW_AND_CHAIN: [CParameter; 2] = [WINDOW[0], CParameter::ChainLog(TABLE_LOG_MAX)];
-    // The only level whose hash table is larger than that, too.
+    // Only the highest level also has a hash table above this limit.
     const WINDOW_CHAIN_AND_HASH: [CParameter; 3] =
         [WINDOW_AND_CHAIN[0], WINDOW_AND_CHAIN[1], CParameter::HashLog(TABLE_LOG_MAX)];
     match level.get() {
@@ -103,7 +106,7 @@ pub(super) fn memory_parameters(level: Level) -> &'static [CParameter] {
 }
 
 impl LayerConverter for ZstdConverter {
-    /// libzstd's version belongs to the settings: another one may write other bytes.
+    /// The settings include libzstd's version, because another version may write other bytes.
     fn settings(&self) -> String {
         format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), self.level.get())
     }

@@ -1,4 +1,4 @@
-//! zstd frames that stay as they are: decoded only to learn what they hold.
+//! Decodes zstd frames, and computes the `diff_id` of layers that stay unchanged.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -13,14 +13,14 @@ use super::{LayerError, LayerLimits};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
 const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
-/// Last three bytes of the sixteen magics of skippable frames (RFC 8878, 3.1.2); the first is 0x50
-/// to 0x5f. Container runtimes take a layer that starts with one for zstd too.
+/// Last three bytes of the sixteen magics of skippable frames (RFC 8878, 3.1.2). The first byte is 0x50 to
+/// 0x5f. Container runtimes also treat a layer that starts with a skippable frame as zstd.
 const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
-/// The largest window that is decoded: 32 MiB, as much as the encoder of Go's container tools ever
-/// asks for. It bounds the memory that somebody else's layer can take.
+/// Binary logarithm of the largest accepted window: 32 MiB, the maximum of the encoder in Go's container
+/// tools. The limit bounds the memory that another encoder's layer can use.
 const WINDOW_LOG_MAX: u32 = 25;
 
-/// Whether a layer that starts with these bytes is zstd.
+/// Whether a layer that starts with `magic` is zstd.
 pub(super) fn is_zstd(magic: &[u8]) -> bool {
     match magic {
         [first, rest @ ..] if rest == SKIPPABLE_MAGIC => first & 0xf0 == 0x50,
@@ -28,16 +28,20 @@ pub(super) fn is_zstd(magic: &[u8]) -> bool {
     }
 }
 
-/// Decodes a layer that must be zstd as zstart writes it, and returns its `diff_id`.
+/// Decodes a zstd layer and returns its `diff_id`. Fails on other compressions, and on windows over 8 MiB,
+/// which zstart never writes.
 pub fn verify(source: &mut dyn BufRead, limits: LayerLimits) -> Result<Digest, LayerError> {
     let magic = read_magic(source)?;
     if !is_zstd(magic.get_ref()) {
-        return Err(LayerError::Zstd { offset: 0, source: io::Error::other("this is no zstd frame") });
+        return Err(LayerError::Zstd {
+            offset: 0,
+            source: io::Error::other("the layer doesn't start with a zstd frame"),
+        });
     }
     diff_id_with_window(WINDOW_LOG, &mut magic.chain(source), limits.max_uncompressed)
 }
 
-/// Decodes every frame and answers the digest of all that they hold.
+/// Decodes every frame and returns the `diff_id`: the digest of all uncompressed bytes.
 pub(super) fn diff_id(source: &mut dyn BufRead, max_uncompressed: u64) -> Result<Digest, LayerError> {
     diff_id_with_window(WINDOW_LOG_MAX, source, max_uncompressed)
 }
@@ -52,7 +56,7 @@ fn diff_id_with_window(
     Ok(hasher.diff_id())
 }
 
-/// Decodes every frame and hands the bytes to `consume`, in order.
+/// Decodes every frame and passes the uncompressed bytes to `sink`, in order.
 pub fn decode(
     source: &mut dyn BufRead,
     sink: impl FnMut(&[u8]) -> Result<(), LayerError>,

@@ -1,4 +1,4 @@
-//! The parts of an image config that a conversion needs. The config's bytes are never changed.
+//! Parses the parts of an image config that a conversion needs. The config's bytes never change.
 
 use serde::Deserialize;
 use thiserror::Error;
@@ -6,26 +6,26 @@ use zstart_core::{Digest, Platform};
 
 use super::CONFIG_MAX;
 
-/// What an image config says of platform and layers (OCI image specification, `config.md`).
+/// Platform and layers of an image config (OCI image specification, `config.md`).
 #[derive(Clone, Debug)]
 pub struct ImageConfig {
-    /// Where the image runs; `None` where operating system or architecture isn't named, or what is said
-    /// of them or of the variant is no name.
+    /// Platform of the image. `None` if operating system or architecture is absent, or if one of them or the
+    /// variant is no valid name.
     pub platform: Option<Platform>,
-    /// The digest of each layer's uncompressed bytes, lowest layer first.
+    /// Digests of the layers' uncompressed bytes, lowest layer first.
     pub diff_ids: Vec<Digest>,
 }
 
-/// Why a config can't be used.
+/// An error of reading an image config.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// It isn't what the specification says.
-    #[error("the image config is not readable")]
+    /// The config isn't JSON as in the specification.
+    #[error("failed to parse the image config")]
     Json(#[source] serde_json::Error),
-    /// It is larger than any that was ever seen.
-    #[error("the image config has {size} bytes; at most {CONFIG_MAX} are read")]
+    /// The config is larger than any known one.
+    #[error("the image config has {size} bytes, which exceeds the limit of {CONFIG_MAX} bytes")]
     TooLarge {
-        /// How large the manifest says that it is.
+        /// Size in the manifest, in bytes.
         size: u64,
     },
 }
@@ -44,7 +44,7 @@ struct RootFs {
 }
 
 impl ImageConfig {
-    /// Reads a config.
+    /// Parses a config.
     pub fn parse(bytes: &[u8]) -> Result<Self, ConfigError> {
         let members: ConfigMembers = serde_json::from_slice(bytes).map_err(ConfigError::Json)?;
         let ConfigMembers { os, architecture, variant, rootfs } = members;

@@ -1,4 +1,4 @@
-//! Descriptors: media type, digest, size, and whatever else their author put there.
+//! Descriptors: media type, digest, size and any other members.
 
 use std::collections::BTreeMap;
 
@@ -8,13 +8,13 @@ use zstart_core::{Digest, Platform, keys};
 use super::json::{JsonError, RawObject};
 use super::media_type;
 
-/// Annotations that speak of the compressed bytes: false once a layer is encoded anew.
-/// (eStargz: stargz-snapshotter `estargz/types.go`; zstd:chunked: containers/storage.)
+/// Prefixes of annotations that describe the compressed bytes, and are false after recompression. (eStargz:
+/// stargz-snapshotter `estargz/types.go`; zstd:chunked: containers/storage.)
 const STALE_ANNOTATION_PREFIXES: [&str; 3] =
     ["containerd.io/snapshot/stargz/", "io.containers.estargz.", "io.github.containers.zstd-chunked."];
 
-/// A reference to content by digest (OCI image specification, `descriptor.md`). Members that zstart
-/// doesn't know stay as they are.
+/// A reference to content by digest (OCI image specification, `descriptor.md`). Unknown members keep their
+/// bytes.
 #[derive(Clone, Debug)]
 pub struct Descriptor {
     object: RawObject,
@@ -23,7 +23,7 @@ pub struct Descriptor {
     size: u64,
 }
 
-/// The members of a descriptor's `platform` that say where an image runs.
+/// The members of a descriptor's `platform` that zstart uses.
 #[derive(Deserialize)]
 struct PlatformMembers {
     os: Option<String>,
@@ -32,7 +32,7 @@ struct PlatformMembers {
 }
 
 impl Descriptor {
-    /// A descriptor from its three required members.
+    /// Creates a descriptor with the three required members.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut object = RawObject::default();
         object.set("mediaType", media_type)?;
@@ -50,7 +50,7 @@ impl Descriptor {
         })
     }
 
-    /// The media type, as it was written.
+    /// The media type, as written.
     pub fn media_type(&self) -> &str {
         &self.media_type
     }
@@ -65,17 +65,17 @@ impl Descriptor {
         self.size
     }
 
-    /// The kind of artifact that it names, where it says so.
+    /// The descriptor's `artifactType`, if present.
     pub fn artifact_type(&self) -> Option<String> {
         self.object.get("artifactType").ok().flatten()
     }
 
-    /// Whether there is a member of that name.
+    /// Whether the member exists.
     pub fn has(&self, name: &str) -> bool {
         self.object.has(name)
     }
 
-    /// The platform, where operating system and architecture are named.
+    /// The platform; `None` if operating system or architecture is absent.
     pub fn platform(&self) -> Result<Option<Platform>, JsonError> {
         let members: Option<PlatformMembers> = self.object.get("platform")?;
         Ok(members.and_then(|PlatformMembers { os, architecture, variant }| {
@@ -88,14 +88,14 @@ impl Descriptor {
         self.object.annotations()
     }
 
-    /// Adds an annotation, or gives it another value.
+    /// Adds or replaces an annotation.
     pub fn annotate(&mut self, key: &str, value: &str) -> Result<(), JsonError> {
         let mut annotations = self.annotations()?;
         annotations.insert(key.to_owned(), value.to_owned());
         self.object.set("annotations", &annotations)
     }
 
-    /// The same content under another media type.
+    /// A copy with another media type.
     pub fn with_media_type(&self, media_type: &str) -> Result<Self, JsonError> {
         let mut next = self.clone();
         next.object.set("mediaType", media_type)?;
@@ -103,8 +103,8 @@ impl Descriptor {
         Ok(next)
     }
 
-    /// The descriptor of a layer encoded anew. What spoke of the old bytes goes; the digest of the
-    /// layer it was made of is added.
+    /// The descriptor of the recompressed layer. Drops annotations that describe the old bytes, and adds one
+    /// with the digest of the source layer.
     pub fn recompressed(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut next = self.with_content(media_type::OCI_TAR_ZSTD, digest, size)?;
         let mut annotations = self.annotations()?;
@@ -114,14 +114,14 @@ impl Descriptor {
         Ok(next)
     }
 
-    /// An index entry that now names a converted manifest.
+    /// The index entry of the converted manifest. Adds an annotation with the digest of the source manifest.
     pub fn converted(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut next = self.with_content(media_type::OCI_MANIFEST, digest, size)?;
         next.annotate(keys::SOURCE_DIGEST, self.digest.as_str())?;
         Ok(next)
     }
 
-    /// Other content in the same place: inlined data and foreign URLs named the old content.
+    /// A copy for other content. Drops `data` and `urls`, because both refer to the old content.
     fn with_content(&self, media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut next = self.with_media_type(media_type)?;
         next.object.set("digest", &digest)?;

@@ -1,5 +1,4 @@
-//! JSON objects that survive being edited: members keep their order, and values that aren't touched
-//! keep their very bytes.
+//! JSON objects for lossless edits: members keep their order, and unedited values keep their bytes.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -10,63 +9,63 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
-/// A JSON object whose values are kept as they were written.
+/// A JSON object that keeps the bytes of its values.
 ///
-/// An object that names a member twice is refused: readers disagree about which of the two counts,
-/// so what one program checked is not what another would use.
+/// Parsing rejects duplicate members. Parsers disagree about which of two members counts, so one program
+/// could check a value and another program use the other value.
 #[derive(Clone, Debug, Default)]
 pub struct RawObject {
     members: Vec<(String, Box<RawValue>)>,
 }
 
-/// Why a JSON text can't be used.
+/// An error of reading or writing a JSON object.
 #[derive(Debug, Error)]
 pub enum JsonError {
-    /// It is not a JSON object, or names a member twice.
-    #[error("not a usable JSON object")]
+    /// The bytes are no JSON object, or the object has duplicate members.
+    #[error("failed to parse a JSON object")]
     Object {
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// A member that must be there isn't.
-    #[error("member {name:?} is missing")]
+    /// A required member is absent.
+    #[error("JSON member {name:?} is missing")]
     Missing {
-        /// Its name.
+        /// Name of the member.
         name: &'static str,
     },
     /// A member has another type, or a value out of range.
-    #[error("member {name:?} has an unexpected value")]
+    #[error("JSON member {name:?} has an unexpected value")]
     Member {
-        /// Its name.
+        /// Name of the member.
         name: &'static str,
-        /// What the parser said.
+        /// The parser's error.
         #[source]
         source: serde_json::Error,
     },
-    /// A value couldn't be written. JSON can hold every value that is written here.
-    #[error("member {name:?} can't be written as JSON")]
+    /// Serializing a value failed. JSON can represent every value that this crate writes.
+    #[error("failed to write JSON member {name:?}")]
     Write {
-        /// Its name.
+        /// Name of the member.
         name: &'static str,
-        /// What the serializer said.
+        /// The serializer's error.
         #[source]
         source: serde_json::Error,
     },
 }
 
 impl RawObject {
-    /// Reads an object.
+    /// Parses an object.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
         serde_json::from_slice(bytes).map_err(|source| JsonError::Object { source })
     }
 
-    /// Whether there is such a member.
+    /// Whether the member exists.
     pub fn has(&self, name: &str) -> bool {
         self.members.iter().any(|(member, _)| member == name)
     }
 
-    /// A member's value; `None` where it is absent or `null`.
+    /// The member's value; `None` if the member is absent or `null`.
     pub fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, JsonError> {
         match self.members.iter().find(|(member, _)| member == name) {
             Some((_, value)) => {
@@ -76,17 +75,17 @@ impl RawObject {
         }
     }
 
-    /// A member's value that must be there.
+    /// The value of a required member.
     pub fn require<T: DeserializeOwned>(&self, name: &'static str) -> Result<T, JsonError> {
         self.get(name)?.ok_or(JsonError::Missing { name })
     }
 
-    /// The `annotations`, which descriptors, manifests and indexes all may have.
+    /// The `annotations` of a descriptor, manifest or index; empty if absent.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
         Ok(self.get("annotations")?.unwrap_or_default())
     }
 
-    /// Puts a value in the member's place, or at the end where there was none.
+    /// Replaces the member's value, or appends the member.
     pub fn set<T: Serialize + ?Sized>(&mut self, name: &'static str, value: &T) -> Result<(), JsonError> {
         let value =
             serde_json::value::to_raw_value(value).map_err(|source| JsonError::Write { name, source })?;
@@ -97,12 +96,12 @@ impl RawObject {
         Ok(())
     }
 
-    /// Takes a member out.
+    /// Removes the member.
     pub fn remove(&mut self, name: &str) {
         self.members.retain(|(member, _)| member != name);
     }
 
-    /// The object as compact JSON; values that weren't touched keep their own white space.
+    /// The object as compact JSON. Unedited values keep their white space.
     pub fn to_bytes(&self) -> Result<Vec<u8>, JsonError> {
         serde_json::to_vec(self).map_err(|source| JsonError::Write { name: "", source })
     }
@@ -134,7 +133,7 @@ impl<'de> Deserialize<'de> for RawObject {
                 let mut names = HashSet::new();
                 while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
                     if !names.insert(name.clone()) {
-                        return Err(serde::de::Error::custom(format!("member {name:?} is there twice")));
+                        return Err(serde::de::Error::custom(format!("duplicate member {name:?}")));
                     }
                     object.members.push((name, value));
                 }

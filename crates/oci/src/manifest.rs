@@ -10,24 +10,23 @@ use super::descriptor::Descriptor;
 use super::json::{JsonError, RawObject};
 use super::media_type;
 
-/// A manifest or index as the repository gave it: these bytes hash to that digest.
+/// The bytes of a manifest or index as the repository served them, with their digest.
 #[derive(Clone, Debug)]
 pub struct RawManifest {
-    /// The very bytes.
+    /// The unchanged bytes.
     pub bytes: Bytes,
-    /// Their digest.
+    /// Digest of the bytes.
     pub digest: Digest,
-    /// The media type under which a registry served them (`Content-Type`), where it is one of a
-    /// manifest or index.
+    /// The registry's `Content-Type`. `None` if it is no media type of a manifest or index.
     pub served_media_type: Option<String>,
 }
 
-/// A manifest or index, read.
+/// A parsed manifest or index.
 #[derive(Clone, Debug)]
 pub enum Document {
     /// One image.
     Manifest(ImageManifest),
-    /// Several images, one a platform.
+    /// Several images, one per platform.
     Index(ImageIndex),
 }
 
@@ -45,77 +44,77 @@ pub struct ImageManifest {
 #[derive(Clone, Debug)]
 pub struct ImageIndex {
     object: RawObject,
-    /// Its entries, in order.
+    /// Entries in the index's order.
     pub entries: Vec<IndexEntry>,
 }
 
 /// One entry of an index.
 #[derive(Clone, Debug)]
 pub struct IndexEntry {
-    /// What it names.
+    /// Descriptor of the entry's manifest.
     pub descriptor: Descriptor,
-    /// For which platform; `None` where the entry doesn't say.
+    /// Platform in the entry's descriptor; `None` if absent.
     pub platform: Option<Platform>,
-    /// The digest of the image that this entry is an attestation of (BuildKit's
-    /// `vnd.docker.reference.digest`), for entries that are one.
+    /// Digest of the attested image (BuildKit's `vnd.docker.reference.digest`); `None` if the entry is no
+    /// attestation.
     pub attested_digest: Option<String>,
 }
 
-/// Why bytes aren't a manifest that can be read.
+/// An error of parsing a manifest or index.
 #[derive(Debug, Error)]
 pub enum ManifestError {
-    /// Not JSON, or a member is missing or wrong.
+    /// The bytes aren't JSON, or a member is missing or invalid.
     #[error("manifest {digest} is malformed")]
     Json {
-        /// Which manifest.
+        /// Digest of the manifest.
         digest: Digest,
-        /// What is wrong.
+        /// The parser's error.
         #[source]
         source: JsonError,
     },
-    /// Both `layers` and `manifests`: one reader would see an image, another an index
+    /// The manifest has both `layers` and `manifests`: one reader would see an image, another an index
     /// (CVE-2021-41190).
     #[error("manifest {digest} has both \"layers\" and \"manifests\" and could be read in two ways")]
     Ambiguous {
-        /// Which manifest.
+        /// Digest of the manifest.
         digest: Digest,
     },
-    /// It is one thing by its `Content-Type` and another by its own `mediaType`: clients that go by
-    /// the one read what those that go by the other never see (CVE-2021-41190).
-    #[error("manifest {digest} is served as {served:?}, but says that it is {stated:?}")]
+    /// `Content-Type` and `mediaType` differ: clients that trust the header see another document than clients
+    /// that trust the member (CVE-2021-41190).
+    #[error("manifest {digest} has Content-Type {served:?}, but its content is {stated:?}")]
     Contradiction {
-        /// Which manifest.
+        /// Digest of the manifest.
         digest: Digest,
-        /// What the registry says.
+        /// Media type in the registry's `Content-Type`.
         served: String,
-        /// What the manifest says.
+        /// Media type of the manifest's content.
         stated: String,
     },
-    /// Docker's first format.
+    /// The manifest has Docker's first format.
     #[error(
         "manifest {digest} is Docker schema 1, which has no config; push the image again with a current tool"
     )]
     Schema1 {
-        /// Which manifest.
+        /// Digest of the manifest.
         digest: Digest,
     },
-    /// Something else that registries store.
+    /// The media type is neither a manifest's nor an index's.
     #[error("manifest {digest} has media type {media_type:?}, which is not a container image")]
     UnknownType {
-        /// Which manifest.
+        /// Digest of the manifest.
         digest: Digest,
-        /// What it says it is.
+        /// The manifest's `mediaType`.
         media_type: String,
     },
 }
 
 impl RawManifest {
-    /// A manifest from bytes, by the digest that they have.
+    /// Creates a manifest from its bytes and computes the digest.
     pub fn new(bytes: Bytes) -> Self {
         Self { digest: Digest::sha256_of(&bytes), bytes, served_media_type: None }
     }
 
-    /// The same with the `Content-Type` that came with it.
+    /// Sets the `Content-Type` of the registry's response.
     #[must_use]
     pub fn with_content_type(self, content_type: &str) -> Self {
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
@@ -123,7 +122,7 @@ impl RawManifest {
         Self { served_media_type: is_known.then(|| media_type.to_owned()), ..self }
     }
 
-    /// Reads it.
+    /// Parses the manifest or index.
     pub fn read(&self) -> Result<Document, ManifestError> {
         let malformed = |source| ManifestError::Json { digest: self.digest.clone(), source };
         let object = RawObject::parse(&self.bytes).map_err(malformed)?;
@@ -136,7 +135,7 @@ impl RawManifest {
         if layers && manifests {
             return Err(ManifestError::Ambiguous { digest: self.digest.clone() });
         }
-        // `mediaType` is optional in OCI documents: then the members tell.
+        // `mediaType` is optional in OCI documents. If absent, the members decide.
         let kind = match (stated.as_deref(), manifests) {
             (None, true) => media_type::OCI_INDEX,
             (None, false) => media_type::OCI_MANIFEST,
@@ -159,7 +158,7 @@ impl RawManifest {
         }
     }
 
-    /// The media type under which it is pushed again: its own, or OCI's where it names none.
+    /// Media type for a push: the document's own `mediaType`, or OCI's if absent.
     pub fn media_type(&self) -> Result<String, ManifestError> {
         let malformed = |source| ManifestError::Json { digest: self.digest.clone(), source };
         let object = RawObject::parse(&self.bytes).map_err(malformed)?;
@@ -168,7 +167,8 @@ impl RawManifest {
         Ok(stated.unwrap_or_else(|| default.to_owned()))
     }
 
-    /// The same for what an index lists, whatever it is: its own, or the one that the index says.
+    /// Media type for a push of an index entry of any kind: the document's own `mediaType`, or the
+    /// descriptor's if absent.
     pub fn media_type_for_entry(&self, entry: &Descriptor) -> String {
         let object = RawObject::parse(&self.bytes).ok();
         let stated: Option<String> = object.and_then(|object| object.get("mediaType").ok().flatten());
@@ -181,7 +181,7 @@ impl ImageManifest {
         Ok(Self { config: object.require("config")?, layers: object.require("layers")?, object })
     }
 
-    /// The `artifactType` or `subject` that makes this something else than an image of its own.
+    /// Name of the member (`artifactType` or `subject`) that marks an artifact instead of an image.
     pub fn artifact_member(&self) -> Option<&'static str> {
         artifact_member(&self.object)
     }
@@ -191,7 +191,8 @@ impl ImageManifest {
         self.object.annotations()
     }
 
-    /// The manifest of the variant: same config, other layers, OCI types, and where it came from.
+    /// The variant's manifest: the source's config, other layers, OCI media types, and annotations with
+    /// source and settings.
     pub fn converted(
         &self,
         source: &Digest,
@@ -215,7 +216,7 @@ impl ImageIndex {
         Ok(Self { object, entries })
     }
 
-    /// The `artifactType` or `subject` that makes this something else than an image of its own.
+    /// Name of the member (`artifactType` or `subject`) that marks an artifact instead of an image.
     pub fn artifact_member(&self) -> Option<&'static str> {
         artifact_member(&self.object)
     }
@@ -225,7 +226,7 @@ impl ImageIndex {
         self.object.annotations()
     }
 
-    /// The index of the variant.
+    /// The variant's index: other entries, OCI's media type, and annotations with source and settings.
     pub fn converted(
         &self,
         source: &Digest,

@@ -1,4 +1,4 @@
-//! Media types of manifests, configs and layers, and what they say of a layer's compression.
+//! Media types of manifests, configs and layers, and the layer compression that they declare.
 //!
 //! Sources: OCI image specification (`media-types.md`), Docker's image manifest version 2 schema 2,
 //! `ocicrypt` for the encrypted suffix.
@@ -13,8 +13,8 @@ pub const OCI_CONFIG: &str = "application/vnd.oci.image.config.v1+json";
 pub const OCI_TAR: &str = "application/vnd.oci.image.layer.v1.tar";
 /// OCI layer, gzip.
 pub const OCI_TAR_GZIP: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
-/// OCI layer, zstd: the only type that a variant's converted layers have. (Docker's zstd type is
-/// understood by containerd 2.0 and later only.)
+/// OCI layer, zstd. All converted layers have this type, because only containerd 2.0 and later support
+/// Docker's zstd type.
 pub const OCI_TAR_ZSTD: &str = "application/vnd.oci.image.layer.v1.tar+zstd";
 /// Docker image manifest.
 pub const DOCKER_MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
@@ -29,13 +29,14 @@ pub const DOCKER_TAR_GZIP: &str = "application/vnd.docker.image.rootfs.diff.tar.
 /// Docker layer, zstd.
 pub const DOCKER_TAR_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
-/// What a registry is asked for: every type, so that it doesn't translate one into another.
+/// Types in the `Accept` header of manifest requests. The list has every type, so that the registry doesn't
+/// convert a manifest to another type.
 pub const ACCEPT: [&str; 6] =
     [OCI_INDEX, DOCKER_INDEX, OCI_MANIFEST, DOCKER_MANIFEST, SCHEMA_1_SIGNED, SCHEMA_1];
 const SCHEMA_1: &str = "application/vnd.docker.distribution.manifest.v1+json";
 const SCHEMA_1_SIGNED: &str = "application/vnd.docker.distribution.manifest.v1+prettyjws";
 
-/// What a layer's media type says of it.
+/// The kind of layer that a media type declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LayerKind {
     /// A plain tar archive.
@@ -44,15 +45,15 @@ pub enum LayerKind {
     Gzip,
     /// A zstd-compressed tar archive.
     Zstd,
-    /// Not to be distributed with the image; the bytes may be elsewhere or nowhere.
+    /// Not distributed with the image. The registry may not have the bytes.
     Foreign,
-    /// Encrypted: without the key nobody can recompress it.
+    /// Encrypted. Recompression needs the key.
     Encrypted,
     /// Anything else.
     Unknown,
 }
 
-/// Reads a layer's media type.
+/// Returns the kind of layer that `media_type` declares.
 pub fn layer_kind(media_type: &str) -> LayerKind {
     match media_type {
         OCI_TAR | DOCKER_TAR => LayerKind::Tar,
@@ -66,17 +67,17 @@ pub fn layer_kind(media_type: &str) -> LayerKind {
     }
 }
 
-/// Whether a manifest of this type is an index of others.
+/// Whether this is the type of an index.
 pub fn is_index(media_type: &str) -> bool {
     matches!(media_type, OCI_INDEX | DOCKER_INDEX)
 }
 
-/// Whether this is Docker's first manifest format, which has no config.
+/// Whether this is a type of Docker's first manifest format, which has no config.
 pub fn is_schema_1(media_type: &str) -> bool {
     matches!(media_type, SCHEMA_1 | SCHEMA_1_SIGNED)
 }
 
-/// Whether a config of this type makes its manifest a container image.
+/// Whether a manifest with a config of this type is a container image.
 pub fn is_image_config(media_type: &str) -> bool {
     matches!(media_type, OCI_CONFIG | DOCKER_CONFIG)
 }

@@ -1,3 +1,5 @@
+//! Tests of parsing and editing OCI documents.
+
 use zstart_core::{Digest, keys};
 
 use super::*;
@@ -37,11 +39,11 @@ fn unknown_members_keep_their_bytes() {
 
 #[test]
 fn manifest_of_400000_members_is_read_in_linear_time() {
-    // As many as fit into the largest manifest that is read: comparing each with each would take minutes.
+    // About as many members as fit into a manifest of MANIFEST_MAX. Comparing all pairs would need minutes.
     let members: Vec<String> = (0..400_000).map(|number| format!("\"{number:x}\":0")).collect();
     let text = format!("{{{}}}", members.join(","));
     assert!(text.len() < crate::MANIFEST_MAX);
-    assert!(read(&text).is_err(), "it is no manifest");
+    assert!(read(&text).is_err(), "the object is no manifest");
     let twice = text.replacen("\"1\":0", "\"2\":0", 1);
     assert!(read(&twice).unwrap_err().to_string().contains("sha256:"));
 }

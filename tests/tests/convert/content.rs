@@ -166,7 +166,7 @@ async fn layer_over_the_unpack_limit_is_refused() -> Result<()> {
             let settings = Settings { unpack, ..Settings::default() };
             let error = lab.conversion("app:v1").settings(settings).run().await.unwrap_err();
             assert_eq!(error.class(), ErrorClass::Refused, "{compression:?} {what}: {}", error.chain());
-            assert!(error.chain().contains("it unpacks to more than"), "{}", error.chain());
+            assert!(error.chain().contains("exceeds the unpack limit of"), "{}", error.chain());
             require_nothing_made(&lab).await?;
         }
     }

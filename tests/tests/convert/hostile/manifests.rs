@@ -48,7 +48,7 @@ async fn manifest_contradicting_its_digest_header_is_rejected() -> Result<()> {
 async fn manifest_served_as_an_index_is_refused() -> Result<()> {
     let lab = HostileLab::start().await?;
     lab.respond_to_get(MANIFEST, INDEX, &manifest_with(&lab.source, &json!({})));
-    lab.fails_with(ErrorClass::Refused, &["is served as", "but says that it is"]).await
+    lab.fails_with(ErrorClass::Refused, &["has Content-Type", "but its content is"]).await
 }
 
 #[tokio::test]
