@@ -1,48 +1,47 @@
-//! One level on a selection of pieces: how large they become, and what encoding and decoding takes.
+//! Benchmark of one level on a selection of pieces: encoded size, encoding time and decoding time.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::num::NonZero;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
 use super::sample::{PieceKey, Run, Selection};
 use super::stopwatch::Stopwatch;
-use zstart_codec::Level;
-use zstart_codec::ZstdConverter;
-use zstart_codec::{LayerError, zstd_frames};
+use zstart_codec::{LayerError, Level, ZstdConverter, zstd_frames};
+use zstart_core::sync::lock;
 
-/// How often everything is decoded at least: of an odd number of times, the one in the middle counts.
+/// Lowest number of decoding passes. It is odd, and the median counts.
 const MIN_PASSES: usize = 3;
-/// What takes less is done again, up to [`MAX_PASSES`] times: the clock and the first touch of memory
-/// would be a good part of it.
+/// Shortest measured time. Shorter measurements are repeated, up to [`MAX_PASSES`] times, because the clock
+/// and the first touch of memory would be a good part of them.
 const MIN_MEASURED_TIME: Duration = Duration::from_millis(30);
-/// As above; odd.
+/// Highest number of passes; odd.
 const MAX_PASSES: usize = 25;
 
-/// What a piece came to.
+/// Measurement of one piece.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PieceMeasurement {
-    /// Its bytes.
-    pub(super) plain: f64,
-    /// The same encoded.
+    /// Uncompressed size, in bytes.
+    pub(super) uncompressed_size: f64,
+    /// Encoded size, in bytes.
     pub(super) size: f64,
-    /// Seconds to encode it.
+    /// Seconds to encode.
     pub(super) encode: f64,
-    /// Seconds to decode it again.
+    /// Seconds to decode.
     pub(super) decode: f64,
 }
 
-/// A run, encoded.
+/// An encoded run.
 struct Encoded {
     frame: Vec<u8>,
-    /// Size and time of each of its parts.
+    /// Size and encoding time of each part.
     parts: Vec<(u64, Duration)>,
 }
 
-/// Measures a level. Encoding keeps all cores busy, as a conversion does; decoding is done by one
-/// thread alone, as container runtimes do it.
+/// Measures a level. Encoding uses all cores, like a conversion. Decoding uses one thread, like container
+/// runtimes.
 pub(super) fn benchmark_level(
     level: Level,
     selection: &Selection<'_>,
@@ -58,26 +57,26 @@ pub(super) fn benchmark_level(
     }
     let decoded = decode_all(selection, &passes[0])?;
 
-    let mut facts = BTreeMap::new();
+    let mut measurements = BTreeMap::new();
     let mut decoded = decoded.into_iter();
     for (index, run) in selection.runs.iter().enumerate() {
-        for (part, (key, plain)) in run.parts.iter().enumerate() {
+        for (part, (key, bytes)) in run.parts.iter().enumerate() {
             let encode = median(passes.iter().map(|pass| pass[index].parts[part].1).collect());
             let Some(decode) = decoded.next() else { continue };
             #[expect(clippy::cast_precision_loss, reason = "a piece has 4 MiB")]
-            let (plain, size) = (plain.len() as f64, passes[0][index].parts[part].0 as f64);
+            let (uncompressed_size, size) = (bytes.len() as f64, passes[0][index].parts[part].0 as f64);
             let (encode, decode) = (encode.as_secs_f64(), decode.as_secs_f64());
-            facts.insert(*key, PieceMeasurement { plain, size, encode, decode });
+            measurements.insert(*key, PieceMeasurement { uncompressed_size, size, encode, decode });
         }
     }
-    Ok(facts)
+    Ok(measurements)
 }
 
-/// Encodes every run, on all cores.
+/// Encodes all runs, on all cores.
 fn encode_all(level: Level, runs: &[Run<'_>]) -> Result<Vec<Encoded>, LayerError> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(runs.len());
     let todo = Mutex::new(runs.iter().enumerate());
-    let next = || todo.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let next = || lock(&todo).next();
     let work = || -> io::Result<Vec<(usize, Encoded)>> {
         std::iter::from_fn(next).map(|(index, run)| Ok((index, encode(level, run)?))).collect()
     };
@@ -85,7 +84,7 @@ fn encode_all(level: Level, runs: &[Run<'_>]) -> Result<Vec<Encoded>, LayerError
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let mut all = Vec::with_capacity(runs.len());
         for thread in threads {
-            let died = |_| io::Error::other("an encoder's thread died");
+            let died = |_| io::Error::other("an encoder thread panicked");
             all.extend(thread.join().map_err(died)??);
         }
         Ok(all)
@@ -96,7 +95,7 @@ fn encode_all(level: Level, runs: &[Run<'_>]) -> Result<Vec<Encoded>, LayerError
 }
 
 fn encode(level: Level, run: &Run<'_>) -> io::Result<Encoded> {
-    // As small layers are: what other threads take isn't timed.
+    // The encoder of small layers: the watch doesn't see the time of a large layer's extra threads.
     let mut encoder = ZstdConverter::new(level).encoder(0, Vec::new())?;
     for warmup in &run.warmup {
         encoder.write_all(warmup)?;
@@ -123,7 +122,7 @@ fn encode(level: Level, run: &Run<'_>) -> io::Result<Encoded> {
     Ok(Encoded { frame, parts })
 }
 
-/// What decoding each part takes, in order.
+/// Decoding time of each part, in order.
 fn decode_all(selection: &Selection<'_>, encoded: &[Encoded]) -> Result<Vec<Duration>, LayerError> {
     let frames: Vec<u8> = encoded.iter().flat_map(|run| run.frame.iter().copied()).collect();
     let mut passes = vec![decode(&selection.runs, &frames)?];
@@ -135,9 +134,9 @@ fn decode_all(selection: &Selection<'_>, encoded: &[Encoded]) -> Result<Vec<Dura
     Ok(parts.map(|part| median(passes.iter().map(|pass| pass[part]).collect())).collect())
 }
 
-/// Decodes all frames one after another, as one layer's, and times the parts.
+/// Decodes all frames in sequence, like those of one layer, and times the parts.
 fn decode(runs: &[Run<'_>], mut frames: &[u8]) -> Result<Vec<Duration>, LayerError> {
-    // Up to which byte each section goes, and whether it is a part, or only warmups to one.
+    // End of each section, whether it is a part or warm-up, and its time.
     let mut end = 0;
     let mut sections = Vec::new();
     for run in runs {

@@ -1,9 +1,9 @@
-//! From what was measured on pieces to figures for the image.
+//! Estimates for the image from measurements on pieces (ratio estimation).
 //!
-//! Each figure is what is known of everything, times the ratio of the two on the pieces: the size at
-//! levels 4 to 9 follows from the exact one at level 3, and the size at slower levels, for which there are
-//! fewer pieces, from the one at level 9. Levels are much alike in what they make of a piece; pieces
-//! aren't alike at all.
+//! Each estimate is a number that is known for the whole image, times a ratio on the pieces. The size at
+//! levels 4 to 9 follows from the exact size at level 3. The size at slower levels, which have fewer pieces,
+//! follows from the size at level 9. Levels compress a piece much alike, so the ratio of two levels varies
+//! little between pieces; the pieces' own sizes vary a lot.
 
 use std::collections::BTreeMap;
 
@@ -15,33 +15,33 @@ use super::scan::LayerMeasurement;
 use super::{Baseline, Estimate, FIRST_SLOW_LEVEL, LevelEstimate, PullEstimate, Rank, TuneReport};
 use zstart_codec::Level;
 
-/// A layer's part in the image.
+/// A layer of the image.
 #[derive(Clone, Debug)]
 pub(super) struct MeasuredLayer {
-    pub(super) facts: LayerMeasurement,
-    /// It is a layer further below once more, and not pulled again.
+    pub(super) measurement: LayerMeasurement,
+    /// Whether a lower layer has the same digest: then a node doesn't download this one.
     pub(super) repeated: bool,
 }
 
-/// One level, measured.
+/// Measurement of one level.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LevelMeasurement {
-    /// The size of all that was encoded, where that is everything.
+    /// Size of all encoded layers, if the level encoded the whole image.
     pub(super) exact: Option<f64>,
     pub(super) pieces: BTreeMap<PieceKey, PieceMeasurement>,
 }
 
-/// All that was measured.
+/// All measurements of an image.
 #[derive(Clone, Debug)]
 pub(super) struct Measurements {
     pub(super) layers: Vec<MeasuredLayer>,
-    /// The levels that each layer has its size at.
+    /// Levels that encoded every layer. A layer's `sizes` has one size for each.
     pub(super) exact_levels: Vec<Level>,
     pub(super) levels: BTreeMap<Level, LevelMeasurement>,
 }
 
 impl Measurements {
-    /// The level whose figures another one's follow from.
+    /// Base level that the estimates of a level follow from.
     fn base(level: Level) -> Option<Level> {
         if level.get() >= FIRST_SLOW_LEVEL {
             Some(Level::SLOW_BASE)
@@ -52,7 +52,7 @@ impl Measurements {
         }
     }
 
-    /// Bytes of all layers that are encoded, if the pieces were all but one.
+    /// Size of all encoded layers, in bytes. The estimate leaves out the piece `without`, if there is one.
     fn encoded(&self, level: Level, without: Option<PieceKey>) -> Option<f64> {
         let measured = self.levels.get(&level)?;
         if measured.exact.is_some() {
@@ -68,18 +68,23 @@ impl Measurements {
         Some(self.encoded(base, without)? * ratio)
     }
 
-    /// Seconds to decode a byte, likewise.
+    /// Seconds to decode one uncompressed byte. The estimate leaves out the piece `without`, if there is one.
     fn decoding(&self, level: Level, without: Option<PieceKey>) -> Option<f64> {
         if level.get() < FIRST_SLOW_LEVEL {
             let pieces = &self.levels.get(&level)?.pieces;
-            return self.ratio(level, without, |own| own.decode, |key| Some(pieces.get(key)?.plain));
+            return self.ratio(
+                level,
+                without,
+                |own| own.decode,
+                |key| Some(pieces.get(key)?.uncompressed_size),
+            );
         }
         let base = &self.levels.get(&Level::SLOW_BASE)?.pieces;
         let ratio = self.ratio(level, without, |own| own.decode, |key| Some(base.get(key)?.decode))?;
         Some(self.decoding(Level::SLOW_BASE, without)? * ratio)
     }
 
-    /// The sum of something over a level's pieces, to that of something else.
+    /// Ratio of two sums over a level's pieces.
     fn ratio(
         &self,
         level: Level,
@@ -87,50 +92,51 @@ impl Measurements {
         own: impl Fn(&PieceMeasurement) -> f64,
         other: impl Fn(&PieceKey) -> Option<f64>,
     ) -> Option<f64> {
-        let (mut sum, mut to) = (0.0, 0.0);
+        let (mut numerator, mut denominator) = (0.0, 0.0);
         for (key, piece) in &self.levels.get(&level)?.pieces {
             if Some(*key) != without {
-                sum += own(piece);
-                to += other(key)?;
+                numerator += own(piece);
+                denominator += other(key)?;
             }
         }
-        (to > 0.0).then(|| sum / to)
+        (denominator > 0.0).then(|| numerator / denominator)
     }
 
-    /// The image's compressed layers, in bytes.
+    /// Size of the image's compressed layers, in bytes.
     pub(super) fn bytes(&self, level: Level) -> Estimate {
-        let stay: f64 = self
+        let kept: f64 = self
             .layers
             .iter()
-            .filter(|layer| layer.facts.is_kept())
-            .map(|layer| float(layer.facts.compressed_size))
+            .filter(|layer| layer.measurement.is_kept())
+            .map(|layer| float(layer.measurement.compressed_size))
             .sum();
         let margin = match self.levels.get(&level) {
             Some(LevelMeasurement { exact: Some(_), .. }) => Some(0.0),
             _ => self.margin(level, |measured, without| measured.encoded(level, without)),
         };
-        Estimate { value: stay + self.encoded(level, None).unwrap_or_default(), margin }
+        Estimate { value: kept + self.encoded(level, None).unwrap_or_default(), margin }
     }
 
-    /// Bytes unpacked a second.
+    /// Decoding speed, in uncompressed bytes per second.
     pub(super) fn decode_speed(&self, level: Level) -> Option<Estimate> {
         let speed = |measured: &Self, without| Some(1.0 / measured.decoding(level, without)?);
         let value = speed(self, None).filter(|speed| speed.is_finite())?;
         Some(Estimate { value, margin: self.margin(level, speed) })
     }
 
-    /// Bytes encoded a second.
+    /// Encoding speed, in uncompressed bytes per second.
     pub(super) fn encode_speed(&self, level: Level) -> Option<f64> {
         let pieces = &self.levels.get(&level)?.pieces;
-        let took = self.ratio(level, None, |own| own.encode, |key| Some(pieces.get(key)?.plain))?;
+        let took =
+            self.ratio(level, None, |own| own.encode, |key| Some(pieces.get(key)?.uncompressed_size))?;
         Some(1.0 / took).filter(|speed| speed.is_finite())
     }
 
-    /// Seconds until the image is there and unpacked, at a level or as it is now.
+    /// Seconds to pull and unpack the source image. `link` is in bits per second.
     pub(super) fn baseline_seconds(&self, link: f64) -> f64 {
         pull_seconds(
             self.layers.iter().map(|layer| {
-                layer.pull(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
+                layer.pull(float(layer.measurement.compressed_size), layer.measurement.unpack.as_secs_f64())
             }),
             link,
         )
@@ -138,21 +144,22 @@ impl Measurements {
 
     fn seconds(&self, level: Level, link: f64, without: Option<PieceKey>) -> Option<f64> {
         let fast = self.exact_levels.iter().position(|level| *level == Level::FAST_BASE)?;
-        let at_base = |layer: &MeasuredLayer| layer.facts.sizes.get(fast).map_or(0.0, |size| float(*size));
+        let at_base =
+            |layer: &MeasuredLayer| layer.measurement.sizes.get(fast).map_or(0.0, |size| float(*size));
         let growth = self.encoded(level, without)? / self.layers.iter().map(at_base).sum::<f64>();
-        // An image of no bytes takes no time.
+        // An empty image takes no time.
         let decoding = self.decoding(level, without).unwrap_or_default();
-        let arrivals = self.layers.iter().map(|layer| {
-            if layer.facts.is_kept() {
-                layer.pull(float(layer.facts.compressed_size), layer.facts.unpack.as_secs_f64())
+        let pulls = self.layers.iter().map(|layer| {
+            if layer.measurement.is_kept() {
+                layer.pull(float(layer.measurement.compressed_size), layer.measurement.unpack.as_secs_f64())
             } else {
-                layer.pull(at_base(layer) * growth, float(layer.facts.plain) * decoding)
+                layer.pull(at_base(layer) * growth, float(layer.measurement.uncompressed_size) * decoding)
             }
         });
-        Some(pull_seconds(arrivals, link))
+        Some(pull_seconds(pulls, link))
     }
 
-    /// The same with its margin.
+    /// Seconds to pull and unpack the image at a level. `link` is in bits per second.
     pub(super) fn time(&self, level: Level, link: f64) -> Option<Estimate> {
         let value = self.seconds(level, link, None)?;
         Some(Estimate {
@@ -161,8 +168,8 @@ impl Measurements {
         })
     }
 
-    /// How much longer one level takes than another. It is surer than the times are: both rest on the
-    /// same pieces.
+    /// Difference of two levels' pull times, in seconds. The difference has a smaller margin than the times,
+    /// because both levels are measured on the same pieces.
     pub(super) fn difference(&self, level: Level, other: Level, link: f64) -> Option<Estimate> {
         let difference = |measured: &Self, without| {
             Some(measured.seconds(level, link, without)? - measured.seconds(other, link, without)?)
@@ -171,13 +178,13 @@ impl Measurements {
         Some(Estimate { value: difference(self, None)?, margin: self.margin(fewer, difference) })
     }
 
-    /// How many pieces a level was measured on.
+    /// Number of pieces that a level was measured on.
     pub(super) fn pieces(&self, level: Level) -> usize {
         self.levels.get(&level).map_or(0, |measured| measured.pieces.len())
     }
 
     fn margin(&self, level: Level, estimate: impl Fn(&Self, Option<PieceKey>) -> Option<f64>) -> Option<f64> {
-        // Every level's pieces are among those of the fastest.
+        // The fast base level has the pieces of every level.
         let keys = self.levels.get(&Level::FAST_BASE)?.pieces.keys();
         jackknife_margin(
             estimate(self, None)?,
@@ -194,13 +201,13 @@ impl MeasuredLayer {
 }
 
 impl Measurements {
-    /// All of it, for these levels and links.
+    /// Report for these levels and bandwidths.
     pub(super) fn report(&self, levels: &[Level], links: &[u64]) -> TuneReport {
-        let unpack: f64 = self.layers.iter().map(|layer| layer.facts.unpack.as_secs_f64()).sum();
-        let uncompressed_bytes = self.layers.iter().map(|layer| layer.facts.plain).sum();
+        let unpack: f64 = self.layers.iter().map(|layer| layer.measurement.unpack.as_secs_f64()).sum();
+        let uncompressed_bytes = self.layers.iter().map(|layer| layer.measurement.uncompressed_size).sum();
         let speed = float(uncompressed_bytes) / unpack;
         let baseline = Baseline {
-            bytes: self.layers.iter().map(|layer| layer.facts.compressed_size).sum(),
+            bytes: self.layers.iter().map(|layer| layer.measurement.compressed_size).sum(),
             decode_speed: Some(speed).filter(|speed| speed.is_finite() && *speed > 0.0),
             seconds: links.iter().map(|link| self.baseline_seconds(float(*link))).collect(),
         };
@@ -214,11 +221,11 @@ impl Measurements {
             decode_speed: self.decode_speed(*level),
             pulls: pulls.iter().filter_map(|link| link.get(index).copied()).collect(),
         });
-        let layers_kept = self.layers.iter().filter(|layer| layer.facts.is_kept()).count();
+        let layers_kept = self.layers.iter().filter(|layer| layer.measurement.is_kept()).count();
         TuneReport { uncompressed_bytes, layers_kept, baseline, levels: levels.collect() }
     }
 
-    /// Every level over one link.
+    /// Pull estimates of all levels, over one link.
     fn ranked(&self, levels: &[Level], link: f64) -> Vec<PullEstimate> {
         let times: Vec<Estimate> = levels.iter().filter_map(|level| self.time(*level, link)).collect();
         let shortest =
@@ -236,7 +243,7 @@ impl Measurements {
     }
 }
 
-/// A number of bytes.
+/// Number of bytes as a float.
 #[expect(clippy::cast_precision_loss, reason = "an image has less than 2^53 bytes")]
 pub(super) fn float(bytes: u64) -> f64 {
     bytes as f64

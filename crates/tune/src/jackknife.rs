@@ -1,16 +1,16 @@
-//! How sure a figure is that was taken from some pieces of a whole: the jackknife, which leaves out one
-//! piece after the other and looks how much the figure changes.
+//! Jackknife: the confidence interval of an estimate from a sample. The jackknife leaves out one piece at a
+//! time and measures how much the estimate changes.
 
-/// Half the width of the interval that holds the true figure 19 times of 20. `without` has the figure as
-/// it is without each piece, `pieces` is how many it rests on. `None` where that is one, or none.
+/// Half the width of the 95 % confidence interval. `without` has the estimates that leave out one piece each;
+/// `pieces` is the number of pieces behind the estimate. `None` for fewer than two pieces.
 pub(super) fn jackknife_margin(
-    figure: f64,
+    estimate: f64,
     without: impl IntoIterator<Item = Option<f64>>,
     pieces: usize,
 ) -> Option<f64> {
     let mut sum = 0.0;
     for other in without {
-        sum += (other? - figure).powi(2);
+        sum += (other? - estimate).powi(2);
     }
     Some(sum.sqrt() * quantile(pieces.checked_sub(1)?)?)
 }
@@ -43,8 +43,8 @@ mod tests {
         let values: [f64; 5] = [3.0, 5.0, 4.0, 8.0, 5.0];
         let sum: f64 = values.iter().sum();
         let without = values.iter().map(|left_out| Some((sum - left_out) / 4.0));
-        // The variance of the five is 3.5, so that of their mean 3.5 / 5; times 5 / 4, as nothing is taken
-        // off for there being five only.
+        // The variance of the five values is 3.5, and that of their mean 3.5 / 5. The jackknife here has no
+        // correction for the small sample, which makes the mean's variance 5 / 4 times as large.
         let expected = (3.5_f64 / 4.0).sqrt() * 2.776;
         let found = jackknife_margin(sum / 5.0, without, 5).unwrap();
         assert!((found / expected - 1.0).abs() < 0.01, "{found} {expected}");

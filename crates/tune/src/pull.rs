@@ -1,12 +1,11 @@
-//! How long an image takes until it is unpacked, as containerd does it: all layers come over one link,
-//! the lowest first, and are unpacked one after another.
+//! Model of a pull, as containerd does it: layers are downloaded over one link, the lowest first, and are
+//! unpacked one after another.
 
-/// A layer on its way to a node.
+/// Pull of one layer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct LayerPull {
-    /// What goes over the link.
+    /// Bytes to download.
     pub(super) bytes: f64,
-    /// Seconds that unpacking takes.
     pub(super) unpack_seconds: f64,
 }
 
@@ -27,7 +26,7 @@ mod tests {
     fn assert_takes(layers: &[(f64, f64)], expected: f64) {
         let layers =
             layers.iter().map(|(bytes, unpack)| LayerPull { bytes: *bytes, unpack_seconds: *unpack });
-        // 8 bits a second: one byte a second.
+        // 8 bits per second: one byte per second.
         let found = pull_seconds(layers, 8.0);
         assert!((found - expected).abs() < 1e-9, "{found}");
     }

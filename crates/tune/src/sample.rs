@@ -1,60 +1,60 @@
-//! Which pieces of an image are measured: all where they fit, else as many as fit, evenly spread.
+//! Sample of an image: all pieces if they fit into the budget, otherwise an evenly spread part of them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use zstart_codec::JOB_BYTES;
 
-/// How long a piece is. A multiple of zstd's blocks of 128 KiB, and of the jobs of large layers, so that a
-/// flush behind it changes nothing.
+/// Size of a piece. It is a multiple of zstd's blocks of 128 KiB and of the jobs of large layers, and
+/// therefore a flush after a piece doesn't change the encoded bytes.
 pub(super) const PIECE_BYTES: usize = 4 << 20;
 const _: () = assert!(PIECE_BYTES.is_multiple_of(JOB_BYTES as usize));
-/// How many pieces in front of it are kept with it, so that an encoder can see them first: 8 MiB, the
-/// largest window that is written. Pieces encoded without came out 1.7 % (level 3) to 7 % (level 19)
-/// too large on a real image, and with as much as the level's window less than 0.1 %.
+/// Number of preceding pieces that are kept with a piece, to warm up the encoder: 8 MiB, the largest window
+/// that zstart writes. Without warm-up, pieces of a real image were 1.7 % (level 3) to 7 % (level 19) too
+/// large; with as much as the level's window, less than 0.1 %.
 pub(super) const WARMUP_PIECES: usize = 2;
-/// Multiples of this, modulo 2^64, fill the range evenly however many they are: 2^64 by the golden ratio.
+/// 2^64 divided by the golden ratio. Any number of its multiples, modulo 2^64, fills the range evenly.
 const GOLDEN_STEP: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// What names a piece. In the order of these, any number of them from the first on is spread evenly.
+/// Key of a piece. Any number of pieces with the lowest keys is spread evenly over the image.
 pub(super) type PieceKey = u64;
 
-/// A piece, and what comes before it in its layer.
+/// A piece, with the pieces before it in its layer.
 #[derive(Clone, Debug)]
 pub(super) struct Piece {
     pub(super) layer: usize,
-    /// Its place among all pieces of the image.
+    /// Number of the piece among all pieces of the image, in order.
     number: u64,
     warmup: Vec<Arc<Vec<u8>>>,
     pub(super) bytes: Arc<Vec<u8>>,
 }
 
-/// The pieces that are kept while an image goes by.
+/// Pieces that are kept while the image is read.
 #[derive(Debug)]
 pub(super) struct Sample {
-    /// How many bytes may be kept.
+    /// Limit of the kept bytes.
     budget: u64,
     pieces: BTreeMap<PieceKey, Piece>,
     count: u64,
-    /// Whether pieces were let go.
+    /// Whether pieces were dropped to stay within the budget.
     thinned: bool,
-    /// The last ones of the layer.
+    /// The layer's last pieces: warm-up of the next one.
     preceding: Vec<Arc<Vec<u8>>>,
 }
 
-/// What an encoder is given at once.
+/// Input of one encoder.
 #[derive(Debug)]
 pub(super) struct Run<'a> {
-    /// To be encoded first, and not counted.
+    /// Bytes that are encoded first and aren't measured.
     pub(super) warmup: Vec<&'a [u8]>,
     pub(super) parts: Vec<(PieceKey, &'a [u8])>,
 }
 
-/// What a level is measured on.
+/// Pieces that a level is measured on.
 #[derive(Debug)]
 pub(super) struct Selection<'a> {
     pub(super) runs: Vec<Run<'a>>,
-    /// Every byte of every layer, each layer in one run.
+    /// Whether the runs are all layers, each layer in one run.
     pub(super) whole: bool,
 }
 
@@ -63,13 +63,13 @@ impl Sample {
         Self { budget, pieces: BTreeMap::new(), count: 0, thinned: false, preceding: Vec::new() }
     }
 
-    /// A layer begins, or begins again.
+    /// Starts a layer, or starts it again.
     pub(super) fn begin_layer(&mut self, layer: usize) {
         self.pieces.retain(|_, piece| piece.layer != layer);
         self.preceding.clear();
     }
 
-    /// The next piece of a layer.
+    /// Adds the next piece of a layer.
     pub(super) fn add(&mut self, layer: usize, bytes: Vec<u8>) -> PieceKey {
         self.count += 1;
         let (key, bytes) = (self.count.wrapping_mul(GOLDEN_STEP), Arc::new(bytes));
@@ -86,13 +86,14 @@ impl Sample {
         key
     }
 
-    /// What all of this takes.
+    /// Memory of all pieces, in bytes. Until pieces are dropped, every warm-up piece is also a piece of the
+    /// sample.
     fn memory(&self) -> u64 {
         let cost = if self.thinned { Piece::memory } else { Piece::size };
         self.pieces.values().map(cost).sum()
     }
 
-    /// As much as `budget` allows, but no less than two pieces where there are two.
+    /// Selects as many pieces as `budget` allows, and at least two if the sample has two.
     pub(super) fn select(&self, budget: u64) -> Selection<'_> {
         if !self.thinned && self.memory() <= budget {
             return Selection { runs: self.layer_runs(), whole: true };
@@ -111,7 +112,7 @@ impl Sample {
         Selection { runs, whole: false }
     }
 
-    /// Every piece, layer by layer.
+    /// One run for each layer.
     fn layer_runs(&self) -> Vec<Run<'_>> {
         let mut pieces: Vec<(&PieceKey, &Piece)> = self.pieces.iter().collect();
         pieces.sort_by_key(|(_, piece)| piece.number);
@@ -173,11 +174,11 @@ mod tests {
         let mut numbers: Vec<u64> = sample.pieces.values().map(|piece| piece.number).collect();
         numbers.sort_unstable();
         let gaps = numbers.windows(2).map(|pair| pair[1] - pair[0]);
-        // Multiples of the golden ratio leave gaps of three lengths at most, none of them much longer
-        // than even ones would be.
+        // Multiples of the golden ratio leave gaps of at most three lengths. None is much longer than an even
+        // gap.
         assert!(gaps.max().unwrap() <= 3 * 600 / numbers.len() as u64, "{numbers:?}");
         for run in selection.runs {
-            let [(_, part)] = run.parts[..] else { panic!("one piece a run") };
+            let [(_, part)] = run.parts[..] else { panic!("a run has one piece") };
             let expected: Vec<u8> = (part[0].saturating_sub(2)..part[0]).collect();
             assert_eq!(run.warmup.iter().map(|bytes| bytes[0]).collect::<Vec<_>>(), expected);
         }

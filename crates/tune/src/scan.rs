@@ -1,5 +1,5 @@
-//! Reading an image once: every layer is unpacked, timed and encoded at the fastest levels; pieces of it
-//! are kept for the others.
+//! Scan of the source: every layer is read once, unpacked, timed, and encoded at the levels up to 3. Pieces
+//! are kept for the other levels.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -19,32 +19,31 @@ use zstart_codec::{LayerError, LayerLimits};
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 
-/// What was learnt of one layer.
+/// Measurement of one layer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LayerMeasurement {
-    /// Its bytes as they are now.
+    /// Size of the source's layer, in bytes.
     pub(super) compressed_size: u64,
-    /// The same unpacked.
-    pub(super) plain: u64,
-    /// What unpacking took.
+    pub(super) uncompressed_size: u64,
+    /// Processor time of unpacking.
     pub(super) unpack: Duration,
-    /// Its size at each of the fastest levels; empty where it is zstd, and so stays as it is.
+    /// Size at each of the exact levels; empty for a zstd layer, which every level keeps.
     pub(super) sizes: Vec<u64>,
 }
 
-/// What was learnt of an image.
+/// Measurements of an image's source.
 #[derive(Debug)]
 pub(super) struct SourceScan {
-    /// The levels that everything was encoded at.
+    /// Levels that encoded the whole image.
     pub(super) levels: Vec<Level>,
     pub(super) layers: Vec<LayerMeasurement>,
     pub(super) sample: Sample,
-    /// What each piece came to, at each of the levels.
+    /// Encoded size of each piece, at each of the levels.
     pub(super) piece_sizes: BTreeMap<PieceKey, Vec<u64>>,
 }
 
 impl LayerMeasurement {
-    /// Whether it is zstd already.
+    /// Whether the layer is already zstd.
     pub(super) fn is_kept(&self) -> bool {
         self.sizes.is_empty()
     }
@@ -57,8 +56,8 @@ impl SourceScan {
     }
 }
 
-/// Reads one layer of an image and returns its `diff_id`. One layer is read at a time, so nothing waits for
-/// the lock.
+/// Reads one layer of an image and returns its `diff_id`. Layers are read one at a time, and the lock is
+/// therefore free.
 pub(super) fn scan_layer(
     scan: &Mutex<SourceScan>,
     layer: usize,
@@ -71,7 +70,7 @@ pub(super) fn scan_layer(
     let compressed_size = Cell::new(0);
     let mut source = UntimedReader { inner: source, watch: &watch, count: &compressed_size };
     let (compression, mut source) = compression::detect(&mut source)?;
-    let mut plain = DiffIdHasher::with_limit(limits.max_uncompressed);
+    let mut hasher = DiffIdHasher::with_limit(limits.max_uncompressed);
     let mut pieces = match compression {
         Compression::Zstd => None,
         Compression::Gzip | Compression::Plain => {
@@ -80,28 +79,32 @@ pub(super) fn scan_layer(
     };
     compression.decode(&mut source, |bytes| {
         watch.pause(|| {
-            plain.update(bytes)?;
+            hasher.update(bytes)?;
             pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
         })
     })?;
     let unpack = watch.total();
     let sizes = pieces.map_or(Ok(Vec::new()), PieceEncoder::finish).map_err(failed)?;
-    scan.layers[layer] =
-        LayerMeasurement { compressed_size: compressed_size.get(), plain: plain.count(), unpack, sizes };
-    Ok(plain.diff_id())
+    scan.layers[layer] = LayerMeasurement {
+        compressed_size: compressed_size.get(),
+        uncompressed_size: hasher.count(),
+        unpack,
+        sizes,
+    };
+    Ok(hasher.diff_id())
 }
 
 fn failed(source: io::Error) -> LayerError {
     LayerError::Write { source }
 }
 
-/// A layer cut into pieces, each encoded at the fastest levels as soon as it is whole.
+/// Cuts a layer into pieces, and encodes each complete piece at the exact levels.
 struct PieceEncoder<'a> {
     layer: usize,
     scan: &'a mut SourceScan,
     encoders: Vec<Encoder<'static, CountingWriter>>,
     piece: Vec<u8>,
-    /// What the encoders have written so far.
+    /// Bytes that each encoder has written.
     sizes: Vec<u64>,
 }
 
@@ -115,7 +118,7 @@ impl<'a> PieceEncoder<'a> {
 
     fn push(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            // Only now it is certain that the piece isn't the last one.
+            // More bytes follow, so this piece isn't the last one.
             if self.piece.len() == PIECE_BYTES {
                 let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
                 for encoder in &mut self.encoders {
@@ -132,7 +135,7 @@ impl<'a> PieceEncoder<'a> {
         Ok(())
     }
 
-    /// The last piece. Answers the layer's size at each level.
+    /// Encodes the last piece. Returns the layer's size at each level.
     fn finish(mut self) -> io::Result<Vec<u64>> {
         let piece = std::mem::take(&mut self.piece);
         let encoders = std::mem::take(&mut self.encoders).into_iter();
@@ -153,7 +156,7 @@ impl<'a> PieceEncoder<'a> {
     }
 }
 
-/// Counts what is written to it.
+/// Writer that counts the bytes and drops them.
 pub(super) struct CountingWriter(pub(super) u64);
 
 impl Write for CountingWriter {
@@ -167,7 +170,7 @@ impl Write for CountingWriter {
     }
 }
 
-/// The compressed_size bytes: counted, and what it takes to get them isn't timed.
+/// Reader of the compressed bytes. It counts the bytes, and stops the watch while it waits for them.
 struct UntimedReader<'a> {
     inner: &'a mut dyn BufRead,
     watch: &'a Stopwatch,

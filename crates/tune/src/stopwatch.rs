@@ -1,24 +1,24 @@
-//! A thread's own processor time: waiting for bytes, or for a core that others have, doesn't count.
+//! Stopwatch of a thread's processor time. Waiting for bytes or for a busy core doesn't count.
 
 use std::cell::Cell;
 use std::time::Duration;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Counts the time of the thread that made it, whenever it runs.
+/// Stopwatch of the thread that created it.
 pub(super) struct Stopwatch {
-    /// The thread's time when it was started.
+    /// The thread's processor time at the last start.
     since: Cell<Duration>,
     total: Cell<Duration>,
 }
 
 impl Stopwatch {
-    /// One that runs.
+    /// Returns a running stopwatch.
     pub(super) fn started() -> Self {
         Self { since: Cell::new(processor_time()), total: Cell::new(Duration::ZERO) }
     }
 
-    /// What was counted in all, without what `work` takes, which is done now.
+    /// Runs `work` without counting its time.
     pub(super) fn pause<T>(&self, work: impl FnOnce() -> T) -> T {
         self.total.set(self.total());
         let result = work();
@@ -26,12 +26,12 @@ impl Stopwatch {
         result
     }
 
-    /// What was counted so far. It runs on.
+    /// The time that was counted so far. The stopwatch continues.
     pub(super) fn total(&self) -> Duration {
         self.total.get() + processor_time().saturating_sub(self.since.get())
     }
 
-    /// What was counted since this was asked last.
+    /// The time since the start or the last lap.
     pub(super) fn lap(&self) -> Duration {
         let now = processor_time();
         now.saturating_sub(self.since.replace(now))
@@ -39,6 +39,6 @@ impl Stopwatch {
 }
 
 fn processor_time() -> Duration {
-    // A time that was counted is never negative.
+    // Processor time is never negative.
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }

@@ -1,3 +1,5 @@
+//! Tests of the estimates.
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -5,34 +7,40 @@ use super::benchmark::PieceMeasurement;
 use super::estimates::{LevelMeasurement, MeasuredLayer, Measurements};
 use super::scan::LayerMeasurement;
 use super::*;
+use zstart_codec::Level;
 
 fn level(number: i32) -> Level {
     Level::try_from(number).unwrap()
 }
 
-/// Pieces of 100 bytes that came to these sizes, and took a second to encode.
+/// Pieces of 100 bytes that were encoded to these sizes, in one second each.
 fn pieces(sizes: &[f64], decode: f64) -> BTreeMap<u64, PieceMeasurement> {
-    let facts = sizes.iter().map(|size| PieceMeasurement { plain: 100.0, size: *size, encode: 1.0, decode });
-    (1..).zip(facts).collect()
+    let pieces = sizes.iter().map(|size| PieceMeasurement {
+        uncompressed_size: 100.0,
+        size: *size,
+        encode: 1.0,
+        decode,
+    });
+    (1..).zip(pieces).collect()
 }
 
-/// An image of two layers, 1000 bytes unpacked and 500 at level 3, of which 300 were measured at level 9
-/// and 200 at level 19; the second layer is zstd already.
+/// An image of two layers: 1000 uncompressed bytes and 500 at level 3, of which 300 were measured at level 9
+/// and 200 at level 19; the second layer is already zstd.
 fn measurements(at_3: &[f64], at_9: &[f64], at_19: &[f64]) -> Measurements {
-    let facts = |compressed_size, plain, sizes: &[u64]| LayerMeasurement {
+    let layer = |compressed_size, uncompressed_size, sizes: &[u64]| LayerMeasurement {
         compressed_size,
-        plain,
+        uncompressed_size,
         unpack: Duration::from_secs(2),
         sizes: sizes.to_vec(),
     };
-    let layers = [facts(600, 1000, &[500]), facts(50, 70, &[])];
+    let layers = [layer(600, 1000, &[500]), layer(50, 70, &[])];
     let levels = [
         (level(3), LevelMeasurement { exact: Some(500.0), pieces: pieces(at_3, 0.1) }),
         (level(9), LevelMeasurement { exact: None, pieces: pieces(at_9, 0.2) }),
         (level(19), LevelMeasurement { exact: None, pieces: pieces(at_19, 0.3) }),
     ];
     Measurements {
-        layers: layers.map(|facts| MeasuredLayer { facts, repeated: false }).to_vec(),
+        layers: layers.map(|measurement| MeasuredLayer { measurement, repeated: false }).to_vec(),
         exact_levels: vec![level(3)],
         levels: levels.into_iter().collect(),
     }
@@ -45,11 +53,11 @@ fn assert_near(found: f64, expected: f64) {
 #[test]
 fn estimates_scale_exact_sizes_by_piece_ratios() {
     let measurements = measurements(&[50.0, 30.0, 20.0], &[40.0, 24.0, 16.0], &[20.0, 12.0]);
-    let layer_that_stays = 50.0;
+    let kept_layer = 50.0;
     assert_eq!(measurements.bytes(level(3)), Estimate { value: 550.0, margin: Some(0.0) });
-    assert_near(measurements.bytes(level(9)).value, 500.0 * 0.8 + layer_that_stays);
-    assert_near(measurements.bytes(level(19)).value, 500.0 * 0.8 * 0.5 + layer_that_stays);
-    // The ratios are the same on every piece: nothing depends on which ones were taken.
+    assert_near(measurements.bytes(level(9)).value, 500.0 * 0.8 + kept_layer);
+    assert_near(measurements.bytes(level(19)).value, 500.0 * 0.8 * 0.5 + kept_layer);
+    // All pieces have one ratio, so the estimate doesn't depend on their selection.
     assert_near(measurements.bytes(level(19)).margin.unwrap(), 0.0);
     assert_near(measurements.decode_speed(level(19)).unwrap().value, 100.0 / 0.3);
     assert_near(measurements.encode_speed(level(9)).unwrap(), 100.0);
@@ -74,7 +82,8 @@ fn single_piece_gives_an_estimate_without_margin() {
 #[test]
 fn pull_time_follows_bandwidth_and_decode_speed() {
     let measurements = measurements(&[50.0, 30.0, 20.0], &[40.0, 24.0, 16.0], &[20.0, 12.0]);
-    // One byte a second, and layers that are unpacked while the next one comes; 8 * 10^9 a second: unpacking alone.
+    // At one byte per second, a layer is unpacked during the next download. At 8 * 10^12 bytes per second,
+    // only unpacking counts.
     let report = measurements.report(&[level(3), level(9), level(19)], &[8, 64_000_000_000_000]);
     assert_near(report.baseline.seconds[0], 600.0 + 50.0 + 2.0);
     let slow = report.levels.iter().map(|level| level.pulls[0].seconds.value);
@@ -91,7 +100,7 @@ fn pull_time_follows_bandwidth_and_decode_speed() {
 
 #[test]
 fn difference_within_its_margin_is_not_ranked_slower() {
-    // The same size in all, but not on each piece.
+    // Both levels have about one total size, but not on each piece.
     let measurements = measurements(&[50.0, 30.0, 20.0], &[40.0, 32.0, 27.0], &[20.0, 12.0]);
     let report = measurements.report(&[level(3), level(9)], &[8]);
     let ranks: Vec<Rank> = report.levels.iter().map(|level| level.pulls[0].rank).collect();

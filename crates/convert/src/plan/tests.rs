@@ -1,3 +1,5 @@
+//! Tests of the plan.
+
 use serde_json::{Value, json};
 
 use super::*;

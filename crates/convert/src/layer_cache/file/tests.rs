@@ -1,3 +1,5 @@
+//! Tests of the layer cache file.
+
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 
 use serde_json::json;
