@@ -41,23 +41,18 @@ impl HashingReader {
 
     /// Reads the rest and measures all of it.
     pub(crate) fn finish(mut self) -> Result<BlobInfo, RegistryError> {
-        loop {
-            match self.fill_buf() {
-                Ok([]) => break,
-                Ok(rest) => {
-                    let count = rest.len();
-                    self.consume(count);
-                }
-                Err(_) => break,
-            }
+        // `failure` has the cause of an error.
+        while let Ok(rest) = self.fill_buf()
+            && !rest.is_empty()
+        {
+            let count = rest.len();
+            self.consume(count);
         }
-        match self.failure {
-            Some(error) => Err(error),
-            None => {
-                let digest = Digest::from_sha256(self.hash.finalize().into());
-                Ok(BlobInfo { digest, size: self.count })
-            }
+        if let Some(error) = self.failure {
+            return Err(error);
         }
+        let digest = Digest::from_sha256(self.hash.finalize().into());
+        Ok(BlobInfo { digest, size: self.count })
     }
 
     /// The store's error, if the pull has failed. `Read` can only report that it did.

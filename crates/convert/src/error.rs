@@ -76,19 +76,8 @@ pub enum Error {
         source: LayerError,
     },
     /// A layer's uncompressed bytes don't have the digest in the config.
-    #[error(
-        "layer {layer} of manifest {manifest} unpacks to {found}, but the config promises diff_id {promised}"
-    )]
-    DiffId {
-        /// The manifest.
-        manifest: Digest,
-        /// The compressed layer.
-        layer: Digest,
-        /// Digest of the uncompressed bytes.
-        found: Digest,
-        /// The layer's `diff_id` in the config.
-        promised: Digest,
-    },
+    #[error(transparent)]
+    DiffId(Box<DiffIdMismatch>),
     /// The tag moved during the conversion.
     #[error("{reference} moved from {from} to {to} during the conversion")]
     SourceMoved {
@@ -166,6 +155,22 @@ pub enum ErrorClass {
     Other,
 }
 
+/// A layer whose uncompressed bytes don't have the digest in the config.
+#[derive(Debug, Error)]
+#[error(
+    "layer {layer} of manifest {manifest} unpacks to {found}, but the config promises diff_id {promised}"
+)]
+pub struct DiffIdMismatch {
+    /// The manifest.
+    pub manifest: Digest,
+    /// The compressed layer.
+    pub layer: Digest,
+    /// Digest of the uncompressed bytes.
+    pub found: Digest,
+    /// The layer's `diff_id` in the config.
+    pub promised: Digest,
+}
+
 impl Error {
     /// Class of this error.
     pub fn class(&self) -> ErrorClass {
@@ -175,7 +180,7 @@ impl Error {
                 ErrorClass::Refused
             }
             Self::Layer { source, .. } | Self::Blob { source, .. } => source.into(),
-            Self::DiffId { .. } | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
+            Self::DiffId(_) | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,
             Self::VariantConflict { .. } => ErrorClass::VariantConflict,
             Self::Member { .. } | Self::Measure { .. } | Self::Interrupted { .. } => ErrorClass::Other,

@@ -13,7 +13,7 @@ use crate::concurrency::LayerSemaphore;
 use crate::converted_layer::{BlobInfo, ConvertedLayer};
 use crate::copy::{copy_blob, copy_entry};
 use crate::ensure_layer::ensure_layer;
-use crate::error::Error;
+use crate::error::{DiffIdMismatch, Error};
 use crate::job::Job;
 use crate::layer_context::{LayerContext, PlannedLayer};
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
@@ -144,12 +144,12 @@ fn build_manifest(
     for (layer, promised) in plan.manifest.layers.iter().zip(&plan.diff_ids) {
         let ConvertedLayer { diff_id, written } = &converted[layer.digest()];
         if diff_id != promised {
-            return Err(Error::DiffId {
+            return Err(Error::DiffId(Box::new(DiffIdMismatch {
                 manifest: digest.clone(),
                 layer: layer.digest().clone(),
                 found: diff_id.clone(),
                 promised: promised.clone(),
-            });
+            })));
         }
         let next = match written {
             Some(BlobInfo { digest, size }) => {

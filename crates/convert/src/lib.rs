@@ -44,7 +44,7 @@ mod variant_image;
 mod verify;
 
 pub use ensure_layer::read_layer;
-pub use error::{Error, ErrorClass};
+pub use error::{DiffIdMismatch, Error, ErrorClass};
 pub use execute::{Execution, ensure_source_unchanged, execute};
 pub use job::Job;
 pub use keyed_semaphore::KeyedSemaphore;

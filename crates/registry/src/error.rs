@@ -218,7 +218,7 @@ pub(crate) fn transport_error(error: reqwest::Error) -> RequestError {
 
 fn is_forbidden(error: &reqwest::Error) -> bool {
     std::iter::successors(Some(error as &dyn Error), |&cause| cause.source())
-        .any(|cause| cause.is::<ForbiddenAddress>())
+        .any(<dyn Error>::is::<ForbiddenAddress>)
 }
 
 /// An answer with an unexpected status. `body` is the front of the answer's body.

@@ -79,11 +79,11 @@ impl RegistryRepository {
                 }
                 SinglePost::Unsupported => {
                     self.single_post_supported.store(false, Ordering::Relaxed);
-                    uploads::start(&self.client).await?
+                    Box::new(uploads::start(&self.client).await?)
                 }
             }
         } else {
-            uploads::start(&self.client).await?
+            Box::new(uploads::start(&self.client).await?)
         };
         session.put(digest, content.clone()).await
     }

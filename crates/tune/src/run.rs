@@ -5,10 +5,10 @@ use std::io::BufRead;
 use std::sync::{Arc, Mutex};
 
 use zstart_codec::{LayerError, Level, UnpackLimits};
-use zstart_convert::Error;
 use zstart_convert::plan::ManifestPlan;
 use zstart_convert::progress::{LayerResult, Progress};
 use zstart_convert::read_layer;
+use zstart_convert::{DiffIdMismatch, Error};
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 use zstart_registry::Store;
@@ -75,12 +75,12 @@ async fn read_layers(
         let read = move |source: &mut dyn BufRead, limits| scan::scan_layer(&scan, index, source, limits);
         let found = read_layer(source, layer, UnpackLimits::default(), progress, read).await?;
         if found != *promised {
-            return Err(Error::DiffId {
+            return Err(Error::DiffId(Box::new(DiffIdMismatch {
                 manifest: image.raw.digest.clone(),
                 layer: layer.digest().clone(),
                 found,
                 promised: promised.clone(),
-            });
+            })));
         }
         progress.finished(layer.digest(), LayerResult::Read);
     }

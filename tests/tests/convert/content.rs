@@ -3,7 +3,7 @@
 use anyhow::{Context as _, Result};
 use http::Method;
 use serde_json::json;
-use zstart_convert::{Error, ErrorClass, Settings, UnpackLimits, plan, resolve};
+use zstart_convert::{DiffIdMismatch, Error, ErrorClass, Settings, UnpackLimits, plan, resolve};
 use zstart_core::Digest;
 use zstart_oci::CONFIG_MAX;
 use zstart_oci::media_type;
@@ -71,7 +71,8 @@ async fn layer_with_wrong_diff_id_is_never_tagged() -> Result<()> {
     let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::ContentMismatch);
-    let Error::DiffId { manifest, layer, found, promised } = &error else { panic!("{}", error.chain()) };
+    let Error::DiffId(mismatch) = &error else { panic!("{}", error.chain()) };
+    let DiffIdMismatch { manifest, layer, found, promised } = &**mismatch;
     assert_eq!((manifest, layer.as_str()), (&pushed, text(&source["layers"][1]["digest"])?));
     assert_eq!(*found, image().diff_ids()[1]);
     assert_ne!(found, promised);
@@ -85,9 +86,8 @@ async fn zstd_layer_with_wrong_diff_id_is_rejected() -> Result<()> {
     image.clone().with_wrong_diff_id().push(&lab.registry.host(), "app:v1").await?;
     let source = RepositoryReader::new(&lab.registry, "app").manifest("v1").await?.json;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
-    let Error::DiffId { manifest: _, layer, found, promised: _ } = &error else {
-        panic!("{}", error.chain())
-    };
+    let Error::DiffId(mismatch) = &error else { panic!("{}", error.chain()) };
+    let DiffIdMismatch { layer, found, .. } = &**mismatch;
     assert_eq!(layer.as_str(), text(&source["layers"][2]["digest"])?);
     assert_eq!(*found, image.diff_ids()[2]);
     require_nothing_made(&lab).await

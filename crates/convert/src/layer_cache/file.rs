@@ -179,7 +179,7 @@ fn lock_file(file: &Path) -> Result<File, LayerCacheError> {
         match lock.try_lock() {
             Ok(()) => return Ok(lock),
             Err(TryLockError::WouldBlock) if started.elapsed() < LOCK_TIMEOUT => {
-                thread::sleep(LOCK_POLL_INTERVAL)
+                thread::sleep(LOCK_POLL_INTERVAL);
             }
             Err(TryLockError::WouldBlock) => return Err(LayerCacheError::Locked { file: file.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),

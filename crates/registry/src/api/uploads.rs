@@ -47,7 +47,7 @@ pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,
     /// The registry doesn't support it, and opened an upload session instead, as Distribution does.
-    Session(Session),
+    Session(Box<Session>),
     /// The registry doesn't support it.
     Unsupported,
 }
@@ -70,7 +70,7 @@ pub(crate) async fn single_post(
     let response = post(client, url.clone(), content.clone()).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
-        StatusCode::ACCEPTED => Ok(SinglePost::Session(session_of(client, &url, response).await?)),
+        StatusCode::ACCEPTED => Ok(SinglePost::Session(Box::new(session_of(client, &url, response).await?))),
         // Registries refuse it with statuses of their own. If something else is wrong, the usual POST says so.
         StatusCode::BAD_REQUEST
         | StatusCode::METHOD_NOT_ALLOWED
