@@ -17,7 +17,7 @@
 //!
 //! Bytes are streamed: no layer is ever whole in memory or on disk.
 //!
-//! `examples/convert.rs` calls all phases.
+//! `examples/convert.rs` is a complete program.
 
 mod blob_io;
 mod concurrency;
