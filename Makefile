@@ -37,6 +37,7 @@ test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 sk
 	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
+	cargo test --quiet --workspace --doc
 	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
@@ -62,7 +63,7 @@ fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs rustup's ni
 	done
 
 .PHONY: check
-check: format lint licences generated test ## Run every check: formatting, lints, licences, generated files, tests
+check: format lint doc licences generated test ## Run every check: formatting, lints, documentation, licences, generated files, tests
 
 .PHONY: format
 format: ## Check the formatting
