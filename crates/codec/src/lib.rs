@@ -6,7 +6,7 @@
 //! on request.
 //!
 //! - **Deterministic.** The same source and [settings](LayerConverter::settings) give the same bytes,
-//!   whatever the number of cores, the size of the reads and the layers converted before.
+//!   independent of the number of cores, the size of the reads and earlier layers.
 //! - **Readable everywhere.** Frames have a window of 8 MiB at every level, as RFC 8878 recommends for every
 //!   decoder, and a checksum.
 //! - **Bounded.** Buffers, windows and match tables have limits, and [`UnpackLimits`] stops decompression

@@ -9,7 +9,7 @@ pub(crate) struct ConvertedLayer {
     /// Digest of the uncompressed bytes.
     pub(crate) diff_id: Digest,
     /// The new layer in the target; `None` if the layer stays as it is because its bytes are zstd already,
-    /// whatever its media type says.
+    /// regardless of its media type.
     pub(crate) written: Option<BlobInfo>,
 }
 

@@ -1,4 +1,4 @@
-//! What a conversion works with.
+//! Inputs of a conversion.
 
 use zstart_registry::Store;
 

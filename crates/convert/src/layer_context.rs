@@ -1,4 +1,4 @@
-//! What all layers of a conversion share.
+//! State that all layers of a conversion share.
 
 use std::sync::Arc;
 
@@ -20,7 +20,7 @@ pub(crate) struct PlannedLayer {
     pub(crate) diff_id: Digest,
 }
 
-/// What all layers of a conversion share.
+/// State that all layers of a conversion share.
 pub(crate) struct LayerContext<'a> {
     pub(crate) job: &'a Job<'a>,
     pub(crate) converter: Arc<dyn LayerConverter>,

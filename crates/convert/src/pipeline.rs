@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::progress::Progress;
 use crate::retry::BlobError;
 
-/// Where a layer comes from, and what it may cost.
+/// Source of a layer, and the limits of its work.
 #[derive(Clone, Copy)]
 pub(crate) struct LayerPipeline<'a> {
     pub(crate) source: &'a dyn Store,

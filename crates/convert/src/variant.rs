@@ -98,7 +98,7 @@ pub(crate) async fn compare(
             let annotations =
                 annotations.map_err(|source| Error::Member { digest: found.digest.clone(), source })?;
             if annotations.get(keys::SOURCE_DIGEST).map(String::as_str) != Some(plan.source.digest.as_str()) {
-                return Ok(Comparison::Other("it was not made from this image".to_owned()));
+                return Ok(Comparison::Other("the manifest was not made from this image".to_owned()));
             }
             let mut reports = Vec::new();
             let mut is_complete = true;
@@ -126,10 +126,10 @@ pub(crate) async fn compare(
             Ok(Comparison::Partial(others.filter_map(|(entry, _)| entry.platform.clone()).collect()))
         }
         (Document::Manifest(_), Shape::Index { .. }) => {
-            Ok(Comparison::Other("it is a manifest, not an index".to_owned()))
+            Ok(Comparison::Other("the tag names a manifest, not an index".to_owned()))
         }
         (Document::Index(_), Shape::Single(_)) => {
-            Ok(Comparison::Other("it is an index, not a manifest".to_owned()))
+            Ok(Comparison::Other("the tag names an index, not a manifest".to_owned()))
         }
     }
 }
@@ -147,14 +147,14 @@ fn variant(
 fn compare_manifest(found: &ImageManifest, expected: &ManifestPlan) -> Result<PlatformReport, String> {
     let annotations = found.annotations().unwrap_or_default();
     if annotations.get(keys::SOURCE_DIGEST).map(String::as_str) != Some(expected.raw.digest.as_str()) {
-        return Err("it was not made from this image".to_owned());
+        return Err("the manifest was not made from this image".to_owned());
     }
     if found.config.digest() != expected.manifest.config.digest() {
-        return Err(format!("its config is {}, not the source's", found.config.digest()));
+        return Err(format!("the config is {}, not the source's", found.config.digest()));
     }
     let (layers, wanted) = (found.layers.len(), expected.manifest.layers.len());
     if layers != wanted {
-        return Err(format!("it has {layers} layers, the source {wanted}"));
+        return Err(format!("the manifest has {layers} layers, the source {wanted}"));
     }
     if let Some(layer) = found.layers.iter().find(|layer| layer.media_type() != media_type::OCI_TAR_ZSTD) {
         return Err(format!("layer {} has type {}", layer.digest(), layer.media_type()));

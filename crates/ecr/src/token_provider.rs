@@ -11,7 +11,7 @@ use zstart_registry::auth::{CredentialProvider, ExpiringCredentials, Password, P
 
 use crate::service::{Service, Token};
 
-/// How long a missing identity is cached before the AWS chain is queried again.
+/// Time for which a missing identity is cached before the AWS chain is queried again.
 const ANONYMOUS_TTL: Duration = Duration::from_mins(1);
 
 /// Provider of one service's tokens.

@@ -1,4 +1,4 @@
-//! Where a registry is.
+//! Address of a registry.
 
 use reqwest::Url;
 

@@ -27,7 +27,7 @@ const MESSAGE_MAX: usize = 300;
 #[derive(Debug, Error)]
 #[error("failed to {operation} at {location}")]
 pub struct RegistryError {
-    /// What was tried.
+    /// The operation that failed.
     pub operation: Operation,
     /// The repository, as [`Store::location`](crate::Store::location) names it.
     pub location: String,

@@ -1,14 +1,14 @@
 //! A client for OCI registries and OCI image layout folders that trusts neither.
 //!
-//! A registry holds credentials' fate in its hands: it names the token server, redirects readers, and sends
-//! bodies of any size at any speed. This client is made for programs that hold many users' pull secrets and
-//! talk to registries that those users chose. Beyond the protocol it has:
+//! A registry names the token server, redirects readers, and sends bodies of any size at any speed. This client
+//! is made for programs that hold many users' pull secrets and talk to registries that those users chose.
+//! Beyond the protocol it has:
 //!
 //! - **An address policy after DNS.** It never connects to link-local addresses, where clouds serve instance
 //!   metadata, and to private addresses only for registries that have one themselves. Every spelling of an
 //!   IPv4 address inside IPv6 counts.
-//! - **Credentials that stay.** They go to the registry's own scheme, host and port. A password leaves for a
-//!   token server only in the registry's own registrable domain, or one that is listed. No redirect and no
+//! - **Credentials that stay.** They go to the registry's own scheme, host and port. A password goes to a token
+//!   server only if the server is listed or in the registry's own registrable domain. No redirect and no
 //!   `Location` leads from https to http.
 //! - **Bounded bodies.** Manifests, tokens, lists and error bodies have limits; blobs are streamed.
 //! - **Minimum throughput** of downloads and uploads, next to idle timeouts: a registry that sends a byte a

@@ -1,4 +1,4 @@
-//! What a request is for.
+//! Purpose of a request.
 
 use std::fmt;
 
@@ -11,7 +11,8 @@ pub enum Access {
     Push,
 }
 
-/// What was tried: an error's context. The outermost function that knows it adds it, once.
+/// Purpose of a request: the context of its error. The outermost function that knows the operation adds it,
+/// once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// Direction.

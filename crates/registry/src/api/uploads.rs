@@ -42,7 +42,7 @@ pub(crate) enum StreamError {
     Request(#[from] RequestError),
 }
 
-/// What a registry makes of a POST with the whole blob (the specification's "Single POST").
+/// Result of a POST with the whole blob (the specification's "Single POST").
 pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,

@@ -26,7 +26,7 @@ pub trait CredentialProvider: fmt::Debug + Send + Sync {
 pub struct ExpiringCredentials {
     /// User name and password.
     pub password: Password,
-    /// When to ask the provider for the next ones.
+    /// Time to ask the provider for the next ones.
     pub expires_at: Instant,
     /// Whether they were issued for this very call: then a refusal means that they lack the right.
     pub is_new: bool,

@@ -27,7 +27,7 @@ const DEFAULT_TTL: Duration = Duration::from_mins(1);
 /// Longest use of an authorization before the registry is asked for its login again.
 const MAX_TTL: Duration = Duration::from_hours(1);
 
-/// What a request carries to prove its identity.
+/// Proof of identity that a request carries.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum Authorization {
     Anonymous,

@@ -59,7 +59,7 @@ impl Ecr {
         puts.push_back(Instant::now());
     }
 
-    /// How to create a repository.
+    /// A hint with the command that creates a repository.
     pub(crate) fn create_hint(&self, repository: &str) -> String {
         match &self.registry {
             EcrRegistry::Public => format!(

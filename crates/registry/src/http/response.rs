@@ -10,7 +10,7 @@ use crate::error::{RequestError, response_error, transport_error};
 /// Longest part of an error's body that is read: enough for any message.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
-/// The error that a response of an unexpected status stands for. At most `limit` is spent on its body.
+/// Turns a response of an unexpected status into an error. Reads its body for at most `limit`.
 pub(crate) async fn error_of(mut response: Response, limit: Duration) -> RequestError {
     let status = response.status();
     let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| read_delay(value.to_str().ok()?));

@@ -1,4 +1,4 @@
-//! How long a registry may take, and how slow a transfer may be.
+//! Limits for the time of requests and the throughput of transfers.
 
 use std::time::Duration;
 

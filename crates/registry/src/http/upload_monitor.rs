@@ -16,7 +16,7 @@ use crate::store::ByteStream;
 /// Progress of an upload.
 #[derive(Clone)]
 pub(crate) struct UploadMonitor {
-    /// When the HTTP client last asked for a chunk.
+    /// Time at which the HTTP client last asked for a chunk.
     last: Arc<Mutex<Instant>>,
     too_slow: Arc<Notify>,
     idle_limit: Duration,
@@ -43,7 +43,7 @@ pub(crate) fn monitor(
 
 struct Meter {
     content: ByteStream,
-    /// When the chunk on its way was handed to the HTTP client.
+    /// Time at which the HTTP client got the chunk that it is sending.
     given: Option<Instant>,
     waited: Duration,
     sent: u64,
@@ -118,13 +118,13 @@ mod tests {
         content.next().await.unwrap().unwrap();
         // Half of the limit, and then another chunk.
         let half = tokio::time::timeout(LIMIT / 2, monitor.idle()).await;
-        assert!(half.is_err(), "it ended too early");
+        assert!(half.is_err(), "the limit ended too early");
         content.next().await.unwrap().unwrap();
         assert_eq!(monitor.stalled().await, IDLE);
         assert!((LIMIT * 3 / 2..LIMIT * 2).contains(&started.elapsed()));
     }
 
-    /// How many chunks of this size are sent, one every 20 seconds, until the upload stalls.
+    /// Number of chunks of this size that are sent, one every 20 seconds, until the upload stalls.
     async fn sent_of(size: usize) -> (usize, Option<Stalled>) {
         let chunks = stream::repeat(vec![0; size]).take(20).map(|chunk| Ok(Bytes::from(chunk)));
         let (mut content, monitor) = monitor(Box::pin(chunks), LIMIT, MINIMUM);
