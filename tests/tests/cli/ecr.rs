@@ -219,7 +219,7 @@ async fn missing_repository_error_has_the_create_command() -> Result<()> {
     let said = [
         "aws ecr create-repository --region eu-west-1 --repository-name team/missing",
         "CREATE_ON_PUSH",
-        "upload blob",
+        "upload",
     ];
     let arguments = ["convert", &at(PRIVATE, "team/app:v1"), &at(PRIVATE, "team/missing:v1-zstd")];
     lab.fail(Identity::Environment, &arguments, 1, &said).await?;

@@ -78,7 +78,7 @@ async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
     require_failure(&zstart, &["inspect", &name], 4, &["pull image v1", &at, "HTTP 403"]).await?;
     gateway.clear_faults();
     gateway.fault(Method::POST, "/blobs/uploads/", answer(StatusCode::UNAUTHORIZED, vec![]));
-    require_failure(&zstart, &["convert", &name], 4, &["upload blob", &at, "HTTP 401"]).await?;
+    require_failure(&zstart, &["convert", &name], 4, &["upload", &at, "HTTP 401"]).await?;
 
     gateway.clear_faults();
     let later = vec![("retry-after", "600".to_owned())];
@@ -136,7 +136,7 @@ async fn taken_or_moved_tag_exits_8() -> Result<()> {
     Fixture::new().layer(&[("other", b"other")]).push(&host, "app:taken").await?;
     let gateway = Gateway::start(&host).await?;
     let (name, taken) = (format!("{}/app:v1", gateway.host()), format!("{}/app:taken", gateway.host()));
-    let said = [&*taken, "is taken", "--force"];
+    let said = [&*taken, "names another image", "--force"];
     require_failure(&zstart, &["convert", &name, &taken], 8, &said).await?;
 
     let push = move || -> BoxFuture<'static, ()> {

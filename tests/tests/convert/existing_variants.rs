@@ -62,7 +62,7 @@ async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
     let error = conversion.run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::VariantConflict);
     assert!(matches!(error, Error::VariantConflict { .. }), "{error}");
-    let said = format!("{}/app:{tag} is taken", lab.gateway.host());
+    let said = format!("tag {}/app:{tag} names another image", lab.gateway.host());
     assert!(error.to_string().starts_with(&said), "{error}");
     assert_eq!(lab.writes(), [""; 0]);
     let stored = RepositoryReader::new(&lab.registry, "app");

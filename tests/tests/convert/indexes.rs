@@ -179,7 +179,7 @@ async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
     image("v 8").push(&lab.registry.host(), "app:v1").await?;
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
-    assert!(error.chain().contains("no operating system or architecture"), "{}", error.chain());
+    assert!(error.chain().contains("no valid operating system and architecture"), "{}", error.chain());
     Ok(())
 }
 

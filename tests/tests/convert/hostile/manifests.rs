@@ -124,7 +124,7 @@ async fn nested_index_alone_is_refused() -> Result<()> {
     {
         lab.respond_to_get(&format!("/manifests/{}", Digest::sha256_of(&inner)), INDEX, &inner);
         lab.respond_to_get(MANIFEST, INDEX, &index(media_type, &Digest::sha256_of(&inner)));
-        lab.fails_with(ErrorClass::Refused, &["index inside an index"]).await?;
+        lab.fails_with(ErrorClass::Refused, &["nested in another index"]).await?;
     }
     Ok(())
 }
