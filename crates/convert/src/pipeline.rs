@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
-use zstart_codec::{LayerConverter, LayerError, LayerLimits, UnpackLimits};
+use zstart_codec::{Converted, LayerConverter, LayerError, LayerLimits, UnpackLimits};
 use zstart_oci::Descriptor;
 use zstart_registry::{BlobUpload, RegistryError, Store};
 
@@ -34,6 +34,12 @@ pub(crate) struct WeightedLayer<'a> {
     pub(crate) weight: u32,
 }
 
+/// The end of a layer's thread.
+enum Worked<T> {
+    Done(T),
+    Failed(StageError),
+}
+
 /// The thread's failure.
 enum StageError {
     /// The store failed while the layer was pulled.
@@ -55,19 +61,24 @@ impl LayerPipeline<'_> {
         let converter = Arc::clone(converter);
         let convert = move |source: &mut dyn BufRead, limits| {
             let mut writer = HashingWriter::new(to_target);
-            let converted = converter.convert(source, &mut writer, limits)?;
-            let written = if converted.rewritten {
+            Ok((converter.convert(source, &mut writer, limits)?, writer))
+        };
+        // Runs once the source's bytes are verified: the last chunk of other bytes is never sent.
+        let finish = |(converted, writer): (Converted, HashingWriter)| {
+            let Converted { diff_id, rewritten } = converted;
+            let written = if rewritten {
                 Some(writer.finish().map_err(|source| LayerError::Write { source })?)
             } else {
                 None
             };
-            Ok(ConvertedLayer { diff_id: converted.diff_id, written })
+            Ok(ConvertedLayer { diff_id, written })
         };
         // The thread's failure waits for the push: if the target hangs up, the thread only sees a closed
         // channel, and the push has the cause.
-        let (worked, pushed) = tokio::try_join!(self.run(weighted, convert), push(target, from_worker))?;
+        let (worked, pushed) =
+            tokio::try_join!(self.run(weighted, convert, finish), push(target, from_worker))?;
         match (worked, pushed) {
-            (Ok(ConvertedLayer { diff_id, written: Some(written) }), pushed) => {
+            (Worked::Done(ConvertedLayer { diff_id, written: Some(written) }), pushed) => {
                 match pushed {
                     Pushed::Sent(upload) => upload.commit(&written.digest).await,
                     Pushed::Buffered(content) => target.put_blob(&written.digest, content).await,
@@ -80,7 +91,10 @@ impl LayerPipeline<'_> {
                 if let Pushed::Sent(upload) = pushed {
                     upload.abort().await;
                 }
-                worked.map_err(|error| error.into_blob_error(|source| layer_error(layer, source)))
+                match worked {
+                    Worked::Done(unchanged) => Ok(unchanged),
+                    Worked::Failed(error) => Err(error.into_blob_error(|source| layer_error(layer, source))),
+                }
             }
         }
     }
@@ -91,17 +105,23 @@ impl LayerPipeline<'_> {
         weighted: WeightedLayer<'_>,
         read: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Send + 'static,
     ) -> Result<T, BlobError> {
-        let blob_error = |source| Error::Blob { digest: weighted.layer.digest().clone(), source };
-        self.run(weighted, read).await?.map_err(|error| error.into_blob_error(blob_error))
+        match self.run(weighted, read, Ok).await? {
+            Worked::Done(value) => Ok(value),
+            Worked::Failed(error) => Err(error.into_blob_error(|source| {
+                let digest = weighted.layer.digest().clone();
+                Error::Blob { digest, source }
+            })),
+        }
     }
 
-    /// Pulls a layer through `work` on a thread, and compares the pulled bytes with the descriptor. The
-    /// outer error ends the attempt at once; the inner one is the thread's.
-    async fn run<T: Send + 'static>(
+    /// Pulls a layer through `work` on a thread, compares the pulled bytes with the descriptor, and runs
+    /// `finish`. An error ends the attempt at once; the thread's own failure is a [`Worked::Failed`].
+    async fn run<W, T: Send + 'static>(
         &self,
         WeightedLayer { layer, weight }: WeightedLayer<'_>,
-        work: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<T, LayerError> + Send + 'static,
-    ) -> Result<Result<T, StageError>, BlobError> {
+        work: impl FnOnce(&mut dyn BufRead, LayerLimits) -> Result<W, LayerError> + Send + 'static,
+        finish: impl FnOnce(W) -> Result<T, LayerError> + Send + 'static,
+    ) -> Result<Worked<T>, BlobError> {
         let (to_worker, from_source) = mpsc::channel(CHANNEL_CHUNKS);
         let permit = self.permits.acquire_before_download(layer.size(), weight).await;
         let limits = LayerLimits {
@@ -118,7 +138,11 @@ impl LayerPipeline<'_> {
             let thread = tokio::task::spawn_blocking(move || {
                 let _permit = permit;
                 let reader = HashingReader::new(from_source, expected.size());
-                checked(reader, &expected, |reader| work(reader, limits))
+                let worked = checked(reader, &expected, |reader| work(reader, limits));
+                match worked.and_then(|worked| finish(worked).map_err(StageError::Layer)) {
+                    Ok(value) => Worked::Done(value),
+                    Err(error) => Worked::Failed(error),
+                }
             });
             thread.await.map_err(|_| interrupted(layer))
         };
@@ -190,19 +214,18 @@ fn checked<T>(
     layer: &Descriptor,
     work: impl FnOnce(&mut HashingReader) -> Result<T, LayerError>,
 ) -> Result<T, StageError> {
-    let result = work(&mut reader);
-    if let (Err(_), Some(failure)) = (&result, reader.take_failure()) {
+    let error = match work(&mut reader) {
+        Ok(value) => return require_content(reader, layer).map(|()| value),
+        Err(error) => error,
+    };
+    if let Some(failure) = reader.take_failure() {
         return Err(StageError::Pull(failure));
     }
-    match result {
-        Ok(value) => require_content(reader, layer).map(|()| value),
+    if error.is_content_error() {
         // Damaged bytes may not be the layer's bytes at all, which is the better message.
-        Err(error) if error.is_content_error() => {
-            require_content(reader, layer)?;
-            Err(StageError::Layer(error))
-        }
-        Err(error) => Err(StageError::Layer(error)),
+        require_content(reader, layer)?;
     }
+    Err(StageError::Layer(error))
 }
 
 /// Compares all of the pulled bytes with the descriptor's digest and size.
@@ -230,7 +253,6 @@ mod tests {
     use std::sync::mpsc;
 
     use futures::{FutureExt as _, stream};
-    use zstart_codec::Converted;
     use zstart_core::Digest;
     use zstart_oci::media_type;
     use zstart_registry::LayoutFolder;

@@ -158,7 +158,7 @@ async fn read_config(source: &dyn Store, descriptor: &Descriptor) -> Result<Imag
     ImageConfig::parse(&bytes).map_err(unusable)
 }
 
-/// The refusal of an index without a convertible entry: the first one of an entry, else that no platform was
+/// The refusal of an index without a convertible entry: the first one of an entry, or that no platform was
 /// selected.
 fn refusal_of(index: &ImageIndex, entries: &[EntryPlan]) -> Refusal {
     let refusal = entries.iter().find_map(|entry| match entry {

@@ -254,7 +254,12 @@ impl Store for LayoutFolder {
             Ok::<_, io::Error>((count > 0).then(|| (chunk.freeze(), file)))
         });
         let layout = self.clone();
-        Ok(Box::pin(chunks.map_err(move |error| layout.error(operation.clone(), error))))
+        // A file that was opened and can't be read on may be readable again, e.g. on a network file system.
+        let failed = move |error| {
+            let error = layout.error(operation.clone(), error);
+            RegistryError { kind: ErrorKind::Unavailable, ..error }
+        };
+        Ok(Box::pin(chunks.map_err(failed)))
     }
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
@@ -302,8 +307,8 @@ impl BlobUpload for BlobFile {
             let error = failed(io::Error::other(format!("the content has digest {found}")));
             return Err(RegistryError { kind: ErrorKind::ContentMismatch, ..error });
         }
-        let place = layout.new_blob_path(digest).await.map_err(failed)?;
-        path.persist(place).map_err(|error| failed(error.error))
+        let destination = layout.new_blob_path(digest).await.map_err(failed)?;
+        path.persist(destination).map_err(|error| failed(error.error))
     }
 
     async fn abort(self: Box<Self>) {}

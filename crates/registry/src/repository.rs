@@ -4,15 +4,17 @@
 //! Amazon ECR accepts, fails on ECR's status 201 for them, and sends passwords to any realm. Hence zstart's
 //! own client.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use reqwest::header::HeaderValue;
+use zstart_core::sync::lock;
 use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, RawManifest};
 
+use crate::api::referrers::ListKind;
 use crate::api::uploads::{self, Session, SinglePost, StreamError};
 use crate::api::{blobs, manifests, referrers, tags, try_mount};
 use crate::backoff::RetryPolicy;
@@ -32,14 +34,23 @@ pub(crate) struct RegistryRepository {
     location: String,
     client: Client,
     retry: RetryPolicy,
-    /// Whether the registry may support the upload of a small blob in a single POST; `false` once it didn't.
-    single_post_supported: AtomicBool,
+    small_uploads: Mutex<SmallUploads>,
+}
+
+/// Requests of a small blob's upload.
+#[derive(Clone, Copy)]
+enum SmallUploads {
+    /// One, until the registry shows that it doesn't support that.
+    SinglePost,
+    /// Two: POST and PUT.
+    Session,
 }
 
 impl RegistryRepository {
     pub(crate) fn new(location: String, client: Client, retry: RetryPolicy) -> Self {
-        let single_post_supported = AtomicBool::new(client.ecr().is_none());
-        Self { location, client, retry, single_post_supported }
+        let small_uploads =
+            if client.ecr().is_none() { SmallUploads::SinglePost } else { SmallUploads::Session };
+        Self { location, client, retry, small_uploads: Mutex::new(small_uploads) }
     }
 
     /// Runs a request until it succeeds, fails for good, or has no attempts left.
@@ -68,24 +79,31 @@ impl RegistryRepository {
         unreachable!("the loop ends by returning")
     }
 
-    /// Stores a blob in one request if the registry supports it, else in two.
+    /// Stores a blob in one request if the registry supports that, and in two otherwise.
     async fn put_monolithic(&self, digest: &Digest, content: &Bytes) -> Result<(), RequestError> {
-        let session = if self.single_post_supported.load(Ordering::Relaxed) {
-            match uploads::single_post(&self.client, digest, content).await? {
+        let session = match self.small_uploads() {
+            SmallUploads::Session => uploads::start(&self.client).await?,
+            SmallUploads::SinglePost => match uploads::single_post(&self.client, digest, content).await? {
                 SinglePost::Stored => return Ok(()),
-                SinglePost::Session(session) => {
-                    self.single_post_supported.store(false, Ordering::Relaxed);
-                    session
+                SinglePost::Accepted(response) => {
+                    self.use_sessions();
+                    response.session().await?
                 }
                 SinglePost::Unsupported => {
-                    self.single_post_supported.store(false, Ordering::Relaxed);
-                    Box::new(uploads::start(&self.client).await?)
+                    self.use_sessions();
+                    uploads::start(&self.client).await?
                 }
-            }
-        } else {
-            Box::new(uploads::start(&self.client).await?)
+            },
         };
         session.put(digest, content.clone()).await
+    }
+
+    fn small_uploads(&self) -> SmallUploads {
+        *lock(&self.small_uploads)
+    }
+
+    fn use_sessions(&self) {
+        *lock(&self.small_uploads) = SmallUploads::Session;
     }
 
     /// Adds a hint to the error of an upload that Amazon ECR refused because the repository doesn't exist:
@@ -108,16 +126,17 @@ impl RegistryRepository {
         RequestError::NoRepository { hint, source: Box::new(error) }
     }
 
-    /// All referrers of one artifact type in the list at `path`, or `None` if there is no list.
-    async fn referrers_at(
+    /// All referrers of one artifact type in a list, or `None` if there is no list.
+    async fn referrers_in(
         &self,
-        path: &str,
+        list: ListKind,
+        digest: &Digest,
         artifact_type: &str,
     ) -> Result<Option<Vec<Descriptor>>, RequestError> {
         let mut found: Option<Vec<Descriptor>> = None;
-        let mut next = self.client.url(path)?;
+        let mut next = list.first_page(&self.client, digest)?;
         for _ in 0..MAX_PAGES {
-            let page = match self.retried(|| referrers::page(&self.client, &next)).await {
+            let page = match self.retried(|| referrers::page(&self.client, list, &next)).await {
                 Ok(page) => page,
                 Err(error) => match error.kind() {
                     ErrorKind::Unavailable | ErrorKind::RateLimited { .. } => return Err(error),
@@ -238,8 +257,8 @@ impl Store for RegistryRepository {
     ) -> Result<Vec<Descriptor>, RegistryError> {
         let failed =
             |error: RequestError| error.during(Operation::pull("list referrers of", digest), &self.location);
-        for path in referrers::paths(digest) {
-            if let Some(found) = self.referrers_at(&path, artifact_type).await.map_err(failed)? {
+        for list in ListKind::ALL {
+            if let Some(found) = self.referrers_in(list, digest, artifact_type).await.map_err(failed)? {
                 return Ok(found);
             }
         }

@@ -59,7 +59,7 @@ impl Request {
         Self { body: Content::Bytes(bytes), ..self }
     }
 
-    /// Adds a blob's bytes as the body; none at all is announced as such.
+    /// Adds a blob's bytes as the body. An empty blob gets `Content-Length: 0`.
     pub(crate) fn blob(self, bytes: Bytes) -> Self {
         if bytes.is_empty() {
             self.header(CONTENT_LENGTH, HeaderValue::from_static("0"))

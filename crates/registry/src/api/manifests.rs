@@ -16,7 +16,7 @@ use crate::store::ManifestKey;
 /// A manifest's digest as the registry states it.
 const CONTENT_DIGEST: &str = "docker-content-digest";
 
-/// Pulls a manifest and compares it with the digest that was asked for, or else with the one that the
+/// Pulls a manifest and compares it with the digest that was asked for, or for a tag with the one that the
 /// registry states.
 pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawManifest, RequestError> {
     let url = client.url(&path(key))?;

@@ -23,7 +23,7 @@ pub(crate) async fn try_mount(client: &Client, digest: &Digest) -> Result<bool, 
     match response.status() {
         StatusCode::CREATED => Ok(true),
         StatusCode::ACCEPTED => {
-            Session::opened(client, &url, &response)?.cancel().await;
+            Session::at_location(client, &url, &response)?.cancel().await;
             Ok(false)
         }
         _ => Err(error_of(response, client.timeouts().response).await),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use zstart_core::Digest;
 use zstart_oci::{Descriptor, MANIFEST_MAX};
 
-use super::{manifests, pagination};
+use super::{blobs, manifests, pagination};
 use crate::client::Client;
 use crate::error::RequestError;
 use crate::http::{error_of, read_bounded};
@@ -26,14 +26,35 @@ struct ReferrersList {
     manifests: Vec<Descriptor>,
 }
 
-/// Places where the list may be, in the order to try them.
-pub(crate) fn paths(digest: &Digest) -> [String; 2] {
-    [format!("referrers/{digest}"), format!("manifests/{}-{}", digest.algorithm(), digest.hex())]
+/// Source of the list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ListKind {
+    /// The registry's API.
+    Api,
+    /// The tag that clients write.
+    Tag,
+}
+
+impl ListKind {
+    /// Both sources, in the order to try them.
+    pub(crate) const ALL: [Self; 2] = [Self::Api, Self::Tag];
+
+    /// Address of the first page.
+    pub(crate) fn first_page(self, client: &Client, digest: &Digest) -> Result<Url, RequestError> {
+        match self {
+            Self::Api => client.url(&format!("referrers/{digest}")),
+            Self::Tag => client.url(&format!("manifests/{}-{}", digest.algorithm(), digest.hex())),
+        }
+    }
 }
 
 /// Reads one page. `None` if the response is no list.
-pub(crate) async fn page(client: &Client, url: &Url) -> Result<Option<Page>, RequestError> {
-    let response = client.read(Method::GET, url.clone(), manifests::accept()).await?;
+pub(crate) async fn page(client: &Client, kind: ListKind, url: &Url) -> Result<Option<Page>, RequestError> {
+    let accept = match kind {
+        ListKind::Api => blobs::any(),
+        ListKind::Tag => manifests::accept(),
+    };
+    let response = client.read(Method::GET, url.clone(), accept).await?;
     if response.status() != StatusCode::OK {
         return Err(error_of(response, client.timeouts().response).await);
     }

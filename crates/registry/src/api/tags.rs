@@ -48,7 +48,7 @@ pub(crate) async fn page(client: &Client, url: &Url) -> Result<Page, RequestErro
     Ok(Page { tags, next })
 }
 
-/// Whether the repository exists, as far as its list of tags tells.
+/// Whether the registry answers that the repository doesn't exist.
 pub(crate) async fn is_repository_missing(client: &Client) -> bool {
     let Ok(url) = client.url("tags/list?n=1") else { return false };
     let response = client.read(Method::GET, url, any()).await;

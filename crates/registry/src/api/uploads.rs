@@ -47,9 +47,23 @@ pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,
     /// The registry doesn't support it, and opened an upload session instead, as Distribution does.
-    Session(Box<Session>),
+    Accepted(Box<Accepted>),
     /// The registry doesn't support it.
     Unsupported,
+}
+
+/// A response that opened an upload session.
+pub(crate) struct Accepted {
+    client: Client,
+    url: Url,
+    response: Response,
+}
+
+impl Accepted {
+    /// The session.
+    pub(crate) async fn session(self) -> Result<Session, RequestError> {
+        session_of(&self.client, &self.url, self.response).await
+    }
 }
 
 /// Opens an upload session.
@@ -70,8 +84,11 @@ pub(crate) async fn single_post(
     let response = post(client, url.clone(), content.clone()).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
-        StatusCode::ACCEPTED => Ok(SinglePost::Session(Box::new(session_of(client, &url, response).await?))),
-        // Registries refuse it with statuses of their own. If something else is wrong, the usual POST says so.
+        StatusCode::ACCEPTED => {
+            let client = client.clone();
+            Ok(SinglePost::Accepted(Box::new(Accepted { client, url, response })))
+        }
+        // Registries refuse it with statuses of their own. The usual POST reports any other problem.
         StatusCode::BAD_REQUEST
         | StatusCode::METHOD_NOT_ALLOWED
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -90,13 +107,12 @@ async fn session_of(client: &Client, url: &Url, response: Response) -> Result<Se
     if response.status() != StatusCode::ACCEPTED {
         return Err(error_of(response, client.timeouts().response).await);
     }
-    let location = redirect_target(url, response.headers())?;
-    Ok(Session { client: client.clone(), location })
+    Session::at_location(client, url, &response)
 }
 
 impl Session {
-    /// An open session at the address that `response` to a request at `url` names.
-    pub(super) fn opened(client: &Client, url: &Url, response: &Response) -> Result<Self, RequestError> {
+    /// A session at the address that `response` to a request at `url` names.
+    pub(super) fn at_location(client: &Client, url: &Url, response: &Response) -> Result<Self, RequestError> {
         Ok(Self { client: client.clone(), location: redirect_target(url, response.headers())? })
     }
 
