@@ -5,7 +5,7 @@ use zstart_convert::{Plan, PlatformSelection, Settings};
 use zstart_core::Platform;
 use zstart_tune::TuneOptions;
 
-use self::report::JsonReport;
+use self::report::JsonTuneReport;
 use crate::args::TuneArguments;
 use crate::error::CliError;
 use crate::progress;
@@ -34,7 +34,7 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
     let progress = progress::reporter(format);
     let tune_report = zstart_tune::tune(&*source, image, &options, &*progress).await?;
     drop(progress);
-    let report = JsonReport::new(&arguments.image, image, &options, &tune_report);
+    let report = JsonTuneReport::new(&arguments.image, image, &options, &tune_report);
     format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tune_report))
 }
 

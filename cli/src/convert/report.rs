@@ -99,7 +99,7 @@ impl ConvertReport<'_> {
         lines
     }
 
-    fn json(&self) -> JsonReport {
+    fn json(&self) -> JsonConvertReport {
         let converted = self.outcome.image().map(|image| &image.platforms[..]).unwrap_or_default();
         let platforms = self.plan.conversions().enumerate().map(|(index, planned)| PlatformReport {
             platform: planned.platform.clone(),
@@ -116,7 +116,7 @@ impl ConvertReport<'_> {
             Outcome::Planned => (Action::WouldConvert, None, None),
             Outcome::AlreadyZstd => (Action::AlreadyZstd, None, None),
         };
-        JsonReport {
+        JsonConvertReport {
             action,
             source: self.source.to_string(),
             source_digest: self.plan.source.digest.clone(),
@@ -134,7 +134,7 @@ impl ConvertReport<'_> {
 /// The report, as `--json` prints it.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct JsonReport {
+struct JsonConvertReport {
     action: Action,
     source: String,
     source_digest: Digest,

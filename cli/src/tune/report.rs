@@ -12,7 +12,7 @@ use crate::image_ref::ImageRef;
 /// an interval.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct JsonReport {
+pub(super) struct JsonTuneReport {
     image: String,
     /// Digest of the measured manifest.
     digest: Digest,
@@ -70,7 +70,7 @@ struct LevelTime {
     rank: &'static str,
 }
 
-impl JsonReport {
+impl JsonTuneReport {
     pub(super) fn new(
         image_ref: &ImageRef,
         image: &ManifestPlan,

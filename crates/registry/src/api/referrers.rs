@@ -12,7 +12,7 @@ use crate::error::RequestError;
 use crate::http::{error_of, read_bounded};
 
 /// A page of the list.
-pub(crate) struct Page {
+pub(crate) struct ReferrersPage {
     /// Referrers of all artifact types.
     pub(crate) referrers: Vec<Descriptor>,
     /// Address of the next page.
@@ -49,7 +49,11 @@ impl ListKind {
 }
 
 /// Reads one page. `None` if the response is no list.
-pub(crate) async fn page(client: &Client, kind: ListKind, url: &Url) -> Result<Option<Page>, RequestError> {
+pub(crate) async fn page(
+    client: &Client,
+    kind: ListKind,
+    url: &Url,
+) -> Result<Option<ReferrersPage>, RequestError> {
     let accept = match kind {
         ListKind::Api => blobs::any(),
         ListKind::Tag => manifests::accept(),
@@ -61,5 +65,5 @@ pub(crate) async fn page(client: &Client, kind: ListKind, url: &Url) -> Result<O
     let next = pagination::next(url, response.headers());
     let bytes = read_bounded(response, MANIFEST_MAX, client.timeouts().response).await?;
     let list: Option<ReferrersList> = serde_json::from_slice(&bytes).ok();
-    Ok(list.map(|list| Page { referrers: list.manifests, next }))
+    Ok(list.map(|list| ReferrersPage { referrers: list.manifests, next }))
 }

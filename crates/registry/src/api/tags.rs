@@ -16,7 +16,7 @@ const PAGE_SIZE: usize = 1000;
 const PAGE_BYTES_MAX: usize = 16 << 20;
 
 /// A page of the list.
-pub(crate) struct Page {
+pub(crate) struct TagsPage {
     /// Valid tags.
     pub(crate) tags: Vec<Tag>,
     /// Address of the next page.
@@ -35,7 +35,7 @@ pub(crate) fn first_page(client: &Client) -> Result<Url, RequestError> {
 }
 
 /// Reads one page. Tags that the specification doesn't allow are left out.
-pub(crate) async fn page(client: &Client, url: &Url) -> Result<Page, RequestError> {
+pub(crate) async fn page(client: &Client, url: &Url) -> Result<TagsPage, RequestError> {
     let response = client.read(Method::GET, url.clone(), any()).await?;
     if response.status() != StatusCode::OK {
         return Err(error_of(response, client.timeouts().response).await);
@@ -45,7 +45,7 @@ pub(crate) async fn page(client: &Client, url: &Url) -> Result<Page, RequestErro
     let list: TagList =
         serde_json::from_slice(&bytes).map_err(|_| RequestError::Body { expected: "a list of tags" })?;
     let tags = list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();
-    Ok(Page { tags, next })
+    Ok(TagsPage { tags, next })
 }
 
 /// Whether the registry answers that the repository doesn't exist.

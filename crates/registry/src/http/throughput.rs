@@ -15,21 +15,21 @@ pub(crate) type Chunks = BoxStream<'static, Result<Bytes, RequestError>>;
 /// Passes `content` on; fails once it arrives slower than `minimum`. Only the time of waiting for the
 /// registry counts, not the time that the reader takes.
 pub(crate) fn require_throughput(content: Chunks, minimum: MinThroughput) -> Chunks {
-    let meter = Meter { content, waited: Duration::ZERO, received: 0, is_aborted: false };
+    let meter = DownloadMeter { content, waited: Duration::ZERO, received: 0, is_aborted: false };
     Box::pin(stream::unfold(meter, move |mut meter| async move {
         let next = meter.next(minimum).await?;
         Some((next, meter))
     }))
 }
 
-struct Meter {
+struct DownloadMeter {
     content: Chunks,
     waited: Duration,
     received: u64,
     is_aborted: bool,
 }
 
-impl Meter {
+impl DownloadMeter {
     async fn next(&mut self, minimum: MinThroughput) -> Option<Result<Bytes, RequestError>> {
         if self.is_aborted {
             return None;

@@ -33,7 +33,8 @@ pub(crate) fn monitor(
 ) -> (ByteStream, UploadMonitor) {
     let last = Arc::new(Mutex::new(Instant::now()));
     let monitor = UploadMonitor { last, too_slow: Arc::default(), idle_limit, minimum };
-    let meter = Meter { content, given: None, waited: Duration::ZERO, sent: 0, monitor: monitor.clone() };
+    let meter =
+        UploadMeter { content, given: None, waited: Duration::ZERO, sent: 0, monitor: monitor.clone() };
     let content = stream::unfold(meter, |mut meter| async move {
         let next = meter.next().await?;
         Some((next, meter))
@@ -41,7 +42,7 @@ pub(crate) fn monitor(
     (Box::pin(content), monitor)
 }
 
-struct Meter {
+struct UploadMeter {
     content: ByteStream,
     /// Time at which the HTTP client got the chunk that it is sending.
     given: Option<Instant>,
@@ -50,7 +51,7 @@ struct Meter {
     monitor: UploadMonitor,
 }
 
-impl Meter {
+impl UploadMeter {
     async fn next(&mut self) -> Option<Result<Bytes, RegistryError>> {
         self.waited += self.given.take().map_or(Duration::ZERO, |given| given.elapsed());
         let UploadMonitor { idle_limit, minimum, .. } = self.monitor;
