@@ -60,6 +60,7 @@ mod level;
 mod limits;
 #[cfg(test)]
 mod tests;
+mod window;
 mod zstd_converter;
 pub mod zstd_frames;
 

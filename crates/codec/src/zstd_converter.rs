@@ -14,12 +14,8 @@ use super::diff_id::DiffIdHasher;
 use super::encoder_thread::ByteSink;
 use super::{Converted, LayerConverter, LayerError, LayerLimits, encoder_thread, jobs, zstd_frames};
 use crate::Level;
+use crate::window::WINDOW_LOG;
 
-/// Binary logarithm of the window: 8 MiB at every level. RFC 8878 recommends that every decoder supports
-/// 8 MiB, and no more. zstd's own windows are smaller up to level 16, but repetitions in layers are farther
-/// apart. At level 3, compared with 2 MiB, a Debian tree becomes 4.2 % smaller, a `node_modules` 3.3 %,
-/// Python packages 1.3 %, for 6 to 8 % more work (`make bench`).
-pub(super) const WINDOW_LOG: u32 = 23;
 /// Lowest level at which zstd's own window is larger than [`WINDOW_LOG`], and its match tables are larger,
 /// too.
 const LARGE_TABLES_MIN_LEVEL: i32 = 20;

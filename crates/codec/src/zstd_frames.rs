@@ -8,7 +8,7 @@ use zstd::stream::read::Decoder;
 use super::counting::CountingReader;
 use super::decode_loop::{BUFFER_BYTES, for_each_chunk, read_magic};
 use super::diff_id::DiffIdHasher;
-use super::zstd_converter::WINDOW_LOG;
+use super::window::{WINDOW_LOG, WINDOW_LOG_MAX};
 use super::{LayerError, LayerLimits};
 
 /// First bytes of a zstd frame (RFC 8878, 3.1.1).
@@ -16,9 +16,6 @@ const FRAME_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 /// Last three bytes of the sixteen magics of skippable frames (RFC 8878, 3.1.2). The first byte is 0x50 to
 /// 0x5f. Container runtimes also treat a layer that starts with a skippable frame as zstd.
 const SKIPPABLE_MAGIC: [u8; 3] = [0x2a, 0x4d, 0x18];
-/// Binary logarithm of the largest accepted window: 32 MiB, the maximum of the encoder in Go's container
-/// tools. The limit bounds the memory that another encoder's layer can use.
-const WINDOW_LOG_MAX: u32 = 25;
 
 /// Whether a layer that starts with `magic` is zstd.
 pub(super) fn is_zstd(magic: &[u8]) -> bool {
