@@ -21,7 +21,7 @@ pub(crate) struct Arguments {
     /// Subcommand.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// Log filter: a level, or MODULE=LEVEL, e.g. `info` or `zstart_convert=debug`. Separate several
+    /// Log filter: a level, or MODULE=LEVEL, e.g. `info` or `zstart_registry=debug`. Separate several
     /// with commas.
     #[arg(
         long, global = true, value_name = "FILTER", default_value = "warn", env = "ZSTART_LOG",

@@ -41,7 +41,8 @@ impl SharedDemand {
         if is_changed {
             self.changes.send_modify(|count| *count += 1);
         }
-        self.synced.send_if_modified(|synced| std::mem::replace(synced, is_synced) != is_synced);
+        // Never back to false: callers on other threads may arrive here in another order.
+        self.synced.send_if_modified(|synced| is_synced && !std::mem::replace(synced, true));
     }
 
     /// Whether every watch has listed its objects once.
