@@ -91,8 +91,8 @@ pub(crate) struct ConvertArguments {
     pub(crate) platforms: Vec<Platform>,
     /// Maximum number of layers that are converted concurrently.
     ///
-    /// A layer keeps two cores busy and takes 20 MiB of memory, more from level 7 on. At levels 1 to 3, a
-    /// layer of 32 MiB or more keeps three or four cores busy, takes 45 MiB and counts as two layers.
+    /// A layer keeps two cores busy and needs 20 MiB of memory, more from level 7 on. At levels 1 to 3, a
+    /// layer of 32 MiB or more keeps three or four cores busy, needs 45 MiB and counts as two layers.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
     /// Convert even if a variant exists, and replace the image under the variant's tag. Layers that are
@@ -116,7 +116,7 @@ pub(crate) struct LayerCacheArguments {
     /// File that records converted layers, so that later images on the same base reuse them. Default:
     /// `zstart/layers.json` in `XDG_CACHE_HOME` or `~/.cache`.
     ///
-    /// An entry takes about 500 bytes, the file 2 MiB at most. A program that can write to the file
+    /// An entry has about 500 bytes, the file 2 MiB at most. A program that can write to the file
     /// decides what images contain: keep the file as private as credentials.
     #[arg(long, value_name = "FILE", env = "ZSTART_LAYER_CACHE")]
     pub(crate) layer_cache: Option<OsString>,

@@ -12,7 +12,8 @@
 //!   credentials are used;
 //! - get, list, watch, create and patch imageconversions, and patch their status;
 //! - create and patch events;
-//! - by name, the controller's two Secrets and the webhook configuration.
+//! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
+//!   watch and patch the webhook configuration.
 
 pub mod certificates;
 pub mod config;

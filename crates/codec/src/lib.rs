@@ -1,9 +1,9 @@
 //! Converts the bytes of a container image's layer to zstd.
 //!
-//! gzip, zstd or plain tar in, one zstd frame and the layer's `diff_id` out. In one pass, [`ZstdConverter`]
-//! detects the compression, decodes, hashes the uncompressed bytes, and encodes on a second thread. The first
-//! bytes decide about the compression, because media types may be wrong. A zstd layer stays unchanged, except
-//! on request.
+//! [`ZstdConverter`] reads gzip, zstd or plain tar, and writes one zstd frame and the layer's `diff_id`. It
+//! detects the compression, decodes, hashes the uncompressed bytes and encodes on a second thread, in one pass.
+//! The first bytes decide about the compression, because media types may be wrong. A zstd layer stays unchanged,
+//! except on request.
 //!
 //! - **Deterministic.** The same source and [settings](LayerConverter::settings) give the same bytes,
 //!   independent of the number of cores, the size of the reads and earlier layers.
@@ -41,7 +41,7 @@
 //! # }
 //! ```
 //!
-//! The seam is [`LayerConverter`]: implement it to convert layers with another encoder.
+//! [`LayerConverter`] is the extension point: implement it to convert layers with another encoder.
 
 use std::io::{BufRead, Write};
 

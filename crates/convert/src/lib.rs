@@ -11,7 +11,7 @@
 //! 4. [`execute`] pushes the layers, then the manifests, then the index, then the tag.
 //! 5. [`verify`] reads the tag back.
 //!
-//! Two seams carry the rest: a [`Store`](zstart_registry::Store) reads and writes the bytes (a registry's
+//! Two traits can have other implementations: a [`Store`](zstart_registry::Store) reads and writes the bytes (a registry's
 //! repository or an OCI layout folder), and a [`LayerConverter`](zstart_codec::LayerConverter) converts the
 //! bytes of one layer.
 //!

@@ -1,6 +1,6 @@
 //! Credentials for Amazon ECR: finds the AWS identity of this process and requests registry tokens with it.
 //!
-//! A crate of its own, because the AWS SDK is as large as the rest of the build.
+//! This crate is separate because the AWS SDK is as large as the rest of the build.
 
 mod error;
 mod identity;

@@ -2,17 +2,17 @@
 //!
 //! A registry names the token server, redirects readers, and sends bodies of any size at any speed. This client
 //! is made for programs that hold many users' pull secrets and talk to registries that those users chose.
-//! Beyond the protocol it has:
+//! The client adds to the protocol:
 //!
 //! - **An address policy after DNS.** It never connects to link-local addresses, where clouds serve instance
 //!   metadata, and to private addresses only for registries that have one themselves. Every spelling of an
 //!   IPv4 address inside IPv6 counts.
-//! - **Credentials that stay.** They go to the registry's own scheme, host and port. A password goes to a token
+//! - **Credentials that stay.** The client sends them to the registry's own scheme, host and port alone. A password goes to a token
 //!   server only if the server is listed or in the registry's own registrable domain. No redirect and no
 //!   `Location` leads from https to http.
 //! - **Bounded bodies.** Manifests, tokens, lists and error bodies have limits; blobs are streamed.
-//! - **Minimum throughput** of downloads and uploads, next to idle timeouts: a registry that sends a byte a
-//!   minute holds no worker.
+//! - **Minimum throughput** of downloads and uploads, next to idle timeouts: the client aborts a
+//!   transfer of a byte a minute.
 //! - **`Retry-After`**, as seconds and as a date, and one [`Backoff`] with jitter for every retry.
 //! - **Errors by class** ([`ErrorKind`]), never by text, with the HTTP status and the chain of causes.
 //! - **Streamed uploads whose digest is known at the end only**, mounts, single-request uploads with a
@@ -33,7 +33,7 @@
 //! # }
 //! ```
 //!
-//! The seam is [`Store`]: a registry's repository and a [`LayoutFolder`] are used the same way.
+//! [`Store`] is the common interface of a registry's repository and a [`LayoutFolder`].
 
 mod api;
 pub mod auth;

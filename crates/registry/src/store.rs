@@ -1,4 +1,4 @@
-//! The seam for everything that holds images.
+//! The interface of everything that holds images.
 
 use async_trait::async_trait;
 use bytes::Bytes;

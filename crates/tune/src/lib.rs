@@ -1,13 +1,13 @@
 //! Estimates for each zstd level: the size of an image, and the time in which a node pulls and unpacks the
-//! image. They are measured on the image's own bytes, with the encoder that a conversion uses. Nothing is
-//! written to any repository.
+//! image. [`tune`] measures them on the image's own bytes, with the encoder that a conversion uses, and writes
+//! to no repository.
 //!
 //! The image is read once. Levels up to 3 encode the whole image, so their sizes are exact. Levels from 4 on
 //! encode a sample: pieces of 4 MiB, spread evenly over all layers. Each piece is encoded after as many bytes
 //! as the level's window reaches back. Levels from [`FIRST_SLOW_LEVEL`] on encode a quarter of these pieces.
 //! An image that isn't larger than the sample is encoded whole.
 //!
-//! [`tune`] is the only entry point. Behind it, in the order of the data:
+//! [`tune`] is the only entry point. The modules, in the order of the data:
 //!
 //! 1. `scan` reads, unpacks and times each layer, and encodes it at the levels up to 3.
 //! 2. `sample` keeps the pieces.
