@@ -12,8 +12,7 @@ use zstart_registry::{BlobUpload, RegistryError, Store};
 
 use crate::blob_io::{CHANNEL_CHUNKS, Content, HashingReader, HashingWriter, buffer_small, stream_of};
 use crate::concurrency::LayerSemaphore;
-use crate::converted_layer::BlobInfo;
-use crate::converted_layer::ConvertedLayer;
+use crate::converted_layer::{BlobInfo, ConvertedLayer};
 use crate::error::Error;
 use crate::progress::Progress;
 use crate::retry::BlobError;

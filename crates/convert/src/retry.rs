@@ -15,7 +15,7 @@ const POLICY: RetryPolicy = RetryPolicy {
 
 /// A failed attempt.
 pub(crate) enum BlobError {
-    /// The blob or the upload could not be opened. The store has retried that itself.
+    /// The blob or the upload could not be opened.
     Open(RegistryError),
     /// The transfer failed.
     Transfer(Error),
@@ -33,6 +33,23 @@ impl BlobError {
             Self::Transfer(error) => error,
         }
     }
+
+    /// Class of the error for a retry. The store has retried an open itself.
+    fn kind(&self) -> ErrorKind {
+        let Self::Transfer(error) = self else { return ErrorKind::Other };
+        match error.class() {
+            ErrorClass::Unavailable => ErrorKind::Unavailable,
+            ErrorClass::RateLimited { retry_after } => ErrorKind::RateLimited { retry_after },
+            ErrorClass::NotFound
+            | ErrorClass::PullDenied
+            | ErrorClass::PushDenied
+            | ErrorClass::ContentMismatch
+            | ErrorClass::SourceMoved
+            | ErrorClass::VariantConflict
+            | ErrorClass::Refused
+            | ErrorClass::Other => ErrorKind::Other,
+        }
+    }
 }
 
 /// Runs `attempt` until it succeeds, fails for good, or has no attempts left. Calls `on_retry` before each
@@ -42,33 +59,11 @@ where
     F: Fn() -> R,
     R: Future<Output = Result<T, BlobError>>,
 {
-    for number in 1.. {
-        let error = match attempt().await {
-            Ok(value) => return Ok(value),
-            Err(BlobError::Open(error)) => return Err(error.into()),
-            Err(BlobError::Transfer(error)) => error,
-        };
-        let Some(delay) = delay_after(number, &error) else { return Err(error) };
-        tracing::warn!(%blob, error = error.chain(), "retrying a blob");
-        on_retry();
-        tokio::time::sleep(delay).await;
-    }
-    unreachable!("the loop ends by returning")
-}
-
-fn delay_after(attempt: u32, error: &Error) -> Option<Duration> {
-    match error.class() {
-        ErrorClass::Unavailable => POLICY.delay_after(attempt, ErrorKind::Unavailable),
-        ErrorClass::RateLimited { retry_after } => {
-            POLICY.delay_after(attempt, ErrorKind::RateLimited { retry_after })
+    let on_retry = |error: &BlobError| {
+        if let BlobError::Transfer(error) = error {
+            tracing::warn!(%blob, error = error.chain(), "retrying a blob");
         }
-        ErrorClass::NotFound
-        | ErrorClass::PullDenied
-        | ErrorClass::PushDenied
-        | ErrorClass::ContentMismatch
-        | ErrorClass::SourceMoved
-        | ErrorClass::VariantConflict
-        | ErrorClass::Refused
-        | ErrorClass::Other => None,
-    }
+        on_retry();
+    };
+    POLICY.run(attempt, BlobError::kind, on_retry).await.map_err(BlobError::into_error)
 }

@@ -38,6 +38,30 @@ impl Backoff {
 }
 
 impl RetryPolicy {
+    /// Runs `attempt` until it succeeds, fails for good, or has no attempts left. `kind` classifies an error;
+    /// `on_retry` gets each error that another attempt follows, before the delay.
+    pub async fn run<T, E, F, R>(
+        self,
+        attempt: F,
+        kind: impl Fn(&E) -> ErrorKind,
+        on_retry: impl Fn(&E),
+    ) -> Result<T, E>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        for number in 1.. {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error) => error,
+            };
+            let Some(delay) = self.delay_after(number, kind(&error)) else { return Err(error) };
+            on_retry(&error);
+            tokio::time::sleep(delay).await;
+        }
+        unreachable!("the loop ends by returning")
+    }
+
     /// Delay before the next attempt, or `None` if another attempt is pointless or not allowed.
     pub fn delay_after(self, attempt: u32, kind: ErrorKind) -> Option<Duration> {
         let delay = match kind {

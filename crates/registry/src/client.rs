@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::auth::{Authorization, Credentials, Grant, Login, Password};
 use crate::ecr::Ecr;
 use crate::error::{RequestError, transport_error};
-use crate::http::{MinThroughput, Timeouts, redirect_target};
+use crate::http::{MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::transport::Transport;
@@ -95,6 +95,16 @@ impl Client {
     /// The address of `path` in the repository.
     pub(crate) fn url(&self, path: &str) -> Result<Url, RequestError> {
         self.transport.endpoint().url(&self.repository, path)
+    }
+
+    /// Turns a response of an unexpected status into an error.
+    pub(crate) async fn error_of(&self, response: Response) -> RequestError {
+        error_of(response, self.timeouts().response).await
+    }
+
+    /// A response's body, if it has at most `max` bytes and arrives in time.
+    pub(crate) async fn read_bounded(&self, response: Response, max: usize) -> Result<Vec<u8>, RequestError> {
+        read_bounded(response, max, self.timeouts().response).await
     }
 
     /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone.

@@ -67,16 +67,10 @@ impl RegistryRepository {
         F: Fn() -> R,
         R: Future<Output = Result<T, RequestError>>,
     {
-        for attempt in 1.. {
-            let error = match request().await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let Some(delay) = self.retry.delay_after(attempt, error.kind()) else { return Err(error) };
-            tracing::debug!(error = zstart_core::chain(&error), attempt, "retrying a registry request");
-            tokio::time::sleep(delay).await;
-        }
-        unreachable!("the loop ends by returning")
+        let on_retry = |error: &RequestError| {
+            tracing::debug!(error = zstart_core::chain(error), "retrying a registry request");
+        };
+        self.retry.run(request, RequestError::kind, on_retry).await
     }
 
     /// Stores a blob in one request if the registry supports that, and in two otherwise.
@@ -87,7 +81,7 @@ impl RegistryRepository {
                 SinglePost::Stored => return Ok(()),
                 SinglePost::Accepted(response) => {
                     self.use_sessions();
-                    response.session().await?
+                    Session::opened_by(&self.client, &response)?
                 }
                 SinglePost::Unsupported => {
                     self.use_sessions();

@@ -7,14 +7,14 @@ use zstart_core::Digest;
 
 use crate::client::Client;
 use crate::error::{RequestError, transport_error};
-use crate::http::{Chunks, error_of, require_throughput};
+use crate::http::{Chunks, require_throughput};
 
 /// Pulls a blob, in the chunks in which it arrives. The reader compares digest and size.
 pub(crate) async fn pull(client: &Client, digest: &Digest) -> Result<Chunks, RequestError> {
     // Always from this repository: a descriptor's `urls` would lead to any host.
     let response = client.read(Method::GET, client.url(&format!("blobs/{digest}"))?, any()).await?;
     if response.status() != StatusCode::OK {
-        return Err(error_of(response, client.timeouts().response).await);
+        return Err(client.error_of(response).await);
     }
     let chunks = response.bytes_stream().map_err(transport_error);
     Ok(require_throughput(Box::pin(chunks), client.min_throughput()))
@@ -26,7 +26,7 @@ pub(crate) async fn exists(client: &Client, digest: &Digest) -> Result<bool, Req
     match response.status() {
         StatusCode::OK => Ok(true),
         StatusCode::NOT_FOUND => Ok(false),
-        _ => Err(error_of(response, client.timeouts().response).await),
+        _ => Err(client.error_of(response).await),
     }
 }
 

@@ -8,7 +8,7 @@ use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 use crate::client::Client;
 use crate::error::RequestError;
 use crate::error_kind::ErrorKind;
-use crate::http::{error_of, read_bounded};
+
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ManifestKey;
@@ -22,12 +22,12 @@ pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawMan
     let url = client.url(&path(key))?;
     let response = client.read(Method::GET, url, accept()).await?;
     if response.status() != StatusCode::OK {
-        return Err(error_of(response, client.timeouts().response).await);
+        return Err(client.error_of(response).await);
     }
     let stated = stated_digest(&response);
     let content_type = response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
     let content_type = content_type.unwrap_or_default().to_owned();
-    let bytes = read_bounded(response, MANIFEST_MAX, client.timeouts().response).await?;
+    let bytes = client.read_bounded(response, MANIFEST_MAX).await?;
     let manifest = RawManifest::new(bytes.into()).with_content_type(&content_type);
     let expected = match key {
         ManifestKey::Digest(digest) => Some(digest.clone()),
@@ -73,7 +73,7 @@ pub(crate) async fn push(
     let response = client.send(Access::Push, request).await?;
     match response.status() {
         StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
-        _ => Err(error_of(response, client.timeouts().response).await),
+        _ => Err(client.error_of(response).await),
     }
 }
 

@@ -7,7 +7,6 @@ use zstart_core::Digest;
 use super::uploads::Session;
 use crate::client::Client;
 use crate::error::RequestError;
-use crate::http::error_of;
 use crate::operation::Access;
 use crate::request::Request;
 
@@ -17,15 +16,14 @@ pub(crate) async fn try_mount(client: &Client, digest: &Digest) -> Result<bool, 
     let Some(from) = client.mount_source() else { return Ok(false) };
     let mut url = client.url("blobs/uploads/")?;
     url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
-    let request =
-        Request::write(Method::POST, url.clone()).timeout(client.timeouts().write_idle).blob(Bytes::new());
+    let request = Request::write(Method::POST, url).timeout(client.timeouts().write_idle).blob(Bytes::new());
     let response = client.send(Access::Push, request).await?;
     match response.status() {
         StatusCode::CREATED => Ok(true),
         StatusCode::ACCEPTED => {
-            Session::at_location(client, &url, &response)?.cancel().await;
+            Session::opened_by(client, &response)?.cancel().await;
             Ok(false)
         }
-        _ => Err(error_of(response, client.timeouts().response).await),
+        _ => Err(client.error_of(response).await),
     }
 }

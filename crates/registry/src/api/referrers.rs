@@ -9,7 +9,6 @@ use zstart_oci::{Descriptor, MANIFEST_MAX};
 use super::{blobs, manifests, pagination};
 use crate::client::Client;
 use crate::error::RequestError;
-use crate::http::{error_of, read_bounded};
 
 /// A page of the list.
 pub(crate) struct ReferrersPage {
@@ -60,10 +59,10 @@ pub(crate) async fn page(
     };
     let response = client.read(Method::GET, url.clone(), accept).await?;
     if response.status() != StatusCode::OK {
-        return Err(error_of(response, client.timeouts().response).await);
+        return Err(client.error_of(response).await);
     }
     let next = pagination::next(url, response.headers());
-    let bytes = read_bounded(response, MANIFEST_MAX, client.timeouts().response).await?;
+    let bytes = client.read_bounded(response, MANIFEST_MAX).await?;
     let list: Option<ReferrersList> = serde_json::from_slice(&bytes).ok();
     Ok(list.map(|list| ReferrersPage { referrers: list.manifests, next }))
 }

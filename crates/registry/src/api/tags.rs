@@ -8,7 +8,6 @@ use super::blobs::any;
 use super::pagination;
 use crate::client::Client;
 use crate::error::RequestError;
-use crate::http::{error_of, read_bounded};
 
 /// Tags asked for in one page. Amazon ECR refuses more.
 const PAGE_SIZE: usize = 1000;
@@ -38,10 +37,10 @@ pub(crate) fn first_page(client: &Client) -> Result<Url, RequestError> {
 pub(crate) async fn page(client: &Client, url: &Url) -> Result<TagsPage, RequestError> {
     let response = client.read(Method::GET, url.clone(), any()).await?;
     if response.status() != StatusCode::OK {
-        return Err(error_of(response, client.timeouts().response).await);
+        return Err(client.error_of(response).await);
     }
     let next = pagination::next(url, response.headers());
-    let bytes = read_bounded(response, PAGE_BYTES_MAX, client.timeouts().response).await?;
+    let bytes = client.read_bounded(response, PAGE_BYTES_MAX).await?;
     let list: TagList =
         serde_json::from_slice(&bytes).map_err(|_| RequestError::Body { expected: "a list of tags" })?;
     let tags = list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();

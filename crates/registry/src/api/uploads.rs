@@ -17,7 +17,7 @@ use zstart_core::sync::lock;
 
 use crate::client::Client;
 use crate::error::{RegistryError, RequestError};
-use crate::http::{error_of, monitor, redirect_target};
+use crate::http::{monitor, redirect_target};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ByteStream;
@@ -47,30 +47,18 @@ pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,
     /// The registry doesn't support it, and opened an upload session instead, as Distribution does.
-    Accepted(Box<Accepted>),
+    Accepted(Box<Response>),
     /// The registry doesn't support it.
     Unsupported,
 }
 
-/// A response that opened an upload session.
-pub(crate) struct Accepted {
-    client: Client,
-    url: Url,
-    response: Response,
-}
-
-impl Accepted {
-    /// The session.
-    pub(crate) async fn session(self) -> Result<Session, RequestError> {
-        session_of(&self.client, &self.url, self.response).await
-    }
-}
-
 /// Opens an upload session.
 pub(crate) async fn start(client: &Client) -> Result<Session, RequestError> {
-    let url = client.url("blobs/uploads/")?;
-    let response = post(client, url.clone(), Bytes::new()).await?;
-    session_of(client, &url, response).await
+    let response = post(client, client.url("blobs/uploads/")?, Bytes::new()).await?;
+    match response.status() {
+        StatusCode::ACCEPTED => Session::opened_by(client, &response),
+        _ => Err(client.error_of(response).await),
+    }
 }
 
 /// Sends a blob in a single POST.
@@ -81,19 +69,16 @@ pub(crate) async fn single_post(
 ) -> Result<SinglePost, RequestError> {
     let mut url = client.url("blobs/uploads/")?;
     url.query_pairs_mut().append_pair("digest", digest.as_str());
-    let response = post(client, url.clone(), content.clone()).await?;
+    let response = post(client, url, content.clone()).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
-        StatusCode::ACCEPTED => {
-            let client = client.clone();
-            Ok(SinglePost::Accepted(Box::new(Accepted { client, url, response })))
-        }
+        StatusCode::ACCEPTED => Ok(SinglePost::Accepted(Box::new(response))),
         // Registries refuse it with statuses of their own. The usual POST reports any other problem.
         StatusCode::BAD_REQUEST
         | StatusCode::METHOD_NOT_ALLOWED
         | StatusCode::UNSUPPORTED_MEDIA_TYPE
         | StatusCode::NOT_IMPLEMENTED => Ok(SinglePost::Unsupported),
-        _ => Err(error_of(response, client.timeouts().response).await),
+        _ => Err(client.error_of(response).await),
     }
 }
 
@@ -102,18 +87,10 @@ async fn post(client: &Client, url: Url, content: Bytes) -> Result<Response, Req
     client.send(Access::Push, request).await
 }
 
-/// The session that a response opened.
-async fn session_of(client: &Client, url: &Url, response: Response) -> Result<Session, RequestError> {
-    if response.status() != StatusCode::ACCEPTED {
-        return Err(error_of(response, client.timeouts().response).await);
-    }
-    Session::at_location(client, url, &response)
-}
-
 impl Session {
-    /// A session at the address that `response` to a request at `url` names.
-    pub(super) fn at_location(client: &Client, url: &Url, response: &Response) -> Result<Self, RequestError> {
-        Ok(Self { client: client.clone(), location: redirect_target(url, response.headers())? })
+    /// The session at the address that a response names.
+    pub(crate) fn opened_by(client: &Client, response: &Response) -> Result<Self, RequestError> {
+        Ok(Self { client: client.clone(), location: redirect_target(response.url(), response.headers())? })
     }
 
     /// Streams all of the content in one PATCH.
@@ -142,7 +119,7 @@ impl Session {
                 self.location = redirect_target(&self.location, response.headers())?;
                 Ok(())
             }
-            _ => Err(error_of(response, timeouts.response).await.into()),
+            _ => Err(self.client.error_of(response).await.into()),
         }
     }
 
@@ -155,7 +132,7 @@ impl Session {
         let response = self.client.send(Access::Push, request).await?;
         match response.status() {
             StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
-            _ => Err(error_of(response, timeouts.response).await),
+            _ => Err(self.client.error_of(response).await),
         }
     }
 
