@@ -106,6 +106,11 @@ pub(crate) enum LoginError {
     Provider(#[from] ProviderError),
     #[error("registry's WWW-Authenticate header is not readable: {problem}")]
     Challenge { problem: String },
+    #[error(
+        "registry wants a user name and a password, and the credentials are an identity token; log in with a \
+         user name and a password"
+    )]
+    PasswordNeeded,
     /// Nothing was sent to that token server.
     #[error("registry sends logins to {host}, {problem}; nothing was sent to that host")]
     TokenServer { host: String, problem: &'static str },
@@ -164,6 +169,7 @@ impl RequestError {
                 LoginError::Request(error) | LoginError::Token(error) => error.status(),
                 LoginError::Provider(_)
                 | LoginError::Challenge { .. }
+                | LoginError::PasswordNeeded
                 | LoginError::TokenServer { .. }
                 | LoginError::TokenBody { .. } => None,
             },
@@ -202,6 +208,7 @@ impl LoginError {
                 kind => kind,
             },
             Self::Provider(error) => error.kind,
+            Self::PasswordNeeded => ErrorKind::Denied,
             Self::Challenge { .. } | Self::TokenServer { .. } | Self::TokenBody { .. } => ErrorKind::Other,
         }
     }

@@ -96,6 +96,10 @@ impl Conversion {
         Self { credentials: Credentials::basic(username, password), ..self }
     }
 
+    pub(crate) fn identity_token(self, token: &str) -> Self {
+        Self { credentials: Credentials::identity_token(token), ..self }
+    }
+
     /// With other timeouts and retries.
     pub(crate) fn options(self, options: RegistryOptions) -> Self {
         Self { options, ..self }

@@ -6,6 +6,7 @@ mod conversion;
 mod error_responses;
 mod existing_variants;
 mod hostile;
+mod identity_token;
 mod indexes;
 mod interruption;
 mod layer_reuse;

@@ -1,5 +1,6 @@
 //! An identity at a registry.
 
+use super::identity_token::IdentityToken;
 use super::password::Password;
 use super::provider::SharedProvider;
 
@@ -10,6 +11,8 @@ pub enum Credentials {
     Anonymous,
     /// A user with a password, or with a token in its place.
     Basic(Password),
+    /// A login that a token server exchanges for tokens.
+    IdentityToken(IdentityToken),
     /// An identity whose passwords expire.
     Provider(SharedProvider),
 }
@@ -18,6 +21,11 @@ impl Credentials {
     /// A user with a password.
     pub fn basic(username: impl Into<String>, password: impl Into<String>) -> Self {
         Self::Basic(Password { username: username.into(), password: password.into() })
+    }
+
+    /// A login's token, as a Docker config (`identitytoken`) or a credential helper (user `<token>`) holds it.
+    pub fn identity_token(token: impl Into<String>) -> Self {
+        Self::IdentityToken(IdentityToken::new(token))
     }
 }
 
@@ -57,5 +65,7 @@ mod tests {
         ] {
             assert!(printed.contains("user") && !printed.contains("hush"), "{printed}");
         }
+        let printed = format!("{:#?}", Credentials::identity_token("hush"));
+        assert!(printed.contains("IdentityToken") && !printed.contains("hush"), "{printed}");
     }
 }

@@ -84,6 +84,11 @@ impl Login<'_> {
         let challenge =
             challenge::parse(response.headers()).map_err(|problem| LoginError::Challenge { problem })?;
         match challenge {
+            Challenge::Basic if matches!(self.credentials, Credentials::IdentityToken(_)) => {
+                // Docker and containerd have nothing to send here either: a refresh token is for its
+                // authorization server alone (distribution, "OAuth2 Token Authentication").
+                Err(LoginError::PasswordNeeded)
+            }
             Challenge::None | Challenge::Basic => self.password_grant(refused).await,
             Challenge::Bearer { realm, service } => self.token_grant(access, realm, service).await,
         }
@@ -106,16 +111,24 @@ impl Login<'_> {
     async fn token_grant(
         &self,
         access: Access,
-        mut realm: Url,
+        realm: Url,
         service: Option<String>,
     ) -> Result<Grant, LoginError> {
         let password = current_password(self.credentials, None).await?.map(|current| current.password);
-        check_token_server(self.transport, &realm, password.is_some()).map_err(|problem| {
+        let identity_token = match self.credentials {
+            Credentials::IdentityToken(token) => Some(token),
+            Credentials::Anonymous | Credentials::Basic(_) | Credentials::Provider(_) => None,
+        };
+        let has_secret = password.is_some() || identity_token.is_some();
+        check_token_server(self.transport, &realm, has_secret).map_err(|problem| {
             let host = realm.host_str().unwrap_or_default().to_owned();
             LoginError::TokenServer { host, problem }
         })?;
-        self.add_scopes(access, &mut realm, service.as_deref());
-        let request = Request::read(Method::GET, realm);
+        let scopes = self.scopes(access);
+        let request = match identity_token {
+            Some(token) => token.exchange(realm, service.as_deref(), &scopes),
+            None => token_request(realm, service.as_deref(), &scopes),
+        };
         let response = self.transport.send_anonymous(request, password.as_ref()).await?;
         if response.status() != StatusCode::OK {
             return Err(LoginError::Token(error_of(response, self.response_timeout()).await));
@@ -131,19 +144,15 @@ impl Login<'_> {
         Ok(Grant { authorization: Authorization::Bearer(token), ttl: ttl / 4 * 3, is_new: true })
     }
 
-    fn add_scopes(&self, access: Access, realm: &mut Url, service: Option<&str>) {
+    /// Rights that the token needs (distribution, "Docker Registry Token Scope and Access").
+    fn scopes(&self, access: Access) -> Vec<String> {
         let actions = match access {
             Access::Pull => "pull",
             Access::Push => "pull,push",
         };
-        let mut query = realm.query_pairs_mut();
-        if let Some(service) = service {
-            query.append_pair("service", service);
-        }
-        query.append_pair("scope", &format!("repository:{}:{actions}", self.repository));
-        if let Some(other) = self.mount_source {
-            query.append_pair("scope", &format!("repository:{other}:pull"));
-        }
+        let own = format!("repository:{}:{actions}", self.repository);
+        let mounted = self.mount_source.map(|other| format!("repository:{other}:pull"));
+        std::iter::once(own).chain(mounted).collect()
     }
 
     fn response_timeout(&self) -> Duration {
@@ -151,13 +160,27 @@ impl Login<'_> {
     }
 }
 
-/// The current password, or `None` for anonymous access.
+/// Asks for a token (distribution, "Token Authentication Specification"). A password goes into the request's
+/// header.
+fn token_request(mut realm: Url, service: Option<&str>, scopes: &[String]) -> Request {
+    let mut query = realm.query_pairs_mut();
+    if let Some(service) = service {
+        query.append_pair("service", service);
+    }
+    for scope in scopes {
+        query.append_pair("scope", scope);
+    }
+    drop(query);
+    Request::read(Method::GET, realm)
+}
+
+/// The current password, or `None` without one.
 async fn current_password(
     credentials: &Credentials,
     refused: Option<&Password>,
 ) -> Result<Option<ExpiringCredentials>, LoginError> {
     match credentials {
-        Credentials::Anonymous => Ok(None),
+        Credentials::Anonymous | Credentials::IdentityToken(_) => Ok(None),
         Credentials::Basic(password) => {
             let (password, expires_at) = (password.clone(), Instant::now() + MAX_TTL);
             Ok(Some(ExpiringCredentials { password, expires_at, is_new: true }))
@@ -167,8 +190,9 @@ async fn current_password(
 }
 
 /// Checks that a token server may receive the login: its connection is as safe as the registry's own, and a
-/// password stays in the registry's own domain or goes to a listed server. The error says why not.
-fn check_token_server(transport: &Transport, realm: &Url, has_password: bool) -> Result<(), &'static str> {
+/// password or an identity token stays in the registry's own domain or goes to a listed server. The error
+/// says why not.
+fn check_token_server(transport: &Transport, realm: &Url, has_secret: bool) -> Result<(), &'static str> {
     let endpoint = transport.endpoint();
     let is_safe = realm.scheme() == "https" || (realm.scheme() == "http" && endpoint.is_plain_http());
     if !is_safe {
@@ -181,7 +205,7 @@ fn check_token_server(transport: &Transport, realm: &Url, has_password: bool) ->
         |host: &str| transport.options().token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host));
     let is_known =
         realm.host_str().is_some_and(|host| is_same_domain(endpoint.host(), host) || is_listed(host));
-    if has_password && !is_known {
+    if has_secret && !is_known {
         Err("which is neither in the registry's own domain nor a listed token server")
     } else {
         Ok(())
