@@ -1,5 +1,6 @@
 //! Credentials, and the tokens that registries exchange them for.
 
+mod authorization;
 mod challenge;
 mod credentials;
 mod credentials_error;
@@ -10,6 +11,7 @@ mod password;
 mod provider;
 mod token;
 
+pub use authorization::{Authorization, BearerToken, PullAuthorization};
 #[cfg(fuzzing)]
 pub use challenge::fuzz_challenge;
 pub use credentials::Credentials;
@@ -18,4 +20,4 @@ pub use docker_config::DockerConfig;
 pub use identity_token::IdentityToken;
 pub use password::Password;
 pub use provider::{CredentialProvider, ExpiringCredentials, ProviderError, SharedProvider};
-pub(crate) use token::{Authorization, Grant, Login};
+pub(crate) use token::{Grant, Login};

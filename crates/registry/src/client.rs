@@ -7,7 +7,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use crate::auth::{Authorization, Credentials, Grant, Login, Password};
+use crate::auth::{Authorization, Credentials, Grant, Login, Password, PullAuthorization};
 use crate::ecr::Ecr;
 use crate::error::{RequestError, transport_error};
 use crate::http::{MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
@@ -156,6 +156,23 @@ impl Client {
         }
     }
 
+    /// The authorization that reads carry.
+    pub(crate) async fn pull_authorization(&self) -> Result<PullAuthorization, RequestError> {
+        self.authorization(Access::Pull, None).await?;
+        let token = self.pull_token.lock().await;
+        let (authorization, expires_at) = match &*token {
+            Some(token) => (token.authorization.clone(), token.expires_at),
+            None => (Authorization::Anonymous, Instant::now()),
+        };
+        let endpoint = self.transport.endpoint();
+        Ok(PullAuthorization {
+            host: endpoint.authority()?,
+            is_plain_http: endpoint.is_plain_http(),
+            authorization,
+            expires_at: expires_at.into_std(),
+        })
+    }
+
     /// The authorization for `access`; another one than the `refused` one. One request at a time logs in;
     /// concurrent ones wait and share the result. The flag says whether it was issued just now; a cached one
     /// may have been revoked meanwhile.
@@ -198,7 +215,7 @@ fn authorize(request: RequestBuilder, authorization: &Authorization) -> RequestB
     match authorization {
         Authorization::Anonymous => request,
         Authorization::Basic(Password { username, password }) => request.basic_auth(username, Some(password)),
-        Authorization::Bearer(token) => request.bearer_auth(token),
+        Authorization::Bearer(token) => request.bearer_auth(token.as_str()),
     }
 }
 
@@ -219,6 +236,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::auth::BearerToken;
 
     /// A registry whose token server issues another token each time, with the given member for its life.
     struct TokenServer {
@@ -259,6 +277,10 @@ mod tests {
         }
     }
 
+    fn bearer(number: usize) -> Authorization {
+        Authorization::Bearer(BearerToken::new(format!("number {number}")))
+    }
+
     /// Advances the clock.
     async fn advance(time: Duration) {
         tokio::time::pause();
@@ -279,12 +301,12 @@ mod tests {
             let client = Client::for_tests(&server.host, &server.host);
             let authorization = async || client.authorization(Access::Pull, None).await.unwrap();
             let first = authorization().await;
-            assert!(first == (Authorization::Bearer("number 0".to_owned()), true), "{life}");
+            assert!(first == (bearer(0), true), "{life}");
             advance(Duration::from_secs(used_for - 5)).await;
             assert!(authorization().await == (first.0, false), "{life}");
             assert_eq!(server.issued(), 1, "{life}");
             advance(Duration::from_secs(5)).await;
-            assert!(authorization().await == (Authorization::Bearer("number 1".to_owned()), true), "{life}");
+            assert!(authorization().await == (bearer(1), true), "{life}");
             assert_eq!(server.issued(), 2, "{life}");
             // Writing needs another token.
             client.authorization(Access::Push, None).await.unwrap();

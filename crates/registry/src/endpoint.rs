@@ -56,6 +56,11 @@ impl Endpoint {
         self.base.as_ref().ok().and_then(Url::host_str).unwrap_or_default()
     }
 
+    /// Host name, with the port unless it is the scheme's own.
+    pub(crate) fn authority(&self) -> Result<String, RequestError> {
+        Ok(self.base()?.authority().to_owned())
+    }
+
     /// Whether `url` has the registry's scheme, host and port: only then do credentials go with a request.
     pub(crate) fn is_same_origin(&self, url: &Url) -> bool {
         self.base.as_ref().is_ok_and(|base| base.origin() == url.origin())
@@ -74,6 +79,11 @@ mod tests {
             "https://registry-1.docker.io/v2/library/nginx/manifests/1"
         );
         assert_eq!((endpoint.registry(), endpoint.host()), ("docker.io", "registry-1.docker.io"));
+        assert_eq!(endpoint.authority().unwrap(), "registry-1.docker.io");
+        assert_eq!(
+            Endpoint::new("registry.example:5000", false).authority().unwrap(),
+            "registry.example:5000"
+        );
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod interruption;
 mod layer_reuse;
 mod login;
 mod manifests;
+mod pull_authorization;
 mod redirects;
 mod small_blobs;
 mod soci;

@@ -55,6 +55,18 @@ pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Dige
     }
 }
 
+/// Requires that the registry lets a manifest be read. Asks for its headers first, which registries with a
+/// pull allowance don't count.
+pub(crate) async fn require_readable(client: &Client, key: ManifestKey<'_>) -> Result<(), RequestError> {
+    let url = client.url(&path(key))?;
+    // Some registries refuse HEAD, and an answer to HEAD has no message.
+    if client.read(Method::HEAD, url.clone(), accept()).await?.status() == StatusCode::OK {
+        return Ok(());
+    }
+    let response = client.read(Method::GET, url, accept()).await?;
+    if response.status() == StatusCode::OK { Ok(()) } else { Err(client.error_of(response).await) }
+}
+
 /// Pushes a manifest under its digest, or under a tag.
 pub(crate) async fn push(
     client: &Client,

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 
+use super::authorization::{Authorization, BearerToken};
 use super::challenge::{self, Challenge};
 use super::credentials::Credentials;
 use super::password::Password;
@@ -26,14 +27,6 @@ const TOKEN_RESPONSE_MAX: usize = 256 * 1024;
 const DEFAULT_TTL: Duration = Duration::from_mins(1);
 /// Longest use of an authorization before the registry is asked for its login again.
 const MAX_TTL: Duration = Duration::from_hours(1);
-
-/// Proof of identity that a request carries.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) enum Authorization {
-    Anonymous,
-    Basic(Password),
-    Bearer(String),
-}
 
 /// An authorization, and how long it may be used.
 pub(crate) struct Grant {
@@ -141,7 +134,11 @@ impl Login<'_> {
         let token = token.ok_or_else(|| unusable("has no token"))?;
         let ttl = response.expires_in.map_or(DEFAULT_TTL, Duration::from_secs).clamp(DEFAULT_TTL, MAX_TTL);
         // Renewed after three quarters of its life: a request may need time to arrive.
-        Ok(Grant { authorization: Authorization::Bearer(token), ttl: ttl / 4 * 3, is_new: true })
+        Ok(Grant {
+            authorization: Authorization::Bearer(BearerToken::new(token)),
+            ttl: ttl / 4 * 3,
+            is_new: true,
+        })
     }
 
     /// Rights that the token needs (distribution, "Docker Registry Token Scope and Access").
