@@ -4,6 +4,7 @@
 //! a fake's idea of a registry.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -58,10 +59,25 @@ impl Fault {
 /// A fault, the requests it applies to, and how often.
 struct FaultRule {
     method: Method,
-    path_part: String,
+    path: PathRule,
     fault: Fault,
     /// Requests that the rule still applies to; `None`: all.
     remaining: Option<usize>,
+}
+
+/// Requests that a rule applies to.
+enum PathRule {
+    Contains(String),
+    Is(String),
+}
+
+impl PathRule {
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Self::Contains(part) => path.contains(part),
+            Self::Is(whole) => path == whole,
+        }
+    }
 }
 
 /// A login by token, as for Docker Hub and most registries.
@@ -73,10 +89,25 @@ pub struct TokenLogin {
     pub password: String,
 }
 
+impl TokenLogin {
+    /// A login without a user: the token server refuses passwords.
+    pub fn anonymous() -> Self {
+        Self { username: String::new(), password: String::new() }
+    }
+
+    /// The header of a request with the password.
+    fn basic(&self) -> Option<String> {
+        let Self { username, password } = self;
+        (!username.is_empty()).then(|| format!("Basic {}", STANDARD.encode(format!("{username}:{password}"))))
+    }
+}
+
 struct GatewayState {
     registry: ReverseProxy,
     address: String,
     login: Option<TokenLogin>,
+    /// Whether requests that write need the password itself.
+    writes_need_password: AtomicBool,
     rules: Mutex<Vec<FaultRule>>,
     calls: RequestLog,
     tokens: Mutex<Vec<String>>,
@@ -101,6 +132,7 @@ impl Gateway {
             registry: ReverseProxy::new(upstream)?,
             address: listener.local_addr()?.to_string(),
             login,
+            writes_need_password: AtomicBool::new(false),
             rules: Mutex::default(),
             calls: RequestLog::default(),
             tokens: Mutex::default(),
@@ -120,12 +152,23 @@ impl Gateway {
 
     /// Applies a fault to all requests with this method and with `path_part` in their path.
     pub fn fault(&self, method: Method, path_part: &str, fault: Fault) {
-        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: None });
+        self.rule(FaultRule {
+            method,
+            path: PathRule::Contains(path_part.to_owned()),
+            fault,
+            remaining: None,
+        });
+    }
+
+    /// Applies a fault to all requests with this method and path, query included.
+    pub fn fault_at(&self, method: Method, path: &str, fault: Fault) {
+        self.rule(FaultRule { method, path: PathRule::Is(path.to_owned()), fault, remaining: None });
     }
 
     /// Applies a fault to the next `times` requests with this method and with `path_part` in their path.
     pub fn fault_times(&self, times: usize, method: Method, path_part: &str, fault: Fault) {
-        self.rule(FaultRule { method, path_part: path_part.to_owned(), fault, remaining: Some(times) });
+        let path = PathRule::Contains(path_part.to_owned());
+        self.rule(FaultRule { method, path, fault, remaining: Some(times) });
     }
 
     fn rule(&self, rule: FaultRule) {
@@ -141,6 +184,16 @@ impl Gateway {
     pub fn all_faults_hit(&self) -> bool {
         let rules = lock(&self.state.rules);
         rules.iter().all(|rule| rule.remaining.is_none_or(|remaining| remaining == 0))
+    }
+
+    /// Challenges `GET /v2/` no more: the registry asks for a login at each request that needs one.
+    pub fn open_base(&self) {
+        self.fault_at(Method::GET, "/v2/", Fault::Respond(StatusCode::OK, vec![], "{}"));
+    }
+
+    /// Refuses tokens for requests that write, and asks for the password itself.
+    pub fn require_password_for_writes(&self) {
+        self.state.writes_need_password.store(true, Ordering::Relaxed);
     }
 
     /// Rejects all tokens issued so far.
@@ -168,38 +221,48 @@ impl Drop for Gateway {
 impl GatewayState {
     fn next_fault(&self, method: &Method, path: &str) -> Option<Fault> {
         let mut rules = lock(&self.rules);
-        let rule = rules.iter_mut().find(|rule| {
-            rule.method == *method && path.contains(&rule.path_part) && rule.remaining != Some(0)
-        })?;
+        let rule = rules
+            .iter_mut()
+            .find(|rule| rule.method == *method && rule.path.matches(path) && rule.remaining != Some(0))?;
         rule.remaining = rule.remaining.map(|remaining| remaining - 1);
         Some(rule.fault.clone())
     }
 
-    fn is_authorized(&self, headers: &HeaderMap) -> bool {
-        if self.login.is_none() {
-            return true;
+    fn is_authorized(&self, method: &Method, headers: &HeaderMap) -> bool {
+        let Some(login) = &self.login else { return true };
+        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        if self.needs_password(method) {
+            return given.is_some() && given == login.basic().as_deref();
         }
         let tokens = lock(&self.tokens);
-        let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let given = given.and_then(|given| given.strip_prefix("Bearer "));
         given.is_some_and(|given| tokens.iter().any(|token| token == given))
     }
 
+    fn needs_password(&self, method: &Method) -> bool {
+        self.writes_need_password.load(Ordering::Relaxed) && !matches!(*method, Method::GET | Method::HEAD)
+    }
+
     fn issue_token(&self, headers: &HeaderMap) -> Response {
-        let Some(TokenLogin { username, password }) = &self.login else {
+        let Some(login) = &self.login else {
             return StatusCode::NOT_FOUND.into_response();
         };
-        let expected = format!("Basic {}", STANDARD.encode(format!("{username}:{password}")));
-        if headers.get(AUTHORIZATION).is_none_or(|given| given.as_bytes() != expected.as_bytes()) {
+        let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+        if given != login.basic().as_ref().map(String::as_bytes) {
             return StatusCode::UNAUTHORIZED.into_response();
         }
         let mut tokens = lock(&self.tokens);
-        let token = format!("token-{}", self.calls.len());
+        let token = format!("token-{}-{}", self.address, self.calls.len());
         tokens.push(token.clone());
         axum::Json(serde_json::json!({"token": token})).into_response()
     }
 
-    fn challenge(&self) -> Response {
-        let challenge = format!("Bearer realm=\"http://{}/token\",service=\"lab\"", self.address);
+    fn challenge(&self, method: &Method) -> Response {
+        let challenge = if self.needs_password(method) {
+            "Basic realm=\"lab\"".to_owned()
+        } else {
+            format!("Bearer realm=\"http://{}/token\",service=\"lab\"", self.address)
+        };
         (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, challenge)]).into_response()
     }
 }
@@ -260,9 +323,9 @@ async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Res
     if path.starts_with("/token") {
         return state.issue_token(request.headers());
     }
-    if !state.is_authorized(request.headers()) {
+    if !state.is_authorized(&method, request.headers()) {
         drain(request).await;
-        return state.challenge();
+        return state.challenge(&method);
     }
     let request = if state.login.is_some() { without_credentials(request) } else { request };
     let origin = format!("http://{}", state.address);
