@@ -2,14 +2,21 @@
 
 mod authorization;
 mod challenge;
+mod challenge_parser;
 mod credentials;
 mod credentials_error;
 mod docker_config;
 mod helper;
 mod identity_token;
+mod login;
 mod password;
+mod ping;
 mod provider;
-mod token;
+mod redirect_login;
+mod scope;
+mod token_cache;
+mod token_response;
+mod token_server;
 
 pub use authorization::{Authorization, BearerToken, PullAuthorization};
 #[cfg(fuzzing)]
@@ -18,6 +25,8 @@ pub use credentials::Credentials;
 pub use credentials_error::CredentialsError;
 pub use docker_config::DockerConfig;
 pub use identity_token::IdentityToken;
+pub(crate) use login::{Login, LoginPlan};
 pub use password::Password;
 pub use provider::{CredentialProvider, ExpiringCredentials, ProviderError, SharedProvider};
-pub(crate) use token::{Grant, Login};
+pub(crate) use redirect_login::RedirectLogins;
+pub(crate) use token_cache::{Refusal, TokenCache};

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
-use crate::auth::{Authorization, Credentials, Grant, Login, Password, PullAuthorization};
+use crate::auth::{
+    Authorization, Credentials, Login, LoginPlan, Password, PullAuthorization, RedirectLogins, Refusal,
+    TokenCache,
+};
 use crate::ecr::Ecr;
 use crate::error::{RequestError, transport_error};
-use crate::http::{MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
+use crate::http::{MAX_REDIRECTS, MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::transport::Transport;
@@ -18,9 +19,8 @@ use crate::transport::Transport;
 /// Highest number of tokens that a request tries after the first one: one that other requests renewed, and
 /// one of its own.
 const MAX_RENEWALS: usize = 2;
-/// Highest number of redirects that are followed. Registries redirect readers of blobs to their storage,
-/// once.
-const MAX_REDIRECTS: usize = 5;
+/// Highest number of logins of another kind that a request tries because a refusal asks for it.
+const MAX_CHALLENGES: usize = 1;
 
 /// Sends requests to one repository. Clones share connections and tokens.
 #[derive(Clone)]
@@ -32,13 +32,9 @@ pub(crate) struct Client {
     ecr: Option<Arc<Ecr>>,
     /// Another repository of the registry that the tokens may read too.
     mount_source: Option<String>,
-    pull_token: Arc<Mutex<Option<CachedToken>>>,
-    push_token: Arc<Mutex<Option<CachedToken>>>,
-}
-
-struct CachedToken {
-    expires_at: Instant,
-    authorization: Authorization,
+    pull_tokens: Arc<TokenCache>,
+    push_tokens: Arc<TokenCache>,
+    redirect_logins: Arc<RedirectLogins>,
 }
 
 impl Client {
@@ -54,8 +50,9 @@ impl Client {
             credentials,
             ecr,
             mount_source: None,
-            pull_token: Arc::default(),
-            push_token: Arc::default(),
+            pull_tokens: Arc::default(),
+            push_tokens: Arc::default(),
+            redirect_logins: Arc::default(),
         }
     }
 
@@ -65,8 +62,8 @@ impl Client {
         let name = location.strip_prefix(self.transport.endpoint().registry())?.strip_prefix('/')?;
         Some(Self {
             mount_source: Some(name.to_owned()),
-            pull_token: Arc::default(),
-            push_token: Arc::default(),
+            pull_tokens: Arc::default(),
+            push_tokens: Arc::default(),
             ..self.clone()
         })
     }
@@ -107,7 +104,8 @@ impl Client {
         read_bounded(response, max, self.timeouts().response).await
     }
 
-    /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone.
+    /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone; another
+    /// registry may ask for an anonymous login.
     pub(crate) async fn read(
         &self,
         method: Method,
@@ -116,7 +114,11 @@ impl Client {
     ) -> Result<Response, RequestError> {
         for _ in 0..=MAX_REDIRECTS {
             let request = Request::read(method.clone(), url.clone()).header(ACCEPT, accept.clone());
-            let response = self.send(Access::Pull, request).await?;
+            let response = if self.transport.endpoint().is_same_origin(&url) {
+                self.send(Access::Pull, request).await?
+            } else {
+                self.redirect_logins.send(&self.transport, request).await?
+            };
             if !response.status().is_redirection() {
                 return Ok(response);
             }
@@ -125,30 +127,39 @@ impl Client {
         Err(RequestError::Redirects { max: MAX_REDIRECTS })
     }
 
-    /// Sends a request with the token that `access` needs. A refused token is renewed and the request sent
-    /// again; a streamed body can't be sent again, which is [`RequestError::TokenExpired`].
+    /// Sends a request with the authorization that `access` needs. Another host, another port, and plain http
+    /// after https get none. A refused authorization is renewed and the request sent again; a streamed body
+    /// can't be sent again, which is [`RequestError::TokenExpired`].
     pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
         let http = self.transport.http_client(&request).await?;
-        let is_registry = self.transport.endpoint().is_same_origin(&request.url);
-        let (mut authorization, mut is_new) = self.authorization(access, None).await?;
-        let mut renewals_left = MAX_RENEWALS;
+        if !self.transport.endpoint().is_same_origin(&request.url) {
+            return request.build(http).send().await.map_err(transport_error);
+        }
+        let (login, tokens) = (self.login(access), self.tokens(access));
+        let mut active = tokens.authorization(&login, None).await?;
+        // Both are limited, so that a registry can't keep a request for ever.
+        let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, MAX_RENEWALS);
         loop {
-            let attempt = request.build(http);
-            // Another host, another port, and plain http after https get no credentials.
-            let attempt = if is_registry { authorize(attempt, &authorization) } else { attempt };
+            let attempt = authorize(request.build(http), &active.authorization);
             let response = attempt.send().await.map_err(transport_error)?;
-            // A token that was issued for this very request lacks the right. One that another request
-            // renewed may have expired too.
-            let may_have_expired = !is_new && is_registry && self.is_refusal(response.status());
-            if !may_have_expired || renewals_left == 0 {
+            if !self.is_refusal(&active.plan, response.status()) {
                 return Ok(response);
             }
-            renewals_left -= 1;
-            let renewed = self.authorization(access, Some(&authorization)).await?;
-            if renewed.0 == authorization {
+            let plan = login.plan_after_refusal(&active.plan, &request.url, response.headers())?;
+            if plan.as_ref().is_some_and(|plan| *plan != active.plan) && challenges_left > 0 {
+                challenges_left -= 1;
+            } else if !active.is_new && renewals_left > 0 {
+                // A token that another request renewed may have expired too.
+                renewals_left -= 1;
+            } else {
                 return Ok(response);
             }
-            (authorization, is_new) = renewed;
+            let refusal = Refusal { authorization: &active.authorization, plan };
+            let renewed = tokens.authorization(&login, Some(refusal)).await?;
+            if renewed.authorization == active.authorization {
+                return Ok(response);
+            }
+            active = renewed;
             if !request.is_ready() {
                 // The next attempt has the new token.
                 return Err(RequestError::TokenExpired { status: response.status() });
@@ -158,56 +169,43 @@ impl Client {
 
     /// The authorization that reads carry.
     pub(crate) async fn pull_authorization(&self) -> Result<PullAuthorization, RequestError> {
-        self.authorization(Access::Pull, None).await?;
-        let token = self.pull_token.lock().await;
-        let (authorization, expires_at) = match &*token {
-            Some(token) => (token.authorization.clone(), token.expires_at),
-            None => (Authorization::Anonymous, Instant::now()),
-        };
+        let active = self.pull_tokens.authorization(&self.login(Access::Pull), None).await?;
         let endpoint = self.transport.endpoint();
         Ok(PullAuthorization {
             host: endpoint.authority()?,
             is_plain_http: endpoint.is_plain_http(),
-            authorization,
-            expires_at: expires_at.into_std(),
+            authorization: active.authorization,
+            expires_at: active.expires_at.into_std(),
         })
     }
 
-    /// The authorization for `access`; another one than the `refused` one. One request at a time logs in;
-    /// concurrent ones wait and share the result. The flag says whether it was issued just now; a cached one
-    /// may have been revoked meanwhile.
-    async fn authorization(
-        &self,
-        access: Access,
-        refused: Option<&Authorization>,
-    ) -> Result<(Authorization, bool), RequestError> {
-        let token = match access {
-            Access::Pull => &self.pull_token,
-            Access::Push => &self.push_token,
-        };
-        let mut token = token.lock().await;
-        if let Some(CachedToken { expires_at, authorization }) = &*token
-            && Instant::now() < *expires_at
-            && refused != Some(authorization)
-        {
-            return Ok((authorization.clone(), false));
+    fn tokens(&self, access: Access) -> &TokenCache {
+        match access {
+            Access::Pull => &self.pull_tokens,
+            Access::Push => &self.push_tokens,
         }
-        let started = Instant::now();
-        let login = Login {
+    }
+
+    fn login(&self, access: Access) -> Login<'_> {
+        Login {
             transport: &self.transport,
             repository: &self.repository,
             mount_source: self.mount_source.as_deref(),
             credentials: &self.credentials,
-        };
-        let Grant { authorization, ttl, is_new } = login.log_in(access, refused).await?;
-        *token = Some(CachedToken { expires_at: started + ttl, authorization: authorization.clone() });
-        Ok((authorization, is_new))
+            access,
+        }
     }
 
-    /// Whether a status may refuse the token. (ECR Public answers an expired one with 400.)
-    fn is_refusal(&self, status: StatusCode) -> bool {
-        matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
-            || status == StatusCode::BAD_REQUEST && self.ecr().is_some_and(Ecr::is_public)
+    /// Whether a status may refuse the authorization. ECR Public answers an expired one with 400. Some
+    /// registries answer 404 to a request without a login (containerd#3291), so that a 404 counts only if the
+    /// login is known.
+    fn is_refusal(&self, plan: &LoginPlan, status: StatusCode) -> bool {
+        match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
+            StatusCode::BAD_REQUEST => self.ecr().is_some_and(Ecr::is_public),
+            StatusCode::NOT_FOUND => *plan == LoginPlan::Unknown,
+            _ => false,
+        }
     }
 }
 
@@ -230,87 +228,55 @@ impl Client {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::auth::BearerToken;
 
-    /// A registry whose token server issues another token each time, with the given member for its life.
-    struct TokenServer {
-        host: String,
-        issued: Arc<AtomicUsize>,
-    }
-
-    impl TokenServer {
-        async fn start(life: &'static str) -> Self {
-            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let host = listener.local_addr().unwrap().to_string();
-            let issued = Arc::new(AtomicUsize::new(0));
-            let (own, count) = (host.clone(), Arc::clone(&issued));
-            // The task ends with the test's runtime.
-            tokio::spawn(async move {
-                while let Ok((mut connection, _)) = listener.accept().await {
-                    let mut head = Vec::new();
-                    while !head.ends_with(b"\r\n\r\n") {
-                        connection.read_buf(&mut head).await.unwrap();
-                    }
-                    let (status, body) = if head.starts_with(b"GET /token?") {
-                        let number = count.fetch_add(1, Ordering::Relaxed);
-                        ("200 OK".to_owned(), format!("{{\"token\": \"number {number}\"{life}}}"))
-                    } else {
-                        let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{own}/token\"");
-                        (format!("401 Unauthorized\r\n{challenge}"), String::new())
-                    };
-                    let length = body.len();
-                    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close");
-                    connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+    /// A registry that issues a token for everything, and refuses each request with another challenge. Counts
+    /// requests for the manifest.
+    async fn start_changing_registry() -> (String, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let refused = Arc::new(AtomicUsize::new(0));
+        let (own, count) = (host.clone(), Arc::clone(&refused));
+        // The task ends with the test's runtime.
+        tokio::spawn(async move {
+            for number in 0.. {
+                let Ok((mut connection, _)) = listener.accept().await else { break };
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    connection.read_buf(&mut head).await.unwrap();
                 }
-            });
-            Self { host, issued }
-        }
-
-        fn issued(&self) -> usize {
-            self.issued.load(Ordering::Relaxed)
-        }
-    }
-
-    fn bearer(number: usize) -> Authorization {
-        Authorization::Bearer(BearerToken::new(format!("number {number}")))
-    }
-
-    /// Advances the clock.
-    async fn advance(time: Duration) {
-        tokio::time::pause();
-        tokio::time::advance(time).await;
-        tokio::time::resume();
+                let (status, body) = if head.starts_with(b"GET /token?") {
+                    ("200 OK".to_owned(), format!("{{\"token\": \"{number}\"}}"))
+                } else {
+                    count.fetch_add(usize::from(head.starts_with(b"GET /v2/app/")), Ordering::Relaxed);
+                    let realm = format!("Bearer realm=\"http://{own}/token\",service=\"{number}\"");
+                    (format!("401 Unauthorized\r\nWWW-Authenticate: {realm}"), String::new())
+                };
+                let length = body.len();
+                let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close");
+                connection.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).await.unwrap();
+            }
+        });
+        (host, refused)
     }
 
     #[tokio::test]
-    async fn token_is_shared_and_renewed_after_three_quarters_of_its_ttl() {
-        // A token without a TTL, or with a shorter one, lives for a minute: the specification asks for that.
-        for (life, used_for) in [
-            (", \"expires_in\": 400", 300),
-            ("", 45),
-            (", \"expires_in\": 1", 45),
-            (", \"expires_in\": 86400", 45 * 60),
-        ] {
-            let server = TokenServer::start(life).await;
-            let client = Client::for_tests(&server.host, &server.host);
-            let authorization = async || client.authorization(Access::Pull, None).await.unwrap();
-            let first = authorization().await;
-            assert!(first == (bearer(0), true), "{life}");
-            advance(Duration::from_secs(used_for - 5)).await;
-            assert!(authorization().await == (first.0, false), "{life}");
-            assert_eq!(server.issued(), 1, "{life}");
-            advance(Duration::from_secs(5)).await;
-            assert!(authorization().await == (bearer(1), true), "{life}");
-            assert_eq!(server.issued(), 2, "{life}");
-            // Writing needs another token.
-            client.authorization(Access::Push, None).await.unwrap();
-            assert_eq!(server.issued(), 3, "{life}");
-        }
+    async fn changing_challenges_lead_to_one_login() {
+        let (host, refused) = start_changing_registry().await;
+        let client = Client::for_tests(&host, &host);
+        let read = async || {
+            let url = client.url("manifests/v1").unwrap();
+            client.read(Method::GET, url, HeaderValue::from_static("*/*")).await.unwrap()
+        };
+        assert_eq!(read().await.status(), StatusCode::UNAUTHORIZED);
+        assert_eq!(refused.swap(0, Ordering::Relaxed), 1 + MAX_CHALLENGES);
+        // The next request begins with a cached token, which may have expired.
+        assert_eq!(read().await.status(), StatusCode::UNAUTHORIZED);
+        let refused = refused.load(Ordering::Relaxed);
+        assert!(refused <= 1 + MAX_CHALLENGES + MAX_RENEWALS, "{refused}");
     }
 }

@@ -51,11 +51,6 @@ impl Endpoint {
             .map_err(|source| RequestError::Address { registry: self.registry.clone(), source })
     }
 
-    /// Host name, empty if the address is invalid.
-    pub(crate) fn host(&self) -> &str {
-        self.base.as_ref().ok().and_then(Url::host_str).unwrap_or_default()
-    }
-
     /// Host name, with the port unless it is the scheme's own.
     pub(crate) fn authority(&self) -> Result<String, RequestError> {
         Ok(self.base()?.authority().to_owned())
@@ -78,7 +73,7 @@ mod tests {
             endpoint.url("library/nginx", "manifests/1").unwrap().as_str(),
             "https://registry-1.docker.io/v2/library/nginx/manifests/1"
         );
-        assert_eq!((endpoint.registry(), endpoint.host()), ("docker.io", "registry-1.docker.io"));
+        assert_eq!(endpoint.registry(), "docker.io");
         assert_eq!(endpoint.authority().unwrap(), "registry-1.docker.io");
         assert_eq!(
             Endpoint::new("registry.example:5000", false).authority().unwrap(),

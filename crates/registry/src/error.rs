@@ -118,6 +118,8 @@ pub(crate) enum LoginError {
     Token(#[source] RequestError),
     #[error("token server's response {problem}")]
     TokenBody { problem: &'static str },
+    #[error("at {host}, to which the registry redirects its clients")]
+    Redirect { host: String, source: Box<LoginError> },
 }
 
 /// A transfer that was aborted.
@@ -165,14 +167,7 @@ impl RequestError {
         match self {
             Self::Response { status, .. } | Self::TokenExpired { status } => Some(*status),
             Self::NoRepository { source, .. } | Self::TagImmutable { source, .. } => source.status(),
-            Self::Login(error) => match &**error {
-                LoginError::Request(error) | LoginError::Token(error) => error.status(),
-                LoginError::Provider(_)
-                | LoginError::Challenge { .. }
-                | LoginError::PasswordNeeded
-                | LoginError::TokenServer { .. }
-                | LoginError::TokenBody { .. } => None,
-            },
+            Self::Login(error) => error.status(),
             Self::Address { .. }
             | Self::Forbidden(_)
             | Self::Transport { .. }
@@ -199,6 +194,18 @@ impl RequestError {
 }
 
 impl LoginError {
+    fn status(&self) -> Option<StatusCode> {
+        match self {
+            Self::Request(error) | Self::Token(error) => error.status(),
+            Self::Redirect { source, .. } => source.status(),
+            Self::Provider(_)
+            | Self::Challenge { .. }
+            | Self::PasswordNeeded
+            | Self::TokenServer { .. }
+            | Self::TokenBody { .. } => None,
+        }
+    }
+
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Request(error) => error.kind(),
@@ -209,8 +216,15 @@ impl LoginError {
             },
             Self::Provider(error) => error.kind,
             Self::PasswordNeeded => ErrorKind::Denied,
+            Self::Redirect { source, .. } => source.kind(),
             Self::Challenge { .. } | Self::TokenServer { .. } | Self::TokenBody { .. } => ErrorKind::Other,
         }
+    }
+}
+
+impl From<LoginError> for RequestError {
+    fn from(error: LoginError) -> Self {
+        Self::Login(Box::new(error))
     }
 }
 

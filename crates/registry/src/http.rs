@@ -10,7 +10,7 @@ mod upload_monitor;
 pub(crate) use address_policy::AddressPolicy;
 pub use clients::ClientError;
 pub(crate) use clients::{Direction, HttpClients};
-pub(crate) use response::{error_of, read_bounded, redirect_target};
+pub(crate) use response::{MAX_REDIRECTS, error_of, read_bounded, redirect_target};
 pub(crate) use throughput::{Chunks, require_throughput};
 pub use timeouts::{MinThroughput, Timeouts};
 pub(crate) use upload_monitor::monitor;

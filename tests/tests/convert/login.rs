@@ -52,7 +52,8 @@ async fn login_outage_is_not_taken_for_a_wrong_password() -> Result<()> {
         lab.gateway.fault(Method::GET, path, unavailable());
         let error = lab.conversion().run().await.unwrap_err();
         assert_eq!(error.class(), ErrorClass::Unavailable, "{path}: {}", error.chain());
-        assert!(error.chain().contains("log in"), "{path}: {}", error.chain());
+        // A server error of `/v2/` alone doesn't decide: the error is that of the image's own request.
+        assert!(path == "/v2/" || error.chain().contains("log in"), "{path}: {}", error.chain());
 
         for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
             lab.gateway.clear_faults();

@@ -10,6 +10,10 @@ use crate::error::{RequestError, response_error, transport_error};
 /// Longest part of an error's body that is read: enough for any message.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
+/// Highest number of redirects that are followed. Registries redirect readers of blobs to their storage,
+/// once.
+pub(crate) const MAX_REDIRECTS: usize = 5;
+
 /// Turns a response of an unexpected status into an error. Reads its body for at most `limit`.
 pub(crate) async fn error_of(mut response: Response, limit: Duration) -> RequestError {
     let status = response.status();

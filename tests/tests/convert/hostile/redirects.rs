@@ -78,6 +78,20 @@ async fn redirect_target_gets_no_password() -> Result<()> {
 }
 
 #[tokio::test]
+async fn redirect_target_cannot_name_a_foreign_token_server() -> Result<()> {
+    let lab = HostileLab::start().await?;
+    // The registry's own token server is foreign there.
+    let challenge = format!("WWW-Authenticate: Bearer realm=\"http://{}/token\"", lab.server.host());
+    let head = ["401 Unauthorized", &challenge, "Connection: close"];
+    lab.other_host.respond(Method::GET, "/stolen", RawResponse::Send(http_response(&head, b"")));
+    let location = format!("Location: {}", lab.other_host_url("/stolen"));
+    lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
+    lab.fails_with(ErrorClass::Other, &["log in", "at localhost", "nothing was sent to that host"]).await?;
+    assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
+    Ok(())
+}
+
+#[tokio::test]
 async fn redirected_manifest_is_still_validated() -> Result<()> {
     let lab = HostileLab::start().await?;
     lab.other_host.respond(
