@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Result;
 use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
-    KeyUsagePurpose,
+    BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa,
+    KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use serde_json::json;
 
@@ -22,6 +22,18 @@ pub(crate) struct Subject<'a> {
     pub(crate) name: &'a str,
     pub(crate) organisation: &'a str,
     pub(crate) addresses: &'a [&'a str],
+}
+
+impl Subject<'_> {
+    fn parameters(&self) -> Result<CertificateParams> {
+        let names: Vec<String> = self.addresses.iter().map(ToString::to_string).collect();
+        let mut parameters = CertificateParams::new(names)?;
+        parameters.distinguished_name.push(DnType::CommonName, self.name);
+        parameters.distinguished_name.push(DnType::OrganizationName, self.organisation);
+        parameters.extended_key_usages =
+            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        Ok(parameters)
+    }
 }
 
 impl Pki {
@@ -47,16 +59,34 @@ impl Pki {
 
     /// Writes `FILE.crt` and `FILE.key`.
     pub(crate) fn issue(&self, subject: &Subject<'_>) -> Result<()> {
-        let names: Vec<String> = subject.addresses.iter().map(ToString::to_string).collect();
-        let mut parameters = CertificateParams::new(names)?;
-        parameters.distinguished_name.push(DnType::CommonName, subject.name);
-        parameters.distinguished_name.push(DnType::OrganizationName, subject.organisation);
-        parameters.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.sign(subject, subject.parameters()?)
+    }
+
+    /// Writes `FILE.crt`, whose validity is over, and `FILE.key`.
+    pub(crate) fn issue_expired(&self, subject: &Subject<'_>) -> Result<()> {
+        let mut parameters = subject.parameters()?;
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.sign(subject, parameters)
+    }
+
+    /// Writes `FILE.crt`, which no other certificate signed and which may sign others, and `FILE.key`. `openssl
+    /// req -x509` makes such certificates.
+    pub(crate) fn issue_self_signed(&self, subject: &Subject<'_>) -> Result<()> {
+        let mut parameters = subject.parameters()?;
+        parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate()?;
-        let certificate = parameters.signed_by(&key, &self.authority)?;
-        fs::write(self.path(&format!("{}.crt", subject.file)), certificate.pem())?;
-        fs::write(self.path(&format!("{}.key", subject.file)), key.serialize_pem())?;
+        self.write(subject.file, &parameters.self_signed(&key)?, &key)
+    }
+
+    fn sign(&self, subject: &Subject<'_>, parameters: CertificateParams) -> Result<()> {
+        let key = KeyPair::generate()?;
+        self.write(subject.file, &parameters.signed_by(&key, &self.authority)?, &key)
+    }
+
+    fn write(&self, file: &str, certificate: &Certificate, key: &KeyPair) -> Result<()> {
+        fs::write(self.path(&format!("{file}.crt")), certificate.pem())?;
+        fs::write(self.path(&format!("{file}.key")), key.serialize_pem())?;
         Ok(())
     }
 

@@ -37,6 +37,17 @@ pub enum Login {
     },
 }
 
+/// Certificate of a TLS registry.
+#[derive(Clone, Copy, Debug)]
+pub enum Certificate {
+    /// Issued by the authority.
+    Issued,
+    /// Issued by the authority, and no longer valid.
+    Expired,
+    /// An authority's own, as `openssl req -x509` makes it.
+    SelfSigned,
+}
+
 /// A running registry. Dropping the registry deletes its content.
 pub struct Registry {
     component: Component,
@@ -58,16 +69,26 @@ impl Registry {
     /// Starts a registry that speaks TLS only, with a certificate for `name` from the authority in
     /// [`authority`](Self::authority).
     pub async fn start_tls(name: &str) -> Result<Self> {
-        Self::launch(&Login::Anonymous, Some(name)).await
+        Self::start_tls_with(name, Certificate::Issued, Login::Anonymous).await
     }
 
-    async fn launch(login: &Login, tls_name: Option<&str>) -> Result<Self> {
+    /// Starts a registry that speaks TLS only, with this certificate for `name` and this login.
+    pub async fn start_tls_with(name: &str, certificate: Certificate, login: Login) -> Result<Self> {
+        Self::launch(&login, Some((name, certificate))).await
+    }
+
+    async fn launch(login: &Login, tls: Option<(&str, Certificate)>) -> Result<Self> {
         let program = tools::find(Tool::Registry).await?;
         let folder = TempDir::with_prefix("zstart-registry-")?;
         let [port] = free_ports()?;
-        if let Some(name) = tls_name {
+        if let Some((name, certificate)) = tls {
             let pki = Pki::create(&folder.path().join("pki"))?;
-            pki.issue(&Subject { file: "registry", name, organisation: "lab", addresses: &[name] })?;
+            let subject = Subject { file: "registry", name, organisation: "lab", addresses: &[name] };
+            match certificate {
+                Certificate::Issued => pki.issue(&subject)?,
+                Certificate::Expired => pki.issue_expired(&subject)?,
+                Certificate::SelfSigned => pki.issue_self_signed(&subject)?,
+            }
         }
         let component = start_registry(folder.path(), &program, Ipv4Addr::LOCALHOST, port, login)?;
         let mut registry = Self { component, port, folder };
@@ -78,6 +99,16 @@ impl Registry {
     /// Certificate file of a TLS registry's authority.
     pub fn authority(&self) -> PathBuf {
         self.folder().join("pki/ca.crt")
+    }
+
+    /// The TLS registry's own certificate file.
+    pub fn certificate(&self) -> PathBuf {
+        self.folder().join("pki/registry.crt")
+    }
+
+    /// Port on 127.0.0.1.
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// `127.0.0.1:PORT`.

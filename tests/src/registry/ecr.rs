@@ -112,7 +112,6 @@ impl FakeEcr {
         // Not HTTPS_PROXY: with a kubeconfig, kube (5.0) connects to the API server through that proxy,
         // wherever it is.
         environment.push(("ALL_PROXY", self.proxy.address().to_owned()));
-        environment.push(("NO_PROXY", "127.0.0.1".to_owned()));
         environment.push(("SSL_CERT_FILE", self.authority().display().to_string()));
         Ok(environment)
     }

@@ -4,6 +4,7 @@
 //! The server writes raw bytes, so a test can send what no HTTP library would send.
 
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ struct ServerState {
     upstream: String,
     rules: Mutex<Vec<ResponseRule>>,
     request_heads: Mutex<Vec<String>>,
+    other_connections: AtomicUsize,
 }
 
 /// A running server.
@@ -62,6 +64,7 @@ impl RawFaultServer {
             upstream: upstream.to_owned(),
             rules: Mutex::default(),
             request_heads: Mutex::default(),
+            other_connections: AtomicUsize::new(0),
         });
         let serving = Arc::clone(&state);
         let server = tokio::spawn(async move {
@@ -90,6 +93,11 @@ impl RawFaultServer {
     pub fn respond(&self, method: Method, path_part: &str, response: RawResponse) {
         let rule = ResponseRule { method, path_part: path_part.to_owned(), response };
         lock(&self.state.rules).push(rule);
+    }
+
+    /// Connections so far whose first bytes were no HTTP, e.g. a TLS handshake.
+    pub fn other_connections(&self) -> usize {
+        self.state.other_connections.load(Ordering::Relaxed)
     }
 
     /// Heads of all requests so far: request line and headers, in lower case.
@@ -121,6 +129,11 @@ async fn serve(state: &ServerState, mut client: TcpStream) -> Result<()> {
             break end;
         }
         anyhow::ensure!(client.read_buf(&mut received).await? > 0, "the connection ended before a request");
+        // HTTP servers close a connection at once whose first bytes are no method, e.g. a TLS handshake.
+        if !received[0].is_ascii_uppercase() {
+            state.other_connections.fetch_add(1, Ordering::Relaxed);
+            anyhow::bail!("the client speaks no HTTP");
+        }
     };
     let head = String::from_utf8_lossy(&received[..end]).into_owned();
     lock(&state.request_heads).push(head.to_lowercase());
