@@ -10,7 +10,7 @@ use crate::auth::{
     TokenCache,
 };
 use crate::ecr::Ecr;
-use crate::error::{RequestError, transport_error};
+use crate::error::RequestError;
 use crate::http::{MAX_REDIRECTS, MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
 use crate::operation::Access;
 use crate::request::Request;
@@ -133,7 +133,7 @@ impl Client {
     pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
         let http = self.transport.http_client(&request).await?;
         if !self.transport.endpoint().is_same_origin(&request.url) {
-            return request.build(http).send().await.map_err(transport_error);
+            return request.build(http).send().await.map_err(|error| self.transport.send_error(error));
         }
         let (login, tokens) = (self.login(access), self.tokens(access));
         let mut active = tokens.authorization(&login, None).await?;
@@ -141,7 +141,7 @@ impl Client {
         let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, MAX_RENEWALS);
         loop {
             let attempt = authorize(request.build(http), &active.authorization);
-            let response = attempt.send().await.map_err(transport_error)?;
+            let response = attempt.send().await.map_err(|error| self.transport.send_error(error))?;
             if !self.is_refusal(&active.plan, response.status()) {
                 return Ok(response);
             }

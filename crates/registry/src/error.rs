@@ -13,7 +13,9 @@ use thiserror::Error;
 use zstart_core::Digest;
 
 use crate::auth::ProviderError;
+use crate::connection_error::diagnose;
 use crate::error_kind::ErrorKind;
+use crate::http::{ProxyServer, UnusableProxy};
 use crate::operation::Operation;
 
 /// Error of the URL parser.
@@ -63,10 +65,12 @@ pub(crate) enum RequestError {
     Address { registry: String, source: UrlError },
     #[error(transparent)]
     Forbidden(#[from] ForbiddenAddress),
+    #[error(transparent)]
+    Proxy(#[from] UnusableProxy),
     /// No answer, or a body that broke off. Upload addresses and storage addresses carry signatures, so the
     /// message names the host alone.
     #[error("request to {host} failed")]
-    Transport { host: String, kind: ErrorKind, source: reqwest::Error },
+    Transport { host: String, kind: ErrorKind, source: Box<dyn Error + Send + Sync> },
     #[error("HTTP {} {message}", .status.as_u16())]
     Response { status: StatusCode, kind: ErrorKind, message: String },
     #[error("response exceeds the limit of {max} bytes")]
@@ -155,6 +159,7 @@ impl RequestError {
             Self::TagImmutable { .. } => ErrorKind::TagImmutable,
             Self::Address { .. }
             | Self::Forbidden(_)
+            | Self::Proxy(_)
             | Self::TooLarge { .. }
             | Self::Location { .. }
             | Self::Redirects { .. }
@@ -170,6 +175,7 @@ impl RequestError {
             Self::Login(error) => error.status(),
             Self::Address { .. }
             | Self::Forbidden(_)
+            | Self::Proxy(_)
             | Self::Transport { .. }
             | Self::TooLarge { .. }
             | Self::ResponseTimeout { .. }
@@ -228,13 +234,18 @@ impl From<LoginError> for RequestError {
     }
 }
 
-/// A request that got no answer, or not all of it.
+/// A response that broke off.
 pub(crate) fn transport_error(error: reqwest::Error) -> RequestError {
+    send_error(error, None)
+}
+
+/// A request without a response. `proxy` is the request's proxy.
+pub(crate) fn send_error(error: reqwest::Error, proxy: Option<&ProxyServer>) -> RequestError {
     let host = error.url().and_then(|url| url.host_str()).unwrap_or_default().to_owned();
     // A request that can't be built fails again, and so does one to a forbidden address.
     let is_final = error.is_builder() || is_forbidden(&error);
     let kind = if is_final { ErrorKind::Other } else { ErrorKind::Unavailable };
-    RequestError::Transport { host, kind, source: error.without_url() }
+    RequestError::Transport { host, kind, source: diagnose(error, proxy) }
 }
 
 fn is_forbidden(error: &reqwest::Error) -> bool {
@@ -253,9 +264,28 @@ pub(crate) fn response_error(status: StatusCode, retry_after: Option<Duration>, 
     };
     let message = match response {
         Some(response) => response.message(),
-        None => one_line(&String::from_utf8_lossy(body)),
+        None => {
+            hint(status, body).map_or_else(|| one_line(&String::from_utf8_lossy(body)), ToOwned::to_owned)
+        }
     };
     RequestError::Response { status, kind, message }
+}
+
+/// A better text than the body's, which serves programs that speak to the wrong port or lack a login.
+fn hint(status: StatusCode, body: &[u8]) -> Option<&'static str> {
+    // Texts of Go's net/http, nginx and Apache.
+    let from_tls_ports =
+        ["HTTP request to an HTTPS server", "plain HTTP request was sent to HTTPS", "plain HTTP to an SSL"];
+    let body = String::from_utf8_lossy(body);
+    match status {
+        StatusCode::BAD_REQUEST if from_tls_ports.iter().any(|text| body.contains(text)) => {
+            Some("the server expects TLS and got plain HTTP")
+        }
+        StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            Some("the proxy wants a login: write http://USER:PASSWORD@HOST:PORT in HTTP_PROXY")
+        }
+        _ => None,
+    }
 }
 
 fn kind_of_status(status: StatusCode, retry_after: Option<Duration>) -> ErrorKind {

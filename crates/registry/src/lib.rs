@@ -10,6 +10,9 @@
 //! - **Credentials that stay.** The client sends them to the registry's own scheme, host and port alone. A password goes to a token
 //!   server only if the server is listed or in the registry's own registrable domain. No redirect and no
 //!   `Location` leads from https to http.
+//! - **No proxy for this machine.** Requests to loopback, in any spelling, never use a proxy. `NO_PROXY` has all
+//!   forms of curl and Go.
+//! - **Errors that say what to do** ([`ConnectionError`]): certificates, plain HTTP in the place of TLS, proxies.
 //! - **Bounded bodies.** Manifests, tokens, lists and error bodies have limits; blobs are streamed.
 //! - **Minimum throughput** of downloads and uploads, next to idle timeouts: the client aborts a
 //!   transfer of a byte a minute.
@@ -39,12 +42,14 @@ mod api;
 pub mod auth;
 mod backoff;
 mod client;
+mod connection_error;
 pub mod ecr;
 mod endpoint;
 mod error;
 mod error_kind;
 mod http;
 mod layout;
+mod loopback;
 mod operation;
 mod options;
 mod registries;
@@ -54,6 +59,7 @@ mod store;
 mod transport;
 
 pub use backoff::{Backoff, RetryPolicy, jittered};
+pub use connection_error::ConnectionError;
 pub use error::RegistryError;
 pub use error_kind::ErrorKind;
 pub use http::{ClientError, MinThroughput, Timeouts};

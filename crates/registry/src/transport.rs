@@ -7,7 +7,7 @@ use tokio::sync::OnceCell;
 
 use crate::auth::Password;
 use crate::endpoint::Endpoint;
-use crate::error::{RequestError, transport_error};
+use crate::error::{RequestError, send_error};
 use crate::http::{AddressPolicy, HttpClients};
 use crate::options::RegistryOptions;
 use crate::request::Request;
@@ -46,7 +46,13 @@ impl Transport {
             let registry = self.endpoint.base()?;
             *self.redirect_policy.get_or_init(|| self.http.redirect_policy(registry)).await
         };
-        Ok(self.http.client(request.direction, policy, &request.url)?)
+        self.http.client(request.direction, policy, &request.url)
+    }
+
+    /// The error of a request without a response.
+    pub(crate) fn send_error(&self, error: reqwest::Error) -> RequestError {
+        let proxy = error.url().and_then(|url| self.http.proxy_for(url)).cloned();
+        send_error(error, proxy.as_ref())
     }
 
     /// Sends a request of a login: without a token, with a password if there is one to exchange.
@@ -60,7 +66,7 @@ impl Transport {
             Some(Password { username, password }) => attempt.basic_auth(username, Some(password)),
             None => attempt,
         };
-        attempt.send().await.map_err(transport_error)
+        attempt.send().await.map_err(|error| self.send_error(error))
     }
 }
 

@@ -11,6 +11,7 @@ mod layer_cache;
 mod layout;
 mod memory;
 mod plugin;
+mod proxy;
 mod tls;
 mod tune;
 mod variant_digests;

@@ -6,12 +6,16 @@
 //! the Internet must not send its clients into a private network. Requests through a proxy are the proxy's
 //! to check.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
 
 use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use thiserror::Error;
 
 use crate::error::ForbiddenAddress;
+use crate::loopback::LoopbackNames;
 
 /// Addresses that a request may go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,15 +50,34 @@ impl AddressPolicy {
     }
 }
 
-/// DNS resolver that leaves out forbidden addresses.
-pub(super) struct FilteringResolver(pub(super) AddressPolicy);
+/// DNS resolver that leaves out forbidden addresses. Loopback names have fixed addresses.
+pub(super) struct FilteringResolver {
+    pub(super) policy: AddressPolicy,
+    pub(super) names: Arc<LoopbackNames>,
+}
+
+/// A name that can't be resolved.
+#[derive(Debug, Error)]
+#[error("failed to resolve {host}")]
+pub(crate) struct UnknownHost {
+    host: String,
+    source: io::Error,
+}
 
 impl Resolve for FilteringResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let policy = self.0;
+        let policy = self.policy;
+        let host = name.as_str().to_owned();
+        let loopback = self.names.addresses(&host);
         Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((&*host, 0)).await?.collect();
+            let found: Vec<SocketAddr> = match loopback {
+                Some(addresses) => addresses.into_iter().map(|address| (address, 0).into()).collect(),
+                None => {
+                    let resolved = tokio::net::lookup_host((&*host, 0)).await;
+                    let failed = |source| UnknownHost { host: host.clone(), source };
+                    resolved.map_err(failed)?.collect()
+                }
+            };
             let mut allowed = Vec::new();
             let mut forbidden = None;
             for address in found {
@@ -238,7 +261,10 @@ mod tests {
 
     #[tokio::test]
     async fn resolver_leaves_out_forbidden_addresses() {
-        let found = async |policy| FilteringResolver(policy).resolve("localhost".parse().unwrap()).await;
+        let found = async |policy| {
+            let resolver = FilteringResolver { policy, names: Arc::default() };
+            resolver.resolve("localhost".parse().unwrap()).await
+        };
         let addresses: Vec<SocketAddr> = found(AddressPolicy::AllowPrivate).await.unwrap().collect();
         assert!(!addresses.is_empty() && addresses.iter().all(|address| address.ip().is_loopback()));
         let error = found(AddressPolicy::PublicOnly).await.err().unwrap();

@@ -1,16 +1,19 @@
 //! HTTP clients, by address policy and direction.
 
+use std::error::Error;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use hyper_util::client::proxy::matcher::Matcher;
 use reqwest::redirect::Policy;
 use reqwest::{Client, ClientBuilder, Url};
 use thiserror::Error;
 
 use super::address_policy::{AddressPolicy, FilteringResolver, literal_address};
+use super::proxies::{Proxies, ProxyServer};
 use super::timeouts::Timeouts;
-use crate::error::ForbiddenAddress;
+use super::trust;
+use crate::error::RequestError;
+use crate::loopback::LoopbackNames;
 
 /// The client's name in registries' logs.
 const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
@@ -19,15 +22,17 @@ const USER_AGENT: &str = concat!("zstart/", env!("CARGO_PKG_VERSION"));
 #[derive(Debug, Error)]
 #[error("failed to set up the HTTP client")]
 pub struct ClientError {
-    source: reqwest::Error,
+    source: Box<dyn Error + Send + Sync>,
 }
 
-/// Clients for both address policies.
+/// Clients for both address policies and for requests through a proxy.
 #[derive(Clone, Debug)]
 pub(crate) struct HttpClients {
     allow_private: ReadWriteClients,
     public_only: ReadWriteClients,
-    proxies: Arc<Matcher>,
+    /// The proxy checks addresses.
+    proxied: ReadWriteClients,
+    proxies: Arc<Proxies>,
 }
 
 #[derive(Clone, Debug)]
@@ -49,13 +54,28 @@ impl HttpClients {
     /// Clients that use the process's default rustls provider, the system's root certificates, and the
     /// proxies that the environment names.
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, ClientError> {
-        let clients = |policy| {
+        let names = Arc::new(LoopbackNames::of_system());
+        let variable = |name: &str| std::env::var(name).ok();
+        Self::with_proxies(timeouts, Proxies::from_variables(variable, Arc::clone(&names)), names)
+    }
+
+    fn with_proxies(
+        timeouts: Timeouts,
+        proxies: Proxies,
+        names: Arc<LoopbackNames>,
+    ) -> Result<Self, ClientError> {
+        let tls = trust::client_config().map_err(failed)?;
+        let servers = proxies.for_reqwest().map_err(failed)?;
+        let clients = |policy, servers: &[reqwest::Proxy]| {
+            let resolver = Arc::new(FilteringResolver { policy, names: Arc::clone(&names) });
             let build = |builder: ClientBuilder| {
                 // The caller follows redirects: it decides which host gets credentials.
-                let builder = builder.redirect(Policy::none());
-                let builder = builder.dns_resolver(Arc::new(FilteringResolver(policy)));
-                let built = builder.user_agent(USER_AGENT).connect_timeout(timeouts.connect).build();
-                built.map_err(|source| ClientError { source })
+                let builder = builder.redirect(Policy::none()).dns_resolver(Arc::clone(&resolver));
+                let builder = builder.user_agent(USER_AGENT).connect_timeout(timeouts.connect);
+                // reqwest reads no variables itself: `client` decides.
+                let builder = builder.tls_backend_preconfigured(tls.clone()).no_proxy();
+                let proxied = servers.iter().cloned().fold(builder, ClientBuilder::proxy);
+                proxied.build().map_err(failed)
             };
             Ok(ReadWriteClients {
                 reader: build(Client::builder().read_timeout(timeouts.read_idle))?,
@@ -63,9 +83,10 @@ impl HttpClients {
             })
         };
         Ok(Self {
-            allow_private: clients(AddressPolicy::AllowPrivate)?,
-            public_only: clients(AddressPolicy::PublicOnly)?,
-            proxies: Arc::new(Matcher::from_env()),
+            allow_private: clients(AddressPolicy::AllowPrivate, &[])?,
+            public_only: clients(AddressPolicy::PublicOnly, &[])?,
+            proxied: clients(AddressPolicy::AllowPrivate, &servers)?,
+            proxies: Arc::new(proxies),
         })
     }
 
@@ -75,15 +96,17 @@ impl HttpClients {
         direction: Direction,
         policy: AddressPolicy,
         url: &Url,
-    ) -> Result<&Client, ForbiddenAddress> {
-        let is_proxied = self.is_proxied(url);
-        if let (false, Some(address)) = (is_proxied, literal_address(url)) {
-            policy.check(url.host_str().unwrap_or_default(), address)?;
-        }
-        let clients = if policy == AddressPolicy::AllowPrivate || is_proxied {
-            &self.allow_private
+    ) -> Result<&Client, RequestError> {
+        let clients = if self.proxies.server_for(url)?.is_some() {
+            &self.proxied
         } else {
-            &self.public_only
+            if let Some(address) = literal_address(url) {
+                policy.check(url.host_str().unwrap_or_default(), address)?;
+            }
+            match policy {
+                AddressPolicy::AllowPrivate => &self.allow_private,
+                AddressPolicy::PublicOnly => &self.public_only,
+            }
         };
         Ok(match direction {
             Direction::Read => &clients.reader,
@@ -93,7 +116,8 @@ impl HttpClients {
 
     /// The policy for addresses to which the registry at `url` sends its clients.
     pub(crate) async fn redirect_policy(&self, url: &Url) -> AddressPolicy {
-        let Some(host) = url.host_str().filter(|_| !self.is_proxied(url)) else {
+        let is_direct = matches!(self.proxies.server_for(url), Ok(None));
+        let Some(host) = url.host_str().filter(|_| is_direct) else {
             return AddressPolicy::PublicOnly;
         };
         let addresses: Vec<IpAddr> = match literal_address(url) {
@@ -107,9 +131,14 @@ impl HttpClients {
         AddressPolicy::for_redirects(&addresses)
     }
 
-    fn is_proxied(&self, url: &Url) -> bool {
-        url.as_str().parse().is_ok_and(|uri| self.proxies.intercept(&uri).is_some())
+    /// The proxy of requests to a URL.
+    pub(crate) fn proxy_for(&self, url: &Url) -> Option<&ProxyServer> {
+        self.proxies.server_for(url).ok().flatten()
     }
+}
+
+fn failed(source: impl Into<Box<dyn Error + Send + Sync>>) -> ClientError {
+    ClientError { source: source.into() }
 }
 
 #[cfg(test)]
@@ -118,8 +147,7 @@ impl HttpClients {
     pub(crate) fn for_tests(timeouts: Timeouts) -> Self {
         // An error means that another test installed the provider first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let proxies = Arc::new(Matcher::builder().build());
-        Self { proxies, ..Self::new(timeouts).expect("clients") }
+        Self::with_proxies(timeouts, Proxies::default(), Arc::default()).expect("clients")
     }
 }
 
@@ -163,5 +191,34 @@ mod tests {
             }
         }
         server.abort();
+    }
+
+    #[tokio::test]
+    async fn hosts_file_name_is_reached_without_dns_and_proxy() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 4096];
+            let length = connection.read(&mut head).await.unwrap();
+            connection.write_all(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n").await.unwrap();
+            String::from_utf8_lossy(&head[..length]).into_owned()
+        });
+        let names = Arc::new(LoopbackNames::parse("127.0.0.1 registry.invalid\n"));
+        let proxy = |name: &str| (name == "ALL_PROXY").then(|| "http://127.0.0.1:1".to_owned());
+        let proxies = Proxies::from_variables(proxy, Arc::clone(&names));
+        let clients = HttpClients::with_proxies(Timeouts::default(), proxies, names).unwrap();
+        let url: Url = format!("http://registry.invalid:{port}/v2/").parse().unwrap();
+        let get = async |policy| {
+            let client = clients.client(Direction::Read, policy, &url).unwrap();
+            client.get(url.clone()).send().await
+        };
+        // A registry on the Internet must not send its clients here.
+        let refused = zstart_core::chain(&get(AddressPolicy::PublicOnly).await.unwrap_err());
+        assert!(refused.contains("to which no registry may send"), "{refused}");
+        assert_eq!(get(AddressPolicy::AllowPrivate).await.unwrap().status(), 204);
+        let head = server.await.unwrap();
+        assert!(head.starts_with("GET /v2/ HTTP/1.1\r\n"), "{head}");
     }
 }
