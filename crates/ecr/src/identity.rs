@@ -5,13 +5,14 @@ use std::error::Error;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
+use aws_smithy_http_client::pool;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
-use aws_smithy_http_client::{pool, proxy::ProxyConfig};
 use zstart_core::sync::lock;
 use zstart_registry::auth::{Credentials, SharedProvider};
 use zstart_registry::ecr::EcrRegistry;
 
 use crate::error::SetupError;
+use crate::proxy::proxy_config;
 use crate::service::Service;
 use crate::token_provider::TokenProvider;
 
@@ -64,7 +65,8 @@ impl Providers {
 fn http_client() -> Result<pool::Client, SetupError> {
     let failed = |error: &(dyn Error + 'static)| SetupError(zstart_core::chain(error));
     let tls = Provider::Rustls(CryptoMode::Ring);
-    let pool = pool::Builder::default().proxy_config(ProxyConfig::from_env()).tls_provider(tls);
+    let proxy = proxy_config(|name| std::env::var(name).ok())?;
+    let pool = pool::Builder::default().proxy_config(proxy).tls_provider(tls);
     let pool = pool.build_https().map_err(|error| failed(&error))?;
     pool::Client::new(&pool).map_err(|error| failed(&error))
 }

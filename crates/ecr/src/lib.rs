@@ -4,6 +4,7 @@
 
 mod error;
 mod identity;
+mod proxy;
 mod service;
 mod token_provider;
 
