@@ -2,22 +2,22 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use clap::Args;
+use tokio::sync::Mutex;
 use zstart_core::Reference;
-use zstart_core::sync::lock;
 use zstart_ecr::EcrIdentity;
 use zstart_registry::auth::{Credentials, DockerConfig};
-use zstart_registry::{RegistryClient, RegistryOptions, Store};
+use zstart_registry::{RegistryClient, RegistryOptions, Store, is_plain_http_loopback};
 
 use crate::error::CliError;
 
 /// Arguments for access to registries.
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
-    /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Loopback addresses
-    /// always use plain HTTP.
+    /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Default: TLS; a
+    /// registry on this machine gets plain HTTP if it speaks no TLS.
     #[arg(long, value_name = "HOST")]
     pub(crate) plain_http: Vec<String>,
     /// Send credentials also to this token server (`HOST`) if a registry names it. Repeat the flag for
@@ -49,16 +49,17 @@ impl<'a> Registries<'a> {
     /// Opens the repository of a reference.
     pub(crate) async fn open(&self, reference: &Reference) -> Result<Arc<dyn Store>, CliError> {
         let credentials = self.credentials(reference).await?;
-        Ok(self.client(reference.registry())?.repository(reference, credentials))
+        Ok(self.client(reference.registry()).await?.repository(reference, credentials))
     }
 
-    fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
-        let mut clients = lock(&self.clients);
+    async fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
+        let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(registry) {
             return Ok(client.clone());
         }
         let mut plain_http = self.arguments.plain_http.clone();
-        if is_loopback(registry) {
+        let is_listed = plain_http.iter().any(|listed| listed == registry);
+        if !is_listed && is_plain_http_loopback(registry).await {
             plain_http.push(registry.to_owned());
         }
         let token_servers = self.arguments.token_server.clone();
@@ -92,29 +93,5 @@ impl<'a> Registries<'a> {
                 std::env::home_dir().ok_or(CliError::NoHomeFolder { file: below.clone() })?.join(below)
             }
         })
-    }
-}
-
-/// Whether a registry runs on this machine. Docker's convention is plain HTTP there.
-fn is_loopback(registry: &str) -> bool {
-    let host = match registry.strip_prefix('[') {
-        Some(rest) => rest.split(']').next().unwrap_or(rest),
-        None => registry.split(':').next().unwrap_or(registry),
-    };
-    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn loopback_registries_use_plain_http_by_default() {
-        for registry in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.0.1", "[::1]:5000"] {
-            assert!(is_loopback(registry), "{registry}");
-        }
-        for registry in ["registry.example", "10.0.0.1:5000", "localhost.example", "127.0.0.1.example"] {
-            assert!(!is_loopback(registry), "{registry}");
-        }
     }
 }
