@@ -7,8 +7,8 @@ use thiserror::Error;
 use zstart_convert::{Error as ConvertError, ErrorClass};
 use zstart_core::reference::ReferenceError;
 use zstart_ecr::SetupError;
-use zstart_registry::ClientError;
 use zstart_registry::auth::CredentialsError;
+use zstart_registry::{ClientError, ConnectionError};
 
 /// Reason for a command's failure.
 #[derive(Debug, Error)]
@@ -109,7 +109,7 @@ pub(crate) enum CliError {
 }
 
 impl CliError {
-    /// Prints the message and its chain of causes.
+    /// Prints the message, its chain of causes and a hint.
     #[expect(clippy::print_stderr, reason = "this is the command line's error message")]
     pub(crate) fn report(&self) {
         eprintln!("error: {self}");
@@ -117,6 +117,9 @@ impl CliError {
         while let Some(error) = cause {
             eprintln!("  caused by: {error}");
             cause = error.source();
+        }
+        if let Some(server) = ConnectionError::find(self).and_then(ConnectionError::plain_http_server) {
+            eprintln!("  hint: if you trust the network, add --plain-http {server}");
         }
     }
 

@@ -3,6 +3,7 @@
 use thiserror::Error;
 use zstart_convert::{Error, ErrorClass};
 use zstart_core::record::RecordReason;
+use zstart_registry::ConnectionError;
 
 use crate::credentials::CandidateError;
 
@@ -13,10 +14,10 @@ pub(super) enum ReconcileError {
     #[error(transparent)]
     Record(#[from] RecordError),
     /// The source can't be resolved to a digest.
-    #[error("{}", .0.chain())]
+    #[error("{}", chain_with_hint(.0))]
     Resolve(#[source] Error),
     /// The source is resolved, but has no variant.
-    #[error("{}", .0.chain())]
+    #[error("{}", chain_with_hint(.0))]
     Convert(#[source] Error),
     /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
@@ -51,6 +52,17 @@ pub(super) enum RecordError {
     /// The reference can't be a source.
     #[error("{0}")]
     NoSource(String),
+}
+
+/// An error and its causes in one line, with the setting that mends the error.
+fn chain_with_hint(error: &Error) -> String {
+    let mut text = error.chain();
+    if let Some(server) = ConnectionError::find(error).and_then(ConnectionError::plain_http_server) {
+        text.push_str("; if you trust the network, add ");
+        text.push_str(server);
+        text.push_str(" to controller.plainHttpRegistries");
+    }
+    text
 }
 
 impl ReconcileError {
@@ -98,5 +110,40 @@ impl ReconcileError {
             _ => 0,
         };
         if rank(&other) > rank(&self) { other } else { self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+    use zstart_core::Reference;
+    use zstart_registry::auth::Credentials;
+    use zstart_registry::{ManifestKey, RegistryClient, RegistryOptions};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn registry_without_tls_is_named_with_the_setting() {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let _ = connection.read(&mut [0; 4096]).await;
+                let _ = connection.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await;
+            }
+        });
+        let client = RegistryClient::new(RegistryOptions::default()).unwrap();
+        let reference: Reference = format!("{host}/app:v1").parse().unwrap();
+        let repository = client.repository(&reference, Credentials::Anonymous);
+        let error = repository.manifest(ManifestKey::from(&reference)).await.unwrap_err();
+        let said = ReconcileError::Resolve(error.into()).to_string();
+        let hint = format!("add {host} to controller.plainHttpRegistries");
+        assert!(
+            said.contains(&format!("{host} speaks plain HTTP, not TLS")) && said.ends_with(&hint),
+            "{said}"
+        );
+        server.abort();
     }
 }
