@@ -50,14 +50,54 @@ impl Platform {
     ///
     /// Operating systems and architectures must be equal. Variants must be equal if both platforms name
     /// one: `arm64` and `arm64/v8` are equal by containerd's normalisation, so an unnamed variant
-    /// matches.
+    /// matches. Spellings don't matter: `linux/x86_64` is `linux/amd64` (see [`normalized`](Self::normalized)).
     pub fn accepts(&self, image: &Platform) -> bool {
-        self.os == image.os
-            && self.architecture == image.architecture
-            && match (&self.variant, &image.variant) {
+        let (own, image) = (self.normalized(), image.normalized());
+        own.os == image.os
+            && own.architecture == image.architecture
+            && match (&own.variant, &image.variant) {
                 (Some(own), Some(other)) => own == other,
                 _ => true,
             }
+    }
+
+    /// Returns this platform in the spelling of the Go toolchain, by the rules of containerd
+    /// (`github.com/containerd/platforms`, `database.go`: `normalizeOS`, `normalizeArch`), which apply to the
+    /// platforms of users and of images alike. Only for comparisons: a record and a variant's index keep the
+    /// platform as written.
+    ///
+    /// Two rules differ. containerd drops `v8` of arm64 and `v1` of amd64, and adds `v7` to arm. Here the
+    /// variant stays as written, because an unnamed variant accepts every variant.
+    #[must_use]
+    pub fn normalized(&self) -> Self {
+        let os = match self.os.to_ascii_lowercase() {
+            os if os == "macos" => "darwin".to_owned(),
+            os => os,
+        };
+        let architecture = self.architecture.to_ascii_lowercase();
+        let variant = self.variant.as_ref().map(|variant| variant.to_ascii_lowercase());
+        let (architecture, variant) = match (&*architecture, variant.as_deref()) {
+            ("i386", _) => ("386", None),
+            ("x86_64" | "x86-64", variant) => ("amd64", variant),
+            ("aarch64" | "arm64", Some("8")) => ("arm64", Some("v8")),
+            ("aarch64", variant) => ("arm64", variant),
+            ("armhf", _) | ("arm", Some("7")) => ("arm", Some("v7")),
+            ("armel", _) | ("arm", Some("6")) => ("arm", Some("v6")),
+            ("arm", Some("5")) => ("arm", Some("v5")),
+            ("arm", Some("8")) => ("arm", Some("v8")),
+            (architecture, variant) => (architecture, variant),
+        };
+        Self { os, architecture: architecture.to_owned(), variant: variant.map(str::to_owned) }
+    }
+
+    /// Whether the operating system is Windows.
+    pub fn is_windows(&self) -> bool {
+        self.os.eq_ignore_ascii_case("windows")
+    }
+
+    /// Whether operating system or architecture is `unknown`, as in the index entries of attestations.
+    pub fn is_unknown(&self) -> bool {
+        [&self.os, &self.architecture].into_iter().any(|name| name.eq_ignore_ascii_case("unknown"))
     }
 }
 
@@ -150,6 +190,49 @@ mod tests {
         ] {
             assert_eq!(Platform::named(os, architecture, variant), None, "{os} {architecture} {variant:?}");
         }
+    }
+
+    #[test]
+    fn spellings_that_containerd_takes_for_one_platform_match() {
+        let parse = |text: &str| text.parse::<Platform>().unwrap();
+        for (own, image) in [
+            ("linux/x86_64", "linux/amd64"),
+            ("linux/x86-64", "linux/amd64"),
+            ("Linux/AMD64", "linux/amd64"),
+            ("linux/aarch64", "linux/arm64/v8"),
+            ("linux/aarch64/8", "linux/arm64/v8"),
+            ("linux/arm64/8", "linux/arm64/v8"),
+            ("linux/arm/7", "linux/arm/v7"),
+            ("linux/arm/V7", "linux/arm/v7"),
+            ("linux/armhf", "linux/arm/v7"),
+            ("linux/armel", "linux/arm/v6"),
+            ("linux/arm/5", "linux/arm/v5"),
+            ("linux/arm/8", "linux/arm/v8"),
+            ("linux/i386", "linux/386"),
+            ("macos/arm64", "darwin/arm64"),
+        ] {
+            assert!(parse(own).accepts(&parse(image)), "{own} {image}");
+            assert!(parse(image).accepts(&parse(own)), "{image} {own}");
+            assert_eq!(parse(own).to_string(), own, "the spelling stays as written");
+        }
+        for (own, image) in [
+            ("linux/armhf", "linux/arm/v6"),
+            ("linux/armel", "linux/arm/v7"),
+            ("linux/arm64/v8", "linux/arm64/v9"),
+            ("linux/amd64/v1", "linux/amd64/v2"),
+            ("linux/aarch64", "linux/arm"),
+            ("linux/i386", "linux/amd64"),
+        ] {
+            assert!(!parse(own).accepts(&parse(image)), "{own} {image}");
+        }
+    }
+
+    #[test]
+    fn windows_and_unknown_are_recognised_in_any_case() {
+        assert!(Platform::new("Windows", "amd64").is_windows());
+        assert!(!Platform::new("linux", "windows").is_windows());
+        assert!(Platform::new("unknown", "Unknown").is_unknown());
+        assert!(!Platform::new("linux", "amd64").is_unknown());
     }
 
     #[test]

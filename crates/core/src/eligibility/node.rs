@@ -51,7 +51,7 @@ impl From<ApiNode> for Node {
 impl Node {
     /// Returns whether the node runs Windows.
     pub fn is_windows(&self) -> bool {
-        self.platform.as_ref().is_some_and(|platform| platform.os == "windows")
+        self.platform.as_ref().is_some_and(Platform::is_windows)
     }
 }
 
