@@ -100,8 +100,14 @@ impl Plan {
 }
 
 impl ManifestPlan {
-    /// Plans one manifest with its config.
-    pub fn new(raw: RawManifest, manifest: ImageManifest, config: &ImageConfig) -> Result<Self, Refusal> {
+    /// Plans one manifest with its config. `listed` is the platform that an index names for the manifest:
+    /// container runtimes choose by it, so it has precedence over the config's.
+    pub fn new(
+        raw: RawManifest,
+        manifest: ImageManifest,
+        config: &ImageConfig,
+        listed: Option<&Platform>,
+    ) -> Result<Self, Refusal> {
         require_at_most(LAYERS_MAX, "layers", manifest.layers.len())?;
         for layer in &manifest.layers {
             let digest = layer.digest().clone();
@@ -114,10 +120,10 @@ impl ManifestPlan {
                 }
             }
         }
-        let platform = config.platform.clone().ok_or(Refusal::NoPlatform)?;
-        if platform.os == "windows" {
+        if [listed, config.platform.as_ref()].into_iter().flatten().any(Platform::is_windows) {
             return Err(Refusal::Windows);
         }
+        let platform = listed.or(config.platform.as_ref()).ok_or(Refusal::NoPlatform)?.clone();
         let (layers, diff_ids) = (manifest.layers.len(), config.diff_ids.len());
         if diff_ids != layers {
             return Err(Refusal::LayerCount { layers, diff_ids });
@@ -184,10 +190,8 @@ pub fn keep_entry(entry: &IndexEntry, selection: &PlatformSelection) -> Option<K
         // The config names the platform. Container runtimes read it there too.
         None if entry.attested_digest.is_none() => None,
         None => Some(KeepReason::NoPlatform),
-        Some(platform) if platform.os == "unknown" || platform.architecture == "unknown" => {
-            Some(KeepReason::NoPlatform)
-        }
-        Some(platform) if platform.os == "windows" => Some(KeepReason::Refused(Refusal::Windows)),
+        Some(platform) if platform.is_unknown() => Some(KeepReason::NoPlatform),
+        Some(platform) if platform.is_windows() => Some(KeepReason::Refused(Refusal::Windows)),
         Some(platform) if !selection.contains(platform) => Some(KeepReason::NotSelected),
         Some(_) => None,
     }

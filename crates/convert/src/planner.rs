@@ -50,7 +50,7 @@ async fn plan_single(
     manifest: ImageManifest,
     settings: &Settings,
 ) -> Result<Shape, Unplanned> {
-    let planned = plan_manifest(source, raw.clone(), manifest).await?;
+    let planned = plan_manifest(source, raw.clone(), manifest, None).await?;
     if !settings.platforms.contains(&planned.platform) {
         return Err(Refusal::NoSuchPlatform { found: vec![planned.platform] }.into());
     }
@@ -96,24 +96,21 @@ async fn plan_entry_manifest(source: &dyn Store, entry: &IndexEntry) -> Result<M
     let raw = source.manifest(ManifestKey::Digest(entry.descriptor.digest())).await?;
     let Document::Manifest(manifest) = raw.read()? else { return Err(Refusal::NestedIndex.into()) };
     let digest = raw.digest.clone();
-    let mut planned = plan_manifest(source, raw, manifest).await?;
-    // Container runtimes choose by the index's platform, if it names one.
-    if let Some(platform) = &entry.platform {
-        planned.platform = platform.clone();
-    }
+    let planned = plan_manifest(source, raw, manifest, entry.platform.as_ref()).await?;
     require_no_soci(source, &digest).await?;
     Ok(planned)
 }
 
-/// The plan for one manifest, which takes its config.
+/// The plan for one manifest, which takes its config. `listed` is the platform that an index names.
 async fn plan_manifest(
     source: &dyn Store,
     raw: RawManifest,
     manifest: ImageManifest,
+    listed: Option<&Platform>,
 ) -> Result<ManifestPlan, Unplanned> {
     require_image(&manifest)?;
     let config = read_config(source, &manifest.config).await?;
-    Ok(ManifestPlan::new(raw, manifest, &config)?)
+    Ok(ManifestPlan::new(raw, manifest, &config, listed)?)
 }
 
 /// Refuses an image with a SOCI index that names the image as its subject. (An index that the manifest names

@@ -12,7 +12,8 @@ pub struct ImageConfig {
     /// Platform of the image. `None` if operating system or architecture is absent, or if one of them or the
     /// variant is no valid name.
     pub platform: Option<Platform>,
-    /// Digests of the layers' uncompressed bytes, lowest layer first.
+    /// Digests of the layers' uncompressed bytes, lowest layer first. Empty if the list is absent or `null`; a
+    /// manifest with layers then differs in their number.
     pub diff_ids: Vec<Digest>,
 }
 
@@ -35,12 +36,12 @@ struct ConfigMembers {
     os: Option<String>,
     architecture: Option<String>,
     variant: Option<String>,
-    rootfs: RootFs,
+    rootfs: Option<RootFs>,
 }
 
 #[derive(Deserialize)]
 struct RootFs {
-    diff_ids: Vec<Digest>,
+    diff_ids: Option<Vec<Digest>>,
 }
 
 impl ImageConfig {
@@ -51,6 +52,7 @@ impl ImageConfig {
         let platform = os
             .zip(architecture)
             .and_then(|(os, architecture)| Platform::named(&os, &architecture, variant.as_deref()));
-        Ok(Self { platform, diff_ids: rootfs.diff_ids })
+        let diff_ids = rootfs.and_then(|rootfs| rootfs.diff_ids).unwrap_or_default();
+        Ok(Self { platform, diff_ids })
     }
 }

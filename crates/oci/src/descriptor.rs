@@ -70,7 +70,7 @@ impl Descriptor {
         self.object.get("artifactType").ok().flatten()
     }
 
-    /// Whether the member exists.
+    /// Whether the member exists and isn't `null`.
     pub fn has(&self, name: &str) -> bool {
         self.object.has(name)
     }
@@ -90,8 +90,8 @@ impl Descriptor {
 
     /// Adds or replaces an annotation.
     pub fn annotate(&mut self, key: &str, value: &str) -> Result<(), JsonError> {
-        let mut annotations = self.annotations()?;
-        annotations.insert(key.to_owned(), value.to_owned());
+        let mut annotations = self.object.all_annotations()?;
+        annotations.insert(key.to_owned(), Some(value.to_owned()));
         self.object.set("annotations", &annotations)
     }
 
@@ -107,9 +107,9 @@ impl Descriptor {
     /// with the digest of the source layer.
     pub fn recompressed(&self, digest: Digest, size: u64) -> Result<Self, JsonError> {
         let mut next = self.with_content(media_type::OCI_TAR_ZSTD, digest, size)?;
-        let mut annotations = self.annotations()?;
+        let mut annotations = self.object.all_annotations()?;
         annotations.retain(|key, _| !STALE_ANNOTATION_PREFIXES.iter().any(|prefix| key.starts_with(prefix)));
-        annotations.insert(keys::LAYER_SOURCE_DIGEST.to_owned(), self.digest.to_string());
+        annotations.insert(keys::LAYER_SOURCE_DIGEST.to_owned(), Some(self.digest.to_string()));
         next.object.set("annotations", &annotations)?;
         Ok(next)
     }

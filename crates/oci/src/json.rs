@@ -13,6 +13,10 @@ use thiserror::Error;
 ///
 /// Parsing rejects duplicate members. Parsers disagree about which of two members counts, so one program
 /// could check a value and another program use the other value.
+///
+/// A member that is `null` counts as absent. Encoders of other languages write `null` for an empty list or an
+/// unset pointer (Go: a nil slice or map without `omitempty`). The `null` keeps its place in what is written,
+/// unless the member is edited.
 #[derive(Clone, Debug, Default)]
 pub struct RawObject {
     members: Vec<(String, Box<RawValue>)>,
@@ -60,19 +64,21 @@ impl RawObject {
         serde_json::from_slice(bytes).map_err(|source| JsonError::Object { source })
     }
 
-    /// Whether the member exists.
+    /// The member's value as written; `None` if the member is absent or `null`.
+    fn value(&self, name: &str) -> Option<&RawValue> {
+        let (_, value) = self.members.iter().find(|(member, _)| member == name)?;
+        (value.get() != "null").then_some(&**value)
+    }
+
+    /// Whether the member exists and isn't `null`.
     pub fn has(&self, name: &str) -> bool {
-        self.members.iter().any(|(member, _)| member == name)
+        self.value(name).is_some()
     }
 
     /// The member's value; `None` if the member is absent or `null`.
     pub fn get<T: DeserializeOwned>(&self, name: &'static str) -> Result<Option<T>, JsonError> {
-        match self.members.iter().find(|(member, _)| member == name) {
-            Some((_, value)) => {
-                serde_json::from_str(value.get()).map_err(|source| JsonError::Member { name, source })
-            }
-            None => Ok(None),
-        }
+        let value = self.value(name).map(|value| serde_json::from_str(value.get()));
+        value.transpose().map_err(|source| JsonError::Member { name, source })
     }
 
     /// The value of a required member.
@@ -80,8 +86,15 @@ impl RawObject {
         self.get(name)?.ok_or(JsonError::Missing { name })
     }
 
-    /// The `annotations` of a descriptor, manifest or index; empty if absent.
+    /// The `annotations` of a descriptor, manifest or index; empty if absent. An annotation that is `null` is
+    /// absent.
     pub fn annotations(&self) -> Result<BTreeMap<String, String>, JsonError> {
+        let all = self.all_annotations()?;
+        Ok(all.into_iter().filter_map(|(key, value)| Some((key, value?))).collect())
+    }
+
+    /// The annotations with those that are `null`, to be edited and written again.
+    pub(crate) fn all_annotations(&self) -> Result<BTreeMap<String, Option<String>>, JsonError> {
         Ok(self.get("annotations")?.unwrap_or_default())
     }
 

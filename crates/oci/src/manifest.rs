@@ -178,7 +178,9 @@ impl RawManifest {
 
 impl ImageManifest {
     fn from_object(object: RawObject) -> Result<Self, JsonError> {
-        Ok(Self { config: object.require("config")?, layers: object.require("layers")?, object })
+        // An image without files has no layers. Go's encoders write `null` for that.
+        let layers = object.get("layers")?.unwrap_or_default();
+        Ok(Self { config: object.require("config")?, layers, object })
     }
 
     /// Name of the member (`artifactType` or `subject`) that marks an artifact instead of an image.
@@ -204,14 +206,14 @@ impl ImageManifest {
         object.set("mediaType", media_type::OCI_MANIFEST)?;
         object.set("config", &self.config.with_media_type(media_type::OCI_CONFIG)?)?;
         object.set("layers", layers)?;
-        object.set("annotations", &with_source_annotations(self.annotations()?, source, settings))?;
+        object.set("annotations", &with_source_annotations(object.all_annotations()?, source, settings))?;
         Ok(RawManifest::new(object.to_bytes()?.into()))
     }
 }
 
 impl ImageIndex {
     fn from_object(object: RawObject) -> Result<Self, JsonError> {
-        let descriptors: Vec<Descriptor> = object.require("manifests")?;
+        let descriptors: Vec<Descriptor> = object.get("manifests")?.unwrap_or_default();
         let entries = descriptors.into_iter().map(IndexEntry::new).collect::<Result<_, _>>()?;
         Ok(Self { object, entries })
     }
@@ -237,7 +239,7 @@ impl ImageIndex {
         object.set("schemaVersion", &2)?;
         object.set("mediaType", media_type::OCI_INDEX)?;
         object.set("manifests", entries)?;
-        object.set("annotations", &with_source_annotations(self.annotations()?, source, settings))?;
+        object.set("annotations", &with_source_annotations(object.all_annotations()?, source, settings))?;
         Ok(RawManifest::new(object.to_bytes()?.into()))
     }
 }
@@ -254,11 +256,11 @@ fn artifact_member(object: &RawObject) -> Option<&'static str> {
 }
 
 fn with_source_annotations(
-    mut annotations: BTreeMap<String, String>,
+    mut annotations: BTreeMap<String, Option<String>>,
     source: &Digest,
     settings: &str,
-) -> BTreeMap<String, String> {
-    annotations.insert(keys::SOURCE_DIGEST.to_owned(), source.to_string());
-    annotations.insert(keys::SETTINGS.to_owned(), settings.to_owned());
+) -> BTreeMap<String, Option<String>> {
+    annotations.insert(keys::SOURCE_DIGEST.to_owned(), Some(source.to_string()));
+    annotations.insert(keys::SETTINGS.to_owned(), Some(settings.to_owned()));
     annotations
 }

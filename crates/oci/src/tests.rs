@@ -75,8 +75,59 @@ fn ambiguous_manifest_is_refused() {
         read(r#"{"schemaVersion":2,"layers":[],"manifests":[]}"#),
         Err(ManifestError::Ambiguous { .. })
     ));
+    let null_twice = read(r#"{"schemaVersion":2,"layers":null,"layers":[]}"#).unwrap_err();
+    assert!(matches!(null_twice, ManifestError::Json { .. }), "{null_twice}");
     let twice = read(r#"{"schemaVersion":2,"layers":[],"layers":[]}"#).unwrap_err();
     assert!(matches!(twice, ManifestError::Json { .. }), "{twice}");
+}
+
+#[test]
+fn null_members_count_as_absent_and_keep_their_bytes() {
+    let config = serde_json::to_string(&Descriptor::new(media_type::OCI_CONFIG, digest("c"), 2).unwrap());
+    let config = config.unwrap();
+    let layer = format!(
+        r#"{{"mediaType":"{}","digest":"{}","size":3,"annotations":{{"a":null}},"urls":null,"data": null}}"#,
+        media_type::OCI_TAR_GZIP,
+        digest("layer")
+    );
+    let text = format!(
+        r#"{{"schemaVersion":2,"mediaType":null,"artifactType": null,"subject":null,"manifests":null,
+            "config":{config},"layers":[{layer}],"annotations": null,"x": null}}"#
+    );
+    let source = RawManifest::new(text.into());
+    let Document::Manifest(image) = source.read().unwrap() else { panic!("not a manifest") };
+    assert_eq!(source.media_type().unwrap(), media_type::OCI_MANIFEST);
+    assert_eq!(image.artifact_member(), None);
+    assert!(image.annotations().unwrap().is_empty());
+    assert!(image.layers[0].annotations().unwrap().is_empty());
+    let layer = image.layers[0].recompressed(digest("zstd"), 2).unwrap();
+    let variant = image.converted(&source.digest, "level=3", &[layer]).unwrap();
+    let text = std::str::from_utf8(&variant.bytes).unwrap();
+    assert!(text.contains(r#""artifactType":null,"subject":null,"manifests":null"#), "{text}");
+    assert!(text.contains(r#""annotations":{"a":null,"#) && text.contains(r#""x":null"#), "{text}");
+
+    let index = RawManifest::new(INDEX.replacen('{', r#"{"layers":null,"subject":null,"#, 1).into());
+    let Document::Index(index) = index.read().unwrap() else { panic!("not an index") };
+    assert_eq!((index.entries.len(), index.artifact_member()), (1, None));
+}
+
+#[test]
+fn image_without_layers_is_read() {
+    let config = serde_json::to_string(&Descriptor::new(media_type::OCI_CONFIG, digest("c"), 2).unwrap());
+    for layers in ["[]", "null"] {
+        let text =
+            format!(r#"{{"schemaVersion":2,"config":{},"layers":{layers}}}"#, config.as_ref().unwrap());
+        let Document::Manifest(image) = read(&text).unwrap() else { panic!("not a manifest") };
+        assert!(image.layers.is_empty());
+    }
+    for config in [
+        r#"{"os":"linux","architecture":"amd64","rootfs":{"type":"layers","diff_ids":null}}"#,
+        r#"{"os":"linux","architecture":"amd64","variant":null,"rootfs":null,"history":null}"#,
+        r#"{"os":"linux","architecture":"amd64"}"#,
+    ] {
+        let config = ImageConfig::parse(config.as_bytes()).unwrap();
+        assert_eq!((config.diff_ids.len(), config.platform.is_some()), (0, true));
+    }
 }
 
 #[test]

@@ -310,8 +310,8 @@ struct ErrorResponse {
 #[derive(Deserialize)]
 struct ErrorEntry {
     code: String,
-    #[serde(default)]
-    message: String,
+    /// Absent or `null` in the answers of some registries.
+    message: Option<String>,
 }
 
 impl ErrorResponse {
@@ -329,7 +329,10 @@ impl ErrorResponse {
     }
 
     fn message(&self) -> String {
-        let errors = self.errors.iter().map(|error| format!("{}: {}", error.code, error.message));
+        let errors = self.errors.iter().map(|ErrorEntry { code, message }| match message {
+            Some(message) => format!("{code}: {message}"),
+            None => code.clone(),
+        });
         one_line(&errors.collect::<Vec<_>>().join("; "))
     }
 }
@@ -363,6 +366,8 @@ mod tests {
         assert_eq!(kind(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), ErrorKind::Unavailable);
         assert_eq!(kind(StatusCode::FORBIDDEN, "TAG_INVALID"), ErrorKind::Denied);
         assert_eq!(kind(StatusCode::BAD_GATEWAY, "NAME_UNKNOWN"), ErrorKind::Unavailable);
+        let silent = br#"{"errors":[{"code":"TAG_INVALID","message":null,"detail":null}]}"#;
+        assert_eq!(response_error(StatusCode::BAD_REQUEST, None, silent).kind(), ErrorKind::TagImmutable);
     }
 
     #[test]

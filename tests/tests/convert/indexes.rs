@@ -184,6 +184,47 @@ async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
 }
 
 #[tokio::test]
+async fn index_platform_counts_for_a_config_without_one() -> Result<()> {
+    let lab = Lab::start().await?;
+    let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
+    let index = Index::new().oci().image_with(&image(""), &platform)?;
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
+    assert_eq!(platforms, ["linux/amd64"]);
+    // Without an index, nothing says where the image runs.
+    image("").push(&lab.registry.host(), "app:v2").await?;
+    let error = lab.conversion("app:v2").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn platforms_are_selected_in_any_spelling() -> Result<()> {
+    let lab = Lab::start().await?;
+    let entry = |architecture: &str, variant: &str| json!({"platform": {"os": "linux", "architecture": architecture, "variant": variant}});
+    let (first, second, third) = (entry("x86_64", ""), entry("arm64", "v8"), entry("arm", "v6"));
+    let index = Index::new()
+        .oci()
+        .image_with(&image("a"), &first)?
+        .image_with(&image("b"), &second)?
+        .image_with(&image("c"), &third)?;
+    index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let selected = ["linux/amd64", "Linux/AArch64", "linux/armhf"];
+    let selected = selected.iter().map(|text| text.parse()).collect::<Result<_, _>>()?;
+    let settings = Settings { platforms: PlatformSelection::Only(selected), ..Settings::default() };
+    let made = lab.conversion("app:v1").settings(settings).run().await?;
+    let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
+    assert_eq!(platforms, ["linux/x86_64", "linux/arm64/v8"], "as the index spells them");
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    let variant = stored.manifest(made.tag.as_str()).await?.json;
+    for (position, written) in [&first, &second, &third].into_iter().enumerate() {
+        assert_eq!(variant["manifests"][position]["platform"], written["platform"]);
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn entries_of_one_platform_are_each_converted_in_place() -> Result<()> {
     let lab = Lab::start().await?;
     // Configs without a variant, as many images have them: the index's platform counts, as on nodes.

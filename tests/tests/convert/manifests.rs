@@ -171,3 +171,32 @@ async fn image_is_copied_whole_to_another_repository() -> Result<()> {
     assert_eq!(RepositoryReader::new(&lab.registry, "app").tags().await?, ["v1"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn null_members_are_absent_and_stay_null() -> Result<()> {
+    let lab = Lab::start().await?;
+    let members = json!({"artifactType": null, "subject": null, "manifests": null, "x-null": null});
+    let image = Fixture::new().oci().layer(&[("file", b"content")]).members(members);
+    image.push(&lab.registry.host(), "app:v1").await?;
+    let made = lab.conversion("app:v1").run().await?;
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    let variant = stored.manifest(made.tag.as_str()).await?;
+    let written = std::str::from_utf8(&variant.bytes)?;
+    for member in ["artifactType", "subject", "manifests", "x-null"] {
+        assert!(written.contains(&format!("\"{member}\":null")), "{written}");
+    }
+    assert!(lab.conversion("app:v1").run().await?.reused);
+    Ok(())
+}
+
+#[tokio::test]
+async fn image_without_layers_is_converted() -> Result<()> {
+    let lab = Lab::start().await?;
+    for (tag, layers) in [("empty", json!([])), ("null", Value::Null)] {
+        let image = Fixture::new().oci().members(json!({"layers": layers}));
+        image.push(&lab.registry.host(), &format!("app:{tag}")).await?;
+        let made = lab.conversion(&format!("app:{tag}")).run().await?;
+        assert_eq!((made.image.platforms[0].layers, made.reused), (0, false), "{tag}");
+    }
+    Ok(())
+}

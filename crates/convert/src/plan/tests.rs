@@ -34,7 +34,7 @@ fn config(os: &str, layers: usize) -> ImageConfig {
 
 fn plan(layers: &[&str], config: &ImageConfig) -> Result<ManifestPlan, Refusal> {
     let (raw, manifest) = manifest(layers, &json!({}));
-    ManifestPlan::new(raw, manifest, config)
+    ManifestPlan::new(raw, manifest, config, None)
 }
 
 #[test]
@@ -83,6 +83,21 @@ fn config_without_matching_layers_or_platform_is_refused() {
     assert_eq!(plan(&layers, &config("windows", 1)).unwrap_err(), Refusal::Windows);
     let nowhere = ImageConfig { platform: None, diff_ids: vec![digest("0")] };
     assert_eq!(plan(&layers, &nowhere).unwrap_err(), Refusal::NoPlatform);
+}
+
+#[test]
+fn platform_of_the_index_counts_before_the_config() {
+    let listed = |config: &ImageConfig, platform: &str| {
+        let (raw, manifest) = manifest(&[media_type::OCI_TAR_GZIP], &json!({}));
+        let planned = ManifestPlan::new(raw, manifest, config, Some(&platform.parse().unwrap()));
+        planned.map(|planned| planned.platform.to_string())
+    };
+    let nowhere = ImageConfig { platform: None, diff_ids: vec![digest("0")] };
+    assert_eq!(listed(&nowhere, "linux/arm64/v8").unwrap(), "linux/arm64/v8");
+    assert_eq!(listed(&config("linux", 1), "linux/X86_64").unwrap(), "linux/X86_64", "as written");
+    for (config, platform) in [(config("Windows", 1), "linux/amd64"), (nowhere, "Windows/amd64")] {
+        assert_eq!(listed(&config, platform), Err(Refusal::Windows));
+    }
 }
 
 #[test]

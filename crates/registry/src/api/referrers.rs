@@ -21,8 +21,8 @@ pub(crate) struct ReferrersPage {
 /// An index whose entries name their artifact types.
 #[derive(Deserialize)]
 struct ReferrersList {
-    #[serde(default)]
-    manifests: Vec<Descriptor>,
+    /// Absent or `null` if there are none.
+    manifests: Option<Vec<Descriptor>>,
 }
 
 /// Source of the list.
@@ -64,5 +64,5 @@ pub(crate) async fn page(
     let next = pagination::next(url, response.headers());
     let bytes = client.read_bounded(response, MANIFEST_MAX).await?;
     let list: Option<ReferrersList> = serde_json::from_slice(&bytes).ok();
-    Ok(list.map(|list| ReferrersPage { referrers: list.manifests, next }))
+    Ok(list.map(|list| ReferrersPage { referrers: list.manifests.unwrap_or_default(), next }))
 }
