@@ -1,4 +1,4 @@
-//! A client for OCI registries and OCI image layout folders that trusts neither.
+//! A client for OCI registries and OCI image layouts that trusts neither.
 //!
 //! A registry names the token server, redirects readers, and sends bodies of any size at any speed. This client
 //! is made for programs that hold many users' pull secrets and talk to registries that those users chose.
@@ -36,7 +36,7 @@
 //! # }
 //! ```
 //!
-//! [`Store`] is the common interface of a registry's repository and a [`LayoutFolder`].
+//! [`Store`] is the common interface of a registry's repository, a [`LayoutFolder`] and a [`LayoutArchive`].
 
 mod api;
 pub mod auth;
@@ -64,7 +64,10 @@ pub use connection_error::ConnectionError;
 pub use error::RegistryError;
 pub use error_kind::ErrorKind;
 pub use http::{ClientError, MinThroughput, Timeouts};
-pub use layout::LayoutFolder;
+pub use layout::{
+    LayoutArchive, LayoutChoices, LayoutFolder, LayoutImage, LayoutIndex, LayoutName, LayoutNameError,
+    LayoutSelection, SelectionError,
+};
 pub use operation::{Access, Operation};
 pub use options::RegistryOptions;
 pub use probe::is_plain_http_loopback;

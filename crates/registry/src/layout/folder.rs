@@ -1,66 +1,66 @@
-//! An OCI image layout folder (OCI image specification, `image-layout.md`) as a [`Store`].
+//! An OCI image layout folder as a [`Store`].
 //!
-//! A file is visible only when it is complete: blobs and `index.json` are written to a temporary file and
-//! renamed. Untouched entries of `index.json` keep their bytes. A writer of `index.json` locks the folder, so
-//! that concurrent writers don't undo each other's change.
+//! A file is visible only when it is complete. Untouched entries of `index.json` keep their bytes. A writer of
+//! `index.json` locks the folder, so that concurrent writers don't undo each other's change.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use futures::stream;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256, Sha512};
-use tempfile::NamedTempFile;
 use tokio::fs::{self, File};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use zstart_core::digest::Algorithm;
 use zstart_core::{Digest, Tag};
+use zstart_oci::RawManifest;
 
+use super::files::{chunks, layout_error, manifest_operation, read_document, read_manifest};
+use super::index_file::{self, INDEX_FILE, LayoutIndex, MARKER_FILE};
+use super::name::LayoutName;
+use super::selection::{LayoutSelection, SelectionError};
+use super::upload::{PartialFile, write_atomically};
 use crate::error::RegistryError;
 use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
 use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
-use zstart_oci::{Descriptor, MANIFEST_MAX, RawManifest, RawObject, media_type};
 
-/// The annotation that holds an entry's tag.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// Bytes of a blob that are read at once.
-const READ_CHUNK: usize = 256 * 1024;
-
-/// An OCI image layout folder.
+/// An OCI layout folder, or one repository in the folder.
 #[derive(Clone, Debug)]
 pub struct LayoutFolder {
     folder: PathBuf,
+    /// Repository in the images' names; `None` for names that are tags.
+    repository: Option<String>,
     location: String,
 }
 
-/// `index.json`, with unknown members kept.
-struct IndexFile {
-    object: RawObject,
-    entries: Vec<Descriptor>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct LayoutFile {
-    #[serde(rename = "imageLayoutVersion")]
-    version: String,
-}
-
 impl LayoutFolder {
-    /// The layout in `folder`, which is created when something is stored.
+    /// The layout in `folder`, which is created when something is stored. Its images are those whose names are
+    /// tags.
     pub fn new(folder: impl Into<PathBuf>) -> Self {
         let folder = folder.into();
-        Self { location: format!("oci:{}", folder.display()), folder }
+        Self { location: format!("oci:{}", folder.display()), repository: None, folder }
     }
 
-    /// Lists the tags in `index.json`, in order.
+    /// The images of the layout in `folder` whose names are `REPOSITORY:TAG`, or tags if `repository` is `None`.
+    pub fn with_repository(folder: impl Into<PathBuf>, repository: Option<String>) -> Self {
+        let all = Self::new(folder);
+        match repository {
+            Some(repository) => Self {
+                location: format!("{}:{repository}", all.location),
+                repository: Some(repository),
+                ..all
+            },
+            None => all,
+        }
+    }
+
+    /// Reads `index.json`.
+    pub async fn index(&self) -> Result<LayoutIndex, RegistryError> {
+        let failed = |error| self.error(Operation::pull("read", INDEX_FILE), error);
+        self.read_index().await.map_err(failed)
+    }
+
+    /// Lists the names in `index.json`, in order.
     pub async fn names(&self) -> Result<Vec<String>, RegistryError> {
-        let tags =
-            self.read_index().await.map_err(|error| self.error(Operation::pull("list tags", ""), error))?;
-        let names = tags.entries.iter().filter_map(|entry| entry.annotations().ok()?.remove(REF_NAME));
-        Ok(names.collect())
+        Ok(self.index().await?.names().collect())
     }
 
     fn blob_path(&self, digest: &Digest) -> PathBuf {
@@ -76,29 +76,48 @@ impl LayoutFolder {
         Ok(path)
     }
 
-    async fn read_index(&self) -> io::Result<IndexFile> {
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
-        let object = RawObject::parse(&fs::read(self.folder.join("index.json")).await?).map_err(invalid)?;
-        Ok(IndexFile { entries: object.require("manifests").map_err(invalid)?, object })
+    async fn read_index(&self) -> io::Result<LayoutIndex> {
+        match fs::metadata(&self.folder).await {
+            Ok(found) if !found.is_dir() => {
+                let file = self.folder.display();
+                let text =
+                    format!("{file} is no folder; an archive of a layout is read as oci-archive:{file}");
+                return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let text = format!("the folder {} doesn't exist", self.folder.display());
+                return Err(io::Error::new(io::ErrorKind::NotFound, text));
+            }
+            _ => {}
+        }
+        match File::open(self.folder.join(MARKER_FILE)).await {
+            Ok(file) => index_file::check_marker(&read_document(MARKER_FILE, file).await?)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let file = File::open(self.folder.join(INDEX_FILE)).await.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                io::Error::new(error.kind(), format!("the folder has no {INDEX_FILE}: it is no OCI layout"))
+            }
+            _ => error,
+        })?;
+        let layout = format!("oci:{}", self.folder.display());
+        LayoutIndex::parse(&layout, &read_document(INDEX_FILE, file).await?)
+    }
+
+    fn name(&self, tag: &Tag) -> LayoutName {
+        LayoutName { repository: self.repository.clone(), tag: tag.clone() }
     }
 
     async fn find(&self, key: ManifestKey<'_>) -> io::Result<Digest> {
-        let tag = match key {
-            ManifestKey::Digest(digest) => return Ok(digest.clone()),
-            ManifestKey::Tag(tag) => tag,
-        };
-        let index = self.read_index().await?;
-        let named = |entry: &&Descriptor| {
-            entry
-                .annotations()
-                .is_ok_and(|annotations| annotations.get(REF_NAME).is_some_and(|name| name == tag.as_str()))
-        };
-        index.entries.iter().find(named).map(|entry| entry.digest().clone()).ok_or_else(|| {
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("index.json names no image {tag:?}", tag = tag.as_str()),
-            )
-        })
+        match key {
+            ManifestKey::Digest(digest) => Ok(digest.clone()),
+            ManifestKey::Tag(tag) => {
+                let selection = LayoutSelection::Name(self.name(tag).to_string());
+                let image = self.read_index().await?.select(&selection).map_err(selection_error)?;
+                Ok(image.digest)
+            }
+        }
     }
 
     async fn store_manifest(
@@ -112,36 +131,26 @@ impl LayoutFolder {
         write_atomically(&path, &manifest.bytes).await?;
         let Some(tag) = tag else { return Ok(()) };
         let _lock = self.lock().await?;
-        let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
         let mut index = self.read_index().await?;
-        index.entries.retain(|entry| {
-            !entry.annotations().is_ok_and(|all| all.get(REF_NAME).is_some_and(|name| name == tag.as_str()))
-        });
-        let mut entry = Descriptor::new(media_type, manifest.digest.clone(), manifest.bytes.len() as u64)
-            .map_err(invalid)?;
-        entry.annotate(REF_NAME, tag.as_str()).map_err(invalid)?;
-        index.entries.push(entry);
-        index.object.set("manifests", &index.entries).map_err(invalid)?;
-        write_atomically(&self.folder.join("index.json"), &index.object.to_bytes().map_err(invalid)?).await
+        let bytes = index
+            .put(&self.name(tag), media_type, &manifest.digest, manifest.bytes.len() as u64)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        write_atomically(&self.folder.join(INDEX_FILE), &bytes).await
     }
 
     /// Creates `oci-layout` and `index.json` if they don't exist.
     async fn prepare(&self) -> io::Result<()> {
         fs::create_dir_all(self.folder.join("blobs").join("sha256")).await?;
-        let (marker, index) = (self.folder.join("oci-layout"), self.folder.join("index.json"));
+        let (marker, index) = (self.folder.join(MARKER_FILE), self.folder.join(INDEX_FILE));
         if fs::try_exists(&marker).await? && fs::try_exists(&index).await? {
             return Ok(());
         }
         let _lock = self.lock().await?;
         if !fs::try_exists(&marker).await? {
-            let layout = serde_json::to_vec(&LayoutFile { version: "1.0.0".to_owned() })?;
-            write_atomically(&marker, &layout).await?;
+            write_atomically(&marker, &index_file::marker()?).await?;
         }
         if !fs::try_exists(&index).await? {
-            let empty = serde_json::json!({
-                "schemaVersion": 2, "mediaType": media_type::OCI_INDEX, "manifests": []
-            });
-            write_atomically(&index, &serde_json::to_vec(&empty)?).await?;
+            write_atomically(&index, &index_file::empty_index()?).await?;
         }
         Ok(())
     }
@@ -158,51 +167,20 @@ impl LayoutFolder {
     }
 
     fn error(&self, operation: Operation, source: io::Error) -> RegistryError {
-        let kind = match source.kind() {
-            io::ErrorKind::NotFound => ErrorKind::NotFound,
-            io::ErrorKind::PermissionDenied => ErrorKind::Denied,
-            _ => ErrorKind::Other,
-        };
-        RegistryError::new(operation, &self.location, kind, source)
+        layout_error(operation, &self.location, source)
     }
 }
 
-/// Writes a file atomically: to a temporary file, which is then renamed.
-async fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (file, temporary) = temporary_file(path)?;
-    let mut file = File::from_std(file);
-    file.write_all(bytes).await?;
-    sync(&mut file).await?;
-    temporary.persist(path)?;
-    Ok(())
+/// A name that selects no image is [`io::ErrorKind::NotFound`].
+pub(super) fn selection_error(error: SelectionError) -> io::Error {
+    let kind = if error.is_not_found() { io::ErrorKind::NotFound } else { io::ErrorKind::InvalidData };
+    io::Error::new(kind, error)
 }
 
-/// Waits until all written bytes are on the disk.
-async fn sync(file: &mut File) -> io::Result<()> {
-    // tokio writes in the background. `flush` reports how that went, `sync_all` doesn't.
-    file.flush().await?;
-    file.sync_all().await
-}
-
-async fn sha512_of(path: &Path) -> io::Result<Digest> {
-    let mut file = File::open(path).await?;
-    let (mut hash, mut buffer) = (Sha512::new(), vec![0; READ_CHUNK]);
-    loop {
-        match file.read(&mut buffer).await? {
-            0 => return Ok(Digest::from_sha512(hash.finalize().into())),
-            count => hash.update(&buffer[..count]),
-        }
-    }
-}
-
-fn temporary_file(path: &Path) -> io::Result<(std::fs::File, tempfile::TempPath)> {
-    let parent = path.parent().unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".zstart-");
-    // The default of 0600 would keep other users from reading the layout.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644));
-    builder.tempfile_in(parent).map(NamedTempFile::into_parts)
+/// Tags among the names of a layout that are in a repository.
+pub(super) fn tags_in(names: impl Iterator<Item = String>, repository: Option<&str>, max: usize) -> Vec<Tag> {
+    let named = names.filter_map(|name| name.parse::<LayoutName>().ok());
+    named.filter(|name| name.repository.as_deref() == repository).map(|name| name.tag).take(max).collect()
 }
 
 #[async_trait]
@@ -212,26 +190,15 @@ impl Store for LayoutFolder {
     }
 
     async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RegistryError> {
-        let operation = match key {
-            ManifestKey::Tag(tag) => Operation::pull("read image", tag),
-            ManifestKey::Digest(digest) => Operation::pull("read manifest", digest),
-        };
+        let operation = manifest_operation(key);
         let failed = |error: io::Error| self.error(operation.clone(), error);
         let digest = self.find(key).await.map_err(failed)?;
         let file = File::open(self.blob_path(&digest)).await.map_err(failed)?;
-        let mut bytes = Vec::new();
-        file.take(MANIFEST_MAX as u64 + 1).read_to_end(&mut bytes).await.map_err(failed)?;
-        let manifest = RawManifest::new(bytes.into());
-        if digest.matches(&manifest.bytes) {
-            return Ok(manifest);
-        }
-        let found = format!("the file holds {} instead, or more than {MANIFEST_MAX} bytes", manifest.digest);
-        Err(RegistryError { kind: ErrorKind::ContentMismatch, ..failed(io::Error::other(found)) })
+        read_manifest(&digest, file, failed).await
     }
 
     async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError> {
-        let names = self.names().await?;
-        Ok(names.iter().filter_map(|name| name.parse().ok()).take(max).collect())
+        Ok(tags_in(self.index().await?.names(), self.repository.as_deref(), max))
     }
 
     async fn put_manifest(
@@ -245,21 +212,10 @@ impl Store for LayoutFolder {
     }
 
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError> {
-        let operation = Operation::pull("read blob", digest);
-        let opened = File::open(self.blob_path(digest)).await;
-        let file = opened.map_err(|error| self.error(operation.clone(), error))?;
-        let chunks = stream::try_unfold(file, |mut file| async move {
-            let mut chunk = bytes::BytesMut::with_capacity(READ_CHUNK);
-            let count = file.read_buf(&mut chunk).await?;
-            Ok::<_, io::Error>((count > 0).then(|| (chunk.freeze(), file)))
-        });
-        let layout = self.clone();
-        // A file that was opened and can't be read on may be readable again, e.g. on a network file system.
-        let failed = move |error| {
-            let error = layout.error(operation.clone(), error);
-            RegistryError { kind: ErrorKind::Unavailable, ..error }
-        };
-        Ok(Box::pin(chunks.map_err(failed)))
+        let (operation, location) = (Operation::pull("read blob", digest), self.location.clone());
+        let failed = move |error| layout_error(operation.clone(), &location, error);
+        let file = File::open(self.blob_path(digest)).await.map_err(&failed)?;
+        Ok(chunks(file, failed))
     }
 
     async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
@@ -270,18 +226,16 @@ impl Store for LayoutFolder {
     async fn start_upload(&self) -> Result<Box<dyn BlobUpload>, RegistryError> {
         let failed = |error: io::Error| self.error(Operation::push("begin a blob", ""), error);
         self.prepare().await.map_err(failed)?;
-        let (file, path) =
-            temporary_file(&self.folder.join("blobs").join("sha256").join("new")).map_err(failed)?;
-        Ok(Box::new(BlobFile { layout: self.clone(), file: File::from_std(file), path, hash: Sha256::new() }))
+        let path = self.folder.join("blobs").join("sha256").join("new");
+        let file = PartialFile::next_to(&path).map_err(failed)?;
+        Ok(Box::new(BlobFile { layout: self.clone(), file }))
     }
 }
 
 /// A blob in a temporary file, which is deleted unless committed.
 struct BlobFile {
     layout: LayoutFolder,
-    file: File,
-    path: tempfile::TempPath,
-    hash: Sha256,
+    file: PartialFile,
 }
 
 #[async_trait]
@@ -289,26 +243,21 @@ impl BlobUpload for BlobFile {
     async fn send(&mut self, mut content: ByteStream) -> Result<(), RegistryError> {
         let failed = |error| self.layout.error(Operation::push("write a blob", ""), error);
         while let Some(chunk) = content.try_next().await? {
-            self.hash.update(&chunk);
-            self.file.write_all(&chunk).await.map_err(failed)?;
+            self.file.write(&chunk).await.map_err(failed)?;
         }
-        sync(&mut self.file).await.map_err(failed)
+        self.file.sync().await.map_err(failed)
     }
 
     async fn commit(self: Box<Self>, digest: &Digest) -> Result<(), RegistryError> {
-        let Self { layout, file: _, path, hash } = *self;
+        let Self { layout, file } = *self;
         let failed = |error: io::Error| layout.error(Operation::push("write blob", digest), error);
-        let found = match digest.algorithm() {
-            Algorithm::Sha256 => Digest::from_sha256(hash.finalize().into()),
-            // Rare, so the file is read again rather than every blob hashed twice.
-            Algorithm::Sha512 => sha512_of(&path).await.map_err(failed)?,
-        };
+        let found = file.digest(digest.algorithm()).await.map_err(failed)?;
         if &found != digest {
             let error = failed(io::Error::other(format!("the content has digest {found}")));
             return Err(RegistryError { kind: ErrorKind::ContentMismatch, ..error });
         }
         let destination = layout.new_blob_path(digest).await.map_err(failed)?;
-        path.persist(destination).map_err(|error| failed(error.error))
+        file.persist(&destination).map_err(failed)
     }
 
     async fn abort(self: Box<Self>) {}
@@ -316,6 +265,12 @@ impl BlobUpload for BlobFile {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use futures::stream;
+    use sha2::{Digest as _, Sha512};
+    use zstart_oci::media_type;
+
     use super::*;
 
     #[tokio::test]
@@ -376,15 +331,6 @@ mod tests {
         assert_eq!(read.bytes, manifest.bytes);
     }
 
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn full_disk_is_reported_for_the_last_bytes() {
-        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let mut file = File::from_std(full);
-        file.write_all(b"the last bytes").await.unwrap();
-        assert_eq!(sync(&mut file).await.unwrap_err().kind(), io::ErrorKind::StorageFull);
-    }
-
     #[tokio::test]
     async fn error_names_missing_tags_and_damaged_manifests() {
         let folder = tempfile::tempdir().unwrap();
@@ -402,5 +348,56 @@ mod tests {
         std::fs::write(layout.blob_path(&manifest.digest), "{ }").unwrap();
         let damaged = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err();
         assert_eq!(damaged.kind, ErrorKind::ContentMismatch);
+    }
+
+    #[tokio::test]
+    async fn repository_shows_and_writes_its_own_names_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let named = |repository: Option<&str>| {
+            LayoutFolder::with_repository(folder.path(), repository.map(str::to_owned))
+        };
+        let (plain, rancher) = (named(None), named(Some("rancher/local")));
+        let (tag, other): (Tag, Tag) = ("v1".parse().unwrap(), "v2".parse().unwrap());
+        let manifests = [r#"{"a":1}"#, r#"{"a":2}"#].map(|text| RawManifest::new(text.into()));
+        plain.put_manifest(&manifests[0], media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+        rancher.put_manifest(&manifests[1], media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+        assert_eq!(plain.names().await.unwrap(), ["v1", "rancher/local:v1"]);
+        for (store, manifest) in [(&plain, &manifests[0]), (&rancher, &manifests[1])] {
+            assert_eq!(store.tags(10).await.unwrap(), [tag.clone()]);
+            assert_eq!(store.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
+            assert!(store.find_manifest(ManifestKey::Tag(&other)).await.unwrap().is_none());
+        }
+        assert_eq!(rancher.location(), format!("oci:{}:rancher/local", folder.path().display()));
+    }
+
+    #[tokio::test]
+    async fn layout_without_its_marker_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let (layout, tag) = (LayoutFolder::new(folder.path()), "v1".parse().unwrap());
+        let manifest = RawManifest::new("{}".into());
+        layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+        std::fs::remove_file(folder.path().join("oci-layout")).unwrap();
+        assert_eq!(layout.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
+        // A writer adds it again.
+        layout.put_manifest(&manifest, media_type::OCI_MANIFEST, None).await.unwrap();
+        assert!(folder.path().join("oci-layout").is_file());
+    }
+
+    #[tokio::test]
+    async fn folder_that_is_no_layout_is_named_as_such() {
+        let folder = tempfile::tempdir().unwrap();
+        let index = async |path: &Path| LayoutFolder::new(path).index().await.unwrap_err().chain();
+        let missing = index(&folder.path().join("missing")).await;
+        assert!(missing.contains("missing doesn't exist"), "{missing}");
+        let empty = index(folder.path()).await;
+        assert!(empty.contains("no index.json: it is no OCI layout"), "{empty}");
+        std::fs::write(folder.path().join("index.json"), vec![b' '; zstart_oci::MANIFEST_MAX + 1]).unwrap();
+        let huge = index(folder.path()).await;
+        assert!(huge.contains("index.json exceeds the limit of 4194304 bytes"), "{huge}");
+        std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"3"}"#).unwrap();
+        let version = index(folder.path()).await;
+        assert!(version.contains("has version \"3\""), "{version}");
+        let file = index(&folder.path().join("index.json")).await;
+        assert!(file.contains("is read as oci-archive:"), "{file}");
     }
 }
