@@ -56,18 +56,25 @@ fn bin_name() -> &'static str {
 pub(crate) enum Command {
     /// Convert an image to zstd layers.
     ///
-    /// An image is a registry reference (`registry.example/app:v1`) or an OCI layout folder
-    /// (`oci:FOLDER[:TAG]`). The result is a new image, the variant. The source is never changed.
+    /// An image is a registry reference (`registry.example/app:v1`, or `docker://…` with that), an OCI
+    /// layout folder (`oci:FOLDER[:NAME|@DIGEST]`), or a tar archive of one
+    /// (`oci-archive:FILE[:NAME|@DIGEST]`, for reading only). A layout that holds one image needs no name.
+    ///
+    /// The result is a new image, the variant. The source is never changed.
     Convert(ConvertArguments),
     /// Show an image's platforms, layers and compression, and whether the image is a variant.
     ///
-    /// An image is a registry reference (`registry.example/app:v1`) or an OCI layout folder
-    /// (`oci:FOLDER[:TAG]`).
+    /// An image is a registry reference (`registry.example/app:v1`, or `docker://…` with that), an OCI
+    /// layout folder (`oci:FOLDER[:NAME|@DIGEST]`), or a tar archive of one
+    /// (`oci-archive:FILE[:NAME|@DIGEST]`).
     Inspect(InspectArguments),
     /// Measure the size and the pull time of an image at several zstd levels.
     ///
-    /// The pull time includes unpacking. The command reads the image and writes nothing. An image is a
-    /// registry reference (`registry.example/app:v1`) or an OCI layout folder (`oci:FOLDER[:TAG]`).
+    /// The pull time includes unpacking. The command reads the image and writes nothing.
+    ///
+    /// An image is a registry reference (`registry.example/app:v1`, or `docker://…` with that), an OCI
+    /// layout folder (`oci:FOLDER[:NAME|@DIGEST]`), or a tar archive of one
+    /// (`oci-archive:FILE[:NAME|@DIGEST]`).
     Tune(TuneArguments),
     /// Print the `ImageConversion` custom resource definition.
     #[command(hide = true)]
@@ -79,14 +86,16 @@ pub(crate) enum Command {
 pub(crate) struct ConvertArguments {
     /// Image to convert.
     pub(crate) source: ImageRef,
-    /// Reference for the variant. Default: the source's repository. A target without a tag gets the tag
-    /// that zstart derives from the source, e.g. `v1-zstd-1a2b3c4d5e6f`.
+    /// Reference for the variant: a registry reference, or `oci:FOLDER[:NAME]`. Default: the source's
+    /// repository. A target without a tag gets the tag that zstart derives from the source, e.g.
+    /// `v1-zstd-1a2b3c4d5e6f`, or `sha256-1a2b3c4d5e6f-zstd` for a source without a tag.
     pub(crate) target: Option<ImageRef>,
     /// zstd level, 1 (fastest) to 22 (smallest).
     #[arg(long, default_value = "3", value_parser = level)]
     pub(crate) level: Level,
-    /// Convert only this platform, e.g. `linux/arm64`. Repeat the flag for several. Other platforms stay
-    /// in the index unchanged. Default: all platforms.
+    /// Convert only this platform, e.g. `linux/arm64`. Repeat the flag for several. Other spellings count
+    /// as for containerd, e.g. `linux/aarch64`. Other platforms stay in the index unchanged. Default: all
+    /// platforms.
     #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platforms: Vec<Platform>,
     /// Maximum number of layers that are converted concurrently.

@@ -1,5 +1,6 @@
 //! `zstart convert`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use zstart_convert::{Execution, Existing};
@@ -9,7 +10,7 @@ use zstart_core::variant;
 use self::report::{ConvertReport, Outcome};
 use crate::args::ConvertArguments;
 use crate::error::CliError;
-use crate::image_ref::ImageRef;
+use crate::image_ref::SourceImage;
 use crate::layer_cache::LayerCacheFile;
 use crate::progress;
 use crate::registries::Registries;
@@ -20,15 +21,26 @@ mod report;
 pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let started = Instant::now();
     let settings = settings(&arguments);
-    let target_image = arguments.target.as_ref().unwrap_or(&arguments.source);
-    let chosen_tag = arguments.target.as_ref().map(ImageRef::target_tag).transpose()?.flatten();
-    let selector = arguments.source.selector().await?;
+    let chosen_tag = match &arguments.target {
+        Some(target) => target.target_tag()?,
+        None => {
+            arguments.source.require_writable()?;
+            None
+        }
+    };
     let registries = Registries::new(&arguments.registry);
-    let source = arguments.source.open(&registries).await?;
-    let target = target_image.open(&registries).await?;
+    let SourceImage { store: source, selector } = arguments.source.open_source(&registries).await?;
+    let target = match &arguments.target {
+        Some(target) => target.open_target(&registries).await?,
+        None => Arc::clone(&source),
+    };
     let same_repository = source.location() == target.location();
-    if same_repository && chosen_tag.is_some() && chosen_tag.as_ref() == selector.tag() {
-        return Err(CliError::TargetIsSource { target: target_image.to_string() });
+    if let Some(target) = &arguments.target
+        && same_repository
+        && chosen_tag.is_some()
+        && chosen_tag.as_ref() == selector.tag()
+    {
+        return Err(CliError::TargetIsSource { target: target.to_string() });
     }
 
     let resolved = zstart_convert::resolve(&*source, selector.key()).await?;

@@ -5,10 +5,9 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 use zstart_convert::{Error as ConvertError, ErrorClass};
-use zstart_core::reference::ReferenceError;
 use zstart_ecr::SetupError;
 use zstart_registry::auth::CredentialsError;
-use zstart_registry::{ClientError, ConnectionError};
+use zstart_registry::{ClientError, ConnectionError, LayoutNameError, SelectionError};
 
 /// Reason for a command's failure.
 #[derive(Debug, Error)]
@@ -30,29 +29,12 @@ pub(crate) enum CliError {
     /// The HTTP client for AWS can't be set up.
     #[error(transparent)]
     Aws(#[from] SetupError),
-    /// A layout folder was named without a tag and holds several images.
-    #[error(
-        "failed to select an image: {} holds the images {}; name one as oci:{}:TAG",
-        folder.display(), tags.join(", "), folder.display()
-    )]
-    AmbiguousImage { folder: PathBuf, tags: Vec<String> },
-    /// A layout folder was named without a tag and holds no tagged image.
-    #[error(
-        "failed to select an image: {} holds no image with a tag; write one there first, or name another folder",
-        folder.display()
-    )]
-    NoTaggedImage { folder: PathBuf },
-    /// The only image of a layout folder has a name that is no tag, e.g. a whole reference.
-    #[error(
-        "failed to select an image: the only one in {} is named {name:?}, which is no valid tag; change the \
-         annotation org.opencontainers.image.ref.name in its index.json to a tag",
-        folder.display()
-    )]
-    InvalidLayoutTag {
-        folder: PathBuf,
-        name: String,
+    /// A layout has no such image, or several.
+    #[error("failed to select an image of {place}")]
+    Selection {
+        place: String,
         #[source]
-        source: ReferenceError,
+        source: SelectionError,
     },
     /// The target names a digest, which follows from the variant's content.
     #[error(
@@ -60,6 +42,25 @@ pub(crate) enum CliError {
          name a tag, or none"
     )]
     TargetDigest { target: String },
+    /// The target is a name in a layout that has no tag.
+    #[error("failed to use target {target}: zstart writes names with a tag only")]
+    TargetName {
+        target: String,
+        #[source]
+        source: LayoutNameError,
+    },
+    /// The target is an archive.
+    #[error(
+        "failed to use target {target}: zstart reads archives and writes none; name a folder, e.g. oci:FOLDER:v1, \
+         and pack the folder afterwards with `skopeo copy oci:FOLDER:v1 oci-archive:FILE`"
+    )]
+    TargetArchive { target: String },
+    /// The source is an archive, and no target was named.
+    #[error(
+        "failed to choose a target: zstart reads the archive {archive} and can't write the variant there; name a \
+         target, e.g. oci:FOLDER or registry.example/app"
+    )]
+    SourceArchive { archive: String },
     /// Source and target are one tag.
     #[error(
         "failed to use target {target}: source and target are one image, and zstart never changes a source; name \
@@ -135,9 +136,11 @@ impl CliError {
                 ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
                 ErrorClass::Other => 1,
             },
-            Self::AmbiguousImage { .. }
-            | Self::NoTaggedImage { .. }
-            | Self::InvalidLayoutTag { .. }
+            Self::Selection { place: _, source } if source.is_not_found() => 3,
+            Self::Selection { .. }
+            | Self::TargetName { .. }
+            | Self::TargetArchive { .. }
+            | Self::SourceArchive { .. }
             | Self::TargetDigest { .. }
             | Self::TargetIsSource { .. } => 2,
             Self::Stopped => 130,

@@ -1,24 +1,42 @@
-//! Images as users name them: a registry reference, or `oci:FOLDER[:TAG]`.
+//! Images as users name them: a registry reference, an OCI layout folder, or an archive of one.
+//!
+//! The notation of layouts is skopeo's (containers/image, `oci/internal/oci_util.go`): the folder ends at the
+//! first colon, and a name may be a whole reference.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
+use thiserror::Error;
+use zstart_core::digest::DigestError;
 use zstart_core::reference::ReferenceError;
 use zstart_core::{Digest, Reference, Tag};
-use zstart_registry::{LayoutFolder, Store};
+use zstart_registry::{LayoutName, LayoutSelection};
 
+use self::transport::UnsupportedTransport;
 use crate::error::CliError;
-use crate::registries::Registries;
+
+mod open;
+mod transport;
+
+pub(crate) use open::SourceImage;
 
 /// Reference to an image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum ImageRef {
     /// In a registry.
     Registry { reference: Reference, version: Version },
-    /// In an OCI layout folder.
-    Layout { folder: PathBuf, tag: Option<Tag> },
+    /// In an OCI layout.
+    Layout { place: LayoutPlace, selection: LayoutSelection },
+}
+
+/// Place of an OCI layout.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum LayoutPlace {
+    /// Folder.
+    Folder(PathBuf),
+    /// Tar archive of a folder.
+    Archive(PathBuf),
 }
 
 /// Origin of a registry reference's tag or digest.
@@ -30,29 +48,96 @@ pub(crate) enum Version {
     Default,
 }
 
-/// Tag or digest of an image in its repository.
-#[derive(Clone, Debug)]
-pub(crate) enum ManifestSelector {
-    Tag(Tag),
-    Digest(Digest),
+/// Error for a text that names no image.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(crate) enum ImageRefError {
+    #[error(transparent)]
+    Reference(#[from] ReferenceError),
+    #[error(transparent)]
+    Transport(#[from] UnsupportedTransport),
+    #[error("{text:?} names no folder; write oci:FOLDER, oci:FOLDER:NAME or oci:FOLDER@DIGEST")]
+    NoFolder { text: String },
+    #[error(
+        "{text:?} names no file; write oci-archive:FILE, oci-archive:FILE:NAME or oci-archive:FILE@DIGEST"
+    )]
+    NoFile { text: String },
+    /// Blobs are read at their offsets, in any order and more than once.
+    #[error("stdin can't be read as an archive, because zstart reads files at their offsets; name a file")]
+    Stdin,
+    /// Helm's notation for a registry.
+    #[error(
+        "{text:?} starts with oci://, which tells neither a registry from a folder; write docker://{rest} for a \
+         registry, or oci:FOLDER for a folder"
+    )]
+    OciScheme { text: String, rest: String },
+    #[error("{text:?} has an invalid digest")]
+    Digest {
+        text: String,
+        #[source]
+        source: DigestError,
+    },
+    #[error("{text:?} has an invalid position {position:?}; write a number, e.g. :@0 for the first image")]
+    Position { text: String, position: String },
 }
 
 impl FromStr for ImageRef {
-    type Err = ReferenceError;
+    type Err = ImageRefError;
 
-    fn from_str(text: &str) -> Result<Self, ReferenceError> {
-        let Some(rest) = text.strip_prefix("oci:") else {
-            let last = text.rsplit('/').next().unwrap_or(text);
-            let version = if last.contains([':', '@']) { Version::Explicit } else { Version::Default };
-            return Ok(Self::Registry { reference: text.parse()?, version });
-        };
-        // A colon before a slash is part of the folder's name.
-        match rest.rsplit_once(':') {
-            Some((folder, tag)) if !tag.contains('/') => {
-                Ok(Self::Layout { folder: folder.into(), tag: Some(tag.parse()?) })
+    fn from_str(text: &str) -> Result<Self, ImageRefError> {
+        if let Some(rest) = text.strip_prefix("docker://") {
+            return Self::registry(rest);
+        }
+        if let Some(rest) = text.strip_prefix("oci://") {
+            return Err(ImageRefError::OciScheme { text: text.to_owned(), rest: rest.to_owned() });
+        }
+        if let Some(rest) = text.strip_prefix("oci:") {
+            let (folder, selection) = split_layout(text, rest)?;
+            if folder.is_empty() {
+                return Err(ImageRefError::NoFolder { text: text.to_owned() });
             }
-            _ if rest.is_empty() => Err(ReferenceError::Empty),
-            _ => Ok(Self::Layout { folder: rest.into(), tag: None }),
+            return Ok(Self::Layout { place: LayoutPlace::Folder(folder.into()), selection });
+        }
+        if let Some(rest) = text.strip_prefix("oci-archive:") {
+            let (file, selection) = split_layout(text, rest)?;
+            return match file {
+                "" => Err(ImageRefError::NoFile { text: text.to_owned() }),
+                "-" => Err(ImageRefError::Stdin),
+                file => Ok(Self::Layout { place: LayoutPlace::Archive(file.into()), selection }),
+            };
+        }
+        transport::require_supported(text)?;
+        Self::registry(text)
+    }
+}
+
+/// Splits the part after the transport into folder or file, and image.
+fn split_layout<'a>(text: &str, rest: &'a str) -> Result<(&'a str, LayoutSelection), ImageRefError> {
+    let digest = |digest: &str| {
+        let parsed = digest.parse::<Digest>().map(LayoutSelection::Digest);
+        parsed.map_err(|source| ImageRefError::Digest { text: text.to_owned(), source })
+    };
+    let Some((path, name)) = rest.split_once(':') else { return Ok((rest, LayoutSelection::Only)) };
+    // The first colon may be that of a digest.
+    if let Some((path, algorithm @ ("sha256" | "sha512"))) = path.rsplit_once('@') {
+        return Ok((path, digest(&format!("{algorithm}:{name}"))?));
+    }
+    let selection =
+        match name.strip_prefix('@') {
+            Some(position) if position.contains(':') => digest(position)?,
+            Some(position) => LayoutSelection::Position(position.parse().map_err(|_| {
+                ImageRefError::Position { text: text.to_owned(), position: position.to_owned() }
+            })?),
+            None if name.is_empty() => LayoutSelection::Only,
+            None => LayoutSelection::Name(name.to_owned()),
+        };
+    Ok((path, selection))
+}
+
+impl fmt::Display for LayoutPlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Folder(folder) => write!(formatter, "oci:{}", folder.display()),
+            Self::Archive(file) => write!(formatter, "oci-archive:{}", file.display()),
         }
     }
 }
@@ -61,77 +146,62 @@ impl fmt::Display for ImageRef {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Registry { reference, version: _ } => write!(formatter, "{reference}"),
-            Self::Layout { folder, tag: Some(tag) } => write!(formatter, "oci:{}:{tag}", folder.display()),
-            Self::Layout { folder, tag: None } => write!(formatter, "oci:{}", folder.display()),
+            Self::Layout { place, selection } => match selection {
+                LayoutSelection::Only => write!(formatter, "{place}"),
+                LayoutSelection::Position(position) => write!(formatter, "{place}:@{position}"),
+                LayoutSelection::Name(name) => write!(formatter, "{place}:{name}"),
+                LayoutSelection::Digest(digest) => write!(formatter, "{place}@{digest}"),
+            },
         }
     }
 }
 
 impl ImageRef {
-    /// Opens the repository.
-    pub(crate) async fn open(&self, registries: &Registries<'_>) -> Result<Arc<dyn Store>, CliError> {
-        match self {
-            Self::Layout { folder, tag: _ } => Ok(Arc::new(LayoutFolder::new(folder))),
-            Self::Registry { reference, version: _ } => registries.open(reference).await,
-        }
-    }
-
-    /// Returns the tag or digest of the image. A layout folder that holds one image needs no tag.
-    pub(crate) async fn selector(&self) -> Result<ManifestSelector, CliError> {
-        match self {
-            Self::Registry { reference, version: _ } => match (reference.digest(), reference.tag()) {
-                (Some(digest), _) => Ok(ManifestSelector::Digest(digest.clone())),
-                (None, Some(tag)) => Ok(ManifestSelector::Tag(tag.clone())),
-                (None, None) => unreachable!("a reference has a tag or a digest"),
-            },
-            Self::Layout { folder: _, tag: Some(tag) } => Ok(ManifestSelector::Tag(tag.clone())),
-            Self::Layout { folder, tag: None } => Ok(ManifestSelector::Tag(only_tag(folder).await?)),
-        }
+    fn registry(text: &str) -> Result<Self, ImageRefError> {
+        let last = text.rsplit('/').next().unwrap_or(text);
+        let version = if last.contains([':', '@']) { Version::Explicit } else { Version::Default };
+        Ok(Self::Registry { reference: text.parse()?, version })
     }
 
     /// Returns the tag that the user chose for a target; `None` if zstart derives the tag.
     pub(crate) fn target_tag(&self) -> Result<Option<Tag>, CliError> {
+        Ok(self.target_name()?.map(|name| name.tag))
+    }
+
+    /// Returns the name that the user chose for a target; `None` if zstart derives the tag.
+    fn target_name(&self) -> Result<Option<LayoutName>, CliError> {
+        let target = || self.to_string();
         match self {
-            Self::Layout { folder: _, tag } => Ok(tag.clone()),
             Self::Registry { reference, version: _ } if reference.digest().is_some() => {
-                Err(CliError::TargetDigest { target: reference.to_string() })
+                Err(CliError::TargetDigest { target: target() })
             }
-            Self::Registry { reference, version: Version::Explicit } => Ok(reference.tag().cloned()),
+            Self::Registry { reference, version: Version::Explicit } => {
+                Ok(reference.tag().cloned().map(|tag| LayoutName { repository: None, tag }))
+            }
             Self::Registry { reference: _, version: Version::Default } => Ok(None),
+            Self::Layout { place: LayoutPlace::Archive(_), selection: _ } => {
+                Err(CliError::TargetArchive { target: target() })
+            }
+            Self::Layout { place: LayoutPlace::Folder(_), selection } => match selection {
+                LayoutSelection::Only => Ok(None),
+                LayoutSelection::Name(name) => match name.parse() {
+                    Ok(name) => Ok(Some(name)),
+                    Err(source) => Err(CliError::TargetName { target: target(), source }),
+                },
+                LayoutSelection::Position(_) | LayoutSelection::Digest(_) => {
+                    Err(CliError::TargetDigest { target: target() })
+                }
+            },
         }
     }
-}
 
-impl ManifestSelector {
-    /// Returns the tag; `None` for a digest.
-    pub(crate) fn tag(&self) -> Option<&Tag> {
+    /// Refuses a source whose place can't have the variant too.
+    pub(crate) fn require_writable(&self) -> Result<(), CliError> {
         match self {
-            Self::Tag(tag) => Some(tag),
-            Self::Digest(_) => None,
-        }
-    }
-
-    /// Returns the engine's form of this selector.
-    pub(crate) fn key(&self) -> zstart_registry::ManifestKey<'_> {
-        match self {
-            Self::Tag(tag) => zstart_registry::ManifestKey::Tag(tag),
-            Self::Digest(digest) => zstart_registry::ManifestKey::Digest(digest),
-        }
-    }
-}
-
-/// Returns the tag of a layout folder's only image.
-async fn only_tag(folder: &Path) -> Result<Tag, CliError> {
-    let mut tags = LayoutFolder::new(folder).names().await?;
-    let folder = folder.to_owned();
-    match (tags.pop(), &tags[..]) {
-        (None, _) => Err(CliError::NoTaggedImage { folder }),
-        (Some(name), []) => {
-            name.parse().map_err(|source| CliError::InvalidLayoutTag { folder, name, source })
-        }
-        (Some(last), _) => {
-            tags.push(last);
-            Err(CliError::AmbiguousImage { folder, tags })
+            Self::Layout { place: LayoutPlace::Archive(_), selection: _ } => {
+                Err(CliError::SourceArchive { archive: self.to_string() })
+            }
+            Self::Layout { place: LayoutPlace::Folder(_), selection: _ } | Self::Registry { .. } => Ok(()),
         }
     }
 }
@@ -140,15 +210,68 @@ async fn only_tag(folder: &Path) -> Result<Tag, CliError> {
 mod tests {
     use super::*;
 
+    const HEX: &str = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
+
+    fn parse(text: &str) -> Result<ImageRef, String> {
+        text.parse().map_err(|error: ImageRefError| error.to_string())
+    }
+
     #[test]
-    fn oci_prefix_selects_a_layout_folder() {
-        let layout = |folder: &str, tag: Option<&str>| ImageRef::Layout {
-            folder: folder.into(),
-            tag: tag.map(|tag| tag.parse().unwrap()),
-        };
-        assert_eq!("oci:folder:v1".parse(), Ok(layout("folder", Some("v1"))));
-        assert_eq!("oci:/a/b:c/d".parse(), Ok(layout("/a/b:c/d", None)));
-        assert!("oci:".parse::<ImageRef>().is_err());
+    fn layout_notation_is_that_of_skopeo() {
+        let name = |name: &str| LayoutSelection::Name(name.to_owned());
+        let digest = LayoutSelection::Digest(format!("sha256:{HEX}").parse().unwrap());
+        for (rest, path, selection) in [
+            ("folder", "folder", LayoutSelection::Only),
+            ("folder:", "folder", LayoutSelection::Only),
+            ("folder:v1", "folder", name("v1")),
+            ("/a/b:rancher/local:v1", "/a/b", name("rancher/local:v1")),
+            ("/a/b:c/d", "/a/b", name("c/d")),
+            ("f:localhost:5000/app:v1", "f", name("localhost:5000/app:v1")),
+            (&format!("f:app@sha256:{HEX}"), "f", name(&format!("app@sha256:{HEX}"))),
+            (&format!("a@b@sha256:{HEX}"), "a@b", digest.clone()),
+            (&format!("f:@sha256:{HEX}"), "f", digest),
+            ("f:@0", "f", LayoutSelection::Position(0)),
+            ("a@b:v1", "a@b", name("v1")),
+            ("5000/app:v1", "5000/app", name("v1")),
+        ] {
+            for (transport, place) in [
+                ("oci", LayoutPlace::Folder(path.into())),
+                ("oci-archive", LayoutPlace::Archive(path.into())),
+            ] {
+                let parsed = parse(&format!("{transport}:{rest}"));
+                assert_eq!(parsed, Ok(ImageRef::Layout { place, selection: selection.clone() }), "{rest}");
+                let again = parsed.unwrap().to_string();
+                assert_eq!(parse(&again), parse(&format!("{transport}:{rest}")), "{again}");
+            }
+        }
+    }
+
+    #[test]
+    fn incomplete_layout_shows_the_form_to_write() {
+        for (text, said) in [
+            ("oci:", "write oci:FOLDER, oci:FOLDER:NAME or oci:FOLDER@DIGEST"),
+            ("oci::v1", "names no folder"),
+            (&format!("oci:@sha256:{HEX}"), "names no folder"),
+            ("oci-archive:", "write oci-archive:FILE,"),
+            ("oci-archive:-", "stdin can't be read"),
+            ("oci-archive:-:v1", "stdin can't be read"),
+            ("oci:f@sha256:abc", "invalid digest"),
+            ("oci:f:@-1", "invalid position \"-1\""),
+            ("oci://registry.example/app:v1", "write docker://registry.example/app:v1 for a registry"),
+        ] {
+            let error = parse(text).unwrap_err();
+            assert!(error.contains(said), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn docker_prefix_names_a_registry() {
+        for text in ["app", "app:v1", "localhost:5000/app", "docker:dind", "registry:2", "dir/app", "oci"] {
+            assert_eq!(parse(&format!("docker://{text}")), parse(text), "{text}");
+            assert!(matches!(parse(text), Ok(ImageRef::Registry { .. })), "{text}");
+        }
+        assert!(parse("docker://docker://app").unwrap_err().contains("starts with a scheme"));
+        assert!(parse("docker://").unwrap_err().contains("is empty"));
     }
 
     #[test]
@@ -159,32 +282,20 @@ mod tests {
         assert!(matches!("app:v1".parse(), Ok(ImageRef::Registry { version: Version::Explicit, .. })));
     }
 
-    #[tokio::test]
-    async fn layout_folder_without_tag_needs_exactly_one_image() {
-        let folder = tempfile::tempdir().unwrap();
-        let select = async |names: &[&str]| {
-            let entries: Vec<_> = names
-                .iter()
-                .map(|name| {
-                    serde_json::json!({
-                        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-                        "digest": Digest::sha256_of(name.as_bytes()),
-                        "size": 2,
-                        "annotations": {"org.opencontainers.image.ref.name": name},
-                    })
-                })
-                .collect();
-            let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
-            std::fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
-            std::fs::write(folder.path().join("index.json"), index.to_string()).unwrap();
-            only_tag(folder.path()).await.map_err(|error| error.to_string())
+    #[test]
+    fn target_needs_a_name_that_can_be_written() {
+        let tag = |text: &str| {
+            let tag = parse(text).unwrap().target_tag();
+            tag.map(|tag| tag.map(|tag| tag.to_string())).map_err(|error| error.to_string())
         };
-        assert_eq!(select(&["v1"]).await.unwrap().as_str(), "v1");
-        assert!(select(&[]).await.unwrap_err().contains("holds no image with a tag"));
-        assert!(
-            select(&["v1", "v2"]).await.unwrap_err().contains("holds the images v1, v2; name one as oci:")
-        );
-        let error = select(&["docker.io/library/app:v1"]).await.unwrap_err();
-        assert!(error.contains("\"docker.io/library/app:v1\", which is no valid tag"), "{error}");
+        assert_eq!(tag("oci:f"), Ok(None));
+        assert_eq!(tag("oci:f:rancher/local:v1"), Ok(Some("v1".to_owned())));
+        assert_eq!(tag("registry.example/app"), Ok(None));
+        assert!(tag("oci:f:rancher/local").unwrap_err().contains("oci:f:rancher/local"));
+        for text in [format!("oci:f@sha256:{HEX}"), "oci:f:@0".to_owned(), format!("app@sha256:{HEX}")] {
+            assert!(tag(&text).unwrap_err().contains("can't be chosen"), "{text}");
+        }
+        assert!(tag("oci-archive:f.tar:v1").unwrap_err().contains("oci:FOLDER"));
+        assert!(parse("oci-archive:f.tar").unwrap().require_writable().is_err());
     }
 }

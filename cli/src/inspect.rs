@@ -7,14 +7,15 @@ use zstart_registry::{ManifestKey, Store};
 use self::report::{ImageReport, LayerReport, ManifestReport, VariantOf};
 use crate::args::InspectArguments;
 use crate::error::CliError;
+use crate::image_ref::SourceImage;
 use crate::registries::Registries;
 
 mod report;
 
 /// Reads an image's manifests and prints a report.
 pub(crate) async fn run(arguments: InspectArguments) -> Result<(), CliError> {
-    let selector = arguments.image.selector().await?;
-    let repository = arguments.image.open(&Registries::new(&arguments.registry)).await?;
+    let registries = Registries::new(&arguments.registry);
+    let SourceImage { store: repository, selector } = arguments.image.open_source(&registries).await?;
     let resolved = zstart_convert::resolve(&*repository, selector.key()).await?;
     let report = inspect_image(&*repository, arguments.image.to_string(), resolved.manifest()).await?;
     arguments.output.format().print(&report, || {

@@ -8,6 +8,7 @@ use zstart_tune::TuneOptions;
 use self::report::JsonTuneReport;
 use crate::args::TuneArguments;
 use crate::error::CliError;
+use crate::image_ref::SourceImage;
 use crate::progress;
 use crate::registries::Registries;
 
@@ -17,8 +18,8 @@ mod table;
 
 /// Measures an image and prints a report.
 pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
-    let selector = arguments.image.selector().await?;
-    let source = arguments.image.open(&Registries::new(&arguments.registry)).await?;
+    let registries = Registries::new(&arguments.registry);
+    let SourceImage { store: source, selector } = arguments.image.open_source(&registries).await?;
     let platforms = arguments
         .platform
         .clone()

@@ -151,8 +151,8 @@ static REGCTL: Module = Module {
 };
 
 impl Tool {
-    /// Tools of the tests, in build order. (Benchmarks build the tools that they compare with on demand.)
-    pub const ALL: [Self; 14] = [
+    /// Tools of the tests, in build order. (Benchmarks build the other tools that they compare with on demand.)
+    pub const ALL: [Self; 15] = [
         Self::KubeApiserver,
         Self::Kubectl,
         Self::Etcd,
@@ -167,6 +167,7 @@ impl Tool {
         Self::Ctr,
         Self::Runc,
         Self::CniBridge,
+        Self::Skopeo,
     ];
 
     /// File name of the program.

@@ -61,6 +61,19 @@ impl Layout {
         Ok(())
     }
 
+    /// Gives the image of a tag another name, or none, without regard to other images of that name.
+    pub(crate) fn rename(&self, tag: &str, name: Option<&str>) -> Result<()> {
+        let mut entries = self.entries()?;
+        let entry = entries.iter_mut().find(|entry| self::name(entry) == Some(tag));
+        let entry = entry.and_then(Value::as_object_mut).with_context(|| format!("no image {tag}"))?;
+        match name {
+            Some(name) => entry["annotations"]["org.opencontainers.image.ref.name"] = name.into(),
+            None => drop(entry.remove("annotations")),
+        }
+        let index = serde_json::json!({"schemaVersion": 2, "manifests": entries});
+        Ok(fs::write(self.folder.join("index.json"), index.to_string())?)
+    }
+
     fn entries(&self) -> Result<Vec<Value>> {
         let index = match fs::read(self.folder.join("index.json")) {
             Ok(bytes) => serde_json::from_slice::<Value>(&bytes)?,

@@ -1,5 +1,6 @@
 //! The command line: the built program, in an environment of its own.
 
+mod archive;
 mod command;
 mod convert;
 mod credentials;
@@ -10,6 +11,7 @@ mod interruption;
 mod layer_cache;
 mod layout;
 mod memory;
+mod places;
 mod plugin;
 mod proxy;
 mod tls;

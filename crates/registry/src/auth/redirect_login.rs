@@ -14,7 +14,7 @@ use super::authorization::BearerToken;
 use super::challenge;
 use super::scope;
 use super::token_server::{self, AllowedHosts};
-use crate::error::{LoginError, RequestError, transport_error};
+use crate::error::{LoginError, RequestError};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::transport::Transport;
@@ -86,7 +86,7 @@ async fn send_with(
         Some(token) => attempt.bearer_auth(token.as_str()),
         None => attempt,
     };
-    attempt.send().await.map_err(transport_error)
+    attempt.send().await.map_err(|error| transport.send_error(error))
 }
 
 /// Fetches the token that a refusal offers. `None` if it offers none.
