@@ -21,12 +21,11 @@ mod report;
 pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let started = Instant::now();
     let settings = settings(&arguments);
-    let chosen_tag = match &arguments.target {
-        Some(target) => target.target_tag()?,
-        None => {
-            arguments.source.require_writable()?;
-            None
-        }
+    let chosen_tag = if let Some(target) = &arguments.target {
+        target.target_tag()?
+    } else {
+        arguments.source.require_writable()?;
+        None
     };
     let registries = Registries::new(&arguments.registry);
     let SourceImage { store: source, selector } = arguments.source.open_source(&registries).await?;

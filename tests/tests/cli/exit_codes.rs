@@ -38,7 +38,8 @@ pub(crate) async fn require_failure(
 async fn wrong_usage_exits_2() -> Result<()> {
     let zstart = Zstart::find()?;
     for tag in ["v1", "v2"] {
-        image().prepare()?.write(&zstart.folder().join("images"), tag).await?;
+        let image = image().layer(&[("tag", tag.as_bytes())]);
+        image.prepare()?.write(&zstart.folder().join("images"), tag).await?;
     }
     let (folder, v1) = (zstart.oci("images"), zstart.oci("images:v1"));
     require_failure(&zstart, &["convert", "registry.example/App:v1"], 2, &["registry.example/App:v1"])

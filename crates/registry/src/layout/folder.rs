@@ -363,7 +363,7 @@ mod tests {
         rancher.put_manifest(&manifests[1], media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
         assert_eq!(plain.names().await.unwrap(), ["v1", "rancher/local:v1"]);
         for (store, manifest) in [(&plain, &manifests[0]), (&rancher, &manifests[1])] {
-            assert_eq!(store.tags(10).await.unwrap(), [tag.clone()]);
+            assert_eq!(store.tags(10).await.unwrap(), std::slice::from_ref(&tag));
             assert_eq!(store.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
             assert!(store.find_manifest(ManifestKey::Tag(&other)).await.unwrap().is_none());
         }

@@ -244,9 +244,12 @@ mod tests {
     fn only_image_needs_no_name() {
         let only = |entries: &[Value]| select(entries, &LayoutSelection::Only);
         let unnamed = entry("a", &Value::Null);
-        assert_eq!(only(&[unnamed.clone()]).unwrap(), (digest("a"), None));
+        assert_eq!(only(std::slice::from_ref(&unnamed)).unwrap(), (digest("a"), None));
         let reference = named("a", "rancher/local:v1");
-        assert_eq!(only(&[reference.clone()]).unwrap(), (digest("a"), Some("rancher/local:v1".into())));
+        assert_eq!(
+            only(std::slice::from_ref(&reference)).unwrap(),
+            (digest("a"), Some("rancher/local:v1".into()))
+        );
         // The variant that a conversion added is no second image, unless there is nothing else.
         let variant = named("z", VARIANT);
         assert_eq!(only(&[variant.clone(), reference]).unwrap().0, digest("a"));

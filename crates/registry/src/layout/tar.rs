@@ -13,7 +13,7 @@ use zstart_core::Digest;
 use super::index_file::{INDEX_FILE, MARKER_FILE};
 
 /// Size of a header and unit of an entry's content, in bytes.
-const BLOCK: u64 = 512;
+const BLOCK: usize = 512;
 /// Highest number of entries. An index has at most 500 images of at most 1,000 layers, and real archives have
 /// some dozens of files.
 const ENTRIES_MAX: usize = 100_000;
@@ -52,7 +52,7 @@ struct Extended {
     is_sparse: bool,
 }
 
-struct Header([u8; BLOCK as usize]);
+struct Header([u8; BLOCK]);
 
 impl TarIndex {
     /// Reads the headers of an archive of `length` bytes.
@@ -64,7 +64,7 @@ impl TarIndex {
         let mut position = 0;
         for _ in 0..ENTRIES_MAX {
             let Some(header) = Header::read(&mut archive, position, length)? else { return Ok(index) };
-            let offset = position + BLOCK;
+            let offset = position + BLOCK as u64;
             let size =
                 header.size().ok_or_else(|| invalid(format!("the size at byte {position} is invalid")))?;
             let kind = header.kind();
@@ -74,6 +74,13 @@ impl TarIndex {
                     size
                 }
                 b'g' => size,
+                // Headers of unknown number follow.
+                b'S' => {
+                    let name = String::from_utf8_lossy(&header.name()).replace(char::is_control, "\u{fffd}");
+                    let text =
+                        format!("{name:?} is a sparse file in the archive; pack the folder without --sparse");
+                    return Err(invalid(text));
+                }
                 _ => {
                     let extended = std::mem::take(&mut extended);
                     let size = if header.has_content() { extended.size.unwrap_or(size) } else { 0 };
@@ -88,7 +95,7 @@ impl TarIndex {
                 io::Error::new(io::ErrorKind::UnexpectedEof, text)
             })?;
             // The padding of the last entry may be missing.
-            position = end.next_multiple_of(BLOCK).min(length);
+            position = end.next_multiple_of(BLOCK as u64).min(length);
             archive.seek(io::SeekFrom::Start(position))?;
         }
         Err(invalid(format!("the archive has more than {ENTRIES_MAX} entries")))
@@ -106,7 +113,6 @@ impl TarIndex {
                 target.copied().unwrap_or(Entry::Unreadable("a hard link to no earlier file of the layout"))
             }
             b'2' => Entry::Unreadable("a symbolic link"),
-            b'S' => Entry::Unreadable("a sparse file"),
             _ => Entry::Unreadable("no regular file"),
         };
         self.files.insert(name, entry);
@@ -130,7 +136,7 @@ impl Header {
         if position == length {
             return Ok(None);
         }
-        let mut block = [0; BLOCK as usize];
+        let mut block = [0; BLOCK];
         match archive.read_exact(&mut block) {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && position > 0 => {
                 let text = format!("the archive is truncated: the header at byte {position} is incomplete");
