@@ -226,7 +226,7 @@ async fn tune_failures_have_their_exit_codes() -> Result<()> {
     require_failure(&zstart, &["tune", &v1, "--bandwidth", "fast"], 2, &["\"fast\" is not a bandwidth"])
         .await?;
     require_failure(&zstart, &["tune", &v1, "--sample", "1M"], 2, &["at least 96.0 MiB"]).await?;
-    require_failure(&zstart, &["tune", &zstart.oci("images:v2")], 3, &["read image v2"]).await?;
+    require_failure(&zstart, &["tune", &zstart.oci("images:v2")], 3, &["no image \"v2\""]).await?;
     require_failure(&zstart, &["tune", &format!("{}/app:v1", registry.host())], 3, &["pull image v1"])
         .await?;
 

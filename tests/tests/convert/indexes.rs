@@ -187,13 +187,14 @@ async fn platform_with_an_invalid_name_is_refused() -> Result<()> {
 async fn index_platform_counts_for_a_config_without_one() -> Result<()> {
     let lab = Lab::start().await?;
     let platform = json!({"platform": {"os": "linux", "architecture": "amd64"}});
-    let index = Index::new().oci().image_with(&image(""), &platform)?;
+    let nowhere = image("app").platform("linux", "");
+    let index = Index::new().oci().image_with(&nowhere, &platform)?;
     index.prepare()?.push(&lab.registry.host(), "app:v1").await?;
     let made = lab.conversion("app:v1").run().await?;
     let platforms: Vec<_> = made.image.platforms.iter().map(|made| made.platform.to_string()).collect();
     assert_eq!(platforms, ["linux/amd64"]);
     // Without an index, nothing says where the image runs.
-    image("").push(&lab.registry.host(), "app:v2").await?;
+    nowhere.push(&lab.registry.host(), "app:v2").await?;
     let error = lab.conversion("app:v2").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
     Ok(())
