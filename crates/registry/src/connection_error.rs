@@ -132,7 +132,10 @@ fn tls_problem(error: &TlsError, server: String) -> Option<Problem> {
             Some(Problem::PlainHttpServer { server })
         }
         TlsError::InvalidCertificate(error) => Some(match error {
-            CertificateError::UnknownIssuer => Problem::UnknownIssuer { server },
+            // A signature fails if a trusted authority has the issuer's name, but another key.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                Problem::UnknownIssuer { server }
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 Problem::Expired { server }
             }
