@@ -137,7 +137,7 @@ impl Client {
         }
         let (login, tokens) = (self.login(access), self.tokens(access));
         let mut active = tokens.authorization(&login, None).await?;
-        // Both are limited, so that a registry can't keep a request for ever.
+        // Both have limits: a registry must not keep a request busy without end.
         let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, MAX_RENEWALS);
         loop {
             let attempt = authorize(request.build(http), &active.authorization);

@@ -7,9 +7,12 @@
 //! - **An address policy after DNS.** It never connects to link-local addresses, where clouds serve instance
 //!   metadata, and to private addresses only for registries that have one themselves. Every spelling of an
 //!   IPv4 address inside IPv6 counts.
-//! - **Credentials that stay.** The client sends them to the registry's own scheme, host and port alone. A password goes to a token
-//!   server only if the server is listed or in the registry's own registrable domain. No redirect and no
-//!   `Location` leads from https to http.
+//! - **Credentials that stay.** The client sends them to the registry's own scheme, host and port alone. A
+//!   password or an identity token goes to a token server only if the server is listed or in the registry's
+//!   own registrable domain. A registry to which another one redirects issues an anonymous token, or none. No
+//!   redirect and no `Location` leads from https to http.
+//! - **Logins as registries really ask for them**: at `/v2/` or at any other request, by several challenges,
+//!   readable or not.
 //! - **No proxy for this machine.** Requests to loopback, in any spelling, never use a proxy. `NO_PROXY` has all
 //!   forms of curl and Go.
 //! - **Errors that say what to do** ([`ConnectionError`]): certificates, plain HTTP in the place of TLS, proxies.

@@ -109,9 +109,9 @@ impl Login<'_> {
         }
     }
 
-    /// Chooses a login: the first token that may be fetched, since it has fewer rights than a password, or
-    /// else a password. (containerd and go-containerregistry take the first `Bearer` too; docker's client lets
-    /// the last one win, which then holds the first one's cached token.)
+    /// Chooses a login: the first token that may be fetched, since it has fewer rights than a password; without
+    /// one, a password. (containerd and go-containerregistry take the first `Bearer` too; docker's client
+    /// answers each in turn with the first one's cached token.)
     fn plan(&self, challenges: Challenges) -> Result<LoginPlan, LoginError> {
         let mut refused = None;
         for bearer in challenges.bearers {

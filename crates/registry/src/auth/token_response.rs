@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_is_read_beside_null_and_unknown_members() {
+    fn token_is_read_among_null_and_unknown_members() {
         for body in [
             r#"{"token":"one"}"#,
             r#"{"access_token":"one"}"#,
