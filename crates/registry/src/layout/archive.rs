@@ -185,3 +185,58 @@ impl Store for LayoutArchive {
         Err(self.read_only(Operation::push("begin a blob", "")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures::TryStreamExt as _;
+    use zstart_oci::media_type;
+
+    use super::super::tar::tests::entry;
+    use super::*;
+
+    #[tokio::test]
+    async fn archive_is_read_at_offsets_and_never_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("layout.tar");
+        let manifest = RawManifest::new("{}".into());
+        let index = serde_json::json!({"manifests": [{
+            "mediaType": media_type::OCI_MANIFEST, "digest": manifest.digest, "size": 2,
+            "annotations": {"org.opencontainers.image.ref.name": "rancher/local:v1"},
+        }]});
+        let (blob, tag) = (Digest::sha256_of(b"blob"), "v1".parse().unwrap());
+        let bytes = [
+            entry(INDEX_FILE, b'0', index.to_string().as_bytes()),
+            entry(&blob_name(&manifest.digest), b'0', &manifest.bytes),
+            entry(&blob_name(&blob), b'0', b"blob"),
+        ]
+        .concat();
+        std::fs::write(&file, &bytes).unwrap();
+        let archive = LayoutArchive::open(&file).await.unwrap();
+        assert!(archive.find_manifest(ManifestKey::Tag(&tag)).await.unwrap().is_none());
+        let archive = archive.with_repository(Some("rancher/local".to_owned()));
+        assert_eq!(archive.location(), format!("oci-archive:{}:rancher/local", file.display()));
+        assert_eq!(archive.tags(10).await.unwrap(), std::slice::from_ref(&tag));
+        assert_eq!(archive.manifest(ManifestKey::Tag(&tag)).await.unwrap().digest, manifest.digest);
+        let read: Vec<bytes::Bytes> = archive.blob(&blob).await.unwrap().try_collect().await.unwrap();
+        assert_eq!(read.concat(), b"blob");
+        let missing = Digest::sha256_of(b"missing");
+        assert!(archive.has_blob(&blob).await.unwrap() && !archive.has_blob(&missing).await.unwrap());
+        assert_eq!(archive.blob(&missing).await.err().unwrap().kind, ErrorKind::NotFound);
+
+        let refused = [
+            archive.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap_err(),
+            archive.put_blob(&blob, "blob".into()).await.unwrap_err(),
+        ];
+        for error in refused {
+            assert!(error.chain().contains("an archive is only read"), "{}", error.chain());
+        }
+        assert_eq!(std::fs::read(&file).unwrap(), bytes);
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn device_is_no_archive() {
+        let error = LayoutArchive::open("/dev/null").await.unwrap_err().chain();
+        assert!(error.contains("write the archive to a file first"), "{error}");
+    }
+}

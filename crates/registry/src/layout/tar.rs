@@ -304,4 +304,4 @@ fn invalid(text: String) -> io::Error {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -22,7 +22,7 @@ fn with_checksum(mut block: Vec<u8>) -> Vec<u8> {
 }
 
 /// A header with its content, padded.
-fn entry(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
+pub(in super::super) fn entry(name: &str, kind: u8, content: &[u8]) -> Vec<u8> {
     let mut bytes = header(name, kind, content.len() as u64);
     bytes.extend_from_slice(content);
     bytes.resize(bytes.len().next_multiple_of(512), 0);
