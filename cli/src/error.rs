@@ -15,13 +15,13 @@ pub(crate) enum CliError {
     /// The engine, a registry or a layout folder failed.
     #[error(transparent)]
     Convert(#[from] ConvertError),
-    /// Docker's configuration or a credential helper failed.
+    /// A credentials file or a credential helper failed.
     #[error("failed to find credentials for {registry} in {}", file.display())]
     Credentials {
         registry: String,
         file: PathBuf,
         #[source]
-        source: CredentialsError,
+        source: Box<CredentialsError>,
     },
     /// The HTTP client for registries can't be set up.
     #[error(transparent)]
@@ -79,15 +79,6 @@ pub(crate) enum CliError {
         object: &'static str,
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
-    },
-    /// The home folder is unknown.
-    #[error(
-        "failed to find {}: the home folder is unknown; set HOME, or name the file with --authfile",
-        file.display()
-    )]
-    NoHomeFolder {
-        /// Path below the home folder.
-        file: PathBuf,
     },
     /// The async runtime doesn't start.
     #[error("failed to start the async runtime")]
@@ -149,7 +140,6 @@ impl CliError {
             | Self::Aws(_)
             | Self::Print { .. }
             | Self::Serialize { .. }
-            | Self::NoHomeFolder { .. }
             | Self::Runtime { .. }
             | Self::Signals { .. } => 1,
         })

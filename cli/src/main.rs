@@ -2,6 +2,7 @@
 //! `kubectl zstart`.
 
 mod args;
+mod auth_files;
 mod convert;
 mod crd;
 mod error;

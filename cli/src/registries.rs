@@ -1,16 +1,16 @@
 //! Registry clients of one command: credentials, and the choice of plain HTTP.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
 use tokio::sync::Mutex;
 use zstart_core::Reference;
 use zstart_ecr::EcrIdentity;
-use zstart_registry::auth::{Credentials, DockerConfig};
+use zstart_registry::auth::{AuthFiles, Credentials, CredentialsFileError};
 use zstart_registry::{RegistryClient, RegistryOptions, Store, is_plain_http_loopback};
 
+use crate::auth_files::AuthFileArguments;
 use crate::error::CliError;
 
 /// Arguments for access to registries.
@@ -24,18 +24,14 @@ pub(crate) struct RegistryArguments {
     /// several. Default: only token servers in the registry's own domain get credentials.
     #[arg(long, value_name = "HOST")]
     pub(crate) token_server: Vec<String>,
-    /// Credentials file in the format of Docker's `config.json`. Default: `config.json` in the folder
-    /// `DOCKER_CONFIG`, or in `~/.docker`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) authfile: Option<PathBuf>,
-    /// Docker's configuration folder.
-    #[arg(long, value_name = "FOLDER", env = "DOCKER_CONFIG", hide = true)]
-    pub(crate) docker_config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) auth_files: AuthFileArguments,
 }
 
 /// Registry access shared by the images of one command.
 pub(crate) struct Registries<'a> {
     arguments: &'a RegistryArguments,
+    auth_files: AuthFiles,
     ecr: EcrIdentity,
     /// Clients by registry. Source and target in one registry share its connections.
     clients: Mutex<HashMap<String, RegistryClient>>,
@@ -43,7 +39,8 @@ pub(crate) struct Registries<'a> {
 
 impl<'a> Registries<'a> {
     pub(crate) fn new(arguments: &'a RegistryArguments) -> Self {
-        Self { arguments, ecr: EcrIdentity::default(), clients: Mutex::default() }
+        let auth_files = AuthFiles::new(arguments.auth_files.locations());
+        Self { arguments, auth_files, ecr: EcrIdentity::default(), clients: Mutex::default() }
     }
 
     /// Opens the repository of a reference.
@@ -69,29 +66,17 @@ impl<'a> Registries<'a> {
         Ok(client)
     }
 
-    /// Returns credentials from Docker's configuration, which a user wrote for this registry, then from the
-    /// AWS identity, then anonymous ones.
+    /// Returns credentials from the user's files, which name the registry, then from the AWS identity, then
+    /// anonymous ones.
     async fn credentials(&self, reference: &Reference) -> Result<Credentials, CliError> {
-        let file = self.docker_config_file()?;
-        let failed = |source| {
-            let (registry, file) = (reference.registry().to_owned(), file.clone());
-            CliError::Credentials { registry, file, source }
+        let of_files = self.auth_files.credentials_for(reference).await;
+        let failed = |CredentialsFileError { path, source }| {
+            let registry = reference.registry().to_owned();
+            CliError::Credentials { registry, file: path, source: source.into() }
         };
-        let config = DockerConfig::load(&file).map_err(failed)?;
-        if let Some(credentials) = config.credentials_for(reference).await.map_err(failed)? {
+        if let Some(credentials) = of_files.map_err(failed)? {
             return Ok(credentials);
         }
         Ok(self.ecr.credentials(reference.registry())?.unwrap_or(Credentials::Anonymous))
-    }
-
-    fn docker_config_file(&self) -> Result<PathBuf, CliError> {
-        Ok(match (&self.arguments.authfile, &self.arguments.docker_config) {
-            (Some(file), _) => file.clone(),
-            (None, Some(folder)) => folder.join("config.json"),
-            (None, None) => {
-                let below = PathBuf::from(".docker").join("config.json");
-                std::env::home_dir().ok_or(CliError::NoHomeFolder { file: below.clone() })?.join(below)
-            }
-        })
     }
 }

@@ -1,6 +1,6 @@
 //! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -8,7 +8,7 @@ use kube::{Api, Client};
 use thiserror::Error;
 use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
-use zstart_registry::auth::{Credentials, CredentialsError, DockerConfig};
+use zstart_registry::auth::{Credentials, CredentialsError, CredentialsFileError, DockerConfig};
 
 use crate::demand::Consumer;
 
@@ -20,7 +20,7 @@ const MAX_CANDIDATES: usize = 16;
 pub enum CandidateError {
     /// The controller's own credentials file can't be read.
     #[error("failed to read the controller's own credentials")]
-    Own(#[from] CredentialsError),
+    Own(#[from] CredentialsFileError),
     /// The controller's AWS identity can't be used.
     #[error("failed to use the controller's own AWS identity")]
     Aws(#[from] SetupError),
@@ -49,21 +49,26 @@ pub struct OwnCredentials {
 
 impl OwnCredentials {
     /// Uses a file in the format of Docker's `config.json`, and the process's AWS identity for
-    /// `ecr_registries`. Fails if the file can't be read now. Each reconciliation reads the file again,
-    /// because a token in the file may have been renewed.
-    pub fn new(file: Option<PathBuf>, ecr_registries: BTreeSet<String>) -> Result<Self, CredentialsError> {
+    /// `ecr_registries`. Fails if the file is missing or unreadable now: the kubelet mounts a Secret before it
+    /// starts the container. Each reconciliation reads the file again, because a token in the file may have
+    /// been renewed.
+    pub fn new(
+        file: Option<PathBuf>,
+        ecr_registries: BTreeSet<String>,
+    ) -> Result<Self, CredentialsFileError> {
         file.as_deref().map(read_own).transpose()?;
         Ok(Self { file, ecr_registries, ecr: EcrIdentity::default() })
     }
 }
 
 /// Reads the file. Credential helpers are ignored: the container image has no other programs.
-fn read_own(file: &Path) -> Result<DockerConfig, CredentialsError> {
+fn read_own(file: &Path) -> Result<DockerConfig, CredentialsFileError> {
     Ok(DockerConfig::load(file)?.without_helpers())
 }
 
 /// Credentials to try for a source, in order: the controller's own if an administrator listed the
-/// registry, the pull secrets of the consumers, anonymous. Each is read lazily.
+/// registry, the pull secrets of the consumers, anonymous. Each file and each Secret is read lazily. All its
+/// entries for the source are tried, as the kubelet tries them.
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
@@ -73,6 +78,8 @@ pub struct Candidates<'a> {
     secrets: BTreeSet<Name>,
     /// Secrets that were already read.
     secrets_read: BTreeSet<Name>,
+    /// Credentials of the file or Secret that was read last.
+    pending: VecDeque<Credentials>,
     tried: Vec<Credentials>,
 }
 
@@ -103,6 +110,7 @@ impl<'a> Candidates<'a> {
             accounts,
             secrets,
             secrets_read: BTreeSet::new(),
+            pending: VecDeque::new(),
             tried: Vec::new(),
         }
     }
@@ -119,14 +127,15 @@ impl<'a> Candidates<'a> {
             return Ok(Some(credentials));
         }
         while self.tried.len() < MAX_CANDIDATES {
-            let Some((origin, config)) = self.next_config().await? else { break };
-            match config.credentials_for(self.source).await {
-                Ok(Some(credentials)) if !self.tried.contains(&credentials) => {
+            if let Some(credentials) = self.pending.pop_front() {
+                if !self.tried.contains(&credentials) {
                     self.tried.push(credentials.clone());
                     return Ok(Some(credentials));
                 }
-                Ok(_) => {}
-                Err(error) => tracing::warn!(origin, %error, "ignoring unusable credentials"),
+            } else if let Some((origin, config)) = self.next_config().await? {
+                self.pending = usable(config.candidates(self.source), &origin);
+            } else {
+                break;
             }
         }
         self.tried.push(Credentials::Anonymous);
@@ -135,10 +144,7 @@ impl<'a> Candidates<'a> {
 
     async fn next_config(&mut self) -> Result<Option<(String, DockerConfig)>, CandidateError> {
         if let Some(file) = self.file.take() {
-            let config = read_own(file)?;
-            if config.knows(self.source) {
-                return Ok(Some(("credentialsFile".to_owned(), config)));
-            }
+            return Ok(Some(("credentialsFile".to_owned(), read_own(file)?)));
         }
         loop {
             if let Some(name) = self.secrets.pop_first() {
@@ -169,13 +175,12 @@ impl<'a> Candidates<'a> {
         let Some(secret) = if_permitted("Secret", namespace, name, secrets.get(name).await)? else {
             return Ok(None);
         };
-        let data = secret.data.unwrap_or_default();
-        let parsed = match (data.get(".dockerconfigjson"), data.get(".dockercfg")) {
-            (Some(config), _) => DockerConfig::parse(&config.0),
-            (None, Some(config)) => DockerConfig::parse_legacy(&config.0),
-            (None, None) => return Ok(None),
+        let Some(content) = content_of(&secret) else {
+            let type_ = secret.type_.as_deref().unwrap_or_default();
+            tracing::warn!(namespace, name, type_, "ignoring a pull secret that the kubelet ignores too");
+            return Ok(None);
         };
-        match parsed {
+        match DockerConfig::parse(content) {
             Ok(config) => Ok(Some(config.without_helpers())),
             Err(error) => {
                 tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
@@ -183,6 +188,23 @@ impl<'a> Candidates<'a> {
             }
         }
     }
+}
+
+/// Content of a pull secret. The type decides which key counts, as for the kubelet
+/// (`pkg/credentialprovider/secrets/secrets.go`).
+fn content_of(secret: &Secret) -> Option<&[u8]> {
+    let key = match secret.type_.as_deref() {
+        Some("kubernetes.io/dockerconfigjson") => ".dockerconfigjson",
+        Some("kubernetes.io/dockercfg") => ".dockercfg",
+        _ => return None,
+    };
+    secret.data.as_ref()?.get(key).map(|content| content.0.as_slice())
+}
+
+/// Credentials that can be tried. The others are logged.
+fn usable(candidates: Vec<Result<Credentials, CredentialsError>>, origin: &str) -> VecDeque<Credentials> {
+    let log = |error: CredentialsError| tracing::warn!(origin, %error, "ignoring unusable credentials");
+    candidates.into_iter().filter_map(|candidate| candidate.map_err(log).ok()).collect()
 }
 
 /// Treats an object that the controller may not read as missing: an administrator withheld the right.
@@ -199,5 +221,43 @@ fn if_permitted<K>(
             let (namespace, name) = (namespace.to_owned(), name.to_owned());
             Err(CandidateError::Read { kind, namespace, name, source: source.into() })
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    #[test]
+    fn type_of_a_pull_secret_decides_which_key_counts() {
+        let secret = |type_: Option<&str>, keys: &[&str]| Secret {
+            type_: type_.map(ToOwned::to_owned),
+            data: Some(
+                keys.iter().map(|key| ((*key).to_owned(), ByteString(key.as_bytes().to_vec()))).collect(),
+            ),
+            ..Secret::default()
+        };
+        let (new, old) = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg");
+        for (type_, keys, content) in [
+            (Some(new), &[".dockerconfigjson"][..], Some(".dockerconfigjson")),
+            (Some(new), &[".dockerconfigjson", ".dockercfg"], Some(".dockerconfigjson")),
+            (Some(old), &[".dockerconfigjson", ".dockercfg"], Some(".dockercfg")),
+            (Some(new), &[".dockercfg"], None),
+            (Some(old), &[".dockerconfigjson"], None),
+            (Some("Opaque"), &[".dockerconfigjson", ".dockercfg"], None),
+            (None, &[".dockerconfigjson"], None),
+        ] {
+            let secret = secret(type_, keys);
+            assert_eq!(content_of(&secret), content.map(str::as_bytes), "{type_:?} {keys:?}");
+        }
+    }
+
+    #[test]
+    fn missing_credentials_file_is_an_error_that_names_it() {
+        let file = Some(PathBuf::from("/absent/config.json"));
+        let error = zstart_core::chain(&OwnCredentials::new(file, BTreeSet::new()).unwrap_err());
+        assert!(error.contains("/absent/config.json") && error.contains("No such file"), "{error}");
     }
 }

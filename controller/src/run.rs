@@ -13,7 +13,7 @@ use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
 use zstart_registry::ClientError;
-use zstart_registry::auth::CredentialsError;
+use zstart_registry::auth::CredentialsFileError;
 use zstart_registry::{RegistryClient, RegistryOptions};
 
 use crate::config::Config;
@@ -34,7 +34,7 @@ pub enum RunError {
     Task(#[from] TaskError),
     /// The controller's own credentials can't be read.
     #[error("failed to read the file named by credentialsFile")]
-    Credentials(#[from] CredentialsError),
+    Credentials(#[from] CredentialsFileError),
     /// The registry client can't be created.
     #[error(transparent)]
     Registries(#[from] ClientError),

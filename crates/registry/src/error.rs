@@ -337,8 +337,8 @@ impl ErrorResponse {
     }
 }
 
-/// The front of a registry's text, in one line, without characters that steer a terminal.
-fn one_line(text: &str) -> String {
+/// The front of a registry's or a program's text, in one line, without characters that steer a terminal.
+pub(crate) fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ").replace(char::is_control, "\u{fffd}");
     match line.char_indices().nth(MESSAGE_MAX) {
         Some((end, _)) => format!("{}…", &line[..end]),

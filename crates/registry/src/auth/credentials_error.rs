@@ -1,51 +1,120 @@
-//! Errors of credential files and helpers.
+//! Errors of credentials files and credential helpers. None holds a secret.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
+
+/// A credentials file that can't be used for an image.
+#[derive(Debug, Error)]
+#[error("failed to use the credentials file {}", path.display())]
+pub struct CredentialsFileError {
+    /// The file.
+    pub path: PathBuf,
+    /// Cause.
+    pub source: CredentialsError,
+}
 
 /// Credentials that can't be read.
 #[derive(Debug, Error)]
 pub enum CredentialsError {
     /// The file isn't readable.
-    #[error("failed to read {path}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's error.
-        #[source]
-        source: std::io::Error,
-    },
-    /// The text is no Docker config.
+    #[error("failed to read the file")]
+    Read(#[source] std::io::Error),
+    /// The text is no JSON.
     #[error("Docker config is not readable JSON (line {line}, column {column})")]
-    Parse {
+    Syntax {
         /// Line where the parser stopped. The parser's own message could quote a secret.
         line: usize,
         /// Column where the parser stopped.
         column: usize,
     },
-    /// An entry's `auth` is not base64 of `username:password`.
-    #[error("Docker config's entry for {registry} has an \"auth\" that is not base64 of username:password")]
-    Auth {
+    /// A part of the text has another type than in a Docker config.
+    #[error("Docker config has {part} that is not a JSON object")]
+    NoObject {
+        /// The part.
+        part: &'static str,
+    },
+    /// An entry of `auths` holds nothing usable.
+    #[error("Docker config's entry for {registry} is not usable: {problem}")]
+    Entry {
         /// The entry's key.
         registry: String,
+        /// Cause.
+        problem: EntryProblem,
     },
-    /// An identity token, which zstart doesn't support.
-    #[error(
-        "Docker config's entry for {registry} is an identity token; log in with a user name and password"
-    )]
-    IdentityToken {
-        /// The entry's key.
-        registry: String,
+    /// A setting that should name a credential helper has another type.
+    #[error("Docker config's {setting} is not usable: the value has the wrong type")]
+    HelperSetting {
+        /// The setting.
+        setting: String,
     },
-    /// The helper can't be run, or failed.
-    #[error("credential helper {program} failed for {registry}: {message}")]
+    /// A credential helper can't be run, or failed.
+    #[error("credential helper {program}, named in {setting}, failed for {server}")]
     Helper {
         /// The program's name.
         program: String,
-        /// The registry that needs credentials.
-        registry: String,
-        /// The helper's output.
+        /// Setting that names the helper.
+        setting: String,
+        /// Server that the helper was asked about.
+        server: String,
+        /// Cause.
+        source: HelperError,
+    },
+}
+
+/// Cause of an entry without usable credentials.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum EntryProblem {
+    /// The entry is a text or a number.
+    #[error("the entry is not an object")]
+    NoObject,
+    /// A member is not a text.
+    #[error("the entry's {0:?} is not a text")]
+    NoText(&'static str),
+    /// `auth` is not base64 of `username:password`.
+    #[error("the entry's \"auth\" is not base64 of username:password")]
+    Auth,
+    /// The entry has a registry token only, which zstart doesn't support.
+    #[error(
+        "the entry has only a registry token; log in with a user name and password, or an identity token"
+    )]
+    RegistryToken,
+}
+
+/// Cause of a credential helper's failure.
+#[derive(Debug, Error)]
+pub enum HelperError {
+    /// The name would run a program in a folder.
+    #[error("the helper's name has a path separator; write the name of a program on the PATH")]
+    Name,
+    /// The program doesn't exist.
+    #[error("no such program on the PATH; install the helper, or remove the setting")]
+    NotFound,
+    /// The program doesn't start, or its output can't be read.
+    #[error("failed to run the program")]
+    Run(#[source] std::io::Error),
+    /// The program didn't end in time.
+    #[error("the helper did not answer within {limit:?} and was stopped")]
+    Timeout {
+        /// The limit.
+        limit: Duration,
+    },
+    /// The answer is too long.
+    #[error("the helper's answer exceeds the limit of {max} bytes")]
+    TooLarge {
+        /// The limit.
+        max: usize,
+    },
+    /// The program reported a failure.
+    #[error("{status}{message}")]
+    Failed {
+        /// Exit status.
+        status: std::process::ExitStatus,
+        /// The helper's message in one line, with a colon in front, or nothing.
         message: String,
     },
+    /// The answer is no credentials. The answer is a secret, so no part of it is shown.
+    #[error("the helper's answer is not credentials")]
+    Answer,
 }

@@ -1,13 +1,15 @@
 //! Docker credential helpers: programs named `docker-credential-NAME` that hold the secrets.
 
-use std::process::Stdio;
+use std::ffi::OsStr;
 
-use serde::Deserialize;
-use tokio::io::AsyncWriteExt as _;
-use tokio::process::Command;
+use zstart_core::Reference;
 
 use super::credentials::Credentials;
-use super::credentials_error::CredentialsError;
+use super::credentials_error::{CredentialsError, HelperError};
+use super::helper_process::{self, Output};
+use super::members::{first_value, text};
+use super::registry_key::server_of;
+use crate::error::one_line;
 
 /// Message of a helper that has no credentials for a server (docker-credential-helpers,
 /// `credentials/error.go`).
@@ -15,47 +17,220 @@ const NOT_FOUND: &str = "credentials not found in native keychain";
 /// User name that marks the secret as an identity token.
 const IDENTITY_TOKEN: &str = "<token>";
 
-#[derive(Deserialize)]
-struct Output {
-    #[serde(rename = "Username")]
-    username: String,
-    #[serde(rename = "Secret")]
-    secret: String,
+/// A helper, and the setting that names it.
+#[derive(Clone)]
+pub(super) struct Helper {
+    name: String,
+    setting: String,
 }
 
-/// Runs the helper for a server's credentials.
-pub(super) async fn get(name: &str, server: &str) -> Result<Option<Credentials>, CredentialsError> {
-    let program = format!("docker-credential-{name}");
-    let failed = |message: String| CredentialsError::Helper {
-        program: program.clone(),
-        registry: server.to_owned(),
-        message,
-    };
-    let output = run(&program, server).await.map_err(|error| failed(error.to_string()))?;
-    if !output.status.success() {
-        let message = [output.stdout, output.stderr].concat();
-        let message = String::from_utf8_lossy(&message).trim().to_owned();
-        return if message.contains(NOT_FOUND) { Ok(None) } else { Err(failed(message)) };
+impl Helper {
+    pub(super) fn new(name: &str, setting: String) -> Self {
+        Self { name: name.to_owned(), setting }
     }
-    // The output is a secret: no part of it goes into a message.
-    let found: Output =
-        serde_json::from_slice(&output.stdout).map_err(|_| failed("output is not credentials".to_owned()))?;
-    if found.username == IDENTITY_TOKEN {
-        return Err(CredentialsError::IdentityToken { registry: server.to_owned() });
+
+    /// Runs the helper for an image's credentials.
+    pub(super) async fn credentials(
+        &self,
+        image: &Reference,
+    ) -> Result<Option<Credentials>, CredentialsError> {
+        let (program, server) = (format!("docker-credential-{}", self.name), server_of(image));
+        // A path would run a program that is on no PATH.
+        let is_path = self.name.contains(['/', '\\', '\0']);
+        let found = if is_path { Err(HelperError::Name) } else { ask(program.as_ref(), server).await };
+        found.map_err(|source| CredentialsError::Helper {
+            program: one_line(&program),
+            setting: self.setting.clone(),
+            server: server.to_owned(),
+            source,
+        })
     }
-    Ok(Some(Credentials::basic(found.username, found.secret)))
 }
 
-async fn run(program: &str, server: &str) -> std::io::Result<std::process::Output> {
-    let mut child = Command::new(program)
-        .arg("get")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        stdin.write_all(server.as_bytes()).await?;
+async fn ask(program: &OsStr, server: &str) -> Result<Option<Credentials>, HelperError> {
+    let Output { status, stdout, stderr } = helper_process::run(program, server).await?;
+    if status.success() {
+        return read_answer(&stdout);
     }
-    child.wait_with_output().await
+    // Helpers write errors to stdout (docker-credential-helpers, `credentials/credentials.go`). An object there
+    // could hold a secret.
+    let stdout = if stdout.trim_ascii_start().starts_with(b"{") { Vec::new() } else { stdout };
+    let message = [stdout, b" ".to_vec(), stderr].concat();
+    let message = one_line(&String::from_utf8_lossy(&message));
+    if message.contains(NOT_FOUND) {
+        return Ok(None);
+    }
+    let message = if message.is_empty() { message } else { format!(": {message}") };
+    Err(HelperError::Failed { status, message })
+}
+
+/// Reads a helper's answer. An empty user and an empty secret mean that the helper has no credentials.
+fn read_answer(answer: &[u8]) -> Result<Option<Credentials>, HelperError> {
+    let answer = first_value(answer).ok().flatten().ok_or(HelperError::Answer)?;
+    let answer = answer.as_object().ok_or(HelperError::Answer)?;
+    let member = |name| text(answer, name).map_err(|_| HelperError::Answer);
+    Ok(match (member("Username")?, member("Secret")?) {
+        (None, None) => None,
+        (Some(IDENTITY_TOKEN), secret) => secret.map(Credentials::identity_token),
+        (username, secret) => {
+            Some(Credentials::basic(username.unwrap_or_default(), secret.unwrap_or_default()))
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::path::PathBuf;
+
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::auth::helper_process::{LIMIT, STDOUT_MAX};
+
+    /// A helper made of shell commands, in a folder of its own.
+    struct Script {
+        folder: TempDir,
+    }
+
+    impl Script {
+        fn new(commands: &str) -> Self {
+            let script = Self { folder: tempfile::tempdir().unwrap() };
+            let (program, staged) = (script.program(), script.folder.path().join("staged"));
+            std::fs::write(
+                &staged,
+                format!("#!/bin/sh\ncd '{}'\n{commands}\n", script.folder.path().display()),
+            )
+            .unwrap();
+            std::fs::set_permissions(&staged, std::fs::Permissions::from_mode(0o755)).unwrap();
+            std::fs::rename(staged, program).unwrap();
+            script
+        }
+
+        fn program(&self) -> PathBuf {
+            self.folder.path().join("docker-credential-script")
+        }
+
+        fn read(&self, file: &str) -> String {
+            std::fs::read_to_string(self.folder.path().join(file)).unwrap_or_default()
+        }
+
+        async fn ask(&self) -> Result<Option<Credentials>, HelperError> {
+            ask(self.program().as_os_str(), "registry.example").await
+        }
+    }
+
+    #[test]
+    fn answer_of_any_helper_is_understood() {
+        for (answer, credentials) in [
+            (r#"{"ServerURL":"a","Username":"foo","Secret":"bar"}"#, Some(Credentials::basic("foo", "bar"))),
+            (r#"{"username":"foo","secret":"bar"}"#, Some(Credentials::basic("foo", "bar"))),
+            (r#"{"Username":"","Secret":"bar"}"#, Some(Credentials::basic("", "bar"))),
+            (r#"{"Username":"foo"}"#, Some(Credentials::basic("foo", ""))),
+            (r#"{"Username":"<token>","Secret":"bar"}"#, Some(Credentials::identity_token("bar"))),
+            (r#"{"Username":"<token>","Secret":""}"#, None),
+            (r#"{"ServerURL":"a","Username":"","Secret":""}"#, None),
+            (r#"{"Username":null,"Secret":null}"#, None),
+            ("{}\n", None),
+        ] {
+            assert_eq!(read_answer(answer.as_bytes()).unwrap(), credentials, "{answer}");
+        }
+        for answer in
+            ["", "hunter2", r#""hunter2""#, r#"{"Username":1,"Secret":"hunter2"}"#, r#"{"Secret":"hunter2"#]
+        {
+            let error = read_answer(answer.as_bytes()).unwrap_err();
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("hunter2"), "{answer}: {shown}");
+        }
+    }
+
+    #[tokio::test]
+    async fn server_is_the_helpers_whole_input() {
+        let script =
+            Script::new(r#"echo "$*" > arguments; cat > input; echo '{"Username":"a","Secret":"b"}'"#);
+        assert_eq!(script.ask().await.unwrap(), Some(Credentials::basic("a", "b")));
+        assert_eq!(
+            (script.read("arguments").trim(), script.read("input").as_str()),
+            ("get", "registry.example")
+        );
+    }
+
+    #[tokio::test]
+    async fn helper_that_reads_no_input_is_understood() {
+        // The input doesn't fit into a pipe, so the write fails for certain.
+        let script = Script::new(r#"exec <&-; echo '{"Username":"a","Secret":"b"}'"#);
+        let server = "a".repeat(1 << 20);
+        let found = ask(script.program().as_os_str(), &server).await;
+        assert_eq!(found.unwrap(), Some(Credentials::basic("a", "b")));
+    }
+
+    #[tokio::test]
+    async fn unknown_server_has_no_credentials() {
+        let script = Script::new(&format!("echo '{NOT_FOUND}'; exit 1"));
+        assert_eq!(script.ask().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn failure_is_one_short_harmless_line() {
+        for (commands, said) in [
+            ("echo 'keychain is locked'; exit 3", "keychain is locked"),
+            ("printf 'lo\\033[2Jcked\\nnow' >&2; exit 3", "lo\u{fffd}[2Jcked now"),
+            ("echo '{\"Secret\":\"hunter2\"}'; exit 3", "3"),
+            ("yes locked | head -c 1000000 >&2; exit 3", "locked…"),
+        ] {
+            let error = Script::new(commands).ask().await.unwrap_err().to_string();
+            assert!(error.contains("exit status: 3") && error.contains(said), "{commands}: {error}");
+            assert!(!error.contains("hunter2") && error.len() < 500, "{commands}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn missing_program_is_not_found() {
+        let error = ask("docker-credential-absent".as_ref(), "registry.example").await.unwrap_err();
+        assert!(matches!(error, HelperError::NotFound), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn helper_with_a_path_is_refused() {
+        let script = Script::new("touch started");
+        for name in [format!("/../..{}", script.program().display()), "a/b".to_owned(), "a\\b".to_owned()] {
+            let helper = Helper::new(&name, "credsStore".to_owned());
+            let error = helper.credentials(&"registry.example/app".parse().unwrap()).await.unwrap_err();
+            let error = zstart_core::chain(&error);
+            assert!(error.contains("credsStore") && error.contains("path separator"), "{error}");
+        }
+        assert!(!script.folder.path().join("started").exists());
+    }
+
+    #[tokio::test]
+    async fn helper_that_never_ends_is_stopped_with_its_children() {
+        let script = Script::new("sleep 1000 & echo $! > child; echo $$ > parent; wait");
+        let pass_time = async {
+            while !script.read("parent").ends_with('\n') {
+                tokio::task::yield_now().await;
+            }
+            tokio::time::pause();
+            tokio::time::advance(LIMIT).await;
+        };
+        let (found, ()) = tokio::join!(script.ask(), pass_time);
+        let error = found.unwrap_err();
+        assert!(matches!(error, HelperError::Timeout { limit } if limit == LIMIT), "{error:?}");
+        for id in [script.read("child"), script.read("parent")] {
+            while is_running(id.trim()) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Whether a process exists and has not ended.
+    fn is_running(id: &str) -> bool {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, fields)| !fields.starts_with(['Z', 'X']))
+    }
+
+    #[tokio::test]
+    async fn endless_answer_is_cut_off() {
+        let error = Script::new("yes").ask().await.unwrap_err();
+        assert!(matches!(error, HelperError::TooLarge { max } if max == STDOUT_MAX), "{error:?}");
+    }
 }
