@@ -180,8 +180,8 @@ impl<'a> Candidates<'a> {
             tracing::warn!(namespace, name, type_, "ignoring a pull secret that the kubelet ignores too");
             return Ok(None);
         };
-        match DockerConfig::parse(content) {
-            Ok(config) => Ok(Some(config.without_helpers())),
+        match DockerConfig::parse_pull_secret(content) {
+            Ok(config) => Ok(Some(config)),
             Err(error) => {
                 tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
                 Ok(None)

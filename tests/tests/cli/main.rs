@@ -3,6 +3,7 @@
 mod archive;
 mod command;
 mod convert;
+mod credential_helpers;
 mod credentials;
 mod ecr;
 mod exit_codes;

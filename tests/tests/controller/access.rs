@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{Method, StatusCode};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
-use kube::api::{Patch, PatchParams};
+use kube::ResourceExt as _;
+use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::credentials::{CandidateError, Candidates, OwnCredentials};
@@ -107,6 +108,82 @@ async fn pull_secret_of_the_service_account_is_used() -> Result<()> {
     let secrets = json!({"imagePullSecrets": [{"name": "right"}]});
     accounts.patch("runner", &PatchParams::default(), &Patch::Merge(secrets)).await?;
     lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_entries_of_all_pull_secrets_are_tried() -> Result<()> {
+    let lab = Lab::start().await?;
+    let secrets = lab.namespaced::<Secret>("on");
+    let (new, old) = ("kubernetes.io/dockerconfigjson", "kubernetes.io/dockercfg");
+    let user = |name: &str| json!({"username": name, "password": "1"});
+    let auth = STANDARD.encode("padded:12").trim_end_matches('=').to_owned();
+    for (name, type_, data) in [
+        (
+            "a-paths",
+            new,
+            json!({".dockerconfigjson": {"auths": {
+                "registry.example": user("all"), "https://registry.example/v2/team/": user("team"),
+                "registry.example/tea": user("front"), "registry.example/team/app": {"auth": "!"}, "other.example": null, "*.example": user("any"),
+            }}}),
+        ),
+        ("b-legacy", old, json!({".dockercfg": {"registry.example": {"auth": auth}}})),
+        ("c-wrong-form", new, json!({".dockerconfigjson": {"registry.example": user("legacy")}})),
+        (
+            "d-both",
+            new,
+            json!({
+                ".dockerconfigjson": {"auths": {"registry.example": user("both"), "registry.example/t": user("all")}},
+                ".dockercfg": {"registry.example": user("never")},
+            }),
+        ),
+        (
+            "e-other-type",
+            "Opaque",
+            json!({".dockerconfigjson": {"auths": {"registry.example": user("never")}}}),
+        ),
+        (
+            "f-token",
+            new,
+            json!({".dockerconfigjson": {"auths": {"registry.example": {"identitytoken": "a"}}}}),
+        ),
+        ("g-helper", new, json!({".dockerconfigjson": {"credsStore": "x", "credHelpers": ["y"]}})),
+    ] {
+        let texts = data.as_object().context("no object")?.iter();
+        let texts: Value = texts.map(|(key, value)| (key.clone(), json!(value.to_string()))).collect();
+        lab.create(&secrets, json!({"metadata": {"name": name}, "type": type_, "stringData": texts})).await?;
+    }
+    let consumer = Consumer {
+        namespace: "on".to_owned(),
+        pull_secrets: secrets
+            .list(&ListParams::default())
+            .await?
+            .into_iter()
+            .map(|secret| secret.name_any())
+            .collect(),
+        service_account: "default".to_owned(),
+        event_target: None,
+    };
+    let (own, source) = (OwnCredentials::default(), "registry.example/team/app:v1".parse()?);
+    let mut candidates = Candidates::new(&lab.admin, &own, std::slice::from_ref(&consumer), &source);
+    let mut found = Vec::new();
+    while let Some(credentials) = candidates.next().await? {
+        found.push(credentials);
+    }
+    let basic = |user: &str| Credentials::basic(user, "1");
+    let expected = [
+        basic("team"),
+        basic("all"),
+        basic("any"),
+        basic("front"),
+        Credentials::basic("padded", "12"),
+        basic("legacy"),
+        // This secret's user `all` was tried already.
+        basic("both"),
+        Credentials::identity_token("a"),
+        Credentials::Anonymous,
+    ];
+    assert_eq!(found, expected);
     Ok(())
 }
 

@@ -12,7 +12,7 @@ use super::credentials_error::{CredentialsError, CredentialsFileError, EntryProb
 use super::entry;
 use super::helper::Helper;
 use super::members::{first_value, member, text};
-use super::registry_key::RegistryKey;
+use super::registry_key::{RegistryKey, Specificity};
 
 /// An entry's credentials, in the order to try them.
 type Entry = Result<Vec<Credentials>, EntryProblem>;
@@ -23,6 +23,17 @@ pub struct DockerConfig {
     auths: Vec<(RegistryKey, Entry)>,
     helpers: Vec<(RegistryKey, HelperChoice)>,
     store: Option<HelperChoice>,
+    paths: PathRule,
+}
+
+/// Rule for a key's path.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum PathRule {
+    /// Whole components, as for podman: `team` isn't for `teams/app`.
+    #[default]
+    Components,
+    /// Characters, as for the kubelet: `team` is for `teams/app` too.
+    Characters,
 }
 
 /// Value of a `credHelpers` key or of `credsStore`.
@@ -63,7 +74,14 @@ impl DockerConfig {
             store: invalid
                 .map(|_| HelperChoice::Invalid { setting: "credHelpers".to_owned() })
                 .or_else(|| store.map(|name| HelperChoice::new(name, "credsStore".to_owned()))),
+            paths: PathRule::default(),
         })
+    }
+
+    /// Parses a pull secret by the kubelet's rules: a key's path is compared character by character, and
+    /// helpers are ignored. A config from a cluster must not name a program that zstart then runs.
+    pub fn parse_pull_secret(bytes: &[u8]) -> Result<Self, CredentialsError> {
+        Ok(Self { paths: PathRule::Characters, ..Self::parse(bytes)?.without_helpers() })
     }
 
     /// Reads a file.
@@ -73,7 +91,7 @@ impl DockerConfig {
         config.and_then(|bytes| Self::parse(&bytes)).map_err(failed)
     }
 
-    /// Drops credential helpers: a config from a cluster must not name a program that zstart then runs.
+    /// Drops credential helpers.
     #[must_use]
     pub fn without_helpers(self) -> Self {
         Self { helpers: Vec::new(), store: None, ..self }
@@ -82,7 +100,8 @@ impl DockerConfig {
     /// Returns the credentials of all entries for an image, the most specific first, as the kubelet tries
     /// them. Runs no helper.
     pub fn candidates(&self, image: &Reference) -> Vec<Result<Credentials, CredentialsError>> {
-        let matching = self.auths.iter().filter_map(|(key, entry)| Some((key.matches(image)?, key, entry)));
+        let matching =
+            self.auths.iter().filter_map(|(key, entry)| Some((self.rank(key, image)?, key, entry)));
         let mut matching: Vec<_> = matching.collect();
         matching.sort_by(|(one, ..), (other, ..)| other.cmp(one));
         let candidates = matching.into_iter().flat_map(|(_, key, entry)| match entry {
@@ -124,9 +143,14 @@ impl DockerConfig {
         first_error.map_or(Ok(None), Err)
     }
 
+    fn rank<'a>(&self, key: &'a RegistryKey, image: &Reference) -> Option<Specificity<'a>> {
+        let rank = key.matches(image)?;
+        (rank.ends_component || self.paths == PathRule::Characters).then_some(rank)
+    }
+
     /// The helper of the most specific key, otherwise the one of all registries.
     fn helper(&self, image: &Reference) -> Option<&HelperChoice> {
-        let matching = self.helpers.iter().filter_map(|(key, helper)| Some((key.matches(image)?, helper)));
+        let matching = self.helpers.iter().filter_map(|(key, helper)| Some((self.rank(key, image)?, helper)));
         let own = matching.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, helper)| helper);
         own.or(self.store.as_ref())
     }

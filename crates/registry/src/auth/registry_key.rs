@@ -41,8 +41,9 @@ enum Host {
 /// Rank of a key that matches an image. The greatest is the most specific.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Specificity<'a> {
-    /// Whether the key's path ends where a component of the image's name ends.
-    ends_component: bool,
+    /// Whether the key's path ends where a component of the image's name ends. The kubelet compares
+    /// characters: `registry.example/team` is also for `registry.example/teams`.
+    pub(super) ends_component: bool,
     host: &'a Host,
     path: &'a str,
     is_main_name: bool,
@@ -79,7 +80,6 @@ impl RegistryKey {
         }
         let rest = image.repository().strip_prefix(&self.path)?;
         let ends_component = self.path.is_empty() || rest.is_empty() || rest.starts_with('/');
-        // The kubelet compares characters: `registry.example/team` is also for `registry.example/teams`.
         let is_match = ends_component || !self.ends_with_slash;
         is_match.then_some(Specificity {
             ends_component,

@@ -27,7 +27,7 @@ fn users(config: &DockerConfig, text: &str) -> Vec<String> {
 
 #[test]
 fn all_matching_entries_are_candidates() {
-    let config = config(&json!({"auths": {
+    let text = json!({"auths": {
         "https://index.docker.io/v1/": entry("hub"),
         "docker.io/team": entry("hub-team"),
         "registry.example": entry("all"),
@@ -38,13 +38,15 @@ fn all_matching_entries_are_candidates() {
         "*.wide.example": entry("any"),
         "*.wide.example/app": entry("any-app"),
         "b.wide.example": entry("b"),
-    }}));
+    }})
+    .to_string();
+    let config = DockerConfig::parse(text.as_bytes()).unwrap();
     for (image, expected) in [
         ("nginx", &["hub"][..]),
         ("team/app", &["hub-team", "hub"]),
         ("registry.example/app", &["all"]),
         ("registry.example/team/app", &["team", "all"]),
-        ("registry.example/teams/app", &["all", "team"]),
+        ("registry.example/teams/app", &["all"]),
         ("other.example:5000/team/app", &["team", "all"]),
         ("old.example/team/app", &["old"]),
         ("old.example/app", &[]),
@@ -53,6 +55,15 @@ fn all_matching_entries_are_candidates() {
         ("elsewhere.example/app", &[]),
     ] {
         assert_eq!(users(&config, image), expected, "{image}");
+    }
+    // The kubelet compares characters.
+    let secret = DockerConfig::parse_pull_secret(text.as_bytes()).unwrap();
+    for (image, expected) in [
+        ("registry.example/team/app", &["team", "all"][..]),
+        ("registry.example/teams/app", &["all", "team"]),
+        ("old.example/teams/app", &[]),
+    ] {
+        assert_eq!(users(&secret, image), expected, "{image}");
     }
 }
 
