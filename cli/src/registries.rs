@@ -72,7 +72,7 @@ impl<'a> Registries<'a> {
         let of_files = self.auth_files.credentials_for(reference).await;
         let failed = |CredentialsFileError { path, source }| {
             let registry = reference.registry().to_owned();
-            CliError::Credentials { registry, file: path, source: source.into() }
+            CliError::Credentials { registry, file: path, source }
         };
         if let Some(credentials) = of_files.map_err(failed)? {
             return Ok(credentials);

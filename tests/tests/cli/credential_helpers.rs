@@ -79,19 +79,6 @@ async fn helper_under_docker_hubs_old_key_is_asked() -> Result<()> {
 }
 
 #[tokio::test]
-async fn helper_that_reads_nothing_logs_in() -> Result<()> {
-    let zstart = Zstart::find()?;
-    let registry = registry_with_login().await?;
-    let answer = format!("echo '{{\"Username\":\"user\",\"Secret\":\"{PASSWORD}\"}}'");
-    let path = install_helper(&zstart, &format!("exec <&-; {answer}"))?;
-    zstart.docker_config(&json!({"credsStore": "lab"}))?;
-    let name = format!("{}/app:v1", registry.host());
-    let ended = finish(zstart.command(&["inspect", &name]).env("PATH", path)).await?;
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
-    Ok(())
-}
-
-#[tokio::test]
 async fn stop_signal_ends_the_helper_too() -> Result<()> {
     let zstart = Zstart::find()?;
     let started = zstart.folder().join("started");

@@ -4,14 +4,13 @@
 //! exception: a `DOCKER_CONFIG` that the user set has precedence over podman's files. The first file with
 //! credentials for an image decides.
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use tokio::sync::OnceCell;
 use zstart_core::Reference;
 
 use super::credentials::Credentials;
-use super::credentials_error::{CredentialsError, CredentialsFileError};
+use super::credentials_error::CredentialsFileError;
 use super::docker_config::DockerConfig;
 
 /// Folders and files that the user's environment names.
@@ -56,7 +55,7 @@ impl AuthFiles {
         image: &Reference,
     ) -> Result<Option<Credentials>, CredentialsFileError> {
         for file in &self.files {
-            let failed = |source| CredentialsFileError { path: file.path.clone(), source };
+            let failed = |source| CredentialsFileError::new(&file.path, source);
             let config = file.config.get_or_try_init(async || file.load()).await?;
             if let Some(credentials) = config.credentials_for(image).await.map_err(failed)? {
                 tracing::debug!(file = %file.path.display(), registry = image.registry(), "found credentials");
@@ -70,12 +69,7 @@ impl AuthFiles {
 impl AuthFile {
     fn load(&self) -> Result<DockerConfig, CredentialsFileError> {
         match DockerConfig::load(&self.path) {
-            Err(CredentialsFileError { source: CredentialsError::Read(error), .. })
-                if !self.is_chosen
-                    && matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
-            {
-                Ok(DockerConfig::default())
-            }
+            Err(error) if !self.is_chosen && error.is_missing() => Ok(DockerConfig::default()),
             result => result,
         }
     }

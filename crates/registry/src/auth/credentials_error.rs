@@ -1,6 +1,7 @@
 //! Errors of credentials files and credential helpers. None holds a secret.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -12,7 +13,21 @@ pub struct CredentialsFileError {
     /// The file.
     pub path: PathBuf,
     /// Cause.
-    pub source: CredentialsError,
+    pub source: Box<CredentialsError>,
+}
+
+impl CredentialsFileError {
+    pub(super) fn new(path: &Path, source: CredentialsError) -> Self {
+        Self { path: path.to_owned(), source: source.into() }
+    }
+
+    /// Whether no such file exists.
+    pub(super) fn is_missing(&self) -> bool {
+        let is_missing = |error: &io::Error| {
+            matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        };
+        matches!(&*self.source, CredentialsError::Read(error) if is_missing(error))
+    }
 }
 
 /// Credentials that can't be read.
@@ -20,7 +35,7 @@ pub struct CredentialsFileError {
 pub enum CredentialsError {
     /// The file isn't readable.
     #[error("failed to read the file")]
-    Read(#[source] std::io::Error),
+    Read(#[source] io::Error),
     /// The text is no JSON.
     #[error("Docker config is not readable JSON (line {line}, column {column})")]
     Syntax {
@@ -93,7 +108,7 @@ pub enum HelperError {
     NotFound,
     /// The program doesn't start, or its output can't be read.
     #[error("failed to run the program")]
-    Run(#[source] std::io::Error),
+    Run(#[source] io::Error),
     /// The program didn't end in time.
     #[error("the helper did not answer within {limit:?} and was stopped")]
     Timeout {

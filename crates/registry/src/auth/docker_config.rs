@@ -86,9 +86,8 @@ impl DockerConfig {
 
     /// Reads a file.
     pub fn load(path: &Path) -> Result<Self, CredentialsFileError> {
-        let config = std::fs::read(path).map_err(CredentialsError::Read);
-        let failed = |source| CredentialsFileError { path: path.to_owned(), source };
-        config.and_then(|bytes| Self::parse(&bytes)).map_err(failed)
+        let bytes = std::fs::read(path).map_err(CredentialsError::Read);
+        bytes.and_then(|bytes| Self::parse(&bytes)).map_err(|source| CredentialsFileError::new(path, source))
     }
 
     /// Drops credential helpers.

@@ -56,6 +56,7 @@ impl RegistryKey {
             Some((_, address)) => (true, address),
             None => (false, key),
         };
+        let address = address.split(['?', '#']).next().unwrap_or_default();
         let (authority, path) = address.split_once('/').unwrap_or((address, ""));
         let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
         let (host, port) = split_port(authority);
@@ -63,7 +64,7 @@ impl RegistryKey {
         let host = host.to_ascii_lowercase();
         let is_alias = port.is_empty() && DOCKER_HUB_ALIASES.contains(&host.as_str());
         let host = if is_alias { DOCKER_HUB.to_owned() } else { host };
-        let is_pattern = host.contains(['*', '?']) || (host.contains('[') && !host.contains(':'));
+        let is_pattern = host.contains('*') || (host.contains('[') && !host.contains(':'));
         Self {
             host: if is_pattern { Host::Pattern(host) } else { Host::Name(host) },
             port: port.to_owned(),
@@ -130,7 +131,6 @@ fn split_port(authority: &str) -> (&str, &str) {
 /// A key's path without the API's version, which is no part of a repository's name. Without a scheme and a
 /// slash behind, `v1` is a name.
 fn repository_path(path: &str, has_scheme: bool) -> &str {
-    let path = path.split(['?', '#']).next().unwrap_or_default();
     let below = ["v1", "v2"].into_iter().find_map(|version| path.strip_prefix(version));
     below.filter(|rest| rest.starts_with('/') || (rest.is_empty() && has_scheme)).unwrap_or(path)
 }
@@ -162,6 +162,7 @@ mod tests {
             ("registry.example/v1", "registry.example/v1/app"),
             ("registry.example/team", "registry.example/teams"),
             ("registry.example/team/", "registry.example/team/app"),
+            ("registry.example?x=1", "registry.example/app"),
             ("registry.example/team?x=1", "registry.example/team/app"),
             ("https://user:hush@registry.example", "registry.example/app"),
             ("[::1]:5000", "[::1]:5000/app"),
@@ -185,6 +186,7 @@ mod tests {
             ("registry.example/v2x", "registry.example/app"),
             ("[::1]", "[::1]:5000/app"),
             ("[::2]:5000", "[::1]:5000/app"),
+            ("r?gistry.example", "registry.example/app"),
             ("*", "registry.example/app"),
             ("", "registry.example/app"),
             ("https://", "registry.example/app"),

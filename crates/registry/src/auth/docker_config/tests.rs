@@ -1,5 +1,7 @@
 //! Rows of configs that docker, podman and the kubelet accept.
 
+use std::collections::BTreeSet;
+
 use serde_json::json;
 
 use super::*;
@@ -65,6 +67,56 @@ fn all_matching_entries_are_candidates() {
     ] {
         assert_eq!(users(&secret, image), expected, "{image}");
     }
+}
+
+/// `kubelet.json` holds the answers of `BasicDockerKeyring.Lookup` (k8s.io/kubernetes 1.36.3,
+/// `pkg/credentialprovider`): which keys are for which images.
+#[test]
+fn every_match_of_the_kubelet_is_a_candidate() {
+    let rows: Value = serde_json::from_str(include_str!("kubelet.json")).unwrap();
+    let (mut missing, mut additional) = (Vec::new(), BTreeSet::new());
+    for (image, of_kubelet) in rows["matches"].as_object().unwrap() {
+        for key in rows["keys"].as_array().unwrap() {
+            let secret = json!({"auths": {key.as_str().unwrap(): entry("a")}}).to_string();
+            let is_match =
+                !users(&DockerConfig::parse_pull_secret(secret.as_bytes()).unwrap(), image).is_empty();
+            match (is_match, of_kubelet.as_array().unwrap().contains(key)) {
+                (false, true) => missing.push((image, key)),
+                (true, false) => {
+                    additional.insert(key.as_str().unwrap());
+                }
+                _ => {}
+            }
+        }
+    }
+    assert_eq!(missing, []);
+    let expected = [
+        // Upper case, and a version without a slash behind (docker).
+        "HTTPS://registry.example",
+        "Registry.Example",
+        "https://index.docker.io/v1",
+        "https://registry.example/v2",
+        // Docker Hub's other names (containers/image).
+        "docker.io",
+        "docker.io/library",
+        "https://docker.io",
+        "https://index.docker.io",
+        "https://index.docker.io/v1/",
+        "https://registry-1.docker.io/v2/",
+        "index.docker.io",
+        "index.docker.io/team",
+        "index.docker.io/v1/",
+        "registry-1.docker.io",
+        // Slashes at the ends of a path.
+        "https://registry.example/v1/team/",
+        "registry.example//team",
+        "registry.example/team/",
+        "registry.example/team/app/",
+        // Classes, which Kubernetes documents.
+        "registr[^a].example",
+        "registr[x-z].example",
+    ];
+    assert_eq!(additional, BTreeSet::from(expected));
 }
 
 #[test]
