@@ -32,6 +32,11 @@ pub enum Fault {
     PassThrough,
     /// Answers with this status, these headers and this body; the request doesn't reach the registry.
     Respond(StatusCode, Vec<(&'static str, String)>, &'static str),
+    /// Redirects with this status to this origin, or to the gateway itself if the origin is empty. The address
+    /// is the request's own, and ends with `moved=1`.
+    RedirectTo(StatusCode, String),
+    /// Forwards the request, and answers with this status.
+    AnswerAs(StatusCode),
     /// Cuts the connection after this number of bytes of the response's body.
     CutResponseAfter(usize),
     /// Forwards this number of bytes of the request's body, then cuts both connections.
@@ -307,6 +312,12 @@ async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Res
             }
             return response;
         }
+        Some(Fault::RedirectTo(status, origin)) => {
+            drain(request).await;
+            let separator = if path.contains('?') { '&' } else { '?' };
+            let location = format!("{origin}{path}{separator}moved=1");
+            return (*status, [(LOCATION, location)]).into_response();
+        }
         Some(Fault::RunFirst(action)) => action().await,
         Some(Fault::AcceptSinglePost) if path.contains("digest=") => {
             return accept_single_post(&state, request).await;
@@ -314,6 +325,7 @@ async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Res
         Some(
             Fault::PassThrough
             | Fault::AcceptSinglePost
+            | Fault::AnswerAs(_)
             | Fault::CutResponseAfter(_)
             | Fault::CutRequestAfter(_)
             | Fault::FlipBytes,
@@ -344,6 +356,11 @@ async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Res
             let flip = |chunk: Bytes| chunk.iter().map(|byte| byte ^ 0x55).collect::<Bytes>();
             Body::from_stream(body.into_data_stream().map(move |chunk| chunk.map(flip)))
         }),
+        Some(Fault::AnswerAs(status)) => {
+            let mut response = response;
+            *response.status_mut() = status;
+            response
+        }
         _ => response,
     }
 }
