@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use zstart_convert::{Execution, Existing};
-use zstart_convert::{Job, Plan, Settings};
-use zstart_core::variant;
+use zstart_convert::{Error, ErrorClass, Execution, Existing, Job, Plan, Settings, VariantImage};
+use zstart_core::{Tag, variant};
+use zstart_registry::Store;
 
 use self::report::{ConvertReport, Outcome};
 use crate::args::ConvertArguments;
@@ -44,6 +44,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
 
     let resolved = zstart_convert::resolve(&*source, selector.key()).await?;
     let mut plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
+    let is_chosen = chosen_tag.is_some();
     let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(selector.tag(), resolved.digest()));
     let format = arguments.output.format();
     let print = |plan: &Plan, outcome| {
@@ -54,9 +55,24 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     if plan.already_zstd() && same_repository && !settings.force {
         return print(&plan, Outcome::AlreadyZstd);
     }
+    let mut is_lookup_refused = false;
     if !settings.force {
         match zstart_convert::find_variant(&*target, &tag, &plan).await? {
-            Existing::Variant(image) => return print(&plan, Outcome::Reused { image }),
+            Existing::Variant(image) => {
+                if is_intact(&*target, &tag, &plan, &image).await? {
+                    return print(&plan, Outcome::Reused { image });
+                }
+            }
+            // A derived tag contains the source's digest. Another tag may name an image that the push would
+            // replace.
+            Existing::Refused(source) if is_chosen => {
+                let target = format!("{}:{tag}", target.location());
+                return Err(CliError::TargetUnreadable { target, source });
+            }
+            Existing::Refused(error) => {
+                tracing::debug!(%tag, error = error.chain(), "failed to look for a variant");
+                is_lookup_refused = true;
+            }
             Existing::Partial(platforms) => {
                 let settings = settings.with_platforms(&platforms);
                 plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
@@ -65,7 +81,7 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         }
     }
     if arguments.dry_run {
-        return print(&plan, Outcome::Planned);
+        return print(&plan, Outcome::Planned { is_lookup_refused });
     }
     let cache = LayerCacheFile::open(&arguments.layer_cache);
     let progress = progress::reporter(format);
@@ -78,9 +94,39 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     };
     let Execution { image, layers_reused } =
         zstart_convert::execute(job, selector.key(), &tag, &plan).await?;
-    zstart_convert::verify(&*target, &tag, &plan, &image).await?;
+    let is_verified = is_readable(zstart_convert::verify_pushed(&*target, &tag, &plan, &image).await)?;
     drop(progress);
-    print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused })
+    print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused, is_verified })
+}
+
+/// Whether the target still has everything that an existing variant names. An incomplete one is converted
+/// again.
+async fn is_intact(
+    target: &dyn Store,
+    tag: &Tag,
+    plan: &Plan,
+    image: &VariantImage,
+) -> Result<bool, CliError> {
+    match zstart_convert::verify(target, tag, plan, image).await {
+        Err(error @ Error::NotVerified { .. }) => {
+            tracing::warn!(error = error.chain(), "the existing variant is incomplete, converting again");
+            Ok(false)
+        }
+        verified => is_readable(verified).map(|_| true),
+    }
+}
+
+/// Whether a variant was read back. Credentials that may push and not pull can't verify a variant; that is no
+/// defect of it.
+fn is_readable(verified: Result<(), Error>) -> Result<bool, CliError> {
+    match verified {
+        Ok(()) => Ok(true),
+        Err(error) if error.class() == ErrorClass::PullDenied => {
+            tracing::warn!(error = error.chain(), "failed to verify the variant: it can't be read back");
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

@@ -67,6 +67,16 @@ pub(crate) enum CliError {
          another tag, or leave the target out"
     )]
     TargetIsSource { target: String },
+    /// The target's tag was chosen by the user, and the registry refuses to show it.
+    #[error(
+        "failed to look for an image at target {target}: the registry refuses to show it, and a push could \
+         replace it; leave out the target's tag, or push without looking with --force"
+    )]
+    TargetUnreadable {
+        target: String,
+        #[source]
+        source: zstart_registry::RegistryError,
+    },
     /// Stdout can't be written.
     #[error("failed to write the result to stdout")]
     Print {
@@ -134,6 +144,7 @@ impl CliError {
             | Self::SourceArchive { .. }
             | Self::TargetDigest { .. }
             | Self::TargetIsSource { .. } => 2,
+            Self::TargetUnreadable { .. } => 4,
             Self::Stopped => 130,
             Self::Credentials { .. }
             | Self::Client(_)

@@ -14,17 +14,22 @@ use crate::output::{self, OutputFormat};
 /// Outcome of a conversion.
 #[derive(Debug)]
 pub(super) enum Outcome {
-    /// The variant was written and verified.
+    /// The variant was written.
     Converted {
         image: VariantImage,
         took: Duration,
         /// Number of layers that this process or an earlier variant had already converted.
         layers_reused: usize,
+        /// Whether the variant was read back. False if the credentials may not read the target.
+        is_verified: bool,
     },
     /// The variant exists already.
     Reused { image: VariantImage },
     /// Dry run: the variant would be written.
-    Planned,
+    Planned {
+        /// Whether the registry refused to show the target's tag.
+        is_lookup_refused: bool,
+    },
     /// All layers of the source are zstd.
     AlreadyZstd,
 }
@@ -44,7 +49,7 @@ impl Outcome {
     fn image(&self) -> Option<&VariantImage> {
         match self {
             Self::Converted { image, .. } | Self::Reused { image } => Some(image),
-            Self::Planned | Self::AlreadyZstd => None,
+            Self::Planned { .. } | Self::AlreadyZstd => None,
         }
     }
 }
@@ -82,16 +87,26 @@ impl ConvertReport<'_> {
             lines.push(format!("{name:<16} {front}{}", entry.reason));
         }
         lines.push(match &self.outcome {
-            Outcome::Converted { image, took, layers_reused } => {
+            Outcome::Converted { image, took, layers_reused, is_verified } => {
                 let took = units::duration(*took);
                 let reused = match layers_reused {
                     0 => String::new(),
                     count => format!(", {} reused", output::layers(*count)),
                 };
-                format!("converted and verified in {took}{reused}: {}@{}", self.variant(), image.digest)
+                let variant = format!("{}@{}", self.variant(), image.digest);
+                if *is_verified {
+                    format!("converted and verified in {took}{reused}: {variant}")
+                } else {
+                    format!(
+                        "converted in {took}{reused}, not verified (the credentials may not pull): {variant}"
+                    )
+                }
             }
             Outcome::Reused { image } => format!("already exists: {}@{}", self.variant(), image.digest),
-            Outcome::Planned => format!("would create {}", self.variant()),
+            Outcome::Planned { is_lookup_refused: false } => format!("would create {}", self.variant()),
+            Outcome::Planned { is_lookup_refused: true } => {
+                format!("would create {} (the registry refuses to show whether it exists)", self.variant())
+            }
             Outcome::AlreadyZstd => {
                 format!("{}: all layers are already zstd, nothing to convert", self.source)
             }
@@ -109,11 +124,11 @@ impl ConvertReport<'_> {
             variant_bytes: converted.get(index).map(|converted| converted.variant_bytes),
         });
         let (action, milliseconds, layers_reused) = match &self.outcome {
-            Outcome::Converted { image: _, took, layers_reused } => {
+            Outcome::Converted { image: _, took, layers_reused, is_verified: _ } => {
                 (Action::Converted, Some(took.as_millis()), Some(*layers_reused))
             }
             Outcome::Reused { image: _ } => (Action::Reused, None, None),
-            Outcome::Planned => (Action::WouldConvert, None, None),
+            Outcome::Planned { .. } => (Action::WouldConvert, None, None),
             Outcome::AlreadyZstd => (Action::AlreadyZstd, None, None),
         };
         JsonConvertReport {

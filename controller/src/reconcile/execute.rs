@@ -15,7 +15,7 @@ use super::reconciliation::Reconciliation;
 use super::status::{Origin, Produced};
 use super::status_writer::StatusWriter;
 use super::target::Target;
-use super::verify::verify_existing;
+use super::verify::intact;
 use crate::context::ImageKey;
 
 impl Reconciliation<'_> {
@@ -62,7 +62,10 @@ impl Reconciliation<'_> {
         let Some(variant) = self.context.converted_variant(key) else { return Ok(None) };
         let adopted = zstart_convert::adopt(repository, source, tag, plan, &variant).await;
         match adopted.map_err(ReconcileError::Convert)? {
-            Some(image) => verify_existing(target, plan, image).await,
+            Some(image) => {
+                let verified = zstart_convert::verify_pushed(repository, tag, plan, &image).await;
+                intact(target, image, verified)
+            }
             None => Ok(None),
         }
     }
@@ -82,7 +85,9 @@ impl Reconciliation<'_> {
         let Execution { image, layers_reused } =
             zstart_convert::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
         info!(%source, %digest, layers_reused, "converted an image");
-        zstart_convert::verify(repository, tag, plan, &image).await.map_err(ReconcileError::Convert)?;
+        zstart_convert::verify_pushed(repository, tag, plan, &image)
+            .await
+            .map_err(ReconcileError::Convert)?;
         Ok(image)
     }
 }

@@ -33,6 +33,11 @@ pub(super) async fn plan(
     }
     match zstart_convert::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
         Existing::Nothing => Ok(Planned::Convert(plan)),
+        // The tag contains the source's digest, so the push replaces no image of a user's.
+        Existing::Refused(error) => {
+            tracing::debug!(%tag, error = error.chain(), "failed to look for a variant");
+            Ok(Planned::Convert(plan))
+        }
         Existing::Variant(image) => {
             if let Some(image) = verify_existing(target, &plan, image).await? {
                 return Ok(Planned::Existing(image));

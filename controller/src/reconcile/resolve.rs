@@ -43,7 +43,8 @@ pub(super) async fn is_unchanged(
     let tag = variant::tag(source, &digest);
     match zstart_convert::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
         Ok(found) => Ok(found == last.variant),
-        Err(error) if error.class() == ErrorClass::NotFound => Ok(false),
+        // Some registries deny a tag that doesn't exist. The source was readable.
+        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::PullDenied) => Ok(false),
         Err(error) => Err(ReconcileError::Convert(error)),
     }
 }

@@ -12,7 +12,17 @@ pub(super) async fn verify_existing(
     plan: &Plan,
     image: VariantImage,
 ) -> Result<Option<VariantImage>, ReconcileError> {
-    match zstart_convert::verify(target.repository, target.tag, plan, &image).await {
+    let verified = zstart_convert::verify(target.repository, target.tag, plan, &image).await;
+    intact(target, image, verified)
+}
+
+/// Returns a variant that was read back; `None` if it is incomplete.
+pub(super) fn intact(
+    target: Target<'_>,
+    image: VariantImage,
+    verified: Result<(), Error>,
+) -> Result<Option<VariantImage>, ReconcileError> {
+    match verified {
         Ok(()) => Ok(Some(image)),
         Err(error @ Error::NotVerified { .. }) => {
             let source = target.source;

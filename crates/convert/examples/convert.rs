@@ -5,7 +5,7 @@
 use std::error::Error;
 
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerCache, Settings, execute, plan, resolve, verify};
+use zstart_convert::{Job, LayerCache, Settings, execute, plan, resolve, verify_pushed};
 use zstart_core::{Tag, variant};
 use zstart_registry::{LayoutFolder, ManifestKey};
 
@@ -31,7 +31,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         progress: &Silent,
     };
     let image = execute(job, key, &tag, &plan).await?.image;
-    verify(&target, &tag, &plan, &image).await?;
+    verify_pushed(&target, &tag, &plan, &image).await?;
 
     let (before, after) = (image.source_bytes(), image.variant_bytes());
     let saved = i128::from(before) - i128::from(after);

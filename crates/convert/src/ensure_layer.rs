@@ -39,7 +39,7 @@ pub(crate) async fn ensure_layer(
     let reused = if job.settings.force {
         None
     } else {
-        match reuse::reuse_cached(job, layer, &key, diff_id).await? {
+        match reuse::reuse_cached(job, layer, &key, diff_id).await {
             Some(reused) => Some(reused),
             None => reuse::reuse_verified(context, prior, diff_id).await,
         }

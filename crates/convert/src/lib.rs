@@ -9,7 +9,7 @@
 //!    pure ([`plan::Plan`]); only reading the manifests needs the repository.
 //! 3. [`find_variant`] looks for a variant of this source under the variant's tag.
 //! 4. [`execute`] pushes the layers, then the manifests, then the index, then the tag.
-//! 5. [`verify`] reads the tag back.
+//! 5. [`verify_pushed`] reads the tag back.
 //!
 //! Two traits can have other implementations: a [`Store`](zstart_registry::Store) reads and writes the bytes (a registry's
 //! repository or an OCI layout folder), and a [`LayerConverter`](zstart_codec::LayerConverter) converts the
@@ -33,6 +33,7 @@ mod layer_context;
 mod pipeline;
 pub mod plan;
 mod planner;
+mod presence;
 mod prior_variants;
 pub mod progress;
 mod resolve;
@@ -56,5 +57,5 @@ pub use resolve::{Resolved, resolve, resolve_digest};
 pub use settings::{PlatformSelection, Settings};
 pub use variant::{Existing, adopt, find_variant};
 pub use variant_image::{PlatformReport, VariantImage};
-pub use verify::verify;
+pub use verify::{verify, verify_pushed};
 pub use zstart_codec::{Level, LevelError, UnpackLimits};

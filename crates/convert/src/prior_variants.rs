@@ -11,7 +11,7 @@ use zstart_core::{Digest, Tag, keys, variant};
 use crate::converted_layer::BlobInfo;
 use crate::error::Error;
 use zstart_oci::{Document, ImageManifest, RawManifest};
-use zstart_registry::{ManifestKey, Store};
+use zstart_registry::{ErrorKind, ManifestKey, Store};
 
 /// Layers of fewer bytes than this in all are converted sooner than found: reading a list of tags and a few
 /// manifests takes some tenths of a second, in which one core converts as much.
@@ -95,7 +95,12 @@ impl Search<'_> {
             return Ok(None);
         }
         self.manifests_left -= 1;
-        let found: Option<RawManifest> = self.target.find_manifest(key).await?;
+        let found: Option<RawManifest> = match self.target.find_manifest(key).await {
+            Ok(found) => found,
+            // Others may be readable.
+            Err(error) if error.kind == ErrorKind::Denied => None,
+            Err(error) => return Err(error.into()),
+        };
         // An unreadable manifest is no variant of zstart's.
         Ok(found.and_then(|raw| raw.read().ok()))
     }

@@ -13,43 +13,43 @@ use zstart_oci::{Descriptor, media_type};
 
 use crate::converted_layer::{BlobInfo, ConvertedLayer};
 use crate::copy::try_mount;
-use crate::error::Error;
 use crate::job::Job;
 use crate::layer_cache::{CacheEntry, LayerKey};
 use crate::layer_context::LayerContext;
 use crate::pipeline::WeightedLayer;
+use crate::presence::has_blob;
 use crate::progress::Silent;
 
-/// Returns a cached layer, if the target has it or can mount it.
+/// Returns a cached layer, if the target has it or can mount it. A failure is no error: then the layer is
+/// converted.
 pub(crate) async fn reuse_cached(
     job: &Job<'_>,
     layer: &Descriptor,
     key: &LayerKey,
     expected: &Digest,
-) -> Result<Option<ConvertedLayer>, Error> {
-    let Some(CacheEntry { converted: cached, locations }) = job.layer_cache.get(key) else {
-        return Ok(None);
-    };
+) -> Option<ConvertedLayer> {
+    let CacheEntry { converted: cached, locations } = job.layer_cache.get(key)?;
     if cached.diff_id != *expected {
         // The conversion finds out which of the two is wrong.
         tracing::debug!(layer = %key.layer, "the cached diff_id of a layer differs from the config's");
-        return Ok(None);
+        return None;
     }
     let is_in_target = match &cached.written {
         // The layer stays as it is, and is copied from the source.
         None => true,
         Some(BlobInfo { digest, size: _ }) => {
-            job.target.has_blob(digest).await? || mount_cached(job, layer, digest, &locations).await
+            has_blob(job.target, digest).await.unwrap_or(false)
+                || mount_cached(job, layer, digest, &locations).await
         }
     };
-    Ok(is_in_target.then_some(cached))
+    is_in_target.then_some(cached)
 }
 
 /// Mounts a blob from one of the repositories that had it. Only if the source has the layer that the blob was
 /// made of: a mount must not let a user read files that the user could not read before.
 async fn mount_cached(job: &Job<'_>, layer: &Descriptor, blob: &Digest, locations: &[String]) -> bool {
     let others: Vec<&String> = locations.iter().filter(|from| *from != job.target.location()).collect();
-    if others.is_empty() || !job.source.has_blob(layer.digest()).await.unwrap_or(false) {
+    if others.is_empty() || !has_blob(job.source, layer.digest()).await.unwrap_or(false) {
         return false;
     }
     for from in others {

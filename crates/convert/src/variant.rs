@@ -14,10 +14,10 @@ use crate::execute::ensure_source_unchanged;
 use crate::plan::{EntryPlan, KeepReason, ManifestPlan, Plan, Shape};
 use crate::variant_image::{PlatformReport, VariantImage};
 use zstart_oci::{Descriptor, Document, ImageIndex, ImageManifest, RawManifest, media_type};
-use zstart_registry::{ManifestKey, Store};
+use zstart_registry::{ErrorKind, ManifestKey, RegistryError, Store, TagLookup};
 
 /// The manifest under a variant's tag.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Existing {
     /// There is none.
     Nothing,
@@ -26,6 +26,9 @@ pub enum Existing {
     /// A variant of this source that lacks platforms of the plan. A new variant must include the platforms in
     /// this list too, or other users of the repository lose them.
     Partial(Vec<Platform>),
+    /// Unknown: the registry refuses to show the tag and the list of tags. It may refuse to show what doesn't
+    /// exist. A push decides, but could replace an image that these credentials may not read.
+    Refused(RegistryError),
 }
 
 /// The result of a comparison with a plan.
@@ -43,8 +46,10 @@ pub(crate) enum Comparison {
 /// A variant with other settings is accepted: a finished variant is worth more than a few percent of size.
 /// Another manifest under the tag is [`Error::VariantConflict`].
 pub async fn find_variant(target: &dyn Store, tag: &Tag, plan: &Plan) -> Result<Existing, Error> {
-    let Some(manifest) = target.find_manifest(ManifestKey::Tag(tag)).await? else {
-        return Ok(Existing::Nothing);
+    let manifest = match target.look_up_tag(tag).await? {
+        TagLookup::Found(manifest) => manifest,
+        TagLookup::Absent => return Ok(Existing::Nothing),
+        TagLookup::Refused(error) => return Ok(Existing::Refused(error)),
     };
     match compare(target, &manifest, plan).await? {
         Comparison::Variant(image) => Ok(Existing::Variant(image)),
@@ -64,9 +69,7 @@ pub async fn adopt<'a>(
     plan: &Plan,
     digest: &Digest,
 ) -> Result<Option<VariantImage>, Error> {
-    let Some(manifest) = repository.find_manifest(ManifestKey::Digest(digest)).await? else {
-        return Ok(None);
-    };
+    let Some(manifest) = find_listed(repository, digest).await? else { return Ok(None) };
     let Comparison::Variant(image) = compare(repository, &manifest, plan).await? else { return Ok(None) };
     ensure_source_unchanged(repository, key, &plan.source.digest).await?;
     repository.put_manifest(&manifest, &manifest.media_type()?, Some(tag)).await?;
@@ -179,8 +182,18 @@ async fn converted_manifest(
     source: &Descriptor,
 ) -> Result<Option<RawManifest>, Error> {
     match converted_entry(index, source) {
-        Some(descriptor) => Ok(target.find_manifest(ManifestKey::Digest(descriptor.digest())).await?),
+        Some(descriptor) => find_listed(target, descriptor.digest()).await,
         None => Ok(None),
+    }
+}
+
+/// Reads a manifest that a readable index of the same repository lists. Denied means missing: some registries
+/// deny what doesn't exist.
+pub(crate) async fn find_listed(target: &dyn Store, digest: &Digest) -> Result<Option<RawManifest>, Error> {
+    match target.find_manifest(ManifestKey::Digest(digest)).await {
+        Ok(found) => Ok(found),
+        Err(error) if error.kind == ErrorKind::Denied => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }
 

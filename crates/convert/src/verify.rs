@@ -2,14 +2,35 @@
 
 use zstart_core::{Tag, keys};
 use zstart_oci::{Document, ImageManifest, RawManifest};
-use zstart_registry::{ManifestKey, Store};
+use zstart_registry::{ErrorKind, ManifestKey, OWN_WRITES, Store};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorClass};
 use crate::plan::Plan;
-use crate::variant::{Comparison, compare};
+use crate::presence::serves_blob;
+use crate::variant::{Comparison, compare, find_listed};
 use crate::variant_image::VariantImage;
 
-/// Reads a pushed variant back: the tag must name `image`, and every blob must exist.
+/// Reads a variant back that was pushed just now. A registry may show the push only after a while, and an
+/// overwritten tag's old image until then, so a failure is final only after some seconds
+/// ([`OWN_WRITES`]).
+pub async fn verify_pushed(
+    target: &dyn Store,
+    tag: &Tag,
+    plan: &Plan,
+    image: &VariantImage,
+) -> Result<(), Error> {
+    let may_pass = |error: &Error| match error.class() {
+        // Some registries deny a tag that they don't see.
+        ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::ContentMismatch => ErrorKind::Unavailable,
+        _ => ErrorKind::Other,
+    };
+    let on_retry = |error: &Error| {
+        tracing::debug!(%tag, error = error.chain(), "the pushed variant isn't visible yet");
+    };
+    OWN_WRITES.run(|| verify(target, tag, plan, image), may_pass, on_retry).await
+}
+
+/// Reads a variant back: the tag must name `image`, and every blob must exist.
 pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantImage) -> Result<(), Error> {
     let failed = |found: String| Error::NotVerified {
         location: target.location().to_owned(),
@@ -27,7 +48,7 @@ pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantI
     }
     for manifest in converted_manifests(target, &manifest).await? {
         for blob in manifest.layers.iter().chain([&manifest.config]) {
-            if !target.has_blob(blob.digest()).await? {
+            if !serves_blob(target, blob.digest()).await? {
                 return Err(failed(format!("blob {} is missing", blob.digest())));
             }
         }
@@ -47,7 +68,7 @@ async fn converted_manifests(target: &dyn Store, found: &RawManifest) -> Result<
         if !ours.is_ok_and(|annotations| annotations.contains_key(keys::SOURCE_DIGEST)) {
             continue;
         }
-        if let Some(raw) = target.find_manifest(ManifestKey::Digest(entry.descriptor.digest())).await?
+        if let Some(raw) = find_listed(target, entry.descriptor.digest()).await?
             && let Document::Manifest(manifest) = raw.read()?
         {
             manifests.push(manifest);

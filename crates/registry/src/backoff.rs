@@ -24,6 +24,15 @@ pub struct RetryPolicy {
     pub attempts: u32,
 }
 
+/// Attempts to see a write of one's own, within 6 to 12 s. Registries with replicated storage show a tag,
+/// manifest or blob only some time after they accepted it: a second
+/// (int128/docker-manifest-create-action#857), up to three (openshift/image-registry#220), until the next run
+/// (estesp/manifest-tool#191). A defect is reported that much later.
+pub const OWN_WRITES: RetryPolicy = RetryPolicy {
+    backoff: Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(4) },
+    attempts: 7,
+};
+
 impl Backoff {
     /// Delay after failure number `failures` in a row (from 1), without jitter.
     pub fn exact(self, failures: u32) -> Duration {

@@ -11,7 +11,9 @@ use crate::auth::{
 };
 use crate::ecr::Ecr;
 use crate::error::RequestError;
-use crate::http::{MAX_REDIRECTS, MinThroughput, Timeouts, error_of, read_bounded, redirect_target};
+use crate::http::{
+    MAX_REDIRECTS, MinThroughput, Timeouts, error_of, read_bounded, redirect_target, write_redirect,
+};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::transport::Transport;
@@ -32,6 +34,8 @@ pub(crate) struct Client {
     ecr: Option<Arc<Ecr>>,
     /// Another repository of the registry that the tokens may read too.
     mount_source: Option<String>,
+    /// Rights of the token that reading requests carry.
+    read_access: Access,
     pull_tokens: Arc<TokenCache>,
     push_tokens: Arc<TokenCache>,
     redirect_logins: Arc<RedirectLogins>,
@@ -50,6 +54,7 @@ impl Client {
             credentials,
             ecr,
             mount_source: None,
+            read_access: Access::Pull,
             pull_tokens: Arc::default(),
             push_tokens: Arc::default(),
             redirect_logins: Arc::default(),
@@ -66,6 +71,11 @@ impl Client {
             push_tokens: Arc::default(),
             ..self.clone()
         })
+    }
+
+    /// A client that reads with a token for `access`.
+    pub(crate) fn reading_with(&self, access: Access) -> Self {
+        Self { read_access: access, ..self.clone() }
     }
 
     pub(crate) fn mount_source(&self) -> Option<&str> {
@@ -115,7 +125,7 @@ impl Client {
         for _ in 0..=MAX_REDIRECTS {
             let request = Request::read(method.clone(), url.clone()).header(ACCEPT, accept.clone());
             let response = if self.transport.endpoint().is_same_origin(&url) {
-                self.send(Access::Pull, request).await?
+                self.send(self.read_access, request).await?
             } else {
                 self.redirect_logins.send(&self.transport, request).await?
             };
@@ -127,18 +137,39 @@ impl Client {
         Err(RequestError::Redirects { max: MAX_REDIRECTS })
     }
 
-    /// Sends a request with the authorization that `access` needs. Another host, another port, and plain http
-    /// after https get none. A refused authorization is renewed and the request sent again; a streamed body
-    /// can't be sent again, which is [`RequestError::TokenExpired`].
+    /// Sends a request, and a request that writes also where the registry redirects to. A streamed body can't
+    /// be sent again, which is [`RequestError::StreamRedirected`].
     pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
-        let http = self.transport.http_client(&request).await?;
+        for _ in 0..=MAX_REDIRECTS {
+            let response = self.send_once(access, &mut request).await?;
+            let Some(url) = write_redirect(&request, &response)? else { return Ok(response) };
+            if !request.is_ready() {
+                return Err(RequestError::StreamRedirected { status: response.status() });
+            }
+            request.url = url;
+        }
+        Err(RequestError::Redirects { max: MAX_REDIRECTS })
+    }
+
+    /// Sends a request with the authorization that `access` needs, and follows no redirect. Another host,
+    /// another port, and plain http after https get no authorization. A refused one is renewed and the request
+    /// sent again; a streamed body can't be sent again, which is [`RequestError::TokenExpired`].
+    pub(crate) async fn send_once(
+        &self,
+        access: Access,
+        request: &mut Request,
+    ) -> Result<Response, RequestError> {
+        let http = self.transport.http_client(request).await?;
         if !self.transport.endpoint().is_same_origin(&request.url) {
             return request.build(http).send().await.map_err(|error| self.transport.send_error(error));
         }
         let (login, tokens) = (self.login(access), self.tokens(access));
         let mut active = tokens.authorization(&login, None).await?;
         // Both have limits: a registry must not keep a request busy without end.
-        let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, MAX_RENEWALS);
+        // A refused HEAD says little about a token: ECR Public answers 401 to every HEAD of a blob
+        // (aws/containers-roadmap#2671). The GET that follows renews a token that expired.
+        let max_renewals = if request.method == Method::HEAD { 0 } else { MAX_RENEWALS };
+        let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, max_renewals);
         loop {
             let attempt = authorize(request.build(http), &active.authorization);
             let response = attempt.send().await.map_err(|error| self.transport.send_error(error))?;

@@ -7,7 +7,7 @@ use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use reqwest::{StatusCode, Url};
+use reqwest::{Method, StatusCode, Url};
 use serde::Deserialize;
 use thiserror::Error;
 use zstart_core::Digest;
@@ -72,7 +72,13 @@ pub(crate) enum RequestError {
     #[error("request to {host} failed")]
     Transport { host: String, kind: ErrorKind, source: Box<dyn Error + Send + Sync> },
     #[error("HTTP {} {message}", .status.as_u16())]
-    Response { status: StatusCode, kind: ErrorKind, message: String },
+    Response {
+        status: StatusCode,
+        kind: ErrorKind,
+        message: String,
+        /// Whether the registry misses content that a pushed manifest names.
+        misses_content: bool,
+    },
     #[error("response exceeds the limit of {max} bytes")]
     TooLarge { max: usize },
     #[error("response took longer than {limit:?}")]
@@ -83,6 +89,15 @@ pub(crate) enum RequestError {
     Location { problem: &'static str },
     #[error("registry answered with more than {max} redirects")]
     Redirects { max: usize },
+    /// A redirect after which nothing is written.
+    #[error(
+        "registry redirects {method} with HTTP {}, which turns it into GET; it must answer 307 or 308, or be \
+         addressed as {origin}",
+        .status.as_u16()
+    )]
+    LossyRedirect { method: Method, status: StatusCode, origin: String },
+    #[error("registry redirected the upload (HTTP {}) after part of it was sent", .status.as_u16())]
+    StreamRedirected { status: StatusCode },
     #[error("registry served {found} instead of {expected}")]
     Digest { found: Digest, expected: Digest },
     #[error("response is not {expected}")]
@@ -150,9 +165,11 @@ impl RequestError {
     pub(crate) fn kind(&self) -> ErrorKind {
         match self {
             Self::Transport { kind, .. } | Self::Response { kind, .. } => *kind,
-            Self::ResponseTimeout { .. } | Self::Stalled(_) | Self::TokenExpired { .. } => {
-                ErrorKind::Unavailable
-            }
+            // The next attempt of a redirected upload asks for the address first.
+            Self::ResponseTimeout { .. }
+            | Self::Stalled(_)
+            | Self::TokenExpired { .. }
+            | Self::StreamRedirected { .. } => ErrorKind::Unavailable,
             Self::Digest { .. } => ErrorKind::ContentMismatch,
             Self::Login(error) => error.kind(),
             Self::NoRepository { .. } => ErrorKind::NotFound,
@@ -163,14 +180,35 @@ impl RequestError {
             | Self::TooLarge { .. }
             | Self::Location { .. }
             | Self::Redirects { .. }
+            | Self::LossyRedirect { .. }
             | Self::Body { .. } => ErrorKind::Other,
         }
+    }
+
+    /// Whether the registry refused the request with an answer of its own, and didn't say that the object is
+    /// missing: a look-up that is refused says nothing about the object.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Denied | ErrorKind::Other)
+            && self.status().is_some_and(|status| status.is_client_error())
+    }
+
+    /// Whether the registry refused a manifest because it doesn't have, or doesn't see yet, content that the
+    /// manifest names, or the repository that the first blob created.
+    pub(crate) fn misses_content(&self) -> bool {
+        matches!(
+            self,
+            Self::Response { misses_content: true, .. }
+                | Self::Response { status: StatusCode::NOT_FOUND, .. }
+        )
     }
 
     /// Status of the answer that the error is about.
     fn status(&self) -> Option<StatusCode> {
         match self {
-            Self::Response { status, .. } | Self::TokenExpired { status } => Some(*status),
+            Self::Response { status, .. }
+            | Self::TokenExpired { status }
+            | Self::StreamRedirected { status }
+            | Self::LossyRedirect { status, .. } => Some(*status),
             Self::NoRepository { source, .. } | Self::TagImmutable { source, .. } => source.status(),
             Self::Login(error) => error.status(),
             Self::Address { .. }
@@ -262,13 +300,14 @@ pub(crate) fn response_error(status: StatusCode, retry_after: Option<Duration>, 
         (ErrorKind::NotFound | ErrorKind::Other, Some(by_code)) => by_code,
         (by_status, _) => by_status,
     };
+    let misses_content = response.as_ref().is_some_and(ErrorResponse::misses_content);
     let message = match response {
         Some(response) => response.message(),
         None => {
             hint(status, body).map_or_else(|| one_line(&String::from_utf8_lossy(body)), ToOwned::to_owned)
         }
     };
-    RequestError::Response { status, kind, message }
+    RequestError::Response { status, kind, message, misses_content }
 }
 
 /// A better text than the body's, which serves programs that speak to the wrong port or lack a login.
@@ -294,6 +333,8 @@ fn kind_of_status(status: StatusCode, retry_after: Option<Duration>) -> ErrorKin
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
         StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited { retry_after },
         StatusCode::REQUEST_TIMEOUT => ErrorKind::Unavailable,
+        // The same request never succeeds.
+        StatusCode::NOT_IMPLEMENTED => ErrorKind::Other,
         // A registry under maintenance knows best when it returns.
         status if status.is_server_error() && retry_after.is_some() => ErrorKind::RateLimited { retry_after },
         status if status.is_server_error() => ErrorKind::Unavailable,
@@ -326,6 +367,13 @@ impl ErrorResponse {
             "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" => Some(ErrorKind::Unavailable),
             _ => None,
         })
+    }
+
+    /// Distribution names missing blobs and manifests of an index `MANIFEST_BLOB_UNKNOWN`, Nexus
+    /// `BLOB_UNKNOWN` (estesp/manifest-tool#191), others `MANIFEST_UNKNOWN`.
+    fn misses_content(&self) -> bool {
+        let codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+        self.errors.iter().any(|error| codes.contains(&&*error.code))
     }
 
     fn message(&self) -> String {

@@ -14,7 +14,7 @@ pub(crate) use address_policy::{AddressPolicy, UnknownHost};
 pub use clients::ClientError;
 pub(crate) use clients::{Direction, HttpClients};
 pub(crate) use proxies::{ProxyServer, UnusableProxy};
-pub(crate) use response::{MAX_REDIRECTS, error_of, read_bounded, redirect_target};
+pub(crate) use response::{MAX_REDIRECTS, error_of, read_bounded, redirect_target, write_redirect};
 pub(crate) use throughput::{Chunks, require_throughput};
 pub use timeouts::{MinThroughput, Timeouts};
 pub(crate) use trust::is_authority_as_server;

@@ -31,6 +31,28 @@ impl<'a> From<&'a Reference> for ManifestKey<'a> {
     }
 }
 
+/// Answer to the question whether a repository has a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// The repository has the blob.
+    Present,
+    /// The repository doesn't have the blob.
+    Absent,
+    /// The repository refused the question, or failed to answer.
+    Unknown,
+}
+
+/// Manifest under a tag that is about to be written.
+#[derive(Debug)]
+pub enum TagLookup {
+    /// The tag names this manifest.
+    Found(RawManifest),
+    /// The tag doesn't exist.
+    Absent,
+    /// The repository refused the question, with these credentials.
+    Refused(RegistryError),
+}
+
 /// One repository: manifests by tag and digest, blobs by digest. A registry's repository, or an OCI layout
 /// folder.
 #[async_trait]
@@ -49,6 +71,13 @@ pub trait Store: Send + Sync {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Reads the manifest under a tag that is about to be written. A refusal is no error: some registries
+    /// refuse to show a tag or repository that doesn't exist yet, and accept its push.
+    async fn look_up_tag(&self, tag: &Tag) -> Result<TagLookup, RegistryError> {
+        let found = self.find_manifest(ManifestKey::Tag(tag)).await?;
+        Ok(found.map_or(TagLookup::Absent, TagLookup::Found))
     }
 
     /// Resolves a tag. Registries with a pull allowance don't count this request.
@@ -70,8 +99,9 @@ pub trait Store: Send + Sync {
     /// Reads a blob. The reader compares digest and size.
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError>;
 
-    /// Whether a blob exists.
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError>;
+    /// Whether a blob exists, as far as one small request tells. [`Presence::Unknown`] means that only
+    /// [`blob`](Self::blob) can tell.
+    async fn blob_presence(&self, digest: &Digest) -> Presence;
 
     /// Lists the referrers of a manifest that have this artifact type (distribution specification, "Listing
     /// Referrers"). Empty if the repository keeps no such list.

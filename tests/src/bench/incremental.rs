@@ -90,7 +90,7 @@ async fn convert_in_this_process(
     let tag = variant::tag(image, resolved.digest());
     let job = Job { source: &*repository, target: &*repository, settings, layer_cache, progress: &Silent };
     let made = zstart_convert::execute(job, image, &tag, &plan).await?;
-    zstart_convert::verify(&*repository, &tag, &plan, &made.image).await?;
+    zstart_convert::verify_pushed(&*repository, &tag, &plan, &made.image).await?;
     Ok(started.elapsed())
 }
 

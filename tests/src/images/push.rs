@@ -6,9 +6,9 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use zstart_core::{Digest, Reference, Tag};
 use zstart_oci::Document;
-use zstart_registry::ManifestKey;
 use zstart_registry::auth::Credentials;
 use zstart_registry::{LayoutFolder, RegistryClient, RegistryOptions, Store};
+use zstart_registry::{ManifestKey, Presence};
 
 use crate::control_plane::install_crypto;
 
@@ -30,7 +30,7 @@ pub async fn push_layout(folder: &Path, tag: &Tag, reference: &Reference) -> Res
         anyhow::bail!("failed to push {}: it contains an index, not an image", folder.display());
     };
     for blob in manifest.layers.iter().chain([&manifest.config]) {
-        if registry.has_blob(blob.digest()).await? {
+        if registry.blob_presence(blob.digest()).await == Presence::Present {
             continue;
         }
         let mut upload = registry.start_upload().await?;

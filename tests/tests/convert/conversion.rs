@@ -7,6 +7,7 @@ use http::{Method, StatusCode};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
     Error, Job, LayerCache, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
+    verify_pushed,
 };
 use zstart_convert::{Execution, Existing};
 use zstart_core::{Digest, Reference, Tag, variant};
@@ -147,13 +148,13 @@ impl Conversion {
         let tag = self.variant_tag(resolved.digest());
         if !self.settings.force {
             match find_variant(&*target, &tag, &planned).await? {
-                Existing::Variant(image) => {
+                Existing::Variant(image) if verify(&*target, &tag, &planned, &image).await.is_ok() => {
                     return Ok(Converted { tag, image, reused: true, layers_reused: 0 });
                 }
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
                 }
-                Existing::Nothing => {}
+                Existing::Variant(_) | Existing::Refused(_) | Existing::Nothing => {}
             }
         }
         let plan = planned;
@@ -165,7 +166,7 @@ impl Conversion {
             progress: &Silent,
         };
         let Execution { image, layers_reused } = execute(job, &self.source, &tag, &plan).await?;
-        verify(&*target, &tag, &plan, &image).await?;
+        verify_pushed(&*target, &tag, &plan, &image).await?;
         Ok(Converted { tag, image, reused: false, layers_reused })
     }
 }

@@ -53,7 +53,18 @@ async fn small_blob_takes_two_requests_without_single_post() -> Result<()> {
 
 #[tokio::test]
 async fn refused_single_post_is_not_tried_again() -> Result<()> {
-    for status in [StatusCode::BAD_REQUEST, StatusCode::METHOD_NOT_ALLOWED, StatusCode::NOT_IMPLEMENTED] {
+    for status in [
+        StatusCode::BAD_REQUEST,
+        StatusCode::UNAUTHORIZED,
+        StatusCode::FORBIDDEN,
+        StatusCode::NOT_FOUND,
+        StatusCode::METHOD_NOT_ALLOWED,
+        StatusCode::LENGTH_REQUIRED,
+        StatusCode::PAYLOAD_TOO_LARGE,
+        StatusCode::INTERNAL_SERVER_ERROR,
+        StatusCode::NOT_IMPLEMENTED,
+        StatusCode::SERVICE_UNAVAILABLE,
+    ] {
         let lab = Lab::start().await?;
         lab.gateway.fault(Method::POST, "/blobs/uploads/?digest=", Fault::Respond(status, vec![], "no"));
         let asked = uploads(&lab).await?;

@@ -109,6 +109,57 @@ async fn unsupported_referrers_api_means_no_soci_index() -> Result<()> {
     Ok(())
 }
 
+/// An index of two platforms without SOCI indexes.
+fn plain_index() -> Result<Index> {
+    let image =
+        |architecture| Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 9000);
+    Index::new().oci().image(&image("amd64"))?.image(&image("arm64"))
+}
+
+#[tokio::test]
+async fn failing_referrers_api_does_not_stop_the_conversion() -> Result<()> {
+    for (status, attempts) in [
+        (StatusCode::INTERNAL_SERVER_ERROR, 4),
+        (StatusCode::BAD_GATEWAY, 4),
+        (StatusCode::NOT_IMPLEMENTED, 2),
+        (StatusCode::TOO_MANY_REQUESTS, 4),
+    ] {
+        let lab = Lab::start().await?;
+        plain_index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+        lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(status, vec![], "out of order"));
+        let made = lab.conversion("app:v1").run().await;
+        assert!(made.is_ok(), "{status}: {}", made.unwrap_err().chain());
+        let calls = lab.gateway.calls();
+        let count = |part: &str| calls.iter().filter(|call| call.contains(part)).count();
+        assert_eq!(count("/referrers/"), attempts, "{status}: {calls:#?}");
+        assert_eq!(count("/manifests/sha256-"), 2, "{status}: {calls:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn soci_index_from_the_tag_counts_where_the_api_fails() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
+    let list = Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
+    let failing = Fault::Respond(StatusCode::SERVICE_UNAVAILABLE, vec![], "");
+    lab.gateway.fault(Method::GET, "/referrers/", failing);
+    lab.gateway.fault(Method::GET, &format!("/manifests/sha256-{}", pushed.hex()), list);
+    require_refused(&lab).await
+}
+
+#[tokio::test]
+async fn soci_index_before_a_failing_page_is_respected() -> Result<()> {
+    let lab = Lab::start().await?;
+    let pushed = Fixture::new().layer(&[("app", b"files")]).push(&lab.registry.host(), "app:v1").await?;
+    let next = format!("</v2/app/referrers/{pushed}?page=2>; rel=\"next\"");
+    let failing = Fault::Respond(StatusCode::INTERNAL_SERVER_ERROR, vec![], "");
+    lab.gateway.fault(Method::GET, "?page=2", failing);
+    lab.gateway.fault(Method::GET, "/referrers/sha256:", page(ARTIFACT_V1, &next));
+    require_refused(&lab).await
+}
+
 #[tokio::test]
 async fn index_entry_with_soci_annotation_is_kept() -> Result<()> {
     let lab = Lab::start().await?;

@@ -5,6 +5,7 @@ use reqwest::header::HeaderValue;
 use reqwest::{Method, StatusCode};
 use zstart_core::Digest;
 
+use super::is_content;
 use crate::client::Client;
 use crate::error::{RequestError, transport_error};
 use crate::http::{Chunks, require_throughput};
@@ -13,20 +14,37 @@ use crate::http::{Chunks, require_throughput};
 pub(crate) async fn pull(client: &Client, digest: &Digest) -> Result<Chunks, RequestError> {
     // Always from this repository: a descriptor's `urls` would lead to any host.
     let response = client.read(Method::GET, client.url(&format!("blobs/{digest}"))?, any()).await?;
-    if response.status() != StatusCode::OK {
+    if !is_content(response.status()) {
         return Err(client.error_of(response).await);
     }
     let chunks = response.bytes_stream().map_err(transport_error);
     Ok(require_throughput(Box::pin(chunks), client.min_throughput()))
 }
 
-/// Whether a blob exists.
-pub(crate) async fn exists(client: &Client, digest: &Digest) -> Result<bool, RequestError> {
+/// Answer to HEAD of a blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeadAnswer {
+    Present,
+    Absent,
+    /// The registry refuses HEAD, whatever the blob: ECR Public with 401 (aws/containers-roadmap#2671), a
+    /// storage whose signature is for GET with 403, others with 400, 405 or 501.
+    Refused,
+}
+
+/// Asks for a blob without its content.
+pub(crate) async fn head(client: &Client, digest: &Digest) -> Result<HeadAnswer, RequestError> {
     let response = client.read(Method::HEAD, client.url(&format!("blobs/{digest}"))?, any()).await?;
-    match response.status() {
-        StatusCode::OK => Ok(true),
-        StatusCode::NOT_FOUND => Ok(false),
-        _ => Err(client.error_of(response).await),
+    let status = response.status();
+    if is_content(status) {
+        return Ok(HeadAnswer::Present);
+    }
+    match status {
+        StatusCode::NOT_FOUND => Ok(HeadAnswer::Absent),
+        // These pass, and say nothing about HEAD.
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(client.error_of(response).await),
+        StatusCode::NOT_IMPLEMENTED => Ok(HeadAnswer::Refused),
+        status if status.is_server_error() => Err(client.error_of(response).await),
+        _ => Ok(HeadAnswer::Refused),
     }
 }
 

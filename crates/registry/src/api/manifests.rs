@@ -1,14 +1,13 @@
 //! Manifests (distribution specification, "Pulling manifests" and "Pushing Manifests").
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response, StatusCode};
+use reqwest::{Method, Response};
 use zstart_core::{Digest, Tag};
 use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 
+use super::{is_content, is_written};
 use crate::client::Client;
 use crate::error::RequestError;
-use crate::error_kind::ErrorKind;
-
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ManifestKey;
@@ -21,7 +20,7 @@ const CONTENT_DIGEST: &str = "docker-content-digest";
 pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawManifest, RequestError> {
     let url = client.url(&path(key))?;
     let response = client.read(Method::GET, url, accept()).await?;
-    if response.status() != StatusCode::OK {
+    if !is_content(response.status()) {
         return Err(client.error_of(response).await);
     }
     let stated = stated_digest(&response);
@@ -41,18 +40,12 @@ pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawMan
     }
 }
 
-/// Asks for a tag's digest. `None` if the registry doesn't state it, or fails: then pulling the manifest
-/// gives the digest, or an error with a message (a response to HEAD has no body).
-pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Digest>, RequestError> {
-    let url = client.url(&path(ManifestKey::Tag(tag)))?;
-    match client.read(Method::HEAD, url, accept()).await {
-        Ok(response) if response.status() == StatusCode::OK => Ok(stated_digest(&response)),
-        Ok(_) => Ok(None),
-        Err(error) => match error.kind() {
-            ErrorKind::Unavailable | ErrorKind::RateLimited { .. } => Ok(None),
-            _ => Err(error),
-        },
-    }
+/// Asks for a tag's digest. `None` if the registry doesn't state it, refuses, or fails: then pulling the
+/// manifest gives the digest, or an error with a message (a response to HEAD has no body).
+pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Option<Digest> {
+    let url = client.url(&path(ManifestKey::Tag(tag))).ok()?;
+    let response = client.read(Method::HEAD, url, accept()).await.ok()?;
+    if is_content(response.status()) { stated_digest(&response) } else { None }
 }
 
 /// Requires that the registry lets a manifest be read. Asks for its headers first, which registries with a
@@ -60,11 +53,11 @@ pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Dige
 pub(crate) async fn require_readable(client: &Client, key: ManifestKey<'_>) -> Result<(), RequestError> {
     let url = client.url(&path(key))?;
     // Some registries refuse HEAD, and an answer to HEAD has no message.
-    if client.read(Method::HEAD, url.clone(), accept()).await?.status() == StatusCode::OK {
+    if is_content(client.read(Method::HEAD, url.clone(), accept()).await?.status()) {
         return Ok(());
     }
     let response = client.read(Method::GET, url, accept()).await?;
-    if response.status() == StatusCode::OK { Ok(()) } else { Err(client.error_of(response).await) }
+    if is_content(response.status()) { Ok(()) } else { Err(client.error_of(response).await) }
 }
 
 /// Pushes a manifest under its digest, or under a tag.
@@ -83,10 +76,7 @@ pub(crate) async fn push(
         ecr.acquire_put().await;
     }
     let response = client.send(Access::Push, request).await?;
-    match response.status() {
-        StatusCode::CREATED | StatusCode::OK | StatusCode::ACCEPTED => Ok(()),
-        _ => Err(client.error_of(response).await),
-    }
+    if is_written(response.status()) { Ok(()) } else { Err(client.error_of(response).await) }
 }
 
 /// Every type of manifest, so that a registry doesn't translate one into another.

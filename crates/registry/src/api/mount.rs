@@ -4,6 +4,7 @@ use bytes::Bytes;
 use reqwest::{Method, StatusCode};
 use zstart_core::Digest;
 
+use super::is_written;
 use super::uploads::Session;
 use crate::client::Client;
 use crate::error::RequestError;
@@ -20,7 +21,7 @@ pub(crate) async fn try_mount(client: &Client, digest: &Digest) -> Result<bool, 
     let response = client.send(Access::Push, request).await?;
     match response.status() {
         StatusCode::CREATED => Ok(true),
-        StatusCode::ACCEPTED => {
+        status if is_written(status) => {
             Session::opened_by(client, &response)?.cancel().await;
             Ok(false)
         }

@@ -3,17 +3,30 @@
 use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
 
-/// The address in `Link: <…>; rel="next"` (RFC 8288), if it is another page of the same list.
+/// The address in `Link: <…>; rel="next"` (RFC 8288), if it is another page of the same list. Registries
+/// behind a proxy that ends TLS name themselves with http; the next page is asked for where this one was.
 pub(super) fn next(page: &Url, headers: &HeaderMap) -> Option<Url> {
     let links = headers.get_all(LINK).into_iter().filter_map(|value| value.to_str().ok());
-    links.flat_map(|value| value.split(',')).find_map(|link| {
-        let (address, parameters) = link.trim().strip_prefix('<')?.split_once('>')?;
-        let is_next = parameters.split(';').any(|parameter| {
-            let (name, value) = parameter.split_once('=').unwrap_or_default();
-            name.trim().eq_ignore_ascii_case("rel") && value.trim().trim_matches('"') == "next"
-        });
-        let url = page.join(address).ok()?;
-        (is_next && url.origin() == page.origin() && url.path() == page.path()).then_some(url)
+    let linked = links.flat_map(links_of).find(|(_, parameters)| is_next(parameters))?;
+    let url = page.join(linked.0).ok()?;
+    let is_same_list = url.host_str() == page.host_str() && url.path() == page.path();
+    let mut next = page.clone();
+    next.set_query(url.query());
+    is_same_list.then_some(next)
+}
+
+/// The addresses of a header's links, each with its parameters. An address may contain commas.
+fn links_of(header: &str) -> impl Iterator<Item = (&str, &str)> {
+    header.split('<').skip(1).filter_map(|link| link.split_once('>'))
+}
+
+/// Whether one of a link's relations is `next`. A link may have several, in either case (RFC 8288, 3.3).
+fn is_next(parameters: &str) -> bool {
+    parameters.split([';', ',']).any(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or_default();
+        let mut relations = value.trim().trim_matches(['"', '\'']).split_ascii_whitespace();
+        name.trim().eq_ignore_ascii_case("rel")
+            && relations.any(|relation| relation.eq_ignore_ascii_case("next"))
     })
 }
 
@@ -32,10 +45,20 @@ mod tests {
         assert_eq!(next("</v2/app/tags/list?last=v9&n=2>; rel=\"next\""), found);
         assert_eq!(next("<https://registry.example/v2/app/tags/list?last=v9&n=2>;rel=next"), found);
         assert_eq!(next("<?a=1>; rel=\"prev\", <?last=v9&n=2>; title=x; REL=next"), found);
+        for link in [
+            "<http://registry.example/v2/app/tags/list?last=v9&n=2>; rel=\"next\"",
+            "<?last=v9&n=2>; rel=\"first Next\"",
+            "<?last=v9&n=2>; rel='next'",
+            "<?a=1>; rel=\"prev\",<?last=v9&n=2>; rel=\"next\"",
+        ] {
+            assert_eq!(next(link), found, "{link}");
+        }
+        let commas = Some("https://registry.example/v2/app/tags/list?last=a,b".to_owned());
+        assert_eq!(next("<?last=a,b>; rel=\"next\""), commas);
         for other in [
             "<?last=v9>; rel=\"prev\"",
+            "<?last=v9>; rel=\"nextest\"",
             "<https://evil.example/v2/app/tags/list?last=v9>; rel=\"next\"",
-            "<http://registry.example/v2/app/tags/list?last=v9>; rel=\"next\"",
             "</v2/other/tags/list?last=v9>; rel=\"next\"",
             "</v2/app/tags/list?last=v9; rel=\"next\"",
             "",

@@ -1,12 +1,12 @@
 //! Referrers of a manifest (distribution specification, "Listing Referrers"): by the registry's API, or by
 //! the tag that clients write if a registry lacks that ("Referrers Tag Schema").
 
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{Method, Url};
 use serde::Deserialize;
 use zstart_core::Digest;
 use zstart_oci::{Descriptor, MANIFEST_MAX};
 
-use super::{blobs, manifests, pagination};
+use super::{blobs, is_content, manifests, pagination};
 use crate::client::Client;
 use crate::error::RequestError;
 
@@ -58,7 +58,7 @@ pub(crate) async fn page(
         ListKind::Tag => manifests::accept(),
     };
     let response = client.read(Method::GET, url.clone(), accept).await?;
-    if response.status() != StatusCode::OK {
+    if !is_content(response.status()) {
         return Err(client.error_of(response).await);
     }
     let next = pagination::next(url, response.headers());

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use zstart_core::Tag;
 
 use super::blobs::any;
-use super::pagination;
+use super::{is_content, pagination};
 use crate::client::Client;
 use crate::error::RequestError;
 
@@ -36,7 +36,7 @@ pub(crate) fn first_page(client: &Client) -> Result<Url, RequestError> {
 /// Reads one page. Tags that the specification doesn't allow are left out.
 pub(crate) async fn page(client: &Client, url: &Url) -> Result<TagsPage, RequestError> {
     let response = client.read(Method::GET, url.clone(), any()).await?;
-    if response.status() != StatusCode::OK {
+    if !is_content(response.status()) {
         return Err(client.error_of(response).await);
     }
     let next = pagination::next(url, response.headers());

@@ -4,20 +4,25 @@
 //! the end only. (`docker push` does the same; Amazon ECR accepts it, and answers the PATCH with 201 where
 //! the specification says 202.) A small blob in memory goes with the POST, or with the PUT if the registry
 //! doesn't support that.
+//!
+//! A redirected stream can't be sent again. Once a registry has redirected one, an empty PATCH goes first: it
+//! finds the address that the stream goes to.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt as _;
+use reqwest::header::LOCATION;
 use reqwest::{Body, Method, Response, StatusCode, Url};
 use thiserror::Error;
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 
+use super::is_written;
 use crate::client::Client;
 use crate::error::{RegistryError, RequestError};
-use crate::http::{monitor, redirect_target};
+use crate::http::{monitor, redirect_target, write_redirect};
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ByteStream;
@@ -47,18 +52,16 @@ pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,
     /// The registry doesn't support it, and opened an upload session instead, as Distribution does.
-    Accepted(Box<Response>),
-    /// The registry doesn't support it.
-    Unsupported,
+    Accepted(Session),
 }
 
 /// Opens an upload session.
 pub(crate) async fn start(client: &Client) -> Result<Session, RequestError> {
     let response = post(client, client.url("blobs/uploads/")?, Bytes::new()).await?;
-    match response.status() {
-        StatusCode::ACCEPTED => Session::opened_by(client, &response),
-        _ => Err(client.error_of(response).await),
+    if !is_written(response.status()) {
+        return Err(client.error_of(response).await);
     }
+    Session::opened_by(client, &response)
 }
 
 /// Sends a blob in a single POST.
@@ -72,12 +75,7 @@ pub(crate) async fn single_post(
     let response = post(client, url, content.clone()).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
-        StatusCode::ACCEPTED => Ok(SinglePost::Accepted(Box::new(response))),
-        // Registries refuse it with statuses of their own. The usual POST reports any other problem.
-        StatusCode::BAD_REQUEST
-        | StatusCode::METHOD_NOT_ALLOWED
-        | StatusCode::UNSUPPORTED_MEDIA_TYPE
-        | StatusCode::NOT_IMPLEMENTED => Ok(SinglePost::Unsupported),
+        status if is_written(status) => Ok(SinglePost::Accepted(Session::opened_by(client, &response)?)),
         _ => Err(client.error_of(response).await),
     }
 }
@@ -114,13 +112,39 @@ impl Session {
             return Err(StreamError::Content(error));
         }
         let response = sent?;
-        match response.status() {
-            StatusCode::ACCEPTED | StatusCode::CREATED | StatusCode::NO_CONTENT => {
-                self.location = redirect_target(&self.location, response.headers())?;
-                Ok(())
-            }
-            _ => Err(self.client.error_of(response).await.into()),
+        if !is_written(response.status()) {
+            return Err(self.client.error_of(response).await.into());
         }
+        Ok(self.advance(&response)?)
+    }
+
+    /// Finds the address of a stream that the registry redirects: sends up to `redirects` empty PATCHes, each
+    /// to the address that the one before was redirected to. Returns how many were redirected.
+    pub(crate) async fn follow_stream_redirects(&mut self, redirects: usize) -> Result<usize, RequestError> {
+        for followed in 0..redirects {
+            let timeouts = self.client.timeouts();
+            let probe = Request::write(Method::PATCH, self.location.clone());
+            let mut probe = probe.timeout(timeouts.write_idle).blob(Bytes::new());
+            let response = self.client.send_once(Access::Push, &mut probe).await?;
+            let Some(target) = write_redirect(&probe, &response)? else {
+                // The next address of a session that was redirected may be redirected again, so the stream
+                // stays here. A refusal counts when the stream gets it.
+                if followed == 0 && is_written(response.status()) {
+                    self.advance(&response)?;
+                }
+                return Ok(followed);
+            };
+            self.location = target;
+        }
+        Ok(redirects)
+    }
+
+    /// Moves to the address that a response names; without one, the session keeps its address.
+    fn advance(&mut self, response: &Response) -> Result<(), RequestError> {
+        if response.headers().contains_key(LOCATION) {
+            self.location = redirect_target(response.url(), response.headers())?;
+        }
+        Ok(())
     }
 
     /// Sends the rest of the content, and closes the session.
@@ -130,10 +154,7 @@ impl Session {
         let timeouts = self.client.timeouts();
         let request = Request::write(Method::PUT, url).timeout(timeouts.write_idle).blob(content);
         let response = self.client.send(Access::Push, request).await?;
-        match response.status() {
-            StatusCode::CREATED | StatusCode::NO_CONTENT | StatusCode::ACCEPTED => Ok(()),
-            _ => Err(self.client.error_of(response).await),
-        }
+        if is_written(response.status()) { Ok(()) } else { Err(self.client.error_of(response).await) }
     }
 
     /// Cancels the session. Registries drop sessions by themselves, so a failure is logged and no more.

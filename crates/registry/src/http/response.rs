@@ -3,15 +3,17 @@
 use std::time::{Duration, SystemTime};
 
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
-use reqwest::{Response, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::error::{RequestError, response_error, transport_error};
+use crate::request::Request;
 
 /// Longest part of an error's body that is read: enough for any message.
 const ERROR_BODY_MAX: usize = 64 * 1024;
 
 /// Highest number of redirects that are followed. Registries redirect readers of blobs to their storage,
-/// once.
+/// once, and some redirect writers (opencontainers/distribution-spec#607). Go's `net/http`, and so every
+/// client that is written in Go, follows ten.
 pub(crate) const MAX_REDIRECTS: usize = 5;
 
 /// Turns a response of an unexpected status into an error. Reads its body for at most `limit`.
@@ -75,6 +77,22 @@ pub(crate) fn redirect_target(base: &Url, headers: &HeaderMap) -> Result<Url, Re
         return Err(failed("leaves https"));
     }
     Ok(url)
+}
+
+/// The address to which a response redirects a request that writes: `None` if it doesn't. Only 307 and 308
+/// keep method and body (RFC 9110, 15.4.8 and 15.4.9); after another redirect, Go's `net/http` and browsers
+/// send a GET, by which nothing is written.
+pub(crate) fn write_redirect(request: &Request, response: &Response) -> Result<Option<Url>, RequestError> {
+    let status = response.status();
+    if matches!(request.method, Method::GET | Method::HEAD) || !status.is_redirection() {
+        return Ok(None);
+    }
+    let target = redirect_target(&request.url, response.headers())?;
+    if matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
+        return Ok(Some(target));
+    }
+    let origin = target.origin().ascii_serialization();
+    Err(RequestError::LossyRedirect { method: request.method.clone(), status, origin })
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use super::tar::{DOCKER_MANIFEST, TarIndex, blob_name};
 use crate::error::RegistryError;
 use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
-use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
+use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store};
 
 /// A tar archive of an OCI layout, or one repository in the archive. Nothing can be stored there.
 #[derive(Clone, Debug)]
@@ -173,11 +173,11 @@ impl Store for LayoutArchive {
         Ok(chunks(content, failed))
     }
 
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
+    async fn blob_presence(&self, digest: &Digest) -> Presence {
         match self.files.file(&blob_name(digest)) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(error) => Err(layout_error(Operation::pull("look for blob", digest), &self.location, error)),
+            Ok(_) => Presence::Present,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Presence::Absent,
+            Err(_) => Presence::Unknown,
         }
     }
 
@@ -220,7 +220,8 @@ mod tests {
         let read: Vec<bytes::Bytes> = archive.blob(&blob).await.unwrap().try_collect().await.unwrap();
         assert_eq!(read.concat(), b"blob");
         let missing = Digest::sha256_of(b"missing");
-        assert!(archive.has_blob(&blob).await.unwrap() && !archive.has_blob(&missing).await.unwrap());
+        assert_eq!(archive.blob_presence(&blob).await, Presence::Present);
+        assert_eq!(archive.blob_presence(&missing).await, Presence::Absent);
         assert_eq!(archive.blob(&missing).await.err().unwrap().kind, ErrorKind::NotFound);
 
         let refused = [

@@ -20,7 +20,7 @@ use super::upload::{PartialFile, write_atomically};
 use crate::error::RegistryError;
 use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
-use crate::store::{BlobUpload, ByteStream, ManifestKey, Store};
+use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store};
 
 /// An OCI layout folder, or one repository in the folder.
 #[derive(Clone, Debug)]
@@ -213,9 +213,12 @@ impl Store for LayoutFolder {
         Ok(chunks(file, failed))
     }
 
-    async fn has_blob(&self, digest: &Digest) -> Result<bool, RegistryError> {
-        let exists = fs::try_exists(self.blob_path(digest)).await;
-        exists.map_err(|error| self.error(Operation::push("look for blob", digest), error))
+    async fn blob_presence(&self, digest: &Digest) -> Presence {
+        match fs::try_exists(self.blob_path(digest)).await {
+            Ok(true) => Presence::Present,
+            Ok(false) => Presence::Absent,
+            Err(_) => Presence::Unknown,
+        }
     }
 
     async fn start_upload(&self) -> Result<Box<dyn BlobUpload>, RegistryError> {

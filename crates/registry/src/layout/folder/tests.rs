@@ -39,7 +39,7 @@ async fn blob_is_invisible_until_committed_under_its_digest() {
     upload.send(content()).await.unwrap();
     let error = upload.commit(&Digest::sha256_of(b"other")).await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::ContentMismatch);
-    assert!(!layout.has_blob(&digest).await.unwrap());
+    assert_eq!(layout.blob_presence(&digest).await, Presence::Absent);
     assert_eq!(std::fs::read_dir(folder.path().join("blobs/sha256")).unwrap().count(), 0);
 
     let mut upload = layout.start_upload().await.unwrap();
@@ -58,7 +58,7 @@ async fn sha512_content_is_stored_and_compared() {
     let mut upload = layout.start_upload().await.unwrap();
     upload.send(content()).await.unwrap();
     upload.commit(&digest("content")).await.unwrap();
-    assert!(layout.has_blob(&digest("content")).await.unwrap());
+    assert_eq!(layout.blob_presence(&digest("content")).await, Presence::Present);
     let mut upload = layout.start_upload().await.unwrap();
     upload.send(content()).await.unwrap();
     let error = upload.commit(&digest("other")).await.unwrap_err();

@@ -1,0 +1,160 @@
+//! Registries that redirect requests that write.
+
+use anyhow::Result;
+use http::{Method, StatusCode};
+use zstart_convert::ErrorClass;
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
+use zstart_tests::registry::raw_fault_server::RawFaultServer;
+use zstart_tests::registry::repository_reader::RepositoryReader;
+
+use crate::conversion::{Conversion, Lab};
+
+/// Two layers that are streamed, one that is sent whole.
+fn image() -> Fixture {
+    Fixture::new()
+        .large_layer("usr/bin/app", 2 << 20)
+        .large_layer("usr/lib/lib", 1 << 20)
+        .layer(&[("etc/app", b"configuration")])
+}
+
+async fn require_variant(registry: &Registry, tag: &str) -> Result<()> {
+    let stored = RepositoryReader::new(registry, "app");
+    let source = stored.manifest("v1").await?.json;
+    stored.require_same_files(&stored.manifest(tag).await?.json, &source).await
+}
+
+const KEEPING: [StatusCode; 2] = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+
+#[tokio::test]
+async fn redirected_writes_are_followed_on_the_own_origin() -> Result<()> {
+    for status in KEEPING {
+        for (method, part) in [
+            (Method::POST, "/blobs/uploads/"),
+            (Method::PATCH, "/blobs/uploads/"),
+            (Method::PUT, "/blobs/uploads/"),
+            (Method::PUT, "/manifests/"),
+        ] {
+            let registry = Registry::start().await?;
+            image().push(&registry.host(), "app:v1").await?;
+            // The address that is redirected to needs the token too.
+            let login = TokenLogin { username: "user".into(), password: "right".into() };
+            let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+            gateway.fault(method.clone(), "moved=1", Fault::PassThrough);
+            gateway.fault(method.clone(), part, Fault::RedirectTo(status, String::new()));
+            let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
+            let made = conversion.run().await;
+            let made = made.unwrap_or_else(|error| panic!("{status} {method} {part}: {}", error.chain()));
+            require_variant(&registry, made.tag.as_str()).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirected_stream_goes_straight_to_its_new_address() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    lab.gateway.fault(Method::PATCH, "moved=1", Fault::PassThrough);
+    let redirect = Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, String::new());
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", redirect);
+    lab.conversion("app:v1").run().await?;
+    let patches: Vec<String> = lab.writes().into_iter().filter(|call| call.starts_with("PATCH ")).collect();
+    let moved = patches.iter().filter(|call| call.ends_with("moved=1")).count();
+    assert_eq!(moved, 2, "each streamed layer is sent once: {patches:#?}");
+    // Concurrent layers may each have to find out. After that, one empty request goes before each stream.
+    assert!((5..=6).contains(&patches.len()), "{patches:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn stream_is_found_behind_two_redirects() -> Result<()> {
+    let lab = Lab::start().await?;
+    Fixture::new().large_layer("usr/bin/app", 2 << 20).push(&lab.registry.host(), "app:v1").await?;
+    let redirect = || Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, String::new());
+    lab.gateway.fault(Method::PATCH, "moved=1&moved=1", Fault::PassThrough);
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", redirect());
+    let made = lab.conversion("app:v1").run().await?;
+    require_variant(&lab.registry, made.tag.as_str()).await
+}
+
+#[tokio::test]
+async fn redirects_that_end_are_no_longer_looked_for() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let redirect = Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, String::new());
+    lab.gateway.fault_times(1, Method::PATCH, "/blobs/uploads/", redirect);
+    let made = lab.conversion("app:v1").run().await?;
+    require_variant(&lab.registry, made.tag.as_str()).await
+}
+
+#[tokio::test]
+async fn redirect_to_another_origin_gets_no_credentials() -> Result<()> {
+    for (method, part) in [
+        (Method::POST, "/blobs/uploads/"),
+        (Method::PATCH, "/blobs/uploads/"),
+        (Method::PUT, "/blobs/uploads/"),
+        (Method::PUT, "/manifests/"),
+    ] {
+        let registry = Registry::start().await?;
+        image().push(&registry.host(), "app:v1").await?;
+        let login = TokenLogin { username: "user".into(), password: "right".into() };
+        let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+        let other = RawFaultServer::start(&registry.host()).await?;
+        let origin = format!("http://localhost:{}", other.port());
+        gateway.fault(method.clone(), part, Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, origin));
+        let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
+        let made = conversion.run().await;
+        let made = made.unwrap_or_else(|error| panic!("{method} {part}: {}", error.chain()));
+        require_variant(&registry, made.tag.as_str()).await?;
+        let heads = other.request_heads();
+        assert!(!heads.is_empty());
+        assert!(heads.iter().all(|head| !head.contains("authorization")), "{heads:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirected_write_loop_ends_after_five_redirects() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let redirect = Fault::RedirectTo(StatusCode::PERMANENT_REDIRECT, String::new());
+    lab.gateway.fault(Method::PUT, "/manifests/", redirect);
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Other, "{}", error.chain());
+    assert!(error.chain().contains("more than 5 redirects"), "{}", error.chain());
+    let pushes = lab.writes().into_iter().filter(|call| call.contains("/manifests/")).count();
+    assert_eq!(pushes, 6);
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirected_stream_loop_ends_with_the_attempts() -> Result<()> {
+    let lab = Lab::start().await?;
+    Fixture::new().large_layer("usr/bin/app", 2 << 20).push(&lab.registry.host(), "app:v1").await?;
+    let redirect = Fault::RedirectTo(StatusCode::PERMANENT_REDIRECT, String::new());
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", redirect);
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
+    assert!(error.chain().contains("redirected the upload (HTTP 308)"), "{}", error.chain());
+    let patches = lab.writes().into_iter().filter(|call| call.starts_with("PATCH ")).count();
+    assert_eq!(patches, 1 + 2 + 3);
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirect_that_loses_the_body_is_named() -> Result<()> {
+    for status in [StatusCode::MOVED_PERMANENTLY, StatusCode::FOUND, StatusCode::SEE_OTHER] {
+        let lab = Lab::start().await?;
+        image().push(&lab.registry.host(), "app:v1").await?;
+        let redirect = Fault::RedirectTo(status, "https://registry.example".to_owned());
+        lab.gateway.fault(Method::POST, "/blobs/uploads/", redirect);
+        let error = lab.conversion("app:v1").run().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::Other, "{}", error.chain());
+        for text in ["redirects POST with HTTP", "307 or 308", "addressed as https://registry.example"] {
+            assert!(error.chain().contains(text), "{}", error.chain());
+        }
+    }
+    Ok(())
+}
