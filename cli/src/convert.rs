@@ -65,8 +65,8 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
             }
             // A derived tag contains the source's digest. Another tag may name an image that the push would
             // replace.
-            Existing::Refused(source) if is_chosen => {
-                let target = format!("{}:{tag}", target.location());
+            Existing::Refused(error) if is_chosen => {
+                let (target, source) = (format!("{}:{tag}", target.location()), Box::new(error));
                 return Err(CliError::TargetUnreadable { target, source });
             }
             Existing::Refused(error) => {

@@ -75,7 +75,7 @@ pub(crate) enum CliError {
     TargetUnreadable {
         target: String,
         #[source]
-        source: zstart_registry::RegistryError,
+        source: Box<zstart_registry::RegistryError>,
     },
     /// Stdout can't be written.
     #[error("failed to write the result to stdout")]

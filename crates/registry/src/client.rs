@@ -251,7 +251,7 @@ fn authorize(request: RequestBuilder, authorization: &Authorization) -> RequestB
 #[cfg(test)]
 impl Client {
     /// An anonymous client. The registry `plain` is reached over http.
-    fn for_tests(registry: &str, plain: &str) -> Self {
+    pub(crate) fn for_tests(registry: &str, plain: &str) -> Self {
         Self::new(Transport::for_tests(registry, plain), "app", Credentials::Anonymous, None)
     }
 }

@@ -185,25 +185,8 @@ impl RequestError {
         }
     }
 
-    /// Whether the registry refused the request with an answer of its own, and didn't say that the object is
-    /// missing: a look-up that is refused says nothing about the object.
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Denied | ErrorKind::Other)
-            && self.status().is_some_and(|status| status.is_client_error())
-    }
-
-    /// Whether the registry refused a manifest because it doesn't have, or doesn't see yet, content that the
-    /// manifest names, or the repository that the first blob created.
-    pub(crate) fn misses_content(&self) -> bool {
-        matches!(
-            self,
-            Self::Response { misses_content: true, .. }
-                | Self::Response { status: StatusCode::NOT_FOUND, .. }
-        )
-    }
-
     /// Status of the answer that the error is about.
-    fn status(&self) -> Option<StatusCode> {
+    pub(crate) fn status(&self) -> Option<StatusCode> {
         match self {
             Self::Response { status, .. }
             | Self::TokenExpired { status }
@@ -329,7 +312,7 @@ fn hint(status: StatusCode, body: &[u8]) -> Option<&'static str> {
 
 fn kind_of_status(status: StatusCode, retry_after: Option<Duration>) -> ErrorKind {
     match status {
-        StatusCode::NOT_FOUND => ErrorKind::NotFound,
+        StatusCode::NOT_FOUND | StatusCode::GONE => ErrorKind::NotFound,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => ErrorKind::Denied,
         StatusCode::TOO_MANY_REQUESTS => ErrorKind::RateLimited { retry_after },
         StatusCode::REQUEST_TIMEOUT => ErrorKind::Unavailable,
@@ -416,6 +399,8 @@ mod tests {
         assert_eq!(kind(StatusCode::BAD_GATEWAY, "NAME_UNKNOWN"), ErrorKind::Unavailable);
         let silent = br#"{"errors":[{"code":"TAG_INVALID","message":null,"detail":null}]}"#;
         assert_eq!(response_error(StatusCode::BAD_REQUEST, None, silent).kind(), ErrorKind::TagImmutable);
+        assert_eq!(kind(StatusCode::GONE, "OTHER"), ErrorKind::NotFound);
+        assert_eq!(kind(StatusCode::NOT_IMPLEMENTED, "UNSUPPORTED"), ErrorKind::Other);
     }
 
     #[test]

@@ -57,6 +57,7 @@ mod observed;
 mod operation;
 mod options;
 mod probe;
+mod refusal;
 mod registries;
 mod repository;
 mod request;

@@ -4,12 +4,14 @@
 //! Amazon ECR accepts, fails on ECR's status 201 for them, and sends passwords to any realm. Hence zstart's
 //! own client.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::TryStreamExt as _;
 use reqwest::header::HeaderValue;
+use zstart_core::sync::lock;
 use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, RawManifest};
 
@@ -38,13 +40,33 @@ pub(crate) struct RegistryRepository {
     client: Client,
     retry: RetryPolicy,
     observed: Arc<Observed>,
+    /// Clients for mounts, by the other repository's location: their tokens may read that repository too.
+    /// `None` if the registry issues no such token.
+    mount_clients: Mutex<HashMap<String, Option<Client>>>,
 }
 
 impl RegistryRepository {
     pub(crate) fn new(location: String, client: Client, retry: RetryPolicy) -> Self {
         let small_uploads =
             if client.ecr().is_none() { SmallUploads::SinglePost } else { SmallUploads::Session };
-        Self { location, client, retry, observed: Arc::new(Observed::new(small_uploads)) }
+        let observed = Arc::new(Observed::new(small_uploads));
+        Self { location, client, retry, observed, mount_clients: Mutex::default() }
+    }
+
+    /// The client for mounts from another repository, if the registry is the same.
+    fn mount_client(&self, from: &str) -> Option<Client> {
+        let mut clients = lock(&self.mount_clients);
+        if let Some(known) = clients.get(from) {
+            return known.clone();
+        }
+        let client = self.client.with_mount_source(from);
+        clients.insert(from.to_owned(), client.clone());
+        client
+    }
+
+    /// Ends mounts from a repository that these credentials may not read.
+    fn forbid_mounts(&self, from: &str) {
+        lock(&self.mount_clients).insert(from.to_owned(), None);
     }
 
     /// The client for requests that read.
@@ -93,7 +115,7 @@ impl RegistryRepository {
                 Ok(SinglePost::Stored) => return Ok(()),
                 Ok(SinglePost::Accepted(session)) => {
                     self.use_sessions();
-                    session
+                    *session
                 }
                 // A registry that asks for a pause gets it.
                 Err(error) if matches!(error.kind(), ErrorKind::RateLimited { .. }) => return Err(error),
@@ -226,9 +248,12 @@ impl Store for RegistryRepository {
     }
 
     async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RegistryError> {
-        let Some(client) = self.client.with_mount_source(from) else { return Ok(false) };
+        let Some(client) = self.mount_client(from) else { return Ok(false) };
         let mounted = try_mount(&client, digest).await;
         mounted.map_err(|error| {
+            if matches!(error, RequestError::Login(_)) && error.kind() == ErrorKind::Denied {
+                self.forbid_mounts(from);
+            }
             error.during(Operation::push("mount blob", format_args!("{digest} from {from}")), &self.location)
         })
     }

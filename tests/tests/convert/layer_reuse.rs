@@ -184,7 +184,28 @@ async fn mount_token_has_pull_scope_on_the_mount_source() -> Result<()> {
     }
     let calls = gateway.calls();
     let scopes = "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Aone%3Apull";
-    assert!(calls.iter().any(|call| call.contains("/token?") && call.ends_with(scopes)), "{calls:#?}");
+    let asked = calls.iter().filter(|call| call.contains("/token?") && call.ends_with(scopes)).count();
+    assert_eq!(asked, 1, "one token for all mounts: {calls:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_mount_token_is_requested_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    let kept = |text: &str| text.repeat(100).into_bytes();
+    let image = Fixture::new()
+        .layer_as(Compression::Zstd, &[("one", &kept("one"))])
+        .layer_as(Compression::Zstd, &[("two", &kept("two"))])
+        .layer(&[("app", b"app")]);
+    image.push(&lab.registry.host(), "one:v1").await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    let gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
+    let scopes = "scope=repository%3Aother%3Apull%2Cpush&scope=repository%3Aone%3Apull";
+    gateway.fault(Method::GET, scopes, Fault::Respond(StatusCode::FORBIDDEN, vec![], ""));
+    let conversion = Conversion::of(&format!("{}/one:v1", gateway.host())).login("user", "right");
+    conversion.into(&format!("{}/other", gateway.host())).run().await?;
+    let asked = gateway.calls().iter().filter(|call| call.ends_with(scopes)).count();
+    assert_eq!(asked, 1, "{:#?}", gateway.calls());
     Ok(())
 }
 

@@ -93,28 +93,23 @@ async fn denied_push_after_a_denied_look_up_is_push_denied() -> Result<()> {
 }
 
 /// GHCR issues a token to push to a repository that doesn't exist yet, and none to pull from it.
-async fn pull_token_is_refused(status: StatusCode) -> Result<()> {
-    let registry = Registry::start().await?;
-    image().push(&registry.host(), "app:v1").await?;
-    let login = TokenLogin { username: "user".into(), password: "right".into() };
-    let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
-    gateway.fault(Method::GET, "mirror%2Fnew%3Apull%2Cpush", Fault::PassThrough);
-    gateway.fault(Method::GET, "mirror%2Fnew%3Apull", refuse(status));
-    let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
-    let conversion = conversion.into(&format!("{}/mirror/new", gateway.host()));
-    let made = conversion.run().await;
-    let made = made.unwrap_or_else(|error| panic!("{status}: {}", error.chain()));
-    require_variant(&registry, "mirror/new", made.tag.as_str()).await?;
-    let calls = gateway.calls();
-    let refused = calls.iter().filter(|call| call.ends_with("mirror%2Fnew%3Apull")).count();
-    assert_eq!(refused, 1, "the refused token isn't asked for again: {calls:#?}");
-    Ok(())
-}
-
 #[tokio::test]
 async fn repository_without_pull_token_is_created_by_the_push() -> Result<()> {
     for status in [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND] {
-        pull_token_is_refused(status).await?;
+        let registry = Registry::start().await?;
+        image().push(&registry.host(), "app:v1").await?;
+        let login = TokenLogin { username: "user".into(), password: "right".into() };
+        let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+        gateway.fault(Method::GET, "mirror%2Fnew%3Apull%2Cpush", Fault::PassThrough);
+        gateway.fault(Method::GET, "mirror%2Fnew%3Apull", refuse(status));
+        let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
+        let conversion = conversion.into(&format!("{}/mirror/new", gateway.host()));
+        let made = conversion.run().await;
+        let made = made.unwrap_or_else(|error| panic!("{status}: {}", error.chain()));
+        require_variant(&registry, "mirror/new", made.tag.as_str()).await?;
+        let calls = gateway.calls();
+        let refused = calls.iter().filter(|call| call.ends_with("mirror%2Fnew%3Apull")).count();
+        assert_eq!(refused, 1, "the refused token isn't asked for again: {calls:#?}");
     }
     Ok(())
 }

@@ -39,7 +39,7 @@ pub(crate) async fn head(client: &Client, digest: &Digest) -> Result<HeadAnswer,
         return Ok(HeadAnswer::Present);
     }
     match status {
-        StatusCode::NOT_FOUND => Ok(HeadAnswer::Absent),
+        StatusCode::NOT_FOUND | StatusCode::GONE => Ok(HeadAnswer::Absent),
         // These pass, and say nothing about HEAD.
         StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(client.error_of(response).await),
         StatusCode::NOT_IMPLEMENTED => Ok(HeadAnswer::Refused),

@@ -52,7 +52,7 @@ pub(crate) enum SinglePost {
     /// The blob is stored.
     Stored,
     /// The registry doesn't support it, and opened an upload session instead, as Distribution does.
-    Accepted(Session),
+    Accepted(Box<Session>),
 }
 
 /// Opens an upload session.
@@ -75,7 +75,9 @@ pub(crate) async fn single_post(
     let response = post(client, url, content.clone()).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
-        status if is_written(status) => Ok(SinglePost::Accepted(Session::opened_by(client, &response)?)),
+        status if is_written(status) => {
+            Ok(SinglePost::Accepted(Box::new(Session::opened_by(client, &response)?)))
+        }
         _ => Err(client.error_of(response).await),
     }
 }
@@ -118,8 +120,8 @@ impl Session {
         Ok(self.advance(&response)?)
     }
 
-    /// Finds the address of a stream that the registry redirects: sends up to `redirects` empty PATCHes, each
-    /// to the address that the one before was redirected to. Returns how many were redirected.
+    /// Finds the address of a stream that the registry redirects: sends up to `redirects` times an
+    /// empty PATCH, each to the address that the one before was redirected to. Returns how many were redirected.
     pub(crate) async fn follow_stream_redirects(&mut self, redirects: usize) -> Result<usize, RequestError> {
         for followed in 0..redirects {
             let timeouts = self.client.timeouts();
@@ -162,6 +164,65 @@ impl Session {
         let request = Request::write(Method::DELETE, self.location.clone()).timeout(CANCEL_TIMEOUT);
         if let Err(error) = self.client.send(Access::Push, request).await {
             tracing::debug!(error = zstart_core::chain(&error), "failed to cancel an upload");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::stream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    /// Streams a blob to a registry that answers the PATCH with this head, and returns the request lines.
+    async fn requests_of_an_upload(patched: &'static str) -> Vec<String> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let requests: Arc<Mutex<Vec<String>>> = Arc::default();
+        let log = Arc::clone(&requests);
+        // The task ends with the test's runtime.
+        tokio::spawn(async move {
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = Vec::new();
+                let is_patch = |request: &[u8]| request.starts_with(b"PATCH ");
+                let ends = |request: &[u8]| {
+                    let end: &[u8] = if is_patch(request) { b"\r\n0\r\n\r\n" } else { b"\r\n\r\n" };
+                    request.ends_with(end)
+                };
+                while !ends(&request) {
+                    connection.read_buf(&mut request).await.unwrap();
+                }
+                let answer = if is_patch(&request) { patched } else { "201 Created" };
+                let line = String::from_utf8_lossy(&request).lines().next().unwrap().to_owned();
+                lock(&log).push(line.trim_end_matches(" HTTP/1.1").to_owned());
+                let head = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+                connection.write_all(head.as_bytes()).await.unwrap();
+            }
+        });
+        let client = Client::for_tests(&host, &host);
+        let location = client.url("blobs/uploads/1?state=a").unwrap();
+        let mut session = Session { client, location };
+        session.patch(Box::pin(stream::iter([Ok("content".into())]))).await.unwrap();
+        session.put(&Digest::sha256_of(b"content"), Bytes::new()).await.unwrap();
+        lock(&requests).iter().filter(|line| *line != "GET /v2/").cloned().collect()
+    }
+
+    #[tokio::test]
+    async fn patch_without_location_keeps_the_address() {
+        let digest = format!("sha256%3A{}", Digest::sha256_of(b"content").hex());
+        for (patched, put) in [
+            ("202 Accepted", "1?state=a"),
+            ("200 OK", "1?state=a"),
+            ("202 Accepted\r\nLocation: 2?state=b", "2?state=b"),
+            ("201 Created\r\nLocation: /v2/app/blobs/uploads/3?state=c", "3?state=c"),
+        ] {
+            let requests = requests_of_an_upload(patched).await;
+            let uploads = "/v2/app/blobs/uploads/";
+            let expected =
+                [format!("PATCH {uploads}1?state=a"), format!("PUT {uploads}{put}&digest={digest}")];
+            assert_eq!(requests, expected, "{patched}");
         }
     }
 }

@@ -31,6 +31,23 @@ async fn upload_location_at_the_metadata_service_is_rejected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn write_redirect_to_the_metadata_service_is_rejected() -> Result<()> {
+    for (method, path) in [
+        (Method::POST, UPLOADS),
+        (Method::PATCH, UPLOADS),
+        (Method::PUT, UPLOADS),
+        (Method::PUT, "/manifests/"),
+    ] {
+        let lab = HostileLab::start().await?;
+        let location = "Location: http://169.254.169.254/latest/meta-data/";
+        let redirect = http_response(&["307 Temporary Redirect", location, "Connection: close"], b"");
+        lab.respond(method, path, RawResponse::Send(redirect));
+        lab.fails_with(ErrorClass::Other, &["to which no registry may send its clients"]).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn upload_without_a_usable_location_is_rejected() -> Result<()> {
     for head in [
         &["202 Accepted"][..],
