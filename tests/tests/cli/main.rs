@@ -15,6 +15,7 @@ mod memory;
 mod places;
 mod plugin;
 mod proxy;
+mod target_lookups;
 mod tls;
 mod tune;
 mod variant_digests;

@@ -54,6 +54,21 @@ async fn missing_image_is_converted_once_pushed() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn missing_variant_tag_may_be_denied() -> Result<()> {
+    let lab = Lab::start().await?;
+    // With the right to pull and with the right to push; from the push on, the tag is visible.
+    let denied = Fault::Respond(StatusCode::FORBIDDEN, vec![], r#"{"errors":[{"code":"DENIED"}]}"#);
+    lab.gateway.fault_times(2, Method::GET, "-zstd-", denied);
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.start_controller().await?;
+    lab.ready(&image).await?;
+    assert!(lab.gateway.all_faults_hit());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn pull_secrets_of_the_pod_template_are_used() -> Result<()> {
     let mut lab = Lab::start().await?;
     let (username, password) = ("user".to_owned(), "right".to_owned());

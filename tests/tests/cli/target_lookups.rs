@@ -1,0 +1,113 @@
+//! Targets that the registry refuses to show, and existing variants that are incomplete.
+
+use anyhow::{Context as _, Result};
+use http::{Method, StatusCode};
+use zstart_tests::images::Fixture;
+use zstart_tests::registry::Registry;
+use zstart_tests::registry::gateway::{Fault, Gateway};
+use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
+
+use crate::command::Zstart;
+use crate::exit_codes::require_failure;
+
+struct Lab {
+    zstart: Zstart,
+    registry: Registry,
+    gateway: Gateway,
+}
+
+impl Lab {
+    /// A registry with the image `app:v1` behind a gateway.
+    async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        let image = Fixture::new().layer(&[("etc/app", b"configuration")]);
+        image.push(&registry.host(), "app:v1").await?;
+        let gateway = Gateway::start(&registry.host()).await?;
+        Ok(Self { zstart: Zstart::find()?, registry, gateway })
+    }
+
+    fn name(&self, image: &str) -> String {
+        format!("{}/{image}", self.gateway.host())
+    }
+
+    fn deny(&self, part: &str) {
+        self.gateway.fault(Method::GET, part, Fault::Respond(StatusCode::FORBIDDEN, vec![], "denied"));
+        self.gateway.fault(Method::HEAD, part, Fault::Respond(StatusCode::FORBIDDEN, vec![], ""));
+    }
+}
+
+#[tokio::test]
+async fn dry_run_says_that_the_target_is_not_shown() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.deny("/v2/mirror/");
+    let printed =
+        lab.zstart.print(&["convert", &lab.name("app:v1"), &lab.name("mirror"), "--dry-run"]).await?;
+    let last = printed.lines().last().context("a line")?;
+    assert!(last.starts_with(&format!("would create {}:v1-zstd-", lab.name("mirror"))), "{last}");
+    assert!(last.ends_with(" (the registry refuses to show whether it exists)"), "{last}");
+
+    // A list of tags that names others says that this one doesn't exist.
+    lab.gateway.clear_faults();
+    lab.deny("-zstd-");
+    let printed = lab.zstart.print(&["convert", &lab.name("app:v1"), "--dry-run"]).await?;
+    let last = printed.lines().last().context("a line")?;
+    assert!(last.starts_with("would create ") && !last.ends_with(')'), "{last}");
+    let writes = lab
+        .gateway
+        .calls()
+        .into_iter()
+        .filter(|call| !call.starts_with("GET ") && !call.starts_with("HEAD "));
+    assert_eq!(writes.count(), 0);
+    Ok(())
+}
+
+#[tokio::test]
+async fn chosen_tag_that_is_not_shown_needs_force() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.deny("/v2/mirror/");
+    let (source, target) = (lab.name("app:v1"), lab.name("mirror:stable"));
+    let said = ["failed to look for an image at target", &target, "--force", "HTTP 403 denied"];
+    require_failure(&lab.zstart, &["convert", &source, &target], 4, &said).await?;
+    let stored = RepositoryReader::new(&lab.registry, "mirror");
+    assert_eq!(stored.tags().await?, [""; 0]);
+    let ended = lab.zstart.run(&["convert", &source, &target, "--force"]).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert_eq!(stored.tags().await?, ["stable"]);
+    Ok(())
+}
+
+#[tokio::test]
+async fn credentials_that_may_only_push_suffice_for_the_target() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.deny("/v2/mirror/");
+    let ended = lab.zstart.run(&["convert", &lab.name("app:v1"), &lab.name("mirror")]).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let last = ended.stdout.lines().last().context("a line")?;
+    assert!(last.contains(", not verified (the credentials may not pull): "), "{last}");
+    assert!(ended.stderr.contains("failed to verify the variant"), "{}", ended.stderr);
+    let (stored, source) =
+        (RepositoryReader::new(&lab.registry, "mirror"), RepositoryReader::new(&lab.registry, "app"));
+    let tags = stored.tags().await?;
+    let variant = stored.manifest(&tags[0]).await?.json;
+    stored.require_same_files(&variant, &source.manifest("v1").await?.json).await
+}
+
+#[tokio::test]
+async fn incomplete_variant_does_not_exist_already() -> Result<()> {
+    let lab = Lab::start().await?;
+    let convert = ["convert", &*lab.name("app:v1")].map(ToOwned::to_owned);
+    lab.zstart.print(&convert).await?;
+    assert!(lab.zstart.print(&convert).await?.contains("already exists: "));
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    let tags = stored.tags().await?;
+    let variant = stored.manifest(&tags[1]).await?;
+    let lost = text(&layers(&variant.json)?[0]["digest"])?;
+    stored.delete_blob(lost).await?;
+    let ended = lab.zstart.run(&convert).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.stdout.contains("converted and verified in "), "{}", ended.stdout);
+    assert!(ended.stderr.contains("the existing variant is incomplete"), "{}", ended.stderr);
+    assert!(stored.has_blob(lost).await?);
+    assert_eq!(stored.digest(&tags[1]).await?, variant.digest);
+    Ok(())
+}
