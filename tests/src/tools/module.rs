@@ -131,7 +131,7 @@ static CNI: Module = Module {
 
 static SKOPEO: Module = Module {
     name: "skopeo",
-    version: "v5.38.0",
+    version: "v5.42.1",
     packages: &[(".", "skopeo-copy")],
     tags: "containers_image_openpgp exclude_graphdriver_btrfs containers_image_docker_daemon_stub \
            containers_image_storage_stub",
