@@ -82,6 +82,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     for (package, name) in module.packages {
         let mut go = Command::new("go");
         go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
+        go.envs(module.environment.iter().copied());
         go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
         run(go.arg("-o").arg(partial.path().join(name)).arg(package))
             .with_context(|| format!("failed to build {name} (is Go installed?)"))?;

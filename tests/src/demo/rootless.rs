@@ -101,10 +101,11 @@ impl Zstart {
                 "metadata": {"name": "lab", "labels": {"kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}},
             },
         ]}))?;
+        let containerd = Tool::Containerd.version().trim_start_matches('v');
         let runtime = json!({"status": {"nodeInfo": {
-            "containerRuntimeVersion": "containerd://2.4.2", "operatingSystem": "linux", "architecture": "amd64",
-            "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
-            "osImage": "", "systemUUID": "",
+            "containerRuntimeVersion": format!("containerd://{containerd}"),
+            "operatingSystem": "linux", "architecture": "amd64", "bootID": "", "kernelVersion": "",
+            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
         }}});
         kubectl.run(&["patch", "node", "lab", "--subresource=status", "--patch", &runtime.to_string()])?;
 

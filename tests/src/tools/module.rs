@@ -20,6 +20,8 @@ pub enum Tool {
     CniBridge,
     Skopeo,
     Regctl,
+    Syft,
+    Trivy,
 }
 
 /// A Go module under `tests/tools/`.
@@ -35,6 +37,8 @@ pub(super) struct Module {
     pub(super) tags: &'static str,
     /// Additional linker flags, mostly the version that the program reports.
     pub(super) linker_flags: &'static str,
+    /// Additional environment of the Go compiler.
+    pub(super) environment: &'static [(&'static str, &'static str)],
     /// Debian packages for its C parts.
     pub(super) debian_packages: &'static [&'static str],
     /// Measured duration of a cold build on two cores.
@@ -56,6 +60,7 @@ static KUBERNETES: Module = Module {
     linker_flags: "-X k8s.io/component-base/version.gitVersion=v1.36.3 \
                    -X k8s.io/component-base/version.gitMajor=1 \
                    -X k8s.io/component-base/version.gitMinor=36",
+    environment: &[],
     debian_packages: &[],
     cold_build: "5 to 10 minutes",
 };
@@ -66,6 +71,7 @@ static ETCD: Module = Module {
     packages: &[("go.etcd.io/etcd/server/v3", "etcd")],
     tags: "",
     linker_flags: "",
+    environment: &[],
     debian_packages: &[],
     cold_build: "a minute",
 };
@@ -76,6 +82,7 @@ static REGISTRY: Module = Module {
     packages: &[("github.com/distribution/distribution/v3/cmd/registry", "registry")],
     tags: "",
     linker_flags: "",
+    environment: &[],
     debian_packages: &[],
     cold_build: "2 minutes",
 };
@@ -86,6 +93,7 @@ static HELM: Module = Module {
     packages: &[("helm.sh/helm/v4/cmd/helm", "helm")],
     tags: "",
     linker_flags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    environment: &[],
     debian_packages: &[],
     cold_build: "3 minutes",
 };
@@ -100,6 +108,7 @@ static CONTAINERD: Module = Module {
     ],
     tags: "",
     linker_flags: "-X github.com/containerd/containerd/v2/version.Version=2.4.2",
+    environment: &[],
     debian_packages: &[],
     cold_build: "2 minutes",
 };
@@ -110,6 +119,7 @@ static RUNC: Module = Module {
     packages: &[("github.com/opencontainers/runc", "runc")],
     tags: "seccomp",
     linker_flags: "",
+    environment: &[],
     debian_packages: &["libseccomp-dev", "pkg-config", "gcc"],
     cold_build: "half a minute",
 };
@@ -125,6 +135,7 @@ static CNI: Module = Module {
     ],
     tags: "",
     linker_flags: "",
+    environment: &[],
     debian_packages: &[],
     cold_build: "half a minute",
 };
@@ -136,6 +147,7 @@ static SKOPEO: Module = Module {
     tags: "containers_image_openpgp exclude_graphdriver_btrfs containers_image_docker_daemon_stub \
            containers_image_storage_stub",
     linker_flags: "",
+    environment: &[],
     debian_packages: &[],
     cold_build: "2 minutes",
 };
@@ -146,12 +158,37 @@ static REGCTL: Module = Module {
     packages: &[("github.com/regclient/regclient/cmd/regctl", "regctl")],
     tags: "",
     linker_flags: "",
+    environment: &[],
     debian_packages: &[],
     cold_build: "half a minute",
 };
 
+/// A release has the same tags and flags.
+static SYFT: Module = Module {
+    name: "syft",
+    version: "v1.57.1",
+    packages: &[("github.com/anchore/syft/cmd/syft", "syft")],
+    tags: "containers_image_openpgp exclude_graphdriver_btrfs",
+    linker_flags: "-X main.version=1.57.1",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "4 minutes",
+};
+
+/// A release has the same experiment: trivy imports `encoding/json/v2`.
+static TRIVY: Module = Module {
+    name: "trivy",
+    version: "v0.74.0",
+    packages: &[("github.com/aquasecurity/trivy/cmd/trivy", "trivy")],
+    tags: "",
+    linker_flags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=0.74.0",
+    environment: &[("GOEXPERIMENT", "jsonv2")],
+    debian_packages: &[],
+    cold_build: "7 minutes, 3.2 GB of memory",
+};
+
 impl Tool {
-    /// Tools of the tests, in build order. (Benchmarks build the other tools that they compare with on demand.)
+    /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
     pub const ALL: [Self; 15] = [
         Self::KubeApiserver,
         Self::Kubectl,
@@ -189,7 +226,14 @@ impl Tool {
             Self::CniBridge => "bridge",
             Self::Skopeo => "skopeo-copy",
             Self::Regctl => "regctl",
+            Self::Syft => "syft",
+            Self::Trivy => "trivy",
         }
+    }
+
+    /// Version of the tool's Go module.
+    pub fn version(self) -> &'static str {
+        self.module().version
     }
 
     /// Whether only a whole cluster needs the tool.
@@ -215,21 +259,24 @@ impl Tool {
             Self::CniBridge => &CNI,
             Self::Skopeo => &SKOPEO,
             Self::Regctl => &REGCTL,
+            Self::Syft => &SYFT,
+            Self::Trivy => &TRIVY,
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
     fn versions_match_the_go_modules() {
-        for module in [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL] {
-            let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
-                .join("tools")
-                .join(module.name)
-                .join("go.mod");
+        for module in
+            [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL, &SYFT, &TRIVY]
+        {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
             let required = text.lines().any(|line| {
                 line.starts_with("require ") && line.ends_with(module.version)
