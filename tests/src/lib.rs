@@ -10,6 +10,7 @@
 //! - [`ports`]: loopback ports without collisions.
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
+//! - [`scanners`]: `make scanners`.
 //!
 //! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
@@ -26,6 +27,7 @@ pub mod ports;
 mod process;
 pub mod proxy;
 pub mod registry;
+pub mod scanners;
 pub mod settings;
 mod tls;
 pub mod tools;

@@ -30,6 +30,9 @@ enum Command {
     },
     /// Build the large image from real packages and print its OCI layout folder.
     Image,
+    /// Convert real images and compare the package lists that scanners make of sources and variants; this is
+    /// what `make scanners` does.
+    Scanners,
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
     Demo {
         /// Keep the cluster running, with a shell in it.
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Command::Up { command } => zstart_tests::demo::commands::up(command),
         Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
         Command::Image => zstart_tests::demo::commands::image(),
+        Command::Scanners => zstart_tests::demo::commands::scanners(),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {

@@ -23,6 +23,11 @@ pub fn image() -> Result<()> {
     Ok(())
 }
 
+/// Compares the package lists that scanners make of real images and of their variants.
+pub fn scanners() -> Result<()> {
+    runtime()?.block_on(crate::scanners::run(&cluster::built_binaries()?.join("zstart")))
+}
+
 /// Starts a cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

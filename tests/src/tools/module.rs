@@ -184,7 +184,7 @@ static TRIVY: Module = Module {
     linker_flags: "-X github.com/aquasecurity/trivy/pkg/version/app.ver=0.74.0",
     environment: &[("GOEXPERIMENT", "jsonv2")],
     debian_packages: &[],
-    cold_build: "7 minutes, 3.2 GB of memory",
+    cold_build: "7 minutes",
 };
 
 impl Tool {
@@ -283,6 +283,18 @@ mod tests {
                     || line.starts_with('\t') && line.contains(&format!(" {}", module.version))
             });
             assert!(required, "{} {} is not in go.mod", module.name, module.version);
+        }
+    }
+
+    #[test]
+    fn documents_name_the_pinned_versions() {
+        let documents = [("performance.md", [&SKOPEO, &REGCTL]), ("scanners.md", [&SYFT, &TRIVY])];
+        for (document, modules) in documents {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
+            let text = std::fs::read_to_string(file).unwrap();
+            for module in modules {
+                assert!(text.contains(module.version), "{document} lacks {} {}", module.name, module.version);
+            }
         }
     }
 }
