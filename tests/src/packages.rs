@@ -1,9 +1,10 @@
 //! Debian packages that can't come from a Go module.
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::process::run;
 use crate::settings;
@@ -33,6 +34,38 @@ pub(crate) fn require(packages: &[&str]) -> Result<()> {
     install.extend(&missing);
     apt(&install).with_context(|| format!("failed to install {names}"))?;
     Ok(())
+}
+
+/// Path of a program in a Debian package that isn't installed: an installation would start its service.
+pub(crate) fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+    let installed = Path::new("/").join(program);
+    if installed.is_file() {
+        return Ok(installed);
+    }
+    let packages = settings::cache_folder()?.join("packages");
+    fs::create_dir_all(&packages).with_context(|| format!("failed to create {}", packages.display()))?;
+    let lock = File::create(packages.join(format!("{package}.lock")))?;
+    lock.lock().context("failed to lock the cache of packages")?;
+    let folder = packages.join(package);
+    if !folder.is_dir() {
+        let partial = tempfile::Builder::new().prefix(&format!(".{package}-")).tempdir_in(&packages)?;
+        let download =
+            || run(Command::new("apt-get").current_dir(partial.path()).args(["download", "-qq", package]));
+        if download().is_err() {
+            // A fresh container has no package lists.
+            run(Command::new("apt-get").args(["update", "-qq"]))
+                .context("failed to update the package lists")?;
+            download().with_context(|| format!("failed to download the Debian package {package}"))?;
+        }
+        let archive = fs::read_dir(partial.path())?.next().context("apt-get downloaded nothing")??.path();
+        let content = partial.path().join("content");
+        run(Command::new("dpkg-deb").arg("-x").arg(&archive).arg(&content))
+            .with_context(|| format!("failed to unpack {}", archive.display()))?;
+        fs::rename(content, &folder)?;
+    }
+    let path = folder.join(program);
+    ensure!(path.is_file(), "the Debian package {package} has no {program}");
+    Ok(path)
 }
 
 fn is_installed(package: &str) -> bool {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::Ipv4Addr;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,8 @@ use anyhow::Result;
 use serde_json::json;
 use tempfile::TempDir;
 
+use self::profiles::Release;
+use crate::packages;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
 use crate::process::Component;
@@ -17,10 +20,12 @@ use crate::wait;
 
 pub mod ecr;
 pub mod gateway;
+pub mod profiles;
 pub mod raw_fault_server;
 pub mod repository_reader;
 pub mod request_log;
 mod reverse_proxy;
+mod route;
 
 /// Access to a registry.
 #[derive(Clone, Debug, Default)]
@@ -77,10 +82,23 @@ impl Registry {
         Self::launch(&login, Some((name, certificate))).await
     }
 
+    /// Starts a registry of this release with a login, over the content of another registry.
+    pub async fn start_over(other: &Self, release: Release, login: Login) -> Result<Self> {
+        let program = match release {
+            Release::Module => tools::find(Tool::Registry).await?,
+            Release::Debian => {
+                let unpack = || packages::unpacked("docker-registry", "usr/bin/docker-registry");
+                tokio::task::spawn_blocking(unpack).await??
+            }
+        };
+        let folder = TempDir::with_prefix("zstart-registry-")?;
+        symlink(other.folder().join("blobs"), folder.path().join("blobs"))?;
+        Self::run(folder, &program, &login).await
+    }
+
     async fn launch(login: &Login, tls: Option<(&str, Certificate)>) -> Result<Self> {
         let program = tools::find(Tool::Registry).await?;
         let folder = TempDir::with_prefix("zstart-registry-")?;
-        let [port] = free_ports()?;
         if let Some((name, certificate)) = tls {
             let pki = Pki::create(&folder.path().join("pki"))?;
             let subject = Subject { file: "registry", name, organisation: "lab", addresses: &[name] };
@@ -90,7 +108,12 @@ impl Registry {
                 Certificate::SelfSigned => pki.issue_self_signed(&subject)?,
             }
         }
-        let component = start_registry(folder.path(), &program, Ipv4Addr::LOCALHOST, port, login)?;
+        Self::run(folder, &program, login).await
+    }
+
+    async fn run(folder: TempDir, program: &Path, login: &Login) -> Result<Self> {
+        let [port] = free_ports()?;
+        let component = start_registry(folder.path(), program, Ipv4Addr::LOCALHOST, port, login)?;
         let mut registry = Self { component, port, folder };
         registry.wait_until_ready().await?;
         Ok(registry)

@@ -22,7 +22,7 @@ use self::rules::RegistryRules;
 use self::tokens::TokenIssuer;
 use self::uploads::Uploads;
 use super::request_log::{Recording, RequestLog};
-use super::reverse_proxy::ReverseProxy;
+use super::reverse_proxy::{ReverseProxy, refuse_credentials};
 use crate::pki::{Pki, Subject};
 use crate::proxy::Proxy;
 use crate::tls;
@@ -221,10 +221,8 @@ fn host_of(request: &Request) -> String {
 
 /// S3: serves signed addresses, and refuses requests with additional credentials.
 async fn serve_blob(state: &EcrState, request: Request) -> Response {
-    if request.headers().contains_key(header::AUTHORIZATION) {
-        let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
-                       string parameter or the Authorization header should be specified";
-        return (StatusCode::BAD_REQUEST, message).into_response();
+    if let Some(refused) = refuse_credentials(&request) {
+        return refused;
     }
     state.registry.forward(request, &format!("https://{BLOB_HOST}")).await
 }

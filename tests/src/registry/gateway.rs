@@ -272,26 +272,9 @@ impl GatewayState {
     }
 }
 
-/// Opens an upload and finishes it with the request's body.
-async fn accept_single_post(state: &GatewayState, request: Request) -> Response {
-    let origin = format!("http://{}", state.address);
-    let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
-    let path = request.uri().path().to_owned();
-    let content = request.into_body();
-    let to = |method, uri: &str, body| Request::builder().method(method).uri(uri).body(body);
-    let Ok(open) = to(Method::POST, &path, Body::empty()) else {
-        return StatusCode::BAD_REQUEST.into_response();
-    };
-    let opened = state.registry.forward(open, &origin).await;
-    let location = opened.headers().get(LOCATION).and_then(|location| location.to_str().ok());
-    let Some(location) = location else { return opened };
-    let Ok(finish) = to(Method::PUT, &format!("{location}&{query}"), content) else { return opened };
-    state.registry.forward(finish, &origin).await
-}
-
 /// Reads a request to its end: a client answered while it still sends may see a closed connection instead of
 /// the response.
-async fn drain(request: Request) {
+pub(super) async fn drain(request: Request) {
     let mut content = request.into_body().into_data_stream();
     while let Some(Ok(_)) = content.next().await {}
 }
@@ -320,7 +303,8 @@ async fn handle(State(state): State<Arc<GatewayState>>, request: Request) -> Res
         }
         Some(Fault::RunFirst(action)) => action().await,
         Some(Fault::AcceptSinglePost) if path.contains("digest=") => {
-            return accept_single_post(&state, request).await;
+            let origin = format!("http://{}", state.address);
+            return state.registry.accept_single_post(request, &origin).await;
         }
         Some(
             Fault::PassThrough

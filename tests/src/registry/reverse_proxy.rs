@@ -6,7 +6,7 @@ use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use futures::{Stream, StreamExt as _};
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, HOST, LOCATION, TRANSFER_ENCODING};
-use http::{HeaderValue, StatusCode};
+use http::{HeaderValue, Method, StatusCode};
 
 /// Client for a registry.
 pub(super) struct ReverseProxy {
@@ -40,6 +40,22 @@ impl ReverseProxy {
     ) -> Response {
         request.headers_mut().remove(CONTENT_LENGTH);
         self.forward_changed(request, origin, change).await
+    }
+
+    /// Opens an upload and finishes it with the body of a request that has the blob's digest in its query.
+    pub(super) async fn accept_single_post(&self, request: Request, origin: &str) -> Response {
+        let query = request.uri().query().map(ToOwned::to_owned).unwrap_or_default();
+        let path = request.uri().path().to_owned();
+        let content = request.into_body();
+        let to = |method, uri: &str, body| Request::builder().method(method).uri(uri).body(body);
+        let Ok(open) = to(Method::POST, &path, Body::empty()) else {
+            return StatusCode::BAD_REQUEST.into_response();
+        };
+        let opened = self.forward(open, "").await;
+        let location = opened.headers().get(LOCATION).and_then(|location| location.to_str().ok());
+        let Some(location) = location else { return opened };
+        let Ok(finish) = to(Method::PUT, &format!("{location}&{query}"), content) else { return opened };
+        self.forward(finish, origin).await
     }
 
     async fn forward_changed(
@@ -92,6 +108,16 @@ impl ReverseProxy {
 pub(super) fn without_credentials(mut request: Request) -> Request {
     request.headers_mut().remove(AUTHORIZATION);
     request
+}
+
+/// S3's response to a signed address with additional credentials; `None` if there are none.
+pub(super) fn refuse_credentials(request: &Request) -> Option<Response> {
+    if !request.headers().contains_key(AUTHORIZATION) {
+        return None;
+    }
+    let message = "Only one auth mechanism allowed; only the X-Amz-Algorithm query parameter, Signature query \
+                   string parameter or the Authorization header should be specified";
+    Some((StatusCode::BAD_REQUEST, message).into_response())
 }
 
 /// Passes the first `limit` bytes of a stream on, then fails, which cuts the connection.

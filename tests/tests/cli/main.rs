@@ -14,6 +14,7 @@ mod layout;
 mod memory;
 mod places;
 mod plugin;
+mod profiles;
 mod proxy;
 mod target_lookups;
 mod tls;

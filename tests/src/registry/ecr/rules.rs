@@ -9,6 +9,7 @@ use http::header::{LOCATION, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
 use super::super::reverse_proxy::without_credentials;
+use super::super::route::{self, Endpoint};
 use super::tokens::Verdict;
 use super::uploads;
 use super::{BLOB_HOST, EcrState, PUBLIC, error_response};
@@ -36,17 +37,6 @@ impl RegistryRules {
     }
 }
 
-/// Endpoint of a request, by its path.
-enum Endpoint<'a> {
-    /// `/v2/`.
-    Login,
-    Manifest(&'a str),
-    Upload,
-    Blob,
-    Tags,
-    Other,
-}
-
 /// Answers a request to a registry.
 pub(super) async fn registry(state: &EcrState, registry: &str, request: Request) -> Response {
     if registry == PUBLIC && request.uri().path() == "/token/" {
@@ -69,9 +59,9 @@ pub(super) async fn registry(state: &EcrState, registry: &str, request: Request)
         }
     }
     let path = request.uri().path().to_owned();
-    let (repository, endpoint) = parse_path(&path);
+    let (repository, endpoint) = route::parse(&path);
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !matches!(endpoint, Endpoint::Login) && !state.rules().repositories.contains(repository) {
+    if endpoint != Endpoint::Base && !state.rules().repositories.contains(repository) {
         if !is_read {
             abort_connection();
         }
@@ -85,7 +75,9 @@ pub(super) async fn registry(state: &EcrState, registry: &str, request: Request)
             put_manifest(state, repository, reference, request, &origin).await
         }
         Endpoint::Upload => uploads::upload(state, request, &origin).await,
-        Endpoint::Blob if *request.method() == Method::GET => {
+        // containers-roadmap#2671: with a token too.
+        Endpoint::Blob(_) if *request.method() == Method::HEAD && registry == PUBLIC => challenge(registry),
+        Endpoint::Blob(_) if *request.method() == Method::GET => {
             let signed =
                 format!("https://{BLOB_HOST}{path}?X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=0");
             (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, signed)]).into_response()
@@ -94,23 +86,6 @@ pub(super) async fn registry(state: &EcrState, registry: &str, request: Request)
             error_response(StatusCode::METHOD_NOT_ALLOWED, "UNSUPPORTED", "n must not be larger than 1000")
         }
         _ => state.registry.forward(request, &origin).await,
-    }
-}
-
-fn parse_path(path: &str) -> (&str, Endpoint<'_>) {
-    let rest = path.strip_prefix("/v2/").unwrap_or_default();
-    if rest.is_empty() {
-        ("", Endpoint::Login)
-    } else if let Some((repository, reference)) = rest.rsplit_once("/manifests/") {
-        (repository, Endpoint::Manifest(reference))
-    } else if let Some((repository, _)) = rest.split_once("/blobs/uploads/") {
-        (repository, Endpoint::Upload)
-    } else if let Some((repository, _)) = rest.rsplit_once("/blobs/") {
-        (repository, Endpoint::Blob)
-    } else if let Some(repository) = rest.strip_suffix("/tags/list") {
-        (repository, Endpoint::Tags)
-    } else {
-        (rest.split_once("/referrers/").map_or(rest, |(repository, _)| repository), Endpoint::Other)
     }
 }
 
