@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
+use zstart_tests::registry::profiles::{PRODUCTS, table};
 
 fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
@@ -35,6 +36,20 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         for name in named {
             assert!(code.contains(&format!("fn {name}(")), "{document}: no test {name}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn registries_document_has_the_products_table() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let document = std::fs::read_to_string(root.join("docs/registries.md"))?;
+    let table = table();
+    assert!(document.contains(&table), "docs/registries.md lacks the table of the profiles:\n{table}");
+    let suite = std::fs::read_to_string(root.join("tests/tests/cli/profiles.rs"))?;
+    for product in PRODUCTS {
+        let line = format!("    {}: {:?};", product.test, product.name);
+        assert!(suite.contains(&line), "the suite lacks {line}");
     }
     Ok(())
 }
