@@ -344,7 +344,8 @@ impl ErrorResponse {
             "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => Some(ErrorKind::NotFound),
             "UNAUTHORIZED" | "DENIED" => Some(ErrorKind::Denied),
             "TOOMANYREQUESTS" => Some(ErrorKind::RateLimited { retry_after: None }),
-            "TAG_INVALID" => Some(ErrorKind::TagImmutable),
+            // Amazon ECR; Quay; Harbor, with status 412.
+            "TAG_INVALID" | "TAG_IMMUTABLE" | "PRECONDITION" => Some(ErrorKind::TagImmutable),
             "DIGEST_INVALID" | "SIZE_INVALID" => Some(ErrorKind::ContentMismatch),
             // The upload session is gone; a retry opens a new one.
             "BLOB_UPLOAD_UNKNOWN" | "BLOB_UPLOAD_INVALID" => Some(ErrorKind::Unavailable),
@@ -394,6 +395,8 @@ mod tests {
             response_error(status, None, body.as_bytes()).kind()
         };
         assert_eq!(kind(StatusCode::BAD_REQUEST, "TAG_INVALID"), ErrorKind::TagImmutable);
+        assert_eq!(kind(StatusCode::CONFLICT, "TAG_IMMUTABLE"), ErrorKind::TagImmutable);
+        assert_eq!(kind(StatusCode::PRECONDITION_FAILED, "PRECONDITION"), ErrorKind::TagImmutable);
         assert_eq!(kind(StatusCode::NOT_FOUND, "BLOB_UPLOAD_UNKNOWN"), ErrorKind::Unavailable);
         assert_eq!(kind(StatusCode::FORBIDDEN, "TAG_INVALID"), ErrorKind::Denied);
         assert_eq!(kind(StatusCode::BAD_GATEWAY, "NAME_UNKNOWN"), ErrorKind::Unavailable);

@@ -24,8 +24,8 @@ pub(crate) struct TagsPage {
 
 #[derive(Deserialize)]
 struct TagList {
-    /// `null` if there are none.
-    tags: Option<Vec<String>>,
+    /// `null` if there are none. Nexus lists `null` among the tags (containers/skopeo#2409).
+    tags: Option<Vec<Option<String>>>,
 }
 
 /// Address of the first page.
@@ -43,7 +43,8 @@ pub(crate) async fn page(client: &Client, url: &Url) -> Result<TagsPage, Request
     let bytes = client.read_bounded(response, PAGE_BYTES_MAX).await?;
     let list: TagList =
         serde_json::from_slice(&bytes).map_err(|_| RequestError::Body { expected: "a list of tags" })?;
-    let tags = list.tags.unwrap_or_default().iter().filter_map(|tag| tag.parse().ok()).collect();
+    let tags = list.tags.unwrap_or_default();
+    let tags = tags.iter().flatten().filter_map(|tag| tag.parse().ok()).collect();
     Ok(TagsPage { tags, next })
 }
 

@@ -42,7 +42,7 @@ pub(super) static ACR: Product = Product {
             service: "{host}",
             answer: &[TokenMember::AccessToken],
             actions: &["pull", "push", "delete", "*"],
-            missing_repository: TokenResponse::WithoutRights,
+            missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             post: Some(StatusCode::BAD_REQUEST),

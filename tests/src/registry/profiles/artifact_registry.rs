@@ -47,7 +47,7 @@ pub(super) static ARTIFACT_REGISTRY: Product = Product {
             service: "{host}",
             answer: &[TokenMember::Token],
             actions: &["pull", "push", "delete", "*"],
-            missing_repository: TokenResponse::WithoutRights,
+            missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::FORBIDDEN),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             post: Some(StatusCode::NOT_FOUND),

@@ -92,6 +92,8 @@ pub enum TokenMember {
 /// Response of a token server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TokenResponse {
+    /// A token with the rights.
+    Granted,
     /// A token without rights.
     WithoutRights,
     /// An error.

@@ -29,7 +29,8 @@ pub(super) static GITLAB: Product = Product {
             source: "gitlabhq `app/controllers/jwt_controller.rb` (011a905a)",
         },
         Fact {
-            says: "answers with `token` and nothing more",
+            says: "answers with `token` and nothing more, also for a repository that doesn't exist in a project \
+                   that does",
             source: "gitlabhq `app/services/auth/container_registry_authentication_service.rb`",
         },
         Fact {
@@ -50,7 +51,7 @@ pub(super) static GITLAB: Product = Product {
             service: "container_registry",
             answer: &[TokenMember::Token],
             actions: &["pull", "push", "delete", "*"],
-            missing_repository: TokenResponse::WithoutRights,
+            missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::FORBIDDEN),
             wrong_password: TokenResponse::Refused(StatusCode::FORBIDDEN),
             post: None,

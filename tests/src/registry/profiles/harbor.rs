@@ -24,7 +24,8 @@ pub(super) static HARBOR: Product = Product {
             source: "harbor `src/common/models/token.go`, `src/core/service/token/authutils.go`",
         },
         Fact {
-            says: "issues a token without rights for a wrong password",
+            says: "issues a token without rights for a wrong password, and the rights of the project for a \
+                   repository that doesn't exist",
             source: "harbor `src/core/service/token/creator.go`",
         },
         Fact {
@@ -55,7 +56,7 @@ pub(super) static HARBOR: Product = Product {
                 TokenMember::IssuedAt,
             ],
             actions: &["pull", "push", "delete", "*"],
-            missing_repository: TokenResponse::WithoutRights,
+            missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::WithoutRights,
             wrong_password: TokenResponse::WithoutRights,
             post: None,

@@ -21,7 +21,8 @@ pub(super) static QUAY: Product = Product {
             source: "quay `endpoints/v2/v2auth.py`",
         },
         Fact {
-            says: "issues a token without rights for a repository that doesn't exist; reads of it are 401",
+            says: "issues a pull token without rights for a repository that doesn't exist, to members who may \
+                   create repositories; reads are 401",
             source: "quay `endpoints/v2/v2auth.py`, `endpoints/v2/__init__.py`",
         },
         Fact {

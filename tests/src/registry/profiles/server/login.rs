@@ -163,7 +163,9 @@ impl ServerState {
         if authorization.is_some() && !is_user {
             match login.wrong_password {
                 TokenResponse::Refused(status) => return self.denied(status),
-                TokenResponse::WithoutRights => return self.issue(login, Scopes::new()),
+                TokenResponse::WithoutRights | TokenResponse::Granted => {
+                    return self.issue(login, Scopes::new());
+                }
             }
         }
         let mut granted = Scopes::new();
@@ -186,7 +188,7 @@ impl ServerState {
             match response {
                 Some(TokenResponse::Refused(status)) => return self.denied(status),
                 Some(TokenResponse::WithoutRights) => {}
-                None => {
+                Some(TokenResponse::Granted) | None => {
                     granted.insert(name.to_owned(), actions);
                 }
             }
