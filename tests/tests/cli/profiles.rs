@@ -42,7 +42,19 @@ suite! {
     debian_registry_passes_the_suite: "distribution 2.8 (Debian)";
 }
 
-/// Blobs of the suite's images: a base layer that is worth finding again, and a small one of each version.
+/// Highest numbers of requests in a first conversion. Reads double where a token or a look-up is refused.
+const MAX_REQUESTS: [(Kind, usize); 9] = [
+    (Kind::Ping, 5),
+    (Kind::Token, 5),
+    (Kind::HeadManifest, 2),
+    (Kind::GetManifest, 8),
+    (Kind::Tags, 3),
+    (Kind::Referrers, 2),
+    (Kind::HeadBlob, 6),
+    (Kind::GetBlob, 6),
+    (Kind::Storage, 6),
+];
+/// Layers of the suite's images: a base layer that is worth finding again, and a small one of each version.
 const LAYERS: usize = 2;
 
 /// The suite, and the requests of its steps so far.
@@ -110,9 +122,8 @@ impl Suite {
 
         let again = self.succeed(&["convert", &v1]).await?;
         assert!(again.ended.stdout.contains("already exists"), "{:#?}", again.ended);
-        // Only the config is read.
-        assert_eq!((again.counts.writes(), again.counts.get(Kind::GetBlob)), (0, 1), "{:#?}", again.calls);
-        assert_eq!(again.count(Kind::GetBlob, &base), 0, "{:#?}", again.calls);
+        assert_eq!(again.counts.writes(), 0, "{:#?}", again.calls);
+        assert_eq!(again.count(Kind::GetBlob, &base), 0, "the base was pulled: {:#?}", again.calls);
 
         let shown = self.succeed(&["inspect", &v1]).await?;
         assert_eq!(shown.counts.writes(), 0, "{:#?}", shown.calls);
@@ -149,9 +160,9 @@ impl Suite {
         let stores = self.profile().is_some_and(|profile| profile.uploads.single_post == SinglePost::Stored);
         // The small layer goes with its POST if the product stores it.
         assert_eq!(count(Kind::PutBlob), if stores { LAYERS - 1 } else { LAYERS }, "{calls:#?}");
-        // One token to pull and one to push, and another one where the first was refused.
-        assert!(count(Kind::Token) <= 4, "{calls:#?}");
-        assert!(count(Kind::Ping) <= 4, "{calls:#?}");
+        for (kind, max) in MAX_REQUESTS {
+            assert!(count(kind) <= max, "more than {max} of {kind:?}: {calls:#?}");
+        }
     }
 
     async fn convert_into_new_repository(&mut self, source: &str) -> Result<()> {

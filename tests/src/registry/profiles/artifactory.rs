@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
-    Login, Manifests, Missing, Mount, Referrers, SinglePost, Tags, TokenLogin, TokenMember, TokenResponse,
-    Uploads,
+    Login, Manifests, Missing, Mount, NAME_UNKNOWN, Referrers, SinglePost, Tags, TokenLogin, TokenMember,
+    TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -45,7 +45,7 @@ pub(super) static ARTIFACTORY: Product = Product {
             service: "{host}",
             answer: &[TokenMember::Token, TokenMember::ExpiresIn(3600)],
             actions: &["pull", "push", "delete", "*"],
-            missing_repository: TokenResponse::WithoutRights,
+            missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             post: Some(StatusCode::UNAUTHORIZED),
@@ -65,7 +65,7 @@ pub(super) static ARTIFACTORY: Product = Product {
         },
         manifests: Manifests {
             missing: FORBIDDEN,
-            missing_repository: FORBIDDEN,
+            missing_repository: NAME_UNKNOWN,
             invisible_reads: 0,
             immutable: None,
             headers: &[],

@@ -214,7 +214,8 @@ pub enum Mount {
 pub struct Manifests {
     /// Response to a tag that doesn't exist.
     pub missing: Missing,
-    /// Response to any read of a repository that doesn't exist.
+    /// Response to a read of a repository that doesn't exist, with the right to it. A product that answers
+    /// 403 for a missing tag does so here too.
     pub missing_repository: Missing,
     /// Reads of a pushed manifest that are answered 404 before it is visible.
     pub invisible_reads: usize,
@@ -237,9 +238,6 @@ pub struct Missing {
 pub const MANIFEST_UNKNOWN: Missing = Missing { status: StatusCode::NOT_FOUND, code: "MANIFEST_UNKNOWN" };
 /// 404 `NAME_UNKNOWN`.
 pub const NAME_UNKNOWN: Missing = Missing { status: StatusCode::NOT_FOUND, code: "NAME_UNKNOWN" };
-/// 401 `UNAUTHORIZED`.
-pub const UNAUTHORIZED: Missing = Missing { status: StatusCode::UNAUTHORIZED, code: "UNAUTHORIZED" };
-
 /// Lists of tags of a product.
 #[derive(Debug)]
 pub struct Tags {

@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
-    Login, MANIFEST_UNKNOWN, Manifests, Mount, Referrers, SignedFor, SinglePost, Tags, TokenLogin,
-    TokenMember, TokenResponse, UNAUTHORIZED, Uploads,
+    Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
+    TokenLogin, TokenMember, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -25,7 +25,7 @@ pub(super) static DOCKER_HUB: Product = Product {
             source: "xiekeyang/oci-discovery#64",
         },
         Fact {
-            says: "issues a token to everyone, also for repositories that don't exist; the registry refuses it",
+            says: "issues a token to everyone, also for repositories that don't exist; the registry refuses a pull with it",
             source: "docker/hub-feedback#1771, microsoft/vscode-docker#4379 (`insufficient_scope`)",
         },
         Fact {
@@ -79,7 +79,7 @@ pub(super) static DOCKER_HUB: Product = Product {
         },
         manifests: Manifests {
             missing: MANIFEST_UNKNOWN,
-            missing_repository: UNAUTHORIZED,
+            missing_repository: NAME_UNKNOWN,
             invisible_reads: 0,
             immutable: None,
             headers: &[("ratelimit-limit", "100;w=21600"), ("ratelimit-remaining", "99;w=21600")],

@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
-    Login, MANIFEST_UNKNOWN, Manifests, Missing, Mount, Referrers, SignedFor, SinglePost, Tags, TokenLogin,
-    TokenMember, TokenResponse, Uploads,
+    Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
+    TokenLogin, TokenMember, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -70,7 +70,7 @@ pub(super) static GHCR: Product = Product {
         },
         manifests: Manifests {
             missing: MANIFEST_UNKNOWN,
-            missing_repository: Missing { status: StatusCode::FORBIDDEN, code: "DENIED" },
+            missing_repository: NAME_UNKNOWN,
             invisible_reads: 0,
             immutable: None,
             headers: &[],

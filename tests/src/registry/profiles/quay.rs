@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
-    Login, MANIFEST_UNKNOWN, Manifests, Missing, Mount, Referrers, SignedFor, SinglePost, Tags, TokenLogin,
-    TokenMember, TokenResponse, UNAUTHORIZED, Uploads,
+    Login, MANIFEST_UNKNOWN, Manifests, Missing, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
+    TokenLogin, TokenMember, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -83,7 +83,7 @@ pub(super) static QUAY: Product = Product {
         },
         manifests: Manifests {
             missing: MANIFEST_UNKNOWN,
-            missing_repository: UNAUTHORIZED,
+            missing_repository: NAME_UNKNOWN,
             invisible_reads: 1,
             immutable: Some(Missing { status: StatusCode::CONFLICT, code: "TAG_IMMUTABLE" }),
             headers: &[],

@@ -236,7 +236,10 @@ async fn registry(state: &Arc<ServerState>, request: Request) -> Response {
         return drained(request, state.error(StatusCode::BAD_REQUEST, "NAME_INVALID", message)).await;
     }
     if is_read && !state.exists(repository) {
-        let missing = state.behaviour.manifests.missing_repository;
+        let manifests = &state.behaviour.manifests;
+        let is_manifest = matches!(endpoint, Endpoint::Manifest(_));
+        let hides_tags = is_manifest && manifests.missing.status != StatusCode::NOT_FOUND;
+        let missing = if hides_tags { manifests.missing } else { manifests.missing_repository };
         return state.error(missing.status, missing.code, "the repository is not known");
     }
     match endpoint {
