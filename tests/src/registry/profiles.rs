@@ -29,6 +29,8 @@ mod zot;
 pub const USERNAME: &str = "user";
 /// The user's password.
 pub const PASSWORD: &str = "right";
+/// The user's identity token, for products that take one.
+pub const IDENTITY_TOKEN: &str = "an-identity-token";
 
 /// A product.
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub struct Product {
 #[derive(Debug)]
 pub enum Server {
     /// A profile in front of the lab's registry.
-    Profile(Behaviour),
+    Profile(&'static Behaviour),
     /// The fake of Amazon ECR, under this host name.
     FakeEcr(&'static str),
     /// The product itself.

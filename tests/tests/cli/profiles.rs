@@ -106,6 +106,7 @@ impl Suite {
         }
     }
 
+    #[expect(clippy::print_stdout, reason = "nextest shows the requests of each step with --no-capture")]
     async fn run(mut self) -> Result<()> {
         let (v1, v2) = (self.lab.name("v1"), self.lab.name("v2"));
         self.lab.push("v1").await?;
@@ -141,9 +142,11 @@ impl Suite {
 
         self.convert_into_new_repository(&v1).await?;
         self.refuse_other_credentials(&v1).await?;
+        if self.lab.takes_identity_tokens() {
+            self.step(Identity::IdentityToken, &["inspect", &v1], 0).await?;
+        }
         self.refuse_to_move_immutable_tags(&v1).await?;
         assert_eq!(self.lab.violations(), [""; 0], "{}", self.report);
-        // Shown with --no-capture.
         println!("{}\n{}", self.lab.product.name, self.report);
         Ok(())
     }

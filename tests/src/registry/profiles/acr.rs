@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
-    TokenLogin, TokenMember, TokenResponse, Uploads,
+    TokenLogin, TokenMember, TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -20,8 +20,9 @@ pub(super) static ACR: Product = Product {
             source: "Azure/acr `docs/AAD-OAuth.md`, Azure/acr#207, camallo/dkregistry-rs#262",
         },
         Fact {
-            says: "refuses a POST with a password to the token server with 400",
-            source: "containerd `core/remotes/docker/authorizer.go`",
+            says: "refuses a POST with a password to the token server with 400, and takes one with the identity \
+                   token that `az acr login` stores",
+            source: "containerd `core/remotes/docker/authorizer.go`, Azure/acr `docs/AAD-OAuth.md`",
         },
         Fact {
             says: "redirects readers of blobs to Azure's storage, which refuses requests with a token",
@@ -33,7 +34,7 @@ pub(super) static ACR: Product = Product {
         },
         Fact { says: "has the API for referrers", source: "aquasecurity/trivy-plugin-referrer#26" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "team/app",
         new_repository: "team/fresh",
         name_components: 1,
@@ -45,7 +46,7 @@ pub(super) static ACR: Product = Product {
             missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
-            post: Some(StatusCode::BAD_REQUEST),
+            post: TokenPost::IdentityToken(StatusCode::BAD_REQUEST),
             insufficient: Insufficient {
                 status: StatusCode::UNAUTHORIZED,
                 challenge: InsufficientChallenge::InsufficientScope,

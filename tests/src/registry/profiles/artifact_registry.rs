@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
-    TokenLogin, TokenMember, TokenResponse, Uploads,
+    TokenLogin, TokenMember, TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -38,7 +38,7 @@ pub(super) static ARTIFACT_REGISTRY: Product = Product {
         },
         Fact { says: "had no API for referrers in 2024", source: "actions/attest-build-provenance#80" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "project/repository/app",
         new_repository: "project/repository/fresh",
         name_components: 3,
@@ -50,7 +50,7 @@ pub(super) static ARTIFACT_REGISTRY: Product = Product {
             missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::FORBIDDEN),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
-            post: Some(StatusCode::NOT_FOUND),
+            post: TokenPost::Refused(StatusCode::NOT_FOUND),
             insufficient: Insufficient {
                 status: StatusCode::FORBIDDEN,
                 challenge: InsufficientChallenge::None,

@@ -1,11 +1,11 @@
-//! JFrog Artifactory, with repositories by path.
+//! Artifactory, with repositories by path.
 
 use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, Manifests, Missing, Mount, NAME_UNKNOWN, Referrers, SinglePost, Tags, TokenLogin, TokenMember,
-    TokenResponse, Uploads,
+    TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -36,7 +36,7 @@ pub(super) static ARTIFACTORY: Product = Product {
             source: "RTFACT-18971, renovate `lib/modules/datasource/docker`",
         },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "docker-local/app",
         new_repository: "docker-local/fresh",
         name_components: 2,
@@ -48,7 +48,7 @@ pub(super) static ARTIFACTORY: Product = Product {
             missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
-            post: Some(StatusCode::UNAUTHORIZED),
+            post: TokenPost::Refused(StatusCode::UNAUTHORIZED),
             insufficient: Insufficient {
                 status: StatusCode::FORBIDDEN,
                 challenge: InsufficientChallenge::None,

@@ -68,8 +68,8 @@ pub struct TokenLogin {
     pub anonymous: TokenResponse,
     /// Response to a wrong password.
     pub wrong_password: TokenResponse,
-    /// Response to a POST (OAuth2), if the product is known to refuse it.
-    pub post: Option<StatusCode>,
+    /// Response to a POST (`OAuth2`).
+    pub post: TokenPost,
     /// Response of the registry to a token that lacks the right.
     pub insufficient: Insufficient,
 }
@@ -98,6 +98,17 @@ pub enum TokenResponse {
     WithoutRights,
     /// An error.
     Refused(StatusCode),
+}
+
+/// Response of a token server to a POST (`OAuth2`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenPost {
+    /// Not known: 405.
+    Unknown,
+    /// An error.
+    Refused(StatusCode),
+    /// A token for an identity token; this status for a password.
+    IdentityToken(StatusCode),
 }
 
 /// Response of a registry to a token that lacks the right.

@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
-    TokenLogin, TokenMember, TokenResponse, Uploads,
+    TokenLogin, TokenMember, TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -38,7 +38,7 @@ pub(super) static DOCKER_HUB: Product = Product {
         },
         Fact { says: "has no API for referrers", source: "docker/roadmap#724" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "team/app",
         new_repository: "team/fresh",
         name_components: 2,
@@ -55,7 +55,7 @@ pub(super) static DOCKER_HUB: Product = Product {
             missing_repository: TokenResponse::WithoutRights,
             anonymous: TokenResponse::WithoutRights,
             wrong_password: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
-            post: None,
+            post: TokenPost::Unknown,
             insufficient: Insufficient {
                 status: StatusCode::UNAUTHORIZED,
                 challenge: InsufficientChallenge::InsufficientScope,

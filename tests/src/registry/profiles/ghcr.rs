@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
-    TokenLogin, TokenMember, TokenResponse, Uploads,
+    TokenLogin, TokenMember, TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -34,7 +34,7 @@ pub(super) static GHCR: Product = Product {
         },
         Fact { says: "has no API for referrers", source: "tektoncd/chains#1691" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "owner/app",
         new_repository: "owner/fresh",
         name_components: 2,
@@ -46,7 +46,7 @@ pub(super) static GHCR: Product = Product {
             missing_repository: TokenResponse::Refused(StatusCode::FORBIDDEN),
             anonymous: TokenResponse::Refused(StatusCode::UNAUTHORIZED),
             wrong_password: TokenResponse::Refused(StatusCode::FORBIDDEN),
-            post: None,
+            post: TokenPost::Unknown,
             insufficient: Insufficient {
                 status: StatusCode::FORBIDDEN,
                 challenge: InsufficientChallenge::None,

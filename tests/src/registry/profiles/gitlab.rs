@@ -5,7 +5,7 @@ use http::StatusCode;
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
     Login, MANIFEST_UNKNOWN, Manifests, Mount, NAME_UNKNOWN, Referrers, SignedFor, SinglePost, Tags,
-    TokenLogin, TokenMember, TokenResponse, Uploads,
+    TokenLogin, TokenMember, TokenPost, TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -42,7 +42,7 @@ pub(super) static GITLAB: Product = Product {
             source: "gitlab-org/container-registry, \"Authentication Flow\"",
         },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "group/project/app",
         new_repository: "group/project/fresh",
         name_components: 2,
@@ -54,7 +54,7 @@ pub(super) static GITLAB: Product = Product {
             missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::Refused(StatusCode::FORBIDDEN),
             wrong_password: TokenResponse::Refused(StatusCode::FORBIDDEN),
-            post: None,
+            post: TokenPost::Unknown,
             insufficient: Insufficient {
                 status: StatusCode::UNAUTHORIZED,
                 challenge: InsufficientChallenge::InsufficientScope,

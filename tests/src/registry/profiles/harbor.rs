@@ -4,8 +4,8 @@ use http::StatusCode;
 
 use super::behaviour::{
     Behaviour, Blobs, Chunks, ErrorFormat, ExtraTags, GetBlob, HeadBlob, Insufficient, InsufficientChallenge,
-    Login, Manifests, Missing, Mount, Referrers, SinglePost, Tags, TokenLogin, TokenMember, TokenResponse,
-    Uploads,
+    Login, Manifests, Missing, Mount, Referrers, SinglePost, Tags, TokenLogin, TokenMember, TokenPost,
+    TokenResponse, Uploads,
 };
 use super::{Anonymous, Fact, NewRepository, Product, Server};
 
@@ -42,7 +42,7 @@ pub(super) static HARBOR: Product = Product {
         },
         Fact { says: "has the API for referrers", source: "harbor `src/server/registry/referrers.go`" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "project/app",
         new_repository: "project/fresh",
         name_components: 2,
@@ -59,7 +59,7 @@ pub(super) static HARBOR: Product = Product {
             missing_repository: TokenResponse::Granted,
             anonymous: TokenResponse::WithoutRights,
             wrong_password: TokenResponse::WithoutRights,
-            post: None,
+            post: TokenPost::Unknown,
             insufficient: Insufficient {
                 status: StatusCode::UNAUTHORIZED,
                 challenge: InsufficientChallenge::Basic("Basic realm=\"harbor\""),

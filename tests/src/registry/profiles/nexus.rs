@@ -26,7 +26,7 @@ pub(super) static NEXUS: Product = Product {
             source: "sonatype/nexus-public#1011",
         },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "app",
         new_repository: "fresh",
         name_components: 1,

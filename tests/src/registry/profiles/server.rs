@@ -178,7 +178,7 @@ async fn handle(State((state, origin)): State<(Arc<ServerState>, Origin)>, reque
         && realm.origin().ascii_serialization() == state.origins.of(origin)
     {
         state.calls.push(format!("{method} token{path}"));
-        return state.token(login, &request);
+        return state.token(login, request).await;
     }
     match origin {
         Origin::Registry => {

@@ -30,7 +30,7 @@ pub(super) static ZOT: Product = Product {
         },
         Fact { says: "has the API for referrers", source: "zot `pkg/api/routes.go` (`GetReferrers`)" },
     ],
-    server: Server::Profile(Behaviour {
+    server: Server::Profile(&Behaviour {
         repository: "team/app",
         new_repository: "team/fresh",
         name_components: 1,

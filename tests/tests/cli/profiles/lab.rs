@@ -8,7 +8,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{self, FakeEcr};
 use zstart_tests::registry::gateway::Gateway;
 use zstart_tests::registry::profiles::server::ProfileServer;
-use zstart_tests::registry::profiles::{PASSWORD, Product, Server, USERNAME};
+use zstart_tests::registry::profiles::{IDENTITY_TOKEN, PASSWORD, Product, Server, USERNAME, behaviour};
 use zstart_tests::registry::request_log::Recording;
 use zstart_tests::registry::{Login, Registry};
 
@@ -28,6 +28,8 @@ pub(super) struct ProductLab {
     user: Zstart,
     anonymous: Zstart,
     intruder: Zstart,
+    /// As after `az acr login`.
+    by_identity_token: Zstart,
 }
 
 /// Server that the program sees.
@@ -43,6 +45,7 @@ pub(super) enum Identity {
     User,
     Anonymous,
     WrongPassword,
+    IdentityToken,
 }
 
 impl ProductLab {
@@ -63,7 +66,8 @@ impl ProductLab {
             }
         };
         let (user, anonymous, intruder) = (Zstart::find()?, Zstart::find()?, Zstart::find()?);
-        let lab = Self { product, registry, front, user, anonymous, intruder };
+        let by_identity_token = Zstart::find()?;
+        let lab = Self { product, registry, front, user, anonymous, intruder, by_identity_token };
         let entry = |password: &str| {
             let name = if matches!(lab.front, Front::Ecr { .. }) { "AWS" } else { USERNAME };
             json!({"auths": {lab.host(): {"auth": STANDARD.encode(format!("{name}:{password}"))}}})
@@ -72,6 +76,9 @@ impl ProductLab {
             lab.user.docker_config(&entry(PASSWORD))?;
         }
         lab.intruder.docker_config(&entry("wrong-password"))?;
+        let nobody = STANDARD.encode("00000000-0000-0000-0000-000000000000:");
+        let entry = json!({"auth": nobody, "identitytoken": IDENTITY_TOKEN});
+        lab.by_identity_token.docker_config(&json!({"auths": {lab.host(): entry}}))?;
         Ok(lab)
     }
 
@@ -132,12 +139,20 @@ impl ProductLab {
             Identity::User => (&self.user, ecr::Identity::Environment),
             Identity::Anonymous => (&self.anonymous, ecr::Identity::None),
             Identity::WrongPassword => (&self.intruder, ecr::Identity::None),
+            Identity::IdentityToken => (&self.by_identity_token, ecr::Identity::None),
         };
         let mut command = zstart.command(arguments);
         if let Front::Ecr { ecr, .. } = &self.front {
             command.envs(ecr.environment(&aws)?);
         }
         finish(&mut command).await
+    }
+
+    /// Whether the product takes identity tokens.
+    pub(super) fn takes_identity_tokens(&self) -> bool {
+        let Server::Profile(behaviour) = self.product.server else { return false };
+        matches!(&behaviour.login, behaviour::Login::Token(login)
+            if matches!(login.post, behaviour::TokenPost::IdentityToken(_)))
     }
 
     /// Makes all tags immutable, where the product's response is known.

@@ -2,17 +2,23 @@
 
 use std::collections::HashMap;
 
+use axum::body::to_bytes;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::super::behaviour::{InsufficientChallenge, Login, Ping, TokenLogin, TokenMember, TokenResponse};
-use super::super::{PASSWORD, USERNAME};
+use super::super::behaviour::{
+    InsufficientChallenge, Login, Ping, TokenLogin, TokenMember, TokenPost, TokenResponse,
+};
+use super::super::{IDENTITY_TOKEN, PASSWORD, USERNAME};
 use super::{Origins, ServerState, query_pairs};
+
+/// Largest form that a token server reads, in bytes.
+const FORM_MAX: usize = 64 * 1024;
 
 /// Right that a request needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,21 +151,30 @@ impl ServerState {
     }
 
     /// Answers a request to the token server.
-    pub(super) fn token(&self, login: &TokenLogin, request: &Request) -> Response {
-        if request.method() == Method::POST {
-            let status = login.post.unwrap_or(StatusCode::METHOD_NOT_ALLOWED);
-            return self.error(status, "UNSUPPORTED", "unsupported");
-        }
-        let pairs = query_pairs(request.uri().query().unwrap_or_default());
-        let service = self.origins.fill(login.service);
-        if pairs.iter().all(|(key, value)| key != "service" || *value != service) {
-            self.violation("the token server got another service than the challenge names");
-        }
-        let authorization = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        if authorization.is_some_and(|value| !value.starts_with("Basic ")) {
+    pub(super) async fn token(&self, login: &TokenLogin, request: Request) -> Response {
+        let authorization = header_text(request.headers(), &AUTHORIZATION).map(ToOwned::to_owned);
+        if authorization.as_ref().is_some_and(|value| !value.starts_with("Basic ")) {
             self.violation("the token server got a token");
         }
-        let is_user = authorization.is_some_and(is_user);
+        let is_post = request.method() == Method::POST;
+        let query = request.uri().query().unwrap_or_default().to_owned();
+        let body = to_bytes(request.into_body(), FORM_MAX).await.unwrap_or_default();
+        let pairs = if is_post { query_pairs(&String::from_utf8_lossy(&body)) } else { query_pairs(&query) };
+        let value = |name: &str| pairs.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        if value("service") != Some(&self.origins.fill(login.service)) {
+            self.violation("the token server got another service than the challenge names");
+        }
+        let is_user = if is_post {
+            let is_identity_token = value("grant_type") == Some("refresh_token")
+                && value("refresh_token") == Some(IDENTITY_TOKEN);
+            match login.post {
+                TokenPost::Unknown => return self.denied(StatusCode::METHOD_NOT_ALLOWED),
+                TokenPost::IdentityToken(_) if is_identity_token => true,
+                TokenPost::Refused(status) | TokenPost::IdentityToken(status) => return self.denied(status),
+            }
+        } else {
+            authorization.as_deref().is_some_and(is_user)
+        };
         if authorization.is_some() && !is_user {
             match login.wrong_password {
                 TokenResponse::Refused(status) => return self.denied(status),
@@ -168,32 +183,41 @@ impl ServerState {
                 }
             }
         }
+        let scopes = pairs.iter().filter(|(key, _)| key == "scope").flat_map(|(_, value)| value.split(' '));
+        match self.grant(login, is_user, scopes) {
+            Ok(granted) => self.issue(login, granted),
+            Err(refused) => *refused,
+        }
+    }
+
+    /// The rights that a token server grants.
+    fn grant<'a>(
+        &self,
+        login: &TokenLogin,
+        is_user: bool,
+        scopes: impl Iterator<Item = &'a str>,
+    ) -> Result<Scopes, Box<Response>> {
         let mut granted = Scopes::new();
-        for scope in pairs.iter().filter(|(key, _)| key == "scope").map(|(_, value)| value) {
-            let mut parts = scope.splitn(3, ':');
-            let (Some("repository"), Some(name), Some(actions)) = (parts.next(), parts.next(), parts.next())
-            else {
-                return self.error(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "unable to decode the scope");
+        for scope in scopes {
+            let Some((name, actions)) = parse_scope(scope, login.actions) else {
+                let message = "unable to decode the scope";
+                return Err(Box::new(self.error(StatusCode::BAD_REQUEST, "INVALID_REQUEST", message)));
             };
-            let actions: Vec<String> = actions.split(',').map(ToOwned::to_owned).collect();
-            if !actions.iter().all(|action| login.actions.contains(&&**action)) {
-                return self.error(StatusCode::BAD_REQUEST, "INVALID_REQUEST", "unable to decode the scope");
-            }
             let pulls_only = actions.iter().all(|action| action == "pull");
             let response = match (is_user, self.exists(name)) {
-                (false, _) => Some(login.anonymous),
-                (true, false) if pulls_only => Some(login.missing_repository),
-                (true, _) => None,
+                (false, _) => login.anonymous,
+                (true, false) if pulls_only => login.missing_repository,
+                (true, _) => TokenResponse::Granted,
             };
             match response {
-                Some(TokenResponse::Refused(status)) => return self.denied(status),
-                Some(TokenResponse::WithoutRights) => {}
-                Some(TokenResponse::Granted) | None => {
+                TokenResponse::Refused(status) => return Err(Box::new(self.denied(status))),
+                TokenResponse::WithoutRights => {}
+                TokenResponse::Granted => {
                     granted.insert(name.to_owned(), actions);
                 }
             }
         }
-        self.issue(login, granted)
+        Ok(granted)
     }
 
     fn denied(&self, status: StatusCode) -> Response {
@@ -220,6 +244,17 @@ impl ServerState {
     }
 }
 
+/// Repository and actions of a scope whose actions are all `allowed`.
+fn parse_scope<'a>(scope: &'a str, allowed: &[&str]) -> Option<(&'a str, Vec<String>)> {
+    let (name, actions) = scope.strip_prefix("repository:")?.rsplit_once(':')?;
+    let actions: Vec<String> = actions.split(',').map(ToOwned::to_owned).collect();
+    actions.iter().all(|action| allowed.contains(&&**action)).then_some((name, actions))
+}
+
+fn header_text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok()
+}
+
 /// The challenge of a token login. `/v2/` names no scope.
 fn bearer(login: &TokenLogin, origins: &Origins, needed: &[(&str, Action)]) -> String {
     let (realm, service) = (origins.fill(login.realm), origins.fill(login.service));
@@ -230,7 +265,9 @@ fn bearer(login: &TokenLogin, origins: &Origins, needed: &[(&str, Action)]) -> S
     };
     let scopes: Vec<String> = needed.iter().map(scope).collect();
     if !scopes.is_empty() {
-        challenge.push_str(&format!(",scope=\"{}\"", scopes.join(" ")));
+        challenge.push_str(",scope=\"");
+        challenge.push_str(&scopes.join(" "));
+        challenge.push('"');
     }
     challenge
 }
