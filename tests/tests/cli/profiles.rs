@@ -143,7 +143,7 @@ impl Suite {
         self.convert_into_new_repository(&v1).await?;
         self.refuse_other_credentials(&v1).await?;
         if self.lab.takes_identity_tokens() {
-            self.step(Identity::IdentityToken, &["inspect", &v1], 0).await?;
+            self.step(Identity::StoredToken, &["inspect", &v1], 0).await?;
         }
         self.refuse_to_move_immutable_tags(&v1).await?;
         assert_eq!(self.lab.violations(), [""; 0], "{}", self.report);

@@ -45,7 +45,8 @@ pub(super) enum Identity {
     User,
     Anonymous,
     WrongPassword,
-    IdentityToken,
+    /// An identity token.
+    StoredToken,
 }
 
 impl ProductLab {
@@ -139,7 +140,7 @@ impl ProductLab {
             Identity::User => (&self.user, ecr::Identity::Environment),
             Identity::Anonymous => (&self.anonymous, ecr::Identity::None),
             Identity::WrongPassword => (&self.intruder, ecr::Identity::None),
-            Identity::IdentityToken => (&self.by_identity_token, ecr::Identity::None),
+            Identity::StoredToken => (&self.by_identity_token, ecr::Identity::None),
         };
         let mut command = zstart.command(arguments);
         if let Front::Ecr { ecr, .. } = &self.front {
