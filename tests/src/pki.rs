@@ -59,7 +59,7 @@ impl Pki {
 
     /// Writes `FILE.crt` and `FILE.key`.
     pub(crate) fn issue(&self, subject: &Subject<'_>) -> Result<()> {
-        self.sign(subject, subject.parameters()?)
+        self.sign(subject, &subject.parameters()?)
     }
 
     /// Writes `FILE.crt`, whose validity is over, and `FILE.key`.
@@ -67,7 +67,7 @@ impl Pki {
         let mut parameters = subject.parameters()?;
         (parameters.not_before, parameters.not_after) =
             (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
-        self.sign(subject, parameters)
+        self.sign(subject, &parameters)
     }
 
     /// Writes `FILE.crt`, which no other certificate signed and which may sign others, and `FILE.key`. `openssl
@@ -79,7 +79,7 @@ impl Pki {
         self.write(subject.file, &parameters.self_signed(&key)?, &key)
     }
 
-    fn sign(&self, subject: &Subject<'_>, parameters: CertificateParams) -> Result<()> {
+    fn sign(&self, subject: &Subject<'_>, parameters: &CertificateParams) -> Result<()> {
         let key = KeyPair::generate()?;
         self.write(subject.file, &parameters.signed_by(&key, &self.authority)?, &key)
     }

@@ -62,6 +62,7 @@ impl Providers {
 
 /// Builds the HTTP client for AWS: TLS with ring and the system's root certificates, proxies from the
 /// environment.
+#[expect(clippy::disallowed_methods, reason = "programs of all kinds take their proxies from variables")]
 fn http_client() -> Result<pool::Client, SetupError> {
     let failed = |error: &(dyn Error + 'static)| SetupError(zstart_core::chain(error));
     let tls = Provider::Rustls(CryptoMode::Ring);

@@ -70,13 +70,12 @@ impl Resolve for FilteringResolver {
         let host = name.as_str().to_owned();
         let loopback = self.names.addresses(&host);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = match loopback {
-                Some(addresses) => addresses.into_iter().map(|address| (address, 0).into()).collect(),
-                None => {
-                    let resolved = tokio::net::lookup_host((&*host, 0)).await;
-                    let failed = |source| UnknownHost { host: host.clone(), source };
-                    resolved.map_err(failed)?.collect()
-                }
+            let found: Vec<SocketAddr> = if let Some(addresses) = loopback {
+                addresses.into_iter().map(|address| (address, 0).into()).collect()
+            } else {
+                let resolved = tokio::net::lookup_host((&*host, 0)).await;
+                let failed = |source| UnknownHost { host: host.clone(), source };
+                resolved.map_err(failed)?.collect()
             };
             let mut allowed = Vec::new();
             let mut forbidden = None;

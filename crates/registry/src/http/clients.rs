@@ -53,21 +53,22 @@ pub(crate) enum Direction {
 impl HttpClients {
     /// Clients that use the process's default rustls provider, the system's root certificates, and the
     /// proxies that the environment names.
+    #[expect(clippy::disallowed_methods, reason = "programs of all kinds take their proxies from variables")]
     pub(crate) fn new(timeouts: Timeouts) -> Result<Self, ClientError> {
         let names = Arc::new(LoopbackNames::of_system());
         let variable = |name: &str| std::env::var(name).ok();
-        Self::with_proxies(timeouts, Proxies::from_variables(variable, Arc::clone(&names)), names)
+        Self::with_proxies(timeouts, Proxies::from_variables(variable, Arc::clone(&names)), &names)
     }
 
     fn with_proxies(
         timeouts: Timeouts,
         proxies: Proxies,
-        names: Arc<LoopbackNames>,
+        names: &Arc<LoopbackNames>,
     ) -> Result<Self, ClientError> {
         let tls = trust::client_config().map_err(failed)?;
         let servers = proxies.for_reqwest().map_err(failed)?;
         let clients = |policy, servers: &[reqwest::Proxy]| {
-            let resolver = Arc::new(FilteringResolver { policy, names: Arc::clone(&names) });
+            let resolver = Arc::new(FilteringResolver { policy, names: Arc::clone(names) });
             let build = |builder: ClientBuilder| {
                 // The caller follows redirects: it decides which host gets credentials.
                 let builder = builder.redirect(Policy::none()).dns_resolver(Arc::clone(&resolver));
@@ -147,7 +148,7 @@ impl HttpClients {
     pub(crate) fn for_tests(timeouts: Timeouts) -> Self {
         // An error means that another test installed the provider first.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        Self::with_proxies(timeouts, Proxies::default(), Arc::default()).expect("clients")
+        Self::with_proxies(timeouts, Proxies::default(), &Arc::default()).expect("clients")
     }
 }
 
@@ -208,7 +209,7 @@ mod tests {
         let names = Arc::new(LoopbackNames::parse("127.0.0.1 registry.invalid\n"));
         let proxy = |name: &str| (name == "ALL_PROXY").then(|| "http://127.0.0.1:1".to_owned());
         let proxies = Proxies::from_variables(proxy, Arc::clone(&names));
-        let clients = HttpClients::with_proxies(Timeouts::default(), proxies, names).unwrap();
+        let clients = HttpClients::with_proxies(Timeouts::default(), proxies, &names).unwrap();
         let url: Url = format!("http://registry.invalid:{port}/v2/").parse().unwrap();
         let get = async |policy| {
             let client = clients.client(Direction::Read, policy, &url).unwrap();
