@@ -38,7 +38,7 @@ Exit codes:
     3  image not found
     4  pull or push denied
     5  registry unreachable, or its rate limit reached
-    6  content does not match its digest or diff_id
+    6  content does not match its digest or diff_id, or a variant its source
     7  image can't be converted; the message says why
     8  the source's tag moved, or the variant's tag holds another image
   130  stopped by a signal";
@@ -76,6 +76,17 @@ pub(crate) enum Command {
     /// layout folder (`oci:FOLDER[:NAME|@DIGEST]`), or a tar archive of one
     /// (`oci-archive:FILE[:NAME|@DIGEST]`).
     Tune(TuneArguments),
+    /// Compare a variant with its source, layer by layer, with code that the conversion doesn't use.
+    ///
+    /// The command reads both images whole and writes nothing. It compares the uncompressed bytes of each
+    /// layer with those of the source and with the config's `diff_ids`, and also configs, platforms, history
+    /// and annotations. Registry client, decoders and hash function are others than those of `convert`.
+    ///
+    /// An image is a registry reference (`registry.example/app:v1`, or `docker://…` with that) or an OCI
+    /// layout folder (`oci:FOLDER[:NAME|@DIGEST]`). A layout that holds one image needs no name.
+    ///
+    /// Exit code 0 means that all is equal, 6 that something differs.
+    Verify(VerifyArguments),
     /// Print the `ImageConversion` custom resource definition.
     #[command(hide = true)]
     Crd,
@@ -170,6 +181,23 @@ pub(crate) struct TuneArguments {
     /// Platform of the index to measure. Default: this machine's platform, or the index's first.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub(crate) platform: Option<Platform>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten, next_help_heading = "Registry options")]
+    pub(crate) registry: RegistryArguments,
+}
+
+/// Arguments of `zstart verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArguments {
+    /// Image that was converted.
+    pub(crate) source: ImageRef,
+    /// Variant to compare with the source.
+    pub(crate) variant: ImageRef,
+    /// Compare the layers of this platform only, e.g. `linux/arm64`. Repeat the flag for several. The indexes
+    /// are always compared whole. Default: all platforms.
+    #[arg(long = "platform", value_name = "OS/ARCH[/VARIANT]")]
+    pub(crate) platforms: Vec<Platform>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
     #[command(flatten, next_help_heading = "Registry options")]

@@ -8,6 +8,7 @@ use zstart_convert::{Error as ConvertError, ErrorClass};
 use zstart_ecr::SetupError;
 use zstart_registry::auth::CredentialsError;
 use zstart_registry::{ClientError, ConnectionError, LayoutNameError, SelectionError};
+use zstart_verify::{ReadErrorKind, VerifyError};
 
 /// Reason for a command's failure.
 #[derive(Debug, Error)]
@@ -29,6 +30,18 @@ pub(crate) enum CliError {
     /// The HTTP client for AWS can't be set up.
     #[error(transparent)]
     Aws(#[from] SetupError),
+    /// A comparison of two images can't be finished.
+    #[error(transparent)]
+    Verify(#[from] VerifyError),
+    /// A variant differs from its source.
+    #[error("{variant} is not equal to {source_image}: {difference}")]
+    NotEqual { source_image: String, variant: String, difference: String },
+    /// An archive was given to `zstart verify`.
+    #[error(
+        "failed to verify {image}: the verifier reads no archives; unpack it, e.g. with tar -C FOLDER -xf FILE, \
+         and name oci:FOLDER"
+    )]
+    VerifyArchive { image: String },
     /// A layout has no such image, or several.
     #[error("failed to select an image of {place}")]
     Selection {
@@ -137,8 +150,19 @@ impl CliError {
                 ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
                 ErrorClass::Other => 1,
             },
+            Self::Verify(VerifyError::Read { side: _, source }) => match source.kind {
+                ReadErrorKind::NotFound => 3,
+                ReadErrorKind::Denied => 4,
+                ReadErrorKind::Unavailable => 5,
+                ReadErrorKind::Content => 6,
+                ReadErrorKind::Other => 1,
+            },
+            Self::Verify(VerifyError::Content { .. }) | Self::NotEqual { .. } => 6,
+            Self::Verify(VerifyError::Unsupported { .. }) => 7,
             Self::Selection { place: _, source } if source.is_not_found() => 3,
-            Self::Selection { .. }
+            Self::Verify(VerifyError::NoPlatform { .. })
+            | Self::VerifyArchive { .. }
+            | Self::Selection { .. }
             | Self::TargetName { .. }
             | Self::TargetArchive { .. }
             | Self::SourceArchive { .. }

@@ -1,4 +1,4 @@
-//! `zstart`: converts container images to zstd layers, inspects them, and measures zstd levels. Also
+//! `zstart`: converts container images to zstd layers, inspects and verifies them, and measures zstd levels. Also
 //! `kubectl zstart`.
 
 mod args;
@@ -13,6 +13,7 @@ mod output;
 mod progress;
 mod registries;
 mod tune;
+mod verify;
 
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
@@ -55,6 +56,7 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Convert(arguments) => convert::run(arguments).await,
                 Command::Inspect(arguments) => inspect::run(arguments).await,
                 Command::Tune(arguments) => tune::run(arguments).await,
+                Command::Verify(arguments) => verify::run(arguments).await,
                 Command::Crd => crd::print(),
             }
         };

@@ -49,7 +49,8 @@ impl<'a> Registries<'a> {
         Ok(self.client(reference.registry()).await?.repository(reference, credentials))
     }
 
-    async fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
+    /// Returns the client for a registry. Images of one registry share its connections.
+    pub(crate) async fn client(&self, registry: &str) -> Result<RegistryClient, CliError> {
         let mut clients = self.clients.lock().await;
         if let Some(client) = clients.get(registry) {
             return Ok(client.clone());
@@ -68,7 +69,7 @@ impl<'a> Registries<'a> {
 
     /// Returns credentials from the user's files, which name the registry, then from the AWS identity, then
     /// anonymous ones.
-    async fn credentials(&self, reference: &Reference) -> Result<Credentials, CliError> {
+    pub(crate) async fn credentials(&self, reference: &Reference) -> Result<Credentials, CliError> {
         let of_files = self.auth_files.credentials_for(reference).await;
         let failed = |CredentialsFileError { path, source }| {
             let registry = reference.registry().to_owned();

@@ -73,6 +73,17 @@ fn at(registry: &str, image: &str) -> String {
 }
 
 #[tokio::test]
+async fn variant_in_ecr_is_verified_by_another_client() -> Result<()> {
+    let lab = EcrLab::with_image().await?;
+    let (source, variant) = (at(PRIVATE, "team/app:v1"), at(PRIVATE, "team/app:v1-zstd"));
+    lab.succeed(&["convert", &source, &variant]).await?;
+    let ended = lab.succeed(&["verify", &source, &variant]).await?;
+    // S3 refuses requests with a registry token.
+    assert!(ended.stdout.contains("\nequal: "), "{ended:#?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn token_is_requested_once_and_not_sent_to_s3() -> Result<()> {
     let lab = EcrLab::with_image().await?;
     lab.succeed(&["convert", &at(PRIVATE, "team/app:v1")]).await?;

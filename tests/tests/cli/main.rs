@@ -20,3 +20,4 @@ mod target_lookups;
 mod tls;
 mod tune;
 mod variant_digests;
+mod verify;
