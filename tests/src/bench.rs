@@ -11,6 +11,7 @@ use zstart_core::{Digest, Tag};
 use zstart_registry::Store;
 
 use crate::images::{push_layout, real};
+use crate::oracle;
 use crate::registry::Registry;
 use crate::registry::repository_reader::{RepositoryReader, layers_size};
 
@@ -100,6 +101,11 @@ async fn compare(content: real::RealImage, peers: &[Peer]) -> Result<Comparison>
             let made = RepositoryReader::new(into, &target).manifest("zstd").await;
             let made = made.with_context(|| format!("{} pushed no tag", peer.name()))?.json;
             peer::require_zstd(peer.name(), &made)?;
+            if let (Peer::Zstart(_), 1) = (peer, round) {
+                println!("==> {name}: comparing source and variant with code that the converter doesn't use");
+                let variant = format!("{}/{target}:zstd", into.host());
+                oracle::require_equal(&registry.host(), &source.parse()?, &variant.parse()?).await?;
+            }
             row.bytes = layers_size(&made)?;
             row.runs.push(usage);
         }

@@ -6,6 +6,7 @@
 //! - [`chart`]: renders `charts/zstart` with helm.
 //! - [`cluster`]: a whole single-node cluster in its own namespaces. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, large ones of real packages.
+//! - [`oracle`]: compares conversions with their sources, by code that the converter doesn't use.
 //! - [`proxy`]: an HTTP proxy that leads some host names into the lab.
 //! - [`ports`]: loopback ports without collisions.
 //! - [`demo`]: `make run`.
@@ -21,6 +22,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod demo;
 pub mod images;
+pub mod oracle;
 mod packages;
 mod pki;
 pub mod ports;

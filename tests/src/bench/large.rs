@@ -15,13 +15,14 @@ use futures::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use zstart_core::{Digest, Reference};
+use zstart_core::{Digest, Reference, variant};
 use zstart_oci::{RawManifest, media_type};
 use zstart_registry::Store;
 
 use super::floor::HashSink;
 use super::measure::{Usage, measure};
 use crate::images::open_repository;
+use crate::oracle;
 use crate::registry::Registry;
 
 /// Minimum uncompressed size of the single layer, in bytes.
@@ -64,6 +65,9 @@ async fn convert(zstart: &Path, image: &Reference, layers: Vec<StoredLayer>) -> 
     command.args(["convert", &image.to_string()]).env_clear().env("HOME", home.path());
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let usage = measure(command).await?;
+    let made_from = open_repository(image)?.tag_digest(image.tag().context("the image has no tag")?).await?;
+    let variant = format!("{}:{}", image.name(), variant::tag(image, &made_from)).parse()?;
+    oracle::require_equal(image.registry(), image, &variant).await?;
     let (uncompressed, compressed) =
         (layers.iter().map(|layer| layer.uncompressed), layers.iter().map(|layer| layer.compressed));
     Ok(LargeImage {

@@ -20,7 +20,7 @@ use crate::ports::free_ports;
 use crate::process::{self, Component};
 use crate::registry::Registry;
 use crate::tools::{self, Tool};
-use crate::wait;
+use crate::{oracle, wait};
 
 const READY_WITHIN: Duration = Duration::from_mins(1);
 /// The repository's file that users apply.
@@ -50,6 +50,8 @@ pub(super) async fn run(binaries: &Path, layout: &Path) -> Result<()> {
     let blobs = registry.folder().join("blobs/docker/registry/v2/blobs");
     let check = layer_check::check_layers(|digest| blob(&blobs, digest), &ready.digest)?;
     application::require_source_unchanged(&host, &digest).await?;
+    let comparing = oracle::require_equal(&host, &source, &ready.variant.reference);
+    step("comparing image and variant with code that zstart's converter doesn't use", comparing).await?;
     report(&ready, &pod, &check);
     Ok(())
 }

@@ -16,7 +16,7 @@ use super::pull_times::{PullTimes, median};
 use super::steps::{print_below, print_block, step};
 use super::table::table;
 use crate::cluster::{Cluster, LOCAL_REGISTRY, REGISTRY};
-use crate::wait;
+use crate::{oracle, wait};
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
@@ -55,6 +55,8 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
     let pod = step("restarting the Deployment after removing the image from the node", restart).await?;
     let check = layer_check::check_in_containerd(cluster, &ready.digest)?;
     application::require_source_unchanged(LOCAL_REGISTRY, &digest).await?;
+    let comparing = oracle::require_equal(LOCAL_REGISTRY, &source, variant);
+    step("comparing image and variant with code that zstart's converter doesn't use", comparing).await?;
 
     scale(cluster, 0).await?;
     let (gzip, zstd) = (source.to_string(), variant.to_string());
