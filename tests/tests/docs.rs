@@ -25,17 +25,38 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
     for folder in ["crates", "tests/tests"] {
         read_sources(&root.join(folder), &mut code)?;
     }
-    for document in ["docs/images.md", "docs/hostile-registries.md", "docs/ecr.md"] {
+    let documents = [
+        ("docs/images.md", 15),
+        ("docs/hostile-registries.md", 15),
+        ("docs/ecr.md", 15),
+        ("docs/decisions.md", 12),
+    ];
+    for (document, min) in documents {
         let text = std::fs::read_to_string(root.join(document))?;
         let rows = text.lines().filter(|line| line.starts_with('|'));
         let named: BTreeSet<&str> = rows
             .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
             .flat_map(|cell| cell.split('`').filter(|word| word.contains('_')))
             .collect();
-        assert!(named.len() > 15, "{document} names {named:?}");
+        assert!(named.len() > min, "{document} names {named:?}");
         for name in named {
             assert!(code.contains(&format!("fn {name}(")), "{document}: no test {name}");
         }
+    }
+    Ok(())
+}
+
+/// Each reason in the table is a test, and each test is a reason in the table.
+#[test]
+fn decisions_list_every_defect_of_oci_client() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("docs/decisions.md"))?;
+    let code = std::fs::read_to_string(root.join("tests/tests/oci_client.rs"))?;
+    let tests = code.split("#[tokio::test]\nasync fn ").skip(1);
+    let names: Vec<&str> = tests.filter_map(|test| test.split('(').next()).collect();
+    assert!(names.len() > 10, "{names:?}");
+    for name in names {
+        assert!(text.contains(&format!("`{name}`")), "docs/decisions.md lacks {name}");
     }
     Ok(())
 }
