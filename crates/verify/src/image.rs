@@ -170,7 +170,7 @@ impl Verification<'_> {
                 LayerReading::Content(_) => {}
             }
         }
-        // The converter recognises a source's layer by its bytes, whatever its media type says. A variant's
+        // The converter recognises a source's layer by its bytes, not by its media type. A variant's
         // media type must be true: nodes choose the decoder by it.
         if let Some(compression) = variant_reading.compression().filter(|found| *found != Compression::Zstd) {
             let message = format!("the variant's {} is {compression}, not zstd", variant.digest);

@@ -26,6 +26,7 @@ mod error;
 mod fault;
 mod gzip;
 mod image;
+mod index;
 mod keys;
 mod layer;
 mod layout;
