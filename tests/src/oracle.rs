@@ -21,7 +21,7 @@ impl Login for NoLogin {
 }
 
 /// Requires that a variant unpacks to its source's bytes. Both are in the lab's registry at `host`
-/// (`host:port`), whatever registry their references name.
+/// (`host:port`), also if their references name another registry.
 pub async fn require_equal(host: &str, source: &Reference, variant: &Reference) -> Result<Report> {
     crate::control_plane::install_crypto();
     let (source_image, variant_image) = (image(host, source)?, image(host, variant)?);

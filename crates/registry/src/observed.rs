@@ -38,7 +38,7 @@ pub(crate) enum SmallUploads {
 pub(crate) enum BlobHeads {
     /// Whether the blob exists.
     Answered,
-    /// A refusal, whatever the blob.
+    /// A refusal of every blob.
     Refused,
 }
 

@@ -26,7 +26,7 @@ pub(crate) async fn pull(client: &Client, digest: &Digest) -> Result<Chunks, Req
 pub(crate) enum HeadAnswer {
     Present,
     Absent,
-    /// The registry refuses HEAD, whatever the blob: ECR Public with 401 (aws/containers-roadmap#2671), a
+    /// The registry refuses HEAD of every blob: ECR Public with 401 (aws/containers-roadmap#2671), a
     /// storage whose signature is for GET with 403, others with 400, 405 or 501.
     Refused,
 }

@@ -45,7 +45,7 @@ pub struct PullAuthorization {
     pub host: String,
     /// Whether the registry is reached over plain http.
     pub is_plain_http: bool,
-    /// What requests carry.
+    /// Authorization that requests carry.
     pub authorization: Authorization,
     /// Time to ask for another one.
     pub expires_at: Instant,

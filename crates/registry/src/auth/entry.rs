@@ -31,7 +31,7 @@ pub(super) fn read(entry: &Value) -> Result<Vec<Credentials>, EntryProblem> {
     if let Ok(Some(token)) = token {
         found.push(Credentials::identity_token(token));
     }
-    // `az acr login` writes a user without a password beside the identity token.
+    // `az acr login` writes a user without a password next to the identity token.
     if let Ok(Some(password)) = &password
         && (found.is_empty() || !password.password.is_empty())
     {

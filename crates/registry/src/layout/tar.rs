@@ -181,7 +181,7 @@ impl Header {
         self.0[156]
     }
 
-    /// Links, devices and folders have no content, whatever their size says (Go, `archive/tar`,
+    /// Links, devices and folders have no content, also if their header gives a size (Go, `archive/tar`,
     /// `isHeaderOnlyType`).
     fn has_content(&self) -> bool {
         !matches!(self.kind(), b'1'..=b'6')

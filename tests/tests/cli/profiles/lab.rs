@@ -77,8 +77,8 @@ impl ProductLab {
             lab.user.docker_config(&entry(PASSWORD))?;
         }
         lab.intruder.docker_config(&entry("wrong-password"))?;
-        let nobody = STANDARD.encode("00000000-0000-0000-0000-000000000000:");
-        let entry = json!({"auth": nobody, "identitytoken": IDENTITY_TOKEN});
+        let no_user = STANDARD.encode("00000000-0000-0000-0000-000000000000:");
+        let entry = json!({"auth": no_user, "identitytoken": IDENTITY_TOKEN});
         lab.by_identity_token.docker_config(&json!({"auths": {lab.host(): entry}}))?;
         Ok(lab)
     }
