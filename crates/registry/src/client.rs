@@ -3,11 +3,10 @@
 use std::sync::Arc;
 
 use reqwest::header::{ACCEPT, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::auth::{
-    Authorization, Credentials, Login, LoginPlan, Password, PullAuthorization, RedirectLogins, Refusal,
-    TokenCache,
+    Authorization, Credentials, Login, LoginPlan, PullAuthorization, RedirectLogins, Refusal, TokenCache,
 };
 use crate::ecr::Ecr;
 use crate::error::RequestError;
@@ -114,54 +113,76 @@ impl Client {
         read_bounded(response, max, self.timeouts().response).await
     }
 
-    /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone; another
-    /// registry may ask for an anonymous login.
+    /// The address in a response's `Location`.
+    pub(crate) fn redirect_target(&self, response: &Response) -> Result<Url, RequestError> {
+        redirect_target(self.transport.endpoint(), response.url(), response.headers())
+    }
+
+    /// The address to which a response redirects a request that writes: `None` if it doesn't.
+    pub(crate) fn write_redirect(
+        &self,
+        request: &Request,
+        response: &Response,
+    ) -> Result<Option<Url>, RequestError> {
+        write_redirect(self.transport.endpoint(), request, response)
+    }
+
+    /// Whether `url` is the registry's.
+    pub(crate) fn is_own(&self, url: &Url) -> bool {
+        self.transport.endpoint().is_same_origin(url)
+    }
+
+    /// Reads `url`, also where the registry redirects to. Credentials go to the registry alone, and to no
+    /// address that another origin redirects to; another registry may ask for an anonymous login.
     pub(crate) async fn read(
         &self,
         method: Method,
         mut url: Url,
         accept: HeaderValue,
     ) -> Result<Response, RequestError> {
+        let mut has_left = false;
         for _ in 0..=MAX_REDIRECTS {
-            let request = Request::read(method.clone(), url.clone()).header(ACCEPT, accept.clone());
-            let response = if self.transport.endpoint().is_same_origin(&url) {
-                self.send(self.read_access, request).await?
-            } else {
+            let mut request = Request::read(method.clone(), url.clone()).header(ACCEPT, accept.clone());
+            has_left |= !self.is_own(&url);
+            let response = if has_left {
                 self.redirect_logins.send(&self.transport, request).await?
+            } else {
+                self.send_once(self.read_access, &mut request).await?
             };
             if !response.status().is_redirection() {
                 return Ok(response);
             }
-            url = redirect_target(&url, response.headers())?;
+            url = self.redirect_target(&response)?;
         }
         Err(RequestError::Redirects { max: MAX_REDIRECTS })
     }
 
-    /// Sends a request, and a request that writes also where the registry redirects to. A streamed body can't
-    /// be sent again, which is [`RequestError::StreamRedirected`].
-    pub(crate) async fn send(&self, access: Access, mut request: Request) -> Result<Response, RequestError> {
+    /// Sends a request that writes, also where the registry redirects to: the request then has that address.
+    /// A streamed body can't be sent again, which is [`RequestError::StreamRedirected`].
+    pub(crate) async fn send(&self, access: Access, request: &mut Request) -> Result<Response, RequestError> {
         for _ in 0..=MAX_REDIRECTS {
-            let response = self.send_once(access, &mut request).await?;
-            let Some(url) = write_redirect(&request, &response)? else { return Ok(response) };
+            let response = self.send_once(access, request).await?;
+            let Some(url) = self.write_redirect(request, &response)? else { return Ok(response) };
             if !request.is_ready() {
                 return Err(RequestError::StreamRedirected { status: response.status() });
             }
+            request.is_steered |= !self.is_own(&request.url);
             request.url = url;
         }
         Err(RequestError::Redirects { max: MAX_REDIRECTS })
     }
 
     /// Sends a request with the authorization that `access` needs, and follows no redirect. Another host,
-    /// another port, and plain http after https get no authorization. A refused one is renewed and the request
-    /// sent again; a streamed body can't be sent again, which is [`RequestError::TokenExpired`].
+    /// another port, plain http after https, and an address that one of these chose get no authorization. A
+    /// refused one is renewed and the request sent again; a streamed body can't be sent again, which is
+    /// [`RequestError::TokenExpired`].
     pub(crate) async fn send_once(
         &self,
         access: Access,
         request: &mut Request,
     ) -> Result<Response, RequestError> {
-        let http = self.transport.http_client(request).await?;
-        if !self.transport.endpoint().is_same_origin(&request.url) {
-            return request.build(http).send().await.map_err(|error| self.transport.send_error(error));
+        if request.is_steered || !self.is_own(&request.url) {
+            return self.transport.send(request, &Authorization::Anonymous).await;
         }
         let (login, tokens) = (self.login(access), self.tokens(access));
         let mut active = tokens.authorization(&login, None).await?;
@@ -171,8 +192,7 @@ impl Client {
         let max_renewals = if request.method == Method::HEAD { 0 } else { MAX_RENEWALS };
         let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, max_renewals);
         loop {
-            let attempt = authorize(request.build(http), &active.authorization);
-            let response = attempt.send().await.map_err(|error| self.transport.send_error(error))?;
+            let response = self.transport.send(request, &active.authorization).await?;
             if !self.is_refusal(&active.plan, response.status()) {
                 return Ok(response);
             }
@@ -237,14 +257,6 @@ impl Client {
             StatusCode::NOT_FOUND => *plan == LoginPlan::Unknown,
             _ => false,
         }
-    }
-}
-
-fn authorize(request: RequestBuilder, authorization: &Authorization) -> RequestBuilder {
-    match authorization {
-        Authorization::Anonymous => request,
-        Authorization::Basic(Password { username, password }) => request.basic_auth(username, Some(password)),
-        Authorization::Bearer(token) => request.bearer_auth(token.as_str()),
     }
 }
 

@@ -15,6 +15,9 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) direction: Direction,
+    /// Whether another origin than the registry's chose the address, which the registry's credentials must not
+    /// follow (CVE-2024-45336 of Go).
+    pub(crate) is_steered: bool,
     headers: HeaderMap,
     timeout: Option<Duration>,
     body: Content,
@@ -41,7 +44,7 @@ impl Request {
 
     fn new(method: Method, url: Url, direction: Direction) -> Self {
         let headers = HeaderMap::new();
-        Self { method, url, direction, headers, timeout: None, body: Content::Empty }
+        Self { method, url, direction, is_steered: false, headers, timeout: None, body: Content::Empty }
     }
 
     pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use reqwest::Response;
 use tokio::sync::OnceCell;
 
-use crate::auth::Password;
+use crate::auth::Authorization;
 use crate::endpoint::Endpoint;
 use crate::error::{RequestError, send_error};
 use crate::http::{AddressPolicy, HttpClients};
@@ -39,7 +39,7 @@ impl Transport {
     }
 
     /// The HTTP client for an address: the registry's own, or one that the registry may redirect to.
-    pub(crate) async fn http_client(&self, request: &Request) -> Result<&reqwest::Client, RequestError> {
+    async fn http_client(&self, request: &Request) -> Result<&reqwest::Client, RequestError> {
         let policy = if self.endpoint.is_same_origin(&request.url) {
             AddressPolicy::AllowPrivate
         } else {
@@ -50,23 +50,19 @@ impl Transport {
     }
 
     /// The error of a request without a response.
-    pub(crate) fn send_error(&self, error: reqwest::Error) -> RequestError {
+    fn send_error(&self, error: reqwest::Error) -> RequestError {
         let proxy = error.url().and_then(|url| self.http.proxy_for(url)).cloned();
         send_error(error, proxy.as_ref())
     }
 
-    /// Sends a request of a login: without a token, with a password if there is one to exchange.
-    pub(crate) async fn send_anonymous(
+    /// Sends a request with this authorization, and follows no redirect.
+    pub(crate) async fn send(
         &self,
-        mut request: Request,
-        password: Option<&Password>,
+        request: &mut Request,
+        authorization: &Authorization,
     ) -> Result<Response, RequestError> {
-        let attempt = request.build(self.http_client(&request).await?);
-        let attempt = match password {
-            Some(Password { username, password }) => attempt.basic_auth(username, Some(password)),
-            None => attempt,
-        };
-        attempt.send().await.map_err(|error| self.send_error(error))
+        let attempt = request.build(self.http_client(request).await?);
+        authorization.authorize(attempt).send().await.map_err(|error| self.send_error(error))
     }
 }
 

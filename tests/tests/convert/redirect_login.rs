@@ -143,3 +143,16 @@ async fn redirected_registry_must_have_its_own_token_server() -> Result<()> {
     lab.require_no_leak();
     Ok(())
 }
+
+#[tokio::test]
+async fn read_returns_from_another_origin_without_credentials() -> Result<()> {
+    let lab = RedirectLab::start().await?;
+    lab.redirect(Method::GET, "manifests/v1");
+    let location = format!("http://{}/v2/inside/app/manifests/v1", lab.gateway.host());
+    let back = Fault::Respond(StatusCode::TEMPORARY_REDIRECT, vec![("location", location)], "");
+    lab.other_gateway.fault(Method::GET, "/manifests/", back);
+    // Only a token of its user opens the registry.
+    let error = pull(&*lab.store()?).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Denied, "{}", error.chain());
+    Ok(())
+}

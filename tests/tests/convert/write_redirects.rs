@@ -6,7 +6,7 @@ use zstart_convert::ErrorClass;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
-use zstart_tests::registry::raw_fault_server::RawFaultServer;
+use zstart_tests::registry::raw_fault_server::{RawFaultServer, RawResponse, http_response};
 use zstart_tests::registry::repository_reader::RepositoryReader;
 
 use crate::conversion::{Conversion, Lab};
@@ -156,5 +156,98 @@ async fn redirect_that_loses_the_body_is_named() -> Result<()> {
             assert!(error.chain().contains(text), "{}", error.chain());
         }
     }
+    Ok(())
+}
+
+/// A registry that wants a password with each request, and sends writes to another origin.
+struct SteeredLab {
+    _registry: Registry,
+    server: RawFaultServer,
+    other: RawFaultServer,
+}
+
+impl SteeredLab {
+    async fn start() -> Result<Self> {
+        let registry = Registry::start().await?;
+        image().push(&registry.host(), "app:v1").await?;
+        let server = RawFaultServer::start(&registry.host()).await?;
+        let other = RawFaultServer::start(&registry.host()).await?;
+        let refusal = ["401 Unauthorized", "WWW-Authenticate: Basic realm=\"lab\"", "Connection: close"];
+        server.respond(Method::GET, "/v2/ ", RawResponse::Send(http_response(&refusal, b"")));
+        Ok(Self { _registry: registry, server, other })
+    }
+
+    /// Redirects writes of this kind to the other origin, which answers them with this status and an address
+    /// at the registry.
+    fn steer(&self, method: &Method, path_part: &str, status: &str, path: &str) {
+        let answer = |status: &str, location: &str| {
+            let location = format!("Location: {location}");
+            RawResponse::Send(http_response(
+                &[status, &location, "Content-Length: 0", "Connection: close"],
+                b"",
+            ))
+        };
+        let other = format!("http://localhost:{}{path_part}", self.other.port());
+        self.server.respond(method.clone(), path_part, answer("307 Temporary Redirect", &other));
+        let target = format!("http://{}{path}", self.server.host());
+        self.other.respond(method.clone(), path_part, answer(status, &target));
+    }
+
+    /// Converts into another repository, so that layers are mounted, and returns the heads of the requests to
+    /// the registry for `path`.
+    async fn heads_of(&self, path: &str) -> Vec<String> {
+        let conversion = Conversion::of(&format!("{}/app:v1", self.server.host())).login("user", "right");
+        let conversion = conversion.into(&format!("{}/copy", self.server.host()));
+        // A mount that fails leads to an upload, and the conversion may succeed.
+        drop(conversion.run().await);
+        assert!(!self.other.request_heads().is_empty());
+        let path = path.to_lowercase();
+        self.server.request_heads().into_iter().filter(|head| head.contains(&path)).collect()
+    }
+}
+
+#[tokio::test]
+async fn write_returns_from_another_origin_without_credentials() -> Result<()> {
+    let lab = SteeredLab::start().await?;
+    let path = "/v2/prod/manifests/latest";
+    lab.steer(&Method::PUT, "/v2/copy/manifests/", "307 Temporary Redirect", path);
+    let heads = lab.heads_of(path).await;
+    assert!(!heads.is_empty());
+    assert!(heads.iter().all(|head| !head.contains("authorization")), "{heads:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn other_origin_chooses_no_path_of_the_registry() -> Result<()> {
+    for path in ["/v2/prod/manifests/latest", "/v2/copy/blobs/uploads/..%2F..%2Fmanifests/latest"] {
+        for (method, part) in
+            [(Method::POST, "/v2/copy/blobs/uploads/?mount="), (Method::POST, "/v2/copy/blobs/uploads/")]
+        {
+            let lab = SteeredLab::start().await?;
+            lab.steer(&method, part, "202 Accepted", path);
+            let heads = lab.heads_of(path).await;
+            assert!(heads.is_empty(), "{method} {part}: {heads:#?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirected_stream_returns_to_no_other_repository() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let other = RawFaultServer::start(&lab.registry.host()).await?;
+    let origin = format!("http://localhost:{}", other.port());
+    let redirect = Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, origin);
+    lab.gateway.fault(Method::PATCH, "/blobs/uploads/", redirect);
+    let location = format!("Location: http://{}/v2/prod/blobs/uploads/1", lab.gateway.host());
+    let back = http_response(&["307 Temporary Redirect", &location, "Connection: close"], b"");
+    other.respond(Method::PATCH, "/blobs/uploads/", RawResponse::Send(back));
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
+    // Empty requests look for the address of the stream, beyond the first redirect too.
+    let heads = other.request_heads();
+    assert!(heads.iter().any(|head| head.contains("content-length: 0")), "{heads:#?}");
+    assert!(!lab.writes().iter().any(|call| call.contains("/v2/prod/")), "{:#?}", lab.writes());
     Ok(())
 }

@@ -68,14 +68,14 @@ pub(crate) async fn push(
     tag: Option<&Tag>,
 ) -> Result<(), RequestError> {
     let key = tag.map_or(ManifestKey::Digest(&manifest.digest), ManifestKey::Tag);
-    let request = Request::write(Method::PUT, client.url(&path(key))?)
+    let mut request = Request::write(Method::PUT, client.url(&path(key))?)
         .timeout(client.timeouts().write_idle)
         .header(CONTENT_TYPE, media_type.clone())
         .body(manifest.bytes.clone());
     if let Some(ecr) = client.ecr() {
         ecr.acquire_put().await;
     }
-    let response = client.send(Access::Push, request).await?;
+    let response = client.send(Access::Push, &mut request).await?;
     if is_written(response.status()) { Ok(()) } else { Err(client.error_of(response).await) }
 }
 

@@ -17,12 +17,13 @@ pub(crate) async fn try_mount(client: &Client, digest: &Digest) -> Result<bool, 
     let Some(from) = client.mount_source() else { return Ok(false) };
     let mut url = client.url("blobs/uploads/")?;
     url.query_pairs_mut().append_pair("mount", digest.as_str()).append_pair("from", from);
-    let request = Request::write(Method::POST, url).timeout(client.timeouts().write_idle).blob(Bytes::new());
-    let response = client.send(Access::Push, request).await?;
+    let mut request =
+        Request::write(Method::POST, url).timeout(client.timeouts().write_idle).blob(Bytes::new());
+    let response = client.send(Access::Push, &mut request).await?;
     match response.status() {
         StatusCode::CREATED => Ok(true),
         status if is_written(status) => {
-            Session::opened_by(client, &response)?.cancel().await;
+            Session::opened_by(client, &request, &response)?.cancel().await;
             Ok(false)
         }
         _ => Err(client.error_of(response).await),

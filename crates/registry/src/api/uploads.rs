@@ -22,7 +22,7 @@ use zstart_core::sync::lock;
 use super::is_written;
 use crate::client::Client;
 use crate::error::{RegistryError, RequestError};
-use crate::http::{monitor, redirect_target, write_redirect};
+use crate::http::monitor;
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ByteStream;
@@ -57,11 +57,12 @@ pub(crate) enum SinglePost {
 
 /// Opens an upload session.
 pub(crate) async fn start(client: &Client) -> Result<Session, RequestError> {
-    let response = post(client, client.url("blobs/uploads/")?, Bytes::new()).await?;
+    let mut request = post(client, client.url("blobs/uploads/")?, Bytes::new());
+    let response = client.send(Access::Push, &mut request).await?;
     if !is_written(response.status()) {
         return Err(client.error_of(response).await);
     }
-    Session::opened_by(client, &response)
+    Session::opened_by(client, &request, &response)
 }
 
 /// Sends a blob in a single POST.
@@ -72,25 +73,59 @@ pub(crate) async fn single_post(
 ) -> Result<SinglePost, RequestError> {
     let mut url = client.url("blobs/uploads/")?;
     url.query_pairs_mut().append_pair("digest", digest.as_str());
-    let response = post(client, url, content.clone()).await?;
+    let mut request = post(client, url, content.clone());
+    let response = client.send(Access::Push, &mut request).await?;
     match response.status() {
         StatusCode::CREATED => Ok(SinglePost::Stored),
         status if is_written(status) => {
-            Ok(SinglePost::Accepted(Box::new(Session::opened_by(client, &response)?)))
+            Ok(SinglePost::Accepted(Box::new(Session::opened_by(client, &request, &response)?)))
         }
         _ => Err(client.error_of(response).await),
     }
 }
 
-async fn post(client: &Client, url: Url, content: Bytes) -> Result<Response, RequestError> {
-    let request = Request::write(Method::POST, url).timeout(client.timeouts().write_idle).blob(content);
-    client.send(Access::Push, request).await
+fn post(client: &Client, url: Url, content: Bytes) -> Request {
+    Request::write(Method::POST, url).timeout(client.timeouts().write_idle).blob(content)
+}
+
+/// Requires that an address that another origin chose is no other path of the registry than an upload of the
+/// repository: the registry's credentials go along.
+fn require_upload(client: &Client, url: &Url) -> Result<(), RequestError> {
+    if !client.is_own(url) {
+        return Ok(());
+    }
+    let uploads = client.url("blobs/uploads/")?;
+    // A further segment, also an encoded one, may name another repository's object.
+    let names_upload =
+        |name: &str| !name.is_empty() && !name.contains('/') && !name.contains('\\') && !has_path(name);
+    let has_upload = url.path().strip_prefix(uploads.path()).is_some_and(names_upload);
+    let problem = "was sent by another host and leads outside of the repository's uploads";
+    if has_upload { Ok(()) } else { Err(RequestError::Location { problem }) }
+}
+
+/// Whether a segment contains an encoded dot, slash, backslash or percent sign.
+fn has_path(segment: &str) -> bool {
+    let segment = segment.to_ascii_lowercase();
+    ["%2e", "%2f", "%5c", "%25"].iter().any(|encoded| segment.contains(encoded))
+}
+
+/// The address of a session after `request`, as its response names it.
+fn next_address(client: &Client, request: &Request, response: &Response) -> Result<Url, RequestError> {
+    let url = client.redirect_target(response)?;
+    if request.is_steered || !client.is_own(response.url()) {
+        require_upload(client, &url)?;
+    }
+    Ok(url)
 }
 
 impl Session {
-    /// The session at the address that a response names.
-    pub(crate) fn opened_by(client: &Client, response: &Response) -> Result<Self, RequestError> {
-        Ok(Self { client: client.clone(), location: redirect_target(response.url(), response.headers())? })
+    /// The session at the address that a response names. `request` is the one that it answers.
+    pub(crate) fn opened_by(
+        client: &Client,
+        request: &Request,
+        response: &Response,
+    ) -> Result<Self, RequestError> {
+        Ok(Self { client: client.clone(), location: next_address(client, request, response)? })
     }
 
     /// Streams all of the content in one PATCH.
@@ -104,10 +139,10 @@ impl Session {
             *lock(&keep) = Some(error);
             std::io::Error::other("the content ended with an error")
         });
-        let request =
+        let mut request =
             Request::write(Method::PATCH, self.location.clone()).blob_stream(Body::wrap_stream(content));
         let sent = tokio::select! {
-            sent = self.client.send(Access::Push, request) => sent,
+            sent = self.client.send(Access::Push, &mut request) => sent,
             stalled = monitor.stalled() => Err(stalled.into()),
         };
         if let Some(error) = lock(&failure).take() {
@@ -117,7 +152,7 @@ impl Session {
         if !is_written(response.status()) {
             return Err(self.client.error_of(response).await.into());
         }
-        Ok(self.advance(&response)?)
+        Ok(self.advance(&request, &response)?)
     }
 
     /// Finds the address of a stream that the registry redirects: sends up to `redirects` times an
@@ -128,23 +163,26 @@ impl Session {
             let probe = Request::write(Method::PATCH, self.location.clone());
             let mut probe = probe.timeout(timeouts.write_idle).blob(Bytes::new());
             let response = self.client.send_once(Access::Push, &mut probe).await?;
-            let Some(target) = write_redirect(&probe, &response)? else {
+            let Some(target) = self.client.write_redirect(&probe, &response)? else {
                 // The next address of a session that was redirected may be redirected again, so the stream
                 // stays here. A refusal counts when the stream gets it.
                 if followed == 0 && is_written(response.status()) {
-                    self.advance(&response)?;
+                    self.advance(&probe, &response)?;
                 }
                 return Ok(followed);
             };
+            if !self.client.is_own(&probe.url) {
+                require_upload(&self.client, &target)?;
+            }
             self.location = target;
         }
         Ok(redirects)
     }
 
     /// Moves to the address that a response names; without one, the session keeps its address.
-    fn advance(&mut self, response: &Response) -> Result<(), RequestError> {
+    fn advance(&mut self, request: &Request, response: &Response) -> Result<(), RequestError> {
         if response.headers().contains_key(LOCATION) {
-            self.location = redirect_target(response.url(), response.headers())?;
+            self.location = next_address(&self.client, request, response)?;
         }
         Ok(())
     }
@@ -154,15 +192,15 @@ impl Session {
         let mut url = self.location.clone();
         url.query_pairs_mut().append_pair("digest", digest.as_str());
         let timeouts = self.client.timeouts();
-        let request = Request::write(Method::PUT, url).timeout(timeouts.write_idle).blob(content);
-        let response = self.client.send(Access::Push, request).await?;
+        let mut request = Request::write(Method::PUT, url).timeout(timeouts.write_idle).blob(content);
+        let response = self.client.send(Access::Push, &mut request).await?;
         if is_written(response.status()) { Ok(()) } else { Err(self.client.error_of(response).await) }
     }
 
     /// Cancels the session. Registries drop sessions by themselves, so a failure is logged and no more.
     pub(crate) async fn cancel(&self) {
-        let request = Request::write(Method::DELETE, self.location.clone()).timeout(CANCEL_TIMEOUT);
-        if let Err(error) = self.client.send(Access::Push, request).await {
+        let mut request = Request::write(Method::DELETE, self.location.clone()).timeout(CANCEL_TIMEOUT);
+        if let Err(error) = self.client.send(Access::Push, &mut request).await {
             tracing::debug!(error = zstart_core::chain(&error), "failed to cancel an upload");
         }
     }
@@ -207,6 +245,32 @@ mod tests {
         session.patch(Box::pin(stream::iter([Ok("content".into())]))).await.unwrap();
         session.put(&Digest::sha256_of(b"content"), Bytes::new()).await.unwrap();
         lock(&requests).iter().filter(|line| *line != "GET /v2/").cloned().collect()
+    }
+
+    #[test]
+    fn another_origin_leads_to_uploads_of_the_repository_only() {
+        let client = Client::for_tests("registry.example", "");
+        let require = |url: &str| require_upload(&client, &url.parse().unwrap());
+        for url in [
+            "https://registry.example/v2/app/blobs/uploads/0b9c-4e?state=a%2Fb",
+            "https://registry.example/v2/app/blobs/uploads/a%3D",
+            "https://storage.example/v2/prod/manifests/latest",
+        ] {
+            assert!(require(url).is_ok(), "{url}");
+        }
+        for path in [
+            "prod/manifests/latest",
+            "app/manifests/latest",
+            "app/blobs/uploads/",
+            "app/blobs/uploads/../../manifests/latest",
+            "app/blobs/uploads/..%2f..%2Fmanifests%2Flatest",
+            "app/blobs/uploads/%252e%252e%252fx",
+            "app/blobs/uploads/x/manifests/latest",
+            "application/blobs/uploads/x",
+        ] {
+            let error = require(&format!("https://registry.example/v2/{path}")).unwrap_err();
+            assert!(error.to_string().contains("outside of the repository's uploads"), "{path}: {error}");
+        }
     }
 
     #[tokio::test]

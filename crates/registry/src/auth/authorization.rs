@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Instant;
 
+use reqwest::RequestBuilder;
+
 use super::password::Password;
 
 /// Proof of identity that a request carries. Its debug form shows no secret.
@@ -14,6 +16,17 @@ pub enum Authorization {
     Basic(Password),
     /// A token.
     Bearer(BearerToken),
+}
+
+impl Authorization {
+    /// Adds the `Authorization` header.
+    pub(crate) fn authorize(&self, request: RequestBuilder) -> RequestBuilder {
+        match self {
+            Self::Anonymous => request,
+            Self::Basic(Password { username, password }) => request.basic_auth(username, Some(password)),
+            Self::Bearer(token) => request.bearer_auth(token.as_str()),
+        }
+    }
 }
 
 /// A token server's token. Its debug form shows no secret.

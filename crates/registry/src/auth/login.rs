@@ -194,20 +194,18 @@ impl Login<'_> {
         service: Option<&str>,
         scopes: &[String],
     ) -> Result<Grant, LoginError> {
-        let password = current_password(self.credentials, None).await?.map(|current| current.password);
+        let password = current_password(self.credentials, None).await?;
+        let authorization =
+            password.map_or(Authorization::Anonymous, |current| Authorization::Basic(current.password));
         let request = match self.credentials {
             Credentials::IdentityToken(token) => token.exchange(realm, service, scopes),
             Credentials::Anonymous | Credentials::Basic(_) | Credentials::Provider(_) => {
                 token_server::token_request(realm, service, scopes)
             }
         };
-        let issued = token_server::exchange(self.transport, request, password.as_ref()).await?;
-        // Renewed after three quarters of its life: a request may need time to arrive.
-        Ok(Grant {
-            authorization: Authorization::Bearer(issued.token),
-            ttl: issued.ttl / 4 * 3,
-            is_new: true,
-        })
+        let issued = token_server::exchange(self.transport, request, &authorization).await?;
+        let ttl = issued.time_of_use();
+        Ok(Grant { authorization: Authorization::Bearer(issued.token), ttl, is_new: true })
     }
 }
 

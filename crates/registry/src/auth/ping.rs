@@ -2,6 +2,7 @@
 
 use reqwest::{Method, StatusCode};
 
+use super::authorization::Authorization;
 use super::challenge::{self, Challenges};
 use crate::error::RequestError;
 use crate::error_kind::ErrorKind;
@@ -27,7 +28,8 @@ pub(super) enum Ping {
 pub(super) async fn ping(transport: &Transport) -> Result<Ping, RequestError> {
     let mut url = transport.endpoint().base()?.clone();
     for hop in 0..=MAX_REDIRECTS {
-        let sent = transport.send_anonymous(Request::read(Method::GET, url.clone()), None).await;
+        let mut request = Request::read(Method::GET, url.clone());
+        let sent = transport.send(&mut request, &Authorization::Anonymous).await;
         let response = match sent {
             Ok(response) => response,
             Err(error) if hop == 0 => return Err(error),
@@ -36,7 +38,7 @@ pub(super) async fn ping(transport: &Transport) -> Result<Ping, RequestError> {
         };
         let status = response.status();
         if status.is_redirection() {
-            match redirect_target(&url, response.headers()) {
+            match redirect_target(transport.endpoint(), &url, response.headers()) {
                 Ok(target) => url = target,
                 Err(_) => break,
             }

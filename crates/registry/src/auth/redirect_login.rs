@@ -10,7 +10,7 @@ use reqwest::{Response, StatusCode, Url};
 use tokio::time::Instant;
 use zstart_core::sync::lock;
 
-use super::authorization::BearerToken;
+use super::authorization::{Authorization, BearerToken};
 use super::challenge;
 use super::scope;
 use super::token_server::{self, AllowedHosts};
@@ -43,8 +43,8 @@ impl RedirectLogins {
         transport: &Transport,
         mut request: Request,
     ) -> Result<Response, RequestError> {
-        let known = self.token_for(&request.url);
-        let response = send_with(transport, &mut request, known.as_ref()).await?;
+        let known = self.token_for(&request.url).map_or(Authorization::Anonymous, Authorization::Bearer);
+        let response = transport.send(&mut request, &known).await?;
         if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
             return Ok(response);
         }
@@ -55,7 +55,7 @@ impl RedirectLogins {
         let Some(login) = login else { return Ok(response) };
         let token = login.token.clone();
         self.keep(login);
-        send_with(transport, &mut request, Some(&token)).await
+        transport.send(&mut request, &Authorization::Bearer(token)).await
     }
 
     fn token_for(&self, url: &Url) -> Option<BearerToken> {
@@ -76,19 +76,6 @@ impl RedirectLogins {
     }
 }
 
-async fn send_with(
-    transport: &Transport,
-    request: &mut Request,
-    token: Option<&BearerToken>,
-) -> Result<Response, RequestError> {
-    let attempt = request.build(transport.http_client(request).await?);
-    let attempt = match token {
-        Some(token) => attempt.bearer_auth(token.as_str()),
-        None => attempt,
-    };
-    attempt.send().await.map_err(|error| transport.send_error(error))
-}
-
 /// Fetches the token that a refusal offers. `None` if it offers none.
 async fn log_in(
     transport: &Transport,
@@ -103,8 +90,8 @@ async fn log_in(
     }
     let started = Instant::now();
     let request = token_server::token_request(bearer.realm, bearer.service.as_deref(), &scopes);
-    let issued = token_server::exchange(transport, request, None).await?;
-    let expires_at = started + issued.ttl / 4 * 3;
+    let issued = token_server::exchange(transport, request, &Authorization::Anonymous).await?;
+    let expires_at = started + issued.time_of_use();
     Ok(Some(RedirectToken { url: url.clone(), token: issued.token, expires_at }))
 }
 

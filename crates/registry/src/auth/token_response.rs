@@ -19,6 +19,13 @@ pub(super) struct IssuedToken {
     pub(super) ttl: Duration,
 }
 
+impl IssuedToken {
+    /// Time to use the token for: three quarters of its life, since a request may need time to arrive.
+    pub(super) fn time_of_use(&self) -> Duration {
+        self.ttl / 4 * 3
+    }
+}
+
 /// A token server's response. Other members (`scope`, `issued_at`, `refresh_token` …) don't matter: the time
 /// of issue is that of the response.
 #[derive(Deserialize)]

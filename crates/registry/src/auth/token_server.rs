@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use reqwest::{Method, StatusCode, Url};
 
-use super::password::Password;
+use super::authorization::Authorization;
 use super::token_response::{self, IssuedToken};
 use crate::error::LoginError;
 use crate::http::{error_of, read_bounded};
@@ -90,11 +90,11 @@ pub(super) fn token_request(mut realm: Url, service: Option<&str>, scopes: &[Str
 /// wasn't checked.
 pub(super) async fn exchange(
     transport: &Transport,
-    request: Request,
-    password: Option<&Password>,
+    mut request: Request,
+    authorization: &Authorization,
 ) -> Result<IssuedToken, LoginError> {
     let timeout = transport.options().timeouts.response;
-    let response = transport.send_anonymous(request, password).await?;
+    let response = transport.send(&mut request, authorization).await?;
     if response.status() != StatusCode::OK {
         return Err(LoginError::Token(error_of(response, timeout).await));
     }

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 
+use crate::endpoint::Endpoint;
 use crate::error::{RequestError, response_error, transport_error};
 use crate::request::Request;
 
@@ -66,13 +67,18 @@ async fn read_all(mut response: Response, max: usize) -> Result<Vec<u8>, Request
     Ok(bytes)
 }
 
-/// The address in `Location`, absolute or relative to the request's own. It must not leave https.
-pub(crate) fn redirect_target(base: &Url, headers: &HeaderMap) -> Result<Url, RequestError> {
+/// The address in `Location`, absolute or relative to the request's own. It must not leave https; a registry
+/// that users reach over plain HTTP may get its clients back from a storage with https.
+pub(crate) fn redirect_target(
+    registry: &Endpoint,
+    base: &Url,
+    headers: &HeaderMap,
+) -> Result<Url, RequestError> {
     let failed = |problem| RequestError::Location { problem };
     let location = headers.get(LOCATION).ok_or_else(|| failed("is missing"))?;
     let location = location.to_str().map_err(|_| failed("is not readable"))?;
     let url = base.join(location).map_err(|_| failed("is not an address"))?;
-    let is_downgrade = base.scheme() == "https" && url.scheme() != "https";
+    let is_downgrade = base.scheme() == "https" && url.scheme() != "https" && !registry.is_same_origin(&url);
     if is_downgrade || !matches!(url.scheme(), "http" | "https") {
         return Err(failed("leaves https"));
     }
@@ -82,12 +88,16 @@ pub(crate) fn redirect_target(base: &Url, headers: &HeaderMap) -> Result<Url, Re
 /// The address to which a response redirects a request that writes: `None` if it doesn't. Only 307 and 308
 /// keep method and body (RFC 9110, 15.4.8 and 15.4.9); after another redirect, Go's `net/http` and browsers
 /// send a GET, by which nothing is written.
-pub(crate) fn write_redirect(request: &Request, response: &Response) -> Result<Option<Url>, RequestError> {
+pub(crate) fn write_redirect(
+    registry: &Endpoint,
+    request: &Request,
+    response: &Response,
+) -> Result<Option<Url>, RequestError> {
     let status = response.status();
     if matches!(request.method, Method::GET | Method::HEAD) || !status.is_redirection() {
         return Ok(None);
     }
-    let target = redirect_target(&request.url, response.headers())?;
+    let target = redirect_target(registry, &request.url, response.headers())?;
     if matches!(status, StatusCode::TEMPORARY_REDIRECT | StatusCode::PERMANENT_REDIRECT) {
         return Ok(Some(target));
     }
@@ -114,7 +124,13 @@ mod tests {
     fn location_must_not_downgrade_https() {
         let follow = |base: &str, location: &'static str| {
             let headers = HeaderMap::from_iter([(LOCATION, location.parse().unwrap())]);
-            redirect_target(&base.parse().unwrap(), &headers)
+            // Users reach `plain.example` over plain HTTP, and every other registry over https.
+            let registry = if base.contains("plain") || location.contains("plain") {
+                Endpoint::new("plain.example", true)
+            } else {
+                Endpoint::new("registry.example", false)
+            };
+            redirect_target(&registry, &base.parse().unwrap(), &headers)
         };
         let (safe, plain) =
             ("https://registry.example/v2/app/blobs/x", "http://registry.example/v2/app/blobs/x");
@@ -125,6 +141,7 @@ mod tests {
             (plain, "/y", "http://registry.example/y"),
             (plain, "http://storage.example/x", "http://storage.example/x"),
             (plain, "https://storage.example/x", "https://storage.example/x"),
+            ("https://storage.example/x", "http://plain.example/y", "http://plain.example/y"),
         ] {
             assert_eq!(follow(base, location).unwrap().as_str(), found);
         }
@@ -133,6 +150,8 @@ mod tests {
             (safe, "HTTP://storage.example/x"),
             (safe, "file:///etc/passwd"),
             (plain, "ftp://storage.example/x"),
+            ("https://storage.example/x", "http://plain.example:8080/y"),
+            ("https://storage.example/x", "http://storage.example/plain"),
         ] {
             let error = follow(base, location).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Other);
