@@ -196,7 +196,7 @@ impl Client {
             if !self.is_refusal(&active.plan, response.status()) {
                 return Ok(response);
             }
-            let plan = login.plan_after_refusal(&active.plan, &request.url, response.headers())?;
+            let plan = login.plan_after_refusal(&active.plan, &response)?;
             if plan.as_ref().is_some_and(|plan| *plan != active.plan) && challenges_left > 0 {
                 challenges_left -= 1;
             } else if !active.is_new && renewals_left > 0 {

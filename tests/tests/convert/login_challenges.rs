@@ -276,6 +276,58 @@ async fn token_that_a_challenge_led_to_is_refused_once() -> Result<()> {
 }
 
 #[tokio::test]
+async fn denial_after_a_login_is_no_login_error() -> Result<()> {
+    let foreign = "Bearer realm=\"http://localhost:1/token\"";
+    for status in [StatusCode::UNAUTHORIZED, StatusCode::FORBIDDEN] {
+        let lab = ChallengeLab::start(Some(user())).await?;
+        let denial = || respond(status, &[("www-authenticate", foreign)]);
+        lab.gateway.fault(Method::GET, "/manifests/", denial());
+        for has_password in [false, true] {
+            if has_password {
+                let basic = respond(StatusCode::UNAUTHORIZED, &[("www-authenticate", "Basic realm=\"lab\"")]);
+                lab.gateway.fault_at(Method::GET, "/v2/", basic);
+            }
+            let store = open(&lab.gateway.host(), Credentials::basic("user", "right"))?;
+            let error = pull(&*store, "v1").await.unwrap_err();
+            let found = (error.kind, error.status);
+            assert_eq!(found, (ErrorKind::Denied, Some(status.as_u16())), "{has_password} {}", error.chain());
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn denial_without_a_login_is_no_login_error() -> Result<()> {
+    let lab = ChallengeLab::start(None).await?;
+    let foreign = ("www-authenticate", "Bearer realm=\"http://localhost:1/token\"");
+    lab.gateway.fault(Method::GET, "/manifests/", respond(StatusCode::FORBIDDEN, &[foreign]));
+    let store = open(&lab.gateway.host(), Credentials::basic("user", "right"))?;
+    let error = pull(&*store, "v1").await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ErrorKind::Denied, Some(403)), "{}", error.chain());
+    Ok(())
+}
+
+#[tokio::test]
+async fn ping_redirected_to_another_port_gets_no_password() -> Result<()> {
+    let lab = ChallengeLab::start(Some(user())).await?;
+    let foreign = RawFaultServer::start(&lab.registry.host()).await?;
+    let absolute = format!("http://{}/token", foreign.host());
+    for realm in ["/token", absolute.as_str()] {
+        let challenge = format!("WWW-Authenticate: Bearer realm=\"{realm}\"");
+        let refusal = http_response(&["401 Unauthorized", &challenge, "Connection: close"], b"");
+        foreign.respond(Method::GET, "/v2/", RawResponse::Send(refusal));
+        lab.gateway.clear_faults();
+        let location = format!("http://{}/v2/", foreign.host());
+        let redirect = respond(StatusCode::TEMPORARY_REDIRECT, &[("location", &location)]);
+        lab.gateway.fault_at(Method::GET, "/v2/", redirect);
+        pull(&*open(&lab.gateway.host(), Credentials::basic("user", "right"))?, "v1").await?;
+        let heads = foreign.request_heads();
+        assert!(!heads.is_empty() && !heads.iter().any(|head| head.contains("authorization")), "{heads:#?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn server_error_of_the_ping_does_not_make_an_image_missing() -> Result<()> {
     let lab = ChallengeLab::start(None).await?;
     lab.gateway.fault_at(Method::GET, "/v2/", respond(StatusCode::BAD_GATEWAY, &[]));

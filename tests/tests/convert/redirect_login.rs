@@ -1,6 +1,7 @@
 //! Manifests and blobs that a registry redirects to another registry, which asks for a login of its own.
 
 use anyhow::Result;
+use futures::future::try_join_all;
 use http::{Method, StatusCode};
 use zstart_core::{Digest, Reference, Tag};
 use zstart_registry::auth::Credentials;
@@ -138,9 +139,50 @@ async fn redirected_registry_must_have_its_own_token_server() -> Result<()> {
     let refusal = http_response(&["401 Unauthorized", &challenge, "Connection: close"], b"");
     lab.second.respond(Method::GET, "/manifests/", RawResponse::Send(refusal));
     let error = pull(&*lab.store()?).await.unwrap_err();
-    assert!(error.chain().contains("nothing was sent to that host"), "{}", error.chain());
+    assert_eq!((error.kind, error.status), (ErrorKind::Denied, Some(401)), "{}", error.chain());
     assert_eq!(foreign.request_heads(), [""; 0]);
     lab.require_no_leak();
+    Ok(())
+}
+
+#[tokio::test]
+async fn storage_that_denies_access_is_asked_for_no_token() -> Result<()> {
+    let lab = RedirectLab::start().await?;
+    lab.redirect(Method::GET, "manifests/v1");
+    let challenge = format!("Bearer realm=\"http://{}/token\"", lab.second.host());
+    let denial = Fault::Respond(StatusCode::FORBIDDEN, vec![("www-authenticate", challenge)], "");
+    lab.other_gateway.fault(Method::GET, "/manifests/", denial);
+    let error = pull(&*lab.store()?).await.unwrap_err();
+    assert_eq!((error.kind, error.status), (ErrorKind::Denied, Some(403)), "{}", error.chain());
+    let calls = lab.other_gateway.calls();
+    assert!(!calls.iter().any(|call| call.contains("/token")), "{calls:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn redirected_registry_offers_a_second_token_server() -> Result<()> {
+    let lab = RedirectLab::start().await?;
+    lab.redirect(Method::GET, "manifests/v1");
+    let challenges = format!(
+        "Bearer realm=\"http://localhost:1/token\", Bearer realm=\"http://{}/token\"",
+        lab.second.host()
+    );
+    let refusal = Fault::Respond(StatusCode::UNAUTHORIZED, vec![("www-authenticate", challenges)], "");
+    lab.other_gateway.fault_times(1, Method::GET, "/manifests/", refusal);
+    pull(&*lab.store()?).await?;
+    assert!(lab.other_gateway.all_faults_hit());
+    lab.require_no_leak();
+    Ok(())
+}
+
+#[tokio::test]
+async fn concurrent_redirected_reads_share_one_login() -> Result<()> {
+    let lab = RedirectLab::start().await?;
+    lab.redirect(Method::GET, "manifests/v1");
+    let store = lab.store()?;
+    try_join_all((0..8).map(|_| pull(&*store))).await?;
+    let calls = lab.other_gateway.calls();
+    assert_eq!(calls.iter().filter(|call| call.contains("/token?")).count(), 1, "{calls:#?}");
     Ok(())
 }
 

@@ -5,11 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-use reqwest::Url;
-use reqwest::header::HeaderMap;
+use reqwest::{Response, StatusCode, Url};
 
 use super::authorization::Authorization;
-use super::challenge::{self, Challenges};
+use super::challenge::{self, BearerChallenge, Challenges};
 use super::credentials::Credentials;
 use super::password::Password;
 use super::ping::{Ping, ping};
@@ -79,10 +78,18 @@ impl Login<'_> {
             bearer.scopes.clear();
         }
         if is_redirected {
-            // Another host's demand counts only if the registry itself could have made it.
+            // Another origin's demand counts only if it names the registry itself, or a token server that a
+            // user listed. Its own port may belong to another user of the host.
             challenges.has_basic = false;
             challenges.problem = None;
-            challenges.bearers.retain(|bearer| self.check_token_server(&bearer.realm).is_ok());
+            let (endpoint, allowed) = (self.transport.endpoint(), self.allowed_hosts());
+            let registry = endpoint.base()?;
+            challenges.bearers.retain(|BearerChallenge { realm, .. }| {
+                let is_named = allowed == AllowedHosts::Any
+                    || endpoint.is_same_origin(realm)
+                    || token_server::is_listed(self.transport, realm.host_str().unwrap_or_default());
+                is_named && token_server::check(self.transport, registry, realm, allowed).is_ok()
+            });
         }
         Ok(Discovery::Plan(self.plan(challenges)?))
     }
@@ -92,42 +99,42 @@ impl Login<'_> {
     pub(crate) fn plan_after_refusal(
         &self,
         tried: &LoginPlan,
-        url: &Url,
-        headers: &HeaderMap,
+        response: &Response,
     ) -> Result<Option<LoginPlan>, LoginError> {
-        let challenges = challenge::parse(url, headers);
+        let challenges = challenge::parse(response.url(), response.headers());
         if challenges == Challenges::default() {
             return Ok(None);
         }
         match self.plan(challenges) {
             Ok(plan) => Ok(Some(plan)),
-            // After a login, the refusal itself says more than its unreadable challenge.
-            Err(LoginError::Challenge { .. }) if !matches!(tried, LoginPlan::Open | LoginPlan::Unknown) => {
+            Err(error)
+                if response.status() == StatusCode::UNAUTHORIZED
+                    && matches!(tried, LoginPlan::Open | LoginPlan::Unknown) =>
+            {
+                Err(error)
+            }
+            // After a login, and without a demand for one (401), the refusal itself says more.
+            Err(error) => {
+                tracing::debug!(error = zstart_core::chain(&error), "refusal asks for an unusable login");
                 Ok(None)
             }
-            Err(error) => Err(error),
         }
     }
 
     /// Chooses a login: the first token that may be fetched, since it has fewer rights than a password; without
-    /// one, a password. (containerd and go-containerregistry take the first `Bearer` too; docker's client
-    /// answers each in turn with the first one's cached token.)
+    /// one, a password.
     fn plan(&self, challenges: Challenges) -> Result<LoginPlan, LoginError> {
-        let mut refused = None;
-        for bearer in challenges.bearers {
-            match self.check_token_server(&bearer.realm) {
-                Ok(()) => {
-                    let scopes = scope::for_repository(
-                        self.access,
-                        self.repository,
-                        self.mount_source,
-                        &bearer.scopes,
-                    );
-                    return Ok(LoginPlan::Token { realm: bearer.realm, service: bearer.service, scopes });
-                }
-                Err(error) => refused = refused.or(Some(error)),
+        let (registry, allowed) = (self.transport.endpoint().base()?, self.allowed_hosts());
+        let refused = match token_server::first_allowed(self.transport, registry, challenges.bearers, allowed)
+        {
+            Ok(Some(bearer)) => {
+                let scopes =
+                    scope::for_repository(self.access, self.repository, self.mount_source, &bearer.scopes);
+                return Ok(LoginPlan::Token { realm: bearer.realm, service: bearer.service, scopes });
             }
-        }
+            Ok(None) => None,
+            Err(error) => Some(error),
+        };
         let has_password = match self.credentials {
             Credentials::Basic(_) | Credentials::Provider(_) => true,
             Credentials::Anonymous | Credentials::IdentityToken(_) => false,
@@ -146,14 +153,13 @@ impl Login<'_> {
         }
     }
 
-    fn check_token_server(&self, realm: &Url) -> Result<(), LoginError> {
-        let allowed = match self.credentials {
+    fn allowed_hosts(&self) -> AllowedHosts {
+        match self.credentials {
             Credentials::Anonymous => AllowedHosts::Any,
             Credentials::Basic(_) | Credentials::IdentityToken(_) | Credentials::Provider(_) => {
                 AllowedHosts::OwnAndListed
             }
-        };
-        token_server::check(self.transport, self.transport.endpoint().base()?, realm, allowed)
+        }
     }
 
     /// Logs in. `refused` is an authorization that must not be returned.

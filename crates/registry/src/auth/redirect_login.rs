@@ -5,13 +5,12 @@
 
 use std::sync::Mutex;
 
-use reqwest::header::HeaderMap;
 use reqwest::{Response, StatusCode, Url};
 use tokio::time::Instant;
 use zstart_core::sync::lock;
 
 use super::authorization::{Authorization, BearerToken};
-use super::challenge;
+use super::challenge::{self, BearerChallenge};
 use super::scope;
 use super::token_server::{self, AllowedHosts};
 use crate::error::{LoginError, RequestError};
@@ -26,6 +25,8 @@ const ORIGINS_MAX: usize = 8;
 #[derive(Default)]
 pub(crate) struct RedirectLogins {
     tokens: Mutex<Vec<RedirectToken>>,
+    /// One request at a time logs in; concurrent ones wait and share the result.
+    turn: tokio::sync::Mutex<()>,
 }
 
 struct RedirectToken {
@@ -36,26 +37,42 @@ struct RedirectToken {
 }
 
 impl RedirectLogins {
-    /// Sends a request that reads from another origin than the registry's. A refusal that offers a token leads
-    /// to one login and one repetition; a storage that asks for a password gets none.
+    /// Sends a request that reads from another origin than the registry's. A 401 that offers a token leads to
+    /// one login; a storage that denies access, or asks for a password or for a login at a foreign token server,
+    /// gets none.
     pub(crate) async fn send(
         &self,
         transport: &Transport,
         mut request: Request,
     ) -> Result<Response, RequestError> {
-        let known = self.token_for(&request.url).map_or(Authorization::Anonymous, Authorization::Bearer);
-        let response = transport.send(&mut request, &known).await?;
-        if !matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN) {
-            return Ok(response);
+        let mut authorization = self.authorization(&request.url);
+        let mut is_shared = false;
+        loop {
+            let response = transport.send(&mut request, &authorization).await?;
+            if response.status() != StatusCode::UNAUTHORIZED {
+                return Ok(response);
+            }
+            let _turn = self.turn.lock().await;
+            let renewed = self.authorization(&request.url);
+            if renewed != authorization && renewed != Authorization::Anonymous && !is_shared {
+                // Another request's token, which may be one for another repository.
+                (authorization, is_shared) = (renewed, true);
+                continue;
+            }
+            let Some(offer) = token_offer(transport, &response) else { return Ok(response) };
+            let login = log_in(transport, &request.url, offer).await.map_err(|source| {
+                let host = request.url.host_str().unwrap_or_default().to_owned();
+                LoginError::Redirect { host, source: Box::new(source) }
+            })?;
+            authorization = Authorization::Bearer(login.token.clone());
+            self.keep(login);
+            break;
         }
-        let login = log_in(transport, &request.url, response.headers()).await.map_err(|source| {
-            let host = request.url.host_str().unwrap_or_default().to_owned();
-            LoginError::Redirect { host, source: Box::new(source) }
-        })?;
-        let Some(login) = login else { return Ok(response) };
-        let token = login.token.clone();
-        self.keep(login);
-        transport.send(&mut request, &Authorization::Bearer(token)).await
+        transport.send(&mut request, &authorization).await
+    }
+
+    fn authorization(&self, url: &Url) -> Authorization {
+        self.token_for(url).map_or(Authorization::Anonymous, Authorization::Bearer)
     }
 
     fn token_for(&self, url: &Url) -> Option<BearerToken> {
@@ -76,23 +93,31 @@ impl RedirectLogins {
     }
 }
 
-/// Fetches the token that a refusal offers. `None` if it offers none.
+/// The token that a refusal offers, if its token server may receive a login.
+fn token_offer(transport: &Transport, response: &Response) -> Option<BearerChallenge> {
+    let offers = challenge::parse(response.url(), response.headers()).bearers;
+    let offer = token_server::first_allowed(transport, response.url(), offers, AllowedHosts::OwnAndListed);
+    offer.unwrap_or_else(|error| {
+        let host = response.url().host_str();
+        tracing::warn!(host, error = zstart_core::chain(&error), "redirect's target gets no login");
+        None
+    })
+}
+
 async fn log_in(
     transport: &Transport,
     url: &Url,
-    headers: &HeaderMap,
-) -> Result<Option<RedirectToken>, LoginError> {
-    let Some(bearer) = challenge::parse(url, headers).bearers.into_iter().next() else { return Ok(None) };
-    token_server::check(transport, url, &bearer.realm, AllowedHosts::OwnAndListed)?;
-    let mut scopes = scope::added(Access::Pull, &bearer.scopes);
+    offer: BearerChallenge,
+) -> Result<RedirectToken, LoginError> {
+    let mut scopes = scope::added(Access::Pull, &offer.scopes);
     if scopes.is_empty() {
         scopes.extend(repository_of(url).map(|name| format!("repository:{name}:pull")));
     }
     let started = Instant::now();
-    let request = token_server::token_request(bearer.realm, bearer.service.as_deref(), &scopes);
+    let request = token_server::token_request(offer.realm, offer.service.as_deref(), &scopes);
     let issued = token_server::exchange(transport, request, &Authorization::Anonymous).await?;
     let expires_at = started + issued.time_of_use();
-    Ok(Some(RedirectToken { url: url.clone(), token: issued.token, expires_at }))
+    Ok(RedirectToken { url: url.clone(), token: issued.token, expires_at })
 }
 
 /// The repository that a path of the API names.

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use reqwest::{Method, StatusCode, Url};
 
 use super::authorization::Authorization;
+use super::challenge::BearerChallenge;
 use super::token_response::{self, IssuedToken};
 use crate::error::LoginError;
 use crate::http::{error_of, read_bounded};
@@ -31,15 +32,14 @@ pub(super) fn check(
     realm: &Url,
     allowed: AllowedHosts,
 ) -> Result<(), LoginError> {
-    let is_listed =
-        |host: &str| transport.options().token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host));
     let host = realm.host_str().unwrap_or_default();
     let is_safe = realm.scheme() == "https" || (realm.scheme() == "http" && registry.scheme() == "http");
     let is_allowed = match allowed {
         AllowedHosts::Any => true,
         AllowedHosts::OwnAndListed => {
             !host.is_empty()
-                && (is_same_domain(registry.host_str().unwrap_or_default(), host) || is_listed(host))
+                && (is_same_domain(registry.host_str().unwrap_or_default(), host)
+                    || is_listed(transport, host))
         }
     };
     let problem = if !is_safe {
@@ -52,6 +52,30 @@ pub(super) fn check(
         return Ok(());
     };
     Err(LoginError::TokenServer { host: host.to_owned(), problem })
+}
+
+/// The first offer whose token server may receive a login. Without one, the error says why the first of them
+/// may not; without any offer, there is no error either. (containerd and go-containerregistry take the first
+/// `Bearer` too; docker's client answers each in turn with the first one's cached token.)
+pub(super) fn first_allowed(
+    transport: &Transport,
+    registry: &Url,
+    offers: Vec<BearerChallenge>,
+    allowed: AllowedHosts,
+) -> Result<Option<BearerChallenge>, LoginError> {
+    let mut refused = None;
+    for offer in offers {
+        match check(transport, registry, &offer.realm, allowed) {
+            Ok(()) => return Ok(Some(offer)),
+            Err(error) => refused = refused.or(Some(error)),
+        }
+    }
+    refused.map_or(Ok(None), Err)
+}
+
+/// Whether a user named this host as a token server.
+pub(super) fn is_listed(transport: &Transport, host: &str) -> bool {
+    transport.options().token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host))
 }
 
 /// Whether two hosts are equal or belong to one registrable domain (`auth.docker.io` and

@@ -86,7 +86,7 @@ async fn redirect_target_cannot_name_a_foreign_token_server() -> Result<()> {
     lab.other_host.respond(Method::GET, "/stolen", RawResponse::Send(http_response(&head, b"")));
     let location = format!("Location: {}", lab.other_host_url("/stolen"));
     lab.respond_to_get(lab.layer(), &["307 Temporary Redirect", &location, "Connection: close"], b"");
-    lab.fails_with(ErrorClass::Other, &["log in", "at localhost", "nothing was sent to that host"]).await?;
+    lab.fails_with(ErrorClass::PullDenied, &["HTTP 401"]).await?;
     assert_eq!(lab.requests_to_other_host(), ["get /stolen"]);
     Ok(())
 }
