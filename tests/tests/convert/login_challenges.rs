@@ -308,6 +308,26 @@ async fn denial_without_a_login_is_no_login_error() -> Result<()> {
 }
 
 #[tokio::test]
+async fn challenge_chooses_neither_service_nor_foreign_rights() -> Result<()> {
+    let lab = ChallengeLab::start(Some(user())).await?;
+    let challenge = format!(
+        "Bearer realm=\"http://{}/token\",service=\"other\",\
+         scope=\"registry:catalog:* repository:secret/other:pull,push\"",
+        lab.gateway.host()
+    );
+    let refusal = respond(StatusCode::UNAUTHORIZED, &[("www-authenticate", &challenge)]);
+    lab.gateway.fault_times(1, Method::POST, "/blobs/uploads/", refusal);
+    lab.conversion().login("user", "right").run().await?;
+    assert!(lab.gateway.all_faults_hit());
+    let calls = lab.gateway.calls();
+    let logins: Vec<&str> = calls.iter().filter_map(|call| call.strip_prefix("GET /token?")).collect();
+    assert!(logins.iter().all(|login| login.starts_with("service=lab&")), "{logins:#?}");
+    assert!(logins.iter().any(|login| login.contains("=repository%3Asecret%2Fother%3Apull&")), "{logins:#?}");
+    assert!(!logins.iter().any(|login| login.contains("catalog")), "{logins:#?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn ping_redirected_to_another_port_gets_no_password() -> Result<()> {
     let lab = ChallengeLab::start(Some(user())).await?;
     let foreign = RawFaultServer::start(&lab.registry.host()).await?;

@@ -101,9 +101,15 @@ impl Login<'_> {
         tried: &LoginPlan,
         response: &Response,
     ) -> Result<Option<LoginPlan>, LoginError> {
-        let challenges = challenge::parse(response.url(), response.headers());
+        let mut challenges = challenge::parse(response.url(), response.headers());
         if challenges == Challenges::default() {
             return Ok(None);
+        }
+        if *self.credentials != Credentials::Anonymous
+            && let LoginPlan::Token { service: Some(known), .. } = tried
+        {
+            // A token for another service is one for another registry of the token server.
+            challenges.bearers.iter_mut().for_each(|bearer| bearer.service = Some(known.clone()));
         }
         match self.plan(challenges) {
             Ok(plan) => Ok(Some(plan)),

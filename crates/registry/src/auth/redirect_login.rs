@@ -14,7 +14,6 @@ use super::challenge::{self, BearerChallenge};
 use super::scope;
 use super::token_server::{self, AllowedHosts};
 use crate::error::{LoginError, RequestError};
-use crate::operation::Access;
 use crate::request::Request;
 use crate::transport::Transport;
 
@@ -109,7 +108,7 @@ async fn log_in(
     url: &Url,
     offer: BearerChallenge,
 ) -> Result<RedirectToken, LoginError> {
-    let mut scopes = scope::added(Access::Pull, &offer.scopes);
+    let mut scopes = scope::for_reading(&offer.scopes);
     if scopes.is_empty() {
         scopes.extend(repository_of(url).map(|name| format!("repository:{name}:pull")));
     }

@@ -19,7 +19,8 @@ pub(super) fn for_repository(
 ) -> Vec<String> {
     let own = format!("repository:{repository}:{}", actions(access).join(","));
     let mounted = mount_source.map(|other| format!("repository:{other}:pull"));
-    let mut scopes = added(access, demanded);
+    let mut scopes =
+        added(demanded, |name| if is_variant_of(name, repository) { access } else { Access::Pull });
     scopes.retain(|scope| {
         let name = repository_name(scope);
         name.is_none_or(|name| name != repository && Some(name) != mount_source)
@@ -28,23 +29,26 @@ pub(super) fn for_repository(
     scopes
 }
 
-/// The scopes of a challenge, with no other right than `access` needs: a registry can't make its client ask
-/// for more.
-pub(super) fn added(access: Access, demanded: &[String]) -> Vec<String> {
+/// Scopes of a token that reads another registry, to which the registry redirects.
+pub(super) fn for_reading(demanded: &[String]) -> Vec<String> {
+    added(demanded, |_| Access::Pull)
+}
+
+/// The scopes of a challenge, with no other right to a repository than `needed` names: a registry can't make
+/// its client ask for more. Another registry may share the token server.
+fn added(demanded: &[String], needed: impl Fn(&str) -> Access) -> Vec<String> {
     let fits = |scope: &&String| scope.len() <= SCOPE_BYTES_MAX;
-    let limited = demanded.iter().filter(fits).filter_map(|scope| limit(access, scope));
+    let limited = demanded.iter().filter(fits).filter_map(|scope| limit(scope, &needed));
     limited.take(ADDED_MAX).collect()
 }
 
-/// A scope with those of its actions that `access` needs. Scopes of other things than repositories, such as
-/// `aws` of Amazon ECR Public, have no actions that are known here.
-fn limit(access: Access, scope: &str) -> Option<String> {
-    if repository_name(scope).is_none() {
-        return Some(scope.to_owned());
-    }
+/// A scope with those of its actions that are needed. Of scopes for other things than repositories, those of
+/// one word are kept, such as `aws` of Amazon ECR Public: `registry:catalog:*` is a right that no request needs.
+fn limit(scope: &str, needed: impl Fn(&str) -> Access) -> Option<String> {
+    let Some(name) = repository_name(scope) else { return (!scope.contains(':')).then(|| scope.to_owned()) };
     let (resource, demanded) = scope.rsplit_once(':')?;
     let wanted = |action: &&str| demanded.split(',').any(|demanded| demanded == *action || demanded == "*");
-    let wanted: Vec<&str> = actions(access).iter().copied().filter(wanted).collect();
+    let wanted: Vec<&str> = actions(needed(name)).iter().copied().filter(wanted).collect();
     (!wanted.is_empty()).then(|| format!("{resource}:{}", wanted.join(",")))
 }
 
@@ -53,6 +57,14 @@ fn repository_name(scope: &str) -> Option<&str> {
     let (kind, rest) = scope.split_once(':')?;
     let (name, _) = rest.rsplit_once(':')?;
     (kind == "repository" || kind.starts_with("repository(")).then_some(name)
+}
+
+/// Whether two names differ by leading components at most, as `app` and `library/app` do.
+fn is_variant_of(name: &str, repository: &str) -> bool {
+    let ends_with = |long: &str, short: &str| {
+        long.strip_suffix(short).is_some_and(|front| front.is_empty() || front.ends_with('/'))
+    };
+    ends_with(name, repository) || ends_with(repository, name)
 }
 
 fn actions(access: Access) -> &'static [&'static str] {
@@ -89,6 +101,22 @@ mod tests {
     }
 
     #[test]
+    fn foreign_repository_is_read_at_most() {
+        for (demanded, expected) in [
+            ("repository:secret/other:pull,push", "repository:secret/other:pull"),
+            ("repository(plugin):other:*", "repository(plugin):other:pull"),
+            ("repository:snap/webapp:pull,push", "repository:snap/webapp:pull"),
+            ("repository:library/team/app:pull,push", "repository:library/team/app:pull,push"),
+            ("repository:app:pull,push", "repository:app:pull,push"),
+            ("repository:pp:pull,push", "repository:pp:pull"),
+            ("repository::pull,push", "repository::pull"),
+        ] {
+            let found = for_repository(Access::Push, "team/app", None, &[demanded.to_owned()]);
+            assert_eq!(found, [expected, "repository:team/app:pull,push"], "{demanded}");
+        }
+    }
+
+    #[test]
     fn challenge_cannot_raise_the_rights() {
         let own = "repository:app:pull";
         assert_eq!(
@@ -96,6 +124,7 @@ mod tests {
             ["repository:other:pull", own]
         );
         assert_eq!(scopes(Access::Pull, None, &["repository:other:*"]), ["repository:other:pull", own]);
+        assert_eq!(scopes(Access::Pull, None, &["registry:catalog:*", "a:b", "aws"]), ["aws", own]);
         let many: Vec<String> = (0..100).map(|number| format!("repository:r{number}:pull")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(scopes(Access::Pull, None, &many).len(), ADDED_MAX + 1);
