@@ -205,7 +205,7 @@ impl Client {
             } else {
                 return Ok(response);
             }
-            let refusal = Refusal { authorization: &active.authorization, plan };
+            let refusal = Refusal { authorization: &active.authorization, plan, status: response.status() };
             let renewed = tokens.authorization(&login, Some(refusal)).await?;
             if renewed.authorization == active.authorization {
                 return Ok(response);

@@ -1,5 +1,6 @@
 //! The current authorization of a repository, which its requests share.
 
+use reqwest::StatusCode;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -28,6 +29,7 @@ pub(crate) struct Refusal<'a> {
     pub(crate) authorization: &'a Authorization,
     /// The login that the refusal's challenge asks for.
     pub(crate) plan: Option<LoginPlan>,
+    pub(crate) status: StatusCode,
 }
 
 impl TokenCache {
@@ -49,16 +51,22 @@ impl TokenCache {
             return Ok(Active { is_new: false, ..active.clone() });
         }
         let started = Instant::now();
-        let (refused, plan) = match refusal {
-            Some(Refusal { authorization, plan }) => (Some(authorization), plan),
-            None => (None, known.map(|expired| expired.plan).filter(|plan| *plan != LoginPlan::Unknown)),
+        let (mut refused, plan, status) = match refusal {
+            Some(Refusal { authorization, plan, status }) => (Some(authorization), plan, Some(status)),
+            None => {
+                (None, known.map(|expired| expired.plan).filter(|plan| *plan != LoginPlan::Unknown), None)
+            }
         };
         let plan = match plan {
             Some(plan) => plan,
             None => match login.discover().await? {
                 Discovery::Plan(plan) => plan,
-                Discovery::Unknown(error) if refused.is_some() => return Err(error),
+                // A 404 says by itself that the object is missing, as on a registry whose `/v2/` always fails.
+                Discovery::Unknown(error) if status.is_some_and(|status| status != StatusCode::NOT_FOUND) => {
+                    return Err(error);
+                }
                 Discovery::Unknown(error) => {
+                    refused = None;
                     tracing::debug!(error = zstart_core::chain(&error), "registry names no login");
                     LoginPlan::Unknown
                 }
