@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use zstart_convert::{Error, ErrorClass, Execution, Existing, Job, Plan, Settings, VariantImage};
+use zstart_convert::{
+    Error, ErrorClass, Execution, Existing, Job, Plan, PlatformSelection, Settings, VariantImage,
+};
 use zstart_core::{Tag, variant};
 use zstart_registry::Store;
 
@@ -65,19 +67,26 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
             }
             // A derived tag contains the source's digest. Another tag may name an image that the push would
             // replace.
-            Existing::Refused(error) if is_chosen => {
+            Existing::Refused(error) | Existing::Unlisted(error) if is_chosen => {
                 let (target, source) = (format!("{}:{tag}", target.location()), Box::new(error));
                 return Err(CliError::TargetUnreadable { target, source });
             }
             Existing::Refused(error) => {
                 tracing::debug!(%tag, error = error.chain(), "failed to look for a variant");
                 is_lookup_refused = true;
+                // The tag may name a variant with more platforms than were selected.
+                if settings.platforms != PlatformSelection::All {
+                    tracing::warn!(
+                        "converting all platforms: the registry refuses to show an earlier variant"
+                    );
+                    plan = zstart_convert::plan(&*source, &resolved, &settings.with_all_platforms()).await?;
+                }
             }
             Existing::Partial(platforms) => {
                 let settings = settings.with_platforms(&platforms);
                 plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
             }
-            Existing::Nothing => {}
+            Existing::Unlisted(_) | Existing::Nothing => {}
         }
     }
     if arguments.dry_run {
@@ -131,9 +140,9 @@ fn is_readable(verified: Result<(), Error>) -> Result<bool, CliError> {
 
 fn settings(arguments: &ConvertArguments) -> Settings {
     let platforms = if arguments.platforms.is_empty() {
-        zstart_convert::PlatformSelection::All
+        PlatformSelection::All
     } else {
-        zstart_convert::PlatformSelection::Only(arguments.platforms.clone())
+        PlatformSelection::Only(arguments.platforms.clone())
     };
     Settings {
         level: arguments.level,

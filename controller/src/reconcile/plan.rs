@@ -32,11 +32,13 @@ pub(super) async fn plan(
         return Ok(Planned::AlreadyZstd);
     }
     match zstart_convert::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
-        Existing::Nothing => Ok(Planned::Convert(plan)),
-        // The tag contains the source's digest, so the push replaces no image of a user's.
+        Existing::Nothing | Existing::Unlisted(_) => Ok(Planned::Convert(plan)),
+        // The tag contains the source's digest, so the push replaces no image of a user's. It may replace a
+        // variant with more platforms.
         Existing::Refused(error) => {
             tracing::debug!(%tag, error = error.chain(), "failed to look for a variant");
-            Ok(Planned::Convert(plan))
+            let plan = zstart_convert::plan(repository, resolved, &settings.with_all_platforms()).await;
+            plan.map(Planned::Convert).map_err(ReconcileError::Convert)
         }
         Existing::Variant(image) => {
             if let Some(image) = verify_existing(target, &plan, image).await? {

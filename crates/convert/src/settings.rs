@@ -50,6 +50,12 @@ impl Settings {
     /// machines with many cores, a larger number takes less time.
     pub const LAYERS_AT_ONCE: NonZero<usize> = NonZero::new(2).unwrap();
 
+    /// Returns these settings with all platforms selected.
+    #[must_use]
+    pub fn with_all_platforms(&self) -> Self {
+        Self { platforms: PlatformSelection::All, ..self.clone() }
+    }
+
     /// Returns these settings with more platforms selected.
     #[must_use]
     pub fn with_platforms(&self, more: &[Platform]) -> Self {

@@ -26,6 +26,9 @@ pub enum Existing {
     /// A variant of this source that lacks platforms of the plan. A new variant must include the platforms in
     /// this list too, or other users of the repository lose them.
     Partial(Vec<Platform>),
+    /// Probably none: the registry refuses to show the tag, and its list of tags lacks it. A list may be
+    /// shortened, so that a push could replace an image.
+    Unlisted(RegistryError),
     /// Unknown: the registry refuses to show the tag and the list of tags. It may refuse to show what doesn't
     /// exist. A push decides, but could replace an image that these credentials may not read.
     Refused(RegistryError),
@@ -49,6 +52,7 @@ pub async fn find_variant(target: &dyn Store, tag: &Tag, plan: &Plan) -> Result<
     let manifest = match target.look_up_tag(tag).await? {
         TagLookup::Found(manifest) => manifest,
         TagLookup::Absent => return Ok(Existing::Nothing),
+        TagLookup::Unlisted(error) => return Ok(Existing::Unlisted(error)),
         TagLookup::Refused(error) => return Ok(Existing::Refused(error)),
     };
     match compare(target, &manifest, plan).await? {
@@ -188,11 +192,16 @@ async fn converted_manifest(
 }
 
 /// Reads a manifest that a readable index of the same repository lists. Denied means missing: some registries
-/// deny what doesn't exist.
+/// deny what doesn't exist. A registry may also block the manifest by a policy, and then each run converts it
+/// again, so the log names it.
 pub(crate) async fn find_listed(target: &dyn Store, digest: &Digest) -> Result<Option<RawManifest>, Error> {
     match target.find_manifest(ManifestKey::Digest(digest)).await {
         Ok(found) => Ok(found),
-        Err(error) if error.kind == ErrorKind::Denied => Ok(None),
+        Err(error) if error.kind == ErrorKind::Denied => {
+            let error = error.chain();
+            tracing::warn!(manifest = %digest, error, "a denied manifest of a variant counts as missing");
+            Ok(None)
+        }
         Err(error) => Err(error.into()),
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod uploads;
 use reqwest::StatusCode;
 
 pub(crate) use mount::try_mount;
+pub(crate) use pagination::NextPage;
 
 /// Whether a response to a read has the whole body. A caching proxy may answer 203 (RFC 9110, 15.3.4) or 206
 /// for all bytes. A body that isn't whole fails the comparison with its digest.

@@ -1,7 +1,10 @@
 //! Delays between attempts.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::OnceLock;
 use std::time::Duration;
+
+use tokio::time::Instant;
 
 use crate::error_kind::ErrorKind;
 
@@ -24,14 +27,63 @@ pub struct RetryPolicy {
     pub attempts: u32,
 }
 
-/// Attempts to see a write of one's own, within 6 to 12 s. Registries with replicated storage show a tag,
-/// manifest or blob only some time after they accepted it: a second
-/// (int128/docker-manifest-create-action#857), up to three (openshift/image-registry#220), until the next run
-/// (estesp/manifest-tool#191). A defect is reported that much later.
-pub const OWN_WRITES: RetryPolicy = RetryPolicy {
-    backoff: Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(4) },
-    attempts: 7,
+/// A [`RetryPolicy`] with a limit of time: attempts that take long are fewer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimedRetryPolicy {
+    /// Delays and attempts.
+    pub policy: RetryPolicy,
+    /// Time from the first failure in which attempts begin.
+    pub window: Duration,
+}
+
+/// Attempts to see a write of one's own. The last one begins at most 12 s after the first failure, and, if the
+/// registry answers at once, at least 6 s after it. Registries with replicated storage show a tag, manifest or
+/// blob only some time after they accepted it: a second (int128/docker-manifest-create-action#857), up to three
+/// (openshift/image-registry#220), until the next run (estesp/manifest-tool#191). A defect is reported that much
+/// later.
+pub const OWN_WRITES: TimedRetryPolicy = TimedRetryPolicy {
+    policy: RetryPolicy {
+        backoff: Backoff { initial: Duration::from_millis(250), max: Duration::from_secs(4) },
+        attempts: 7,
+    },
+    window: Duration::from_secs(12),
 };
+
+impl TimedRetryPolicy {
+    /// As [`RetryPolicy::run`], within the window.
+    pub async fn run<T, E, F, R>(
+        self,
+        attempt: F,
+        kind: impl Fn(&E) -> ErrorKind,
+        on_retry: impl Fn(&E),
+    ) -> Result<T, E>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        let first_failure = OnceLock::new();
+        let kind = |error: &E| {
+            let is_over = first_failure.get_or_init(Instant::now).elapsed() >= self.window;
+            if is_over { ErrorKind::Other } else { kind(error) }
+        };
+        self.policy.run(attempt, kind, on_retry).await
+    }
+
+    /// As [`run`](Self::run), after an attempt that has just failed.
+    pub(crate) async fn run_later<T, E, F, R>(
+        self,
+        attempt: F,
+        kind: impl Fn(&E) -> ErrorKind,
+        on_retry: impl Fn(&E),
+    ) -> Result<T, E>
+    where
+        F: Fn() -> R,
+        R: Future<Output = Result<T, E>>,
+    {
+        tokio::time::sleep(self.policy.backoff.delay(1)).await;
+        self.run(attempt, kind, on_retry).await
+    }
+}
 
 impl Backoff {
     /// Delay after failure number `failures` in a row (from 1), without jitter.
@@ -99,6 +151,7 @@ pub fn jittered(delay: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
 
@@ -119,6 +172,21 @@ mod tests {
     fn backoff_doubles_up_to_its_maximum() {
         let delays = [1, 2, 3, 5, 6, u32::MAX].map(|failures| POLICY.backoff.exact(failures).as_millis());
         assert_eq!(delays, [400, 800, 1600, 6400, 10_000, 10_000]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn slow_attempts_end_with_the_window() {
+        // The attempt that begins within the window is the last one.
+        for (seconds, expected) in [(0, 7), (5, 4), (300, 2)] {
+            let attempts = AtomicUsize::new(0);
+            let attempt = async || {
+                attempts.fetch_add(1, Ordering::Relaxed);
+                tokio::time::sleep(Duration::from_secs(seconds)).await;
+                Err::<(), _>(ErrorKind::Unavailable)
+            };
+            OWN_WRITES.run(attempt, |kind| *kind, |_| {}).await.unwrap_err();
+            assert_eq!(attempts.into_inner(), expected, "{seconds}");
+        }
     }
 
     #[test]

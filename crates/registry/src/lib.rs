@@ -64,7 +64,7 @@ mod request;
 mod store;
 mod transport;
 
-pub use backoff::{Backoff, OWN_WRITES, RetryPolicy, jittered};
+pub use backoff::{Backoff, OWN_WRITES, RetryPolicy, TimedRetryPolicy, jittered};
 pub use connection_error::ConnectionError;
 pub use error::RegistryError;
 pub use error_kind::ErrorKind;

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -33,6 +34,8 @@ mod upload;
 
 /// Highest number of pages that are read of a list: a registry with tiny pages must not keep a worker.
 const MAX_PAGES: usize = 200;
+/// Longest time for a list with all its pages and attempts. A list that takes longer isn't worth it.
+const LIST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One repository, with the credentials for it.
 pub(crate) struct RegistryRepository {
@@ -92,18 +95,22 @@ impl RegistryRepository {
     }
 
     /// Pushes a manifest. A registry may not see yet what was pushed just before: blobs, or the manifests of an
-    /// index.
+    /// index. From the first such answer on, a limit of time holds, and each attempt is one request.
     async fn push_manifest(
         &self,
         manifest: &RawManifest,
         media_type: &HeaderValue,
         tag: Option<&Tag>,
     ) -> Result<(), RequestError> {
-        let push = || self.retried(|| manifests::push(&self.client, manifest, media_type, tag));
+        let push = || manifests::push(&self.client, manifest, media_type, tag);
+        match self.retried(push).await {
+            Err(error) if error.misses_content() => log_retry(&error),
+            pushed => return pushed,
+        }
         let kind = |error: &RequestError| {
-            if error.misses_content() { ErrorKind::Unavailable } else { ErrorKind::Other }
+            if error.misses_content() { ErrorKind::Unavailable } else { error.kind() }
         };
-        OWN_WRITES.run(push, kind, log_retry).await
+        OWN_WRITES.run_later(push, kind, log_retry).await
     }
 
     /// Stores a blob in one request if the registry supports that, and in two otherwise. Registries refuse the
@@ -189,7 +196,10 @@ impl Store for RegistryRepository {
 
     async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError> {
         let listed = self.list_tags(&self.reader(), max).await;
-        listed.map_err(|error| error.during(Operation::pull("list tags", ""), &self.location))
+        match listed {
+            Ok(list) => Ok(list.tags),
+            Err(error) => Err(error.during(Operation::pull("list tags", ""), &self.location)),
+        }
     }
 
     async fn put_manifest(
@@ -244,7 +254,8 @@ impl Store for RegistryRepository {
         digest: &Digest,
         artifact_type: &str,
     ) -> Result<Vec<Descriptor>, RegistryError> {
-        Ok(self.list_referrers(digest, artifact_type).await)
+        let listed = self.list_referrers(digest, artifact_type).await;
+        listed.map_err(|error| error.during(Operation::pull("list referrers of", digest), &self.location))
     }
 
     async fn mount_blob(&self, digest: &Digest, from: &str) -> Result<bool, RegistryError> {

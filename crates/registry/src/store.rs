@@ -49,6 +49,8 @@ pub enum TagLookup {
     Found(RawManifest),
     /// The tag doesn't exist.
     Absent,
+    /// The repository refused the question, and its list of tags, which it says is complete, lacks the tag.
+    Unlisted(RegistryError),
     /// The repository refused the question, with these credentials.
     Refused(RegistryError),
 }

@@ -154,7 +154,7 @@ impl Conversion {
                 Existing::Partial(platforms) => {
                     planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
                 }
-                Existing::Variant(_) | Existing::Refused(_) | Existing::Nothing => {}
+                Existing::Variant(_) | Existing::Unlisted(_) | Existing::Refused(_) | Existing::Nothing => {}
             }
         }
         let plan = planned;

@@ -87,6 +87,20 @@ async fn manifest_is_pushed_again_until_its_blobs_are_visible() -> Result<()> {
 }
 
 #[tokio::test]
+async fn failing_and_missing_pushes_share_their_attempts() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    for _ in 0..10 {
+        lab.gateway.fault_times(3, Method::PUT, "/manifests/", answer(StatusCode::SERVICE_UNAVAILABLE, ""));
+        lab.gateway.fault_times(1, Method::PUT, "/manifests/", answer(StatusCode::NOT_FOUND, UNKNOWN));
+    }
+    lab.conversion("app:v1").run().await.unwrap_err();
+    let pushes = lab.writes().into_iter().filter(|call| call.contains("/manifests/")).count();
+    assert_eq!(pushes, 4 + 7, "the usual attempts, and those for a late blob");
+    Ok(())
+}
+
+#[tokio::test]
 async fn manifest_refused_for_good_is_pushed_once() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;

@@ -122,7 +122,6 @@ async fn failing_referrers_api_does_not_stop_the_conversion() -> Result<()> {
         (StatusCode::INTERNAL_SERVER_ERROR, 4),
         (StatusCode::BAD_GATEWAY, 4),
         (StatusCode::NOT_IMPLEMENTED, 2),
-        (StatusCode::TOO_MANY_REQUESTS, 4),
     ] {
         let lab = Lab::start().await?;
         plain_index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
@@ -134,6 +133,24 @@ async fn failing_referrers_api_does_not_stop_the_conversion() -> Result<()> {
         assert_eq!(count("/referrers/"), attempts, "{status}: {calls:#?}");
         assert_eq!(count("/manifests/sha256-"), 2, "{status}: {calls:#?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn rate_limited_referrers_are_asked_for_later() -> Result<()> {
+    let lab = Lab::start().await?;
+    plain_index()?.prepare()?.push(&lab.registry.host(), "app:v1").await?;
+    let pause = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, vec![("retry-after", "60".into())], "");
+    let list: &'static str = referrers(ARTIFACT_V1).to_string().leak();
+    let list = Fault::Respond(StatusCode::OK, vec![("content-type", media_type::OCI_INDEX.into())], list);
+    lab.gateway.fault_times(1, Method::GET, "/referrers/", pause);
+    lab.gateway.fault(Method::GET, "/referrers/", list);
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    let ErrorClass::RateLimited { retry_after } = error.class() else { panic!("{}", error.chain()) };
+    assert_eq!(retry_after.map(|pause| pause.as_secs()), Some(60));
+    assert_eq!(lab.writes(), [""; 0]);
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::Refused, "{}", error.chain());
     Ok(())
 }
 

@@ -95,7 +95,7 @@ async fn denied_push_after_a_denied_look_up_is_push_denied() -> Result<()> {
 /// GHCR issues a token to push to a repository that doesn't exist yet, and none to pull from it.
 #[tokio::test]
 async fn repository_without_pull_token_is_created_by_the_push() -> Result<()> {
-    for status in [StatusCode::FORBIDDEN, StatusCode::UNAUTHORIZED, StatusCode::NOT_FOUND] {
+    for status in [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND] {
         let registry = Registry::start().await?;
         image().push(&registry.host(), "app:v1").await?;
         let login = TokenLogin { username: "user".into(), password: "right".into() };
@@ -111,6 +111,53 @@ async fn repository_without_pull_token_is_created_by_the_push() -> Result<()> {
         let refused = calls.iter().filter(|call| call.ends_with("mirror%2Fnew%3Apull")).count();
         assert_eq!(refused, 1, "the refused token isn't asked for again: {calls:#?}");
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn wrong_password_for_the_target_is_sent_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    let target = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
+    let conversion = lab.conversion("app:v1").into(&format!("{}/mirror", target.host()));
+    let error = conversion.login("user", "wrong").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
+    let calls = target.calls();
+    assert_eq!(calls.iter().filter(|call| call.contains("/token")).count(), 1, "{calls:#?}");
+    let calls = lab.gateway.calls();
+    let pulled = calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).count();
+    assert_eq!(pulled, 1, "the config alone: {calls:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_basic_password_for_the_target_is_sent_once() -> Result<()> {
+    let lab = Lab::start().await?;
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let target = Gateway::start(&lab.registry.host()).await?;
+    let basic = vec![("www-authenticate", "Basic realm=\"lab\"".to_owned())];
+    target.fault(Method::GET, "/v2/", Fault::Respond(StatusCode::UNAUTHORIZED, basic, ""));
+    let conversion = lab.conversion("app:v1").into(&format!("{}/mirror", target.host()));
+    let error = conversion.login("user", "wrong").run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
+    let calls = target.calls();
+    assert_eq!(calls.iter().filter(|call| call.contains("/mirror/")).count(), 1, "{calls:#?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn refused_push_token_ends_the_look_up() -> Result<()> {
+    let registry = Registry::start().await?;
+    image().push(&registry.host(), "app:v1").await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+    gateway.fault(Method::GET, "mirror%2Fnew%3Apull", refuse(StatusCode::FORBIDDEN));
+    let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
+    let error = conversion.into(&format!("{}/mirror/new", gateway.host())).run().await.unwrap_err();
+    assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
+    let calls = gateway.calls();
+    assert_eq!(calls.iter().filter(|call| call.contains("mirror%2Fnew%3Apull")).count(), 2, "{calls:#?}");
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use serde::Deserialize;
 use zstart_core::Digest;
 use zstart_oci::{Descriptor, MANIFEST_MAX};
 
-use super::{blobs, is_content, manifests, pagination};
+use super::pagination::{self, NextPage};
+use super::{blobs, is_content, manifests};
 use crate::client::Client;
 use crate::error::RequestError;
 
@@ -14,8 +15,7 @@ use crate::error::RequestError;
 pub(crate) struct ReferrersPage {
     /// Referrers of all artifact types.
     pub(crate) referrers: Vec<Descriptor>,
-    /// Address of the next page.
-    pub(crate) next: Option<Url>,
+    pub(crate) next: NextPage,
 }
 
 /// An index whose entries name their artifact types.
@@ -47,12 +47,8 @@ impl ListKind {
     }
 }
 
-/// Reads one page. `None` if the response is no list.
-pub(crate) async fn page(
-    client: &Client,
-    kind: ListKind,
-    url: &Url,
-) -> Result<Option<ReferrersPage>, RequestError> {
+/// Reads one page.
+pub(crate) async fn page(client: &Client, kind: ListKind, url: &Url) -> Result<ReferrersPage, RequestError> {
     let accept = match kind {
         ListKind::Api => blobs::any(),
         ListKind::Tag => manifests::accept(),
@@ -63,6 +59,7 @@ pub(crate) async fn page(
     }
     let next = pagination::next(url, response.headers());
     let bytes = client.read_bounded(response, MANIFEST_MAX).await?;
-    let list: Option<ReferrersList> = serde_json::from_slice(&bytes).ok();
-    Ok(list.map(|list| ReferrersPage { referrers: list.manifests.unwrap_or_default(), next }))
+    let list: ReferrersList =
+        serde_json::from_slice(&bytes).map_err(|_| RequestError::Body { expected: "a list of referrers" })?;
+    Ok(ReferrersPage { referrers: list.manifests.unwrap_or_default(), next })
 }

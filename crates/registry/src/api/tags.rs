@@ -5,7 +5,8 @@ use serde::Deserialize;
 use zstart_core::Tag;
 
 use super::blobs::any;
-use super::{is_content, pagination};
+use super::is_content;
+use super::pagination::{self, NextPage};
 use crate::client::Client;
 use crate::error::RequestError;
 
@@ -18,8 +19,7 @@ const PAGE_BYTES_MAX: usize = 16 << 20;
 pub(crate) struct TagsPage {
     /// Valid tags.
     pub(crate) tags: Vec<Tag>,
-    /// Address of the next page.
-    pub(crate) next: Option<Url>,
+    pub(crate) next: NextPage,
 }
 
 #[derive(Deserialize)]
