@@ -30,7 +30,8 @@ pub async fn verify_pushed(
     OWN_WRITES.run(|| verify(target, tag, plan, image), may_pass, on_retry).await
 }
 
-/// Reads a variant back: the tag must name `image`, and every blob must exist.
+/// Reads a variant back: the tag must name `image`, and every blob must exist. An error of class
+/// [`PullDenied`](ErrorClass::PullDenied) says that the tag can't be read.
 pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantImage) -> Result<(), Error> {
     let failed = |found: String| Error::NotVerified {
         location: target.location().to_owned(),
@@ -48,8 +49,16 @@ pub async fn verify(target: &dyn Store, tag: &Tag, plan: &Plan, image: &VariantI
     }
     for manifest in converted_manifests(target, &manifest).await? {
         for blob in manifest.layers.iter().chain([&manifest.config]) {
-            if !serves_blob(target, blob.digest()).await? {
-                return Err(failed(format!("blob {} is missing", blob.digest())));
+            match serves_blob(target, blob.digest()).await {
+                Ok(true) => {}
+                Ok(false) => return Err(failed(format!("blob {} is missing", blob.digest()))),
+                // The credentials may read the tag. Storage and registries that list nothing deny what doesn't
+                // exist (S3: 403 without the right to list).
+                Err(error) if error.kind == ErrorKind::Denied => {
+                    let cause = error.chain();
+                    return Err(failed(format!("blob {} is missing or denied: {cause}", blob.digest())));
+                }
+                Err(error) => return Err(error.into()),
             }
         }
     }
