@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
-use zstart_tests::images::Fixture;
+use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 use zstart_tests::registry::repository_reader::{RepositoryReader, layers, text};
@@ -76,6 +76,97 @@ async fn chosen_tag_that_is_not_shown_needs_force() -> Result<()> {
     Ok(())
 }
 
+/// Registries shorten lists of tags, deny them with 404, and link to pages at addresses of their own network.
+#[tokio::test]
+async fn chosen_tag_survives_whatever_the_list_says() -> Result<()> {
+    let lab = Lab::start().await?;
+    let other = Fixture::new().layer(&[("other", b"other")]);
+    let kept = other.push(&lab.registry.host(), "mirror:prod").await?;
+    let list = |link: &str| {
+        Fault::Respond(StatusCode::OK, vec![("link", link.to_owned())], "{\"tags\": [\"latest\"]}")
+    };
+    let (source, target) = (lab.name("app:v1"), lab.name("mirror:prod"));
+    for answer in [
+        Fault::Respond(StatusCode::NOT_FOUND, vec![], ""),
+        list("<?last=latest>; rel=\"next\""),
+        list("<http://registry.internal/v2/mirror/tags/list?last=latest>; rel=\"next\""),
+        list(""),
+    ] {
+        lab.gateway.clear_faults();
+        lab.deny("/v2/mirror/manifests/prod");
+        lab.gateway.fault(Method::GET, "/tags/list", answer);
+        let said = ["failed to look for an image at target", &target, "--force"];
+        require_failure(&lab.zstart, &["convert", &source, &target], 4, &said).await?;
+        assert_eq!(RepositoryReader::new(&lab.registry, "mirror").digest("prod").await?, kept);
+    }
+    Ok(())
+}
+
+/// An index of two platforms.
+async fn push_index(lab: &Lab) -> Result<()> {
+    let image =
+        |architecture| Fixture::new().oci().platform("linux", architecture).large_layer(architecture, 9000);
+    let index = Index::new().oci().image(&image("amd64"))?.image(&image("arm64"))?;
+    index.prepare()?.push(&lab.registry.host(), "app:v2").await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn hidden_variant_keeps_its_platforms() -> Result<()> {
+    let lab = Lab::start().await?;
+    push_index(&lab).await?;
+    let (source, target) = (lab.name("app:v2"), lab.name("mirror"));
+    lab.zstart.print(&["convert", &source, &target]).await?;
+    let stored = RepositoryReader::new(&lab.registry, "mirror");
+    let tag = stored.tags().await?.pop().context("a tag")?;
+    let full = stored.digest(&tag).await?;
+    lab.deny("/v2/mirror/");
+    let ended = lab.zstart.run(&["convert", &source, &target, "--platform", "linux/amd64"]).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.stderr.contains("converting all platforms"), "{}", ended.stderr);
+    assert_eq!(stored.digest(&tag).await?, full);
+    Ok(())
+}
+
+#[tokio::test]
+async fn denied_manifest_of_a_variant_is_named() -> Result<()> {
+    let lab = Lab::start().await?;
+    push_index(&lab).await?;
+    let convert = ["convert", &*lab.name("app:v2")].map(ToOwned::to_owned);
+    lab.zstart.print(&convert).await?;
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    let tag = stored.tags().await?.into_iter().find(|tag| tag.starts_with("v2-zstd-")).context("a tag")?;
+    let variant = stored.manifest(&tag).await?.json;
+    let entry = text(&variant["manifests"][1]["digest"])?;
+    let denied = Fault::Respond(StatusCode::FORBIDDEN, vec![], "blocked by a policy");
+    lab.gateway.fault_times(1, Method::GET, entry, denied);
+    let ended = lab.zstart.run(&convert).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    let named = ended.stderr.lines().find(|line| line.contains("counts as missing")).context("a warning")?;
+    assert!(named.contains(entry) && named.contains("blocked by a policy"), "{named}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_manifest_without_referrers_list_is_named() -> Result<()> {
+    // Failing for good, and no list.
+    for (status, body) in [(StatusCode::INTERNAL_SERVER_ERROR, ""), (StatusCode::OK, "<html>what?</html>")] {
+        let lab = Lab::start().await?;
+        push_index(&lab).await?;
+        let index = RepositoryReader::new(&lab.registry, "app").manifest("v2").await?.json;
+        lab.gateway.fault(Method::GET, "/referrers/", Fault::Respond(status, vec![], body));
+        let ended = lab.zstart.run(&["convert", &lab.name("app:v2"), "--dry-run"]).await?;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        for entry in index["manifests"].as_array().context("entries")? {
+            let digest = text(&entry["digest"])?;
+            let warned =
+                |line: &str| line.contains("a SOCI index of it would go unnoticed") && line.contains(digest);
+            assert!(ended.stderr.lines().any(warned), "{status} {digest}: {}", ended.stderr);
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn credentials_that_may_only_push_suffice_for_the_target() -> Result<()> {
     let lab = Lab::start().await?;
@@ -94,6 +185,15 @@ async fn credentials_that_may_only_push_suffice_for_the_target() -> Result<()> {
 
 #[tokio::test]
 async fn incomplete_variant_does_not_exist_already() -> Result<()> {
+    // Storage that lists nothing denies what doesn't exist.
+    for status in [StatusCode::NOT_FOUND, StatusCode::FORBIDDEN] {
+        require_repair(status).await?;
+    }
+    Ok(())
+}
+
+/// Requires that a variant is converted again whose lost layer is answered with this status.
+async fn require_repair(status: StatusCode) -> Result<()> {
     let lab = Lab::start().await?;
     let convert = ["convert", &*lab.name("app:v1")].map(ToOwned::to_owned);
     lab.zstart.print(&convert).await?;
@@ -103,6 +203,8 @@ async fn incomplete_variant_does_not_exist_already() -> Result<()> {
     let variant = stored.manifest(&tags[1]).await?;
     let lost = text(&layers(&variant.json)?[0]["digest"])?;
     stored.delete_blob(lost).await?;
+    lab.gateway.fault_times(1, Method::HEAD, lost, Fault::Respond(status, vec![], ""));
+    lab.gateway.fault_times(1, Method::GET, lost, Fault::Respond(status, vec![], "no such key"));
     let ended = lab.zstart.run(&convert).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(ended.stdout.contains("converted and verified in "), "{}", ended.stdout);
