@@ -17,7 +17,7 @@ use crate::error::CliError;
 #[derive(Debug, Args)]
 pub(crate) struct RegistryArguments {
     /// Use plain HTTP for this registry (`HOST[:PORT]`). Repeat the flag for several. Default: TLS; a
-    /// registry on this machine gets plain HTTP if it speaks no TLS.
+    /// registry at localhost or a loopback address gets plain HTTP if it answers a TLS handshake without TLS.
     #[arg(long, value_name = "HOST")]
     pub(crate) plain_http: Vec<String>,
     /// Send credentials also to this token server (`HOST`) if a registry names it. Repeat the flag for

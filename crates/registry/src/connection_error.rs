@@ -8,6 +8,7 @@ use rustls::{CertificateError, Error as TlsError, InvalidMessage};
 use thiserror::Error;
 
 use crate::http::{ProxyServer, UnknownHost, is_authority_as_server};
+use crate::loopback::LoopbackNames;
 
 /// Connection that failed for a known cause.
 #[derive(Debug, Error)]
@@ -31,6 +32,9 @@ enum Problem {
     NoHttpResponse { server: String },
     #[error("{server} ended the TLS handshake, as servers that expect plain HTTP do")]
     NoHandshake { server: String },
+    /// Connections on one machine open at once, so it was the handshake that took too long.
+    #[error("{server} ended the TLS handshake or didn't answer it, as servers that expect plain HTTP do")]
+    NoLocalHandshake { server: String },
     #[error(
         "the certificate of {server} has an unknown issuer: name the issuer's certificate in SSL_CERT_FILE, or a \
          folder of certificates in SSL_CERT_DIR"
@@ -72,9 +76,12 @@ impl ConnectionError {
         find_cause(error)
     }
 
-    /// The server (`HOST` or `HOST:PORT`) if it speaks plain HTTP where TLS was expected.
+    /// The server (`HOST` or `HOST:PORT`) if it speaks plain HTTP where TLS was expected, or if it is reached
+    /// on this machine and may do so.
     pub fn plain_http_server(&self) -> Option<&str> {
-        matches!(self.problem, Problem::PlainHttpServer { .. }).then_some(&*self.server)
+        let speaks_http =
+            matches!(self.problem, Problem::PlainHttpServer { .. } | Problem::NoLocalHandshake { .. });
+        speaks_http.then_some(&*self.server)
     }
 }
 
@@ -115,6 +122,9 @@ fn problem(
         }
         (true, None) if is_unknown => Problem::UnknownHost { server },
         (true, None) if io == Some(io::ErrorKind::ConnectionRefused) => Problem::Refused { server },
+        (true, None) if (is_ended || error.is_timeout()) && url.scheme() == "https" && is_local(url) => {
+            Problem::NoLocalHandshake { server }
+        }
         (true, None) if error.is_timeout() => Problem::Timeout { server },
         (true, None) if is_ended && url.scheme() == "https" => Problem::NoHandshake { server },
         (false, None) if error.is_request() && !error.is_timeout() && url.scheme() == "http" => {
@@ -158,6 +168,11 @@ fn plain_name(presented: &str) -> String {
     inner.unwrap_or(presented).trim_matches('"').to_owned()
 }
 
+/// Whether connections to a URL's host end on this machine, e.g. at a tunnel.
+fn is_local(url: &Url) -> bool {
+    url.host_str().is_some_and(|host| LoopbackNames::of_system().addresses(host).is_some())
+}
+
 /// Whether a proxy answered 407 to CONNECT. hyper-util doesn't export that error, only its text.
 fn is_proxy_login(error: &reqwest::Error) -> bool {
     std::iter::successors(Some(error as &dyn Error), |&cause| cause.source())
@@ -184,4 +199,44 @@ fn find_cause<'a, E: Error + 'static>(error: &'a (dyn Error + 'static)) -> Optio
         };
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::http::{AddressPolicy, Direction, HttpClients, Timeouts};
+
+    /// The cause why a server on this machine that reads a handshake and sends nothing can't be used.
+    async fn cause_at_mute_server(is_closing: bool) -> (String, Option<String>, u16) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = tokio::spawn(async move {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            let mut read = [0; 4096];
+            while connection.read(&mut read).await.unwrap_or_default() > 0 && !is_closing {}
+        });
+        let timeouts = Timeouts { connect: Duration::from_millis(300), ..Timeouts::default() };
+        let clients = HttpClients::for_tests(timeouts);
+        let url: Url = format!("https://127.0.0.1:{port}/v2/").parse().unwrap();
+        let client = clients.client(Direction::Read, AddressPolicy::AllowPrivate, &url).unwrap();
+        let error = diagnose(client.get(url.clone()).send().await.unwrap_err(), None);
+        let flagged = ConnectionError::find(&*error).and_then(ConnectionError::plain_http_server);
+        let found = (error.to_string(), flagged.map(ToOwned::to_owned), port);
+        server.abort();
+        found
+    }
+
+    #[tokio::test]
+    async fn mute_server_on_this_machine_may_want_plain_http() {
+        for is_closing in [true, false] {
+            let (said, flagged, port) = cause_at_mute_server(is_closing).await;
+            assert!(said.contains("ended the TLS handshake or didn't answer it"), "{said}");
+            assert_eq!(flagged, Some(format!("127.0.0.1:{port}")));
+        }
+    }
 }

@@ -2,7 +2,8 @@
 //!
 //! The decision makes no DNS request: a proxied environment may have no DNS, and an answer may change between
 //! the decision and the connection. A name is loopback by its form (RFC 6761, 6.3) or by the hosts file. Its
-//! addresses are then fixed, and no resolver is asked for them.
+//! addresses are then fixed, and no resolver is asked for them. Only a name's form says that its server may
+//! have plain HTTP: names of the hosts file often lead through a tunnel to another machine.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -48,17 +49,24 @@ impl LoopbackNames {
             return is_loopback(address).then(|| vec![address]);
         }
         let name = normalised(host);
-        let by_form = matches!(&*name, "localhost" | "localhost.localdomain") || name.ends_with(".localhost");
-        self.listed.get(&name).cloned().or_else(|| by_form.then(|| LOCALHOST.to_vec()))
+        self.listed.get(&name).cloned().or_else(|| is_localhost(&name).then(|| LOCALHOST.to_vec()))
+    }
+
+    /// The addresses of `registry` (`host` or `host:port`) if it is a loopback address or a form of
+    /// `localhost`, and its port if it isn't the scheme's own. Leaves out other names of the hosts file.
+    pub(crate) fn addresses_by_form(&self, registry: &str) -> Option<(Vec<IpAddr>, Option<u16>)> {
+        // The URL parser knows the spellings of IPv4 addresses that resolvers accept, e.g. 127.1.
+        let url: Url = format!("https://{registry}/").parse().ok()?;
+        let host = url.host_str()?;
+        let is_address = host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok();
+        let addresses = self.addresses(host).filter(|_| is_address || is_localhost(&normalised(host)))?;
+        Some((addresses, url.port()))
     }
 }
 
-/// The loopback addresses of `registry` (`host` or `host:port`), and its port if it isn't the scheme's own.
-/// `None` if the registry is, or may be, on another machine.
-pub(crate) fn loopback_addresses(registry: &str) -> Option<(Vec<IpAddr>, Option<u16>)> {
-    // The URL parser knows the spellings of IPv4 addresses that resolvers accept, e.g. 127.1.
-    let url: Url = format!("https://{registry}/").parse().ok()?;
-    Some((LoopbackNames::of_system().addresses(url.host_str()?)?, url.port()))
+/// Whether a name in lower case is `localhost` or below it.
+fn is_localhost(name: &str) -> bool {
+    matches!(name, "localhost" | "localhost.localdomain") || name.ends_with(".localhost")
 }
 
 /// Whether packets to an address stay on this machine. (Linux sends those to 0.0.0.0 to itself.)
@@ -78,6 +86,7 @@ mod tests {
 
     #[test]
     fn loopback_registry_is_known_in_every_spelling() {
+        let names = LoopbackNames::parse("127.0.0.1 localhost kind-registry\n");
         for registry in [
             "localhost",
             "localhost:5000",
@@ -94,10 +103,11 @@ mod tests {
             "[::ffff:127.0.0.1]:5000",
             "[::]:5000",
         ] {
-            assert!(loopback_addresses(registry).is_some(), "{registry}");
+            assert!(names.addresses_by_form(registry).is_some(), "{registry}");
         }
         for registry in [
             "registry.example",
+            "kind-registry:5000",
             "10.0.0.1:5000",
             "localhost.example",
             "notlocalhost",
@@ -106,7 +116,7 @@ mod tests {
             "[2001:db8::1]:5000",
             "registry.example:99999",
         ] {
-            assert!(loopback_addresses(registry).is_none(), "{registry}");
+            assert!(names.addresses_by_form(registry).is_none(), "{registry}");
         }
     }
 

@@ -123,15 +123,17 @@ impl ServerState {
 }
 
 async fn serve(state: &ServerState, mut client: TcpStream) -> Result<()> {
-    let mut received = Vec::new();
+    // A whole TLS handshake fits: closing with unread bytes would reset the connection before the answer.
+    let mut received = Vec::with_capacity(16 << 10);
     let end = loop {
         if let Some(end) = received.windows(4).position(|window| window == b"\r\n\r\n") {
             break end;
         }
         anyhow::ensure!(client.read_buf(&mut received).await? > 0, "the connection ended before a request");
-        // HTTP servers close a connection at once whose first bytes are no method, e.g. a TLS handshake.
+        // HTTP servers answer so if the first bytes are no method, e.g. a TLS handshake.
         if !received[0].is_ascii_uppercase() {
             state.other_connections.fetch_add(1, Ordering::Relaxed);
+            client.write_all(&http_response(&["400 Bad Request", "Connection: close"], b"")).await?;
             anyhow::bail!("the client speaks no HTTP");
         }
     };

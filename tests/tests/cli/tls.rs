@@ -1,10 +1,14 @@
 //! Registries with TLS: behind a proxy, as for most registries from inside a company, and on this machine.
 
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use http::Method;
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpListener;
+use zstart_core::sync::lock;
 use zstart_tests::images::Fixture;
 use zstart_tests::ports::free_ports;
 use zstart_tests::proxy::Proxy;
@@ -100,6 +104,34 @@ async fn loopback_registry_is_probed_once_without_credentials() -> Result<()> {
     assert_eq!(server.other_connections(), 1);
     zstart.print(&["inspect", &image, "--plain-http", &server.host()]).await?;
     assert_eq!(server.other_connections(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn loopback_server_without_an_answer_gets_no_password() -> Result<()> {
+    let zstart = Zstart::find()?;
+    // As a tunnel whose far end is broken.
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let host = format!("localhost:{}", listener.local_addr()?.port());
+    let received = Arc::new(Mutex::new(Vec::new()));
+    let all = Arc::clone(&received);
+    let server = tokio::spawn(async move {
+        while let Ok((mut connection, _)) = listener.accept().await {
+            let mut front = Vec::with_capacity(4096);
+            let _ = connection.read_buf(&mut front).await;
+            lock(&all).push(front);
+        }
+    });
+    zstart.docker_config(&json!({"auths": {(&*host): {"username": "user", "password": "password"}}}))?;
+    let ended = zstart.run(&["inspect", &format!("{host}/app:v1")]).await?;
+    assert_eq!(ended.code, Some(5), "{ended:#?}");
+    for said in ["ended the TLS handshake or didn't answer it", &format!("add --plain-http {host}\n")] {
+        assert!(ended.stderr.contains(said), "{ended:#?}");
+    }
+    let received = lock(&received);
+    // The probe, and at least one request; each begins with a TLS handshake.
+    assert!(received.len() > 1 && received.iter().all(|front| front.first() == Some(&22)), "{received:?}");
+    server.abort();
     Ok(())
 }
 
