@@ -5,7 +5,7 @@
 //! The client adds to the protocol:
 //!
 //! - **An address policy after DNS.** It never connects to link-local addresses, where clouds serve instance
-//!   metadata, and to private addresses only for registries that have one themselves. Every spelling of an
+//!   metadata, and to private addresses only for registries whose own addresses are all private. Every spelling of an
 //!   IPv4 address inside IPv6 counts.
 //! - **Credentials that stay.** The client sends them to the registry's own scheme, host and port alone. A
 //!   password or an identity token goes to a token server only if the server is listed or in the registry's

@@ -2,7 +2,7 @@
 //!
 //! A name in a reference, a redirect, a realm or a `Location` may resolve to anything, so addresses are
 //! checked after DNS. zstart never connects to link-local addresses, where clouds serve instance metadata.
-//! It connects to a private address only for a registry that has a private address itself: a registry on
+//! It connects to a private address only for a registry whose own addresses are all private: a registry on
 //! the Internet must not send its clients into a private network. Requests through a proxy are the proxy's
 //! to check.
 
@@ -32,13 +32,13 @@ const LOCAL_NAT64: [u16; 3] = [0x64, 0xff9b, 1];
 const EC2_SERVICES: [u16; 2] = [0xfd00, 0xec2];
 
 impl AddressPolicy {
-    /// The policy for addresses to which a registry at these addresses sends its clients.
+    /// The policy for addresses to which a registry at these addresses sends its clients. Each address that
+    /// zstart may connect to must be private: the DNS server of a registry on the Internet may add a private
+    /// one.
     pub(crate) fn for_redirects(registry: &[IpAddr]) -> Self {
-        if registry.iter().any(|address| is_private(destination(*address))) {
-            Self::AllowPrivate
-        } else {
-            Self::PublicOnly
-        }
+        let destinations = registry.iter().map(|address| destination(*address));
+        let mut usable = destinations.filter(|address| !is_link_local_or_reserved(*address)).peekable();
+        if usable.peek().is_some() && usable.all(is_private) { Self::AllowPrivate } else { Self::PublicOnly }
     }
 
     /// Refuses an address of `host` that no request may go to.
@@ -204,6 +204,23 @@ mod tests {
                 allowed(AddressPolicy::AllowPrivate, address) && allowed(AddressPolicy::PublicOnly, address),
                 "{address}"
             );
+        }
+    }
+
+    #[test]
+    fn registry_with_one_public_address_is_public() {
+        for (addresses, policy) in [
+            (&[][..], AddressPolicy::PublicOnly),
+            (&["10.0.0.1"], AddressPolicy::AllowPrivate),
+            (&["10.0.0.1", "fd12::1", "64:ff9b::a00:1"], AddressPolicy::AllowPrivate),
+            // mDNS adds link-local addresses.
+            (&["10.0.0.1", "fe80::1"], AddressPolicy::AllowPrivate),
+            (&["fe80::1"], AddressPolicy::PublicOnly),
+            (&["1.1.1.1", "10.0.0.1"], AddressPolicy::PublicOnly),
+            (&["10.0.0.1", "2606:4700::1"], AddressPolicy::PublicOnly),
+        ] {
+            let parsed: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
+            assert_eq!(AddressPolicy::for_redirects(&parsed), policy, "{addresses:?}");
         }
     }
 
