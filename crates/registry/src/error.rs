@@ -154,10 +154,23 @@ pub(crate) enum Stalled {
 
 /// An address to which zstart doesn't connect.
 #[derive(Debug, Error)]
-#[error("{host} has the address {address}, to which no registry may send its clients")]
+#[error("{host} has the address {address}, {reason}")]
 pub(crate) struct ForbiddenAddress {
     pub(crate) host: String,
     pub(crate) address: IpAddr,
+    pub(crate) reason: ForbiddenReason,
+}
+
+/// Reason why zstart doesn't connect to an address.
+#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
+pub(crate) enum ForbiddenReason {
+    /// Servers listen there, and no client connects to it. (Linux takes it for loopback.)
+    #[error("which names no machine: write localhost for this one")]
+    Unspecified,
+    #[error("which is link-local or reserved: zstart never connects there")]
+    LinkLocalOrReserved,
+    #[error("to which no registry may send its clients")]
+    Private,
 }
 
 impl RequestError {

@@ -69,10 +69,8 @@ fn is_localhost(name: &str) -> bool {
     matches!(name, "localhost" | "localhost.localdomain") || name.ends_with(".localhost")
 }
 
-/// Whether packets to an address stay on this machine. (Linux sends those to 0.0.0.0 to itself.)
 fn is_loopback(address: IpAddr) -> bool {
-    let address = address.to_canonical();
-    address.is_loopback() || address.is_unspecified()
+    address.to_canonical().is_loopback()
 }
 
 /// A name in lower case, without the dot that ends a fully qualified name.
@@ -98,10 +96,8 @@ mod tests {
             "127.1:5000",
             "2130706433:5000",
             "0x7f.1:5000",
-            "0.0.0.0:5000",
             "[::1]:5000",
             "[::ffff:127.0.0.1]:5000",
-            "[::]:5000",
         ] {
             assert!(names.addresses_by_form(registry).is_some(), "{registry}");
         }
@@ -109,6 +105,8 @@ mod tests {
             "registry.example",
             "kind-registry:5000",
             "10.0.0.1:5000",
+            "0.0.0.0:5000",
+            "[::]:5000",
             "localhost.example",
             "notlocalhost",
             "127.0.0.1.example",

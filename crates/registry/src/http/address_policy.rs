@@ -14,7 +14,7 @@ use reqwest::Url;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use thiserror::Error;
 
-use crate::error::ForbiddenAddress;
+use crate::error::{ForbiddenAddress, ForbiddenReason};
 use crate::loopback::LoopbackNames;
 
 /// Addresses that a request may go to.
@@ -44,9 +44,13 @@ impl AddressPolicy {
     /// Refuses an address of `host` that no request may go to.
     pub(crate) fn check(self, host: &str, address: IpAddr) -> Result<(), ForbiddenAddress> {
         let destination = destination(address);
-        let is_forbidden =
-            is_link_local_or_reserved(destination) || (self == Self::PublicOnly && is_private(destination));
-        if is_forbidden { Err(ForbiddenAddress { host: host.to_owned(), address }) } else { Ok(()) }
+        let reason = match self {
+            _ if destination.is_unspecified() => ForbiddenReason::Unspecified,
+            _ if is_link_local_or_reserved(destination) => ForbiddenReason::LinkLocalOrReserved,
+            Self::PublicOnly if is_private(destination) => ForbiddenReason::Private,
+            Self::AllowPrivate | Self::PublicOnly => return Ok(()),
+        };
+        Err(ForbiddenAddress { host: host.to_owned(), address, reason })
     }
 }
 
@@ -141,15 +145,26 @@ fn is_link_local_or_reserved(address: IpAddr) -> bool {
     }
 }
 
-/// Addresses of a private network or of the machine itself.
+/// Addresses of a private network or of the machine itself (IANA special-purpose registries).
 fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => {
-            let [first, second, ..] = address.octets();
-            address.is_private() || address.is_loopback() || (first == 100 && second & 0xc0 == 64)
+            address.is_private()
+                || address.is_loopback()
+                || match address.octets() {
+                    // Carriers (RFC 6598), protocols (RFC 6890), benchmarks (RFC 2544), the former class E. Google
+                    // Cloud lists all four as ranges of private networks.
+                    [100, second, ..] => second & 0xc0 == 64,
+                    [192, 0, 0, _] | [198, 18 | 19, ..] | [240..=255, ..] => true,
+                    _ => false,
+                }
         }
         IpAddr::V6(address) => {
-            address.is_loopback() || address.is_unique_local() || address.segments()[..3] == LOCAL_NAT64
+            address.is_loopback()
+                || address.is_unique_local()
+                || address.segments()[..3] == LOCAL_NAT64
+                // Site-local addresses, which RFC 3879 replaced.
+                || address.segments()[0] & 0xffc0 == 0xfec0
         }
     }
 }
@@ -189,7 +204,15 @@ mod tests {
             "172.31.255.255",
             "192.168.1.1",
             "100.64.0.1",
+            "192.0.0.8",
+            "198.18.0.1",
+            "198.19.255.255",
+            "240.0.0.1",
+            "255.255.255.254",
             "::1",
+            "fec0::1",
+            "feff::1",
+            "::ffff:240.0.0.1",
             "fc00::1",
             "fd12::1",
             "::ffff:10.0.0.1",
@@ -199,7 +222,16 @@ mod tests {
                 "{address}"
             );
         }
-        for address in ["1.1.1.1", "172.32.0.1", "100.128.0.1", "2606:4700::1", "::ffff:1.1.1.1"] {
+        for address in [
+            "1.1.1.1",
+            "172.32.0.1",
+            "100.128.0.1",
+            "192.0.1.1",
+            "198.17.255.255",
+            "198.20.0.1",
+            "2606:4700::1",
+            "::ffff:1.1.1.1",
+        ] {
             assert!(
                 allowed(AddressPolicy::AllowPrivate, address) && allowed(AddressPolicy::PublicOnly, address),
                 "{address}"
@@ -221,6 +253,22 @@ mod tests {
         ] {
             let parsed: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
             assert_eq!(AddressPolicy::for_redirects(&parsed), policy, "{addresses:?}");
+        }
+    }
+
+    #[test]
+    fn forbidden_address_is_named_with_its_reason() {
+        let reason = |address: &str| {
+            AddressPolicy::PublicOnly.check("x", address.parse().unwrap()).unwrap_err().reason
+        };
+        for address in ["0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(reason(address), ForbiddenReason::Unspecified, "{address}");
+        }
+        for address in ["0.0.0.1", "169.254.169.254", "fe80::1", "::ffff:169.254.169.254"] {
+            assert_eq!(reason(address), ForbiddenReason::LinkLocalOrReserved, "{address}");
+        }
+        for address in ["10.0.0.1", "::1", "fec0::1", "64:ff9b::a00:1"] {
+            assert_eq!(reason(address), ForbiddenReason::Private, "{address}");
         }
     }
 
