@@ -83,6 +83,11 @@ impl ConnectionError {
             matches!(self.problem, Problem::PlainHttpServer { .. } | Problem::NoLocalHandshake { .. });
         speaks_http.then_some(&*self.server)
     }
+
+    /// Whether a proxy refused the login that the environment names, or the absence of one.
+    pub(crate) fn is_proxy_login(&self) -> bool {
+        matches!(self.problem, Problem::ProxyLogin { .. })
+    }
 }
 
 /// The error of a request without a response, with its cause if that is known. `proxy` is the request's

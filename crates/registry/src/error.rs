@@ -13,7 +13,7 @@ use thiserror::Error;
 use zstart_core::Digest;
 
 use crate::auth::ProviderError;
-use crate::connection_error::diagnose;
+use crate::connection_error::{ConnectionError, diagnose};
 use crate::error_kind::ErrorKind;
 use crate::http::{ProxyServer, UnusableProxy};
 use crate::operation::Operation;
@@ -278,8 +278,10 @@ pub(crate) fn send_error(error: reqwest::Error, proxy: Option<&ProxyServer>) -> 
     let host = error.url().and_then(|url| url.host_str()).unwrap_or_default().to_owned();
     // A request that can't be built fails again, and so does one to a forbidden address.
     let is_final = error.is_builder() || is_forbidden(&error);
+    let source = diagnose(error, proxy);
+    let is_final = is_final || ConnectionError::find(&*source).is_some_and(ConnectionError::is_proxy_login);
     let kind = if is_final { ErrorKind::Other } else { ErrorKind::Unavailable };
-    RequestError::Transport { host, kind, source: diagnose(error, proxy) }
+    RequestError::Transport { host, kind, source }
 }
 
 fn is_forbidden(error: &reqwest::Error) -> bool {

@@ -79,14 +79,17 @@ async fn proxy_login_is_sent_and_never_printed() -> Result<()> {
     let authority = registry.authority().display().to_string();
     for (login, code, said) in [
         ("user:correct%20horse%40battery@", 0, ""),
-        ("user:another-secret@", 5, "wants a login"),
-        ("", 5, "wants a login"),
+        ("user:another-secret@", 1, "wants a login"),
+        ("", 1, "wants a login"),
     ] {
+        let before = proxy.requests().len();
         let value = format!("http://{login}{address}");
         let mut command =
             zstart.command(&["--log", "trace", "convert", &zstart.oci("app:v1"), "registry.example/app:v1"]);
         let ended = finish(command.env("HTTPS_PROXY", &value).env("SSL_CERT_FILE", &authority)).await?;
         assert_eq!(ended.code, Some(code), "{ended:#?}");
+        // The same login is refused again.
+        assert!(code == 0 || proxy.requests().len() == before + 1, "{:?}", proxy.requests());
         let proxy_name = format!("proxy http://{address} {said}");
         assert!(said.is_empty() || ended.stderr.contains(&proxy_name), "{ended:#?}");
         // Percent-encoded, plain, and as HTTP Basic.
@@ -130,10 +133,13 @@ async fn plain_http_proxy_that_wants_a_login_is_explained() -> Result<()> {
     let proxy = Proxy::start_with_login("registry.example", "127.0.0.1:1", "user:password").await?;
     let with_login = proxy.address().replace("http://", "http://user:password@");
     // The proxy knows no such registry, which shows after the login only.
-    for (proxy, said) in [(proxy.address(), "HTTP 407 the proxy wants a login"), (&with_login, "HTTP 502")] {
+    for (proxy, code, said) in
+        [(proxy.address(), 1, "HTTP 407 the proxy wants a login"), (&with_login, 5, "HTTP 502")]
+    {
         let mut command =
             zstart.command(&["inspect", "registry.example:5000/app:v1", "--plain-http", registry]);
         let ended = finish(command.env("HTTP_PROXY", proxy)).await?;
+        assert_eq!(ended.code, Some(code), "{ended:#?}");
         assert!(ended.stderr.contains(said), "{ended:#?}");
     }
     assert!(
