@@ -20,11 +20,23 @@ pub(crate) fn proxy_config(variable: impl Fn(&str) -> Option<String>) -> Result<
     };
     let value = value.trim();
     let url = if value.contains("://") { value.to_owned() } else { format!("http://{value}") };
-    // The cause would show the value, which may hold a password.
-    let proxy = ProxyConfig::https(url)
-        .map_err(|_| SetupError(format!("{name} names no usable proxy: write http://HOST:PORT")))?;
+    // The SDK takes http and https alone. Its error would show the value, which may hold a password.
+    let proxy = (!has_bad_port(&url)).then(|| ProxyConfig::https(url).ok()).flatten().ok_or_else(|| {
+        SetupError(format!(
+            "{name} names no usable proxy: write http://HOST:PORT or https://HOST:PORT; SOCKS is not supported"
+        ))
+    })?;
     let no_proxy = variable("NO_PROXY").or_else(|| variable("no_proxy")).unwrap_or_default();
     Ok(proxy.no_proxy(format!("{LOCAL},{}", translated(&no_proxy))))
+}
+
+/// Whether a proxy's port is no number. The SDK would find that at each request.
+fn has_bad_port(url: &str) -> bool {
+    let authority = url.split('/').nth(2).unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    // An IPv6 address without a port ends with a bracket.
+    let port = host.rsplit_once(':').map(|(_, port)| port).filter(|port| !port.ends_with(']'));
+    port.is_some_and(|port| !port.is_empty() && port.parse::<u16>().is_err())
 }
 
 /// `NO_PROXY` in the forms that the AWS SDK reads: no spaces, no `*.` before a name, and no ports.
@@ -51,13 +63,25 @@ mod tests {
 
     #[test]
     fn unusable_proxy_is_refused_without_its_password() {
-        for value in ["http://user:secret@", "http://user:secret@ho st:1"] {
+        for value in [
+            "http://user:secret@",
+            "http://user:secret@ho st:1",
+            "socks5://user:secret@proxy:1080",
+            "SOCKS5H://user:secret@proxy:1080",
+            "file:///secret",
+            "user:secret@proxy:port",
+            "http://",
+        ] {
             let found = proxy_config(|name| (name == "ALL_PROXY").then(|| value.to_owned()));
             let error = found.unwrap_err().to_string();
             assert!(
                 error.contains("ALL_PROXY names no usable proxy") && !error.contains("secret"),
                 "{error}"
             );
+        }
+        for value in ["http://[::1]", "https://user:secret@[::1]:3128", "proxy.example", "proxy.example:3128"]
+        {
+            assert!(proxy_config(|name| (name == "ALL_PROXY").then(|| value.to_owned())).is_ok(), "{value}");
         }
         let unset = proxy_config(|name| (name == "HTTPS_PROXY").then(|| " ".to_owned()));
         assert!(!unset.unwrap().is_from_env());
