@@ -113,7 +113,7 @@ fn problem(
     if let Some(error) = find_cause::<TlsError>(error) {
         return tls_problem(error, server);
     }
-    let io = find_cause::<io::Error>(error).map(io::Error::kind);
+    let io = io_kind(error);
     let is_unknown = find_cause::<UnknownHost>(error).is_some();
     let is_ended = matches!(io, Some(io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset));
     let problem = match (error.is_connect(), proxy) {
@@ -171,6 +171,14 @@ fn tls_problem(error: &TlsError, server: String) -> Option<Problem> {
 fn plain_name(presented: &str) -> String {
     let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
     inner.unwrap_or(presented).trim_matches('"').to_owned()
+}
+
+/// The kind of the I/O error among an error and its causes. Wrapped ones have the kind of the innermost: the
+/// end of a TLS handshake is an `UnexpectedEof` inside an `Other`.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let io = find_cause::<io::Error>(error)?;
+    let inner = io.get_ref().and_then(|wrapped| io_kind(wrapped));
+    Some(inner.unwrap_or(io.kind()))
 }
 
 /// Whether connections to a URL's host end on this machine, e.g. at a tunnel.
@@ -231,7 +239,7 @@ mod tests {
         let client = clients.client(Direction::Read, AddressPolicy::AllowPrivate, &url).unwrap();
         let error = diagnose(client.get(url.clone()).send().await.unwrap_err(), None);
         let flagged = ConnectionError::find(&*error).and_then(ConnectionError::plain_http_server);
-        let found = (error.to_string(), flagged.map(ToOwned::to_owned), port);
+        let found = (format!("{error:?} {error}"), flagged.map(ToOwned::to_owned), port);
         server.abort();
         found
     }
