@@ -50,6 +50,7 @@ pub mod ecr;
 mod endpoint;
 mod error;
 mod error_kind;
+mod error_response;
 mod http;
 mod layout;
 mod loopback;

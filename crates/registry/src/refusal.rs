@@ -29,7 +29,8 @@ impl RequestError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::{LoginError, response_error};
+    use crate::error::LoginError;
+    use crate::error_response::response_error;
 
     fn error(status: StatusCode, code: &str) -> RequestError {
         let body = format!(r#"{{"errors":[{{"code":"{code}"}}]}}"#);

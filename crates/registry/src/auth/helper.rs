@@ -9,7 +9,7 @@ use super::credentials_error::{CredentialsError, HelperError};
 use super::helper_process::{self, Output};
 use super::members::{first_value, text};
 use super::registry_key::server_of;
-use crate::error::one_line;
+use crate::error_response::one_line;
 
 /// Message of a helper that has no credentials for a server (docker-credential-helpers,
 /// `credentials/error.go`).

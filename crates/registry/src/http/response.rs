@@ -6,7 +6,8 @@ use reqwest::header::{HeaderMap, LOCATION, RETRY_AFTER};
 use reqwest::{Method, Response, StatusCode, Url};
 
 use crate::endpoint::Endpoint;
-use crate::error::{RequestError, response_error, transport_error};
+use crate::error::{RequestError, transport_error};
+use crate::error_response::response_error;
 use crate::request::Request;
 
 /// Longest part of an error's body that is read: enough for any message.
