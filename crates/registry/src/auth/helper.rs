@@ -52,16 +52,19 @@ async fn ask(program: &OsStr, server: &str) -> Result<Option<Credentials>, Helpe
     if status.success() {
         return read_answer(&stdout);
     }
-    // Helpers write errors to stdout (docker-credential-helpers, `credentials/credentials.go`). An object there
-    // could hold a secret.
-    let stdout = if stdout.trim_ascii_start().starts_with(b"{") { Vec::new() } else { stdout };
-    let message = [stdout, b" ".to_vec(), stderr].concat();
+    // Helpers write errors to stdout (docker-credential-helpers, `credentials/credentials.go`).
+    let message = [before_object(&stdout), b" ", before_object(&stderr)].concat();
     let message = one_line(&String::from_utf8_lossy(&message));
     if message.contains(NOT_FOUND) {
         return Ok(None);
     }
     let message = if message.is_empty() { message } else { format!(": {message}") };
     Err(HelperError::Failed { status, message })
+}
+
+/// The part of a helper's output in front of a JSON object, which could hold a secret.
+fn before_object(output: &[u8]) -> &[u8] {
+    output.split(|byte| *byte == b'{').next().unwrap_or_default()
 }
 
 /// Reads a helper's answer. An empty user and an empty secret mean that the helper has no credentials.
@@ -176,6 +179,11 @@ mod tests {
             ("echo 'keychain is locked'; exit 3", "keychain is locked"),
             ("printf 'lo\\033[2Jcked\\nnow' >&2; exit 3", "lo\u{fffd}[2Jcked now"),
             ("echo '{\"Secret\":\"hunter2\"}'; exit 3", "3"),
+            (
+                "echo 'warning: old'; echo '{\"Username\":\"u\",\"Secret\":\"hunter2\"}'; exit 3",
+                "warning: old",
+            ),
+            ("echo 'answer: [{\"Secret\":\"hunter2\"}]' >&2; exit 3", "answer: ["),
             ("yes locked | head -c 1000000 >&2; exit 3", "locked…"),
         ] {
             let error = Script::new(commands).ask().await.unwrap_err().to_string();
