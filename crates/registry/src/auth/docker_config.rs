@@ -12,7 +12,7 @@ use super::credentials_error::{CredentialsError, CredentialsFileError, EntryProb
 use super::entry;
 use super::helper::Helper;
 use super::members::{first_value, member, text};
-use super::registry_key::{RegistryKey, Specificity};
+use super::registry_key::{PathRule, RegistryKey};
 
 /// An entry's credentials, in the order to try them.
 type Entry = Result<Vec<Credentials>, EntryProblem>;
@@ -24,16 +24,6 @@ pub struct DockerConfig {
     helpers: Vec<(RegistryKey, HelperChoice)>,
     store: Option<HelperChoice>,
     paths: PathRule,
-}
-
-/// Rule for a key's path.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum PathRule {
-    /// Whole components, as for podman: `team` isn't for `teams/app`.
-    #[default]
-    Components,
-    /// Characters, as for the kubelet: `team` is for `teams/app` too.
-    Characters,
 }
 
 /// Value of a `credHelpers` key or of `credsStore`.
@@ -100,7 +90,7 @@ impl DockerConfig {
     /// them. Runs no helper.
     pub fn candidates(&self, image: &Reference) -> Vec<Result<Credentials, CredentialsError>> {
         let matching =
-            self.auths.iter().filter_map(|(key, entry)| Some((self.rank(key, image)?, key, entry)));
+            self.auths.iter().filter_map(|(key, entry)| Some((key.matches(image, self.paths)?, key, entry)));
         let mut matching: Vec<_> = matching.collect();
         matching.sort_by(|(one, ..), (other, ..)| other.cmp(one));
         let candidates = matching.into_iter().flat_map(|(_, key, entry)| match entry {
@@ -142,14 +132,10 @@ impl DockerConfig {
         first_error.map_or(Ok(None), Err)
     }
 
-    fn rank<'a>(&self, key: &'a RegistryKey, image: &Reference) -> Option<Specificity<'a>> {
-        let rank = key.matches(image)?;
-        (rank.ends_component || self.paths == PathRule::Characters).then_some(rank)
-    }
-
     /// The helper of the most specific key, otherwise the one of all registries.
     fn helper(&self, image: &Reference) -> Option<&HelperChoice> {
-        let matching = self.helpers.iter().filter_map(|(key, helper)| Some((self.rank(key, image)?, helper)));
+        let matching =
+            self.helpers.iter().filter_map(|(key, helper)| Some((key.matches(image, self.paths)?, helper)));
         let own = matching.max_by(|(one, _), (other, _)| one.cmp(other)).map(|(_, helper)| helper);
         own.or(self.store.as_ref())
     }

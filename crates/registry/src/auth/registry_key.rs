@@ -29,6 +29,29 @@ pub(super) struct RegistryKey {
     ends_with_slash: bool,
     /// Whether the host is another name of Docker Hub.
     is_alias: bool,
+    has_scheme: bool,
+}
+
+/// Rule for a key's path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum PathRule {
+    /// Whole components, as for podman: `team` isn't for `teams/app`. A key with a scheme is for its whole host
+    /// after all other keys: docker and podman drop the path of `https://registry.example/artifactory`
+    /// (docker/cli, `cli/config/credentials/file_store.go`; containers/image, `normalizeAuthFileKey`).
+    #[default]
+    Components,
+    /// Characters, as for the kubelet: `team` is for `teams/app` too.
+    Characters,
+}
+
+/// Part of an image's name that a key's path matches. The greatest is the most specific.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum PathMatch {
+    /// The host alone.
+    Host,
+    /// The path ends inside a component: `registry.example/team` for `registry.example/teams`.
+    Characters,
+    Components,
 }
 
 /// A host in lower case. A name is more specific than a pattern.
@@ -41,9 +64,7 @@ enum Host {
 /// Rank of a key that matches an image. The greatest is the most specific.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Specificity<'a> {
-    /// Whether the key's path ends where a component of the image's name ends. The kubelet compares
-    /// characters: `registry.example/team` is also for `registry.example/teams`.
-    pub(super) ends_component: bool,
+    path_match: PathMatch,
     host: &'a Host,
     path: &'a str,
     is_main_name: bool,
@@ -71,23 +92,32 @@ impl RegistryKey {
             path: path.trim_matches('/').to_owned(),
             ends_with_slash: path.ends_with('/'),
             is_alias,
+            has_scheme,
         }
     }
 
     /// Rank of this key for an image, or `None` if the key is for other images.
-    pub(super) fn matches(&self, image: &Reference) -> Option<Specificity<'_>> {
+    pub(super) fn matches(&self, image: &Reference, rule: PathRule) -> Option<Specificity<'_>> {
         if !self.matches_registry(image.registry()) {
             return None;
         }
-        let rest = image.repository().strip_prefix(&self.path)?;
-        let ends_component = self.path.is_empty() || rest.is_empty() || rest.starts_with('/');
-        let is_match = ends_component || !self.ends_with_slash;
-        is_match.then_some(Specificity {
-            ends_component,
-            host: &self.host,
-            path: &self.path,
-            is_main_name: !self.is_alias,
-        })
+        let path_match = self.match_path(image.repository(), rule)?;
+        let (host, path, is_main_name) = (&self.host, &*self.path, !self.is_alias);
+        Some(Specificity { path_match, host, path, is_main_name })
+    }
+
+    fn match_path(&self, repository: &str, rule: PathRule) -> Option<PathMatch> {
+        let rest = repository.strip_prefix(&self.path);
+        if rest.is_some_and(|rest| self.path.is_empty() || rest.is_empty() || rest.starts_with('/')) {
+            return Some(PathMatch::Components);
+        }
+        match rule {
+            PathRule::Characters if rest.is_some() && !self.ends_with_slash => Some(PathMatch::Characters),
+            PathRule::Components if self.has_scheme && matches!(self.host, Host::Name(_)) => {
+                Some(PathMatch::Host)
+            }
+            PathRule::Components | PathRule::Characters => None,
+        }
     }
 
     fn matches_registry(&self, registry: &str) -> bool {
@@ -140,7 +170,7 @@ mod tests {
     use super::*;
 
     fn matches(key: &str, image: &str) -> bool {
-        RegistryKey::parse(key).matches(&image.parse().unwrap()).is_some()
+        RegistryKey::parse(key).matches(&image.parse().unwrap(), PathRule::Characters).is_some()
     }
 
     #[test]
@@ -247,7 +277,8 @@ mod tests {
         ] {
             let image: Reference = image.parse().unwrap();
             let keys: Vec<_> = keys.iter().map(|key| RegistryKey::parse(key)).collect();
-            let ranks: Vec<_> = keys.iter().map(|key| key.matches(&image).unwrap()).collect();
+            let ranks = keys.iter().map(|key| key.matches(&image, PathRule::Characters).unwrap());
+            let ranks: Vec<_> = ranks.collect();
             assert!(ranks.is_sorted_by(|one, next| one > next), "{image}: {ranks:?}");
         }
     }

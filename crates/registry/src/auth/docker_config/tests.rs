@@ -37,6 +37,8 @@ fn all_matching_entries_are_candidates() {
         "https://other.example:5000/v1/": entry("all"),
         "other.example:5000/team": entry("team"),
         "https://old.example/v2/team/": entry("old"),
+        "https://path.example/artifactory": entry("path"),
+        "https://path.example/app": entry("path-app"),
         "*.wide.example": entry("any"),
         "*.wide.example/app": entry("any-app"),
         "b.wide.example": entry("b"),
@@ -51,7 +53,12 @@ fn all_matching_entries_are_candidates() {
         ("registry.example/teams/app", &["all"]),
         ("other.example:5000/team/app", &["team", "all"]),
         ("old.example/team/app", &["old"]),
-        ("old.example/app", &[]),
+        ("old.example/app", &["old"]),
+        ("old.example/teams/app", &["old"]),
+        ("path.example/other", &["path", "path-app"]),
+        ("path.example/app", &["path-app", "path"]),
+        ("path.example/artifactory/app", &["path", "path-app"]),
+        ("path.example:5000/app", &[]),
         ("a.wide.example/app", &["any-app", "any"]),
         ("b.wide.example/app", &["b", "any-app", "any"]),
         ("elsewhere.example/app", &[]),
@@ -64,6 +71,7 @@ fn all_matching_entries_are_candidates() {
         ("registry.example/team/app", &["team", "all"][..]),
         ("registry.example/teams/app", &["all", "team"]),
         ("old.example/teams/app", &[]),
+        ("path.example/other", &[]),
     ] {
         assert_eq!(users(&secret, image), expected, "{image}");
     }
@@ -251,6 +259,20 @@ async fn entry_replaces_a_helper_that_fails() {
     let credentials = config.credentials_for(&image("registry.example/app")).await.unwrap();
     assert_eq!(credentials, Some(Credentials::basic("a", "1")));
     assert!(helper_setting(&config, "b.lab/app").await.is_some(), "an empty entry has no credentials");
+}
+
+#[test]
+fn any_path_under_a_scheme_means_the_host() {
+    for path in ["repository/docker/", "artifactory", "v2/_catalog", "v1/_ping", "Team"] {
+        for scheme in ["https", "http"] {
+            let key = format!("{scheme}://registry.example:5000/{path}");
+            let config = config(&json!({"auths": {key.as_str(): entry("a")}}));
+            assert_eq!(users(&config, "registry.example:5000/app"), ["a"], "{key}");
+            assert_eq!(users(&config, "registry.example/app"), [""; 0], "{key}");
+        }
+    }
+    let config = config(&json!({"auths": {"registry.example/artifactory": entry("a")}}));
+    assert_eq!(users(&config, "registry.example/app"), [""; 0], "a path without a scheme");
 }
 
 #[test]
