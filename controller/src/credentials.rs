@@ -1,5 +1,7 @@
 //! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
+mod pull_secrets;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +12,7 @@ use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
 use zstart_registry::auth::{Credentials, CredentialsError, CredentialsFileError, DockerConfig};
 
+use self::pull_secrets::{Name, PullSecrets, Step};
 use crate::demand::Consumer;
 
 /// Maximum number of credentials tried for one image: a registry may count failed logins.
@@ -67,24 +70,18 @@ fn read_own(file: &Path) -> Result<DockerConfig, CredentialsFileError> {
 }
 
 /// Credentials to try for a source, in order: the controller's own if an administrator listed the
-/// registry, the pull secrets of the consumers, anonymous. Each file and each Secret is read lazily. All its
-/// entries for the source are tried, as the kubelet tries them.
+/// registry, the pull secrets of the consumers, anonymous. Each file and each Secret is read lazily. The
+/// entries for the source are tried in the kubelet's order.
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
     file: Option<&'a Path>,
     ecr: Option<&'a EcrIdentity>,
-    accounts: BTreeSet<Name>,
-    secrets: BTreeSet<Name>,
-    /// Secrets that were already read.
-    secrets_read: BTreeSet<Name>,
-    /// Credentials of the file or Secret that was read last.
-    pending: VecDeque<Credentials>,
+    /// Credentials of the file.
+    of_file: VecDeque<Credentials>,
+    pull_secrets: PullSecrets,
     tried: Vec<Credentials>,
 }
-
-/// Namespace and name.
-type Name = (String, String);
 
 impl<'a> Candidates<'a> {
     /// Candidates for `source`.
@@ -94,12 +91,6 @@ impl<'a> Candidates<'a> {
         consumers: &[Consumer],
         source: &'a Reference,
     ) -> Self {
-        let (mut accounts, mut secrets) = (BTreeSet::new(), BTreeSet::new());
-        for consumer in consumers {
-            accounts.insert((consumer.namespace.clone(), consumer.service_account.clone()));
-            secrets
-                .extend(consumer.pull_secrets.iter().map(|name| (consumer.namespace.clone(), name.clone())));
-        }
         let file = own.file.as_deref();
         let ecr = own.ecr_registries.contains(source.registry()).then_some(&own.ecr);
         Self {
@@ -107,10 +98,8 @@ impl<'a> Candidates<'a> {
             source,
             file,
             ecr,
-            accounts,
-            secrets,
-            secrets_read: BTreeSet::new(),
-            pending: VecDeque::new(),
+            of_file: VecDeque::new(),
+            pull_secrets: PullSecrets::new(consumers),
             tried: Vec::new(),
         }
     }
@@ -126,47 +115,63 @@ impl<'a> Candidates<'a> {
             self.tried.push(credentials.clone());
             return Ok(Some(credentials));
         }
-        while self.tried.len() < MAX_CANDIDATES {
-            if let Some(credentials) = self.pending.pop_front() {
-                if !self.tried.contains(&credentials) {
-                    self.tried.push(credentials.clone());
+        if let Some(file) = self.file.take() {
+            self.of_file = usable(read_own(file)?.candidates(self.source), "credentialsFile");
+        }
+        let mut next = None;
+        if self.tried.len() < MAX_CANDIDATES {
+            next = self.next_untried().await?;
+        }
+        let next = next.unwrap_or(Credentials::Anonymous);
+        self.tried.push(next.clone());
+        Ok(Some(next))
+    }
+
+    /// The next credentials of the file or a pull secret.
+    async fn next_untried(&mut self) -> Result<Option<Credentials>, CandidateError> {
+        while let Some(credentials) = self.of_file.pop_front() {
+            if !self.tried.contains(&credentials) {
+                return Ok(Some(credentials));
+            }
+        }
+        while let Some(step) = self.pull_secrets.step() {
+            match step {
+                Step::Try(credentials) if self.tried.contains(&credentials) => {}
+                Step::Try(credentials) => {
+                    self.pull_secrets.end_turn();
                     return Ok(Some(credentials));
                 }
-            } else if let Some((origin, config)) = self.next_config().await? {
-                self.pending = usable(config.candidates(self.source), &origin);
-            } else {
-                break;
-            }
-        }
-        self.tried.push(Credentials::Anonymous);
-        Ok(Some(Credentials::Anonymous))
-    }
-
-    async fn next_config(&mut self) -> Result<Option<(String, DockerConfig)>, CandidateError> {
-        if let Some(file) = self.file.take() {
-            return Ok(Some(("credentialsFile".to_owned(), read_own(file)?)));
-        }
-        loop {
-            if let Some(name) = self.secrets.pop_first() {
-                if self.secrets_read.insert(name.clone())
-                    && let Some(config) = self.pull_secret(&name).await?
-                {
-                    return Ok(Some((format!("{}/{}", name.0, name.1), config)));
+                Step::ReadSecret(name) => {
+                    if let Some(config) = self.pull_secret(&name).await? {
+                        let (namespace, name) = name;
+                        let origin = format!("{namespace}/{name}");
+                        let credentials = usable(config.candidates(self.source), &origin);
+                        let dropped = self.pull_secrets.add_credentials(credentials);
+                        if dropped > 0 {
+                            tracing::warn!(
+                                namespace,
+                                name,
+                                dropped,
+                                "ignoring further logins of a pull secret"
+                            );
+                        }
+                    }
                 }
-            } else if let Some(account) = self.accounts.pop_first() {
-                self.secrets = self.secrets_of(&account).await?;
-            } else {
-                return Ok(None);
+                Step::ReadAccount(name) => {
+                    let secrets = self.secrets_of(&name).await?;
+                    self.pull_secrets.add_secrets(secrets);
+                }
             }
         }
+        Ok(None)
     }
 
-    /// The pull secrets of a service account.
-    async fn secrets_of(&self, (namespace, name): &Name) -> Result<BTreeSet<Name>, CandidateError> {
+    /// Names of a service account's pull secrets.
+    async fn secrets_of(&self, (namespace, name): &Name) -> Result<Vec<String>, CandidateError> {
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
         let account = if_permitted("ServiceAccount", namespace, name, accounts.get(name).await)?;
         let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
-        Ok(secrets.into_iter().map(|secret| (namespace.clone(), secret.name)).collect())
+        Ok(secrets.into_iter().map(|secret| secret.name).collect())
     }
 
     /// Content of a pull secret. A missing secret gives no credentials, as for the kubelet.
