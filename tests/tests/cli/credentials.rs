@@ -62,6 +62,7 @@ fn configs(host: &str) -> Vec<(&'static str, Vec<u8>)> {
         ("other case", json!({"Auths": {host: {"Auth": auth}}}).to_string().into_bytes()),
         ("older form", json!({host: good}).to_string().into_bytes()),
         ("byte order mark", [b"\xef\xbb\xbf".to_vec(), of(good.clone())].concat()),
+        ("identity token too", of(json!({"auth": auth, "identitytoken": "hunter2"}))),
         (
             "path under a scheme",
             json!({"auths": {format!("http://{host}/artifactory"): good}}).to_string().into_bytes(),

@@ -89,17 +89,23 @@ impl DockerConfig {
     /// Returns the credentials of all entries for an image, the most specific first, as the kubelet tries
     /// them. Runs no helper.
     pub fn candidates(&self, image: &Reference) -> Vec<Result<Credentials, CredentialsError>> {
+        let candidates = self.entries(image).flat_map(|entry| match entry {
+            Ok(credentials) => credentials.iter().cloned().map(Ok).collect(),
+            Err(error) => vec![Err(error)],
+        });
+        candidates.collect()
+    }
+
+    /// The entries for an image, the most specific first.
+    fn entries(&self, image: &Reference) -> impl Iterator<Item = Result<&[Credentials], CredentialsError>> {
         let matching =
             self.auths.iter().filter_map(|(key, entry)| Some((key.matches(image, self.paths)?, key, entry)));
         let mut matching: Vec<_> = matching.collect();
         matching.sort_by(|(one, ..), (other, ..)| other.cmp(one));
-        let candidates = matching.into_iter().flat_map(|(_, key, entry)| match entry {
-            Ok(credentials) => credentials.iter().cloned().map(Ok).collect(),
-            Err(problem) => {
-                vec![Err(CredentialsError::Entry { registry: key.to_string(), problem: *problem })]
-            }
-        });
-        candidates.collect()
+        matching.into_iter().map(|(_, key, entry)| match entry {
+            Ok(credentials) => Ok(credentials.as_slice()),
+            Err(problem) => Err(CredentialsError::Entry { registry: key.to_string(), problem: *problem }),
+        })
     }
 
     /// Returns the most specific credentials for an image, or `None` if the config has none. The helper that
@@ -117,9 +123,10 @@ impl DockerConfig {
             Ok(None) => None,
             Err(error) => Some(error),
         };
-        for candidate in self.candidates(image) {
-            match candidate {
-                Ok(credentials) => {
+        for entry in self.entries(image) {
+            match entry.map(one_login) {
+                Ok(None) => {}
+                Ok(Some(credentials)) => {
                     if let Some(error) = first_error {
                         let error = zstart_core::chain(&error);
                         tracing::warn!(error, "used other credentials of the same file");
@@ -148,6 +155,16 @@ impl HelperChoice {
             Value::String(_) | Value::Null => Self::OwnEntry,
             _ => Self::Invalid { setting },
         }
+    }
+}
+
+/// An entry's credentials as one login: an identity token keeps the password for a registry that wants `Basic`.
+fn one_login(entry: &[Credentials]) -> Option<Credentials> {
+    match entry {
+        [Credentials::IdentityToken(token), Credentials::Basic(password), ..] => {
+            Some(Credentials::IdentityToken(token.clone().with_password(password.clone())))
+        }
+        entry => entry.first().cloned(),
     }
 }
 

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
 use reqwest::{Method, Url};
 
+use super::password::Password;
 use crate::request::Request;
 
 /// Name of the client in the exchange.
@@ -16,12 +17,26 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 /// A token in place of a user name and a password, as `az acr login` stores one. A token server exchanges it
 /// for tokens of single repositories. Its debug form shows no secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct IdentityToken(String);
+pub struct IdentityToken {
+    token: String,
+    /// The entry's password. Docker and podman send it to a registry that wants `Basic`.
+    password: Option<Password>,
+}
 
 impl IdentityToken {
     /// A token as a Docker config (`identitytoken`) or a credential helper (user `<token>`) holds it.
     pub fn new(token: impl Into<String>) -> Self {
-        Self(token.into())
+        Self { token: token.into(), password: None }
+    }
+
+    /// Adds the password for a registry that takes no token.
+    pub(super) fn with_password(self, password: Password) -> Self {
+        Self { password: Some(password), ..self }
+    }
+
+    /// The password for a registry that takes no token.
+    pub(super) fn password(&self) -> Option<&Password> {
+        self.password.as_ref()
     }
 
     /// The exchange (distribution, `spec/auth/oauth.md`). The specification joins scopes by spaces
@@ -35,7 +50,7 @@ impl IdentityToken {
             .append_pair("service", service.unwrap_or_default())
             .append_pair("client_id", CLIENT_ID)
             .append_pair("scope", &scopes.join(" "))
-            .append_pair("refresh_token", &self.0);
+            .append_pair("refresh_token", &self.token);
         let body = Bytes::copy_from_slice(form.query().unwrap_or_default().as_bytes());
         Request::read(Method::POST, realm).header(CONTENT_TYPE, FORM).body(body)
     }

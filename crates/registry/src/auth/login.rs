@@ -28,6 +28,14 @@ pub(crate) struct Grant {
     pub(crate) is_new: bool,
 }
 
+impl Grant {
+    /// A password that doesn't expire, or none.
+    fn lasting(password: Option<&Password>) -> Self {
+        let authorization = password.cloned().map_or(Authorization::Anonymous, Authorization::Basic);
+        Self { authorization, ttl: MAX_TTL, is_new: true }
+    }
+}
+
 /// The login that a registry wants. Two equal ones lead to equal rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LoginPlan {
@@ -143,7 +151,8 @@ impl Login<'_> {
         };
         let has_password = match self.credentials {
             Credentials::Basic(_) | Credentials::Provider(_) => true,
-            Credentials::Anonymous | Credentials::IdentityToken(_) => false,
+            Credentials::IdentityToken(token) => token.password().is_some(),
+            Credentials::Anonymous => false,
         };
         match (refused, challenges.problem) {
             (_, _) if challenges.has_basic && has_password => Ok(LoginPlan::Basic),
@@ -179,7 +188,13 @@ impl Login<'_> {
                 let grant = self.password_grant(refused).await?;
                 Ok(Grant { ttl: grant.ttl.min(DEFAULT_TTL), is_new: false, ..grant })
             }
-            LoginPlan::Open | LoginPlan::Basic => self.password_grant(refused).await,
+            LoginPlan::Basic => match self.credentials {
+                Credentials::IdentityToken(token) => Ok(Grant::lasting(token.password())),
+                Credentials::Anonymous | Credentials::Basic(_) | Credentials::Provider(_) => {
+                    self.password_grant(refused).await
+                }
+            },
+            LoginPlan::Open => self.password_grant(refused).await,
             LoginPlan::Token { realm, service, scopes } => {
                 self.token_grant(realm.clone(), service.as_deref(), scopes).await
             }
@@ -193,7 +208,7 @@ impl Login<'_> {
             Some(Authorization::Bearer(_) | Authorization::Anonymous) | None => None,
         };
         let Some(current) = current_password(self.credentials, refused).await? else {
-            return Ok(Grant { authorization: Authorization::Anonymous, ttl: MAX_TTL, is_new: true });
+            return Ok(Grant::lasting(None));
         };
         let ExpiringCredentials { password, expires_at, is_new } = current;
         let ttl = expires_at.saturating_duration_since(Instant::now()).min(MAX_TTL);

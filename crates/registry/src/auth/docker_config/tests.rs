@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use super::*;
+use crate::auth::password::Password;
 
 fn image(text: &str) -> Reference {
     text.parse().unwrap()
@@ -273,6 +274,25 @@ fn any_path_under_a_scheme_means_the_host() {
     }
     let config = config(&json!({"auths": {"registry.example/artifactory": entry("a")}}));
     assert_eq!(users(&config, "registry.example/app"), [""; 0], "a path without a scheme");
+}
+
+#[tokio::test]
+async fn identity_token_keeps_the_password_of_its_entry() {
+    let basic = |username| Password { username, password: "1".to_owned() };
+    let config = config(&json!({"auths": {
+        "registry.example": {"username": "a", "password": "1", "identitytoken": "b"},
+        "*.example": {"username": "c", "password": "1"},
+        "token.example": {"identitytoken": "b"},
+    }}));
+    for (text, password) in
+        [("registry.example/app", Some(basic("a".to_owned()))), ("token.example/app", None)]
+    {
+        let Some(Credentials::IdentityToken(token)) = config.credentials_for(&image(text)).await.unwrap()
+        else {
+            panic!("{text}: no identity token");
+        };
+        assert_eq!(token.password(), password.as_ref(), "{text}");
+    }
 }
 
 #[test]
