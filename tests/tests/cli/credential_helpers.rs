@@ -79,6 +79,28 @@ async fn helper_under_docker_hubs_old_key_is_asked() -> Result<()> {
 }
 
 #[tokio::test]
+async fn helper_is_asked_for_both_names_of_docker_hub() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let asked = zstart.folder().join("asked");
+    // podman stores Docker Hub's login under `docker.io`.
+    let commands = format!(
+        "server=$(cat); echo \"$server\" >> '{}'\n\
+         test \"$server\" = docker.io || {{ echo 'credentials not found in native keychain'; exit 1; }}\n\
+         echo 'keychain is locked'; exit 1",
+        asked.display()
+    );
+    let path = install_helper(&zstart, &commands)?;
+    zstart.docker_config(&json!({"credsStore": "lab"}))?;
+    let mut command = zstart.command(&["inspect", "nginx:v1"]);
+    let ended = finish(command.env("PATH", path).env("HTTPS_PROXY", "http://127.0.0.1:1")).await?;
+    assert_eq!(ended.code, Some(1), "{ended:#?}");
+    assert!(ended.stderr.contains("failed for docker.io"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("keychain is locked"), "{}", ended.stderr);
+    assert_eq!(fs::read_to_string(asked)?, "https://index.docker.io/v1/\ndocker.io\n");
+    Ok(())
+}
+
+#[tokio::test]
 async fn stop_signal_ends_the_helper_too() -> Result<()> {
     let zstart = Zstart::find()?;
     let started = zstart.folder().join("started");

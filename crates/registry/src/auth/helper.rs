@@ -8,7 +8,7 @@ use super::credentials::Credentials;
 use super::credentials_error::{CredentialsError, HelperError};
 use super::helper_process::{self, Output};
 use super::members::{first_value, text};
-use super::registry_key::server_of;
+use super::registry_key::servers_of;
 use crate::error_response::one_line;
 
 /// Message of a helper that has no credentials for a server (docker-credential-helpers,
@@ -34,16 +34,25 @@ impl Helper {
         &self,
         image: &Reference,
     ) -> Result<Option<Credentials>, CredentialsError> {
-        let (program, server) = (format!("docker-credential-{}", self.name), server_of(image));
+        let program = format!("docker-credential-{}", self.name);
         // A path would run a program that is on no PATH.
         let is_path = self.name.contains(['/', '\\', '\0']);
-        let found = if is_path { Err(HelperError::Name) } else { ask(program.as_ref(), server).await };
-        found.map_err(|source| CredentialsError::Helper {
-            program: one_line(&program),
-            setting: self.setting.clone(),
-            server: server.to_owned(),
-            source,
-        })
+        for server in servers_of(image) {
+            let found = if is_path { Err(HelperError::Name) } else { ask(program.as_ref(), server).await };
+            match found {
+                Ok(None) => {}
+                Ok(credentials) => return Ok(credentials),
+                Err(source) => {
+                    return Err(CredentialsError::Helper {
+                        program: one_line(&program),
+                        setting: self.setting.clone(),
+                        server: server.to_owned(),
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(None)
     }
 }
 

@@ -14,8 +14,9 @@ use super::glob;
 const DOCKER_HUB: &str = "docker.io";
 /// Other names of Docker Hub in keys. `docker login` writes the first.
 const DOCKER_HUB_ALIASES: [&str; 2] = ["index.docker.io", "registry-1.docker.io"];
-/// Docker Hub's name in credential stores (docker/cli, `cli/config/configfile/file.go`, `authConfigKey`).
-const DOCKER_HUB_SERVER: &str = "https://index.docker.io/v1/";
+/// Docker Hub's names in credential stores: docker's (docker/cli, `cli/config/configfile/file.go`,
+/// `authConfigKey`), then podman's (containers/image, `pkg/docker/config/config.go`).
+const DOCKER_HUB_SERVERS: [&str; 2] = ["https://index.docker.io/v1/", DOCKER_HUB];
 
 /// A parsed key. Its text has no scheme and no user name, which could hold a password.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,9 +146,9 @@ impl fmt::Display for RegistryKey {
     }
 }
 
-/// Name by which a credential helper knows an image's registry, as docker gives it.
-pub(super) fn server_of(image: &Reference) -> &str {
-    if image.registry() == DOCKER_HUB { DOCKER_HUB_SERVER } else { image.registry() }
+/// Names by which a credential helper may know an image's registry, in the order to ask.
+pub(super) fn servers_of(image: &Reference) -> Vec<&str> {
+    if image.registry() == DOCKER_HUB { DOCKER_HUB_SERVERS.to_vec() } else { vec![image.registry()] }
 }
 
 /// Splits `host:port`. IPv6 addresses keep their brackets.
