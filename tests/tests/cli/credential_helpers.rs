@@ -101,6 +101,23 @@ async fn helper_is_asked_for_both_names_of_docker_hub() -> Result<()> {
 }
 
 #[tokio::test]
+async fn helper_in_the_current_folder_is_not_run() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let started = zstart.folder().join("started");
+    install_helper(&zstart, &format!("touch '{}'; exit 1", started.display()))?;
+    zstart.docker_config(&json!({"credsStore": "lab"}))?;
+    for path in ["", ":/usr/bin", "/usr/bin:", ".", "../helpers", "/usr/bin::/bin"] {
+        let mut command = zstart.command(&["inspect", "registry.example/app:v1"]);
+        command.env("PATH", path).current_dir(zstart.folder().join("helpers"));
+        let ended = finish(&mut command).await?;
+        assert_eq!(ended.code, Some(1), "{path}: {ended:#?}");
+        assert!(ended.stderr.contains("no such program"), "{path}: {}", ended.stderr);
+        assert!(!started.exists(), "{path}: zstart ran the program of the current folder");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn stop_signal_ends_the_helper_too() -> Result<()> {
     let zstart = Zstart::find()?;
     let started = zstart.folder().join("started");

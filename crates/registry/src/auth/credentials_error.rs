@@ -104,7 +104,7 @@ pub enum HelperError {
     #[error("the helper's name has a path separator; write the name of a program on the PATH")]
     Name,
     /// The program doesn't exist.
-    #[error("no such program on the PATH; install the helper, or remove the setting")]
+    #[error("no such program in an absolute folder of the PATH; install the helper, or remove the setting")]
     NotFound,
     /// The program doesn't start, or its output can't be read.
     #[error("failed to run the program")]

@@ -1,6 +1,7 @@
 //! Docker credential helpers: programs named `docker-credential-NAME` that hold the secrets.
 
-use std::ffi::OsStr;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 
 use zstart_core::Reference;
 
@@ -38,7 +39,11 @@ impl Helper {
         // A path would run a program that is on no PATH.
         let is_path = self.name.contains(['/', '\\', '\0']);
         for server in servers_of(image) {
-            let found = if is_path { Err(HelperError::Name) } else { ask(program.as_ref(), server).await };
+            let found = match find(&program) {
+                _ if is_path => Err(HelperError::Name),
+                Some(program) => ask(&program, server).await,
+                None => Err(HelperError::NotFound),
+            };
             match found {
                 Ok(None) => {}
                 Ok(credentials) => return Ok(credentials),
@@ -56,7 +61,18 @@ impl Helper {
     }
 }
 
-async fn ask(program: &OsStr, server: &str) -> Result<Option<Credentials>, HelperError> {
+/// Finds a program in the absolute folders of the `PATH`. An empty or relative entry would run a program of the
+/// current folder, which may be a checkout from elsewhere. Go refuses that too (`exec.ErrDot`).
+fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let folders = std::env::split_paths(&path).filter(|folder| folder.is_absolute());
+    let is_program = |file: &PathBuf| {
+        file.metadata().is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    folders.map(|folder| folder.join(program)).find(is_program)
+}
+
+async fn ask(program: &Path, server: &str) -> Result<Option<Credentials>, HelperError> {
     let Output { status, stdout, stderr } = helper_process::run(program, server).await?;
     if status.success() {
         return read_answer(&stdout);
@@ -92,9 +108,6 @@ fn read_answer(answer: &[u8]) -> Result<Option<Credentials>, HelperError> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-    use std::path::PathBuf;
-
     use tempfile::TempDir;
 
     use super::*;
@@ -128,7 +141,7 @@ mod tests {
         }
 
         async fn ask(&self) -> Result<Option<Credentials>, HelperError> {
-            ask(self.program().as_os_str(), "registry.example").await
+            ask(&self.program(), "registry.example").await
         }
     }
 
@@ -172,7 +185,7 @@ mod tests {
         // The input doesn't fit into a pipe, so the write fails for certain.
         let script = Script::new(r#"exec <&-; echo '{"Username":"a","Secret":"b"}'"#);
         let server = "a".repeat(1 << 20);
-        let found = ask(script.program().as_os_str(), &server).await;
+        let found = ask(&script.program(), &server).await;
         assert_eq!(found.unwrap(), Some(Credentials::basic("a", "b")));
     }
 

@@ -1,7 +1,7 @@
 //! One run of a credential helper, bounded in time and output.
 
-use std::ffi::OsStr;
 use std::io;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(super) struct Output {
 }
 
 /// Runs `PROGRAM get` with the server as input.
-pub(super) async fn run(program: &OsStr, server: &str) -> Result<Output, HelperError> {
+pub(super) async fn run(program: &Path, server: &str) -> Result<Output, HelperError> {
     let mut child = Command::new(program)
         .arg("get")
         .stdin(Stdio::piped())
