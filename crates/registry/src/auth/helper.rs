@@ -108,6 +108,7 @@ fn read_answer(answer: &[u8]) -> Result<Option<Credentials>, HelperError> {
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Pid, Signal, kill_process};
     use tempfile::TempDir;
 
     use super::*;
@@ -193,6 +194,15 @@ mod tests {
     async fn unknown_server_has_no_credentials() {
         let script = Script::new(&format!("echo '{NOT_FOUND}'; exit 1"));
         assert_eq!(script.ask().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn child_that_keeps_the_output_open_is_not_awaited() {
+        let script = Script::new(r#"sleep 1000 & echo $! > child; echo '{"Username":"a","Secret":"b"}'"#);
+        let found = script.ask().await;
+        let child = script.read("child").trim().parse().ok().and_then(Pid::from_raw).unwrap();
+        kill_process(child, Signal::KILL).unwrap();
+        assert_eq!(found.unwrap(), Some(Credentials::basic("a", "b")));
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::pin::pin;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ use super::credentials_error::HelperError;
 /// one minute (`pkg/credentialprovider/plugin/plugin.go`), as does BuildKit (`session/auth/auth.go`); docker
 /// and podman wait without a limit (docker-credential-helpers#355).
 pub(super) const LIMIT: Duration = Duration::from_mins(1);
+/// Longest wait for the output after a helper's end. A child may keep the pipes open: an agent that the helper
+/// started, for example.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(1);
 /// Longest answer, in bytes. Real ones have some KiB.
 pub(super) const STDOUT_MAX: usize = 256 * 1024;
 /// Longest part of the error output that is kept, in bytes. The rest is read and dropped.
@@ -60,27 +64,44 @@ async fn converse(child: &mut Child, server: &str) -> Result<Output, HelperError
             None => Ok(()),
         }
     };
-    let wait = async { child.wait().await.map_err(HelperError::Run) };
-    let ((), stdout, stderr, status) =
-        tokio::try_join!(write, read_answer(stdout), read_front(stderr), wait)?;
-    Ok(Output { status, stdout, stderr })
+    let (mut answer, mut message) = (Vec::new(), Vec::new());
+    let status = {
+        let read = (read_answer(stdout, &mut answer), read_front(stderr, &mut message));
+        let mut talk = pin!(async { tokio::try_join!(write, read.0, read.1) });
+        tokio::select! {
+            ended = &mut talk => {
+                ended?;
+                child.wait().await
+            }
+            status = child.wait() => {
+                // At the limit, the output so far counts.
+                tokio::time::timeout(OUTPUT_LIMIT, talk).await.unwrap_or(Ok(((), (), ())))?;
+                status
+            }
+        }
+    };
+    Ok(Output { status: status.map_err(HelperError::Run)?, stdout: answer, stderr: message })
 }
 
-async fn read_answer(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, HelperError> {
-    let mut bytes = Vec::new();
+async fn read_answer(pipe: Option<impl AsyncRead + Unpin>, answer: &mut Vec<u8>) -> Result<(), HelperError> {
     if let Some(pipe) = pipe {
-        pipe.take(STDOUT_MAX as u64 + 1).read_to_end(&mut bytes).await.map_err(HelperError::Run)?;
+        read(pipe.take(STDOUT_MAX as u64 + 1), answer).await?;
     }
-    if bytes.len() > STDOUT_MAX { Err(HelperError::TooLarge { max: STDOUT_MAX }) } else { Ok(bytes) }
+    if answer.len() > STDOUT_MAX { Err(HelperError::TooLarge { max: STDOUT_MAX }) } else { Ok(()) }
 }
 
-async fn read_front(pipe: Option<impl AsyncRead + Unpin>) -> Result<Vec<u8>, HelperError> {
-    let mut bytes = Vec::new();
+async fn read_front(pipe: Option<impl AsyncRead + Unpin>, message: &mut Vec<u8>) -> Result<(), HelperError> {
     if let Some(mut pipe) = pipe {
-        (&mut pipe).take(STDERR_MAX).read_to_end(&mut bytes).await.map_err(HelperError::Run)?;
+        read((&mut pipe).take(STDERR_MAX), message).await?;
         tokio::io::copy(&mut pipe, &mut tokio::io::sink()).await.map_err(HelperError::Run)?;
     }
-    Ok(bytes)
+    Ok(())
+}
+
+/// Reads to the end. A caller that stops earlier has all bytes so far, unlike with `read_to_end`.
+async fn read(mut pipe: impl AsyncRead + Unpin, bytes: &mut Vec<u8>) -> Result<(), HelperError> {
+    while pipe.read_buf(bytes).await.map_err(HelperError::Run)? > 0 {}
+    Ok(())
 }
 
 /// The helper and the programs that it started. They are killed if the run doesn't end well: at the limit, and
