@@ -77,12 +77,13 @@ async fn ask(program: &Path, server: &str) -> Result<Option<Credentials>, Helper
     if status.success() {
         return read_answer(&stdout);
     }
-    // Helpers write errors to stdout (docker-credential-helpers, `credentials/credentials.go`).
-    let message = [before_object(&stdout), b" ", before_object(&stderr)].concat();
-    let message = one_line(&String::from_utf8_lossy(&message));
-    if message.contains(NOT_FOUND) {
+    // Helpers write errors to stdout (docker-credential-helpers, `credentials/credentials.go`). Docker compares
+    // the whole text, too: a failure that quotes the message is no answer.
+    if stdout.trim_ascii() == NOT_FOUND.as_bytes() {
         return Ok(None);
     }
+    let message = [before_object(&stdout), b" ", before_object(&stderr)].concat();
+    let message = one_line(&String::from_utf8_lossy(&message));
     let message = if message.is_empty() { message } else { format!(": {message}") };
     Err(HelperError::Failed { status, message })
 }
@@ -192,8 +193,12 @@ mod tests {
 
     #[tokio::test]
     async fn unknown_server_has_no_credentials() {
-        let script = Script::new(&format!("echo '{NOT_FOUND}'; exit 1"));
+        let script = Script::new(&format!("echo ' {NOT_FOUND}'; echo 'level=info' >&2; exit 1"));
         assert_eq!(script.ask().await.unwrap(), None);
+        for message in [format!("locked: {NOT_FOUND}"), format!("{NOT_FOUND}: keychain is locked")] {
+            let error = Script::new(&format!("echo '{message}'; exit 1")).ask().await.unwrap_err();
+            assert!(error.to_string().contains(&message), "{error}");
+        }
     }
 
     #[tokio::test]
