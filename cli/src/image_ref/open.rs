@@ -75,7 +75,7 @@ fn folder_store(folder: &Path, repository: Option<String>) -> Arc<dyn Store> {
 /// The repository in a layout and the image there. An image without a name of the form `REPOSITORY:TAG` is
 /// selected by its digest, and its variant is named as for a reference with a digest.
 fn selector_of(image: LayoutImage) -> (Option<String>, ManifestSelector) {
-    match image.name.and_then(|name| name.parse().ok()) {
+    match image.name {
         Some(LayoutName { repository, tag }) => (repository, ManifestSelector::Tag(tag)),
         None => (None, ManifestSelector::Digest(image.digest)),
     }

@@ -120,7 +120,7 @@ impl LayoutIndex {
                         Err(SelectionError::NoSuchName { name: name.clone(), choices })
                     }
                     [first, ..] if is_one_image(&named) => {
-                        Ok(LayoutImage { name: Some(name.clone()), ..self.image(first) })
+                        Ok(LayoutImage { name: name.parse().ok(), ..self.image(first) })
                     }
                     _ => {
                         let choices = self.choices(named.into_iter());
@@ -158,8 +158,9 @@ impl LayoutIndex {
     }
 
     /// Name of an entry that selects its image and no other one.
-    fn unique_name(&self, entry: &Descriptor) -> Option<String> {
-        names(entry).into_iter().find(|name| is_one_image(&self.named(name)))
+    fn unique_name(&self, entry: &Descriptor) -> Option<LayoutName> {
+        let mut unique = names(entry).into_iter().filter(|name| is_one_image(&self.named(name)));
+        unique.find_map(|name| name.parse().ok())
     }
 
     fn image(&self, entry: &Descriptor) -> LayoutImage {

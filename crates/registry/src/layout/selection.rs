@@ -5,6 +5,8 @@ use std::fmt;
 use thiserror::Error;
 use zstart_core::Digest;
 
+use super::name::LayoutName;
+
 /// Highest number of images that an error lists.
 const CHOICES_MAX: usize = 20;
 
@@ -26,8 +28,9 @@ pub enum LayoutSelection {
 pub struct LayoutImage {
     /// Digest of the manifest or index.
     pub digest: Digest,
-    /// Name that selects this image and no other one; `None` if there is none.
-    pub name: Option<String>,
+    /// Name that selects this image and no other one; `None` if there is none. Names of another form are left
+    /// out: the file's author chose them, a user copies them into a shell, and `@1` is a position.
+    pub name: Option<LayoutName>,
     /// Platform, if `index.json` says so.
     pub platform: Option<String>,
 }
@@ -98,10 +101,7 @@ impl fmt::Display for LayoutChoices {
         for (index, LayoutImage { digest, name, platform }) in images.iter().take(CHOICES_MAX).enumerate() {
             let comma = if index == 0 { "" } else { ", " };
             match name {
-                // The file's author chose the words, so control characters must not reach the terminal.
-                Some(name) => {
-                    write!(formatter, "{comma}{layout}:{}", name.replace(char::is_control, "\u{fffd}"))?;
-                }
+                Some(name) => write!(formatter, "{comma}{layout}:{name}")?,
                 None => write!(formatter, "{comma}{layout}@{digest}")?,
             }
             if let Some(platform) = platform {

@@ -25,7 +25,7 @@ fn index(entries: &[Value]) -> LayoutIndex {
 
 fn select(entries: &[Value], selection: &LayoutSelection) -> Result<(Digest, Option<String>), String> {
     let selected = index(entries).select(selection).map_err(|error| error.to_string());
-    selected.map(|image| (image.digest, image.name))
+    selected.map(|image| (image.digest, image.name.map(|name| name.to_string())))
 }
 
 fn name(name: &str) -> LayoutSelection {
@@ -78,9 +78,28 @@ fn ambiguous_selection_lists_arguments_that_select() {
     assert!(select(&entries, &LayoutSelection::Position(4)).unwrap_err().contains("only 4 entries"));
     assert_eq!(select(&entries, &LayoutSelection::Digest(a.clone())).unwrap(), (a.clone(), None));
     assert_eq!(select(&entries, &name(&format!("v1@{a}"))).unwrap(), (a, None), "the digest decides");
-    let many: Vec<Value> = (0..30).map(|seed| named(&seed.to_string(), &format!("v{seed}\u{1b}"))).collect();
+    let many: Vec<Value> = (0..30).map(|seed| named(&seed.to_string(), &format!("v{seed}"))).collect();
     let error = select(&many, &LayoutSelection::Only).unwrap_err();
-    assert!(error.ends_with("oci:i:v19\u{fffd} and 10 more"), "{error}");
+    assert!(error.ends_with("oci:i:v19 and 10 more"), "{error}");
+}
+
+#[test]
+fn names_that_are_no_arguments_are_never_printed() {
+    // `@1` selects the second image, and a shell runs the command in the second name.
+    let names = ["@1", "v1 ; touch pwned", "a b", "v\u{202e}1", "v1\u{1b}", "$(id)", "v1@sha256:00", "-v1"];
+    let entries: Vec<Value> = names.iter().map(|name| named(name, name)).collect();
+    let expected: Vec<String> = names.iter().map(|name| format!("oci:i@{}", digest(name))).collect();
+    for selection in [LayoutSelection::Only, name("v2")] {
+        let error = select(&entries, &selection).unwrap_err();
+        assert!(error.ends_with(&format!("name one of these: {}", expected.join(", "))), "{error}");
+    }
+    for text in names {
+        assert_eq!(select(&entries, &name(text)).unwrap(), (digest(text), None), "{text:?}");
+    }
+    // containerd's name selects too.
+    let odd = entry("a", &json!({REF_NAME: "@1", CONTAINERD_NAME: "docker.io/library/app:v1"}));
+    let error = select(&[odd, named("b", "v1")], &LayoutSelection::Only).unwrap_err();
+    assert!(error.ends_with("oci:i:docker.io/library/app:v1, oci:i:v1"), "{error}");
 }
 
 #[test]
