@@ -18,6 +18,7 @@ use crate::progress;
 use crate::registries::Registries;
 
 mod report;
+mod source_guard;
 
 /// Converts an image, or plans the conversion with `--dry-run`, and prints the outcome.
 pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
@@ -48,6 +49,9 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     let mut plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
     let is_chosen = chosen_tag.is_some();
     let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(selector.tag(), resolved.digest()));
+    if is_chosen && settings.force {
+        source_guard::require_other_image(&*target, &tag, resolved.digest()).await?;
+    }
     let format = arguments.output.format();
     let print = |plan: &Plan, outcome| {
         let source = &arguments.source;

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 use zstart_convert::{Error as ConvertError, ErrorClass};
+use zstart_core::Digest;
 use zstart_ecr::SetupError;
 use zstart_registry::auth::CredentialsError;
 use zstart_registry::{ClientError, ConnectionError, LayoutNameError, SelectionError};
@@ -80,6 +81,12 @@ pub(crate) enum CliError {
          another tag, or leave the target out"
     )]
     TargetIsSource { target: String },
+    /// The target's tag names the source image, perhaps in another spelling of the source's place.
+    #[error(
+        "failed to use target {target}: its tag names the source image {digest}, and zstart never replaces a \
+         source; name another tag, or none"
+    )]
+    TargetHoldsSource { target: String, digest: Digest },
     /// The target's tag was chosen by the user, and the registry refuses to show it.
     #[error(
         "failed to look for an image at target {target}: the registry refuses to show it, and a push could \
@@ -167,7 +174,8 @@ impl CliError {
             | Self::TargetArchive { .. }
             | Self::SourceArchive { .. }
             | Self::TargetDigest { .. }
-            | Self::TargetIsSource { .. } => 2,
+            | Self::TargetIsSource { .. }
+            | Self::TargetHoldsSource { .. } => 2,
             Self::TargetUnreadable { .. } => 4,
             Self::Stopped => 130,
             Self::Credentials { .. }
