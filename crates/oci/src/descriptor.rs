@@ -23,14 +23,6 @@ pub struct Descriptor {
     size: u64,
 }
 
-/// The members of a descriptor's `platform` that zstart uses.
-#[derive(Deserialize)]
-struct PlatformMembers {
-    os: Option<String>,
-    architecture: Option<String>,
-    variant: Option<String>,
-}
-
 impl Descriptor {
     /// Creates a descriptor with the three required members.
     pub fn new(media_type: &str, digest: Digest, size: u64) -> Result<Self, JsonError> {
@@ -77,10 +69,7 @@ impl Descriptor {
 
     /// The platform; `None` if operating system or architecture is absent.
     pub fn platform(&self) -> Result<Option<Platform>, JsonError> {
-        let members: Option<PlatformMembers> = self.object.get("platform")?;
-        Ok(members.and_then(|PlatformMembers { os, architecture, variant }| {
-            Platform::named(&os?, &architecture?, variant.as_deref())
-        }))
+        self.object.platform()
     }
 
     /// All annotations.

@@ -8,6 +8,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 use thiserror::Error;
+use zstart_core::Platform;
 
 /// A JSON object that keeps the bytes of its values.
 ///
@@ -58,6 +59,14 @@ pub enum JsonError {
     },
 }
 
+/// The members of a descriptor's `platform` that zstart uses.
+#[derive(Deserialize)]
+struct PlatformMembers {
+    os: Option<String>,
+    architecture: Option<String>,
+    variant: Option<String>,
+}
+
 impl RawObject {
     /// Parses an object.
     pub fn parse(bytes: &[u8]) -> Result<Self, JsonError> {
@@ -96,6 +105,14 @@ impl RawObject {
     /// The annotations with those that are `null`, to be edited and written again.
     pub(crate) fn all_annotations(&self) -> Result<BTreeMap<String, Option<String>>, JsonError> {
         Ok(self.get("annotations")?.unwrap_or_default())
+    }
+
+    /// The `platform` of a descriptor; `None` if operating system or architecture is absent or no name.
+    pub fn platform(&self) -> Result<Option<Platform>, JsonError> {
+        let members: Option<PlatformMembers> = self.get("platform")?;
+        Ok(members.and_then(|PlatformMembers { os, architecture, variant }| {
+            Platform::named(&os?, &architecture?, variant.as_deref())
+        }))
     }
 
     /// Replaces the member's value, or appends the member.

@@ -5,6 +5,7 @@
 //! layout shows the images of one repository: those whose names are tags, or `REPOSITORY:TAG`.
 
 mod archive;
+mod entry;
 mod files;
 mod folder;
 mod index_file;

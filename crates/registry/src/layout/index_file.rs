@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 use std::io;
 
 use serde::{Deserialize, Serialize};
-use zstart_core::Digest;
-use zstart_oci::{Descriptor, JsonError, RawObject, media_type};
+use serde_json::value::RawValue;
+use zstart_core::{Digest, Tag, variant};
+use zstart_oci::{JsonError, RawObject, media_type};
 
+use super::entry::{Entry, EntryImage, EntryNames};
 use super::name::LayoutName;
 use super::selection::{LayoutChoices, LayoutImage, LayoutSelection, SelectionError};
 
@@ -14,11 +16,6 @@ use super::selection::{LayoutChoices, LayoutImage, LayoutSelection, SelectionErr
 pub(super) const INDEX_FILE: &str = "index.json";
 /// File that marks a layout and has its version.
 pub(super) const MARKER_FILE: &str = "oci-layout";
-/// The annotation that holds an entry's name.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
-/// The annotation with an image's whole name if [`REF_NAME`] has the tag alone, as BuildKit, `ctr` and `docker
-/// save` write them (containerd, `core/images/annotations.go`).
-const CONTAINERD_NAME: &str = "io.containerd.image.name";
 /// Version of the layout (OCI image specification, `image-layout.md`).
 const VERSION: &str = "1.0.0";
 
@@ -28,7 +25,14 @@ pub struct LayoutIndex {
     /// Layout, for messages, e.g. `oci:FOLDER`.
     layout: String,
     object: RawObject,
-    entries: Vec<Descriptor>,
+    entries: Vec<Entry>,
+}
+
+/// Image of a well-formed entry.
+#[derive(Clone, Copy)]
+struct Listed<'a> {
+    names: &'a EntryNames,
+    image: &'a EntryImage,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -70,16 +74,17 @@ impl LayoutIndex {
         };
         let object = RawObject::parse(bytes).map_err(invalid)?;
         // `umoci init` writes null.
-        let entries = object.get("manifests").map_err(invalid)?.unwrap_or_default();
+        let entries: Vec<Box<RawValue>> = object.get("manifests").map_err(invalid)?.unwrap_or_default();
+        let entries = entries.into_iter().map(Entry::new).collect();
         Ok(Self { layout: layout.to_owned(), object, entries })
     }
 
     /// Names of the images, in order.
     pub(super) fn names(&self) -> impl Iterator<Item = String> {
-        self.entries.iter().filter_map(|entry| annotation(entry, REF_NAME))
+        self.images().filter_map(|image| image.names.ref_name.clone())
     }
 
-    /// Names `digest`. An older entry of this name is removed.
+    /// Names `digest`. An older entry of this name is removed. All other entries keep their bytes.
     pub(super) fn put(
         &mut self,
         name: &LayoutName,
@@ -87,12 +92,11 @@ impl LayoutIndex {
         digest: &Digest,
         size: u64,
     ) -> Result<Vec<u8>, JsonError> {
-        let name = name.to_string();
-        self.entries.retain(|entry| annotation(entry, REF_NAME).is_none_or(|own| own != name));
-        let mut entry = Descriptor::new(media_type, digest.clone(), size)?;
-        entry.annotate(REF_NAME, &name)?;
-        self.entries.push(entry);
-        self.object.set("manifests", &self.entries)?;
+        let old = name.to_string();
+        self.entries.retain(|entry| entry.names.ref_name.as_ref() != Some(&old));
+        self.entries.push(Entry::named(name, media_type, digest, size)?);
+        let entries: Vec<&RawValue> = self.entries.iter().map(Entry::raw).collect();
+        self.object.set("manifests", &entries)?;
         self.object.to_bytes()
     }
 
@@ -104,29 +108,37 @@ impl LayoutIndex {
                 Ok(LayoutImage { digest: digest.clone(), name: None, platform: None })
             }
             &LayoutSelection::Position(position) => match self.entries.get(position) {
-                Some(entry) => Ok(self.image(entry)),
+                Some(entry) => match listed(entry) {
+                    Some(image) => Ok(self.image(image)),
+                    None => Err(unreadable(position, entry)),
+                },
                 None => Err(SelectionError::NoSuchPosition { position, count: self.entries.len() }),
             },
-            LayoutSelection::Name(name) => {
-                let named = self.named(name);
-                match named[..] {
-                    // As in a reference, the digest decides, and the name is for people.
-                    [] if let Some(digest) = digest_in(name) => {
-                        Ok(LayoutImage { digest, name: None, platform: None })
-                    }
-                    [] if self.entries.is_empty() => Err(SelectionError::Empty),
-                    [] => {
-                        let choices = self.choices(self.entries.iter());
-                        Err(SelectionError::NoSuchName { name: name.clone(), choices })
-                    }
-                    [first, ..] if is_one_image(&named) => {
-                        Ok(LayoutImage { name: name.parse().ok(), ..self.image(first) })
-                    }
-                    _ => {
-                        let choices = self.choices(named.into_iter());
-                        Err(SelectionError::AmbiguousName { name: name.clone(), choices })
-                    }
+            LayoutSelection::Name(name) => self.by_name(name),
+        }
+    }
+
+    fn by_name(&self, name: &str) -> Result<LayoutImage, SelectionError> {
+        let named = self.named(name);
+        match named[..] {
+            // As in a reference, the digest decides, and the name is for people.
+            [] if let Some(digest) = digest_in(name) => {
+                Ok(LayoutImage { digest, name: None, platform: None })
+            }
+            [] => match self.first_unreadable(|entry| entry.names.all().any(|own| own == name)) {
+                Some(error) => Err(error),
+                None if self.images().next().is_none() => Err(self.no_image()),
+                None => {
+                    let choices = self.choices(self.images());
+                    Err(SelectionError::NoSuchName { name: name.to_owned(), choices })
                 }
+            },
+            [first, ..] if is_one_image(&named) => {
+                Ok(LayoutImage { name: name.parse().ok(), ..self.image(first) })
+            }
+            _ => {
+                let choices = self.choices(named.into_iter());
+                Err(SelectionError::AmbiguousName { name: name.to_owned(), choices })
             }
         }
     }
@@ -134,77 +146,111 @@ impl LayoutIndex {
     /// Finds the only image. A conversion adds a variant to its source's layout, and the same command must mean
     /// the source again.
     fn only(&self) -> Result<LayoutImage, SelectionError> {
-        let all: Vec<&Descriptor> = images(self.entries.iter().collect());
-        let sources: Vec<&Descriptor> = all.iter().filter(|entry| !is_variant(entry)).copied().collect();
+        let all = prefer_images(self.images().collect());
+        let sources: Vec<Listed<'_>> = all.iter().filter(|image| !self.is_variant(image)).copied().collect();
         let images = if sources.is_empty() { all } else { sources };
         // One image may have several names.
-        let first = images.iter().find(|entry| self.unique_name(entry).is_some()).or(images.first());
+        let first = images.iter().find(|image| self.unique_name(image).is_some()).or(images.first());
         match first {
-            None => Err(SelectionError::Empty),
-            Some(first) if is_one_image(&images) => Ok(self.image(first)),
+            None => Err(self.no_image()),
+            Some(&first) if is_one_image(&images) => Ok(self.image(first)),
             Some(_) => Err(SelectionError::Ambiguous { choices: self.choices(images.into_iter()) }),
         }
     }
 
-    /// Entries of a name: those that have it as `ref.name`, otherwise those that have it as containerd's name.
-    fn named(&self, name: &str) -> Vec<&Descriptor> {
-        let by = |key| {
-            let named =
-                self.entries.iter().filter(|entry| annotation(entry, key).is_some_and(|own| own == name));
-            images(named.collect())
+    /// All entries that name an image.
+    fn images(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.entries.iter().filter_map(listed)
+    }
+
+    /// The error of a list without images.
+    fn no_image(&self) -> SelectionError {
+        self.first_unreadable(|_| true).unwrap_or(SelectionError::Empty)
+    }
+
+    /// The error of the first malformed entry that fits.
+    fn first_unreadable(&self, fits: impl Fn(&Entry) -> bool) -> Option<SelectionError> {
+        let mut entries = self.entries.iter().enumerate();
+        let (position, entry) = entries.find(|(_, entry)| entry.image.is_err() && fits(entry))?;
+        Some(unreadable(position, entry))
+    }
+
+    /// Images of a name: those that have it as `ref.name`, otherwise those that have it as containerd's name.
+    fn named(&self, name: &str) -> Vec<Listed<'_>> {
+        let by = |own: fn(&EntryNames) -> &Option<String>| {
+            prefer_images(self.images().filter(|image| own(image.names).as_deref() == Some(name)).collect())
         };
-        let named = by(REF_NAME);
-        if named.is_empty() { by(CONTAINERD_NAME) } else { named }
+        let named = by(|names| &names.ref_name);
+        if named.is_empty() { by(|names| &names.containerd) } else { named }
     }
 
     /// Name of an entry that selects its image and no other one.
-    fn unique_name(&self, entry: &Descriptor) -> Option<LayoutName> {
-        let mut unique = names(entry).into_iter().filter(|name| is_one_image(&self.named(name)));
+    fn unique_name(&self, image: &Listed<'_>) -> Option<LayoutName> {
+        let mut unique = image.names.all().filter(|name| is_one_image(&self.named(name)));
         unique.find_map(|name| name.parse().ok())
     }
 
-    fn image(&self, entry: &Descriptor) -> LayoutImage {
-        let platform = entry.platform().ok().flatten().map(|platform| platform.to_string());
-        LayoutImage { digest: entry.digest().clone(), name: self.unique_name(entry), platform }
+    /// Whether the image is a variant of another one in the list. The form of a name proves nothing: a user's
+    /// tag may have it too.
+    fn is_variant(&self, image: &Listed<'_>) -> bool {
+        let Some(name) = image.names.layout_name().filter(LayoutName::is_variant) else { return false };
+        // The source of a name without a tag need not be listed: it may be an image of an index.
+        let Some((stem, short)) = split_variant_tag(&name.tag) else { return true };
+        self.images().filter(|source| source.image.digest != image.image.digest).any(|source| {
+            let digest = &source.image.digest;
+            // An older variant has the tag of its source, which names a newer image now.
+            let has_stem = |source: LayoutName| {
+                let variant = variant::tag_for(Some(&source.tag), digest);
+                source.repository == name.repository
+                    && split_variant_tag(&variant).is_some_and(|(own, _)| own == stem)
+            };
+            digest.short() == short || source.names.layout_name().is_some_and(has_stem)
+        })
     }
 
-    fn choices<'a>(&self, entries: impl Iterator<Item = &'a Descriptor>) -> LayoutChoices {
-        LayoutChoices {
-            layout: self.layout.clone(),
-            images: entries.map(|entry| self.image(entry)).collect(),
-        }
+    fn image(&self, image: Listed<'_>) -> LayoutImage {
+        let EntryImage { digest, media_type: _, platform } = image.image;
+        LayoutImage { digest: digest.clone(), name: self.unique_name(&image), platform: platform.clone() }
+    }
+
+    fn choices<'a>(&self, images: impl Iterator<Item = Listed<'a>>) -> LayoutChoices {
+        LayoutChoices { layout: self.layout.clone(), images: images.map(|image| self.image(image)).collect() }
     }
 }
 
-/// The entries that are images or indexes, or all of them if none is.
-fn images(entries: Vec<&Descriptor>) -> Vec<&Descriptor> {
-    let is_image = |entry: &&Descriptor| media_type::ACCEPT.contains(&entry.media_type());
-    let images: Vec<&Descriptor> = entries.iter().filter(|entry| is_image(entry)).copied().collect();
+/// The image of an entry; `None` for a malformed entry.
+fn listed(entry: &Entry) -> Option<Listed<'_>> {
+    let image = entry.image.as_ref().ok()?;
+    Some(Listed { names: &entry.names, image })
+}
+
+fn unreadable(position: usize, entry: &Entry) -> SelectionError {
+    let reason = entry.image.as_ref().err().cloned().unwrap_or_default();
+    SelectionError::Unreadable { position, reason }
+}
+
+/// The entries that are images or indexes, or all of them if none is. An entry without a media type may be one.
+fn prefer_images(entries: Vec<Listed<'_>>) -> Vec<Listed<'_>> {
+    let is_image = |entry: &&Listed<'_>| {
+        let media_type = entry.image.media_type.as_deref();
+        media_type.is_none_or(|media_type| media_type::ACCEPT.contains(&media_type))
+    };
+    let images: Vec<Listed<'_>> = entries.iter().filter(is_image).copied().collect();
     if images.is_empty() { entries } else { images }
 }
 
-fn is_one_image(entries: &[&Descriptor]) -> bool {
-    entries.iter().map(|entry| entry.digest()).collect::<BTreeSet<_>>().len() == 1
+fn is_one_image(images: &[Listed<'_>]) -> bool {
+    images.iter().map(|image| &image.image.digest).collect::<BTreeSet<_>>().len() == 1
 }
 
-/// Whether the name has the form of a variant's.
-fn is_variant(entry: &Descriptor) -> bool {
-    let name = annotation(entry, REF_NAME).and_then(|name| name.parse::<LayoutName>().ok());
-    name.is_some_and(|name| name.is_variant())
-}
-
-/// Names of an entry, the one for users first.
-fn names(entry: &Descriptor) -> Vec<String> {
-    [REF_NAME, CONTAINERD_NAME].into_iter().filter_map(|key| annotation(entry, key)).collect()
+/// Source's tag, perhaps cut, and digits of the source's digest. `None` if the variant's source had no tag.
+fn split_variant_tag(tag: &Tag) -> Option<(&str, &str)> {
+    tag.as_str().rsplit_once("-zstd-")
 }
 
 /// Digest at the end of a name, as in `v1@sha256:…`.
 fn digest_in(name: &str) -> Option<Digest> {
     name.rsplit_once('@')?.1.parse().ok()
-}
-
-fn annotation(entry: &Descriptor, key: &str) -> Option<String> {
-    entry.annotations().ok()?.remove(key).filter(|value| !value.is_empty())
 }
 
 #[cfg(test)]

@@ -66,6 +66,14 @@ pub enum SelectionError {
         /// Number of entries.
         count: usize,
     },
+    /// The entry names no image.
+    #[error("entry {position} of index.json, counted from 0, is malformed ({reason}); name another image")]
+    Unreadable {
+        /// Position of the entry.
+        position: usize,
+        /// The parser's error.
+        reason: String,
+    },
     /// Several images, and none was named.
     #[error("index.json lists {} images; name one of these: {choices}", choices.images.len())]
     Ambiguous {
@@ -90,7 +98,7 @@ impl SelectionError {
     pub fn is_not_found(&self) -> bool {
         match self {
             Self::Empty | Self::NoSuchName { .. } | Self::NoSuchPosition { .. } => true,
-            Self::Ambiguous { .. } | Self::AmbiguousName { .. } => false,
+            Self::Unreadable { .. } | Self::Ambiguous { .. } | Self::AmbiguousName { .. } => false,
         }
     }
 }

@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const REF_NAME: &str = "org.opencontainers.image.ref.name";
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
 const VARIANT: &str = "rancher/local:v1-zstd-0123456789ab";
 
 fn digest(seed: &str) -> Digest {
@@ -120,6 +122,81 @@ fn buildkit_names_select_by_tag_and_by_whole_name() {
     assert_eq!(select(&entries, &name("docker.io/library/other:v1")).unwrap().0, digest("b"));
     let error = select(&entries, &name("v1")).unwrap_err();
     assert!(error.contains("oci:i:docker.io/library/app:v1, oci:i:docker.io/library/other:v1"), "{error}");
+}
+
+#[test]
+fn name_in_the_form_of_a_variants_proves_nothing() {
+    let only = |entries: &[Value]| select(entries, &LayoutSelection::Only);
+    let look_alike = named("b", "v2-zstd-0123456789ab");
+    let error = only(&[named("a", "v1"), look_alike.clone()]).unwrap_err();
+    assert!(error.contains("oci:i:v1, oci:i:v2-zstd-0123456789ab"), "{error}");
+    assert_eq!(only(&[look_alike.clone(), entry("b", &Value::Null)]).unwrap().0, digest("b"));
+    // The digits are those of the source.
+    let of = |seed: &str, name: &str| named(seed, &format!("{name}-zstd-{}", digest("a").short()));
+    assert_eq!(only(&[named("a", "v1"), of("z", "other/app:v1")]).unwrap().0, digest("a"));
+    assert_eq!(only(&[of("z", "v1"), entry("a", &Value::Null)]).unwrap().0, digest("a"));
+    // The tag moved after the conversion.
+    assert_eq!(only(&[named("b", "v1"), of("z", "v1")]).unwrap().0, digest("b"));
+    let long = "v".repeat(120);
+    let cut = variant::tag_for(Some(&long.parse().unwrap()), &digest("a")).to_string();
+    assert_eq!(only(&[named("b", &long), named("z", &cut)]).unwrap().0, digest("b"));
+    let error = only(&[named("b", "rancher/local:v1"), of("z", "v1")]).unwrap_err();
+    assert!(error.contains("lists 2 images"), "{error}");
+}
+
+#[test]
+fn malformed_entries_are_kept_and_never_selected() {
+    let odd = [
+        "null",
+        "[ 1 ]",
+        r#"{"mediaType": "x", "digest": "blake3:aa", "size": 1,
+            "annotations": {"org.opencontainers.image.ref.name": "blake"}}"#,
+        r#"{"digest":1}"#,
+        r#"{"digest":"sha256:00","digest":"sha256:01"}"#,
+    ];
+    let good = named("a", "v1").to_string();
+    let text = format!("{{\"manifests\":[{},{good}]}}", odd.join(","));
+    let mut index = LayoutIndex::parse("oci:i", text.as_bytes()).unwrap();
+    let select = |index: &LayoutIndex, selection: &LayoutSelection| index.select(selection);
+    for selection in [LayoutSelection::Only, name("v1"), LayoutSelection::Position(odd.len())] {
+        assert_eq!(select(&index, &selection).unwrap().digest, digest("a"));
+    }
+    for (selection, position) in [(name("blake"), 2), (LayoutSelection::Position(4), 4)] {
+        let error = select(&index, &selection).unwrap_err();
+        assert!(
+            matches!(error, SelectionError::Unreadable { position: at, .. } if at == position),
+            "{error}"
+        );
+        assert!(!error.is_not_found());
+    }
+    let bytes = index.put(&"v2".parse().unwrap(), media_type::OCI_INDEX, &digest("new"), 9).unwrap();
+    let written = String::from_utf8(bytes).unwrap();
+    assert!(written.starts_with(text.strip_suffix("]}").unwrap()), "{written}");
+
+    let index = LayoutIndex::parse("oci:i", br#"{"manifests":[{"digest":"blake3:aa"}]}"#).unwrap();
+    for selection in [LayoutSelection::Only, name("v1")] {
+        let error = select(&index, &selection).unwrap_err().to_string();
+        assert!(error.starts_with("entry 0 of index.json") && error.contains("blake3"), "{error}");
+    }
+}
+
+#[test]
+fn entry_needs_a_digest_only() {
+    for members in [
+        json!({}),
+        json!({"size": -1, "mediaType": media_type::OCI_MANIFEST}),
+        json!({"size": "2", "mediaType": null}),
+        json!({"size": 2, "mediaType": "", "platform": 1}),
+    ] {
+        let mut entry = members;
+        entry["digest"] = json!(digest("a"));
+        entry["annotations"] = json!({REF_NAME: "v1"});
+        assert_eq!(select(std::slice::from_ref(&entry), &name("v1")).unwrap().0, digest("a"), "{entry}");
+        assert_eq!(select(&[entry], &LayoutSelection::Only).unwrap().0, digest("a"));
+    }
+    // An entry without a media type may be an image, so the choice is the user's.
+    let entries = [json!({"digest": digest("a")}), named("b", "v1")];
+    assert!(select(&entries, &LayoutSelection::Only).unwrap_err().contains("lists 2 images"));
 }
 
 #[test]
