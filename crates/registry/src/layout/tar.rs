@@ -243,14 +243,15 @@ impl Extended {
     }
 }
 
-/// Refuses compressed archives: their files have no offsets.
+/// Refuses compressed archives: their files have no offsets. The command in the error works with any name of the
+/// file; without `-c`, the four programs refuse or change names without their suffix.
 fn require_uncompressed(front: &[u8]) -> io::Result<()> {
     let compressions: [(&[u8], &str); 4] =
         [(b"\x1f\x8b", "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"\xfd7zXZ\0", "xz"), (b"BZh", "bzip2")];
     match compressions.iter().find(|(magic, _)| front.starts_with(magic)) {
         Some((_, program)) => Err(invalid(format!(
             "the archive is compressed with {program}, and zstart reads files at their offsets: decompress the \
-             archive first, e.g. with `{program} -dk FILE`"
+             archive first, with `{program} -dc FILE > NEW.tar`"
         ))),
         None => Ok(()),
     }

@@ -140,7 +140,7 @@ fn truncated_damaged_and_foreign_files_have_clear_errors() {
         [(&b"\x1f\x8b\x08"[..], "gzip"), (b"\x28\xb5\x2f\xfd", "zstd"), (b"BZh9", "bzip2")]
     {
         assert!(error(front).contains(&format!("compressed with {program}")), "{}", error(front));
-        assert!(error(front).contains(&format!("`{program} -dk FILE`")));
+        assert!(error(front).contains(&format!("`{program} -dc FILE > NEW.tar`")));
     }
     let huge = header("x", b'x', EXTENDED_MAX + 1);
     assert!(error(&huge).contains("exceeds the limit of 1048576 bytes"));
