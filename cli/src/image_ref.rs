@@ -70,6 +70,8 @@ pub(crate) enum ImageRefError {
          registry, or oci:FOLDER for a folder"
     )]
     OciScheme { text: String, rest: String },
+    #[error("{text:?} starts with oci://, and a path has no slashes in front of it; write oci:{path}")]
+    OciSchemePath { text: String, path: String },
     #[error("{text:?} has an invalid digest")]
     Digest {
         text: String,
@@ -88,7 +90,13 @@ impl FromStr for ImageRef {
             return Self::registry(rest);
         }
         if let Some(rest) = text.strip_prefix("oci://") {
-            return Err(ImageRefError::OciScheme { text: text.to_owned(), rest: rest.to_owned() });
+            let (text, rest) = (text.to_owned(), rest.to_owned());
+            return Err(match rest.chars().next() {
+                None => ImageRefError::NoFolder { text },
+                // A registry's name has no slash in front.
+                Some('/') => ImageRefError::OciSchemePath { text, path: rest },
+                Some(_) => ImageRefError::OciScheme { text, rest },
+            });
         }
         if let Some(rest) = text.strip_prefix("oci:") {
             let (folder, selection) = split_layout(text, rest)?;
@@ -258,6 +266,8 @@ mod tests {
             ("oci:f@sha256:abc", "invalid digest"),
             ("oci:f:@-1", "invalid position \"-1\""),
             ("oci://registry.example/app:v1", "write docker://registry.example/app:v1 for a registry"),
+            ("oci:///tmp/app:v1", "; write oci:/tmp/app:v1"),
+            ("oci://", "write oci:FOLDER, oci:FOLDER:NAME"),
         ] {
             let error = parse(text).unwrap_err();
             assert!(error.contains(said), "{text}: {error}");
