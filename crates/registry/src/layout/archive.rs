@@ -106,8 +106,8 @@ impl LayoutArchive {
 }
 
 fn read_headers(path: &Path) -> io::Result<TarIndex> {
-    let file = std::fs::File::open(path)?;
-    let found = file.metadata()?;
+    // Opening a named pipe would wait for a writer.
+    let found = std::fs::metadata(path)?;
     let refused = |text: String| Err(io::Error::new(io::ErrorKind::InvalidInput, text));
     if found.is_dir() {
         return refused(format!("{0} is a folder; a layout folder is read as oci:{0}", path.display()));
@@ -117,7 +117,7 @@ fn read_headers(path: &Path) -> io::Result<TarIndex> {
             "a pipe or device can't be read at offsets; write the archive to a file first".to_owned(),
         );
     }
-    TarIndex::read(file, found.len())
+    TarIndex::read(std::fs::File::open(path)?, found.len())
 }
 
 /// Opens the content of a file in the archive.
@@ -238,6 +238,16 @@ mod tests {
     #[tokio::test]
     async fn device_is_no_archive() {
         let error = LayoutArchive::open("/dev/null").await.unwrap_err().chain();
+        assert!(error.contains("write the archive to a file first"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn named_pipe_without_a_writer_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("layout.tar");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let error = LayoutArchive::open(&pipe).await.unwrap_err().chain();
         assert!(error.contains("write the archive to a file first"), "{error}");
     }
 }

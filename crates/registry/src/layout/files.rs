@@ -1,8 +1,10 @@
 //! Reading the files of layouts: bounded documents, and blobs in chunks.
 
 use std::io;
+use std::path::Path;
 
 use futures::{TryStreamExt as _, stream};
+use tokio::fs::{self, File};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 use zstart_core::Digest;
 use zstart_oci::{MANIFEST_MAX, RawManifest};
@@ -31,6 +33,15 @@ pub(super) fn manifest_operation(key: ManifestKey<'_>) -> Operation {
         ManifestKey::Tag(tag) => Operation::pull("read image", tag),
         ManifestKey::Digest(digest) => Operation::pull("read manifest", digest),
     }
+}
+
+/// Opens a file of a layout. Opening a named pipe would wait for a writer, so the kind is looked at first.
+pub(super) async fn open_regular(path: &Path) -> io::Result<File> {
+    if fs::metadata(path).await?.is_file() {
+        return File::open(path).await;
+    }
+    let text = format!("{} is no regular file", path.display());
+    Err(io::Error::new(io::ErrorKind::InvalidInput, text))
 }
 
 /// Reads a whole document of at most [`MANIFEST_MAX`] bytes.

@@ -3,16 +3,17 @@
 //! A file is visible only when it is complete. Untouched entries of `index.json` keep their bytes. A writer of
 //! `index.json` locks the folder, so that concurrent writers don't undo each other's change.
 
+use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
-use tokio::fs::{self, File};
+use tokio::fs;
 use zstart_core::{Digest, Tag};
 use zstart_oci::RawManifest;
 
-use super::files::{chunks, layout_error, manifest_operation, read_document, read_manifest};
+use super::files::{chunks, layout_error, manifest_operation, open_regular, read_document, read_manifest};
 use super::index_file::{self, INDEX_FILE, LayoutIndex, MARKER_FILE};
 use super::name::LayoutName;
 use super::selection::{LayoutSelection, SelectionError};
@@ -85,12 +86,12 @@ impl LayoutFolder {
             }
             _ => {}
         }
-        match File::open(self.folder.join(MARKER_FILE)).await {
+        match open_regular(&self.folder.join(MARKER_FILE)).await {
             Ok(file) => index_file::check_marker(&read_document(MARKER_FILE, file).await?)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let file = File::open(self.folder.join(INDEX_FILE)).await.map_err(|error| match error.kind() {
+        let file = open_regular(&self.folder.join(INDEX_FILE)).await.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 io::Error::new(error.kind(), format!("the folder has no {INDEX_FILE}: it is no OCI layout"))
             }
@@ -154,9 +155,16 @@ impl LayoutFolder {
     async fn lock(&self) -> io::Result<std::fs::File> {
         let folder = self.folder.clone();
         let locked = tokio::task::spawn_blocking(move || {
-            let folder = std::fs::File::open(folder)?;
-            folder.lock()?;
-            Ok(folder)
+            let locked = std::fs::File::open(&folder)?;
+            match locked.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    tracing::warn!(folder = %folder.display(), "waiting for another writer of the layout");
+                    locked.lock()?;
+                }
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            Ok(locked)
         });
         locked.await.map_err(io::Error::other)?
     }
@@ -188,7 +196,7 @@ impl Store for LayoutFolder {
         let operation = manifest_operation(key);
         let failed = |error: io::Error| self.error(operation.clone(), error);
         let digest = self.find(key).await.map_err(failed)?;
-        let file = File::open(self.blob_path(&digest)).await.map_err(failed)?;
+        let file = open_regular(&self.blob_path(&digest)).await.map_err(failed)?;
         read_manifest(&digest, file, failed).await
     }
 
@@ -209,7 +217,7 @@ impl Store for LayoutFolder {
     async fn blob(&self, digest: &Digest) -> Result<ByteStream, RegistryError> {
         let (operation, location) = (Operation::pull("read blob", digest), self.location.clone());
         let failed = move |error| layout_error(operation.clone(), &location, error);
-        let file = File::open(self.blob_path(digest)).await.map_err(&failed)?;
+        let file = open_regular(&self.blob_path(digest)).await.map_err(&failed)?;
         Ok(chunks(file, failed))
     }
 

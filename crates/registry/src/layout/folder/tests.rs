@@ -161,3 +161,19 @@ async fn tag_of_two_images_is_refused() {
     assert_eq!(layout.manifest(ManifestKey::Tag(&tags[0])).await.unwrap().digest, manifest.digest);
     assert_eq!(names(&layout).await, ["v1"]);
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn named_pipe_in_a_layout_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (layout, tag) = (LayoutFolder::new(folder.path()), "v1".parse().unwrap());
+    let manifest = RawManifest::new("{}".into());
+    layout.put_manifest(&manifest, media_type::OCI_MANIFEST, Some(&tag)).await.unwrap();
+    let index = folder.path().join("index.json");
+    for path in [layout.blob_path(&manifest.digest), index, folder.path().join("oci-layout")] {
+        std::fs::remove_file(&path).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+        let error = layout.manifest(ManifestKey::Tag(&tag)).await.unwrap_err().chain();
+        assert!(error.contains(&format!("{} is no regular file", path.display())), "{error}");
+    }
+}
