@@ -163,9 +163,9 @@ async fn unreadable_archives_are_named_with_their_reason() -> Result<()> {
     };
     pack(&zstart, "layout.tar.gz", &["--gzip", "."])?;
     let gzip = argument(&zstart, "layout.tar.gz");
-    inspect(&gzip, 1, &[&gzip, "compressed with gzip", "gzip -dk"]).await?;
+    inspect(&gzip, 1, &[&gzip, "compressed with gzip", "gzip -dc"]).await?;
     let zstd = write("layout.tar.zst", &zstd::encode_all(&whole[..], 3)?)?;
-    inspect(&zstd, 1, &["compressed with zstd", "zstd -dk"]).await?;
+    inspect(&zstd, 1, &["compressed with zstd", "zstd -dc"]).await?;
     let docker = write("docker.tar", &docker_archive()?)?;
     inspect(&docker, 3, &["no index.json", "skopeo copy docker-archive:FILE oci:FOLDER"]).await?;
     let text = write("text", "no archive ".repeat(100).as_bytes())?;
@@ -190,6 +190,20 @@ async fn unreadable_archives_are_named_with_their_reason() -> Result<()> {
     let convert = ["convert", &changed, &zstart.oci("target:zstd")];
     require_failure(&zstart, &convert, 6, &[digest.as_str()]).await?;
     assert_eq!(Layout::new(zstart.folder(), "target").tags()?, Vec::<String>::new());
+    Ok(())
+}
+
+#[tokio::test]
+async fn printed_command_decompresses_an_archive_of_any_name() -> Result<()> {
+    let zstart = with_archive().await?;
+    pack(&zstart, "packed.tar", &["--gzip", "."])?;
+    let refused = zstart.run(&["inspect", &argument(&zstart, "packed.tar")]).await?;
+    let command = refused.stderr.split('`').nth(1).unwrap_or_default().to_owned();
+    let command = command.replace("FILE", "packed.tar").replace("NEW.tar", "unpacked.tar");
+    let mut shell = Command::new("sh");
+    ensure!(shell.current_dir(zstart.folder()).args(["-c", &command]).status()?.success(), "{command}");
+    let report = zstart.json(&["inspect", &argument(&zstart, "unpacked.tar")]).await?;
+    assert_eq!(report["digest"], zstart.json(&["inspect", &zstart.oci("layout")]).await?["digest"]);
     Ok(())
 }
 

@@ -1,7 +1,10 @@
 //! Places of images: names and digests in layout folders, `docker://`, and layouts that skopeo wrote.
 
+use std::process::Stdio;
+
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::Command;
 use zstart_core::Digest;
 use zstart_tests::images::{Fixture, Prepared};
@@ -89,6 +92,67 @@ async fn variant_of_a_whole_reference_keeps_its_repository() -> Result<()> {
 }
 
 #[tokio::test]
+async fn force_never_replaces_the_source() -> Result<()> {
+    let (zstart, layout, images) = with_images(&[Some("v1")]).await?;
+    std::os::unix::fs::symlink(zstart.folder().join("images"), zstart.folder().join("link"))?;
+    let registry = Registry::start().await?;
+    image("app").push(&registry.host(), "app:v1").await?;
+    let port = registry.host().rsplit_once(':').context("a port")?.1.to_owned();
+    let source = zstart.oci("images:v1");
+    let by_digest = format!("{}@{}", zstart.oci("images"), images[0].digest);
+    let before = std::fs::read(zstart.folder().join("images/index.json"))?;
+    for (source, target) in [
+        (&*source, &*zstart.oci("images/:v1")),
+        (&source, &zstart.oci("link:v1")),
+        (&by_digest, &source),
+        (&format!("127.0.0.1:{port}/app:v1"), &format!("localhost:{port}/app:v1")),
+    ] {
+        let said = [target, "names the source image sha256:"];
+        require_failure(&zstart, &["convert", source, target, "--force"], 2, &said).await?;
+        require_failure(&zstart, &["convert", source, target, "--force", "--dry-run"], 2, &said).await?;
+    }
+    ensure!(std::fs::read(zstart.folder().join("images/index.json"))? == before, "index.json changed");
+    // Other images of a tag are replaced.
+    image("other").prepare()?.write(&zstart.folder().join("images"), "v2").await?;
+    zstart.print(&["convert", &source, &zstart.oci("link:v2"), "--force"]).await?;
+    layout.require_zstd_layers(&layout.manifest("v2")?)
+}
+
+#[tokio::test]
+async fn malformed_entries_hide_no_other_image() -> Result<()> {
+    let (zstart, layout, _) = with_images(&[Some("v1")]).await?;
+    let file = zstart.folder().join("images/index.json");
+    let odd = r#"null,{"digest":"blake3:aa",  "size":-1}"#;
+    let text =
+        std::fs::read_to_string(&file)?.replacen("\"manifests\":[", &format!("\"manifests\":[{odd},"), 1);
+    ensure!(text.contains(odd), "{text}");
+    std::fs::write(&file, text)?;
+    let made = zstart.print(&["convert", &zstart.oci("images:v1")]).await?;
+    let tag = variant_name(&made)?.rsplit_once(':').context("a tag")?.1;
+    layout.require_zstd_layers(&layout.manifest(tag)?)?;
+    ensure!(std::fs::read_to_string(&file)?.contains(odd), "the entries changed");
+    require_failure(&zstart, &["inspect", &zstart.oci("images:@1")], 2, &["entry 1", "malformed"]).await
+}
+
+#[tokio::test]
+async fn writer_that_waits_for_another_one_says_so() -> Result<()> {
+    let (zstart, layout, _) = with_images(&[Some("v1")]).await?;
+    let folder = std::fs::File::open(zstart.folder().join("images"))?;
+    folder.lock()?;
+    let mut command = zstart.command(&["convert", &zstart.oci("images:v1"), &zstart.oci("images:v2")]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+    let mut lines = BufReader::new(child.stderr.take().context("stderr")?).lines();
+    let mut said = String::new();
+    while !said.contains("waiting for another writer") {
+        said = lines.next_line().await?.context("the program ended without waiting")?;
+    }
+    drop(folder);
+    while lines.next_line().await?.is_some() {}
+    ensure!(child.wait().await?.success(), "the program failed");
+    layout.require_zstd_layers(&layout.manifest("v2")?)
+}
+
+#[tokio::test]
 async fn images_of_one_name_are_selected_by_digest() -> Result<()> {
     let (zstart, layout, images) = with_images(&[Some("v1"), Some("v1"), None]).await?;
     let (folder, v1) = (zstart.oci("images"), zstart.oci("images:v1"));
@@ -140,6 +204,7 @@ async fn places_of_other_tools_exit_2() -> Result<()> {
         ("dir:/tmp/app", "skopeo copy dir:/tmp/app oci:FOLDER"),
         ("oci-layout://app", "write oci:FOLDER"),
         ("oci://registry.example/app:v1", "docker://registry.example/app:v1"),
+        ("oci:///tmp/app", "write oci:/tmp/app"),
         ("oci:", "oci:FOLDER@DIGEST"),
         ("oci-archive:-", "stdin"),
     ] {
