@@ -70,7 +70,7 @@ pub(crate) enum ImageRefError {
          registry, or oci:FOLDER for a folder"
     )]
     OciScheme { text: String, rest: String },
-    #[error("{text:?} starts with oci://, and a path has no slashes in front of it; write oci:{path}")]
+    #[error("{text:?} starts with oci://, which is no form of a folder; write oci:{path}")]
     OciSchemePath { text: String, path: String },
     #[error("{text:?} has an invalid digest")]
     Digest {
