@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result};
+use http::StatusCode;
 use zstart_tests::registry::profiles::behaviour::{Behaviour, Mount, SinglePost};
 use zstart_tests::registry::profiles::counts::{Counts, Kind};
 use zstart_tests::registry::profiles::{Anonymous, NewRepository, Server, product};
@@ -174,6 +175,9 @@ impl Suite {
             NewRepository::Created => 0,
             NewRepository::Refused => 1,
         };
+        if self.hides_missing_tags() {
+            return self.convert_to_a_hidden_tag(source, &target).await;
+        }
         let copied = self.step(Identity::User, &["convert", source, &target], code).await?;
         if code != 0 {
             assert!(copied.ended.stderr.contains("create-repository"), "{:#?}", copied.ended);
@@ -186,6 +190,23 @@ impl Suite {
         let mounts = self.profile().is_none_or(|profile| profile.uploads.mount == Mount::Linked);
         assert_eq!(copied.counts.get(Kind::Patch) == 0, mounts, "{:#?}", copied.calls);
         Ok(())
+    }
+
+    /// Whether a missing tag is answered as one that may not be read.
+    fn hides_missing_tags(&self) -> bool {
+        self.profile().is_some_and(|profile| profile.manifests.missing.status == StatusCode::FORBIDDEN)
+    }
+
+    /// A push to a tag that the user chose and the product hides could replace an image.
+    async fn convert_to_a_hidden_tag(&mut self, source: &str, target: &str) -> Result<()> {
+        let refused = self.step(Identity::User, &["convert", source, target], 4).await?;
+        assert!(refused.ended.stderr.contains("--force"), "{:#?}", refused.ended);
+        assert_eq!(refused.counts.writes(), 0, "{:#?}", refused.calls);
+        self.succeed(&["convert", "--force", source, target]).await?;
+        let reader = RepositoryReader::new(&self.lab.registry, &self.lab.new_repository());
+        let (stored, source) =
+            (reader.manifest("v1-zstd").await?.json, self.reader().manifest("v1").await?.json);
+        reader.require_same_files(&stored, &source).await
     }
 
     async fn refuse_other_credentials(&mut self, image: &str) -> Result<()> {
