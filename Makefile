@@ -48,7 +48,7 @@ bench: ## Compare zstart with other tools on real images, in alternation (15 min
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
 .PHONY: scanners
-scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (under 10 minutes, and 11 more to build both once)
+scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
 	@echo "==> building zstart and the lab (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
 	@$(LAB) scanners
