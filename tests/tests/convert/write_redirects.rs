@@ -25,22 +25,30 @@ async fn require_variant(registry: &Registry, tag: &str) -> Result<()> {
     stored.require_same_files(&stored.manifest(tag).await?.json, &source).await
 }
 
+/// Starts a registry with the image, and a gateway that wants a token.
+async fn start_with_login() -> Result<(Registry, Gateway)> {
+    let registry = Registry::start().await?;
+    image().push(&registry.host(), "app:v1").await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+    Ok((registry, gateway))
+}
+
 const KEEPING: [StatusCode; 2] = [StatusCode::TEMPORARY_REDIRECT, StatusCode::PERMANENT_REDIRECT];
+/// Requests that write, by method and part of their path.
+const WRITES: [(Method, &str); 4] = [
+    (Method::POST, "/blobs/uploads/"),
+    (Method::PATCH, "/blobs/uploads/"),
+    (Method::PUT, "/blobs/uploads/"),
+    (Method::PUT, "/manifests/"),
+];
 
 #[tokio::test]
 async fn redirected_writes_are_followed_on_the_own_origin() -> Result<()> {
     for status in KEEPING {
-        for (method, part) in [
-            (Method::POST, "/blobs/uploads/"),
-            (Method::PATCH, "/blobs/uploads/"),
-            (Method::PUT, "/blobs/uploads/"),
-            (Method::PUT, "/manifests/"),
-        ] {
-            let registry = Registry::start().await?;
-            image().push(&registry.host(), "app:v1").await?;
+        for (method, part) in WRITES {
             // The address that is redirected to needs the token too.
-            let login = TokenLogin { username: "user".into(), password: "right".into() };
-            let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+            let (registry, gateway) = start_with_login().await?;
             gateway.fault(method.clone(), "moved=1", Fault::PassThrough);
             gateway.fault(method.clone(), part, Fault::RedirectTo(status, String::new()));
             let conversion = Conversion::of(&format!("{}/app:v1", gateway.host())).login("user", "right");
@@ -91,16 +99,8 @@ async fn redirects_that_end_are_no_longer_looked_for() -> Result<()> {
 
 #[tokio::test]
 async fn redirect_to_another_origin_gets_no_credentials() -> Result<()> {
-    for (method, part) in [
-        (Method::POST, "/blobs/uploads/"),
-        (Method::PATCH, "/blobs/uploads/"),
-        (Method::PUT, "/blobs/uploads/"),
-        (Method::PUT, "/manifests/"),
-    ] {
-        let registry = Registry::start().await?;
-        image().push(&registry.host(), "app:v1").await?;
-        let login = TokenLogin { username: "user".into(), password: "right".into() };
-        let gateway = Gateway::start_with(&registry.host(), Some(login)).await?;
+    for (method, part) in WRITES {
+        let (registry, gateway) = start_with_login().await?;
         let other = RawFaultServer::start(&registry.host()).await?;
         let origin = format!("http://localhost:{}", other.port());
         gateway.fault(method.clone(), part, Fault::RedirectTo(StatusCode::TEMPORARY_REDIRECT, origin));
