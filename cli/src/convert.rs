@@ -112,8 +112,8 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused, is_verified })
 }
 
-/// Whether the target still has everything that an existing variant names. An incomplete one is converted
-/// again.
+/// Checks that the target still has everything that an existing variant names. An incomplete one is
+/// converted again.
 async fn is_intact(
     target: &dyn Store,
     tag: &Tag,
@@ -129,8 +129,8 @@ async fn is_intact(
     }
 }
 
-/// Whether a variant was read back. Credentials that may push and not pull can't verify a variant; that is no
-/// defect of it.
+/// Tells a variant that was read back from one that the credentials may not read. Credentials that may push
+/// and not pull can't verify a variant; that is no defect of the variant.
 fn is_readable(verified: Result<(), Error>) -> Result<bool, CliError> {
     match verified {
         Ok(()) => Ok(true),

@@ -20,14 +20,14 @@ pub(super) enum Outcome {
         took: Duration,
         /// Number of layers that this process or an earlier variant had already converted.
         layers_reused: usize,
-        /// Whether the variant was read back. False if the credentials may not read the target.
+        /// Success of reading the variant back. False if the credentials may not read the target.
         is_verified: bool,
     },
     /// The variant exists already.
     Reused { image: VariantImage },
     /// Dry run: the variant would be written.
     Planned {
-        /// Whether the registry refused to show the target's tag.
+        /// Refusal of the registry to show the target's tag.
         is_lookup_refused: bool,
     },
     /// All layers of the source are zstd.

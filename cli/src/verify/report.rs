@@ -7,7 +7,7 @@ use zstart_verify::{Difference, Report};
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct VerifyReport {
-    /// Whether the variant unpacks to the source's bytes.
+    /// Equality of all that was compared: the variant unpacks to the source's bytes.
     equal: bool,
     pub(super) source: String,
     pub(super) variant: String,

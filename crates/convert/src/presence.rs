@@ -1,9 +1,9 @@
-//! Whether a store has a blob.
+//! Look-ups of a blob in a store.
 
 use zstart_core::Digest;
 use zstart_registry::{ErrorKind, Presence, RegistryError, Store};
 
-/// Whether a store has a blob. Where the store doesn't tell, opening the blob decides.
+/// Looks for a blob in a store. Where the store doesn't tell, opening the blob decides.
 pub(crate) async fn has_blob(store: &dyn Store, digest: &Digest) -> Result<bool, RegistryError> {
     match store.blob_presence(digest).await {
         Presence::Present => Ok(true),
@@ -12,7 +12,7 @@ pub(crate) async fn has_blob(store: &dyn Store, digest: &Digest) -> Result<bool,
     }
 }
 
-/// Whether a store serves a blob to its readers. The answer to a small question suffices only if it is yes.
+/// Checks that a store serves a blob to its readers. The answer to a small question suffices only if it is yes.
 pub(crate) async fn serves_blob(store: &dyn Store, digest: &Digest) -> Result<bool, RegistryError> {
     match store.blob_presence(digest).await {
         Presence::Present => Ok(true),

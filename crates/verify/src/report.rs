@@ -152,7 +152,7 @@ impl DifferenceKind {
 }
 
 impl Report {
-    /// Whether the variant unpacks to the source's bytes.
+    /// Equality of all that was compared: the variant unpacks to the source's bytes.
     pub fn is_equal(&self) -> bool {
         self.differences.is_empty()
     }
