@@ -3,9 +3,9 @@
 //! A file is visible only when it is complete. Untouched entries of `index.json` keep their bytes. A writer of
 //! `index.json` locks the folder, so that concurrent writers don't undo each other's change.
 
-use std::fs::TryLockError;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::TryStreamExt as _;
@@ -22,6 +22,10 @@ use crate::error::RegistryError;
 use crate::error_kind::ErrorKind;
 use crate::operation::Operation;
 use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store};
+
+/// A wait for the folder's lock that is told to the user. Uploads of one conversion take the lock for
+/// milliseconds.
+const LOCK_NOTICE: Duration = Duration::from_secs(1);
 
 /// An OCI layout folder, or one repository in the folder.
 #[derive(Clone, Debug)]
@@ -154,18 +158,15 @@ impl LayoutFolder {
     /// Locks the folder against concurrent writers of `index.json`, until the returned file is dropped.
     async fn lock(&self) -> io::Result<std::fs::File> {
         let folder = self.folder.clone();
-        let locked = tokio::task::spawn_blocking(move || {
+        let mut locked = tokio::task::spawn_blocking(move || {
             let locked = std::fs::File::open(&folder)?;
-            match locked.try_lock() {
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    tracing::warn!(folder = %folder.display(), "waiting for another writer of the layout");
-                    locked.lock()?;
-                }
-                Err(TryLockError::Error(error)) => return Err(error),
-            }
+            locked.lock()?;
             Ok(locked)
         });
+        if let Ok(locked) = tokio::time::timeout(LOCK_NOTICE, &mut locked).await {
+            return locked.map_err(io::Error::other)?;
+        }
+        tracing::warn!(folder = %self.folder.display(), "waiting for another writer of the layout");
         locked.await.map_err(io::Error::other)?
     }
 
