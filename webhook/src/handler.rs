@@ -9,15 +9,15 @@ use json_patch::Patch;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
+use zstart_admission::config::Policy;
+use zstart_admission::decision::{Context, Decision, Image, decide, images, may_patch, new_ephemeral_images};
+use zstart_admission::patch::{self, Annotate};
+use zstart_admission::snapshot::Snapshot;
 use zstart_core::eligibility::Reason;
 use zstart_core::originals;
 
-use crate::config::Policy;
 use crate::metrics::{Metrics, Outcome};
-use crate::patch::{self, Annotate};
 use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
-use crate::rewrite::{Context, Decision, decide, images, may_patch, new_ephemeral_images};
-use crate::snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;
@@ -113,7 +113,7 @@ struct DecisionSet {
 /// Review of a pod with images.
 struct PodReview {
     pod: Pod,
-    images: Vec<crate::rewrite::Image>,
+    images: Vec<Image>,
     annotate: Annotate,
 }
 

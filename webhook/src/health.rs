@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::metrics::Metrics;
-use crate::snapshot::Snapshot;
 use crate::tls::Certificate;
+use zstart_admission::snapshot::Snapshot;
 
 #[cfg(test)]
 mod tests;

@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use clap::Parser;
+use zstart_admission::config::Config;
 use zstart_process::boot;
-use zstart_webhook::config::Config;
 use zstart_webhook::run::{Drain, Webhook};
 
 /// Admission webhook that rewrites new pods to their zstd variants.

@@ -13,7 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use zstart_core::eligibility::Reason;
 
-use crate::snapshot::{Sizes, Snapshot};
+use zstart_admission::snapshot::{Sizes, Snapshot};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {

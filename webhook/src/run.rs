@@ -14,13 +14,13 @@ use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
 
-use crate::config::Config;
 use crate::handler::Handler;
 use crate::health::Health;
 use crate::metrics::Metrics;
 use crate::server::{self, Timeouts};
-use crate::snapshot::{Snapshot, watch};
 use crate::tls::{self, Certificate};
+use zstart_admission::config::Config;
+use zstart_admission::snapshot::{Snapshot, watch};
 
 /// A webhook with bound ports that doesn't serve yet.
 #[derive(Debug)]

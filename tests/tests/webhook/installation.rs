@@ -15,11 +15,11 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use zstart_admission::config::Config;
 use zstart_core::ImageConversion;
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::wait;
-use zstart_webhook::config::Config;
 use zstart_webhook::run::{Drain, RunError, Webhook};
 
 use crate::certificates::Authority;

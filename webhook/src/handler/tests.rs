@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use crate::fixture::{Cluster, node, record, variant_of};
+use zstart_admission::fixture::{Cluster, node, record, variant_of};
 
 const APP: &str = "r.example/app:v1";
 

@@ -10,7 +10,9 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::fixture::{Cluster, key_pair, pod_of, secret};
+use zstart_admission::fixture::{Cluster, pod_of};
+
+use crate::fixture::{key_pair, secret};
 use crate::metrics::Metrics;
 use crate::tls::{Certificate, server_config};
 

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fixture::{key_pair, secret};
-use crate::snapshot::Snapshot;
+use zstart_admission::snapshot::Snapshot;
 
 #[test]
 fn secret_with_matching_key_pair_is_loaded() {

@@ -3,8 +3,8 @@ use serde_json::{Map, Value, json};
 use zstart_core::eligibility::Reason;
 
 use super::*;
+use crate::decision::Decision;
 use crate::fixture::{Cluster, variant_of};
-use crate::rewrite::Decision;
 
 const APP: &str = "r.example/app:v1";
 const SIDECAR: &str = "r.example/proxy:v2";

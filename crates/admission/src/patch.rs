@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zstart_core::{Reference, keys, originals, variant};
 
-use crate::rewrite::{Decision, ImageField, images};
+use crate::decision::{Decision, ImageField, images};
 
 #[cfg(test)]
 mod tests;
