@@ -8,6 +8,7 @@
 mod chain;
 pub mod digest;
 pub mod eligibility;
+pub mod glob;
 pub mod keys;
 mod originals;
 pub mod platform;
@@ -20,6 +21,7 @@ pub mod variant;
 
 pub use chain::chain;
 pub use digest::Digest;
+pub use glob::Glob;
 pub use originals::originals;
 pub use platform::Platform;
 pub use record::ImageConversion;
