@@ -46,7 +46,7 @@ pub(super) enum Origin {
 
 /// Records the digest of the source, seen at `now`. A variant of another digest is removed.
 pub(super) fn set_resolved(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    status.source = Some(ResolvedSource { digest: digest.clone(), checked_at: Time(now) });
+    status.source = Some(ResolvedSource { digest: digest.clone(), checked_at: Time(now), immutable: false });
     let message = format!("the source resolves to {digest}");
     set_condition(status, RESOLVED, true, RecordReason::Resolved, &message, now);
     if let Some(old) = status.variant.take_if(|variant| &variant.source_digest != digest) {

@@ -87,9 +87,13 @@ pub struct ImageConversionStatus {
 pub struct ResolvedSource {
     /// Digest of the manifest or index that the reference resolved to.
     pub digest: Digest,
-    /// Time at which the registry last confirmed the digest. A tag that was checked longer ago than
+    /// Time of the request in answer to which the registry last confirmed the digest. A push or a pod
+    /// template of the same second or later is newer than the answer. A tag that was checked longer ago than
     /// `maxStaleness` isn't trusted.
     pub checked_at: Time,
+    /// The tag can't move: the registry says so, or the setting `records.immutableTags`. Default: false.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub immutable: bool,
 }
 
 /// Verified variant.
