@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
 use zstart_core::eligibility::pod::{ControllerKind, exclusion};
-use zstart_core::pod_images::images;
+use zstart_core::pod_images::{PullPolicy, images};
 use zstart_core::{Reference, originals, variant};
 
 use super::{Key, Kind, Requirements, source_of};
@@ -37,7 +37,7 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         };
         // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
-        let pulled = images(spec).into_iter().filter(|image| image.may_be_pulled);
+        let pulled = images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never);
         let sources = pulled.filter_map(|image| match originals.get(&image.field.to_string()) {
             // The annotation is stale if the pod was copied and got another image.
             Some(original) if is_variant(&image.reference) => source_of(original),

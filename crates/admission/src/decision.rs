@@ -5,6 +5,7 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::eligibility::{CandidateNodes, Placement, Reason, pod as pod_rules};
+use zstart_core::pod_images::PullPolicy;
 use zstart_core::{Reference, variant};
 
 use crate::config::{Policy, WhenNoNode};
@@ -52,7 +53,7 @@ pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<
         if variant::is_variant(&source) {
             return Err(Reason::AlreadyVariant);
         }
-        if !image.may_be_pulled {
+        if image.pull_policy == PullPolicy::Never {
             return Err(Reason::NeverPulled);
         }
         let record = context.snapshot.record(&source).ok_or(Reason::NoRecord)?;

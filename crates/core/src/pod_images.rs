@@ -4,6 +4,8 @@ use std::fmt;
 
 use k8s_openapi::api::core::v1::PodSpec;
 
+use crate::reference::{Reference, Tag};
+
 /// List in a pod's specification whose entries name images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageList {
@@ -55,6 +57,36 @@ impl fmt::Display for ImageField {
     }
 }
 
+/// When the kubelet pulls an image.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PullPolicy {
+    /// Before each start of the container.
+    Always,
+    /// If the node doesn't have the image.
+    IfNotPresent,
+    /// Never: the image must be on the node already.
+    Never,
+}
+
+impl PullPolicy {
+    /// Policy of an image field. The API server fills in a missing policy by the tag (Kubernetes,
+    /// `pkg/apis/core/v1/defaults.go`, `SetDefaults_Container`).
+    fn of(policy: Option<&str>, reference: &str) -> Self {
+        match policy {
+            Some("Always") => Self::Always,
+            Some("Never") => Self::Never,
+            None | Some("") if is_latest(reference) => Self::Always,
+            _ => Self::IfNotPresent,
+        }
+    }
+}
+
+/// Whether a reference has the tag `latest`, written or by default.
+fn is_latest(reference: &str) -> bool {
+    let parsed: Result<Reference, _> = reference.parse();
+    parsed.is_ok_and(|reference| reference.tag().map(Tag::as_str) == Some("latest"))
+}
+
 /// Image reference in a pod.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
@@ -62,9 +94,8 @@ pub struct Image {
     pub field: ImageField,
     /// Reference as the pod's author wrote it; possibly invalid.
     pub reference: String,
-    /// The kubelet may pull the image. Otherwise (`imagePullPolicy: Never`) the image must be on the node
-    /// already.
-    pub may_be_pulled: bool,
+    /// When the kubelet pulls the image.
+    pub pull_policy: PullPolicy,
 }
 
 /// Returns every image that the specification names. A container without an image is left out.
@@ -73,8 +104,8 @@ pub fn images(spec: &PodSpec) -> Vec<Image> {
     let mut add = |list, index, name: &str, reference: Option<&String>, policy: Option<&String>| {
         if let Some(reference) = reference.filter(|reference| !reference.is_empty()) {
             let field = ImageField { list, index, name: name.to_owned() };
-            let may_be_pulled = policy.is_none_or(|policy| policy != "Never");
-            images.push(Image { field, reference: reference.clone(), may_be_pulled });
+            let pull_policy = PullPolicy::of(policy.map(String::as_str), reference);
+            images.push(Image { field, reference: reference.clone(), pull_policy });
         }
     };
     let lists = [
@@ -98,4 +129,27 @@ pub fn images(spec: &PodSpec) -> Vec<Image> {
         add(ImageList::Volumes, index, &volume.name, reference, policy);
     }
     images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_pull_policy_follows_from_the_tag() {
+        let digest = crate::Digest::sha256_of(b"");
+        for (policy, reference, expected) in [
+            (None, "app", PullPolicy::Always),
+            (None, "app:latest", PullPolicy::Always),
+            (Some(""), "registry.example:5000/app", PullPolicy::Always),
+            (None, "app:v1", PullPolicy::IfNotPresent),
+            (None, &*format!("app@{digest}"), PullPolicy::IfNotPresent),
+            (None, "NOT/an image", PullPolicy::IfNotPresent),
+            (Some("Always"), "app:v1", PullPolicy::Always),
+            (Some("IfNotPresent"), "app:latest", PullPolicy::IfNotPresent),
+            (Some("Never"), "app:latest", PullPolicy::Never),
+        ] {
+            assert_eq!(PullPolicy::of(policy, reference), expected, "{policy:?} {reference}");
+        }
+    }
 }
