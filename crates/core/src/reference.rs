@@ -225,12 +225,7 @@ impl FromStr for Reference {
             },
             None => (given, None),
         };
-        // A colon before the last slash belongs to the port.
-        let after_slash = rest.rfind('/').map_or(0, |slash| slash + 1);
-        let (name, tag) = match rest[after_slash..].split_once(':') {
-            Some((last, tag)) => (&rest[..after_slash + last.len()], Some(tag)),
-            None => (rest, None),
-        };
+        let (name, tag) = split_tag(rest);
         let (registry, repository) = split_name(name);
         if !grammar::is_registry(&registry) {
             return Err(ReferenceError::Registry { text, registry });
@@ -254,6 +249,27 @@ impl FromStr for Reference {
         };
         Ok(Self { registry, repository, version })
     }
+}
+
+/// Splits a tag off. A colon before the last slash belongs to the port.
+fn split_tag(text: &str) -> (&str, Option<&str>) {
+    let after_slash = text.rfind('/').map_or(0, |slash| slash + 1);
+    match text[after_slash..].split_once(':') {
+        Some((last, tag)) => (&text[..after_slash + last.len()], Some(tag)),
+        None => (text, None),
+    }
+}
+
+/// Returns the name in a reference as its author wrote it, without tag and digest.
+pub fn written_name(reference: &str) -> &str {
+    split_tag(reference.split_once('@').map_or(reference, |(rest, _)| rest)).0
+}
+
+/// Returns whether the author of a reference named the registry. The container runtime chooses the registry
+/// of other references: containerd and Docker take Docker Hub, CRI-O takes
+/// `unqualified-search-registries` of its configuration.
+pub fn names_registry(reference: &str) -> bool {
+    written_name(reference).split_once('/').is_some_and(|(first, _)| grammar::looks_like_host(first))
 }
 
 /// Splits a name into registry and repository, with Docker Hub's defaults filled in.

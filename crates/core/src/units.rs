@@ -22,6 +22,26 @@ pub fn size(bytes: u64) -> String {
     format!("{value:.decimals$} {}", UNITS[unit])
 }
 
+/// Parses a whole number of bytes with an optional unit, as Kubernetes writes quantities: `1024`, `10Mi`, `2G`.
+pub fn parse_quantity(text: &str) -> Option<u64> {
+    const UNITS: [(&str, u64); 8] = [
+        ("Ki", 1 << 10),
+        ("Mi", 1 << 20),
+        ("Gi", 1 << 30),
+        ("Ti", 1 << 40),
+        ("k", 1_000),
+        ("M", 1_000_000),
+        ("G", 1_000_000_000),
+        ("T", 1_000_000_000_000),
+    ];
+    let unit = UNITS.iter().find_map(|(unit, bytes)| Some((text.strip_suffix(unit)?, *bytes)));
+    let (number, bytes) = unit.unwrap_or((text, 1));
+    if !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    number.parse::<u64>().ok()?.checked_mul(bytes)
+}
+
 /// Formats the size reduction from `source` to `variant`, e.g. `14.2%`; negative if the variant is larger.
 pub fn saving(source: u64, variant: u64) -> String {
     if source == 0 {
@@ -49,6 +69,18 @@ pub fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn quantity_is_parsed_with_its_unit() {
+        for (text, bytes) in
+            [("0", 0), ("1024", 1024), ("10Mi", 10 << 20), ("2G", 2_000_000_000), ("1k", 1_000)]
+        {
+            assert_eq!(parse_quantity(text), Some(bytes), "{text}");
+        }
+        for text in ["", "Mi", "-1", "+1", "1.5Gi", "10MB", "10 Mi", "99999999999Ti"] {
+            assert_eq!(parse_quantity(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_have_three_digits_and_a_binary_unit() {

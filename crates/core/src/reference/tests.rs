@@ -98,3 +98,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn written_name_keeps_the_authors_spelling() {
+    let digest = format!("sha256:{}", "a".repeat(64));
+    for (reference, name, names_host) in [
+        ("app".to_owned(), "app", false),
+        ("team/app:v1".to_owned(), "team/app", false),
+        ("docker.io/team/app:v1".to_owned(), "docker.io/team/app", true),
+        ("localhost:5000/app:v1".to_owned(), "localhost:5000/app", true),
+        ("registry.example:5000/app".to_owned(), "registry.example:5000/app", true),
+        (format!("team/app:v1@{digest}"), "team/app", false),
+        (format!("registry.example/app@{digest}"), "registry.example/app", true),
+    ] {
+        assert_eq!((written_name(&reference), names_registry(&reference)), (name, names_host), "{reference}");
+    }
+}
