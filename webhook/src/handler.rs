@@ -10,11 +10,11 @@ use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 use zstart_admission::config::Policy;
-use zstart_admission::decision::{Context, Decision, Image, decide, images, may_patch, new_ephemeral_images};
+use zstart_admission::decision::{Context, Decision, Decisions, Image, decide, images, new_ephemeral_images};
 use zstart_admission::patch::{self, Annotate};
 use zstart_admission::snapshot::Snapshot;
 use zstart_core::eligibility::Reason;
-use zstart_core::originals;
+use zstart_core::eligibility::pod::controller;
 
 use crate::metrics::{Metrics, Outcome};
 use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
@@ -29,6 +29,8 @@ const MAX_POD_BYTES: usize = 4 << 20;
 const MAX_POD_OBJECTS: usize = 10_000;
 /// Key of the audit annotation that holds the decisions.
 const AUDIT_KEY: &str = "decisions";
+/// Key of the audit annotation that names the nodes that blocked variants.
+const BLOCKERS_KEY: &str = "blockers";
 
 /// Reviews pods.
 pub(crate) struct Handler {
@@ -59,19 +61,18 @@ impl Handler {
         if !decisions.is_empty() {
             response = response.with_audit_annotation(AUDIT_KEY, decisions_json(decisions));
         }
+        if let Some(blockers) = blockers_json(decisions) {
+            response = response.with_audit_annotation(BLOCKERS_KEY, blockers);
+        }
+        response = response.with_warnings(warnings(pod, decisions));
         if let Some(patch) = patch {
             response = response.with_patch(patch);
         }
         // A dry run creates no pod, so its decisions are not counted.
         if !request.dry_run {
-            let recorded = originals(&pod.metadata).unwrap_or_default();
-            for Decision { image, reason, .. } in decisions {
-                // A reinvoked webhook finds the variants that it set itself.
-                let is_reinvocation =
-                    *reason == Reason::AlreadyVariant && recorded.contains_key(&image.field.to_string());
-                if !is_reinvocation {
-                    self.metrics.count_image(*reason);
-                }
+            // A reinvoked webhook finds the variants that it set itself.
+            for decision in decisions.iter().filter(|decision| !decision.is_kept()) {
+                self.metrics.count_image(decision.reason);
             }
             self.metrics.count_review(outcome, start.elapsed());
         }
@@ -83,20 +84,17 @@ impl Handler {
             return DecisionSet::default();
         };
         let namespace = request.namespace.as_deref().unwrap_or_default();
-        let context = Context { snapshot: &self.snapshot, policy: &self.policy, now };
-        let mut decisions = decide(&pod, namespace, images, &context);
-        let annotate = if may_patch(&pod, namespace, &context) { annotate } else { Annotate::No };
+        let (snapshot, policy) = (&self.snapshot, &self.policy);
+        let context = Context { snapshot, policy, now, stale_cache: None };
+        let Decisions { images: mut decisions, may_patch } = decide(&pod, namespace, images, &context);
+        let annotate = if may_patch { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);
         if let Some(inapplicable) =
             patch.take_if(|patch| !patch::applies_to(patch, request.object.as_deref()))
         {
             let uid = &request.uid;
             tracing::error!(uid, patch = ?inapplicable, "omitted a patch that doesn't apply to its own pod");
-            for decision in &mut decisions {
-                if decision.variant.take().is_some() {
-                    decision.reason = Reason::Failed;
-                }
-            }
+            decisions.iter_mut().for_each(Decision::fail);
         }
         DecisionSet { pod, decisions, patch }
     }
@@ -173,6 +171,30 @@ fn decisions_json(decisions: &[Decision]) -> String {
     Value::Object(entries.collect::<Map<_, _>>()).to_string()
 }
 
+/// Formats the blocking nodes as one line: `{"containers/app":"node a (linux/amd64 with containerd://1.4.1)"}`.
+/// Returns `None` if no node blocks.
+fn blockers_json(decisions: &[Decision]) -> Option<String> {
+    let blockers = decisions.iter().filter_map(|decision| {
+        Some((decision.image.field.to_string(), Value::from(decision.blocker.as_deref()?)))
+    });
+    let blockers: Map<String, Value> = blockers.collect();
+    (!blockers.is_empty()).then(|| Value::Object(blockers).to_string())
+}
+
+/// Returns warnings for the author of a pod without a controller in an audited namespace. Pods of controllers
+/// have no reader: a controller drops warnings.
+fn warnings(pod: &Pod, decisions: &[Decision]) -> Vec<String> {
+    if controller(&pod.metadata).is_some() {
+        return Vec::new();
+    }
+    let audited = decisions.iter().filter(|decision| decision.reason == Reason::Audited);
+    let text = |decision: &Decision| {
+        let Image { field, reference, .. } = &decision.image;
+        format!("zstart audits this namespace: {field} ({reference}) would run as its zstd variant")
+    };
+    audited.map(text).collect()
+}
+
 fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
     if decisions.is_empty() {
         return;
@@ -185,9 +207,10 @@ fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let is_noteworthy = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
     let decided = decisions_json(decisions);
+    let blockers = blockers_json(decisions);
     if decisions.iter().any(is_noteworthy) {
-        tracing::info!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");
+        tracing::info!(namespace, pod = name, dry_run, uid, decisions = decided, blockers, "reviewed");
     } else {
-        tracing::debug!(namespace, pod = name, dry_run, uid, decisions = decided, "reviewed");
+        tracing::debug!(namespace, pod = name, dry_run, uid, decisions = decided, blockers, "reviewed");
     }
 }

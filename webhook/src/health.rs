@@ -38,7 +38,7 @@ impl zstart_process::health::Health for Health {
         } else if !self.certificate.is_loaded() {
             Some("no serving certificate yet")
         } else if !self.snapshot.is_synced() {
-            Some("the first list of namespaces, records or nodes isn't complete")
+            Some("the first list of namespaces, records, nodes or revisions of workloads isn't complete")
         } else {
             None
         }

@@ -99,8 +99,14 @@ struct CachedObjects(Arc<Snapshot>);
 
 impl Collector for CachedObjects {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Sizes { namespaces, records, nodes } = self.0.sizes();
-        let counts = [("namespaces", namespaces), ("imageconversions", records), ("nodes", nodes)];
+        let Sizes { namespaces, records, nodes, node_classes, revisions } = self.0.sizes();
+        let counts = [
+            ("namespaces", namespaces),
+            ("imageconversions", records),
+            ("nodes", nodes),
+            ("nodeclasses", node_classes),
+            ("revisions", revisions),
+        ];
         let first = ConstGauge::new(0_i64);
         let help = "Cached objects that decisions are made from";
         let mut metric = encoder.encode_descriptor("cached_objects", help, None, first.metric_type())?;

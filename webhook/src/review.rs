@@ -95,6 +95,8 @@ pub struct ReviewResponse {
     patch: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     audit_annotations: BTreeMap<&'static str, String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    warnings: Vec<String>,
 }
 
 /// Error for a request that isn't a review.
@@ -173,6 +175,12 @@ impl ReviewResponse {
     pub fn with_audit_annotation(mut self, key: &'static str, value: String) -> Self {
         self.audit_annotations.insert(key, value);
         self
+    }
+
+    /// Adds warnings, which the API server passes to its client. Clients cut a warning after 256 characters.
+    #[must_use]
+    pub fn with_warnings(self, warnings: Vec<String>) -> Self {
+        Self { warnings, ..self }
     }
 
     /// Serializes the `AdmissionReview` that carries this response.

@@ -1,31 +1,47 @@
 //! Decisions: for each image of a pod, the variant that replaces the image, or the reason against it.
 //!
 //! Pure: the input is a pod, a [`Snapshot`], the settings and the time.
+//!
+//! A rewrite is reconsidered. A pod whose annotation names the original of an image was rewritten before: the
+//! webhook is invoked again, the pod was copied, or a backup was restored. The decision is then about the
+//! original, and the variant is kept, renewed, or replaced by the original.
+
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
-use zstart_core::eligibility::{CandidateNodes, Placement, Reason, pod as pod_rules};
-use zstart_core::pod_images::PullPolicy;
-use zstart_core::{Reference, variant};
+use zstart_core::eligibility::{Candidates, FutureNodes, NodeSet, Placement, Reason};
+use zstart_core::{Reference, originals, variant};
 
 use crate::config::{Policy, WhenNoNode};
-use crate::snapshot::{Mode, Snapshot};
+use crate::snapshot::Snapshot;
 
+mod exclusion;
+mod image;
 mod images;
 #[cfg(test)]
 mod tests;
+pub mod trace;
 
-pub use images::{Image, ImageField, ImageList, images, new_ephemeral_images};
+pub use images::{Image, ImageField, ImageList, PullPolicy, images, new_ephemeral_images};
+
+use self::exclusion::{Exclusion, exclusion};
+use self::image::{ImageDecider, LeftAlone};
+use self::trace::{Trace, Untraced};
 
 /// Decision about one image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decision {
     /// Image in the pod.
     pub image: Image,
-    /// Reason for the rewrite or against it.
+    /// Reason for the variant or against it.
     pub reason: Reason,
-    /// Variant that replaces the image; only with [`Reason::Rewritten`].
-    pub variant: Option<Reference>,
+    /// Class and node that blocked the variant, in words.
+    pub blocker: Option<String>,
+    /// Reference that the field gets; `None` if the field stays as it is.
+    pub replacement: Option<String>,
+    /// Reference that the pod's author wrote, if the field holds a variant afterwards.
+    pub original: Option<String>,
 }
 
 /// Input of all decisions.
@@ -37,75 +53,126 @@ pub struct Context<'a> {
     pub policy: &'a Policy,
     /// Current time, which the age of a record is measured against.
     pub now: Timestamp,
+    /// Kind of object whose cache is too old to be believed, if any.
+    pub stale_cache: Option<&'static str>,
+}
+
+/// Decisions about the images of a pod.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Decisions {
+    /// One decision for each image, in order.
+    pub images: Vec<Decision>,
+    /// The pod may be changed.
+    pub may_patch: bool,
+}
+
+impl Decision {
+    /// Returns whether the image was rewritten before and stays as it is.
+    pub fn is_kept(&self) -> bool {
+        self.original.is_some() && self.replacement.is_none()
+    }
 }
 
 /// Returns one decision for each of `images`, in order. `namespace` is the review's, because the pod's own
 /// may be missing.
-pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<'_>) -> Vec<Decision> {
-    let mode = context.snapshot.mode(namespace);
-    if let Some(reason) = exclusion(pod, mode, context.policy) {
-        return images.into_iter().map(|image| Decision { image, reason, variant: None }).collect();
-    }
-    // Scanning nodes is the most expensive step, so it runs at most once per pod, lazily.
-    let mut candidates = None;
-    let mut decide_one = |image: &Image| -> Result<Reference, Reason> {
-        let source: Reference = image.reference.parse().map_err(|_| Reason::InvalidReference)?;
-        if variant::is_variant(&source) {
-            return Err(Reason::AlreadyVariant);
-        }
-        if image.pull_policy == PullPolicy::Never {
-            return Err(Reason::NeverPulled);
-        }
-        let record = context.snapshot.record(&source).ok_or(Reason::NoRecord)?;
-        let variant = record.variant(&context.policy.variants, context.now)?;
-        let candidates = candidates.get_or_insert_with(|| candidate_nodes(pod, context));
-        record.check_platforms(candidates)?;
-        Ok(variant.clone())
-    };
-    let decide_one = |image: Image| {
-        let (reason, variant) = match decide_one(&image) {
-            Ok(_) if mode == Some(Mode::Audit) => (Reason::Audited, None),
-            Ok(variant) => (Reason::Rewritten, Some(variant)),
-            Err(reason) => (reason, None),
+pub fn decide(pod: &Pod, namespace: &str, images: Vec<Image>, context: &Context<'_>) -> Decisions {
+    let (decisions, may_patch) = decide_traced::<Untraced>(pod, namespace, images, context);
+    Decisions { images: decisions.into_iter().map(|(decision, Untraced)| decision).collect(), may_patch }
+}
+
+/// Returns the decisions, each with the steps that led to it, and whether the pod may be changed.
+pub fn decide_traced<T: Trace>(
+    pod: &Pod,
+    namespace: &str,
+    images: Vec<Image>,
+    context: &Context<'_>,
+) -> (Vec<(Decision, T)>, bool) {
+    let mut pod_trace = T::default();
+    let excluded = exclusion(pod, namespace, context, &mut pod_trace);
+    let may_change = excluded.is_none_or(Exclusion::may_restore) && !context.audits(namespace);
+    let recorded = originals(&pod.metadata).unwrap_or_default();
+    let nodes = context.snapshot.nodes();
+    let mut decider = ImageDecider::new(pod, namespace, context, &nodes);
+    let mut decide_one = |image: Image| {
+        let mut trace = pod_trace.clone();
+        let recorded = recorded_original(&image, &recorded);
+        let written = recorded.unwrap_or(&image.reference).to_owned();
+        let found = match &excluded {
+            Some(excluded) => Err(LeftAlone::from(excluded.reason)),
+            None => decider.decide(&image, &written, &mut trace),
         };
-        Decision { image, reason, variant }
-    };
-    images.into_iter().map(decide_one).collect()
-}
-
-/// Returns whether the pod may be patched at all.
-pub fn may_patch(pod: &Pod, namespace: &str, context: &Context<'_>) -> bool {
-    let mode = context.snapshot.mode(namespace);
-    mode == Some(Mode::Enabled) && exclusion(pod, mode, context.policy).is_none()
-}
-
-/// Returns the reason that excludes the whole pod, if any.
-fn exclusion(pod: &Pod, mode: Option<Mode>, policy: &Policy) -> Option<Reason> {
-    if mode.is_none() {
-        return Some(Reason::NamespaceNotEnabled);
-    }
-    let by_metadata = pod_rules::exclusion(&pod.metadata, &policy.allowed_controllers);
-    let is_windows = || pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows());
-    by_metadata.or_else(|| is_windows().then_some(Reason::Windows))
-}
-
-fn candidate_nodes(pod: &Pod, context: &Context<'_>) -> CandidateNodes {
-    let Some(spec) = &pod.spec else { return CandidateNodes::None };
-    let placement = Placement::of(spec);
-    if placement.is_fargate(pod.metadata.labels.as_ref()) {
-        return placement.for_future_nodes();
-    }
-    match context.snapshot.candidate_nodes(&placement) {
-        // A pod that names an unknown node waits for that node, which may have any runtime.
-        CandidateNodes::None
-            if context.policy.when_no_node == WhenNoNode::Rewrite && placement.node_name().is_none() =>
-        {
-            // `whenNoNode` vouches for future nodes, not for existing nodes behind a taint.
-            match context.snapshot.candidate_nodes(&placement.ignoring_taints()) {
-                excluded @ CandidateNodes::Excluded(_) => excluded,
-                _ => placement.for_future_nodes(),
+        let is_recorded = recorded.is_some();
+        let decision = match found {
+            Ok(_) if context.audits(namespace) => Decision::unchanged(image, Reason::Audited, None),
+            Ok(variant) => {
+                let replacement = (variant != image.reference).then_some(variant);
+                let (reason, original) = (Reason::Rewritten, Some(written));
+                Decision { image, reason, blocker: None, replacement, original }
             }
+            Err(LeftAlone { reason, blocker }) => {
+                let replacement = (is_recorded && may_change).then_some(written);
+                Decision { image, reason, blocker, replacement, original: None }
+            }
+        };
+        (decision, trace)
+    };
+    let decisions: Vec<(Decision, T)> = images.into_iter().map(&mut decide_one).collect();
+    // A pod that is left alone is patched only to take a rewrite back.
+    let is_changed = decisions.iter().any(|(decision, _)| decision.replacement.is_some());
+    (decisions, may_change && (excluded.is_none() || is_changed))
+}
+
+impl Decision {
+    fn unchanged(image: Image, reason: Reason, blocker: Option<String>) -> Self {
+        Self { image, reason, blocker, replacement: None, original: None }
+    }
+
+    /// Takes the rewrite back, because the patch doesn't apply.
+    pub fn fail(&mut self) {
+        if self.replacement.take().is_some() {
+            self.reason = Reason::Failed;
+            self.original = None;
         }
-        candidates => candidates,
+    }
+}
+
+impl Context<'_> {
+    fn audits(&self, namespace: &str) -> bool {
+        self.snapshot.namespace(namespace).is_some_and(|namespace| namespace.is_audited())
+    }
+}
+
+/// Returns the original of an image that was rewritten before. An entry of the annotation counts only while
+/// the field holds a variant: the pod may be a copy that got another image.
+fn recorded_original<'a>(image: &Image, recorded: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    let original = recorded.get(&image.field.to_string())?;
+    let holds_variant = image.reference.parse::<Reference>().is_ok_and(|held| variant::is_variant(&held));
+    holds_variant.then_some(original.as_str())
+}
+
+/// Returns the nodes that the pod could run on.
+fn candidates<'n>(pod: &Pod, nodes: &'n NodeSet, policy: &Policy) -> Candidates<'n> {
+    let Some(spec) = &pod.spec else { return Candidates::default() };
+    let placement = Placement::of(spec);
+    let future = || Some(FutureNodes { platforms: placement.future_platforms() });
+    if placement.is_fargate(pod.metadata.labels.as_ref()) {
+        return Candidates { nodes: Vec::new(), future: future() };
+    }
+    let existing = nodes.candidates(&placement);
+    // A pod that names an unknown node waits for that node, which may have any runtime.
+    if existing.is_empty() && policy.when_no_node.vouches_for(&placement) && !placement.names_its_node() {
+        // The administrator vouches for future nodes, not for existing nodes behind a taint.
+        return Candidates { nodes: nodes.candidates(&placement.ignoring_taints()), future: future() };
+    }
+    Candidates { nodes: existing, future: None }
+}
+
+impl WhenNoNode {
+    fn vouches_for(&self, placement: &Placement<'_>) -> bool {
+        match self {
+            Self::Leave => false,
+            Self::Rewrite => true,
+            Self::Vouched(nodes) => nodes.iter().any(|nodes| nodes.include(placement)),
+        }
     }
 }

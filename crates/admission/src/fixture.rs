@@ -115,6 +115,8 @@ impl Cluster {
         for done in [Event::Init, Event::InitDone] {
             snapshot.apply_node(done);
         }
+        snapshot.apply_replica_set(Event::InitDone);
+        snapshot.apply_revision(Event::InitDone);
         let policy = Config::parse(std::path::Path::new("config.yaml"), "").unwrap().policy;
         Self { snapshot, policy, now: NOON.parse().unwrap() }
     }
@@ -141,7 +143,7 @@ impl Cluster {
 
     /// Input of a decision.
     pub fn context(&self) -> Context<'_> {
-        Context { snapshot: &self.snapshot, policy: &self.policy, now: self.now }
+        Context { snapshot: &self.snapshot, policy: &self.policy, now: self.now, stale_cache: None }
     }
 
     /// Returns the decisions about every image of the pod in the namespace `on`.
@@ -151,6 +153,6 @@ impl Cluster {
 
     /// Returns the decisions about every image of the pod in `namespace`.
     pub fn decide_in(&self, namespace: &str, pod: &Pod) -> Vec<Decision> {
-        decide(pod, namespace, images(pod), &self.context())
+        decide(pod, namespace, images(pod), &self.context()).images
     }
 }

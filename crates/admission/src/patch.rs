@@ -10,9 +10,9 @@ use json_patch::{AddOperation, Patch, PatchOperation, RemoveOperation, ReplaceOp
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use zstart_core::{Reference, keys, originals, variant};
+use zstart_core::keys;
 
-use crate::decision::{Decision, ImageField, images};
+use crate::decision::{Decision, ImageField};
 
 #[cfg(test)]
 mod tests;
@@ -29,20 +29,17 @@ pub enum Annotate {
 
 /// Returns the patch for `decisions` about `pod`, or `None` if nothing changes.
 pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Patch> {
-    let changes: Vec<(&Decision, &Reference)> = decisions
-        .iter()
-        .filter_map(|decision| decision.variant.as_ref().map(|variant| (decision, variant)))
-        .collect();
-    let mut operations = Vec::with_capacity(changes.len() * 2 + 2);
-    for (decision, variant) in &changes {
+    let mut operations = Vec::with_capacity(decisions.len() * 2 + 2);
+    for decision in decisions {
+        let Some(replacement) = &decision.replacement else { continue };
         let path = image_pointer(&decision.image.field);
         let value = Value::from(decision.image.reference.clone());
         operations.push(PatchOperation::Test(TestOperation { path: path.clone(), value }));
-        let value = Value::from(variant.to_string());
+        let value = Value::from(replacement.clone());
         operations.push(PatchOperation::Replace(ReplaceOperation { path, value }));
     }
     if annotate == Annotate::Yes {
-        annotate_originals(pod, &changes, &mut operations);
+        annotate_originals(pod, decisions, &mut operations);
     }
     (!operations.is_empty()).then_some(Patch(operations))
 }
@@ -61,15 +58,20 @@ fn image_pointer(field: &ImageField) -> PointerBuf {
     PointerBuf::from_tokens(head.into_iter().chain(field.list.reference_path().iter().copied()))
 }
 
-fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations: &mut Vec<PatchOperation>) {
+/// Sets the annotation to the originals of the variants that the pod holds afterwards. Entries of other fields
+/// are dropped: a stale entry would put a container back on an image that the container never had.
+fn annotate_originals(pod: &Pod, decisions: &[Decision], operations: &mut Vec<PatchOperation>) {
     let annotations = pod.metadata.annotations.as_ref();
     let before = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
-    let recorded = originals(&pod.metadata);
-    let mut originals = retain_current(pod, recorded.clone().unwrap_or_default());
-    for (decision, _) in changes {
-        originals.insert(decision.image.field.to_string(), decision.image.reference.clone());
-    }
-    if recorded.as_ref() == Some(&originals) || (before.is_none() && originals.is_empty()) {
+    let originals: BTreeMap<String, &str> = decisions
+        .iter()
+        .filter_map(|decision| Some((decision.image.field.to_string(), decision.original.as_deref()?)))
+        .collect();
+    let is_recorded = zstart_core::originals(&pod.metadata).is_some_and(|recorded| {
+        recorded.len() == originals.len()
+            && recorded.iter().all(|(field, original)| originals.get(field) == Some(&original.as_str()))
+    });
+    if is_recorded || (before.is_none() && originals.is_empty()) {
         return;
     }
     let text = json!(originals).to_string();
@@ -91,17 +93,4 @@ fn annotate_originals(pod: &Pod, changes: &[(&Decision, &Reference)], operations
             operations.push(PatchOperation::Add(AddOperation { path, value }));
         }
     }
-}
-
-/// Keeps the entries of an existing annotation whose field still holds a variant. An annotation exists if the
-/// webhook is reinvoked after another webhook changed the pod, or if a user copied a rewritten pod. A stale
-/// entry would put a container back on an image that the container never had.
-fn retain_current(pod: &Pod, mut originals: BTreeMap<String, String>) -> BTreeMap<String, String> {
-    let rewritten = images(pod).into_iter().filter(|image| {
-        let reference: Result<Reference, _> = image.reference.parse();
-        reference.is_ok_and(|reference| variant::is_variant(&reference))
-    });
-    let fields: Vec<String> = rewritten.map(|image| image.field.to_string()).collect();
-    originals.retain(|field, _| fields.contains(field));
-    originals
 }

@@ -3,20 +3,30 @@
 //! [`Snapshot`] is a synchronous state machine: watch events go in, answers come out. Its tests need no API
 //! server. Objects are reduced before they are stored.
 
+use std::ops::Deref;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode};
-use kube::ResourceExt as _;
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode, Pod};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
-use zstart_core::eligibility::{CandidateNodes, Node, Placement, RecordView};
+use kube::{Resource, ResourceExt as _};
+use zstart_core::eligibility::{Node, NodeSet, RecordView};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, keys};
 use zstart_process::watch::WatchCache;
 
+use self::nodes::NodeCache;
+use self::template::{Revisions, TemplateTime};
+
+mod nodes;
+pub mod template;
 #[cfg(test)]
 mod tests;
 pub mod watch;
+
+/// Label of a namespace whose images must be signed (Sigstore's policy-controller).
+const SIGNATURE_LABEL: &str = "policy.sigstore.dev/include";
 
 /// Mode of an opted-in namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,12 +37,50 @@ pub enum Mode {
     Audit,
 }
 
+/// Opted-in namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NamespaceView {
+    /// Mode of the namespace.
+    pub mode: Mode,
+    /// A policy requires signatures of the namespace's images.
+    pub requires_signature: bool,
+}
+
+impl NamespaceView {
+    /// Returns whether decisions are only reported.
+    pub fn is_audited(&self) -> bool {
+        self.mode == Mode::Audit
+    }
+
+    /// Value of the label [`keys::REWRITE`].
+    pub fn label(&self) -> &'static str {
+        match self.mode {
+            Mode::Enabled => keys::ENABLED,
+            Mode::Audit => keys::AUDIT,
+        }
+    }
+}
+
 /// The last known state of the cluster. Watches write, reviews read.
 #[derive(Debug, Default)]
 pub struct Snapshot {
-    namespaces: RwLock<WatchCache<String, Mode>>,
+    namespaces: RwLock<WatchCache<String, NamespaceView>>,
     records: RwLock<WatchCache<String, Arc<RecordView>>>,
-    nodes: RwLock<WatchCache<String, Node>>,
+    nodes: RwLock<NodeCache>,
+    replica_sets: RwLock<Revisions>,
+    revisions: RwLock<Revisions>,
+}
+
+/// Nodes, locked against changes.
+#[derive(Debug)]
+pub struct Nodes<'a>(RwLockReadGuard<'a, NodeCache>);
+
+impl Deref for Nodes<'_> {
+    type Target = NodeSet;
+
+    fn deref(&self) -> &NodeSet {
+        self.0.nodes()
+    }
 }
 
 /// Number of stored objects by kind.
@@ -44,34 +92,43 @@ pub struct Sizes {
     pub records: usize,
     /// Nodes.
     pub nodes: usize,
+    /// Classes of equal nodes.
+    pub node_classes: usize,
+    /// `ReplicaSets` and `ControllerRevisions`.
+    pub revisions: usize,
 }
 
 impl Snapshot {
-    /// Mode of a namespace; `None` if the namespace is not opted in.
-    pub fn mode(&self, namespace: &str) -> Option<Mode> {
+    /// View of a namespace; `None` if the namespace is not opted in.
+    pub fn namespace(&self, namespace: &str) -> Option<NamespaceView> {
         read(&self.namespaces).get(namespace).copied()
     }
 
     /// The record of a source.
     pub fn record(&self, source: &Reference) -> Option<Arc<RecordView>> {
         let records = read(&self.records);
-        // The name is a hash of the identity. Comparing the source too is cheap.
-        records.get(&record_name(source)).filter(|record| *record.source() == source.identity()).cloned()
+        let found = records.get(&record_name(source))?;
+        // The name holds a part of a hash. Comparing the source too is cheap.
+        (found.source() == source.identity().to_string()).then(|| Arc::clone(found))
     }
 
-    /// Common properties of the candidate nodes of a pod.
-    pub fn candidate_nodes(&self, placement: &Placement<'_>) -> CandidateNodes {
-        let nodes = read(&self.nodes);
-        // DaemonSet pods and existing pods name their node.
-        match placement.node_name().or_else(|| placement.pinned_node()) {
-            Some(name) => placement.candidate_nodes(nodes.get(name)),
-            None => placement.candidate_nodes(nodes.values()),
-        }
+    /// All nodes. Watches wait until the result is dropped.
+    pub fn nodes(&self) -> Nodes<'_> {
+        Nodes(read(&self.nodes))
+    }
+
+    /// Time of the template of a pod in `namespace`.
+    pub fn template_time(&self, pod: &Pod, namespace: &str) -> TemplateTime {
+        template::template_time(pod, namespace, &read(&self.replica_sets), &read(&self.revisions))
     }
 
     /// Whether every kind was listed at least once.
     pub fn is_synced(&self) -> bool {
-        read(&self.namespaces).is_synced() && read(&self.records).is_synced() && read(&self.nodes).is_synced()
+        read(&self.namespaces).is_synced()
+            && read(&self.records).is_synced()
+            && read(&self.nodes).is_synced()
+            && read(&self.replica_sets).is_synced()
+            && read(&self.revisions).is_synced()
     }
 
     /// Number of stored objects.
@@ -79,19 +136,23 @@ impl Snapshot {
         Sizes {
             namespaces: read(&self.namespaces).len(),
             records: read(&self.records).len(),
-            nodes: read(&self.nodes).len(),
+            nodes: read(&self.nodes).nodes().len(),
+            node_classes: read(&self.nodes).nodes().classes(),
+            revisions: read(&self.replica_sets).len() + read(&self.revisions).len(),
         }
     }
 
     /// Applies an event on namespaces.
     pub fn apply_namespace(&self, event: Event<PartialObjectMeta<Namespace>>) {
         write(&self.namespaces).apply(event, |namespace| {
-            let mode = match namespace.labels().get(keys::REWRITE).map(String::as_str) {
+            let label = |key: &str| namespace.labels().get(key).map(String::as_str);
+            let mode = match label(keys::REWRITE) {
                 Some(keys::ENABLED) => Some(Mode::Enabled),
                 Some(keys::AUDIT) => Some(Mode::Audit),
                 _ => None,
             };
-            (namespace.name_any(), mode)
+            let requires_signature = label(SIGNATURE_LABEL) == Some("true");
+            (namespace.name_any(), mode.map(|mode| NamespaceView { mode, requires_signature }))
         });
     }
 
@@ -112,11 +173,32 @@ impl Snapshot {
 
     /// Applies an event on nodes.
     pub fn apply_node(&self, event: Event<ApiNode>) {
-        write(&self.nodes).apply(event, |node| {
-            let node = Node::from(node);
-            (node.name.clone(), Some(node))
-        });
+        let event = match event {
+            Event::Apply(node) => Event::Apply(Node::from(node)),
+            Event::Delete(node) => Event::Delete(Node::from(node)),
+            Event::Init => Event::Init,
+            Event::InitApply(node) => Event::InitApply(Node::from(node)),
+            Event::InitDone => Event::InitDone,
+        };
+        write(&self.nodes).apply(event);
     }
+
+    /// Applies an event on `ReplicaSets`.
+    pub fn apply_replica_set(&self, event: Event<PartialObjectMeta<ReplicaSet>>) {
+        apply_revision(&self.replica_sets, event);
+    }
+
+    /// Applies an event on `ControllerRevisions`.
+    pub fn apply_revision(&self, event: Event<PartialObjectMeta<ControllerRevision>>) {
+        apply_revision(&self.revisions, event);
+    }
+}
+
+fn apply_revision<K: Resource>(cache: &RwLock<Revisions>, event: Event<K>) {
+    write(cache).apply(event, |revision| {
+        let key = format!("{}/{}", revision.namespace().unwrap_or_default(), revision.name_any());
+        (key, revision.creation_timestamp().map(|created| created.0.as_second()))
+    });
 }
 
 // A thread that panics while it holds a lock poisons the lock. The caches change by replacement or by a single

@@ -16,6 +16,9 @@ pub const DISABLED: &str = "disabled";
 /// annotation along with them.
 pub const ORIGINALS: &str = "zstart.dev/originals";
 
+/// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
+pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";
+
 /// Annotation of a variant's manifest or index: digest of the source manifest or index.
 pub const SOURCE_DIGEST: &str = "dev.zstart.source.digest";
 /// Annotation of a variant's layer descriptor: digest of the source layer.

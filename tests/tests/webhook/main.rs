@@ -54,12 +54,20 @@ async fn pod_is_rewritten_and_annotated_with_its_originals() -> Result<()> {
     webhook.stop().await
 }
 
+/// Condition `Ready` of a record that isn't ready.
+fn unready(reason: &str) -> Value {
+    json!({"type": "Ready", "status": "False", "reason": reason, "message": "",
+        "lastTransitionTime": "2026-11-23T12:00:00Z"})
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
     let (zstart, webhook) = Installation::with_webhook().await?;
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
     for record in [
-        record_with("r.example/unready:v1", "/status/conditions/0/status", json!("False")),
+        record_with("r.example/unready:v1", "/status/conditions/0", unready("NotConvertible")),
+        record_with("r.example/new:v1", "/status/conditions/0", unready("Converting")),
+        record_with("r.example/denied:v1", "/status/conditions/0", unready("PushDenied")),
         record_with("r.example/stale:v1", "/status/source/checkedAt", json!("2020-01-01T00:00:00Z")),
         record_with("r.example/arm:v1", "/status/variant/platforms/0/platform", json!("linux/arm64")),
         record_with("r.example/moved:v1", "/status/source/digest", json!(other)),
@@ -85,8 +93,16 @@ async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
     };
     let foreign = json!([{"apiVersion": "db.example/v1", "kind": "Database", "name": "d", "uid": "1",
         "controller": true}]);
+    let set = json!([{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "new", "uid": "1",
+        "controller": true}]);
+    let applied = json!({"meta.helm.sh/release-name": "app"});
     let cases = [
         ("on", pod("r.example/unready:v1"), "RecordNotReady"),
+        ("on", pod("r.example/new:v1"), "RecordConverting"),
+        ("on", pod("r.example/denied:v1"), "RecordFailed"),
+        ("on", with("/metadata/ownerReferences", set), "NotFresh"),
+        ("on", with("/metadata/annotations", applied), "AppliedBare"),
+        ("on", with("/metadata/annotations", json!({"zstart.dev/keep-images": "app"})), "ImageOptedOut"),
         ("on", pod("r.example/stale:v1"), "RecordStale"),
         ("on", pod("r.example/arm:v1"), "PlatformNotCovered"),
         ("on", pod("r.example/moved:v1"), "SourceMoved"),
@@ -102,7 +118,7 @@ async fn ineligible_pods_are_admitted_unchanged() -> Result<()> {
     for (namespace, pod, reason) in cases {
         let made = zstart.pod(namespace, &pod).await.with_context(|| format!("{reason}: refused"))?;
         assert_eq!(image(&made), image(&pod), "{reason}");
-        assert_eq!(made["metadata"].get("annotations"), None, "{reason}");
+        assert_eq!(made["metadata"].get("annotations"), pod["metadata"].get("annotations"), "{reason}");
         assert_eq!(webhook.decisions(reason).await?, 1, "{reason}");
     }
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
@@ -166,6 +182,28 @@ async fn renewed_certificate_is_served_and_a_broken_one_ignored() -> Result<()> 
     })
     .await?;
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn restored_pod_keeps_or_loses_its_variant() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    let restored = |original: &str| {
+        let mut pod = pod(&variant_of(original));
+        let originals = json!({"containers/app": original}).to_string();
+        pod["metadata"]["annotations"] = json!({"zstart.dev/originals": originals});
+        pod
+    };
+    let kept = zstart.pod("on", &restored(APP)).await?;
+    assert_eq!((image(&kept), webhook.decisions("Rewritten").await?), (&*variant_of(APP), 0));
+    // Its record is gone since the backup was made.
+    let gone = zstart.pod("on", &restored("r.example/gone:v1")).await?;
+    assert_eq!(
+        (image(&gone), gone["metadata"]["annotations"].get("zstart.dev/originals")),
+        ("r.example/gone:v1", None)
+    );
     webhook.stop().await
 }
 

@@ -59,6 +59,34 @@ fn new_pod_is_patched_with_decisions_in_the_audit_log() {
 }
 
 #[test]
+fn blocking_node_is_in_the_audit_log() {
+    let mut old = node("old", "amd64");
+    old["status"]["nodeInfo"]["containerRuntimeVersion"] = json!("containerd://1.4.1");
+    let Cluster { snapshot, policy, now } = Cluster::with_records(&[APP]).with_node(old);
+    let snapshot = Arc::new(snapshot);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+    let handler = Handler::new(snapshot, policy, metrics);
+    let (response, _) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
+    let blockers = r#"{"containers/app":"node old (linux/amd64 with containerd://1.4.1)"}"#;
+    assert_eq!(response["auditAnnotations"]["blockers"], blockers);
+}
+
+#[test]
+fn author_of_an_audited_bare_pod_is_warned() {
+    let (handler, now) = handler();
+    let mut audited = review("CREATE", "", &pod(), &Value::Null);
+    audited["request"]["namespace"] = json!("audit");
+    let warning =
+        "zstart audits this namespace: containers/app (r.example/app:v1) would run as its zstd variant";
+    assert_eq!(answer(&handler, now, &audited).0["warnings"], json!([warning]));
+    let owner =
+        json!([{"apiVersion": "batch/v1", "kind": "Job", "name": "a", "uid": "1", "controller": true}]);
+    audited["request"]["object"]["metadata"]["ownerReferences"] = owner;
+    assert_eq!(answer(&handler, now, &audited).0.get("warnings"), None);
+    assert_eq!(answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null)).0.get("warnings"), None);
+}
+
+#[test]
 fn dry_run_is_patched_and_not_counted() {
     let (handler, now) = handler();
     let mut review = review("CREATE", "", &pod(), &Value::Null);

@@ -17,6 +17,8 @@ fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     snapshot.apply_record(Event::InitDone);
     assert!(health.missing().is_some_and(|missing| missing.contains("nodes")));
     snapshot.apply_node(Event::InitDone);
+    snapshot.apply_replica_set(Event::InitDone);
+    snapshot.apply_revision(Event::InitDone);
     assert_eq!(health.missing(), None);
     health.drain();
     assert_eq!(health.missing(), Some("shutting down"));

@@ -4,11 +4,9 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("config.yaml"), text)
 }
 
-/// Returns the error and its cause, as they are printed.
+/// Returns the error and its causes, as they are printed.
 fn failure(text: &str) -> String {
-    let error = parse(text).unwrap_err();
-    let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
-    format!("{error}: {source}")
+    zstart_core::chain(&parse(text).unwrap_err())
 }
 
 #[test]
@@ -18,7 +16,9 @@ fn empty_file_gives_the_defaults() {
         assert_eq!(config.listen.port(), 8443);
         assert_eq!(config.serving_secret, keys::SERVING_SECRET);
         assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(15));
+        assert_eq!(config.policy.variants.max_staleness_always, Duration::from_mins(2));
         assert_eq!(config.policy.when_no_node, WhenNoNode::Leave);
+        assert_eq!(config.policy.runtimes, SupportedRuntimes::default());
     }
 }
 
@@ -34,10 +34,29 @@ fn chart_rendered_file_is_parsed() {
     assert_eq!(config.serving_secret, "my-tls");
     assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(90));
     assert_eq!(config.policy.when_no_node, WhenNoNode::Rewrite);
-    assert!(
-        config.policy.variants.allowed_targets[0].covers(&"mirror.example:5000/zstd/app:v1".parse().unwrap())
-    );
+    assert!(config.policy.variants.allowed_targets[0].covers("mirror.example:5000/zstd/app"));
     assert_eq!(config.policy.allowed_controllers.first().unwrap().to_string(), "CloneSet.apps.kruise.io");
+}
+
+#[test]
+fn settings_of_decisions_are_parsed() {
+    let config = parse(
+        "maxStalenessAlways: 30s\nimmutableTags: ['r.example/*:v*']\nruntimes: {containerd: '1.7', cri-o: '1.30'}\n\
+         whenNoNode: ['pool=spot', 'karpenter.sh/nodepool in (a, b)']\nminSize: 10Mi\nminGain: 2.5\n\
+         signedImages: ['r.example/signed/*']\nallowedControllers: [Pod]\n",
+    )
+    .unwrap();
+    let Policy { variants, runtimes, when_no_node, allowed_controllers, signed_images } = config.policy;
+    assert_eq!(variants.max_staleness_always, Duration::from_secs(30));
+    assert!(variants.immutable_tags[0].matches("r.example/app:v1"));
+    assert_eq!((variants.min_size, variants.min_gain.to_string()), (10 << 20, "2.5".to_owned()));
+    assert_eq!(runtimes.to_string(), "containerd 1.7 or later, cri-o 1.30 or later");
+    let WhenNoNode::Vouched(nodes) = when_no_node else { panic!("{when_no_node:?}") };
+    let selectors: Vec<String> = nodes.iter().map(ToString::to_string).collect();
+    assert_eq!(selectors, ["pool=spot", "karpenter.sh/nodepool in (a, b)"]);
+    assert_eq!(allowed_controllers.first().unwrap().to_string(), "Pod");
+    assert!(signed_images[0].matches("r.example/signed/app"));
+    assert_eq!(parse("minSize: 4096").unwrap().policy.variants.min_size, 4096);
 }
 
 #[test]
@@ -59,6 +78,17 @@ fn invalid_value_error_names_file_and_field() {
         ("allowedTargets: [r.example//team]", "r.example//team"),
         ("allowedTargets: ['mirror.example/app:v1']", "without scheme, tag or digest"),
         ("allowedControllers: ['clone set']", "clone set"),
+        ("maxStalenessAlways: 0s", "above zero"),
+        ("immutableTags: ['']", "immutableTags"),
+        ("whenNoNode: ['pool!=a']", "pool!=a"),
+        ("whenNoNode: 3", "whenNoNode"),
+        ("runtimes: {containerd: '1.4'}", "can since 1.5"),
+        ("runtimes: {containerd: newest}", "newest"),
+        ("minSize: 10MB", "10MB"),
+        ("minSize: -1", "minSize"),
+        ("minGain: 101", "percentage"),
+        ("minGain: .nan", "percentage"),
+        ("signedImages: ['a b']", "a b"),
     ];
     for (text, part) in cases {
         let failure = failure(text);

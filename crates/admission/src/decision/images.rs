@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::pod_images;
 
-pub use zstart_core::pod_images::{Image, ImageField, ImageList};
+pub use zstart_core::pod_images::{Image, ImageField, ImageList, PullPolicy};
 
 /// Returns every image that the pod names.
 pub fn images(pod: &Pod) -> Vec<Image> {

@@ -10,8 +10,8 @@ const APP: &str = "r.example/app:v1";
 fn reason(cluster: &Cluster, pod: &Pod) -> Reason {
     let decisions = cluster.decide(pod);
     assert_eq!(decisions.len(), 1);
-    let Decision { image: _, reason, variant } = &decisions[0];
-    assert_eq!(variant.is_some(), *reason == Reason::Rewritten);
+    let Decision { image: _, reason, blocker: _, replacement, original: _ } = &decisions[0];
+    assert_eq!(replacement.is_some(), *reason == Reason::Rewritten);
     *reason
 }
 
@@ -24,7 +24,8 @@ fn changed(mut value: Value, pointer: &str, new: Value) -> Value {
 fn ready_record_rewrites_the_image() {
     let decisions = Cluster::with_records(&[APP]).decide(&pod_of(APP));
     assert_eq!(decisions[0].reason, Reason::Rewritten);
-    assert_eq!(decisions[0].variant.as_ref().unwrap().to_string(), variant_of(APP));
+    assert_eq!(decisions[0].replacement, Some(variant_of(APP)));
+    assert_eq!(decisions[0].original.as_deref(), Some(APP));
 }
 
 #[test]
@@ -45,7 +46,7 @@ fn digest_reference_is_rewritten_at_any_record_age() {
 fn audited_namespace_reports_and_changes_nothing() {
     let cluster = Cluster::with_records(&[APP]);
     let decisions = cluster.decide_in("audit", &pod_of(APP));
-    assert_eq!((decisions[0].reason, &decisions[0].variant), (Reason::Audited, &None));
+    assert_eq!((decisions[0].reason, &decisions[0].replacement), (Reason::Audited, &None));
     // An image that would not be rewritten keeps its own reason.
     assert_eq!(cluster.decide_in("audit", &pod_of("r.example/other:v1"))[0].reason, Reason::NoRecord);
 }
@@ -90,7 +91,7 @@ fn pod_exclusions_precede_image_decisions() {
 fn image_without_usable_record_is_not_rewritten() {
     let moved = Digest::sha256_of(b"moved");
     let cases = [
-        (json!([]), Reason::RecordNotReady, "/status/conditions"),
+        (json!([]), Reason::RecordConverting, "/status/conditions"),
         (json!("2026-11-23T11:44:59Z"), Reason::RecordStale, "/status/source/checkedAt"),
         (json!(moved), Reason::SourceMoved, "/status/source/digest"),
         (
@@ -138,14 +139,138 @@ fn old_runtime_excludes_a_pod_only_on_a_candidate() {
 }
 
 #[test]
-fn mixed_architecture_cluster_needs_both_covered() {
+fn blocking_node_is_named() {
+    let mut cluster = Cluster::with_records(&[APP]);
+    for name in ["old-b", "old-a"] {
+        let mut old = node(name, "amd64");
+        old["status"]["nodeInfo"]["containerRuntimeVersion"] = json!("containerd://1.4.1");
+        cluster = cluster.with_node(old);
+    }
+    let decisions = cluster.decide(&pod_of(APP));
+    let blocker = "node old-a (linux/amd64 with containerd://1.4.1; 2 such nodes)";
+    assert_eq!(decisions[0].blocker.as_deref(), Some(blocker));
+}
+
+#[test]
+fn one_converted_platform_suffices_in_a_mixed_cluster() {
     let both = Cluster::with_records(&[APP]).with_node(node("b", "arm64"));
-    assert_eq!(reason(&both, &pod_of(APP)), Reason::PlatformNotCovered);
-    let mut covering = record(APP);
-    let mut arm = covering["status"]["variant"]["platforms"][0].clone();
-    arm["platform"] = json!("linux/arm64");
-    covering["status"]["variant"]["platforms"].as_array_mut().unwrap().push(arm);
-    assert_eq!(reason(&both.with_record(covering), &pod_of(APP)), Reason::Rewritten);
+    assert_eq!(reason(&both, &pod_of(APP)), Reason::Rewritten);
+    let windows = changed(node("w", "amd64"), "/status/nodeInfo/operatingSystem", json!("windows"));
+    assert_eq!(reason(&both.with_node(windows), &pod_of(APP)), Reason::Rewritten);
+    let only_arm = Cluster::empty().with_node(node("b", "arm64")).with_record(record(APP));
+    assert_eq!(reason(&only_arm, &pod_of(APP)), Reason::PlatformNotCovered);
+}
+
+#[test]
+fn unlisted_runtime_is_not_rewritten() {
+    let crio =
+        changed(node("a", "amd64"), "/status/nodeInfo/containerRuntimeVersion", json!("cri-o://1.31.0"));
+    let sources = ["docker.io/team/app:v1"];
+    let mut cluster = Cluster::with_records(&sources).with_node(crio);
+    assert_eq!(reason(&cluster, &pod_of("docker.io/team/app:v1")), Reason::RuntimeUnsupported);
+    let config = crate::config::Config::parse(std::path::Path::new("c"), "runtimes: {cri-o: '1.16'}");
+    cluster.policy = config.unwrap().policy;
+    assert_eq!(reason(&cluster, &pod_of("docker.io/team/app:v1")), Reason::Rewritten);
+    assert_eq!(reason(&cluster, &pod_of("team/app:v1")), Reason::AmbiguousName);
+}
+
+#[test]
+fn authors_spelling_of_the_name_is_kept() {
+    let cluster = Cluster::with_records(&["docker.io/team/app:v1"]);
+    let replacement = cluster.decide(&pod_of("team/app:v1"))[0].replacement.clone().unwrap();
+    assert!(replacement.starts_with("team/app:v1-zstd-"), "{replacement}");
+}
+
+#[test]
+fn kept_and_signed_images_are_left_alone() {
+    let mut cluster = Cluster::with_records(&[APP]);
+    let mut kept = pod_of(APP);
+    kept.metadata.annotations = Some([("zstart.dev/keep-images".to_owned(), "app".to_owned())].into());
+    assert_eq!(reason(&cluster, &kept), Reason::ImageOptedOut);
+    cluster.policy.signed_images = vec!["r.example/*".parse().unwrap()];
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::SignatureRequired);
+    cluster.policy.signed_images.clear();
+    let labels = json!({"zstart.dev/rewrite": "enabled", "policy.sigstore.dev/include": "true"});
+    let namespace = json!({"metadata": {"name": "on", "labels": labels}});
+    cluster.snapshot.apply_namespace(kube::runtime::watcher::Event::Apply(crate::fixture::parse(namespace)));
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::SignatureRequired);
+}
+
+#[test]
+fn restart_after_the_last_look_leaves_the_pod() {
+    let cluster = Cluster::with_records(&[APP]);
+    let restarted = |time: &str| {
+        let mut pod = pod_of(APP);
+        let annotation = ("kubectl.kubernetes.io/restartedAt".to_owned(), time.to_owned());
+        pod.metadata.annotations = Some([annotation].into());
+        reason(&cluster, &pod)
+    };
+    assert_eq!(restarted("2026-11-23T11:59:59Z"), Reason::Rewritten);
+    assert_eq!(restarted("2026-11-23T12:00:01Z"), Reason::NotFresh);
+    let new = json!({"ownerReferences": [
+        {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "app-1", "uid": "1", "controller": true},
+    ]});
+    let mut pod = pod_of(APP);
+    pod.metadata = crate::fixture::parse(new);
+    assert_eq!(reason(&cluster, &pod), Reason::NotFresh);
+}
+
+#[test]
+fn old_cache_leaves_every_pod() {
+    let cluster = Cluster::with_records(&[APP]);
+    let context = Context { stale_cache: Some("nodes"), ..cluster.context() };
+    let decisions = decide(&pod_of(APP), "on", images(&pod_of(APP)), &context).images;
+    assert_eq!((decisions[0].reason, &decisions[0].replacement), (Reason::CacheStale, &None));
+}
+
+/// Pod of [`pod_of`] that was rewritten to `variant` before.
+fn rewritten_before(variant: &str) -> Pod {
+    let originals = json!({"containers/app": APP}).to_string();
+    let mut pod = pod_of(variant);
+    pod.metadata.annotations = Some([("zstart.dev/originals".to_owned(), originals)].into());
+    pod
+}
+
+#[test]
+fn rewrite_is_kept_renewed_or_taken_back() {
+    let cluster = Cluster::with_records(&[APP]);
+    let decided = |cluster: &Cluster, namespace: &str, pod: &Pod| {
+        let Decision { reason, replacement, original, .. } = cluster.decide_in(namespace, pod).remove(0);
+        (reason, replacement, original)
+    };
+    let (app, variant) = (Some(APP.to_owned()), variant_of(APP));
+    let kept = decided(&cluster, "on", &rewritten_before(&variant));
+    assert_eq!(kept, (Reason::Rewritten, None, app.clone()));
+    let old = format!("r.example/app:v1-zstd-000000000000@{}", Digest::sha256_of(b"old"));
+    let renewed = decided(&cluster, "on", &rewritten_before(&old));
+    assert_eq!(renewed, (Reason::Rewritten, Some(variant.clone()), app.clone()));
+    // The original is right wherever the variant isn't.
+    let without_record = Cluster::with_records(&[]);
+    let restored = decided(&without_record, "on", &rewritten_before(&variant));
+    assert_eq!(restored, (Reason::NoRecord, app.clone(), None));
+    let mut opted_out = rewritten_before(&variant);
+    opted_out.metadata.labels = Some([("zstart.dev/rewrite".to_owned(), "disabled".to_owned())].into());
+    assert_eq!(decided(&cluster, "on", &opted_out), (Reason::PodOptedOut, app, None));
+    let audited = decided(&without_record, "audit", &rewritten_before(&variant));
+    assert_eq!(audited, (Reason::NoRecord, None, None));
+    // Without the annotation, the variant is what the author wrote.
+    assert_eq!(decided(&cluster, "on", &pod_of(&variant)), (Reason::AlreadyVariant, None, None));
+}
+
+#[test]
+fn traced_decision_is_the_same_and_names_its_steps() {
+    let cluster = Cluster::with_records(&[APP]);
+    let pod = pod_of(APP);
+    let (traced, _) = decide_traced::<Vec<trace::Step>>(&pod, "on", images(&pod), &cluster.context());
+    assert_eq!(traced[0].0, cluster.decide(&pod)[0]);
+    assert!(traced[0].1.iter().all(|step| step.passed), "{traced:?}");
+    let steps: Vec<&str> = traced[0].1.iter().map(|step| step.text.as_str()).collect();
+    assert_eq!(steps[0], "namespace on has the label zstart.dev/rewrite=enabled");
+    assert_eq!(steps.last(), Some(&"1 candidate nodes of 1 classes can start the variant"));
+    let other = pod_of("r.example/other:v1");
+    let (traced, _) = decide_traced::<Vec<trace::Step>>(&other, "on", images(&other), &cluster.context());
+    let last = traced[0].1.last().unwrap();
+    assert_eq!((last.passed, &*last.text), (false, "no record of r.example/other:v1 exists"));
 }
 
 #[test]
@@ -162,6 +287,22 @@ fn when_no_node_decides_in_an_empty_cluster() {
     assert_eq!(reason(&cluster, &on("arm64")), Reason::PlatformNotCovered);
     let named = json!({"spec": {"nodeName": "later", "containers": [{"name": "app", "image": APP}]}});
     assert_eq!(reason(&cluster, &pod(named)), Reason::NoCandidateNode);
+    let field = json!({"key": "metadata.name", "operator": "In", "values": ["later"]});
+    let pinned = json!({"spec": {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution":
+        {"nodeSelectorTerms": [{"matchFields": [field]}]}}}, "containers": [{"name": "app", "image": APP}]}});
+    assert_eq!(reason(&cluster, &pod(pinned)), Reason::NoCandidateNode);
+}
+
+#[test]
+fn vouched_nodes_cover_only_pods_that_ask_for_them() {
+    let mut cluster = Cluster::empty().with_record(record(APP));
+    cluster.policy.when_no_node = WhenNoNode::Vouched(vec!["pool in (spot, burst)".parse().unwrap()]);
+    let on = |pool: &str| {
+        pod(json!({"spec": {"nodeSelector": {"pool": pool}, "containers": [{"name": "app", "image": APP}]}}))
+    };
+    assert_eq!(reason(&cluster, &on("spot")), Reason::Rewritten);
+    assert_eq!(reason(&cluster, &on("legacy")), Reason::NoCandidateNode);
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::NoCandidateNode);
 }
 
 #[test]

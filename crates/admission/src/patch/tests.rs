@@ -1,3 +1,6 @@
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 use zstart_core::eligibility::Reason;
@@ -25,6 +28,11 @@ fn applied(object: &Value, patch: &Patch) -> Value {
     let mut object = object.clone();
     json_patch::patch(&mut object, patch).unwrap();
     object
+}
+
+/// Returns the pod after the patch, if there is one.
+fn patched(cluster: &Cluster, object: &Value) -> Value {
+    decide(cluster, object, Annotate::Yes).1.map_or_else(|| object.clone(), |patch| applied(object, &patch))
 }
 
 fn rewritten(object: &Value) -> Value {
@@ -181,6 +189,12 @@ fn volume() -> impl Strategy<Value = Value> {
     ]
 }
 
+/// Drops entries whose name exists already: the API server refuses them.
+fn with_unique_names(entries: Vec<Value>) -> Vec<Value> {
+    let mut names = BTreeSet::new();
+    entries.into_iter().filter(|entry| names.insert(entry["name"].to_string())).collect()
+}
+
 fn a_pod() -> impl Strategy<Value = Value> {
     let containers = || prop::collection::vec(container(), 0..4);
     let annotations = prop_oneof![
@@ -199,6 +213,8 @@ fn a_pod() -> impl Strategy<Value = Value> {
         other_fields(),
     )
         .prop_map(|(annotations, init, containers, ephemeral, volumes, mut fields)| {
+            let [init, containers, ephemeral, volumes] =
+                [init, containers, ephemeral, volumes].map(with_unique_names);
             fields["metadata"] = json!({"generateName": "a-"});
             if !annotations.is_null() {
                 fields["metadata"]["annotations"] = annotations;
@@ -215,7 +231,7 @@ fn a_pod() -> impl Strategy<Value = Value> {
 fn expected(object: &Value, decisions: &[Decision]) -> Value {
     let mut object = object.clone();
     for decision in decisions {
-        let Some(variant) = &decision.variant else { continue };
+        let Some(replacement) = &decision.replacement else { continue };
         let field = &decision.image.field;
         let entry = &mut object["spec"][field.list.as_str()][field.index];
         let slot = if entry.get("emptyDir").is_none() && entry["image"].is_object() {
@@ -223,7 +239,7 @@ fn expected(object: &Value, decisions: &[Decision]) -> Value {
         } else {
             &mut entry["image"]
         };
-        *slot = json!(variant.to_string());
+        *slot = json!(replacement);
     }
     object
 }
@@ -246,7 +262,7 @@ proptest! {
         let rewrites: Vec<&Decision> =
             decisions.iter().filter(|decision| decision.reason == Reason::Rewritten).collect();
         match patch {
-            None => prop_assert!(rewrites.is_empty()),
+            None => prop_assert!(decisions.iter().all(|decision| decision.replacement.is_none())),
             Some(patch) => {
                 let after = applied(&object, &patch);
                 prop_assert!(applies_to(&patch, Some(&raw(&object))));
@@ -257,5 +273,20 @@ proptest! {
                 }
             }
         }
+    }
+
+    #[test]
+    fn second_patch_changes_nothing(object in a_pod()) {
+        let cluster = Cluster::with_records(&[APP, SIDECAR]);
+        let once = patched(&cluster, &object);
+        prop_assert_eq!(decide(&cluster, &once, Annotate::Yes).1, None);
+    }
+
+    #[test]
+    fn rewrite_that_is_taken_back_gives_the_pod(object in a_pod()) {
+        let object = without_note(object);
+        let once = patched(&Cluster::with_records(&[APP, SIDECAR]), &object);
+        let back = patched(&Cluster::with_records(&[]), &once);
+        prop_assert_eq!(without_note(back), object);
     }
 }

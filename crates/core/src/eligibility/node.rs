@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{Node as ApiNode, Taint};
+use k8s_openapi::api::core::v1::Node as ApiNode;
 
-use super::runtime;
+use super::runtime::Runtime;
+use super::selector::{Value, Values};
+use super::taint::Taint;
 use crate::platform::Platform;
 
 /// Label with a node's architecture, used until the kubelet has reported.
@@ -19,12 +21,12 @@ pub struct Node {
     pub name: String,
     /// Labels that selectors and affinity terms match on.
     pub labels: BTreeMap<String, String>,
-    /// Taints that tolerations are compared with.
+    /// Taints that permanently repel pods, in order.
     pub taints: Vec<Taint>,
     /// Platform of the images that the node runs; `None` until the kubelet or a label reports a platform.
     pub platform: Option<Platform>,
-    /// The container runtime can start a zstd image.
-    pub supports_zstd: bool,
+    /// Container runtime; `None` until the kubelet has reported.
+    pub runtime: Option<Runtime>,
 }
 
 impl From<ApiNode> for Node {
@@ -38,20 +40,26 @@ impl From<ApiNode> for Node {
         let os = reported_or_label(info.as_ref().map(|info| info.operating_system.as_str()), OS_LABEL);
         let architecture =
             reported_or_label(info.as_ref().map(|info| info.architecture.as_str()), ARCHITECTURE_LABEL);
+        let taints = spec.and_then(|spec| spec.taints).unwrap_or_default();
+        let mut taints: Vec<Taint> = taints.into_iter().filter_map(Taint::lasting).collect();
+        taints.sort();
         Self {
             name: metadata.name.unwrap_or_default(),
             platform: os.zip(architecture).map(|(os, architecture)| Platform::new(&os, &architecture)),
-            supports_zstd: info.is_some_and(|info| runtime::supports_zstd(&info.container_runtime_version)),
-            taints: spec.and_then(|spec| spec.taints).unwrap_or_default(),
+            runtime: info.map(|info| Runtime::new(&info.container_runtime_version)),
+            taints,
             labels,
         }
     }
 }
 
-impl Node {
-    /// Returns whether the node runs Windows.
-    pub fn is_windows(&self) -> bool {
-        self.platform.as_ref().is_some_and(Platform::is_windows)
+impl Values for Node {
+    fn label(&self, key: &str) -> Value<'_> {
+        Value::Known(self.labels.get(key).map(String::as_str))
+    }
+
+    fn name(&self) -> Value<'_> {
+        Value::Known(Some(&self.name))
     }
 }
 
@@ -76,7 +84,7 @@ mod tests {
             "metadata": {"name": "a", "labels": {ARCHITECTURE_LABEL: "amd64"}}, "status": {"nodeInfo": info},
         }));
         assert_eq!(node.platform, Some(Platform::new("linux", "arm64")));
-        assert!(node.supports_zstd && !node.is_windows());
+        assert_eq!(node.runtime, Some(Runtime::new("containerd://2.1.6")));
     }
 
     #[test]
@@ -84,8 +92,7 @@ mod tests {
         let node = node(json!({
             "metadata": {"name": "a", "labels": {ARCHITECTURE_LABEL: "amd64", OS_LABEL: "windows"}},
         }));
-        assert_eq!(node.platform, Some(Platform::new("windows", "amd64")));
-        assert!(!node.supports_zstd && node.is_windows());
+        assert_eq!((node.platform, node.runtime), (Some(Platform::new("windows", "amd64")), None));
     }
 
     #[test]

@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{NodeSelector, PodSpec};
+use k8s_openapi::api::core::v1::{NodeSelector, NodeSelectorTerm, PodSpec};
 
-use super::node::{ARCHITECTURE_LABEL, Node, OS_LABEL};
-use super::{Reason, selector, taint};
+use super::node::{ARCHITECTURE_LABEL, OS_LABEL};
+use super::node_class::NodeClass;
+use super::selector::{Match, Value, Values};
+use super::{selector, taint};
 use crate::keys;
 use crate::platform::Platform;
 
@@ -26,20 +28,6 @@ pub struct Placement<'a> {
     respect_taints: bool,
 }
 
-/// Common properties of the nodes that a pod could be scheduled to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CandidateNodes {
-    /// Every candidate can start a zstd image. The set holds the platforms of all candidates.
-    Platforms(BTreeSet<Platform>),
-    /// No node matches now, or the pod needs no node of the cluster, as on Fargate. The pod pins no
-    /// architecture.
-    AnyPlatform,
-    /// No node matches now.
-    None,
-    /// A candidate rules out every variant.
-    Excluded(Reason),
-}
-
 impl<'a> Placement<'a> {
     /// Reads the constraints of `spec`.
     pub fn of(spec: &'a PodSpec) -> Self {
@@ -57,20 +45,48 @@ impl<'a> Placement<'a> {
         Self { respect_taints: false, ..self }
     }
 
-    /// Returns whether the pod could be scheduled to `node`.
-    pub fn allows(&self, node: &Node) -> bool {
-        // A pod with `nodeName` bypasses the scheduler and its check of taints.
-        if let Some(name) = self.node_name() {
-            return name == node.name;
+    /// Matches the constraints with `values`: those of one node of `class`, or those that all share.
+    pub(super) fn matches(&self, values: &impl Values, class: &NodeClass) -> Match {
+        // A kubelet refuses a pod for another operating system.
+        if let (Some(wanted), Some(platform)) = (self.os(), &class.platform)
+            && platform.os != wanted
+        {
+            return Match::No;
         }
-        let selected =
-            self.spec.node_selector.as_ref().is_none_or(|wanted| {
-                wanted.iter().all(|(label, value)| node.labels.get(label) == Some(value))
-            });
-        let is_tainted = || taint::repel(&node.taints, self.spec.tolerations.as_deref().unwrap_or_default());
-        selected
-            && self.affinity.is_none_or(|affinity| selector::matches(affinity, node))
-            && !(self.respect_taints && is_tainted())
+        // A pod with `nodeName` bypasses the scheduler and its check of taints.
+        if let Some(wanted) = self.node_name() {
+            return match values.name() {
+                Value::Known(name) => (name == Some(wanted)).into(),
+                Value::Differs => Match::Some,
+            };
+        }
+        if self.respect_taints
+            && taint::repel(&class.taints, self.spec.tolerations.as_deref().unwrap_or_default())
+        {
+            return Match::No;
+        }
+        let selected = self.node_selector().map(|(label, wanted)| match values.label(label) {
+            Value::Known(value) => (value == Some(wanted)).into(),
+            Value::Differs => Match::Some,
+        });
+        let affine = self.affinity.map(|affinity| selector::matches(affinity, values));
+        selected.chain(affine).min().unwrap_or(Match::All)
+    }
+
+    /// Operating system that `spec.os` asks for.
+    fn os(&self) -> Option<&'a str> {
+        self.spec.os.as_ref().map(|os| os.name.as_str())
+    }
+
+    /// Labels and values of the node selector.
+    pub(super) fn node_selector(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
+        let labels = self.spec.node_selector.iter().flatten();
+        labels.map(|(label, value)| (label.as_str(), value.as_str()))
+    }
+
+    /// Terms of the required affinity, if the pod has any. Terms are alternatives.
+    pub(super) fn terms(&self) -> Option<&'a [NodeSelectorTerm]> {
+        self.affinity.map(|affinity| affinity.node_selector_terms.as_slice())
     }
 
     /// Name of the only possible node, from `nodeName`.
@@ -78,83 +94,47 @@ impl<'a> Placement<'a> {
         self.spec.node_name.as_deref().filter(|name| !name.is_empty())
     }
 
-    /// Name of the only possible node, from `metadata.name` in the required affinity. The DaemonSet
-    /// controller pins each of its pods by such a term.
-    pub fn pinned_node(&self) -> Option<&'a str> {
-        let [term] = self.affinity?.node_selector_terms.as_slice() else { return None };
-        let fields = term.match_fields.as_deref().unwrap_or_default();
-        let named = fields.iter().find(|field| field.key == "metadata.name" && field.operator == "In")?;
-        match named.values.as_deref() {
-            Some([name]) => Some(name),
-            _ => None,
+    /// Returns whether the pod names its node, by `nodeName` or by `metadata.name` in its affinity. The
+    /// DaemonSet controller pins each of its pods by such a term.
+    pub fn names_its_node(&self) -> bool {
+        let by_field = |terms: &[NodeSelectorTerm]| {
+            !terms.is_empty() && terms.iter().all(|term| selector::pinned_names(term).is_some())
+        };
+        self.node_name().is_some() || self.terms().is_some_and(by_field)
+    }
+
+    /// Returns the values that the pod allows for `label`, in each alternative of its constraints. `None`
+    /// stands for an alternative that leaves the label open.
+    pub(super) fn pinned(&self, label: &str) -> Vec<Option<Vec<&'a str>>> {
+        let by_selector = self.node_selector().find(|(key, _)| *key == label).map(|(_, value)| vec![value]);
+        match self.terms() {
+            Some(terms) if by_selector.is_none() => terms
+                .iter()
+                .map(|term| {
+                    let values = selector::pinned_values(term, label)?;
+                    Some(values.iter().map(String::as_str).collect())
+                })
+                .collect(),
+            _ => vec![by_selector],
         }
     }
 
-    /// Returns the common properties of the candidates among `nodes`.
-    ///
-    /// A candidate excludes the pod if its runtime can't start zstd images, if it runs Windows (zstd is
-    /// untested on Windows) or if its platform is unknown: the scheduler may choose that candidate.
-    pub fn candidate_nodes<'n>(&self, nodes: impl IntoIterator<Item = &'n Node>) -> CandidateNodes {
-        let mut platforms: BTreeSet<Platform> = BTreeSet::new();
-        for node in nodes {
-            if !self.allows(node) {
-                continue;
-            }
-            if node.is_windows() {
-                return CandidateNodes::Excluded(Reason::Windows);
-            }
-            match &node.platform {
-                Some(platform) if node.supports_zstd => {
-                    if !platforms.contains(platform) {
-                        platforms.insert(platform.clone());
-                    }
-                }
-                _ => return CandidateNodes::Excluded(Reason::RuntimeUnsupported),
-            }
-        }
-        if platforms.is_empty() { CandidateNodes::None } else { CandidateNodes::Platforms(platforms) }
-    }
-
-    /// Returns the properties of a node that doesn't exist yet: for Fargate, and for clusters that scale
-    /// from zero and whose administrator vouches that every new node can start zstd images.
-    ///
-    /// If the pod pins its architecture (`kubernetes.io/arch` in its node selector or in every term of
-    /// its required affinity), the result holds the pinned platforms. Otherwise every platform will do:
-    /// a variant lists every platform of its source, converted or not, so a node that could start the
-    /// source can start the variant.
-    pub fn for_future_nodes(&self) -> CandidateNodes {
-        match self.pinned_architectures() {
-            Some(architectures) => CandidateNodes::Platforms(
-                architectures.iter().map(|architecture| Platform::new("linux", architecture)).collect(),
-            ),
-            None => CandidateNodes::AnyPlatform,
-        }
-    }
-
-    fn pinned_architectures(&self) -> Option<BTreeSet<&'a str>> {
-        let by_selector = self.spec.node_selector.as_ref().and_then(|labels| {
-            labels.get(ARCHITECTURE_LABEL).or_else(|| labels.get(BETA_ARCHITECTURE_LABEL))
-        });
-        if let Some(architecture) = by_selector {
-            return Some(BTreeSet::from([architecture.as_str()]));
-        }
-        let terms = self.affinity?.node_selector_terms.iter();
-        let by_term = terms.map(|term| {
-            selector::pinned_values(term, ARCHITECTURE_LABEL)
-                .or_else(|| selector::pinned_values(term, BETA_ARCHITECTURE_LABEL))
-                .map(|values| values.iter().map(String::as_str))
-        });
-        // One term without the label leaves the architecture open.
-        let values: Option<Vec<_>> = by_term.collect();
-        values
-            .map(|values| values.into_iter().flatten().collect())
-            .filter(|set: &BTreeSet<_>| !set.is_empty())
+    /// Returns the platforms of nodes that don't exist yet, as far as the pod pins them by
+    /// `kubernetes.io/arch` in its node selector or in every term of its required affinity. `None` stands for
+    /// any platform.
+    pub fn future_platforms(&self) -> Option<BTreeSet<Platform>> {
+        let pinned = |label| self.pinned(label).into_iter().collect::<Option<Vec<_>>>();
+        let alternatives = pinned(ARCHITECTURE_LABEL).or_else(|| pinned(BETA_ARCHITECTURE_LABEL))?;
+        let architectures = alternatives.into_iter().flatten();
+        let platforms: BTreeSet<Platform> =
+            architectures.map(|architecture| Platform::new("linux", architecture)).collect();
+        Some(platforms).filter(|platforms| !platforms.is_empty())
     }
 
     /// Returns whether the pod asks for Windows by `spec.os`, its node selector or an affinity term.
     pub fn is_windows(&self) -> bool {
         let labels = [OS_LABEL, BETA_OS_LABEL];
-        let by_os = self.spec.os.as_ref().is_some_and(|os| os.name == "windows");
+        let by_os = self.os() == Some("windows");
         let selector = self.spec.node_selector.as_ref();
         let by_selector = labels
             .into_iter()

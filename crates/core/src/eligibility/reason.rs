@@ -16,35 +16,62 @@ pub enum Reason {
     NamespaceNotEnabled,
     /// The pod carries `zstart.dev/rewrite: disabled`.
     PodOptedOut,
+    /// The pod's annotation `zstart.dev/keep-images` names the container.
+    ImageOptedOut,
     /// The pod mirrors a static pod: the kubelet runs the file on its disk and ignores the API object.
     MirrorPod,
-    /// The pod's controller is of a kind that may compare images and recreate the pod endlessly.
+    /// The pod's controller, or an operator above it, may compare images and recreate the pod endlessly.
     ForeignController,
+    /// The pod has no controller, and its manifest is applied again by a user or a tool (`kubectl apply`, Helm,
+    /// Argo CD, Flux), which would undo the rewrite and restart the container.
+    AppliedBare,
+    /// The loop guard found that the pod's owner undoes rewrites.
+    OwnerOnHold,
     /// The pod asks for Windows or could be scheduled to a Windows node, where zstd is untested.
     Windows,
     /// The text isn't a valid image reference.
     InvalidReference,
-    /// The image is already a variant.
+    /// The image is a variant, and the pod has no annotation with its original.
     AlreadyVariant,
     /// The pod requires an image that is already on the node (`imagePullPolicy: Never`), where the variant
     /// is missing.
     NeverPulled,
+    /// A policy of the cluster requires a signature, which the variant doesn't have.
+    SignatureRequired,
     /// No record of this source exists, or the webhook has not cached the record yet.
     NoRecord,
-    /// The record has no verified variant, or none yet.
+    /// The variant is being made, or waits for its turn.
+    RecordConverting,
+    /// The conversion failed; the record says why.
+    RecordFailed,
+    /// The record has no variant and gets none: the image is zstd already, or can't be converted.
     RecordNotReady,
-    /// The tag was resolved longer ago than `maxStaleness` and may name another digest now.
+    /// The tag was resolved longer ago than `maxStaleness` (`maxStalenessAlways` for an image that is pulled at
+    /// each start) and may name another digest now.
     RecordStale,
+    /// The pod's template was made or restarted after the last look at the tag, and may ask for an image that
+    /// was pushed meanwhile.
+    NotFresh,
     /// The tag resolves to another digest than the one that the variant was made from.
     SourceMoved,
-    /// The variant doesn't cover the platform of a candidate node.
+    /// No candidate node has a platform that the variant was converted for.
     PlatformNotCovered,
     /// The variant is in a registry or repository that wasn't allowed at install time.
     TargetNotAllowed,
-    /// A candidate node has a container runtime that can't start zstd images.
+    /// The source is smaller than `minSize`.
+    TooSmall,
+    /// The variant saves less than `minGain`.
+    GainTooSmall,
+    /// A candidate node would get a converted platform, and its container runtime can't start zstd images.
     RuntimeUnsupported,
-    /// No node matches the pod now and `whenNoNode` isn't `rewrite`, or the pod names an unknown node.
+    /// The reference names no registry, and a candidate node runs CRI-O, which searches its own list of
+    /// registries.
+    AmbiguousName,
+    /// No node matches the pod now and `whenNoNode` doesn't vouch for its future nodes, or the pod names an
+    /// unknown node.
     NoCandidateNode,
+    /// The webhook's data about the cluster is old: the API server hasn't been heard for minutes.
+    CacheStale,
     /// The patch didn't apply to the pod, which is a defect in zstart. The pod was admitted unchanged.
     Failed,
 }
@@ -57,20 +84,31 @@ impl Reason {
             Self::Audited => "Audited",
             Self::NamespaceNotEnabled => "NamespaceNotEnabled",
             Self::PodOptedOut => "PodOptedOut",
+            Self::ImageOptedOut => "ImageOptedOut",
             Self::MirrorPod => "MirrorPod",
             Self::ForeignController => "ForeignController",
+            Self::AppliedBare => "AppliedBare",
+            Self::OwnerOnHold => "OwnerOnHold",
             Self::Windows => "Windows",
             Self::InvalidReference => "InvalidReference",
             Self::AlreadyVariant => "AlreadyVariant",
             Self::NeverPulled => "NeverPulled",
+            Self::SignatureRequired => "SignatureRequired",
             Self::NoRecord => "NoRecord",
+            Self::RecordConverting => "RecordConverting",
+            Self::RecordFailed => "RecordFailed",
             Self::RecordNotReady => "RecordNotReady",
             Self::RecordStale => "RecordStale",
+            Self::NotFresh => "NotFresh",
             Self::SourceMoved => "SourceMoved",
             Self::PlatformNotCovered => "PlatformNotCovered",
             Self::TargetNotAllowed => "TargetNotAllowed",
+            Self::TooSmall => "TooSmall",
+            Self::GainTooSmall => "GainTooSmall",
             Self::RuntimeUnsupported => "RuntimeUnsupported",
+            Self::AmbiguousName => "AmbiguousName",
             Self::NoCandidateNode => "NoCandidateNode",
+            Self::CacheStale => "CacheStale",
             Self::Failed => "Failed",
         }
     }

@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::eligibility::runtime::Runtime;
+use crate::eligibility::taint::Taint;
+use crate::eligibility::{Node, NodeSet};
 
 fn node(name: &str, change: impl FnOnce(&mut Node)) -> Node {
     let labels = [("kubernetes.io/arch", "amd64"), ("zone", "a"), ("size", "7")];
@@ -9,7 +12,7 @@ fn node(name: &str, change: impl FnOnce(&mut Node)) -> Node {
         labels: labels.map(|(label, value)| (label.to_owned(), value.to_owned())).into(),
         taints: Vec::new(),
         platform: Some(Platform::new("linux", "amd64")),
-        supports_zstd: true,
+        runtime: Some(Runtime::new("containerd://2.1.6")),
     };
     change(&mut node);
     node
@@ -30,7 +33,9 @@ fn affinity(terms: &Value) -> PodSpec {
 }
 
 fn allows(spec: &PodSpec, node: &Node) -> bool {
-    Placement::of(spec).allows(node)
+    let mut nodes = NodeSet::default();
+    nodes.insert(node.clone());
+    !nodes.candidates(&Placement::of(spec)).is_empty()
 }
 
 #[test]
@@ -100,11 +105,12 @@ fn daemon_set_pod_matches_its_affinity_node_only() {
     let spec = affinity(&json!([{"matchFields": [field]}]));
     assert!(allows(&spec, &node("a", |_| {})));
     assert!(!allows(&spec, &node("b", |_| {})));
-    assert_eq!(Placement::of(&spec).pinned_node(), Some("a"));
+    assert!(Placement::of(&spec).names_its_node());
 }
 
-fn taints(value: Value) -> Vec<k8s_openapi::api::core::v1::Taint> {
-    serde_json::from_value(value).unwrap()
+fn taints(value: Value) -> Vec<Taint> {
+    let taints: Vec<k8s_openapi::api::core::v1::Taint> = serde_json::from_value(value).unwrap();
+    taints.into_iter().filter_map(Taint::lasting).collect()
 }
 
 #[test]
@@ -144,62 +150,38 @@ fn untolerated_taints_exclude_and_transient_ones_do_not() {
 }
 
 #[test]
-fn old_runtime_excludes_the_pod_only_on_a_candidate() {
-    let good = node("a", |_| {});
-    let bad = node("b", |node| {
-        node.supports_zstd = false;
-        node.labels.insert("zone".into(), "b".into());
-    });
-    let anywhere = spec(&json!({}));
-    let candidates = Placement::of(&anywhere).candidate_nodes([&good, &bad]);
-    assert_eq!(candidates, CandidateNodes::Excluded(Reason::RuntimeUnsupported));
-    let in_zone_a = spec(&json!({"nodeSelector": {"zone": "a"}}));
-    let candidates = Placement::of(&in_zone_a).candidate_nodes([&good, &bad]);
-    assert_eq!(candidates, CandidateNodes::Platforms([Platform::new("linux", "amd64")].into()));
-}
-
-#[test]
-fn candidates_have_the_platforms_of_all_nodes() {
-    let arm = node("b", |node| node.platform = Some(Platform::new("linux", "arm64")));
-    let spec = spec(&json!({}));
-    let CandidateNodes::Platforms(platforms) =
-        Placement::of(&spec).candidate_nodes([&node("a", |_| {}), &arm])
-    else {
-        panic!("both are candidates")
-    };
-    assert_eq!(platforms.iter().map(ToString::to_string).collect::<Vec<_>>(), ["linux/amd64", "linux/arm64"]);
-}
-
-#[test]
-fn windows_or_unknown_platform_node_excludes_the_pod() {
-    let spec = spec(&json!({}));
+fn pod_of_one_system_has_no_candidate_of_another() {
     let windows = node("w", |node| node.platform = Some(Platform::new("windows", "amd64")));
-    assert_eq!(Placement::of(&spec).candidate_nodes([&windows]), CandidateNodes::Excluded(Reason::Windows));
-    let unknown = node("u", |node| node.platform = None);
-    assert_eq!(
-        Placement::of(&spec).candidate_nodes([&unknown]),
-        CandidateNodes::Excluded(Reason::RuntimeUnsupported)
-    );
+    assert!(allows(&spec(&json!({})), &windows));
+    assert!(!allows(&spec(&json!({"os": {"name": "linux"}})), &windows));
+    assert!(allows(&spec(&json!({"os": {"name": "linux"}})), &node("a", |_| {})));
 }
 
 #[test]
-fn unmatched_selector_has_no_candidate() {
-    let spec = spec(&json!({"nodeSelector": {"zone": "z"}}));
-    assert_eq!(Placement::of(&spec).candidate_nodes([&node("a", |_| {})]), CandidateNodes::None);
+fn only_a_named_node_counts_as_named() {
+    let field = |key: &str| json!({"matchFields": [{"key": key, "operator": "In", "values": ["a"]}]});
+    assert!(Placement::of(&spec(&json!({"nodeName": "a"}))).names_its_node());
+    assert!(
+        Placement::of(&affinity(&json!([field("metadata.name"), field("metadata.name")]))).names_its_node()
+    );
+    assert!(!Placement::of(&affinity(&json!([field("metadata.name"), {}]))).names_its_node());
+    assert!(!Placement::of(&spec(&json!({"nodeName": ""}))).names_its_node());
 }
 
 #[test]
 fn future_node_has_the_pinned_architecture() {
-    let arm = CandidateNodes::Platforms([Platform::new("linux", "arm64")].into());
-    let by_selector = spec(&json!({"nodeSelector": {"kubernetes.io/arch": "arm64"}}));
-    assert_eq!(Placement::of(&by_selector).for_future_nodes(), arm);
+    let arm = Some(BTreeSet::from([Platform::new("linux", "arm64")]));
+    for label in ["kubernetes.io/arch", "beta.kubernetes.io/arch"] {
+        let by_selector = spec(&json!({"nodeSelector": {label: "arm64"}}));
+        assert_eq!(Placement::of(&by_selector).future_platforms(), arm);
+    }
     let pin = json!({"key": "kubernetes.io/arch", "operator": "In", "values": ["arm64"]});
     let by_term = affinity(&json!([{"matchExpressions": [pin]}]));
-    assert_eq!(Placement::of(&by_term).for_future_nodes(), arm);
+    assert_eq!(Placement::of(&by_term).future_platforms(), arm);
     let zone = json!({"key": "zone", "operator": "Exists"});
     let half = affinity(&json!([{"matchExpressions": [pin]}, {"matchExpressions": [zone]}]));
-    assert_eq!(Placement::of(&half).for_future_nodes(), CandidateNodes::AnyPlatform);
-    assert_eq!(Placement::of(&spec(&json!({}))).for_future_nodes(), CandidateNodes::AnyPlatform);
+    assert_eq!(Placement::of(&half).future_platforms(), None);
+    assert_eq!(Placement::of(&spec(&json!({}))).future_platforms(), None);
 }
 
 #[test]

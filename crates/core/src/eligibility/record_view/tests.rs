@@ -1,5 +1,3 @@
-use std::collections::BTreeSet;
-
 use serde_json::{Value, json};
 
 use super::*;
@@ -33,13 +31,24 @@ fn record(source: &str, change: impl FnOnce(&mut Value)) -> RecordView {
     record.into()
 }
 
-fn offered(record: &RecordView, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
-    let policy = VariantPolicy {
+const AT_NOON: Freshness = Freshness { template_time: None, pulled_always: false };
+
+fn policy(targets: &[&str]) -> VariantPolicy {
+    VariantPolicy {
         max_staleness: Duration::from_mins(15),
+        max_staleness_always: Duration::from_mins(2),
         allowed_targets: targets.iter().map(|target| TargetPrefix::new(target)).collect(),
-    };
-    let now = NOON.parse::<Timestamp>().unwrap() + Duration::from_mins(minutes);
-    record.variant(&policy, now).map(ToString::to_string)
+        ..VariantPolicy::default()
+    }
+}
+
+fn after(minutes: u64) -> Timestamp {
+    NOON.parse::<Timestamp>().unwrap() + Duration::from_mins(minutes)
+}
+
+fn offered(record: &RecordView, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
+    let found = record.variant(&policy(targets), AT_NOON, after(minutes));
+    found.map(|variant| variant.reference_for(record.source()))
 }
 
 #[test]
@@ -51,15 +60,101 @@ fn ready_fresh_record_offers_its_pinned_variant() {
 
 #[test]
 fn unready_record_offers_no_variant() {
-    let not_ready = record("r.example/app:v1", |status| status["conditions"][0]["status"] = json!("False"));
-    assert_eq!(offered(&not_ready, 0, &[]), Err(Reason::RecordNotReady));
     let no_variant = record("r.example/app:v1", |status| status["variant"] = Value::Null);
     assert_eq!(offered(&no_variant, 0, &[]), Err(Reason::RecordNotReady));
     let new = ImageConversion::new(
         "a",
         crate::record::ImageConversionSpec { source: "r.example/app:v1".parse().unwrap() },
     );
-    assert_eq!(offered(&new.into(), 0, &[]), Err(Reason::RecordNotReady));
+    assert_eq!(offered(&new.into(), 0, &[]), Err(Reason::RecordConverting));
+}
+
+#[test]
+fn unready_record_tells_waiting_from_failed() {
+    for (reason, expected) in [
+        ("Pending", Reason::RecordConverting),
+        ("Converting", Reason::RecordConverting),
+        ("SourceMoved", Reason::RecordConverting),
+        ("AlreadyZstd", Reason::RecordNotReady),
+        ("NotConvertible", Reason::RecordNotReady),
+        ("PushDenied", Reason::RecordFailed),
+        ("RegistryUnavailable", Reason::RecordFailed),
+        ("ContentMismatch", Reason::RecordFailed),
+        ("OfALaterVersion", Reason::RecordFailed),
+    ] {
+        let record = record("r.example/app:v1", |status| {
+            status["conditions"][0]["status"] = json!("False");
+            status["conditions"][0]["reason"] = json!(reason);
+        });
+        assert_eq!(offered(&record, 0, &[]), Err(expected), "{reason}");
+    }
+}
+
+#[test]
+fn template_newer_than_the_look_is_not_fresh() {
+    let offered = |record: &RecordView, template: &str| {
+        let freshness = Freshness { template_time: Some(template.parse().unwrap()), pulled_always: false };
+        record.variant(&policy(&[]), freshness, after(1)).map(|_| ())
+    };
+    let tagged = record("r.example/app:v1", |_| {});
+    assert_eq!(offered(&tagged, "2026-11-23T11:59:59Z"), Ok(()));
+    // Kubernetes drops parts of a second: the template may be the later one.
+    assert_eq!(offered(&tagged, NOON), Err(Reason::NotFresh));
+    assert_eq!(offered(&tagged, "2026-11-23T12:00:01Z"), Err(Reason::NotFresh));
+    let pinned = record(&format!("r.example/app@{}", digest("one")), |_| {});
+    assert_eq!(offered(&pinned, "2026-11-23T12:00:01Z"), Ok(()));
+    let immutable = record("r.example/app:v1", |status| status["source"]["immutable"] = json!(true));
+    assert_eq!(offered(&immutable, "2026-11-23T12:00:01Z"), Ok(()));
+}
+
+#[test]
+fn image_that_is_always_pulled_has_a_bound_of_its_own() {
+    let always = Freshness { template_time: None, pulled_always: true };
+    let tagged = record("r.example/app:v1", |_| {});
+    let offered =
+        |policy: &VariantPolicy, minutes| tagged.variant(policy, always, after(minutes)).map(|_| ());
+    assert_eq!(offered(&policy(&[]), 2), Ok(()));
+    assert_eq!(offered(&policy(&[]), 3), Err(Reason::RecordStale));
+    let immutable = VariantPolicy { immutable_tags: vec!["r.example/*:v1".parse().unwrap()], ..policy(&[]) };
+    assert_eq!(offered(&immutable, 10_000), Ok(()));
+    let longer = VariantPolicy { max_staleness_always: Duration::from_hours(9), ..policy(&[]) };
+    assert_eq!(offered(&longer, 16), Err(Reason::RecordStale));
+}
+
+#[test]
+fn small_images_and_small_gains_are_left_alone() {
+    let record = record("r.example/app:v1", |status| {
+        status["variant"]["platforms"][0]["sourceBytes"] = json!(1000);
+        status["variant"]["platforms"][0]["variantBytes"] = json!(900);
+    });
+    let offered = |min_size, min_gain| {
+        let policy = VariantPolicy { min_size, min_gain, ..policy(&[]) };
+        record.variant(&policy, AT_NOON, after(0)).map(|_| ())
+    };
+    assert_eq!(offered(1000, 10.0), Ok(()));
+    assert_eq!(offered(1001, 0.0), Err(Reason::TooSmall));
+    assert_eq!(offered(0, 10.1), Err(Reason::GainTooSmall));
+}
+
+#[test]
+fn replacement_keeps_the_authors_spelling_of_the_name() {
+    let variant = |source: &str, reference: &str| {
+        let reference = format!("{reference}:v1-zstd-000000000000@{}", digest("variant"));
+        record(source, |status| status["variant"]["reference"] = json!(reference))
+    };
+    let replacement = |record: &RecordView, written: &str| {
+        let found = record.variant(&policy(&["mirror.example"]), AT_NOON, after(0)).unwrap();
+        found.reference_for(written).split_once('@').unwrap().0.to_owned()
+    };
+    let own = variant("team/app:v1", "docker.io/team/app");
+    assert_eq!(replacement(&own, "team/app:v1"), "team/app:v1-zstd-000000000000");
+    assert_eq!(replacement(&own, "docker.io/team/app:v1"), "docker.io/team/app:v1-zstd-000000000000");
+    assert_eq!(
+        replacement(&own, "index.docker.io/team/app:v1"),
+        "index.docker.io/team/app:v1-zstd-000000000000"
+    );
+    let mirrored = variant("team/app:v1", "mirror.example/app");
+    assert_eq!(replacement(&mirrored, "team/app:v1"), "mirror.example/app:v1-zstd-000000000000");
 }
 
 #[test]
@@ -102,18 +197,4 @@ fn variant_in_another_repository_needs_an_allowed_target() {
     assert_eq!(offered(&foreign, 0, &["r.example/ap", "", "r.exampl"]), Err(Reason::TargetNotAllowed));
     assert!(offered(&foreign, 0, &["r.example/app"]).is_ok());
     assert!(offered(&foreign, 0, &["r.example/"]).is_ok());
-}
-
-#[test]
-fn every_candidate_platform_must_be_covered() {
-    let record = record("r.example/app:v1", |_| {});
-    let on = |names: &[&str]| {
-        let platforms: BTreeSet<Platform> = names.iter().map(|name| name.parse().unwrap()).collect();
-        record.check_platforms(&CandidateNodes::Platforms(platforms))
-    };
-    assert_eq!(on(&["linux/amd64"]), Ok(()));
-    assert_eq!(on(&["linux/amd64", "linux/arm64"]), Err(Reason::PlatformNotCovered));
-    assert_eq!(record.check_platforms(&CandidateNodes::AnyPlatform), Ok(()));
-    assert_eq!(record.check_platforms(&CandidateNodes::None), Err(Reason::NoCandidateNode));
-    assert_eq!(record.check_platforms(&CandidateNodes::Excluded(Reason::Windows)), Err(Reason::Windows));
 }

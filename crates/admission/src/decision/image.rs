@@ -1,0 +1,147 @@
+//! Decision about one image of a pod that isn't excluded.
+
+use std::collections::BTreeSet;
+
+use k8s_openapi::api::core::v1::Pod;
+use zstart_core::eligibility::record_view::Freshness;
+use zstart_core::eligibility::{Blocked, Candidates, NodeSet, Reason, pod as pod_rules};
+use zstart_core::{Reference, keys, variant};
+
+use super::trace::Trace;
+use super::{Context, Image, PullPolicy, candidates};
+use crate::snapshot::template::TemplateTime;
+
+/// Reason for which an image keeps its source.
+#[derive(Debug)]
+pub(super) struct LeftAlone {
+    pub(super) reason: Reason,
+    /// Class and node that blocked the variant, in words.
+    pub(super) blocker: Option<String>,
+}
+
+impl From<Reason> for LeftAlone {
+    fn from(reason: Reason) -> Self {
+        Self { reason, blocker: None }
+    }
+}
+
+impl From<Blocked<'_>> for LeftAlone {
+    fn from(blocked: Blocked<'_>) -> Self {
+        let Blocked { reason, candidate } = blocked;
+        Self { reason, blocker: candidate.map(|candidate| candidate.to_string()) }
+    }
+}
+
+/// Decisions about the images of one pod, which share its candidate nodes.
+pub(super) struct ImageDecider<'a> {
+    pod: &'a Pod,
+    namespace: &'a str,
+    context: &'a Context<'a>,
+    nodes: &'a NodeSet,
+    kept: BTreeSet<&'a str>,
+    /// Found for the first image that needs them, because this is the most expensive step.
+    candidates: Option<Candidates<'a>>,
+    template: Option<TemplateTime>,
+}
+
+impl<'a> ImageDecider<'a> {
+    pub(super) fn new(
+        pod: &'a Pod,
+        namespace: &'a str,
+        context: &'a Context<'a>,
+        nodes: &'a NodeSet,
+    ) -> Self {
+        let kept = pod_rules::kept_images(&pod.metadata);
+        Self { pod, namespace, context, nodes, kept, candidates: None, template: None }
+    }
+
+    /// Returns the variant of the image that the pod's author wrote as `written`.
+    pub(super) fn decide<T: Trace>(
+        &mut self,
+        image: &Image,
+        written: &str,
+        trace: &mut T,
+    ) -> Result<String, LeftAlone> {
+        let source = self.source(image, written, trace)?;
+        let policy = self.context.policy;
+        let record = self.context.snapshot.record(&source);
+        trace.step(record.is_some(), || match &record {
+            Some(record) => format!("the record of {} exists", record.source()),
+            None => format!("no record of {} exists", source.identity()),
+        });
+        let record = record.ok_or(Reason::NoRecord)?;
+        let freshness = Freshness {
+            template_time: self.template_time(),
+            pulled_always: image.pull_policy == PullPolicy::Always,
+        };
+        let found = record.variant(&policy.variants, freshness, self.context.now);
+        trace.step(found.is_ok(), || match &found {
+            Ok(variant) => format!(
+                "the record is ready and fresh: the registry confirmed the source at {}",
+                variant.checked_at()
+            ),
+            Err(reason) => format!("the record offers no variant now: {reason}"),
+        });
+        let found = found?;
+        let (pod, nodes) = (self.pod, self.nodes);
+        let candidates = self.candidates.get_or_insert_with(|| candidates(pod, nodes, policy));
+        let checked = candidates.check(found, written, &policy.runtimes);
+        trace.step(checked.is_ok(), || describe_candidates(candidates, checked.as_ref().err()));
+        checked?;
+        Ok(found.reference_for(written))
+    }
+
+    /// Parses the source, and applies the rules that need no record.
+    fn source<T: Trace>(&self, image: &Image, written: &str, trace: &mut T) -> Result<Reference, LeftAlone> {
+        let source: Reference = match written.parse() {
+            Ok(source) => source,
+            Err(error) => {
+                trace.step(false, || format!("{written:?} is no image reference: {error}"));
+                return Err(Reason::InvalidReference.into());
+            }
+        };
+        if self.kept.contains(image.field.name.as_str()) {
+            trace.step(false, || format!("the annotation {} names {}", keys::KEEP_IMAGES, image.field.name));
+            return Err(Reason::ImageOptedOut.into());
+        }
+        if variant::is_variant(&source) {
+            trace.step(false, || "the author wrote a variant".to_owned());
+            return Err(Reason::AlreadyVariant.into());
+        }
+        if image.pull_policy == PullPolicy::Never {
+            trace.step(false, || "imagePullPolicy is Never: the node must have the image".to_owned());
+            return Err(Reason::NeverPulled.into());
+        }
+        let is_signed = self.context.policy.signed_images.iter().any(|signed| signed.matches(&source.name()))
+            || self.context.snapshot.namespace(self.namespace).is_some_and(|view| view.requires_signature);
+        if is_signed {
+            trace.step(false, || "a policy requires a signature, which the variant doesn't have".to_owned());
+            return Err(Reason::SignatureRequired.into());
+        }
+        Ok(source)
+    }
+
+    fn template_time(&mut self) -> Option<jiff::Timestamp> {
+        let (pod, namespace, snapshot) = (self.pod, self.namespace, self.context.snapshot);
+        self.template.get_or_insert_with(|| snapshot.template_time(pod, namespace)).latest()
+    }
+}
+
+/// Describes the candidate nodes, and the one that blocks.
+fn describe_candidates(candidates: &Candidates<'_>, blocked: Option<&Blocked<'_>>) -> String {
+    let nodes: usize = candidates.nodes.iter().map(|candidate| candidate.nodes).sum();
+    let classes = candidates.nodes.len();
+    let future = if candidates.future.is_some() { ", and nodes that don't exist yet" } else { "" };
+    match blocked {
+        None => format!("{nodes} candidate nodes of {classes} classes{future} can start the variant"),
+        Some(Blocked { candidate: Some(candidate), reason }) => {
+            format!("{candidate} can't start the variant: {reason}")
+        }
+        Some(Blocked { candidate: None, reason: Reason::NoCandidateNode }) => {
+            "no node matches the pod, and whenNoNode doesn't vouch for future nodes".to_owned()
+        }
+        Some(Blocked { candidate: None, reason }) => {
+            format!("{nodes} candidate nodes of {classes} classes{future}, but {reason}")
+        }
+    }
+}

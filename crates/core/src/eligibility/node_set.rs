@@ -1,0 +1,256 @@
+//! All nodes of a cluster, interned into classes. The cost of a look-up depends on the number of classes.
+//!
+//! Some labels identify single nodes (`kubernetes.io/hostname`, instance ids). They would make each node a
+//! class of its own, so the nodes keep them, and an index finds the nodes of a value.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use super::node::Node;
+use super::node_class::{Candidate, NodeClass};
+use super::placement::Placement;
+use super::selector::{Match, Value, Values};
+
+#[cfg(test)]
+mod tests;
+
+/// Label that always identifies a single node.
+const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
+/// Most values of a label that divides nodes into classes. Labels with more values identify nodes. Zones,
+/// pools and instance types have fewer.
+const MAX_CLASS_VALUES: usize = 64;
+
+type Labels = BTreeMap<String, String>;
+
+/// Nodes by name, and their classes.
+#[derive(Debug, Default)]
+pub struct NodeSet {
+    nodes: HashMap<Arc<str>, Member>,
+    classes: HashMap<Arc<NodeClass>, BTreeSet<Arc<str>>>,
+    /// Nodes by label value, for each label that identifies nodes.
+    identifying: HashMap<String, HashMap<String, BTreeSet<Arc<str>>>>,
+    /// Number of nodes by label value, for all other labels.
+    values: HashMap<String, HashMap<String, usize>>,
+}
+
+/// A node: its class, and the labels that identify it.
+#[derive(Debug, PartialEq)]
+struct Member {
+    class: Arc<NodeClass>,
+    own: Labels,
+}
+
+/// Values of one node.
+struct MemberValues<'a> {
+    name: &'a str,
+    member: &'a Member,
+}
+
+/// Values that all nodes of a class share.
+struct ClassValues<'a> {
+    set: &'a NodeSet,
+    class: &'a NodeClass,
+}
+
+impl Values for MemberValues<'_> {
+    fn label(&self, key: &str) -> Value<'_> {
+        let value = self.member.own.get(key).or_else(|| self.member.class.labels.get(key));
+        Value::Known(value.map(String::as_str))
+    }
+
+    fn name(&self) -> Value<'_> {
+        Value::Known(Some(self.name))
+    }
+}
+
+impl Values for ClassValues<'_> {
+    fn label(&self, key: &str) -> Value<'_> {
+        if self.set.is_identifying(key) {
+            Value::Differs
+        } else {
+            Value::Known(self.class.labels.get(key).map(String::as_str))
+        }
+    }
+
+    fn name(&self) -> Value<'_> {
+        Value::Differs
+    }
+}
+
+impl NodeSet {
+    /// Number of nodes.
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Returns whether there are no nodes.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
+    /// Number of classes.
+    pub fn classes(&self) -> usize {
+        self.classes.len()
+    }
+
+    /// Adds or replaces a node.
+    pub fn insert(&mut self, node: Node) {
+        let (name, member) = self.split(node);
+        // The kubelet reports its status every few minutes, and most reports change nothing.
+        if self.nodes.get(&*name) == Some(&member) {
+            return;
+        }
+        self.remove(&name);
+        self.count(&member.class.labels, 1);
+        self.add(name, member);
+        self.identify();
+    }
+
+    /// Removes a node, if it exists.
+    pub fn remove(&mut self, name: &str) {
+        let Some((name, member)) = self.nodes.remove_entry(name) else { return };
+        self.count(&member.class.labels, -1);
+        if let Some(names) = self.classes.get_mut(&member.class) {
+            names.remove(&name);
+            if names.is_empty() {
+                self.classes.remove(&member.class);
+            }
+        }
+        for (key, value) in &member.own {
+            if let Some(values) = self.identifying.get_mut(key)
+                && let Some(names) = values.get_mut(value)
+            {
+                names.remove(&name);
+                if names.is_empty() {
+                    values.remove(value);
+                }
+            }
+        }
+    }
+
+    /// Returns the classes with nodes that the pod could be scheduled to.
+    ///
+    /// A class is also returned if only some of its nodes may match: a surplus candidate costs a rewrite, a
+    /// missing candidate could hand a zstd image to a runtime that can't start it.
+    pub fn candidates(&self, placement: &Placement<'_>) -> Vec<Candidate<'_>> {
+        if let Some(names) = self.named(placement) {
+            return self.candidates_among(names.into_iter(), placement);
+        }
+        let matching = self
+            .classes
+            .iter()
+            .filter(|(class, _)| placement.matches(&ClassValues { set: self, class }, class) != Match::No);
+        matching.map(|(class, names)| candidate(class, names)).collect()
+    }
+
+    fn candidates_among<'n>(
+        &self,
+        names: impl Iterator<Item = &'n str>,
+        placement: &Placement<'_>,
+    ) -> Vec<Candidate<'_>> {
+        let mut found = HashSet::new();
+        let mut candidates = Vec::new();
+        for name in names {
+            let Some((name, member)) = self.nodes.get_key_value(name) else { continue };
+            let values = MemberValues { name, member };
+            if placement.matches(&values, &member.class) != Match::No
+                && found.insert(Arc::as_ptr(&member.class))
+            {
+                candidates.push(Candidate { class: &member.class, node: name, nodes: 1 });
+            }
+        }
+        candidates
+    }
+
+    /// Names of the only possible nodes, if the pod names nodes or values that identify nodes.
+    fn named<'s>(&'s self, placement: &Placement<'s>) -> Option<BTreeSet<&'s str>> {
+        if let Some(name) = placement.node_name() {
+            return Some(BTreeSet::from([name]));
+        }
+        for (key, value) in placement.node_selector() {
+            if let Some(values) = self.identifying.get(key) {
+                return Some(values.get(value).into_iter().flatten().map(|name| &**name).collect());
+            }
+        }
+        let mut names = BTreeSet::new();
+        for term in placement.terms()? {
+            if let Some(pinned) = super::selector::pinned_names(term) {
+                names.extend(pinned.iter().map(String::as_str));
+                continue;
+            }
+            let by_label = self.identifying.iter().find_map(|(key, values)| {
+                super::selector::pinned_values(term, key).map(|pinned| (values, pinned))
+            });
+            let (values, pinned) = by_label?;
+            names.extend(pinned.iter().filter_map(|value| values.get(value)).flatten().map(|name| &**name));
+        }
+        Some(names)
+    }
+
+    fn is_identifying(&self, key: &str) -> bool {
+        key == HOSTNAME_LABEL || self.identifying.contains_key(key)
+    }
+
+    /// Splits a node's labels into those of its class and its own. An equal class is shared.
+    fn split(&self, node: Node) -> (Arc<str>, Member) {
+        let Node { name, labels, taints, platform, runtime } = node;
+        let (own, labels): (Labels, Labels) =
+            labels.into_iter().partition(|(key, _)| self.is_identifying(key));
+        let class = NodeClass { labels, taints, platform, runtime };
+        let class = self
+            .classes
+            .get_key_value(&class)
+            .map_or_else(|| Arc::new(class), |(class, _)| Arc::clone(class));
+        (name.into(), Member { class, own })
+    }
+
+    fn add(&mut self, name: Arc<str>, member: Member) {
+        self.classes.entry(Arc::clone(&member.class)).or_default().insert(Arc::clone(&name));
+        for (key, value) in &member.own {
+            let values = self.identifying.entry(key.clone()).or_default();
+            values.entry(value.clone()).or_default().insert(Arc::clone(&name));
+        }
+        self.nodes.insert(name, member);
+    }
+
+    /// Adds `change` to the number of nodes with each value.
+    fn count(&mut self, labels: &Labels, change: isize) {
+        for (key, value) in labels {
+            let values = self.values.entry(key.clone()).or_default();
+            let count = values.entry(value.clone()).or_default();
+            *count = count.saturating_add_signed(change);
+            if *count == 0 {
+                values.remove(value);
+            }
+        }
+    }
+
+    /// Moves labels with too many values from the classes to the nodes. They stay there: a label that
+    /// identified nodes once will again.
+    fn identify(&mut self) {
+        let is_over = |values: &HashMap<String, usize>| values.len() > MAX_CLASS_VALUES;
+        let Some(key) = self.values.iter().find(|(_, values)| is_over(values)).map(|(key, _)| key.clone())
+        else {
+            return;
+        };
+        self.values.remove(&key);
+        self.identifying.insert(key, HashMap::new());
+        let nodes = std::mem::take(&mut self.nodes);
+        self.classes.clear();
+        for values in self.identifying.values_mut() {
+            values.clear();
+        }
+        for (name, Member { class, own }) in nodes {
+            let NodeClass { labels, taints, platform, runtime } = (*class).clone();
+            let labels = labels.into_iter().chain(own).collect();
+            let (name, member) =
+                self.split(Node { name: name.to_string(), labels, taints, platform, runtime });
+            self.add(name, member);
+        }
+        self.identify();
+    }
+}
+
+fn candidate<'a>(class: &'a NodeClass, names: &'a BTreeSet<Arc<str>>) -> Candidate<'a> {
+    Candidate { class, node: names.first().map_or("", |name| &**name), nodes: names.len() }
+}
