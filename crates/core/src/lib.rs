@@ -1,6 +1,6 @@
 //! Definitions that all parts of zstart share: references, digests, variant names, the
-//! [`ImageConversion`] record, label and annotation keys, and the pure rules for when a pod may run a
-//! variant.
+//! [`ImageConversion`] record, the [`OwnerHold`], label and annotation keys, and the pure rules for when
+//! a pod may run a variant.
 //!
 //! The crate contacts no registry and no API server and needs no async runtime, so the rules can be read
 //! and tested on their own.
@@ -11,6 +11,7 @@ pub mod eligibility;
 pub mod glob;
 pub mod keys;
 mod originals;
+pub mod owner_hold;
 pub mod platform;
 pub mod pod_images;
 pub mod record;
@@ -23,6 +24,15 @@ pub use chain::chain;
 pub use digest::Digest;
 pub use glob::Glob;
 pub use originals::originals;
+pub use owner_hold::OwnerHold;
 pub use platform::Platform;
 pub use record::ImageConversion;
 pub use reference::{Reference, Tag};
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::CustomResourceExt as _;
+
+/// Definitions of zstart's own kinds, in the order in which the chart installs them.
+pub fn custom_resources() -> [CustomResourceDefinition; 2] {
+    [ImageConversion::crd(), OwnerHold::crd()]
+}
