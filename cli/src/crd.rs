@@ -1,16 +1,17 @@
-//! `zstart crd`: the custom resource definition, in the form that the chart ships.
-
-use kube::CustomResourceExt as _;
-use zstart_core::ImageConversion;
+//! `zstart crd`: the custom resource definitions, in the form that the chart ships.
 
 use crate::error::CliError;
 use crate::output;
 
-/// Prints the definition as YAML.
+/// Prints the definitions as YAML documents.
 pub(crate) fn print() -> Result<(), CliError> {
-    let yaml = serde_saphyr::to_string(&ImageConversion::crd())
-        .map_err(|error| CliError::Serialize { object: "the definition", source: error.into() })?;
+    let definitions = zstart_core::custom_resources();
+    let documents: Result<Vec<String>, _> = definitions.iter().map(serde_saphyr::to_string).collect();
+    let documents =
+        documents.map_err(|error| CliError::Serialize { object: "the definitions", source: error.into() })?;
     output::print(&format!(
-        "# Generated from crates/core/src/record.rs by `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{yaml}"
+        "# Generated from crates/core/src/record.rs and crates/core/src/owner_hold.rs by \
+         `cargo run -q -p zstart-cli -- crd`. Don't edit.\n{}",
+        documents.join("---\n")
     ))
 }

@@ -236,10 +236,17 @@ async fn image_digest_replaces_the_tag() -> Result<()> {
 async fn crd_is_rendered_unchanged_and_kept_on_uninstall() -> Result<()> {
     let helm = Helm::find().await?;
     let objects = helm.render("zstart", &[]).await?;
-    let rendered = find(&objects, "CustomResourceDefinition", "imageconversions.zstart.dev")?;
-    let file: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("files/crd.yaml"))?)?;
-    assert_eq!(rendered["spec"], file["spec"]);
-    assert_eq!(rendered["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    let file: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(chart().join("files/crd.yaml"))?)?;
+    assert_eq!(
+        file.iter().map(name).collect::<Vec<_>>(),
+        ["imageconversions.zstart.dev", "ownerholds.zstart.dev"]
+    );
+    for definition in &file {
+        let rendered = find(&objects, "CustomResourceDefinition", name(definition))?;
+        assert_eq!(rendered["spec"], definition["spec"]);
+        assert_eq!(rendered["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+        assert_eq!(rendered["metadata"]["labels"]["app.kubernetes.io/name"], "zstart");
+    }
 
     let without = helm.render("zstart", &["crd.install=false"]).await?;
     let kept: Vec<&str> =

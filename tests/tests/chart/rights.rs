@@ -19,6 +19,9 @@ const CONTROLLER_MAY: &[AccessRequest] = &[
     ("get", "zstart.dev", "imageconversions", "", "nginx"),
     ("create", "zstart.dev", "imageconversions", "", ""),
     ("patch", "zstart.dev", "imageconversions/status", "", "nginx"),
+    ("create", "zstart.dev", "ownerholds", "team-a", ""),
+    ("watch", "zstart.dev", "ownerholds", "", ""),
+    ("delete", "zstart.dev", "ownerholds", "team-a", "statefulset-db"),
     ("create", "events.k8s.io", "events", "team-a", ""),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
@@ -32,6 +35,7 @@ const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
     ("list", "", "serviceaccounts", "", ""),
     ("get", "zstart.dev", "imageconversions/status", "", "nginx"),
     ("delete", "zstart.dev", "imageconversions", "", "nginx"),
+    ("update", "zstart.dev", "ownerholds", "team-a", "statefulset-db"),
     ("patch", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("list", "", "secrets", "", ""),
     ("list", "", "secrets", "zstart-system", ""),
@@ -50,6 +54,7 @@ const WEBHOOK_MAY: &[AccessRequest] = &[
     ("watch", "", "namespaces", "", ""),
     ("watch", "", "nodes", "", ""),
     ("watch", "zstart.dev", "imageconversions", "", ""),
+    ("watch", "zstart.dev", "ownerholds", "", ""),
     ("watch", "", "secrets", "zstart-system", "zstart-webhook-tls"),
 ];
 
@@ -61,6 +66,7 @@ const WEBHOOK_MAY_NOT: &[AccessRequest] = &[
     ("watch", "", "secrets", "zstart-system", ""),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
     ("list", "", "pods", "", ""),
+    ("create", "zstart.dev", "ownerholds", "team-a", ""),
     ("patch", "zstart.dev", "imageconversions", "", "nginx"),
     ("patch", "zstart.dev", "imageconversions/status", "", "nginx"),
     ("patch", "", "pods", "team-a", "web"),

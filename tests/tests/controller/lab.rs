@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, CustomResourceExt as _, Resource};
+use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::config::Config;
 use zstart_controller::run::{RunError, run};
-use zstart_core::{Digest, ImageConversion};
+use zstart_core::{Digest, ImageConversion, OwnerHold};
 use zstart_process::boot::Identity;
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
@@ -70,12 +70,15 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Installs the definition of records and waits until the API server serves it.
+    /// Installs zstart's definitions and waits until the API server serves them.
     async fn define_records(&self) -> Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
-        api.create(&PostParams::default(), &ImageConversion::crd()).await?;
-        wait::until("records to be served", WITHIN, || async {
+        for definition in zstart_core::custom_resources() {
+            api.create(&PostParams::default(), &definition).await?;
+        }
+        wait::until("records and holds to be served", WITHIN, || async {
             self.records().list(&ListParams::default()).await?;
+            Api::<OwnerHold>::all(self.admin.clone()).list(&ListParams::default()).await?;
             Ok(Some(()))
         })
         .await

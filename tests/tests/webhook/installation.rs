@@ -10,13 +10,13 @@ use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Client, CustomResourceExt as _, Resource};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zstart_admission::config::Config;
-use zstart_core::ImageConversion;
+use zstart_core::{ImageConversion, OwnerHold};
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::wait;
@@ -96,13 +96,17 @@ impl Installation {
         self.create::<Namespace>(Api::all(self.admin.clone()), object).await
     }
 
-    /// Installs the definition of records and waits until the API server serves it.
+    /// Installs zstart's definitions and waits until the API server serves them.
     pub(crate) async fn define_records(&self) -> Result<()> {
         let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
-        api.create(&PostParams::default(), &ImageConversion::crd()).await?;
+        for definition in zstart_core::custom_resources() {
+            api.create(&PostParams::default(), &definition).await?;
+        }
         let records: Api<ImageConversion> = Api::all(self.admin.clone());
-        wait::until("records to be served", WITHIN, || async {
+        let holds: Api<OwnerHold> = Api::all(self.admin.clone());
+        wait::until("records and holds to be served", WITHIN, || async {
             records.list(&kube::api::ListParams::default()).await?;
+            holds.list(&kube::api::ListParams::default()).await?;
             Ok(Some(()))
         })
         .await
