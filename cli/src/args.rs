@@ -9,6 +9,7 @@ use zstart_convert::{Level, Settings};
 use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
+use crate::cluster::ClusterArguments;
 use crate::image_ref::ImageRef;
 use crate::output::OutputFormat;
 use crate::registries::RegistryArguments;
@@ -87,7 +88,12 @@ pub(crate) enum Command {
     ///
     /// Exit code 0 means that all is equal, 6 that something differs.
     Verify(VerifyArguments),
-    /// Print the `ImageConversion` custom resource definition.
+    /// Explain the webhook's decision about each image of a pod, step by step.
+    ///
+    /// The command reads the live cluster and decides with the webhook's own code, as for a pod that is created
+    /// now. For a running pod it also tells the decision of then. It changes nothing.
+    Explain(ExplainArguments),
+    /// Print the custom resource definitions.
     #[command(hide = true)]
     Crd,
 }
@@ -204,17 +210,35 @@ pub(crate) struct VerifyArguments {
     pub(crate) registry: RegistryArguments,
 }
 
+/// Arguments of `zstart explain`.
+#[derive(Debug, Args)]
+pub(crate) struct ExplainArguments {
+    /// Pod of the cluster: `pod NAME`, or `pod/NAME`.
+    #[arg(value_name = "pod NAME", num_args = 1..=2, required_unless_present = "file", conflicts_with = "file")]
+    pub(crate) pod: Vec<String>,
+    /// Manifest of a Pod, or of an object with a pod template, in YAML or JSON; `-` for stdin.
+    #[arg(long = "filename", short = 'f', value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    #[command(flatten, next_help_heading = "Cluster options")]
+    pub(crate) cluster: ClusterArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
 /// Arguments for the form of the result.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct OutputArguments {
-    /// Print the result as JSON.
-    #[arg(long)]
+    /// Form of the result.
+    #[arg(long, short = 'o', value_name = "FORM", value_enum, default_value = "text")]
+    output: OutputFormat,
+    /// Print the result as JSON, like `--output json`.
+    #[arg(long, conflicts_with = "output")]
     json: bool,
 }
 
 impl OutputArguments {
     pub(crate) fn format(self) -> OutputFormat {
-        if self.json { OutputFormat::Json } else { OutputFormat::Text }
+        if self.json { OutputFormat::Json } else { self.output }
     }
 }
 

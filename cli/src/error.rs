@@ -97,6 +97,33 @@ pub(crate) enum CliError {
         #[source]
         source: Box<zstart_registry::RegistryError>,
     },
+    /// A cluster can't be reached, or refuses a request.
+    #[error(transparent)]
+    Cluster(#[from] crate::cluster::ClusterError),
+    /// The cluster has no webhook of zstart.
+    #[error(
+        "zstart isn't installed in this cluster: no webhook configuration has the webhook pods.zstart.dev"
+    )]
+    NotInstalled,
+    /// The arguments name no pod.
+    #[error("failed to read {given:?}: name a pod as `pod NAME` or `pod/NAME`")]
+    PodName { given: String },
+    /// The cluster has no such pod.
+    #[error("pod {name} doesn't exist in namespace {namespace}; name another namespace with -n")]
+    NoPod { name: String, namespace: String },
+    /// The cluster has no such namespace.
+    #[error("namespace {namespace} doesn't exist; name another one with -n")]
+    NoNamespace { namespace: String },
+    /// A manifest can't be read.
+    #[error("failed to read the manifest {file}")]
+    ReadManifest {
+        file: String,
+        #[source]
+        source: std::io::Error,
+    },
+    /// A manifest holds no pod.
+    #[error("failed to find a pod in the manifest {file}: {problem}")]
+    Manifest { file: String, problem: String },
     /// Stdout can't be written.
     #[error("failed to write the result to stdout")]
     Print {
@@ -175,12 +202,17 @@ impl CliError {
             | Self::SourceArchive { .. }
             | Self::TargetDigest { .. }
             | Self::TargetIsSource { .. }
-            | Self::TargetHoldsSource { .. } => 2,
+            | Self::TargetHoldsSource { .. }
+            | Self::PodName { .. }
+            | Self::Manifest { .. } => 2,
+            Self::NoPod { .. } | Self::NoNamespace { .. } | Self::NotInstalled => 3,
             Self::TargetUnreadable { .. } => 4,
             Self::Stopped => 130,
             Self::Credentials { .. }
             | Self::Client(_)
             | Self::Aws(_)
+            | Self::Cluster(_)
+            | Self::ReadManifest { .. }
             | Self::Print { .. }
             | Self::Serialize { .. }
             | Self::Runtime { .. }

@@ -3,9 +3,11 @@
 
 mod args;
 mod auth_files;
+mod cluster;
 mod convert;
 mod crd;
 mod error;
+mod explain;
 mod image_ref;
 mod inspect;
 mod layer_cache;
@@ -57,6 +59,7 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Inspect(arguments) => inspect::run(arguments).await,
                 Command::Tune(arguments) => tune::run(arguments).await,
                 Command::Verify(arguments) => verify::run(arguments).await,
+                Command::Explain(arguments) => explain::run(arguments).await,
                 Command::Crd => crd::print(),
             }
         };

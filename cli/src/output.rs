@@ -2,14 +2,17 @@
 
 use std::io::Write as _;
 
+use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::error::CliError;
 
 /// Form of the result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OutputFormat {
+    /// Lines for people.
     Text,
+    /// JSON for programs.
     Json,
 }
 

@@ -31,6 +31,7 @@ pub mod proxy;
 pub mod registry;
 pub mod scanners;
 pub mod settings;
+pub mod tcp_proxy;
 mod tls;
 pub mod tools;
 pub mod wait;

@@ -13,6 +13,7 @@ use zstart_admission::config::Policy;
 use zstart_admission::decision::{Context, Decision, Decisions, Image, decide, images, new_ephemeral_images};
 use zstart_admission::patch::{self, Annotate};
 use zstart_admission::snapshot::Snapshot;
+use zstart_admission::snapshot::watch::CacheAges;
 use zstart_core::eligibility::Reason;
 use zstart_core::eligibility::pod::controller;
 
@@ -35,13 +36,19 @@ const BLOCKERS_KEY: &str = "blockers";
 /// Reviews pods.
 pub(crate) struct Handler {
     snapshot: Arc<Snapshot>,
+    ages: Arc<CacheAges>,
     policy: Policy,
     metrics: Arc<Metrics>,
 }
 
 impl Handler {
-    pub(crate) fn new(snapshot: Arc<Snapshot>, policy: Policy, metrics: Arc<Metrics>) -> Self {
-        Self { snapshot, policy, metrics }
+    pub(crate) fn new(
+        snapshot: Arc<Snapshot>,
+        ages: Arc<CacheAges>,
+        policy: Policy,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { snapshot, ages, policy, metrics }
     }
 
     /// Returns the response to the review in `body`, or an error if `body` isn't a review.
@@ -85,7 +92,8 @@ impl Handler {
         };
         let namespace = request.namespace.as_deref().unwrap_or_default();
         let (snapshot, policy) = (&self.snapshot, &self.policy);
-        let context = Context { snapshot, policy, now, stale_cache: None };
+        let stale_cache = self.ages.stale(policy.max_cache_age);
+        let context = Context { snapshot, policy, now, stale_cache };
         let Decisions { images: mut decisions, may_patch } = decide(&pod, namespace, images, &context);
         let annotate = if may_patch { annotate } else { Annotate::No };
         let mut patch = patch::build(&pod, &decisions, annotate);

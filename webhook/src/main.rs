@@ -19,8 +19,8 @@ struct Arguments {
 async fn main() -> ExitCode {
     boot::run(Arguments::parse().server, async |config, identity, shutdown| {
         let webhook = Webhook::bind(Config::read(config)?).await?;
-        let client = kube::Client::try_default().await?;
-        Ok(webhook.run(client, identity.namespace, Drain::default(), shutdown).await?)
+        let api_server = kube::Config::infer().await?;
+        Ok(webhook.run(api_server, identity.namespace, Drain::default(), shutdown).await?)
     })
     .await
 }

@@ -13,6 +13,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use zstart_core::eligibility::Reason;
 
+use zstart_admission::snapshot::watch::CacheAges;
 use zstart_admission::snapshot::{Sizes, Snapshot};
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,7 +52,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(snapshot: Arc<Snapshot>) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, ages: Arc<CacheAges>) -> Self {
         let mut registry = Registry::with_prefix("zstart_webhook");
         let images = Family::default();
         registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
@@ -63,7 +64,7 @@ impl Metrics {
         let certificate_not_after = Gauge::default();
         let help = "Expiry of the serving certificate, in seconds since 1970; 0 without a certificate";
         registry.register("certificate_expiry_timestamp_seconds", help, certificate_not_after.clone());
-        registry.register_collector(Box::new(CachedObjects(snapshot)));
+        registry.register_collector(Box::new(Caches { snapshot, ages }));
         Self { registry, images, reviews, seconds, certificate_not_after }
     }
 
@@ -93,25 +94,36 @@ impl Metrics {
     }
 }
 
-/// Numbers of objects in the snapshot, read at each scrape.
+/// Numbers of objects in the snapshot, and the caches' ages, read at each scrape.
 #[derive(Debug)]
-struct CachedObjects(Arc<Snapshot>);
+struct Caches {
+    snapshot: Arc<Snapshot>,
+    ages: Arc<CacheAges>,
+}
 
-impl Collector for CachedObjects {
+impl Collector for Caches {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let Sizes { namespaces, records, nodes, node_classes, revisions } = self.0.sizes();
+        let Sizes { namespaces, records, nodes, node_classes, revisions, holds } = self.snapshot.sizes();
         let counts = [
             ("namespaces", namespaces),
             ("imageconversions", records),
             ("nodes", nodes),
             ("nodeclasses", node_classes),
             ("revisions", revisions),
+            ("ownerholds", holds),
         ];
         let first = ConstGauge::new(0_i64);
         let help = "Cached objects that decisions are made from";
         let mut metric = encoder.encode_descriptor("cached_objects", help, None, first.metric_type())?;
         for (resource, count) in counts {
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
+            gauge.encode(metric.encode_family(&ResourceLabel { resource })?)?;
+        }
+        let first = ConstGauge::new(0.0);
+        let help = "Seconds since the API server was last heard about a kind of object";
+        let mut metric = encoder.encode_descriptor("cache_age_seconds", help, None, first.metric_type())?;
+        for (resource, age) in self.ages.all() {
+            let gauge = ConstGauge::new(age.as_secs_f64());
             gauge.encode(metric.encode_family(&ResourceLabel { resource })?)?;
         }
         Ok(())

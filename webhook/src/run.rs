@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::Client;
+use kube::client::ClientBuilder;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
+use zstart_process::watch::Heard;
 
 use crate::handler::Handler;
 use crate::health::Health;
@@ -20,7 +21,8 @@ use crate::metrics::Metrics;
 use crate::server::{self, Timeouts};
 use crate::tls::{self, Certificate};
 use zstart_admission::config::Config;
-use zstart_admission::snapshot::{Snapshot, watch};
+use zstart_admission::snapshot::Snapshot;
+use zstart_admission::snapshot::watch::{self, CacheAges};
 
 /// A webhook with bound ports that doesn't serve yet.
 #[derive(Debug)]
@@ -56,6 +58,12 @@ pub enum RunError {
     /// A task ended before shutdown.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// The settings of the API server can't be used.
+    #[error("failed to set up the API client")]
+    Client {
+        /// Error of kube.
+        source: kube::Error,
+    },
     /// rustls rejects the TLS settings.
     #[error("failed to set up TLS")]
     Tls {
@@ -86,19 +94,22 @@ impl Webhook {
     /// Serves until `shutdown`, then reports unready, drains and returns.
     pub async fn run(
         self,
-        client: Client,
+        api_server: kube::Config,
         namespace: String,
         drain: Drain,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
         let Self { config, https, health: health_listener } = self;
         let Config { listen: _, health_listen: _, serving_secret, policy } = config;
-        let snapshot = Arc::new(Snapshot::default());
-        let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+        let heard = Heard::default();
+        let client = ClientBuilder::try_from(api_server).map_err(|source| RunError::Client { source })?;
+        let client = client.with_layer(&heard).build();
+        let (snapshot, ages) = (Arc::new(Snapshot::default()), Arc::new(CacheAges::new(heard)));
+        let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), Arc::clone(&ages)));
         let certificate = Arc::new(Certificate::default());
         let health =
             Arc::new(Health::new(Arc::clone(&snapshot), Arc::clone(&certificate), Arc::clone(&metrics)));
-        let handler = Arc::new(Handler::new(Arc::clone(&snapshot), policy, Arc::clone(&metrics)));
+        let handler = Arc::new(Handler::new(Arc::clone(&snapshot), ages, policy, Arc::clone(&metrics)));
         let tls = tls::server_config(Arc::clone(&certificate)).map_err(|source| RunError::Tls { source })?;
 
         let mut supervisor = Supervisor::default();

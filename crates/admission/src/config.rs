@@ -43,6 +43,8 @@ pub struct Policy {
     pub when_no_node: WhenNoNode,
     /// Pod controllers that an administrator vouches for, in addition to the built-in controllers.
     pub allowed_controllers: BTreeSet<ControllerKind>,
+    /// Longest time since the API server was heard, after which all pods are left alone. Default: 5 minutes.
+    pub max_cache_age: Duration,
     /// Images whose signature a policy requires, as patterns of `registry/repository`. They are left alone.
     pub signed_images: Vec<Glob>,
 }
@@ -144,6 +146,7 @@ struct File {
     min_size: Size,
     min_gain: f64,
     signed_images: Vec<String>,
+    max_cache_age: SignedDuration,
 }
 
 #[derive(Deserialize)]
@@ -177,6 +180,7 @@ impl Default for File {
             min_size: Size::Bytes(0),
             min_gain: 0.0,
             signed_images: Vec::new(),
+            max_cache_age: SignedDuration::from_mins(5),
         }
     }
 }
@@ -207,6 +211,7 @@ impl Config {
             min_size,
             min_gain,
             signed_images,
+            max_cache_age,
         } = config_file::parse(file, text)?;
         if serving_secret.is_empty() {
             return Err(invalid("servingSecret")(SettingError::Secret));
@@ -232,6 +237,7 @@ impl Config {
                 .into_iter()
                 .collect(),
             signed_images: each(&signed_images).map_err(invalid("signedImages"))?,
+            max_cache_age: duration(max_cache_age).map_err(invalid("maxCacheAge"))?,
         };
         Ok(Self { listen, health_listen, serving_secret, policy })
     }

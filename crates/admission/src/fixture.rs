@@ -3,6 +3,8 @@
 // Only tests use this module: wrong input is the test's own mistake.
 #![allow(clippy::unwrap_used, clippy::missing_panics_doc)]
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::core::PartialObjectMeta;
@@ -11,13 +13,20 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::{Digest, Reference};
+use zstart_process::watch::Heard;
 
 use crate::config::{Config, Policy};
 use crate::decision::{Context, Decision, decide, images};
 use crate::snapshot::Snapshot;
+use crate::snapshot::watch::CacheAges;
 
 /// Time at which every record was checked.
 const NOON: &str = "2026-11-23T12:00:00Z";
+
+/// Ages of caches that were never heard, and so are never stale.
+pub fn ages() -> Arc<CacheAges> {
+    Arc::new(CacheAges::new(Heard::default()))
+}
 
 /// Cluster with the namespaces `on` and `audit`, and the objects that a test adds.
 pub struct Cluster {
@@ -117,6 +126,7 @@ impl Cluster {
         }
         snapshot.apply_replica_set(Event::InitDone);
         snapshot.apply_revision(Event::InitDone);
+        snapshot.apply_hold(Event::InitDone);
         let policy = Config::parse(std::path::Path::new("config.yaml"), "").unwrap().policy;
         Self { snapshot, policy, now: NOON.parse().unwrap() }
     }

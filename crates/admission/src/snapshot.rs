@@ -8,10 +8,12 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode, Pod};
-use kube::core::PartialObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
 use zstart_core::eligibility::{Node, NodeSet, RecordView};
+use zstart_core::owner_hold::{Owner, OwnerHold, OwnerHoldSpec, hold_name};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, keys};
 use zstart_process::watch::WatchCache;
@@ -69,6 +71,7 @@ pub struct Snapshot {
     nodes: RwLock<NodeCache>,
     replica_sets: RwLock<Revisions>,
     revisions: RwLock<Revisions>,
+    holds: RwLock<WatchCache<String, Arc<OwnerHoldSpec>>>,
 }
 
 /// Nodes, locked against changes.
@@ -96,6 +99,8 @@ pub struct Sizes {
     pub node_classes: usize,
     /// `ReplicaSets` and `ControllerRevisions`.
     pub revisions: usize,
+    /// Holds of the loop guard.
+    pub holds: usize,
 }
 
 impl Snapshot {
@@ -122,6 +127,16 @@ impl Snapshot {
         template::template_time(pod, namespace, &read(&self.replica_sets), &read(&self.revisions))
     }
 
+    /// The hold that applies to a pod in `namespace`, if the loop guard made one.
+    pub fn hold(&self, pod: &ObjectMeta, namespace: &str) -> Option<Arc<OwnerHoldSpec>> {
+        let holds = read(&self.holds);
+        if holds.is_empty() {
+            return None;
+        }
+        let name = hold_name(&Owner::of(pod)?);
+        holds.get(&*format!("{namespace}/{name}")).filter(|hold| hold.applies_to(pod)).cloned()
+    }
+
     /// Whether every kind was listed at least once.
     pub fn is_synced(&self) -> bool {
         read(&self.namespaces).is_synced()
@@ -129,6 +144,7 @@ impl Snapshot {
             && read(&self.nodes).is_synced()
             && read(&self.replica_sets).is_synced()
             && read(&self.revisions).is_synced()
+            && read(&self.holds).is_synced()
     }
 
     /// Number of stored objects.
@@ -139,6 +155,7 @@ impl Snapshot {
             nodes: read(&self.nodes).nodes().len(),
             node_classes: read(&self.nodes).nodes().classes(),
             revisions: read(&self.replica_sets).len() + read(&self.revisions).len(),
+            holds: read(&self.holds).len(),
         }
     }
 
@@ -191,6 +208,16 @@ impl Snapshot {
     /// Applies an event on `ControllerRevisions`.
     pub fn apply_revision(&self, event: Event<PartialObjectMeta<ControllerRevision>>) {
         apply_revision(&self.revisions, event);
+    }
+
+    /// Applies an event on holds. An unreadable hold counts as absent.
+    pub fn apply_hold(&self, event: Event<DeserializeGuard<OwnerHold>>) {
+        write(&self.holds).apply(event, |hold| {
+            let key = format!("{}/{}", hold.namespace().unwrap_or_default(), hold.name_any());
+            let unreadable = |error: &_| tracing::warn!(hold = key, %error, "ignoring an unreadable hold");
+            let hold = hold.0.inspect_err(unreadable).ok();
+            (key, hold.map(|hold| Arc::new(hold.spec)))
+        });
     }
 }
 

@@ -15,6 +15,10 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use zstart_core::chain;
 
+mod heard;
+
+pub use heard::{Heard, HeardService};
+
 /// Watches `api` forever. A watch that fails is logged under the name `resource`, then restarted with
 /// exponential backoff.
 pub fn events<K>(resource: impl Into<String>, api: Api<K>, config: Config) -> BoxStream<'static, Event<K>>

@@ -10,12 +10,12 @@ use zstart_core::record::{READY, RecordReason};
 use zstart_tests::cluster::built_binaries;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{ENDPOINTS, FakeEcr, Identity, PRIVATE};
+use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
 use crate::records::{condition_of, variant_tag};
 use crate::request_gate::RequestGate;
-use crate::tcp_proxy::TcpProxy;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])

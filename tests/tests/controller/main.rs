@@ -12,4 +12,3 @@ mod records;
 mod refusals;
 mod request_gate;
 mod sharing;
-mod tcp_proxy;

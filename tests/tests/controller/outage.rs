@@ -7,12 +7,12 @@ use http::{Method, StatusCode};
 use zstart_core::record::{READY, RESOLVED, RecordReason};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway};
+use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN, start_controller_at};
 use crate::records::{condition_of, variant_tag};
 use crate::request_gate::RequestGate;
-use crate::tcp_proxy::TcpProxy;
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])

@@ -19,6 +19,7 @@ use zstart_admission::config::Config;
 use zstart_core::{ImageConversion, OwnerHold};
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
+use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 use zstart_webhook::run::{Drain, RunError, Webhook};
 
@@ -137,11 +138,26 @@ impl Installation {
 
     /// Starts a webhook with `config` and the chart's rights. The webhook shuts down without delay.
     pub(crate) async fn start(&self, config: &str) -> Result<Running> {
+        self.start_with(config, self.plane.config().await?).await
+    }
+
+    /// Starts a webhook that reaches the API server through `proxy`.
+    pub(crate) async fn start_through(&self, config: &str, proxy: &TcpProxy) -> Result<Running> {
+        let mut api_server = self.plane.config().await?;
+        api_server.cluster_url = format!("https://{}", proxy.host()).parse()?;
+        self.start_with(config, api_server).await
+    }
+
+    /// Host and port of the API server.
+    pub(crate) async fn api_server(&self) -> Result<String> {
+        let url = self.plane.config().await?.cluster_url;
+        Ok(url.authority().context("the API server's URL has no host")?.to_string())
+    }
+
+    async fn start_with(&self, config: &str, mut client: kube::Config) -> Result<Running> {
         let mut config = Config::parse(Path::new("config.yaml"), config)?;
         (config.listen, config.health_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);
-        let mut client = self.plane.config().await?;
         client.auth_info.impersonate = Some(USER.to_owned());
-        let client = Client::try_from(client)?;
         let webhook = Webhook::bind(config).await?;
         let (https, health) = (webhook.address()?, webhook.health_address()?);
         let shutdown = CancellationToken::new();
@@ -165,6 +181,17 @@ impl Installation {
             ],
         }]});
         self.create::<MutatingWebhookConfiguration>(Api::all(self.admin.clone()), object).await
+    }
+
+    /// Changes the address in the webhook's configuration.
+    pub(crate) async fn point_webhook_to(&self, address: SocketAddr) -> Result<()> {
+        let api: Api<MutatingWebhookConfiguration> = Api::all(self.admin.clone());
+        let path = "/webhooks/0/clientConfig/url";
+        let operation =
+            json!([{"op": "replace", "path": path, "value": format!("https://{address}/mutate")}]);
+        let patch: Patch<()> = Patch::Json(serde_json::from_value(operation)?);
+        api.patch("zstart", &PatchParams::default(), &patch).await?;
+        Ok(())
     }
 
     /// Creates a pod and returns the stored object.

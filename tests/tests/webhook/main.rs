@@ -1,5 +1,6 @@
 //! The webhook, called by a real API server.
 
+mod api_server;
 mod binary;
 mod certificates;
 mod installation;

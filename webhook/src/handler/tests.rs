@@ -4,15 +4,15 @@ use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
-use zstart_admission::fixture::{Cluster, node, record, variant_of};
+use zstart_admission::fixture::{Cluster, ages, node, record, variant_of};
 
 const APP: &str = "r.example/app:v1";
 
 fn handler() -> (Handler, Timestamp) {
     let Cluster { snapshot, policy, now } = Cluster::with_records(&[APP]);
     let snapshot = Arc::new(snapshot);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
-    (Handler::new(snapshot, policy, metrics), now)
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), ages()));
+    (Handler::new(snapshot, ages(), policy, metrics), now)
 }
 
 fn review(operation: &str, sub_resource: &str, object: &Value, old: &Value) -> Value {
@@ -64,8 +64,8 @@ fn blocking_node_is_in_the_audit_log() {
     old["status"]["nodeInfo"]["containerRuntimeVersion"] = json!("containerd://1.4.1");
     let Cluster { snapshot, policy, now } = Cluster::with_records(&[APP]).with_node(old);
     let snapshot = Arc::new(snapshot);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
-    let handler = Handler::new(snapshot, policy, metrics);
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), ages()));
+    let handler = Handler::new(snapshot, ages(), policy, metrics);
     let (response, _) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
     let blockers = r#"{"containers/app":"node old (linux/amd64 with containerd://1.4.1)"}"#;
     assert_eq!(response["auditAnnotations"]["blockers"], blockers);
@@ -270,7 +270,8 @@ fn review_latency_with_thousands_of_nodes_and_records() {
         }
         let Cluster { snapshot, policy, now } = cluster;
         let snapshot = Arc::new(snapshot);
-        let handler = Handler::new(Arc::clone(&snapshot), policy, Arc::new(Metrics::new(snapshot)));
+        let handler =
+            Handler::new(Arc::clone(&snapshot), ages(), policy, Arc::new(Metrics::new(snapshot, ages())));
         let mut selecting = pod();
         selecting["spec"]["nodeSelector"] =
             json!({"example.com/label-3": "3", "kubernetes.io/arch": "amd64"});

@@ -7,7 +7,7 @@ use crate::fixture::{key_pair, secret};
 #[test]
 fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     let snapshot = Arc::new(Snapshot::default());
-    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), zstart_admission::fixture::ages()));
     let certificate = Arc::new(Certificate::default());
     let health = Health::new(Arc::clone(&snapshot), Arc::clone(&certificate), Arc::clone(&metrics));
     assert_eq!(health.missing(), Some("no serving certificate yet"));
@@ -19,6 +19,7 @@ fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     snapshot.apply_node(Event::InitDone);
     snapshot.apply_replica_set(Event::InitDone);
     snapshot.apply_revision(Event::InitDone);
+    snapshot.apply_hold(Event::InitDone);
     assert_eq!(health.missing(), None);
     health.drain();
     assert_eq!(health.missing(), Some("shutting down"));

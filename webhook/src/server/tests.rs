@@ -10,7 +10,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use zstart_admission::fixture::{Cluster, pod_of};
+use zstart_admission::fixture::{Cluster, ages, pod_of};
 
 use crate::fixture::{key_pair, secret};
 use crate::metrics::Metrics;
@@ -31,7 +31,7 @@ async fn start() -> Server {
 async fn start_with(timeouts: Timeouts) -> Server {
     let Cluster { snapshot, policy, now: _ } = Cluster::with_records(&["r.example/app:v1"]);
     let snapshot = Arc::new(snapshot);
-    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot)));
+    let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), ages()));
     let (text, key) = key_pair();
     let certificate = Arc::new(Certificate::default());
     certificate.update(&secret(&text, &key), "tls", &metrics);
@@ -40,7 +40,7 @@ async fn start_with(timeouts: Timeouts) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let acceptor = TlsAcceptor::from(Arc::new(server_config(certificate).unwrap()));
-    let handler = Arc::new(Handler::new(snapshot, policy, metrics));
+    let handler = Arc::new(Handler::new(snapshot, ages(), policy, metrics));
     let stop = CancellationToken::new();
     let serving = serve(listener, acceptor, handler, timeouts, stop.clone(), Duration::from_mins(1));
     let task = tokio::spawn(serving);

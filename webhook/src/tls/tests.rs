@@ -30,7 +30,7 @@ fn invalid_secret_error_names_the_field() {
 #[test]
 fn invalid_secret_keeps_the_current_certificate() {
     let certificate = Certificate::default();
-    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let metrics = Metrics::new(Arc::new(Snapshot::default()), zstart_admission::fixture::ages());
     let (text, key) = key_pair();
     certificate.update(&secret(&text, "nonsense"), "tls", &metrics);
     assert!(!certificate.is_loaded());

@@ -46,7 +46,7 @@ fn settings_of_decisions_are_parsed() {
          signedImages: ['r.example/signed/*']\nallowedControllers: [Pod]\n",
     )
     .unwrap();
-    let Policy { variants, runtimes, when_no_node, allowed_controllers, signed_images } = config.policy;
+    let Policy { variants, runtimes, when_no_node, allowed_controllers, signed_images, .. } = config.policy;
     assert_eq!(variants.max_staleness_always, Duration::from_secs(30));
     assert!(variants.immutable_tags[0].matches("r.example/app:v1"));
     assert_eq!((variants.min_size, variants.min_gain.to_string()), (10 << 20, "2.5".to_owned()));
@@ -79,6 +79,7 @@ fn invalid_value_error_names_file_and_field() {
         ("allowedTargets: ['mirror.example/app:v1']", "without scheme, tag or digest"),
         ("allowedControllers: ['clone set']", "clone set"),
         ("maxStalenessAlways: 0s", "above zero"),
+        ("maxCacheAge: 0s", "above zero"),
         ("immutableTags: ['']", "immutableTags"),
         ("whenNoNode: ['pool!=a']", "pool!=a"),
         ("whenNoNode: 3", "whenNoNode"),

@@ -42,6 +42,13 @@ pub(super) fn exclusion<T: Trace>(
     }
     let by_metadata = pod_rules::exclusion(&pod.metadata, &context.policy.allowed_controllers);
     trace.step(by_metadata.is_none(), || describe_metadata(pod, by_metadata));
+    let hold = by_metadata.is_none().then(|| context.snapshot.hold(&pod.metadata, namespace)).flatten();
+    if let Some(hold) = &hold {
+        trace.step(false, || {
+            format!("the loop guard holds {} {}: {}", hold.owner.kind, hold.owner.name, hold.message)
+        });
+        return Some(Exclusion { reason: Reason::OwnerOnHold });
+    }
     let is_windows = pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows());
     let by_system = is_windows.then_some(Reason::Windows);
     if by_metadata.is_none() && is_windows {

@@ -1,3 +1,4 @@
+use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 use zstart_core::Digest;
 
@@ -192,7 +193,7 @@ fn kept_and_signed_images_are_left_alone() {
     cluster.policy.signed_images.clear();
     let labels = json!({"zstart.dev/rewrite": "enabled", "policy.sigstore.dev/include": "true"});
     let namespace = json!({"metadata": {"name": "on", "labels": labels}});
-    cluster.snapshot.apply_namespace(kube::runtime::watcher::Event::Apply(crate::fixture::parse(namespace)));
+    cluster.snapshot.apply_namespace(Event::Apply(crate::fixture::parse(namespace)));
     assert_eq!(reason(&cluster, &pod_of(APP)), Reason::SignatureRequired);
 }
 
@@ -213,6 +214,36 @@ fn restart_after_the_last_look_leaves_the_pod() {
     let mut pod = pod_of(APP);
     pod.metadata = crate::fixture::parse(new);
     assert_eq!(reason(&cluster, &pod), Reason::NotFresh);
+}
+
+#[test]
+fn held_owner_is_left_until_its_template_changes() {
+    let cluster = Cluster::with_records(&[APP]);
+    let owner = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "db", "uid": "1"});
+    let of_template = |revision: &str| {
+        let mut pod = pod_of(APP);
+        let mut reference = owner.clone();
+        reference["controller"] = json!(true);
+        let labels = json!({"controller-revision-hash": revision});
+        pod.metadata = crate::fixture::parse(json!({"ownerReferences": [reference], "labels": labels}));
+        pod
+    };
+    for revision in ["db-1", "db-2"] {
+        let revision = json!({"metadata": {"name": revision, "namespace": "on",
+            "creationTimestamp": "2026-11-23T11:00:00Z"}});
+        cluster.snapshot.apply_revision(Event::Apply(crate::fixture::parse(revision)));
+    }
+    assert_eq!(reason(&cluster, &of_template("db-1")), Reason::Rewritten);
+    let spec = json!({"owner": owner, "template": "controller-revision-hash=db-1",
+        "reason": "RecreatedAfterRewrite", "message": ""});
+    let name = zstart_core::owner_hold::hold_name(&crate::fixture::parse(owner.clone()));
+    let hold = json!({"apiVersion": "zstart.dev/v1alpha1", "kind": "OwnerHold",
+        "metadata": {"name": name, "namespace": "on"}, "spec": spec});
+    cluster.snapshot.apply_hold(Event::Apply(crate::fixture::parse(hold.clone())));
+    assert_eq!(reason(&cluster, &of_template("db-1")), Reason::OwnerOnHold);
+    assert_eq!(reason(&cluster, &of_template("db-2")), Reason::Rewritten);
+    cluster.snapshot.apply_hold(Event::Delete(crate::fixture::parse(hold)));
+    assert_eq!(reason(&cluster, &of_template("db-1")), Reason::Rewritten);
 }
 
 #[test]

@@ -13,6 +13,7 @@ fn snapshot_is_synced_after_every_first_list() {
     snapshot.apply_replica_set(Event::InitDone);
     assert!(!snapshot.is_synced());
     snapshot.apply_revision(Event::InitDone);
+    snapshot.apply_hold(Event::InitDone);
     assert!(snapshot.is_synced());
 }
 
@@ -29,7 +30,7 @@ fn namespace_without_the_label_is_opted_out() {
 #[test]
 fn record_lookup_normalises_the_source() {
     let cluster = Cluster::with_records(&["nginx"]);
-    let sizes = Sizes { namespaces: 2, records: 1, nodes: 1, node_classes: 1, revisions: 0 };
+    let sizes = Sizes { namespaces: 2, records: 1, nodes: 1, node_classes: 1, revisions: 0, holds: 0 };
     assert_eq!(cluster.snapshot.sizes(), sizes);
     assert!(cluster.snapshot.record(&"index.docker.io/library/nginx:latest".parse().unwrap()).is_some());
     cluster.snapshot.apply_record(Event::Delete(parse(record("nginx"))));

@@ -6,10 +6,11 @@ use anyhow::{Context as _, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
-use zstart_tests::ports::free_ports;
+
+use crate::ports::free_ports;
 
 /// A port that leads to a server.
-pub(crate) struct TcpProxy {
+pub struct TcpProxy {
     upstream: String,
     address: SocketAddr,
     task: Option<JoinHandle<()>>,
@@ -17,7 +18,7 @@ pub(crate) struct TcpProxy {
 
 impl TcpProxy {
     /// Starts a proxy to `upstream` (`host:port`).
-    pub(crate) async fn start(upstream: String) -> Result<Self> {
+    pub async fn start(upstream: String) -> Result<Self> {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
@@ -26,12 +27,12 @@ impl TcpProxy {
     }
 
     /// `127.0.0.1:PORT`.
-    pub(crate) fn host(&self) -> String {
+    pub fn host(&self) -> String {
         self.address.to_string()
     }
 
     /// Closes the port and all connections.
-    pub(crate) async fn stop(&mut self) {
+    pub async fn stop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
             // An aborted task returns an error; the port is free afterwards.
@@ -40,7 +41,7 @@ impl TcpProxy {
     }
 
     /// Listens again on the same port.
-    pub(crate) async fn restart(&mut self) -> Result<()> {
+    pub async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
         self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
         Ok(())

@@ -1,0 +1,149 @@
+//! Access to a Kubernetes cluster, for the commands that look into one.
+
+use clap::Args;
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::api::ListParams;
+use kube::config::KubeConfigOptions;
+use kube::{Api, Client};
+use thiserror::Error;
+use zstart_admission::config::{Config, ConfigError};
+
+/// Name of the webhook in its configuration, as the chart writes it.
+const WEBHOOK: &str = "pods.zstart.dev";
+/// Selects the ConfigMap with the webhook's settings.
+const WEBHOOK_LABELS: &str = "app.kubernetes.io/name=zstart,app.kubernetes.io/component=webhook";
+/// Key of the settings in the ConfigMap.
+const CONFIG_KEY: &str = "config.yaml";
+
+/// Arguments that choose a cluster.
+#[derive(Debug, Args)]
+pub(crate) struct ClusterArguments {
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Namespace of the pod. Default: the context's namespace, or the manifest's.
+    #[arg(long, short = 'n', value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
+}
+
+/// Error of a request to the cluster.
+#[derive(Debug, Error)]
+pub(crate) enum ClusterError {
+    /// No usable kubeconfig, and not within a cluster.
+    #[error("failed to find a cluster: set KUBECONFIG, or name a context with --context")]
+    Kubeconfig {
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// The API server refused a request or didn't answer.
+    #[error("failed to {action}")]
+    Request {
+        action: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
+    /// The webhook's settings can't be parsed, perhaps because they are of another version.
+    #[error("failed to read the webhook's settings")]
+    Settings {
+        #[source]
+        source: Box<ConfigError>,
+    },
+}
+
+/// Cluster, and the namespace that the user works in.
+pub(crate) struct Cluster {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+}
+
+/// Installed webhook.
+pub(crate) struct Installed {
+    pub(crate) configuration: MutatingWebhookConfiguration,
+    /// Settings; the defaults if the user may not read them.
+    pub(crate) config: Config,
+    /// Remark about the settings.
+    pub(crate) remark: Option<String>,
+}
+
+impl Cluster {
+    /// Reads the kubeconfig.
+    pub(crate) async fn connect(arguments: &ClusterArguments) -> Result<Self, ClusterError> {
+        let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClusterError::Kubeconfig { source };
+        let config = match &arguments.context {
+            Some(context) => {
+                let options =
+                    KubeConfigOptions { context: Some(context.clone()), ..KubeConfigOptions::default() };
+                kube::Config::from_kubeconfig(&options).await.map_err(|error| failed(error.into()))?
+            }
+            None => kube::Config::infer().await.map_err(|error| failed(error.into()))?,
+        };
+        let namespace = arguments.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let client = Client::try_from(config).map_err(|error| failed(error.into()))?;
+        Ok(Self { client, namespace })
+    }
+
+    /// Finds the webhook's configuration and its settings. Returns `None` if zstart isn't installed.
+    pub(crate) async fn webhook(&self) -> Result<Option<Installed>, ClusterError> {
+        let configurations = Api::<MutatingWebhookConfiguration>::all(self.client.clone());
+        let found = configurations.list(&ListParams::default()).await;
+        let found = found.map_err(request("list webhook configurations"))?;
+        let is_own = |configuration: &MutatingWebhookConfiguration| {
+            configuration.webhooks.iter().flatten().any(|webhook| webhook.name == WEBHOOK)
+        };
+        let Some(configuration) = found.items.into_iter().find(is_own) else { return Ok(None) };
+        let (config, remark) = self.settings(&configuration).await?;
+        Ok(Some(Installed { configuration, config, remark }))
+    }
+
+    /// Reads the settings from the namespace of the webhook's Service.
+    async fn settings(
+        &self,
+        configuration: &MutatingWebhookConfiguration,
+    ) -> Result<(Config, Option<String>), ClusterError> {
+        let parse = |text: &str| {
+            Config::parse(CONFIG_KEY.as_ref(), text)
+                .map_err(|source| ClusterError::Settings { source: Box::new(source) })
+        };
+        let services = configuration
+            .webhooks
+            .iter()
+            .flatten()
+            .filter_map(|webhook| webhook.client_config.service.as_ref());
+        let Some(namespace) = services.map(|service| service.namespace.clone()).next() else {
+            return Ok((
+                parse("")?,
+                Some("the webhook has no Service: its settings are taken as the defaults".to_owned()),
+            ));
+        };
+        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), &namespace);
+        let text = match maps.list(&ListParams::default().labels(WEBHOOK_LABELS)).await {
+            Ok(maps) => maps.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY)),
+            Err(error) if is_forbidden(&error) => None,
+            Err(error) => return Err(request("list ConfigMaps of the webhook")(error)),
+        };
+        let remark = format!(
+            "the webhook's settings in namespace {namespace} can't be read: they are taken as the defaults"
+        );
+        match text {
+            Some(text) => Ok((parse(&text)?, None)),
+            None => Ok((parse("")?, Some(remark))),
+        }
+    }
+}
+
+/// Names the action of a failed request.
+pub(crate) fn request(action: impl Into<String>) -> impl FnOnce(kube::Error) -> ClusterError {
+    let action = action.into();
+    move |source| ClusterError::Request { action, source: Box::new(source) }
+}
+
+/// Returns whether the API server refused a request for lack of a right.
+pub(crate) fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 403)
+}
+
+/// Returns whether the API server doesn't know the object, or its kind.
+pub(crate) fn is_missing(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 404)
+}

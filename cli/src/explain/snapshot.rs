@@ -1,0 +1,109 @@
+//! Live data that a decision about one pod needs, as the webhook's watches would deliver it.
+
+use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::Api;
+use kube::api::ListParams;
+use kube::core::{DeserializeGuard, ObjectList};
+use kube::runtime::watcher::Event;
+use zstart_admission::decision::images;
+use zstart_admission::snapshot::Snapshot;
+use zstart_admission::snapshot::watch::ReadRecord;
+use zstart_core::owner_hold::OwnerHold;
+use zstart_core::record::record_name;
+use zstart_core::{Reference, originals};
+
+use super::Subject;
+use crate::cluster::{Cluster, ClusterError, is_forbidden, is_missing, request};
+
+/// Nodes in a page of a list.
+const PAGE: u32 = 500;
+
+/// Fills a snapshot, and returns remarks about data that the user may not read.
+pub(super) async fn of(
+    cluster: &Cluster,
+    subject: &Subject,
+) -> Result<(Snapshot, Vec<String>), ClusterError> {
+    let (snapshot, mut remarks) = (Snapshot::default(), Vec::new());
+    let client = || cluster.client.clone();
+    let namespace = &subject.namespace;
+
+    let namespaces = Api::<Namespace>::all(client());
+    let found =
+        namespaces.get_metadata(namespace).await.map_err(request(format!("read namespace {namespace}")))?;
+    snapshot.apply_namespace(Event::Apply(found));
+    for record in records(cluster, subject).await? {
+        snapshot.apply_record(Event::Apply(record));
+    }
+    let nodes = Api::<Node>::all(client());
+    let found = all(async |page| nodes.list(page).await).await.map_err(request("list nodes"))?;
+    for node in found {
+        snapshot.apply_node(Event::Apply(node));
+    }
+    let mut optional = |kind: &str, error: kube::Error| {
+        if is_forbidden(&error) || is_missing(&error) {
+            remarks.push(format!("{kind} in namespace {namespace} can't be read: the decision assumes none"));
+            Ok(())
+        } else {
+            Err(request(format!("list {kind}"))(error))
+        }
+    };
+    let api = Api::<ReplicaSet>::namespaced(client(), namespace);
+    match all(async |page| api.list_metadata(page).await).await {
+        Ok(found) => found.into_iter().for_each(|found| snapshot.apply_replica_set(Event::Apply(found))),
+        Err(error) => optional("ReplicaSets", error)?,
+    }
+    let api = Api::<ControllerRevision>::namespaced(client(), namespace);
+    match all(async |page| api.list_metadata(page).await).await {
+        Ok(found) => found.into_iter().for_each(|found| snapshot.apply_revision(Event::Apply(found))),
+        Err(error) => optional("ControllerRevisions", error)?,
+    }
+    let api = Api::<OwnerHold>::namespaced(client(), namespace);
+    match all(async |page| api.list(page).await).await {
+        Ok(found) => {
+            for hold in found {
+                snapshot.apply_hold(Event::Apply(DeserializeGuard(Ok(hold))));
+            }
+        }
+        Err(error) => optional("OwnerHolds", error)?,
+    }
+    Ok((snapshot, remarks))
+}
+
+/// Reads the records of the pod's images, and of the originals of images that were rewritten.
+async fn records(cluster: &Cluster, subject: &Subject) -> Result<Vec<ReadRecord>, ClusterError> {
+    let api = Api::<ReadRecord>::all(cluster.client.clone());
+    let written = images(&subject.pod).into_iter().map(|image| image.reference);
+    let originals = originals(&subject.pod.metadata).unwrap_or_default().into_values();
+    let mut names: Vec<String> = written
+        .chain(originals)
+        .filter_map(|reference| reference.parse::<Reference>().ok())
+        .map(|source| record_name(&source))
+        .collect();
+    names.sort();
+    names.dedup();
+    let mut records = Vec::new();
+    for name in names {
+        match api.get(&name).await {
+            Ok(record) => records.push(record),
+            Err(error) if is_missing(&error) => {}
+            Err(error) => return Err(request(format!("read the conversion record {name}"))(error)),
+        }
+    }
+    Ok(records)
+}
+
+/// Lists all objects, page by page.
+async fn all<K: Clone>(
+    page: impl AsyncFn(&ListParams) -> Result<ObjectList<K>, kube::Error>,
+) -> Result<Vec<K>, kube::Error> {
+    let (mut objects, mut parameters) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let found = page(&parameters).await?;
+        objects.extend(found.items);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(objects),
+        }
+    }
+}
