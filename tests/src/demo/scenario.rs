@@ -51,8 +51,8 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
     print_below(&cluster.kubectl(&["get", "imgconv"])?);
     let variant = &ready.variant.reference;
 
-    let restart = restart(cluster, &source, variant);
-    let pod = step("restarting the Deployment after removing the image from the node", restart).await?;
+    let replace = replace(cluster, &source, variant);
+    let pod = step("replacing the pod after removing the image from the node", replace).await?;
     let check = layer_check::check_in_containerd(cluster, &ready.digest)?;
     application::require_source_unchanged(LOCAL_REGISTRY, &digest).await?;
     let comparing = oracle::require_equal(LOCAL_REGISTRY, &source, variant);
@@ -103,12 +103,13 @@ async fn record_ready(cluster: &Cluster, source: &Reference) -> Result<Ready> {
     })
 }
 
-/// Restarts the Deployment with no content of the image on the node. The new pod must run the variant, by
-/// digest.
-async fn restart(cluster: &Cluster, source: &Reference, variant: &Reference) -> Result<Pod> {
+/// Replaces the pod with no content of the image on the node. The new pod must run the variant, by digest.
+///
+/// The template stays the same: a pod of a template that is newer than the last look at the tag keeps its
+/// original.
+async fn replace(cluster: &Cluster, source: &Reference, variant: &Reference) -> Result<Pod> {
     scale(cluster, 0).await?;
     cluster.remove_image(&source.to_string()).await?;
-    cluster.kubectl(&["-n", NAMESPACE, "rollout", "restart", "deployment/forecast"])?;
     scale(cluster, 1).await?;
     let pod = running_pod(cluster, &variant.to_string()).await?;
     let originals = pod.annotations().get(keys::ORIGINALS).cloned().unwrap_or_default();
