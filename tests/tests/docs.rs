@@ -22,7 +22,7 @@ fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
 fn tests_named_in_document_tables_exist() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut code = String::new();
-    for folder in ["crates", "tests/tests"] {
+    for folder in ["crates", "webhook", "tests/tests"] {
         read_sources(&root.join(folder), &mut code)?;
     }
     let documents = [
@@ -30,6 +30,7 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         ("docs/hostile-registries.md", 15),
         ("docs/ecr.md", 15),
         ("docs/decisions.md", 12),
+        ("docs/pods.md", 25),
     ];
     for (document, min) in documents {
         let text = std::fs::read_to_string(root.join(document))?;
@@ -42,6 +43,19 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         for name in named {
             assert!(code.contains(&format!("fn {name}(")), "{document}: no test {name}");
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn pods_document_lists_every_reason() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let text = std::fs::read_to_string(root.join("docs/pods.md"))?;
+    let code = std::fs::read_to_string(root.join("crates/core/src/eligibility/reason.rs"))?;
+    let words: Vec<&str> = code.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
+    assert!(words.len() > 25, "{words:?}");
+    for word in words {
+        assert!(text.contains(&format!("\n| `{word}` | ")), "docs/pods.md lacks {word}");
     }
     Ok(())
 }
