@@ -52,7 +52,8 @@ fn pods_document_lists_every_reason() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let text = std::fs::read_to_string(root.join("docs/pods.md"))?;
     let code = std::fs::read_to_string(root.join("crates/core/src/eligibility/reason.rs"))?;
-    let words: Vec<&str> = code.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
+    let words: Vec<&str> =
+        code.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
     assert!(words.len() > 25, "{words:?}");
     for word in words {
         assert!(text.contains(&format!("\n| `{word}` | ")), "docs/pods.md lacks {word}");
