@@ -18,6 +18,8 @@ use zstart_tests::control_plane::ControlPlane;
 
 use zstart_tests::chart::{Helm, NAMESPACE, chart, ci_values, set_arguments};
 
+mod writers;
+
 const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 
 /// A control plane of its own with the chart installed. No controllers run, so there are no pods: these tests
@@ -63,7 +65,7 @@ impl Installation {
             "metadata": {"name": "record-writer"},
             "rules": [{
                 "apiGroups": ["zstart.dev"],
-                "resources": ["imageconversions", "imageconversions/status"],
+                "resources": ["imageconversions", "imageconversions/status", "ownerholds"],
                 "verbs": ["*"],
             }],
         }))?;
@@ -105,6 +107,16 @@ fn record(source: &str) -> Result<ImageConversion> {
 async fn try_to_create(client: &Client, record: &ImageConversion) -> kube::Result<ImageConversion> {
     let parameters = PostParams { dry_run: true, ..PostParams::default() };
     Api::all(client.clone()).create(&parameters, record).await
+}
+
+/// Waits until the policy refuses a record of `client`, a user with every RBAC right on records.
+async fn wait_for_policy(client: &Client, record: &ImageConversion) -> Result<()> {
+    eventually("the policy is in force", async || match try_to_create(client, record).await {
+        Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => Ok(true),
+        Ok(_) | Err(kube::Error::Api(_)) => Ok(false),
+        Err(error) => Err(error.into()),
+    })
+    .await
 }
 
 /// The API server's message about a refusal.
@@ -167,12 +179,7 @@ async fn records_are_writable_by_controller_and_admins_only() -> Result<()> {
     let mallory = zstart.user("mallory", &["developers"]).await?;
     let record = record("registry.example/team/app:v1")?;
 
-    eventually("the policy is in force", async || match try_to_create(&mallory, &record).await {
-        Err(kube::Error::Api(status)) if status.message.contains("ValidatingAdmissionPolicy") => Ok(true),
-        Ok(_) | Err(kube::Error::Api(_)) => Ok(false),
-        Err(error) => Err(error.into()),
-    })
-    .await?;
+    wait_for_policy(&mallory, &record).await?;
     let message = refusal(try_to_create(&mallory, &record).await)?;
     assert!(message.contains("only zstart's controller and cluster administrators may write"), "{message}");
     assert!(message.contains("mallory is neither"), "{message}");
