@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::core::v1::{Namespace, Node, ObjectReference};
+use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::ResourceExt as _;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::Event;
 use zstart_core::eligibility::pod::ControllerKind;
 use zstart_core::{Platform, Reference, keys, variant};
 use zstart_process::watch::WatchCache;
+
+use crate::loop_guard::NodeState;
 
 mod shared;
 #[cfg(test)]
@@ -132,7 +134,7 @@ impl Demand {
     }
 
     /// Applies an event on nodes. Their labels name the platform.
-    pub fn apply_node(&mut self, event: Event<PartialObjectMeta<Node>>) -> Changed {
+    pub fn apply_node(&mut self, event: Event<NodeState>) -> Changed {
         let changed = self.nodes.apply(event, |node| {
             let label = |key: &str| node.labels().get(key).map(String::as_str);
             let os = label("kubernetes.io/os");
@@ -142,6 +144,11 @@ impl Demand {
             (node.name_any(), platform)
         });
         Changed(!changed.is_empty())
+    }
+
+    /// Whether a namespace is opted in and not excluded.
+    pub fn is_opted_in(&self, namespace: &str) -> bool {
+        self.namespaces.contains_key(namespace)
     }
 
     /// Whether every kind was listed at least once.

@@ -1,10 +1,11 @@
-//! Events on records and on the consumers of their sources.
+//! Events on records, on the consumers of their sources, and on owners that are on hold.
 
 use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType, Recorder, Reporter};
 use kube::{Client, Resource as _};
+use zstart_core::owner_hold::HoldReason;
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, keys};
 
@@ -47,6 +48,18 @@ impl Events {
         for object in targets.take(MAX_CONSUMERS) {
             self.publish_on(&event, object).await;
         }
+    }
+
+    /// Publishes a warning on an owner that was put on hold.
+    pub(crate) async fn publish_hold(&self, owner: &ObjectReference, reason: HoldReason, note: &str) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.as_str().to_owned(),
+            note: Some(truncated(note)),
+            action: "Hold".to_owned(),
+            secondary: None,
+        };
+        self.publish_on(&event, owner).await;
     }
 
     async fn publish_on(&self, event: &Event, object: &ObjectReference) {

@@ -4,6 +4,7 @@
 //! - [`demand`], [`watches`]: the sources that workloads run, and their consumers.
 //! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //!
 //! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
@@ -11,6 +12,7 @@
 //! - get service accounts and secrets: pull secrets, by name. Without this right only the controller's own
 //!   credentials are used;
 //! - get, list, watch, create and patch imageconversions, and patch their status;
+//! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
@@ -22,6 +24,7 @@ pub mod credentials;
 pub mod demand;
 mod events;
 mod health;
+pub mod loop_guard;
 mod metrics;
 mod reconcile;
 mod records;

@@ -9,6 +9,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use zstart_core::owner_hold::HoldReason;
 use zstart_core::record::RecordReason;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -24,6 +25,8 @@ pub(crate) struct Metrics {
     variant_bytes: Counter,
     seconds: Histogram,
     running: Gauge,
+    owner_holds: Family<ReasonLabel, Gauge>,
+    owner_holds_created: Family<ReasonLabel, Counter>,
 }
 
 impl Metrics {
@@ -45,7 +48,21 @@ impl Metrics {
         registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
         registry.register("conversions_running", "Conversions that are running", running.clone());
-        Self { registry, attempts, source_bytes, variant_bytes, seconds, running }
+        let owner_holds = Family::default();
+        registry.register("owner_holds", "Owners on hold, by the evidence", owner_holds.clone());
+        let owner_holds_created = Family::default();
+        let help = "Owners that were put on hold, by the evidence";
+        registry.register("owner_holds_created", help, owner_holds_created.clone());
+        Self {
+            registry,
+            attempts,
+            source_bytes,
+            variant_bytes,
+            seconds,
+            running,
+            owner_holds,
+            owner_holds_created,
+        }
     }
 
     pub(crate) fn count_attempt(&self, reason: RecordReason) {
@@ -64,6 +81,18 @@ impl Metrics {
         RunningConversion(self.running.clone())
     }
 
+    /// Sets the number of existing holds by reason.
+    pub(crate) fn set_owner_holds(&self, holds: [(HoldReason, usize); 2]) {
+        for (reason, count) in holds {
+            let gauge = self.owner_holds.get_or_create(&ReasonLabel { reason: reason.as_str() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    pub(crate) fn count_owner_hold(&self, reason: HoldReason) {
+        self.owner_holds_created.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
     /// All metrics in the format that Prometheus scrapes.
     pub(crate) fn text(&self) -> Result<String, fmt::Error> {
         let mut text = String::new();
@@ -78,5 +107,25 @@ pub(crate) struct RunningConversion(Gauge);
 impl Drop for RunningConversion {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owner_holds_are_a_gauge_and_a_counter_by_reason() {
+        let metrics = Metrics::new();
+        metrics.count_owner_hold(HoldReason::ImagePatchedBack);
+        metrics.set_owner_holds([(HoldReason::RecreatedAfterRewrite, 2), (HoldReason::ImagePatchedBack, 0)]);
+        let text = metrics.text().unwrap();
+        for line in [
+            "zstart_controller_owner_holds{reason=\"RecreatedAfterRewrite\"} 2",
+            "zstart_controller_owner_holds{reason=\"ImagePatchedBack\"} 0",
+            "zstart_controller_owner_holds_created_total{reason=\"ImagePatchedBack\"} 1",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");
+        }
     }
 }

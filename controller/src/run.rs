@@ -1,4 +1,4 @@
-//! Starts the controller's tasks: watches, records, reconciler, certificates, health.
+//! Starts the controller's tasks: watches, records, loop guard, reconciler, certificates, health.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,8 +20,9 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::OwnCredentials;
 use crate::events::Events;
+use crate::loop_guard::LoopGuard;
 use crate::reconcile::ReadRecord;
-use crate::{certificates, reconcile, records, watches};
+use crate::{certificates, loop_guard, reconcile, records, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -63,14 +64,16 @@ pub async fn run(
     let mut exclusions = context.config.exclusions.clone();
     exclusions.namespaces.extend(["kube-system".to_owned(), namespace.clone()]);
     let demand = context.demand.clone();
+    let (loop_guard, verdicts) = LoopGuard::new(demand.clone());
     let reconciler = Controller::new(Api::<ReadRecord>::all(client.clone()), watcher::Config::default())
         .reconcile_all_on(demand.subscribe())
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
         .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(&context));
 
     let mut supervisor = Supervisor::default();
-    supervisor.spawn("watches", watches::follow(client.clone(), demand, exclusions));
+    supervisor.spawn("watches", watches::follow(client.clone(), demand, loop_guard.clone(), exclusions));
     supervisor.spawn("records", records::keep(Arc::clone(&context)));
+    supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(&context), loop_guard, verdicts));
     supervisor.spawn("reconciler", async move {
         let mut reconciler = pin!(reconciler);
         while let Some(done) = reconciler.next().await {

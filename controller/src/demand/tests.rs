@@ -229,7 +229,7 @@ fn relist_drops_absent_workloads() {
     assert!(sources(&demand).is_empty());
 }
 
-fn node(name: &str, architecture: &str) -> PartialObjectMeta<Node> {
+fn node(name: &str, architecture: &str) -> NodeState {
     let labels = json!({"kubernetes.io/os": "linux", "kubernetes.io/arch": architecture});
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }

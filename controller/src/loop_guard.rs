@@ -1,0 +1,146 @@
+//! Loop guard: finds owners that undo the rewrite of their pods again and again, and puts them on hold.
+//!
+//! Some operators compare the images of running pods with the images that they wrote. Zalando's
+//! postgres-operator and Aerospike's operator delete pods with another image on every resync, every 30
+//! minutes (zalando/postgres-operator#2622, #2436, aerospike-kubernetes-operator#402). vcluster changes the
+//! image back (`pkg/controllers/resources/pods/translate/diff.go`), which restarts the container.
+//!
+//! [`Guard`] is a synchronous state machine: watch events go in, verdicts come out. `keep` carries the
+//! verdicts out: it creates and deletes [`OwnerHold`] objects, which the webhook obeys.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures::StreamExt as _;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::core::DeserializeGuard;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, Resource};
+use serde::Deserialize;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use zstart_core::OwnerHold;
+use zstart_core::sync::lock;
+use zstart_process::watch;
+
+use crate::context::Context;
+use crate::demand::{SharedDemand, Workload};
+
+mod deletion;
+mod guard;
+mod holds;
+mod owner_state;
+mod pod;
+#[cfg(test)]
+mod tests;
+mod verdict;
+
+pub use guard::Guard;
+pub use verdict::{Lift, NewHold, Verdict};
+
+/// Interval between sweeps, which release the memory of owners without evidence.
+const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
+
+/// Node, reduced to the members that the controller needs. A node's status lists the images on it and is
+/// large.
+#[derive(Clone, Debug, Deserialize, Resource)]
+#[resource(inherit = Node)]
+pub struct NodeState {
+    /// Metadata; the labels name the platform.
+    pub metadata: kube::core::ObjectMeta,
+    /// Specification.
+    #[serde(default)]
+    pub spec: NodeStateSpec,
+}
+
+/// Specification of a node, reduced.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+pub struct NodeStateSpec {
+    /// The node is cordoned.
+    #[serde(default)]
+    pub unschedulable: bool,
+}
+
+/// The guard behind a lock, which sends its verdicts to a task.
+#[derive(Clone)]
+pub struct LoopGuard {
+    guard: Arc<Mutex<Guard>>,
+    /// Verdicts are few: an owner gets the next one after new evidence.
+    verdicts: UnboundedSender<Verdict>,
+    demand: SharedDemand,
+}
+
+impl LoopGuard {
+    /// Returns a guard that knows nothing, and its verdicts.
+    pub fn new(demand: SharedDemand) -> (Self, UnboundedReceiver<Verdict>) {
+        let (verdicts, received) = mpsc::unbounded_channel();
+        (Self { guard: Arc::default(), verdicts, demand }, received)
+    }
+
+    /// Applies an event on pods.
+    pub fn observe_pods(&self, event: &Event<Pod>) {
+        let verdicts = lock(&self.guard).apply_pod(event, Timestamp::now());
+        let is_opted_in = |namespace: &str| self.demand.read(|demand| demand.is_opted_in(namespace));
+        for verdict in verdicts {
+            // An author of pods could write the annotation in any namespace.
+            if verdict.is_lift() || is_opted_in(verdict.namespace()) {
+                // Only a controller that shuts down has no receiver.
+                let _ = self.verdicts.send(verdict);
+            }
+        }
+    }
+
+    /// Applies an event on workloads, whose scale can change.
+    pub fn observe_workloads<W: Workload>(&self, event: &Event<W>) {
+        lock(&self.guard).apply_workload(event, Timestamp::now());
+    }
+
+    /// Applies an event on nodes.
+    pub fn observe_nodes(&self, event: &Event<NodeState>) {
+        lock(&self.guard).apply_node(event);
+    }
+}
+
+/// Carries out the verdicts forever, and keeps the guard informed of the holds.
+pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: UnboundedReceiver<Verdict>) {
+    let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
+    let mut events = watch::events("ownerholds", all, watcher::Config::default());
+    let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
+    loop {
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event else { return };
+                let Some(event) = readable(event) else { continue };
+                let mut guard = lock(&guard.guard);
+                guard.apply_hold(event);
+                context.metrics.set_owner_holds(guard.holds());
+            }
+            verdict = verdicts.recv() => {
+                let Some(verdict) = verdict else { return };
+                if !holds::carry_out(&context, &verdict).await {
+                    lock(&guard.guard).forget_lift(&verdict);
+                }
+            }
+            _ = sweeps.tick() => lock(&guard.guard).sweep(Timestamp::now()),
+        }
+    }
+}
+
+/// Drops an object that this version can't read, e.g. a hold with a reason of a newer version.
+fn readable(event: Event<DeserializeGuard<OwnerHold>>) -> Option<Event<OwnerHold>> {
+    let read = |hold: DeserializeGuard<OwnerHold>| match hold.0 {
+        Ok(hold) => Some(hold),
+        Err(error) => {
+            let (namespace, name) = (error.metadata.namespace.as_ref(), error.metadata.name.as_ref());
+            tracing::warn!(namespace, hold = name, %error, "ignoring an unreadable hold");
+            None
+        }
+    };
+    Some(match event {
+        Event::Apply(hold) => Event::Apply(read(hold)?),
+        Event::Delete(hold) => Event::Delete(read(hold)?),
+        Event::InitApply(hold) => Event::InitApply(read(hold)?),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    })
+}
