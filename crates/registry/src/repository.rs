@@ -188,7 +188,9 @@ impl Store for RegistryRepository {
     }
 
     async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RegistryError> {
-        match manifests::tag_digest(&self.reader(), tag).await {
+        let client = self.reader();
+        let operation = Operation::pull("resolve image", tag);
+        match self.run(operation, || manifests::tag_digest(&client, tag)).await? {
             Some(digest) => Ok(digest),
             None => Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest),
         }

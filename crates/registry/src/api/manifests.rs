@@ -1,7 +1,7 @@
 //! Manifests (distribution specification, "Pulling manifests" and "Pushing Manifests").
 
 use reqwest::header::{CONTENT_TYPE, HeaderValue};
-use reqwest::{Method, Response};
+use reqwest::{Method, Response, StatusCode};
 use zstart_core::{Digest, Tag};
 use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 
@@ -41,11 +41,16 @@ pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawMan
 }
 
 /// Asks for a tag's digest. `None` if the registry doesn't state it, refuses, or fails: then pulling the
-/// manifest gives the digest, or an error with a message (a response to HEAD has no body).
-pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Option<Digest> {
-    let url = client.url(&path(ManifestKey::Tag(tag))).ok()?;
-    let response = client.read(Method::HEAD, url, accept()).await.ok()?;
-    if is_content(response.status()) { stated_digest(&response) } else { None }
+/// manifest gives the digest, or an error with a message (a response to HEAD has no body). A registry that asks
+/// for a pause is an error: pulling would use up the rest of an allowance.
+pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Digest>, RequestError> {
+    let Ok(url) = client.url(&path(ManifestKey::Tag(tag))) else { return Ok(None) };
+    let Ok(response) = client.read(Method::HEAD, url, accept()).await else { return Ok(None) };
+    match response.status() {
+        StatusCode::TOO_MANY_REQUESTS => Err(client.error_of(response).await),
+        status if is_content(status) => Ok(stated_digest(&response)),
+        _ => Ok(None),
+    }
 }
 
 /// Requires that the registry lets a manifest be read. Asks for its headers first, which registries with a
