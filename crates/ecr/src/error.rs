@@ -1,4 +1,4 @@
-//! Errors of a token request. Each message says what to do.
+//! Errors of requests to AWS. Each message says what to do.
 
 use std::error::Error;
 
@@ -71,13 +71,17 @@ fn kind_of(code: &str) -> ErrorKind {
     }
 }
 
-/// Error for a failed `GetAuthorizationToken`. `actions` are the IAM actions that the identity needs.
-pub(crate) fn service_error<E>(actions: &str, error: &SdkError<E, HttpResponse>) -> ProviderError
+/// Error for a failed request. `actions` are the IAM actions that the identity needs.
+pub(crate) fn service_error<E>(
+    operation: &str,
+    actions: &str,
+    error: &SdkError<E, HttpResponse>,
+) -> ProviderError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let SdkError::ServiceError(response) = error else {
-        let message = format!("GetAuthorizationToken failed: {}", zstart_core::chain(error));
+        let message = format!("{operation} failed: {}", zstart_core::chain(error));
         return ProviderError { message, kind: ErrorKind::Unavailable };
     };
     let code = response.err().code().unwrap_or("no code");
@@ -88,7 +92,7 @@ where
     } else {
         String::new()
     };
-    ProviderError { message: format!("GetAuthorizationToken failed: {code}: {detail}{hint}"), kind }
+    ProviderError { message: format!("{operation} failed: {code}: {detail}{hint}"), kind }
 }
 
 /// Error for a `GetAuthorizationToken` response without a token in the documented form.

@@ -8,12 +8,14 @@ use std::sync::{Arc, Mutex};
 use aws_smithy_http_client::pool;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use zstart_core::sync::lock;
-use zstart_registry::auth::{Credentials, SharedProvider};
+use zstart_registry::ErrorKind;
+use zstart_registry::auth::{Credentials, ProviderError, SharedProvider};
 use zstart_registry::ecr::EcrRegistry;
 
 use crate::error::SetupError;
+use crate::mutability::MutabilityCache;
 use crate::proxy::proxy_config;
-use crate::service::Service;
+use crate::service::{self, Service};
 use crate::token_provider::TokenProvider;
 
 /// Identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
@@ -23,6 +25,7 @@ use crate::token_provider::TokenProvider;
 #[derive(Clone, Default)]
 pub struct EcrIdentity {
     providers: Arc<Mutex<Providers>>,
+    mutability: Arc<MutabilityCache>,
 }
 
 /// HTTP client and token providers, each created at its first use.
@@ -43,17 +46,36 @@ impl EcrIdentity {
         let provider = lock(&self.providers).get_or_create(service)?;
         Ok(Some(Credentials::Provider(SharedProvider(provider))))
     }
+
+    /// Whether no push can move a tag, by the settings of its repository. The repository is asked for at most
+    /// once an hour. `false` if the registry isn't a private one of Amazon ECR (ECR Public has no immutable
+    /// tags), or if the question fails, e.g. because the identity may not call `ecr:DescribeRepositories`.
+    pub async fn is_immutable(&self, registry: &str, repository: &str, tag: &str) -> bool {
+        let Some(EcrRegistry::Private { account, endpoint }) = EcrRegistry::of(registry) else {
+            return false;
+        };
+        let http = lock(&self.providers).http();
+        let request = async {
+            let http = http.map_err(|error| ProviderError { message: error.0, kind: ErrorKind::Other })?;
+            service::tag_mutability(&account, &endpoint, repository, &http).await
+        };
+        self.mutability.get(registry, repository, request).await.is_immutable(tag)
+    }
 }
 
 impl Providers {
+    fn http(&mut self) -> Result<pool::Client, SetupError> {
+        match &self.http {
+            Some(http) => Ok(http.clone()),
+            None => Ok(self.http.insert(http_client()?).clone()),
+        }
+    }
+
     fn get_or_create(&mut self, service: Service) -> Result<Arc<TokenProvider>, SetupError> {
         if let Some(provider) = self.by_service.get(&service) {
             return Ok(Arc::clone(provider));
         }
-        let http = match &self.http {
-            Some(http) => http.clone(),
-            None => self.http.insert(http_client()?).clone(),
-        };
+        let http = self.http()?;
         let provider = Arc::new(TokenProvider::new(service.clone(), http));
         self.by_service.insert(service, Arc::clone(&provider));
         Ok(provider)

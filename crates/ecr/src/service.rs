@@ -1,4 +1,4 @@
-//! `GetAuthorizationToken` of Amazon ECR and of ECR Public.
+//! Requests to Amazon ECR and to ECR Public: `GetAuthorizationToken`, `DescribeRepositories`.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,6 +16,7 @@ use zstart_registry::auth::{Password, ProviderError};
 use zstart_registry::ecr::EcrEndpoint;
 
 use crate::error;
+use crate::mutability::TagMutability;
 
 /// Only region where ECR Public issues tokens.
 const PUBLIC_REGION: &str = "us-east-1";
@@ -25,6 +26,9 @@ const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 const MIN_TTL: Duration = Duration::from_mins(1);
 /// Lifetime of a token, according to the documentation of `GetAuthorizationToken`.
 const MAX_TTL: Duration = Duration::from_hours(12);
+
+/// Timeout of a request about a repository. The answer saves requests and is no condition for any.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Service that issues tokens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +43,9 @@ pub(crate) struct Token {
     pub(crate) ttl: Duration,
 }
 
+/// Name of the operation in errors.
+const GET_TOKEN: &str = "GetAuthorizationToken";
+
 /// Token as the API returns it, and its expiry.
 type EncodedToken = (Option<String>, Option<DateTime>);
 
@@ -46,6 +53,18 @@ impl Service {
     /// Requests a new token. Returns `None` if this process has no identity and the service serves
     /// anonymous reads.
     pub(crate) async fn token(&self, http: &pool::Client) -> Result<Option<Token>, ProviderError> {
+        let Some(config) = self.config_with_identity(http).await? else { return Ok(None) };
+        let (token, expires) = match self {
+            Self::Private(endpoint) => private_token(&config, endpoint).await?,
+            Self::Public => public_token(&config).await?,
+        };
+        let password = token.as_deref().and_then(decode).ok_or_else(error::unreadable_token)?;
+        Ok(Some(Token { password, ttl: ttl(expires) }))
+    }
+
+    /// Configuration with this process's identity. Returns `None` if there is none and the service serves
+    /// anonymous reads.
+    async fn config_with_identity(&self, http: &pool::Client) -> Result<Option<SdkConfig>, ProviderError> {
         let config = self.config(http).await;
         let provider = config.credentials_provider().ok_or_else(error::missing_identity)?;
         // The chain is queried here and not by the service client for two reasons: a missing identity and a
@@ -55,15 +74,9 @@ impl Service {
             Err(error) if error::is_missing(&error) && *self == Self::Public => return Ok(None),
             Err(error) => return Err(error::identity_error(&error)),
         };
-        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "requesting an ECR token");
+        tracing::debug!(service = ?self, identity = ?credentials.access_key_id(), "sending a request to ECR");
         let config = config.into_builder();
-        let config = config.credentials_provider(SharedCredentialsProvider::new(credentials)).build();
-        let (token, expires) = match self {
-            Self::Private(endpoint) => private_token(&config, endpoint).await?,
-            Self::Public => public_token(&config).await?,
-        };
-        let password = token.as_deref().and_then(decode).ok_or_else(error::unreadable_token)?;
-        Ok(Some(Token { password, ttl: ttl(expires) }))
+        Ok(Some(config.credentials_provider(SharedCredentialsProvider::new(credentials)).build()))
     }
 
     async fn config(&self, http: &pool::Client) -> SdkConfig {
@@ -82,15 +95,37 @@ impl Service {
     }
 }
 
-async fn private_token(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<EncodedToken, ProviderError> {
+fn private_config(config: &SdkConfig, endpoint: &EcrEndpoint) -> aws_sdk_ecr::config::Builder {
     let EcrEndpoint { region, fips, dual_stack } = endpoint;
-    let config = aws_sdk_ecr::config::Builder::from(config)
+    aws_sdk_ecr::config::Builder::from(config)
         .region(Region::new(region.clone()))
         .use_fips(*fips)
-        .use_dual_stack(*dual_stack);
+        .use_dual_stack(*dual_stack)
+}
+
+/// Asks whether the tags of a private registry's repository can move.
+pub(crate) async fn tag_mutability(
+    account: &str,
+    endpoint: &EcrEndpoint,
+    repository: &str,
+    http: &pool::Client,
+) -> Result<TagMutability, ProviderError> {
+    let service = Service::Private(endpoint.clone());
+    let config = service.config_with_identity(http).await?.ok_or_else(error::missing_identity)?;
+    let timeout = TimeoutConfig::builder().operation_timeout(DESCRIBE_TIMEOUT).build();
+    let config = private_config(&config, endpoint).timeout_config(timeout);
     let client = aws_sdk_ecr::Client::from_conf(config.build());
+    let request = client.describe_repositories().registry_id(account).repository_names(repository);
+    let failed = |error| error::service_error("DescribeRepositories", "ecr:DescribeRepositories", &error);
+    let response = request.send().await.map_err(failed)?;
+    Ok(response.repositories().first().map_or(TagMutability::MUTABLE, TagMutability::of))
+}
+
+async fn private_token(config: &SdkConfig, endpoint: &EcrEndpoint) -> Result<EncodedToken, ProviderError> {
+    let client = aws_sdk_ecr::Client::from_conf(private_config(config, endpoint).build());
     let response = client.get_authorization_token().send().await;
-    let response = response.map_err(|error| error::service_error("ecr:GetAuthorizationToken", &error))?;
+    let failed = |error| error::service_error(GET_TOKEN, "ecr:GetAuthorizationToken", &error);
+    let response = response.map_err(failed)?;
     let first = response.authorization_data.unwrap_or_default().into_iter().next();
     Ok(first.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
@@ -100,7 +135,7 @@ async fn public_token(config: &SdkConfig) -> Result<EncodedToken, ProviderError>
     let client = aws_sdk_ecrpublic::Client::from_conf(config.build());
     let response = client.get_authorization_token().send().await;
     let actions = "ecr-public:GetAuthorizationToken and sts:GetServiceBearerToken";
-    let response = response.map_err(|error| error::service_error(actions, &error))?;
+    let response = response.map_err(|error| error::service_error(GET_TOKEN, actions, &error))?;
     Ok(response.authorization_data.map_or((None, None), |data| (data.authorization_token, data.expires_at)))
 }
 

@@ -49,6 +49,8 @@ pub const ENDPOINTS: [(&str, &str); 6] = [
     ("123456789012.dkr.ecr.cn-north-1.amazonaws.com.cn", "api.ecr.cn-north-1.amazonaws.com.cn"),
     (PUBLIC, "api.ecr-public.us-east-1.amazonaws.com"),
 ];
+/// Header with the operation of AWS's JSON protocol.
+const TARGET_HEADER: header::HeaderName = header::HeaderName::from_static("x-amz-target");
 /// Host of the redirects for blobs.
 const BLOB_HOST: &str = "prod-eu-west-1-starport-layer-bucket.s3.eu-west-1.amazonaws.com";
 /// Endpoint that exchanges a service account's token for an identity (IRSA).
@@ -135,6 +137,11 @@ impl FakeEcr {
         self.state.rules().immutable_tags = true;
     }
 
+    /// Denies the right to describe repositories.
+    pub fn deny_describe_repositories(&self) {
+        self.state.tokens().denies_describe = true;
+    }
+
     /// Forgets the next uploads when they are finished.
     pub fn forget_next_uploads(&self, times: usize) {
         self.state.uploads().forget_next = times;
@@ -145,7 +152,7 @@ impl FakeEcr {
         self.state.calls.record()
     }
 
-    /// Requests so far, as `METHOD HOST/path`.
+    /// Requests so far, as `METHOD HOST/path`, and for AWS's own APIs ` OPERATION`.
     pub fn calls(&self) -> Vec<String> {
         self.state.calls.calls()
     }
@@ -193,7 +200,9 @@ impl EcrState {
 async fn handle(State(state): State<Arc<EcrState>>, request: Request) -> Response {
     let host = host_of(&request);
     let path = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
-    state.calls.push(format!("{} {host}{path}", request.method()));
+    let target = header_text(request.headers(), &TARGET_HEADER).and_then(|target| target.split_once('.'));
+    let operation = target.map(|(_, operation)| format!(" {operation}")).unwrap_or_default();
+    state.calls.push(format!("{} {host}{path}{operation}", request.method()));
     if host == BLOB_HOST {
         return serve_blob(&state, request).await;
     }
@@ -204,7 +213,10 @@ async fn handle(State(state): State<Arc<EcrState>>, request: Request) -> Respons
         return identities::machine_endpoint(&request);
     }
     match ENDPOINTS.iter().find(|(registry, api)| *registry == host || *api == host) {
-        Some((registry, api)) if *api == host => state.tokens().authorize(request.headers(), registry),
+        Some((registry, api)) if *api == host => {
+            let is_immutable = state.rules().immutable_tags;
+            state.tokens().answer(request.headers(), registry, is_immutable)
+        }
         Some((registry, _)) => {
             lock(&state.http_versions).insert(format!("{:?}", request.version()));
             rules::registry(&state, registry, request).await

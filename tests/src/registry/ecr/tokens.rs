@@ -1,4 +1,4 @@
-//! `GetAuthorizationToken`, and the validity of its tokens.
+//! ECR's own API: `GetAuthorizationToken` and the validity of its tokens, `DescribeRepositories`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -6,16 +6,14 @@ use std::time::{Duration, SystemTime};
 use axum::response::{IntoResponse as _, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use http::header::{AUTHORIZATION, HeaderName};
+use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 use serde_json::json;
 
-use super::{ACCOUNT, PUBLIC, header_text};
+use super::{ACCOUNT, PUBLIC, TARGET_HEADER, header_text};
 
 /// Lifetime of a token (documentation of `GetAuthorizationToken`).
 const TOKEN_TTL: Duration = Duration::from_hours(12);
-/// Header with the operation of AWS's JSON protocol.
-const TARGET_HEADER: HeaderName = HeaderName::from_static("x-amz-target");
 
 /// Issues tokens and checks them.
 #[derive(Default)]
@@ -26,6 +24,8 @@ pub(super) struct TokenIssuer {
     pub(super) max_requests: Option<usize>,
     /// Error answered instead of a token, and the number of answers left.
     pub(super) failure: Option<(StatusCode, &'static str, usize)>,
+    /// Whether the identity lacks the right to describe repositories.
+    pub(super) denies_describe: bool,
     pub(super) access_keys: BTreeSet<String>,
 }
 
@@ -37,29 +37,58 @@ pub(super) enum Verdict {
 }
 
 impl TokenIssuer {
-    /// Answers a request for a token.
-    pub(super) fn authorize(&mut self, headers: &HeaderMap, registry: &str) -> Response {
-        let operation = if registry == PUBLIC {
-            "SpencerFrontendService.GetAuthorizationToken"
+    /// Answers a request to a registry's API. `is_immutable` is the setting of its repositories.
+    pub(super) fn answer(&mut self, headers: &HeaderMap, registry: &str, is_immutable: bool) -> Response {
+        let service = if registry == PUBLIC {
+            "SpencerFrontendService."
         } else {
-            "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"
+            "AmazonEC2ContainerRegistry_V20150921."
         };
-        if header_text(headers, &TARGET_HEADER) != Some(operation) {
-            return aws_error(StatusCode::BAD_REQUEST, "UnknownOperationException", "unknown operation");
+        let key = match self.signer(headers, registry) {
+            Ok(key) => key,
+            Err(refused) => return *refused,
+        };
+        let target = header_text(headers, &TARGET_HEADER).and_then(|target| target.strip_prefix(service));
+        match target {
+            Some("GetAuthorizationToken") => self.authorize(&key, registry),
+            // ECR Public's API has the operation too, without mutability.
+            Some("DescribeRepositories") if registry != PUBLIC => self.describe(is_immutable),
+            _ => aws_error(StatusCode::BAD_REQUEST, "UnknownOperationException", "unknown operation"),
         }
+    }
+
+    /// Access key that signed a request.
+    fn signer(&mut self, headers: &HeaderMap, registry: &str) -> Result<String, Box<Response>> {
+        let refused =
+            |code: &str, message: &str| Err(Box::new(aws_error(StatusCode::BAD_REQUEST, code, message)));
         // Signature version 4. The signature itself isn't checked.
         let authorization = header_text(headers, &AUTHORIZATION).unwrap_or_default();
         let credential = authorization.strip_prefix("AWS4-HMAC-SHA256 Credential=");
         let Some((key, scope)) = credential.and_then(|credential| credential.split_once('/')) else {
-            let message = "Request is missing Authentication Token";
-            return aws_error(StatusCode::BAD_REQUEST, "MissingAuthenticationTokenException", message);
+            return refused("MissingAuthenticationTokenException", "Request is missing Authentication Token");
         };
         let (service, region) = service_of(registry);
         if !scope.contains(&format!("/{region}/{service}/aws4_request,")) {
             let message = "Credential should be scoped to a valid region and to the correct service";
-            return aws_error(StatusCode::BAD_REQUEST, "InvalidSignatureException", message);
+            return refused("InvalidSignatureException", message);
         }
         self.access_keys.insert(key.to_owned());
+        Ok(key.to_owned())
+    }
+
+    /// The setting of the repositories. The names in the request aren't read: all have one setting.
+    fn describe(&self, is_immutable: bool) -> Response {
+        if self.denies_describe {
+            let message = "User is not authorized to perform: ecr:DescribeRepositories";
+            return aws_error(StatusCode::BAD_REQUEST, "AccessDeniedException", message);
+        }
+        let mutability = if is_immutable { "IMMUTABLE" } else { "MUTABLE" };
+        axum::Json(json!({"repositories": [{"registryId": ACCOUNT, "imageTagMutability": mutability}]}))
+            .into_response()
+    }
+
+    /// Issues a token.
+    fn authorize(&mut self, key: &str, registry: &str) -> Response {
         if let Some((status, code, times)) = &mut self.failure
             && *times > 0
         {
