@@ -10,8 +10,8 @@ use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, LevelError, Settings};
-use zstart_core::Platform;
 use zstart_core::eligibility::pod::ControllerKindError;
+use zstart_core::{Glob, Platform};
 use zstart_process::config_file::{self, ConfigFileError};
 use zstart_registry::ecr::EcrRegistry;
 
@@ -33,6 +33,11 @@ pub struct Config {
     pub layers_at_once: NonZero<usize>,
     /// Interval between lookups of a tag. Default: 5 minutes.
     pub recheck_interval: Duration,
+    /// Interval between lookups of a tag that the kubelet pulls at each start (`imagePullPolicy: Always`).
+    /// Default: 1 minute; never longer than `recheck_interval`.
+    pub recheck_interval_always: Duration,
+    /// Tags that never move, as patterns of `registry/repository:tag`.
+    pub immutable_tags: Vec<Glob>,
     /// Registries that are reached over plain HTTP.
     pub plain_http_registries: BTreeSet<String>,
     /// Token servers outside a registry's own domain that may receive credentials.
@@ -121,6 +126,8 @@ struct File {
     workers: usize,
     layers_at_once: usize,
     recheck_interval: SignedDuration,
+    recheck_interval_always: SignedDuration,
+    immutable_tags: Vec<Glob>,
     plain_http_registries: BTreeSet<String>,
     token_servers: BTreeSet<String>,
     credentials_file: PathBuf,
@@ -146,6 +153,8 @@ impl Default for File {
             workers: 2,
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             recheck_interval: SignedDuration::from_mins(5),
+            recheck_interval_always: SignedDuration::from_mins(1),
+            immutable_tags: Vec::new(),
             plain_http_registries: BTreeSet::new(),
             token_servers: BTreeSet::new(),
             credentials_file: PathBuf::new(),
@@ -174,6 +183,8 @@ impl Config {
             workers,
             layers_at_once,
             recheck_interval,
+            recheck_interval_always,
+            immutable_tags,
             plain_http_registries,
             token_servers,
             credentials_file,
@@ -200,7 +211,12 @@ impl Config {
         }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
-        for (field, is_zero) in [("workers", workers == 0), ("recheckInterval", recheck_interval.is_zero())] {
+        let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
+        for (field, is_zero) in [
+            ("workers", workers == 0),
+            ("recheckInterval", recheck_interval.is_zero()),
+            ("recheckIntervalAlways", recheck_interval_always.is_zero()),
+        ] {
             if is_zero {
                 return Err(zero(field));
             }
@@ -212,6 +228,8 @@ impl Config {
             workers,
             layers_at_once,
             recheck_interval,
+            recheck_interval_always,
+            immutable_tags,
             plain_http_registries,
             token_servers,
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
@@ -236,6 +254,7 @@ mod tests {
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
         assert_eq!(config.recheck_interval, Duration::from_mins(5));
+        assert_eq!(config.recheck_interval_always, Duration::from_mins(1));
         assert_eq!(config.credentials_file, None);
     }
 
@@ -243,7 +262,8 @@ mod tests {
     fn every_field_is_read() {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
-             recheckInterval: 90s\nplainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
+             recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
+             plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
@@ -257,6 +277,8 @@ mod tests {
             workers,
             layers_at_once,
             recheck_interval,
+            recheck_interval_always,
+            immutable_tags,
             plain_http_registries,
             token_servers,
             credentials_file,
@@ -268,6 +290,8 @@ mod tests {
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!(recheck_interval, Duration::from_secs(90));
+        assert_eq!(recheck_interval_always, Duration::from_secs(2));
+        assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
         assert!(plain_http_registries.contains("registry.lab:5000"));
         assert!(token_servers.contains("login.example"));
         assert_eq!(credentials_file, Some("/a/config.json".into()));
@@ -286,11 +310,13 @@ mod tests {
             ("workers: 0", "workers"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
+            ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),
+            ("immutableTags: ['a b']", "white space"),
             ("allowedControllers: ['clone set']", "allowedControllers"),
             ("ecrRegistries: [ecr.example]", "\"ecr.example\""),
             ("lvl: 3", "config.yaml"),
         ] {
-            let error = parse(text).unwrap_err().to_string();
+            let error = zstart_core::chain(&parse(text).unwrap_err());
             assert!(error.contains(part) && error.contains("config.yaml"), "{text}: {error}");
         }
     }

@@ -12,10 +12,13 @@ use zstart_core::Digest;
 use zstart_core::sync::lock;
 use zstart_registry::RegistryClient;
 
+use crate::api_clock::ApiClock;
 use crate::config::{Config, Platforms};
 use crate::credentials::OwnCredentials;
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
+use crate::immutable_tags::ImmutableTags;
+use crate::look_pacer::LookPacer;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
 
@@ -35,6 +38,12 @@ pub(crate) struct Context {
     pub(crate) registries: RegistryClient,
     /// Permits for lookups, by registry.
     pub(crate) lookup_permits: KeyedSemaphore<String>,
+    /// Clock that dates looks.
+    pub(crate) api_clock: ApiClock,
+    /// Rate limit of looks at known sources, by registry.
+    pub(crate) look_pacer: LookPacer,
+    /// Tags that can't move.
+    pub(crate) immutable_tags: ImmutableTags,
     /// Permits for conversions.
     pub(crate) conversion_permits: Semaphore,
     /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
@@ -63,6 +72,7 @@ impl Context {
         shutdown: CancellationToken,
     ) -> Self {
         let workers = config.workers;
+        let immutable_tags = ImmutableTags::new(config.immutable_tags.clone());
         Self {
             client,
             config,
@@ -70,6 +80,9 @@ impl Context {
             demand: SharedDemand::default(),
             registries,
             lookup_permits: KeyedSemaphore::new(MAX_LOOKUPS),
+            api_clock: ApiClock::default(),
+            look_pacer: LookPacer::default(),
+            immutable_tags,
             conversion_permits: Semaphore::new(workers),
             image_locks: KeyedSemaphore::new(1),
             layer_cache: LayerCache::default(),

@@ -62,6 +62,11 @@ impl OwnCredentials {
         file.as_deref().map(read_own).transpose()?;
         Ok(Self { file, ecr_registries, ecr: EcrIdentity::default() })
     }
+
+    /// The AWS identity, if an administrator listed the registry for it.
+    pub(crate) fn ecr_identity(&self, registry: &str) -> Option<&EcrIdentity> {
+        self.ecr_registries.contains(registry).then_some(&self.ecr)
+    }
 }
 
 /// Reads the file. Credential helpers are ignored: the container image has no other programs.
@@ -92,7 +97,7 @@ impl<'a> Candidates<'a> {
         source: &'a Reference,
     ) -> Self {
         let file = own.file.as_deref();
-        let ecr = own.ecr_registries.contains(source.registry()).then_some(&own.ecr);
+        let ecr = own.ecr_identity(source.registry());
         Self {
             client,
             source,

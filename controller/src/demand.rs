@@ -4,6 +4,7 @@
 //! tests need no API server.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::ResourceExt as _;
@@ -13,13 +14,19 @@ use zstart_core::eligibility::pod::ControllerKind;
 use zstart_core::{Platform, Reference, keys, variant};
 use zstart_process::watch::WatchCache;
 
+use self::look_requests::LookRequests;
+use self::revisions::Revisions;
 use crate::loop_guard::NodeState;
 
+mod look_requests;
+mod revisions;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod workload;
 
+pub use look_requests::look_time;
+pub use revisions::Revision;
 pub use shared::SharedDemand;
 pub use workload::Workload;
 
@@ -57,6 +64,10 @@ pub struct Key {
 pub struct Requirements {
     /// Normalised sources, without variants.
     pub sources: BTreeSet<Reference>,
+    /// The sources that the kubelet pulls at each start (`imagePullPolicy: Always`).
+    pub pulled_always: BTreeSet<Reference>,
+    /// Version of the pod template; `None` if a change of it is no reason to look at the images.
+    pub revision: Option<Revision>,
     /// Names of the pull secrets in the pod specification.
     pub pull_secrets: BTreeSet<String>,
     /// Name of the service account. Its pull secrets are used too.
@@ -74,6 +85,8 @@ pub struct Consumer {
     pub pull_secrets: BTreeSet<String>,
     /// Name of the service account.
     pub service_account: String,
+    /// The kubelet pulls the source at each start (`imagePullPolicy: Always`).
+    pub pulls_always: bool,
     /// Object that events are published on; `None` if a watched owner gets them.
     pub event_target: Option<ObjectReference>,
 }
@@ -101,15 +114,19 @@ pub struct Demand {
     namespaces: WatchCache<String, ()>,
     workloads: BTreeMap<Kind, WatchCache<Key, Requirements>>,
     nodes: WatchCache<String, Platform>,
+    revisions: Revisions,
+    look_requests: LookRequests,
 }
 
 impl Demand {
-    /// Applies an event on namespaces.
+    /// Applies an event on namespaces. `look_time` is [`look_time()`] of the event.
     pub fn apply_namespace(
         &mut self,
         event: Event<PartialObjectMeta<Namespace>>,
         excluded: &BTreeSet<String>,
+        look_time: Instant,
     ) -> Changed {
+        let was_synced = self.namespaces.is_synced();
         let changed = self.namespaces.apply(event, |namespace| {
             let name = namespace.name_any();
             let label = namespace.labels().get(keys::REWRITE).map(String::as_str);
@@ -117,20 +134,46 @@ impl Demand {
             let is_enabled = is_opted_in && !excluded.contains(&name);
             (name, is_enabled.then_some(()))
         });
+        // Templates that changed before their namespace was opted in were not looked at.
+        for namespace in changed.iter().filter(|name| was_synced && self.namespaces.contains_key(*name)) {
+            let workloads = self.workloads.values().flat_map(WatchCache::iter);
+            let inside = workloads.filter(|(key, _)| key.namespace == *namespace);
+            self.look_requests.add(inside.flat_map(|(_, requirements)| &requirements.sources), look_time);
+        }
         Changed(!changed.is_empty())
     }
 
-    /// Applies an event on workloads of one kind. Workloads without sources are dropped.
+    /// Applies an event on workloads of one kind. Workloads without sources are dropped. `look_time` is
+    /// [`look_time()`] of the event.
     pub fn apply_workload<W: Workload>(
         &mut self,
         event: Event<W>,
         allowed: &BTreeSet<ControllerKind>,
+        look_time: Instant,
     ) -> Changed {
-        let changed = self.workloads.entry(W::KIND).or_default().apply(event, |workload| {
+        let cache = self.workloads.entry(W::KIND).or_default();
+        // The first list has the templates of all times. A controller that starts looks at every source.
+        let was_synced = cache.is_synced();
+        let changed = cache.apply(event, |workload| {
             let requirements = workload.requirements(allowed);
             (workload.key(), Some(requirements).filter(|requirements| !requirements.sources.is_empty()))
         });
-        Changed(changed.iter().any(|key| self.namespaces.contains_key(&key.namespace)))
+        let mut is_enabled = false;
+        for key in &changed {
+            let requirements = cache.get(key);
+            let is_new = self.revisions.update(key, requirements.and_then(|found| found.revision));
+            if !self.namespaces.contains_key(&key.namespace) {
+                continue;
+            }
+            is_enabled = true;
+            if is_new && was_synced {
+                self.look_requests.add(requirements.into_iter().flat_map(|found| &found.sources), look_time);
+            }
+        }
+        if W::KIND == Kind::Pod {
+            self.revisions.prune(cache.iter().map(|(_, requirements)| requirements.revision), cache.len());
+        }
+        Changed(is_enabled)
     }
 
     /// Applies an event on nodes. Their labels name the platform.
@@ -176,9 +219,15 @@ impl Demand {
             namespace: key.namespace.clone(),
             pull_secrets: requirements.pull_secrets.clone(),
             service_account: requirements.service_account.clone(),
+            pulls_always: requirements.pulled_always.contains(source),
             event_target: requirements.event_target.clone(),
         };
         found.into_iter().map(consumer).collect()
+    }
+
+    /// Time of the last look that a changed pod template asks for, possibly in the future.
+    pub fn requested_look(&self, source: &Reference) -> Option<Instant> {
+        self.look_requests.get(source)
     }
 
     /// Workloads in opted-in namespaces.

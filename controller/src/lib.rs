@@ -14,9 +14,11 @@
 //! - get, list, watch, create and patch imageconversions, and patch their status;
 //! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
+//! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
 
+pub mod api_clock;
 pub mod certificates;
 pub mod config;
 mod context;
@@ -24,6 +26,8 @@ pub mod credentials;
 pub mod demand;
 mod events;
 mod health;
+mod immutable_tags;
+mod look_pacer;
 pub mod loop_guard;
 mod metrics;
 mod reconcile;

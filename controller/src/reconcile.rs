@@ -13,13 +13,14 @@ use kube::{Api, ResourceExt as _};
 use tracing::warn;
 use zstart_convert::PlatformSelection;
 use zstart_core::ImageConversion;
-use zstart_core::record::{READY, RecordReason, condition};
+use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition};
 
+use crate::config::Config;
 use crate::context::Context;
 use crate::demand::Consumer;
 use reconciliation::Reconciliation;
-use requeue::InputsHash;
-use result::record_result;
+use requeue::{Attempt, Inputs, InputsHash, Schedule};
+use result::{Ended, record_result};
 use status_writer::StatusWriter;
 
 mod backoff;
@@ -27,6 +28,7 @@ mod error;
 mod execute;
 mod plan;
 mod reconciliation;
+mod request_time;
 pub(crate) mod requeue;
 mod resolve;
 mod result;
@@ -52,16 +54,23 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     };
     // Before the first lists are complete, the consumers are unknown.
     context.demand.wait_until_synced().await;
-    let consumers = context.demand.read(|demand| demand.consumers(&record.spec.source));
+    let source = &record.spec.source;
+    let (consumers, requested) =
+        context.demand.read(|demand| (demand.consumers(source), demand.requested_look(source)));
     if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && has_outcome(record)) {
         // A new consumer changes the demand, which triggers a reconciliation.
         return Ok(Action::await_change());
     }
     let name = record.name_any();
     let platforms = context.platforms();
-    let inputs = inputs_hash(record, &consumers, &platforms);
-    let last = context.attempts.last(&name, inputs);
-    if let Some(remaining) = last.as_ref().and_then(|last| last.remaining(Instant::now())) {
+    let inputs = inputs_of(record, &consumers, &platforms);
+    let last = context.attempts.last(&name, inputs.image);
+    let started = Instant::now();
+    let remaining = last.as_ref().map(|last| {
+        let schedule = schedule_of(record.status.as_ref(), record, &consumers, requested, &context.config);
+        last.due(inputs.access, &schedule).saturating_duration_since(started)
+    });
+    if let Some(remaining) = remaining.filter(|remaining| !remaining.is_zero()) {
         return Ok(Action::requeue(remaining));
     }
     // The watch may lag behind the status that the last reconciliation wrote.
@@ -69,24 +78,30 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
         return Ok(Action::await_change());
     };
-    let (failures, last_verified) = last.map(|last| (last.failures, last.last_verified)).unwrap_or_default();
+    // The backoff begins again with other credentials.
+    let failure = last.as_ref().filter(|last| last.inputs == inputs).and_then(|last| last.failure);
+    let failures = failure.map_or(0, |failure| failure.count);
     let reconciliation = Reconciliation {
         context: &context,
         record: &record,
         consumers: &consumers,
         settings: context.settings(platforms),
-        last_verified,
+        last_verified: last.and_then(|last| last.last_verified),
     };
-    let mut writer = StatusWriter::new(&context.client, &record);
+    let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record);
     let result = tokio::select! {
         result = reconciliation.run(&mut writer) => result,
         () = context.shutdown.cancelled() => return Ok(Action::await_change()),
     };
-    let requeue = record_result(&reconciliation, &mut writer, result, failures).await?;
+    let Ended { failure, last_verified } =
+        record_result(&reconciliation, &mut writer, result, failures).await?;
     writer.write().await?;
-    let delay = requeue.delay;
-    context.attempts.insert(&name, requeue.into_attempt(inputs, Instant::now()));
-    Ok(Action::requeue(delay))
+    let looked_at = writer.looked_at().unwrap_or(started);
+    let attempt = Attempt { inputs, looked_at, failure, last_verified };
+    let schedule = schedule_of(Some(writer.status()), &record, &consumers, requested, &context.config);
+    let due = attempt.due(inputs.access, &schedule);
+    context.attempts.insert(&name, attempt);
+    Ok(Action::requeue(due.saturating_duration_since(Instant::now())))
 }
 
 /// Logs a status that the API server rejected, and retries.
@@ -97,12 +112,30 @@ pub(crate) fn error_policy(record: Arc<ReadRecord>, error: &kube::Error, _contex
     Action::requeue(API_RETRY_DELAY)
 }
 
-/// Hash of everything but time that the next attempt depends on.
-fn inputs_hash(
+/// When the record's source is to be looked at.
+fn schedule_of(
+    status: Option<&ImageConversionStatus>,
     record: &ImageConversion,
     consumers: &[Consumer],
-    platforms: &PlatformSelection,
-) -> InputsHash {
+    requested: Option<Instant>,
+    config: &Config,
+) -> Schedule {
+    let is_immutable =
+        status.and_then(|status| status.source.as_ref()).is_some_and(|source| source.immutable);
+    let is_movable = record.spec.source.digest().is_none() && !is_immutable;
+    let pulls_always = consumers.iter().any(|consumer| consumer.pulls_always);
+    let interval = if is_movable && pulls_always {
+        config.recheck_interval_always.min(config.recheck_interval)
+    } else {
+        config.recheck_interval
+    };
+    // Never later than the setting.
+    let interval = interval.saturating_sub(backoff::jitter(interval, &record.name_any()));
+    Schedule { interval, requested, is_movable }
+}
+
+/// Hashes of everything but time that the next attempt depends on.
+fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &PlatformSelection) -> Inputs {
     let consumers: BTreeSet<_> = consumers
         .iter()
         .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
@@ -111,7 +144,10 @@ fn inputs_hash(
         PlatformSelection::All => None,
         PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
     };
-    InputsHash::of((record.uid(), record.metadata.generation, consumers, platforms))
+    Inputs {
+        image: InputsHash::of((record.uid(), record.metadata.generation, platforms)),
+        access: InputsHash::of(consumers),
+    }
 }
 
 /// Whether an earlier reconciliation ended, with or without a variant.

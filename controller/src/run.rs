@@ -71,7 +71,10 @@ pub async fn run(
         .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(&context));
 
     let mut supervisor = Supervisor::default();
-    supervisor.spawn("watches", watches::follow(client.clone(), demand, loop_guard.clone(), exclusions));
+    supervisor.spawn("clock", context.api_clock.clone().follow(client.clone()));
+    let watches =
+        watches::follow(client.clone(), demand, loop_guard.clone(), exclusions, context.api_clock.clone());
+    supervisor.spawn("watches", watches);
     supervisor.spawn("records", records::keep(Arc::clone(&context)));
     supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(&context), loop_guard, verdicts));
     supervisor.spawn("reconciler", async move {

@@ -121,6 +121,7 @@ mod tests {
             namespace: namespace.to_owned(),
             pull_secrets: pull_secrets.iter().map(|name| (*name).to_owned()).collect(),
             service_account: account.to_owned(),
+            pulls_always: false,
             event_target: None,
         }
     }

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt as _};
 use zstart_core::eligibility::pod::{ControllerKind, exclusion};
 use zstart_core::pod_images::{PullPolicy, images};
 use zstart_core::{Reference, originals, variant};
 
-use super::{Key, Kind, Requirements, source_of};
+use super::{Key, Kind, Requirements, Revision, source_of};
 
 /// An object with a pod specification.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
@@ -23,6 +23,16 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
 
     /// Metadata of the pods: the template's metadata, or the pod's own.
     fn pod_metadata(&self) -> Option<&ObjectMeta>;
+
+    /// Version of the pod template; `None` if a change of it is no reason to look at the images.
+    fn revision(&self) -> Option<Revision> {
+        // The owner's template has the same images: a CronJob's run asks for nothing new.
+        if has_watched_owner(self.meta()) {
+            return None;
+        }
+        let template = (self.pod_spec(), self.pod_metadata());
+        serde_json::to_string(&template).ok().map(Revision::of)
+    }
 
     /// Identity of the object.
     fn key(&self) -> Key {
@@ -37,15 +47,24 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         };
         // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
-        let pulled = images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never);
-        let sources = pulled.filter_map(|image| match originals.get(&image.field.to_string()) {
-            // The annotation is stale if the pod was copied and got another image.
-            Some(original) if is_variant(&image.reference) => source_of(original),
-            _ => source_of(&image.reference),
-        });
+        let (mut sources, mut pulled_always) = (BTreeSet::new(), BTreeSet::new());
+        for image in images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never) {
+            let source = match originals.get(&image.field.to_string()) {
+                // The annotation is stale if the pod was copied and got another image.
+                Some(original) if is_variant(&image.reference) => source_of(original),
+                _ => source_of(&image.reference),
+            };
+            let Some(source) = source else { continue };
+            if image.pull_policy == PullPolicy::Always {
+                pulled_always.insert(source.clone());
+            }
+            sources.insert(source);
+        }
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
         Requirements {
-            sources: sources.collect(),
+            sources,
+            pulled_always,
+            revision: self.revision(),
             pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
             service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
             event_target: (!has_watched_owner(self.meta())).then(|| self.object_ref(&())),
@@ -53,11 +72,19 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     }
 }
 
+/// Labels and annotations of a pod that tell the versions of one template apart.
+const VERSION_LABELS: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
+/// Annotation that `kubectl rollout restart` sets on a pod template.
+const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+
+fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
+    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
+}
+
 /// Whether the owner of an object is watched, so that the owner gets the events. Other kinds of owners are
 /// unknown to the controller.
 fn has_watched_owner(metadata: &ObjectMeta) -> bool {
-    let owners = metadata.owner_references.iter().flatten();
-    let Some(owner) = owners.into_iter().find(|owner| owner.controller == Some(true)) else { return false };
+    let Some(owner) = controller_of(metadata) else { return false };
     let group = owner.api_version.split('/').next().unwrap_or_default();
     match (group, &*owner.kind) {
         ("apps", "StatefulSet" | "DaemonSet") | ("batch", "Job" | "CronJob") => true,
@@ -83,6 +110,16 @@ impl Workload for Pod {
 
     fn pod_metadata(&self) -> Option<&ObjectMeta> {
         Some(&self.metadata)
+    }
+
+    /// A pod shows that its ReplicaSet or ControllerRevision exists, which may have been created some time
+    /// after the template changed. A Job has one template, and pods without an owner have none.
+    fn revision(&self) -> Option<Revision> {
+        let owner = controller_of(&self.metadata).filter(|owner| owner.kind != "Job")?;
+        let (labels, annotations) = (self.metadata.labels.as_ref(), self.metadata.annotations.as_ref());
+        let labels = VERSION_LABELS.map(|label| labels.and_then(|labels| labels.get(label)));
+        let restarted = annotations.and_then(|annotations| annotations.get(RESTARTED_AT));
+        Some(Revision::of((&owner.uid, labels, restarted)))
     }
 }
 

@@ -2,8 +2,8 @@
 
 use kube::runtime::events::EventType;
 use zstart_convert::Settings;
-use zstart_core::record::RecordReason;
-use zstart_core::{ImageConversion, Reference, variant};
+use zstart_core::record::{READY, RecordReason, condition};
+use zstart_core::{Digest, ImageConversion, Reference, variant};
 use zstart_registry::auth::Credentials;
 
 use super::error::ReconcileError;
@@ -23,8 +23,8 @@ pub(super) enum Outcome {
     Ready(Box<VerifiedVariant>),
     /// The source and its variant are those of the last reconciliation.
     Unchanged(LastVerified),
-    /// The source needs no conversion.
-    AlreadyZstd,
+    /// The source, which has this digest, needs no conversion.
+    AlreadyZstd(Digest),
 }
 
 /// Inputs of one reconciliation.
@@ -41,7 +41,8 @@ impl Reconciliation<'_> {
     /// Tries the candidate credentials in turn until the registry accepts one of them.
     pub(super) async fn run(&self, writer: &mut StatusWriter<'_>) -> Result<Outcome, ReconcileError> {
         let source = resolve::valid_source(self.record)?;
-        let Context { client, own_credentials, .. } = self.context;
+        let Context { client, own_credentials, immutable_tags, .. } = self.context;
+        writer.set_immutable(immutable_tags.contains(source, own_credentials).await);
         let mut candidates = Candidates::new(client, own_credentials, self.consumers, source);
         let mut denied: Option<ReconcileError> = None;
         while let Some(credentials) = candidates.next().await? {
@@ -66,12 +67,16 @@ impl Reconciliation<'_> {
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
         let repository = &*self.context.registries.repository(source, credentials);
+        let last = self.last_verified.as_ref().filter(|last| is_recorded(last, writer));
+        if last.is_some() {
+            self.context.look_pacer.wait(source.registry()).await;
+        }
         let lookup_permit = self.context.lookup_permits.acquire(source.registry().to_owned()).await;
-        // A variant that an error removed from the status is verified in full again.
-        if let Some(last) = self.last_verified.as_ref().filter(|_| writer.status().variant.is_some())
-            && resolve::is_unchanged(repository, source, last, writer).await?
-        {
-            return Ok(Outcome::Unchanged(last.clone()));
+        if let Some(last) = last {
+            let recheck = self.context.config.recheck_interval;
+            if let Some(unchanged) = resolve::look(repository, source, last, recheck, writer).await? {
+                return Ok(Outcome::Unchanged(unchanged));
+            }
         }
         let resolved = resolve::resolve(repository, source, writer).await?;
         if writer.status().variant.is_none() && self.record_has_variant() {
@@ -84,15 +89,16 @@ impl Reconciliation<'_> {
         let planned = plan::plan(target, &resolved, &self.settings, writer).await?;
         drop(lookup_permit);
         let Produced { image, origin } = match planned {
-            Planned::AlreadyZstd => return Ok(Outcome::AlreadyZstd),
+            Planned::AlreadyZstd => return Ok(Outcome::AlreadyZstd(digest.clone())),
             Planned::Existing(image) => Produced { image, origin: Origin::Existing },
             Planned::Convert(plan) => {
                 let produced = self.convert(target, &plan, writer).await?;
                 // The tag may have moved during the conversion.
+                let asked = writer.request_time();
                 zstart_convert::ensure_source_unchanged(repository, source, digest)
                     .await
                     .map_err(ReconcileError::Convert)?;
-                writer.set_resolved(digest);
+                writer.set_resolved(digest, asked);
                 produced
             }
         };
@@ -109,4 +115,12 @@ impl Reconciliation<'_> {
     pub(super) async fn publish(&self, type_: EventType, reason: RecordReason, note: &str) {
         self.context.events.publish(self.record, self.consumers, type_, reason, note).await;
     }
+}
+
+/// Whether the status still has the last result. A variant that an error removed is verified in full again.
+fn is_recorded(last: &LastVerified, writer: &StatusWriter<'_>) -> bool {
+    let status = writer.status();
+    let is_already_zstd =
+        || condition(status, READY).is_some_and(|ready| ready.reason == RecordReason::AlreadyZstd.as_str());
+    if last.variant.is_some() { status.variant.is_some() } else { is_already_zstd() }
 }

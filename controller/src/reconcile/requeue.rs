@@ -18,46 +18,67 @@ pub(crate) struct Attempts {
     entries: Mutex<HashMap<String, Attempt>>,
 }
 
-/// Hash of an attempt's inputs. When they change, the next attempt is due at once.
+/// Hash of inputs of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct InputsHash(u64);
+
+/// Inputs of an attempt, but for time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Inputs {
+    /// Record and platforms. When they change, the next attempt is due at once and verifies everything.
+    pub(crate) image: InputsHash,
+    /// Consumers and their credentials. When they change, an attempt that failed is repeated at once.
+    pub(crate) access: InputsHash,
+}
 
 /// The last attempt for a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    pub(crate) inputs: InputsHash,
-    /// Time of the next attempt.
-    pub(crate) next_due: Instant,
-    /// Failures in a row.
-    pub(crate) failures: u32,
+    pub(crate) inputs: Inputs,
+    /// Time of the last request for the source's digest that the registry answered; the attempt's start if
+    /// there was none.
+    pub(crate) looked_at: Instant,
+    /// Failure of the attempt, if it failed.
+    pub(crate) failure: Option<Failure>,
     /// Present after a success, and after failures that followed it.
     pub(crate) last_verified: Option<LastVerified>,
 }
 
-/// A source digest and the digest of the variant that was verified for it.
+/// Failure of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// Failures in a row.
+    pub(crate) count: u32,
+    pub(crate) retry_at: Instant,
+    /// The registry asked for a pause.
+    pub(crate) is_rate_limited: bool,
+}
+
+/// A source digest, and the variant that was verified for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LastVerified {
     pub(crate) source: Digest,
-    pub(crate) variant: Digest,
+    /// `None` if the source needs no variant.
+    pub(crate) variant: Option<VerifiedTag>,
 }
 
-/// The next attempt of a record that was just reconciled.
-#[derive(Debug)]
-pub(crate) struct Requeue {
-    /// Delay until the next attempt.
-    pub(crate) delay: Duration,
-    /// Failures in a row.
-    pub(crate) failures: u32,
-    /// Digests that the next attempt compares with.
-    pub(crate) last_verified: Option<LastVerified>,
+/// A variant whose tag was read back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct VerifiedTag {
+    pub(crate) digest: Digest,
+    pub(crate) checked_at: Instant,
 }
 
-impl Requeue {
-    /// The attempt to remember, at `now`.
-    pub(crate) fn into_attempt(self, inputs: InputsHash, now: Instant) -> Attempt {
-        let Self { delay, failures, last_verified } = self;
-        Attempt { inputs, next_due: now + delay, failures, last_verified }
-    }
+/// When a source is to be looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Schedule {
+    /// Interval between looks.
+    pub(crate) interval: Duration,
+    /// Look that a changed pod template asks for.
+    pub(crate) requested: Option<Instant>,
+    /// Whether the source may name another image later. Otherwise a look finds nothing new, unless the last
+    /// attempt failed.
+    pub(crate) is_movable: bool,
 }
 
 impl InputsHash {
@@ -69,10 +90,10 @@ impl InputsHash {
 }
 
 impl Attempts {
-    /// The last attempt with the same inputs.
-    pub(crate) fn last(&self, record: &str, inputs: InputsHash) -> Option<Attempt> {
+    /// The last attempt for the same record and platforms.
+    pub(crate) fn last(&self, record: &str, image: InputsHash) -> Option<Attempt> {
         let entries = lock(&self.entries);
-        entries.get(record).filter(|attempt| attempt.inputs == inputs).cloned()
+        entries.get(record).filter(|attempt| attempt.inputs.image == image).cloned()
     }
 
     /// Replaces the last attempt.
@@ -87,9 +108,17 @@ impl Attempts {
 }
 
 impl Attempt {
-    /// Time until the next attempt; `None` when it is due.
-    pub(crate) fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.next_due.checked_duration_since(now).filter(|remaining| !remaining.is_zero())
+    /// Time of the next attempt, possibly in the past.
+    pub(crate) fn due(&self, access: InputsHash, schedule: &Schedule) -> Instant {
+        let requested = schedule.requested.filter(|time| *time > self.looked_at);
+        let no_later_than = |time: Instant| requested.map_or(time, |requested| requested.min(time));
+        match self.failure {
+            None if schedule.is_movable => no_later_than(self.looked_at + schedule.interval),
+            None => self.looked_at + schedule.interval,
+            Some(_) if access != self.inputs.access => self.looked_at,
+            Some(Failure { is_rate_limited: true, retry_at, .. }) => retry_at,
+            Some(Failure { retry_at, .. }) => no_later_than(retry_at),
+        }
     }
 }
 
@@ -97,17 +126,70 @@ impl Attempt {
 mod tests {
     use super::*;
 
+    const INTERVAL: Duration = Duration::from_mins(5);
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn inputs(record: &str, access: &str) -> Inputs {
+        Inputs { image: InputsHash::of(record), access: InputsHash::of(access) }
+    }
+
+    fn attempt(looked_at: Instant, failure: Option<Failure>) -> Attempt {
+        Attempt { inputs: inputs("uid", "secret"), looked_at, failure, last_verified: None }
+    }
+
+    fn schedule(requested: Option<Instant>) -> Schedule {
+        Schedule { interval: INTERVAL, requested, is_movable: true }
+    }
+
     #[test]
-    fn attempt_is_dropped_when_inputs_change() {
-        let (attempts, now) = (Attempts::default(), Instant::now());
-        let inputs = InputsHash::of(("uid", 1));
-        let requeue = Requeue { delay: Duration::from_secs(5), failures: 2, last_verified: None };
-        attempts.insert("record", requeue.into_attempt(inputs, now));
-        let last = attempts.last("record", inputs).unwrap();
-        assert_eq!((last.failures, last.remaining(now)), (2, Some(Duration::from_secs(5))));
-        assert_eq!(last.remaining(now + Duration::from_secs(5)), None);
-        assert!(attempts.last("record", InputsHash::of(("uid", 2))).is_none());
+    fn attempt_is_dropped_when_the_record_changes() {
+        let attempts = Attempts::default();
+        attempts.insert("record", attempt(Instant::now(), None));
+        assert!(attempts.last("record", InputsHash::of("uid")).is_some());
+        assert!(attempts.last("record", InputsHash::of("another uid")).is_none());
         attempts.retain(|_| false);
-        assert!(attempts.last("record", inputs).is_none());
+        assert!(attempts.last("record", InputsHash::of("uid")).is_none());
+    }
+
+    #[test]
+    fn requested_look_replaces_the_interval() {
+        let now = Instant::now();
+        let settled = attempt(now, None);
+        let access = settled.inputs.access;
+        for (requested, due) in [
+            (None, INTERVAL),
+            (Some(Duration::ZERO), INTERVAL),
+            (Some(SECOND), SECOND),
+            (Some(2 * INTERVAL), INTERVAL),
+        ] {
+            let schedule = schedule(requested.map(|delay| now + delay));
+            assert_eq!(settled.due(access, &schedule) - now, due, "{requested:?}");
+            let immovable = Schedule { is_movable: false, ..schedule };
+            assert_eq!(settled.due(access, &immovable) - now, INTERVAL, "{requested:?}");
+        }
+    }
+
+    #[test]
+    fn failure_is_retried_early_unless_rate_limited() {
+        let now = Instant::now();
+        let failed = |is_rate_limited| {
+            attempt(now, Some(Failure { count: 1, retry_at: now + INTERVAL, is_rate_limited }))
+        };
+        let access = failed(false).inputs.access;
+        let requested = schedule(Some(now + SECOND));
+        assert_eq!(failed(false).due(access, &schedule(None)) - now, INTERVAL);
+        assert_eq!(failed(false).due(access, &requested) - now, SECOND);
+        assert_eq!(failed(true).due(access, &requested) - now, INTERVAL);
+        let immovable = Schedule { is_movable: false, ..requested };
+        assert_eq!(failed(false).due(access, &immovable) - now, SECOND);
+    }
+
+    #[test]
+    fn new_consumer_hurries_only_a_failed_attempt() {
+        let now = Instant::now();
+        let failure = Failure { count: 1, retry_at: now + INTERVAL, is_rate_limited: true };
+        let access = InputsHash::of("another secret");
+        assert_eq!(attempt(now, Some(failure)).due(access, &schedule(None)), now);
+        assert_eq!(attempt(now, None).due(access, &schedule(None)), now + INTERVAL);
     }
 }

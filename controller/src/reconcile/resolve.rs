@@ -1,5 +1,7 @@
 //! Phase *resolve*: the digest of the source.
 
+use std::time::Duration;
+
 use zstart_convert::ErrorClass;
 use zstart_convert::Resolved;
 use zstart_core::record::record_name;
@@ -7,7 +9,7 @@ use zstart_core::{ImageConversion, Reference, variant};
 use zstart_registry::{ManifestKey, Store};
 
 use super::error::{ReconcileError, RecordError};
-use super::requeue::LastVerified;
+use super::requeue::{LastVerified, VerifiedTag};
 use super::status_writer::StatusWriter;
 
 /// The record's source. Refuses records that the controller would not create itself.
@@ -27,26 +29,46 @@ pub(super) fn valid_source(record: &ImageConversion) -> Result<&Reference, Recor
     variant::require_source(source).map_err(|refusal| RecordError::NoSource(refusal.to_string()))
 }
 
-/// Whether the source and the variant's tag still have the digests of the last reconciliation. Costs two
-/// requests.
-pub(super) async fn is_unchanged(
+/// Looks whether the source and its variant are those of the last reconciliation; `None` if not.
+///
+/// Costs one HEAD: of the source's tag, or of the variant's tag for a source that is named by digest. A
+/// second HEAD, of the variant's tag, follows once in an interval of `recheck`.
+pub(super) async fn look(
     repository: &dyn Store,
     source: &Reference,
     last: &LastVerified,
+    recheck: Duration,
     writer: &mut StatusWriter<'_>,
-) -> Result<bool, ReconcileError> {
-    let digest = zstart_convert::resolve_digest(repository, source).await.map_err(ReconcileError::Resolve)?;
-    if digest != last.source {
-        return Ok(false);
+) -> Result<Option<LastVerified>, ReconcileError> {
+    if source.digest().is_none() {
+        let asked = writer.request_time();
+        let digest =
+            zstart_convert::resolve_digest(repository, source).await.map_err(ReconcileError::Resolve)?;
+        if digest != last.source {
+            return Ok(None);
+        }
+        writer.set_resolved(&digest, asked);
     }
-    writer.set_resolved(&digest);
-    let tag = variant::tag(source, &digest);
+    let Some(variant) = &last.variant else { return Ok(Some(last.clone())) };
+    // Looks are up to a tenth of the interval early.
+    if variant.checked_at.elapsed() < recheck / 5 * 4 {
+        return Ok(Some(last.clone()));
+    }
+    let (asked, tag) = (writer.request_time(), variant::tag(source, &last.source));
     match zstart_convert::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
-        Ok(found) => Ok(found == last.variant),
+        Ok(found) if found == variant.digest => {}
+        Ok(_) => return Ok(None),
         // Some registries deny a tag that doesn't exist. The source was readable.
-        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::PullDenied) => Ok(false),
-        Err(error) => Err(ReconcileError::Convert(error)),
+        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::PullDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(ReconcileError::Convert(error)),
     }
+    if source.digest().is_some() {
+        writer.set_resolved(&last.source, asked);
+    }
+    let variant = VerifiedTag { digest: variant.digest.clone(), checked_at: asked.instant };
+    Ok(Some(LastVerified { source: last.source.clone(), variant: Some(variant) }))
 }
 
 /// Resolves the source and records its digest.
@@ -55,7 +77,8 @@ pub(super) async fn resolve(
     source: &Reference,
     writer: &mut StatusWriter<'_>,
 ) -> Result<Resolved, ReconcileError> {
+    let asked = writer.request_time();
     let resolved = zstart_convert::resolve(repository, source).await.map_err(ReconcileError::Resolve)?;
-    writer.set_resolved(resolved.digest());
+    writer.set_resolved(resolved.digest(), asked);
     Ok(resolved)
 }

@@ -1,33 +1,40 @@
 //! Records how a reconciliation ended: in the status, the events, the metrics and the log.
 
+use std::time::Instant;
+
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
+use zstart_convert::ErrorClass;
 use zstart_core::record::RecordReason;
 use zstart_core::units;
 
 use super::backoff;
 use super::error::ReconcileError;
 use super::reconciliation::{Outcome, Reconciliation};
-use super::requeue::{LastVerified, Requeue};
+use super::requeue::{Failure, LastVerified, VerifiedTag};
 use super::status::VerifiedVariant;
 use super::status_writer::StatusWriter;
 
-/// Records the result and returns when the record is due again. `failures` counts the earlier failures in
-/// a row.
+/// End of a reconciliation.
+pub(super) struct Ended {
+    /// Failure, if the reconciliation failed.
+    pub(super) failure: Option<Failure>,
+    /// Digests that the next reconciliation compares with.
+    pub(super) last_verified: Option<LastVerified>,
+}
+
+/// Records the result. `failures` counts the earlier failures in a row.
 pub(super) async fn record_result(
     reconciliation: &Reconciliation<'_>,
     writer: &mut StatusWriter<'_>,
     result: Result<Outcome, ReconcileError>,
     failures: u32,
-) -> kube::Result<Requeue> {
-    let recheck = reconciliation.context.config.recheck_interval;
-    // Never later than `recheckInterval`.
-    let delay = recheck.saturating_sub(backoff::jitter(recheck, &reconciliation.record.name_any()));
+) -> kube::Result<Ended> {
     match result {
         Ok(outcome) => {
             let last_verified = record_outcome(reconciliation, writer, outcome).await;
-            Ok(Requeue { delay, failures: 0, last_verified })
+            Ok(Ended { failure: None, last_verified: Some(last_verified) })
         }
         // The status can't be written, so it can't report the error either.
         Err(ReconcileError::Status(error)) => Err(error),
@@ -39,23 +46,29 @@ async fn record_outcome(
     reconciliation: &Reconciliation<'_>,
     writer: &mut StatusWriter<'_>,
     outcome: Outcome,
-) -> Option<LastVerified> {
+) -> LastVerified {
     let metrics = &reconciliation.context.metrics;
     match outcome {
         Outcome::Unchanged(last_verified) => {
-            metrics.count_attempt(RecordReason::Verified);
-            Some(last_verified)
+            let has_variant = last_verified.variant.is_some();
+            metrics.count_attempt(if has_variant {
+                RecordReason::Verified
+            } else {
+                RecordReason::AlreadyZstd
+            });
+            last_verified
         }
-        Outcome::AlreadyZstd => {
+        Outcome::AlreadyZstd(source) => {
             writer.set_already_zstd();
             metrics.count_attempt(RecordReason::AlreadyZstd);
-            None
+            LastVerified { source, variant: None }
         }
         Outcome::Ready(variant) => {
             writer.set_ready(&variant);
             metrics.count_attempt(RecordReason::Verified);
             announce(reconciliation, &variant).await;
-            Some(LastVerified { source: variant.source.clone(), variant: variant.image.digest.clone() })
+            let tag = VerifiedTag { digest: variant.image.digest.clone(), checked_at: Instant::now() };
+            LastVerified { source: variant.source.clone(), variant: Some(tag) }
         }
     }
 }
@@ -85,7 +98,7 @@ async fn record_error(
     writer: &mut StatusWriter<'_>,
     error: &ReconcileError,
     failures: u32,
-) -> Requeue {
+) -> Ended {
     let Reconciliation { context, record, .. } = reconciliation;
     let delay = backoff::retry_delay(error.class(), failures, context.config.recheck_interval);
     // Never sooner than a registry's Retry-After.
@@ -97,5 +110,7 @@ async fn record_error(
     let note = format!("{source}: {text}");
     reconciliation.publish(EventType::Warning, reason, &note).await;
     // A variant that stays ready is compared again as soon as the registry answers.
-    Requeue { delay, failures, last_verified: reconciliation.last_verified.clone() }
+    let is_rate_limited = matches!(error.class(), ErrorClass::RateLimited { .. });
+    let failure = Failure { count: failures, retry_at: Instant::now() + delay, is_rate_limited };
+    Ended { failure: Some(failure), last_verified: reconciliation.last_verified.clone() }
 }

@@ -44,9 +44,9 @@ pub(super) enum Origin {
     Existing,
 }
 
-/// Records the digest of the source, seen at `now`. A variant of another digest is removed.
-pub(super) fn set_resolved(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    status.source = Some(ResolvedSource { digest: digest.clone(), checked_at: Time(now), immutable: false });
+/// Records the digest of the source. A variant of another digest is removed.
+pub(super) fn set_resolved(status: &mut ImageConversionStatus, source: ResolvedSource, now: Timestamp) {
+    let digest = &source.digest;
     let message = format!("the source resolves to {digest}");
     set_condition(status, RESOLVED, true, RecordReason::Resolved, &message, now);
     if let Some(old) = status.variant.take_if(|variant| &variant.source_digest != digest) {
@@ -55,6 +55,7 @@ pub(super) fn set_resolved(status: &mut ImageConversionStatus, digest: &Digest, 
         set_condition(status, CONVERTED, false, RecordReason::SourceMoved, &message, now);
         set_condition(status, READY, false, RecordReason::SourceMoved, &message, now);
     }
+    status.source = Some(source);
 }
 
 /// Records a conversion that waits for a permit.

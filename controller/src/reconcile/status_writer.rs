@@ -1,30 +1,41 @@
 //! Writes a record's status: changes collect in memory until [`StatusWriter::write`].
 
+use std::time::Instant;
+
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::ImageConversionStatus;
+use zstart_core::record::{ImageConversionStatus, ResolvedSource};
 use zstart_core::{Digest, ImageConversion, keys};
 
 use super::error::ReconcileError;
+use super::request_time::RequestTime;
 use super::status::{self, VerifiedVariant};
+use crate::api_clock::ApiClock;
 
 /// The status of one record, and the version of it in the API server.
 pub(super) struct StatusWriter<'a> {
     records: Api<ImageConversion>,
     record: &'a ImageConversion,
+    clock: &'a ApiClock,
     status: ImageConversionStatus,
     written: ImageConversionStatus,
+    /// Whether the source's tag can't move.
+    is_immutable: bool,
+    /// Time of the last request whose answer had the source's digest.
+    looked_at: Option<Instant>,
 }
 
 impl<'a> StatusWriter<'a> {
     /// Starts with the status that `record` had when it was read.
-    pub(super) fn new(client: &Client, record: &'a ImageConversion) -> Self {
+    pub(super) fn new(client: &Client, clock: &'a ApiClock, record: &'a ImageConversion) -> Self {
         let written = record.status.clone().unwrap_or_default();
         let mut status = written.clone();
         status.observed_generation = record.metadata.generation;
-        Self { records: Api::all(client.clone()), record, status, written }
+        let records = Api::all(client.clone());
+        Self { records, record, clock, status, written, is_immutable: false, looked_at: None }
     }
 
     pub(super) fn status(&self) -> &ImageConversionStatus {
@@ -36,8 +47,27 @@ impl<'a> StatusWriter<'a> {
         change(&mut self.status, Timestamp::now());
     }
 
-    pub(super) fn set_resolved(&mut self, digest: &Digest) {
-        self.update(|status, now| status::set_resolved(status, digest, now));
+    /// Time of the last request whose answer had the source's digest.
+    pub(super) fn looked_at(&self) -> Option<Instant> {
+        self.looked_at
+    }
+
+    /// Whether the source's tag can't move. Recorded with the next digest.
+    pub(super) fn set_immutable(&mut self, is_immutable: bool) {
+        self.is_immutable = is_immutable;
+    }
+
+    /// Time of a request that is about to be sent.
+    pub(super) fn request_time(&self) -> RequestTime {
+        RequestTime::now(self.clock)
+    }
+
+    /// Records the answer to a request of this time.
+    pub(super) fn set_resolved(&mut self, digest: &Digest, asked: RequestTime) {
+        let checked_at = Time(asked.clock);
+        let source = ResolvedSource { digest: digest.clone(), checked_at, immutable: self.is_immutable };
+        self.looked_at = Some(asked.instant);
+        self.update(|status, now| status::set_resolved(status, source, now));
     }
 
     pub(super) fn set_pending(&mut self, digest: &Digest) {

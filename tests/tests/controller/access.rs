@@ -177,6 +177,7 @@ async fn all_entries_of_all_pull_secrets_are_tried() -> Result<()> {
             .map(|secret| secret.name_any())
             .collect(),
         service_account: "default".to_owned(),
+        pulls_always: false,
         event_target: None,
     };
     let (own, source) = (OwnCredentials::default(), "registry.example/team/app:v1".parse()?);
@@ -232,6 +233,7 @@ async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
         namespace: "on".to_owned(),
         pull_secrets: BTreeSet::from(["pull".to_owned()]),
         service_account: "default".to_owned(),
+        pulls_always: false,
         event_target: None,
     };
     for (status, known) in [

@@ -127,9 +127,41 @@ async fn aws_identity_is_used_for_listed_ecr_registries_only() -> Result<()> {
     lab.ready(&listed).await?;
     let message = lab.not_ready(&other, RecordReason::PullDenied).await?;
     assert!(message.contains(ENDPOINTS[1].0), "{message}");
-    assert_eq!(ecr.count("POST", ENDPOINTS[0].1), 1, "{:#?}", ecr.calls());
+    assert_eq!(ecr.count("POST", "eu-west-1.amazonaws.com/ GetAuthorizationToken"), 1, "{:#?}", ecr.calls());
     assert_eq!(ecr.count("POST", ENDPOINTS[1].1), 0, "{:#?}", ecr.calls());
     assert_eq!(terminate(&mut controller).await?, Some(0));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn immutable_ecr_repository_is_recorded() -> Result<()> {
+    for (may_describe, expected) in [(true, true), (false, false)] {
+        let lab = Lab::start().await?;
+        let ecr = FakeEcr::start(&lab.registry.host(), &["app"]).await?;
+        ecr.make_tags_immutable();
+        if !may_describe {
+            ecr.deny_describe_repositories();
+        }
+        lab.push("app:v1", &application()).await?;
+        let image = format!("{PRIVATE}/app:v1");
+        lab.deploy("on", "web", &image).await?;
+        let config = lab.plane.folder().join("controller.yaml");
+        std::fs::write(
+            &config,
+            configuration(&[], &format!("ecrRegistries: [{PRIVATE}]\nrecheckInterval: 1s")),
+        )?;
+        let mut command = command(lab.plane.kubeconfig(), &config)?;
+        command.envs(ecr.environment(&Identity::WebIdentity)?);
+        let mut controller = command.spawn()?;
+        let first = lab.ready(&image).await?.source.context("no source")?;
+        assert_eq!(first.immutable, expected);
+        lab.wait_for(&image, "looked at again", |status| {
+            status.source.as_ref().is_some_and(|source| source.checked_at > first.checked_at)
+        })
+        .await?;
+        assert_eq!(ecr.count("POST", "DescribeRepositories"), 1, "{:#?}", ecr.calls());
+        assert_eq!(terminate(&mut controller).await?, Some(0));
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod binary;
 mod content;
 mod conversion;
 mod demand;
+mod freshness;
 mod lab;
 mod loop_guard;
 mod moved_tags;

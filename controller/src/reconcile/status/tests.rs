@@ -13,6 +13,10 @@ fn digest(text: &str) -> Digest {
     Digest::sha256_of(text.as_bytes())
 }
 
+fn resolved(digest: &Digest) -> ResolvedSource {
+    ResolvedSource { digest: digest.clone(), checked_at: Time(now()), immutable: false }
+}
+
 fn variant_of(source: &Digest, origin: Origin) -> VerifiedVariant {
     let report = PlatformReport {
         platform: Platform::new("linux", "amd64"),
@@ -33,7 +37,7 @@ fn variant_of(source: &Digest, origin: Origin) -> VerifiedVariant {
 
 fn ready_status(source: &Digest) -> ImageConversionStatus {
     let mut status = ImageConversionStatus::default();
-    set_resolved(&mut status, source, now());
+    set_resolved(&mut status, resolved(source), now());
     let took = Duration::from_secs(12);
     set_ready(&mut status, &variant_of(source, Origin::Converted { took }), now());
     status
@@ -63,7 +67,7 @@ fn verified_variant_sets_ready_and_sizes() {
 #[test]
 fn moved_tag_removes_the_variant() {
     let mut status = ready_status(&digest("source"));
-    set_resolved(&mut status, &digest("another"), now());
+    set_resolved(&mut status, resolved(&digest("another")), now());
     assert_eq!(ready(&status), ("False", "SourceMoved"));
     assert_eq!((status.variant, status.summary), (None, None));
 }
@@ -105,7 +109,7 @@ fn restart_keeps_the_recorded_conversion_duration() {
 fn foreign_variant_is_reused_without_a_duration() {
     let source = digest("source");
     let mut status = ImageConversionStatus::default();
-    set_resolved(&mut status, &source, now());
+    set_resolved(&mut status, resolved(&source), now());
     set_ready(&mut status, &variant_of(&source, Origin::Existing), now());
     assert_eq!(condition(&status, CONVERTED).unwrap().reason, "Reused");
     let message = &condition(&status, READY).unwrap().message;
