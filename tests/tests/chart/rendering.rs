@@ -56,6 +56,8 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "workers": 4,
             "layersAtOnce": 1,
             "recheckInterval": "90s",
+            "recheckIntervalAlways": "30s",
+            "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],
             "plainHttpRegistries": ["registry.example:5000"],
             "tokenServers": ["login.example"],
             "credentialsFile": "/etc/zstart/credentials/config.json",

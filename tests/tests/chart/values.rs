@@ -56,6 +56,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("controller.podLabels.zstart\\.dev/rewrite=enabled", ["invalid propertyName", "zstart.dev/rewrite"]),
         ("webhok.replicas=3", ["additional properties", "webhok"]),
         ("controller.recheckintervall=1m", ["/controller", "recheckintervall"]),
+        ("records.immutableTags={a b}", ["/records/immutableTags/0", "pattern"]),
     ];
     for (set, expected) in cases {
         let message = helm.fails_to_render("zstart", &[set]).await?;
@@ -78,6 +79,16 @@ async fn recheck_interval_must_be_below_max_staleness() -> Result<()> {
         assert!(message.contains("must be shorter than webhook.maxStaleness"), "{message}");
     }
     helm.render("zstart", &["controller.recheckInterval=59m", "webhook.maxStaleness=1h"]).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn recheck_interval_always_must_be_below_two_minutes() -> Result<()> {
+    let helm = Helm::find().await?;
+    let message = helm.fails_to_render("zstart", &["controller.recheckIntervalAlways=2m"]).await?;
+    assert!(message.contains("must be shorter than webhook.maxStalenessAlways (2m)"), "{message}");
+    let sets = ["controller.recheckIntervalAlways=2m", "controller.recheckInterval=1m"];
+    helm.render("zstart", &sets).await?;
     Ok(())
 }
 

@@ -5,12 +5,19 @@
 {{- if ge $recheck (include "zstart.seconds" .Values.webhook.maxStaleness | int64) -}}
 {{- fail (printf "controller.recheckInterval (%s) must be shorter than webhook.maxStaleness (%s): otherwise a record would be too old to use before its tag is resolved again" $values.recheckInterval .Values.webhook.maxStaleness) -}}
 {{- end -}}
+{{- $always := include "zstart.seconds" $values.recheckIntervalAlways | int64 -}}
+{{- $maxAlways := .Values.webhook.maxStalenessAlways | default "2m" -}}
+{{- if ge (min $always $recheck) (include "zstart.seconds" $maxAlways | int64) -}}
+{{- fail (printf "controller.recheckIntervalAlways (%s) must be shorter than webhook.maxStalenessAlways (%s): otherwise a record would be too old for pods with imagePullPolicy: Always before its tag is resolved again" $values.recheckIntervalAlways $maxAlways) -}}
+{{- end -}}
 healthListen: 0.0.0.0:8080
 level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
+recheckIntervalAlways: {{ $values.recheckIntervalAlways }}
+immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
 plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 tokenServers: {{ $values.tokenServers | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
