@@ -21,6 +21,7 @@ use crate::immutable_tags::ImmutableTags;
 use crate::look_pacer::LookPacer;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
+use crate::repositories::Repositories;
 
 /// Maximum number of concurrent lookups in one registry. A controller that starts looks up every source.
 /// A registry that doesn't respond delays only its own sources.
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     /// Variants that this process made, by image.
     converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
+    /// Repositories that stay open between two looks.
+    pub(crate) repositories: Repositories,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled at shutdown: running reconciliations are dropped.
@@ -88,6 +91,7 @@ impl Context {
             layer_cache: LayerCache::default(),
             converted: Mutex::default(),
             attempts: Attempts::default(),
+            repositories: Repositories::default(),
             events,
             metrics: Arc::new(Metrics::new()),
             shutdown,

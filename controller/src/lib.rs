@@ -32,5 +32,6 @@ pub mod loop_guard;
 mod metrics;
 mod reconcile;
 mod records;
+mod repositories;
 pub mod run;
 pub mod watches;

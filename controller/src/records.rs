@@ -52,6 +52,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
         // Before the first list is complete, every record would seem to be missing.
         if may_be_missing && known.is_synced() && may_try {
             context.attempts.retain(|record| known.contains_key(record));
+            context.repositories.retain(|record| known.contains_key(record));
             retry = create_missing(&records, &context, &mut known).await.err();
         }
     }

@@ -1,9 +1,11 @@
 //! One reconciliation of a record, phase by phase.
 
+use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 use zstart_convert::Settings;
 use zstart_core::record::{READY, RecordReason, condition};
 use zstart_core::{Digest, ImageConversion, Reference, variant};
+use zstart_registry::Store;
 use zstart_registry::auth::Credentials;
 
 use super::error::ReconcileError;
@@ -66,7 +68,20 @@ impl Reconciliation<'_> {
         source: &Reference,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
-        let repository = &*self.context.registries.repository(source, credentials);
+        let Context { repositories, registries, .. } = self.context;
+        let name = self.record.name_any();
+        let repository = repositories.get(&name, registries, source, credentials.clone());
+        let outcome = self.run_in(&*repository, source, writer).await?;
+        repositories.keep(name, credentials, repository);
+        Ok(outcome)
+    }
+
+    async fn run_in(
+        &self,
+        repository: &dyn Store,
+        source: &Reference,
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<Outcome, ReconcileError> {
         let last = self.last_verified.as_ref().filter(|last| is_recorded(last, writer));
         if last.is_some() {
             self.context.look_pacer.wait(source.registry()).await;

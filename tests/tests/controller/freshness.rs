@@ -15,7 +15,7 @@ use zstart_core::Digest;
 use zstart_core::record::{ImageConversionStatus, RESOLVED, RecordReason};
 use zstart_core::sync::lock;
 use zstart_tests::images::{Compression, Fixture};
-use zstart_tests::registry::gateway::Fault;
+use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN, template};
@@ -133,7 +133,9 @@ async fn checked_at_precedes_the_request() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unchanged_tag_costs_one_head_a_look() -> Result<()> {
-    let lab = Lab::start().await?;
+    let mut lab = Lab::start().await?;
+    // The registry asks for tokens, as Docker Hub does.
+    lab.gateway = Gateway::start_with(&lab.registry.host(), Some(TokenLogin::anonymous())).await?;
     lab.push("app:v1", &release(b"app")).await?;
     let image = lab.image("app:v1");
     let pulled = json!({"containers": [{"name": "app", "image": image, "imagePullPolicy": "Always"}]});
