@@ -1,4 +1,5 @@
-//! Issues, renews and publishes the webhook's certificates without manual steps.
+//! Issues, renews and publishes the webhook's certificates without manual steps. The chart disables the
+//! rotation if cert-manager or an administrator issues them (`webhook.certificate.mode`).
 //!
 //! The controller stores an authority (10 years) in one Secret that only the controller can read, and a
 //! serving certificate (90 days) in another Secret that the webhook watches. Each certificate is renewed

@@ -48,8 +48,9 @@ pub struct Config {
     pub ecr_registries: BTreeSet<String>,
     /// Pods that are never rewritten. `kube-system` and zstart's own namespace are always excluded.
     pub exclusions: Exclusions,
-    /// Names of the objects that hold the webhook's certificates.
-    pub webhook: CertificateSettings,
+    /// Objects of the webhook's certificates. `None`: the controller leaves the certificates alone, because
+    /// cert-manager or an administrator issues them. Default: the controller rotates them.
+    pub certificates: Option<CertificateSettings>,
 }
 
 /// Platforms of an image that are converted.
@@ -134,6 +135,7 @@ struct File {
     ecr_registries: BTreeSet<String>,
     excluded_namespaces: BTreeSet<String>,
     allowed_controllers: BTreeSet<String>,
+    rotate_certificates: bool,
     webhook: CertificateSettings,
 }
 
@@ -161,6 +163,7 @@ impl Default for File {
             ecr_registries: BTreeSet::new(),
             excluded_namespaces: BTreeSet::new(),
             allowed_controllers: BTreeSet::new(),
+            rotate_certificates: true,
             webhook: CertificateSettings::default(),
         }
     }
@@ -191,6 +194,7 @@ impl Config {
             ecr_registries,
             excluded_namespaces,
             allowed_controllers,
+            rotate_certificates,
             webhook,
         } = config_file::parse(file, text)?;
         let zero = |field| ConfigError::Zero { file: named(), field };
@@ -235,7 +239,7 @@ impl Config {
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
             ecr_registries,
-            webhook,
+            certificates: rotate_certificates.then_some(webhook),
         })
     }
 }
@@ -256,6 +260,12 @@ mod tests {
         assert_eq!(config.recheck_interval, Duration::from_mins(5));
         assert_eq!(config.recheck_interval_always, Duration::from_mins(1));
         assert_eq!(config.credentials_file, None);
+        assert_eq!(config.certificates, Some(CertificateSettings::default()));
+    }
+
+    #[test]
+    fn certificates_of_others_have_no_settings() {
+        assert_eq!(parse("rotateCertificates: false").unwrap().certificates, None);
     }
 
     #[test]
@@ -266,6 +276,7 @@ mod tests {
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
+             rotateCertificates: true\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
         )
         .unwrap();
@@ -284,7 +295,7 @@ mod tests {
             credentials_file,
             ecr_registries,
             exclusions: Exclusions { namespaces, allowed_controllers },
-            webhook: CertificateSettings { configuration, service, serving_secret, ca_secret },
+            certificates,
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
@@ -298,6 +309,7 @@ mod tests {
         assert!(ecr_registries.contains("public.ecr.aws"));
         assert!(namespaces.contains("quiet"));
         assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));
+        let CertificateSettings { configuration, service, serving_secret, ca_secret } = certificates.unwrap();
         let names = [configuration, service, serving_secret, ca_secret];
         assert_eq!(names, ["a", "b", "c", "d"]);
     }

@@ -57,7 +57,7 @@ pub async fn run(
     let registries = RegistryClient::new(options)?;
     let Identity { namespace, pod } = identity;
     let events = Events::new(client.clone(), pod);
-    let webhook = config.webhook.clone();
+    let certificates = config.certificates.clone();
     let context = Arc::new(Context::new(client.clone(), config, own, registries, events, shutdown.clone()));
     tracing::info!(health = %address, namespace, "controller started");
 
@@ -85,7 +85,12 @@ pub async fn run(
             }
         }
     });
-    supervisor.try_spawn("certificates", certificates::rotate(client, webhook, namespace, shutdown.clone()));
+    if let Some(settings) = certificates {
+        let rotation = certificates::rotate(client, settings, namespace, shutdown.clone());
+        supervisor.try_spawn("certificates", rotation);
+    } else {
+        tracing::info!("rotateCertificates is false: leaving the webhook's certificates unchanged");
+    }
     supervisor.spawn("health", health::serve(listener, context));
 
     supervisor.run_until(&shutdown).await?;
