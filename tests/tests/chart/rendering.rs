@@ -219,6 +219,19 @@ async fn pods_run_without_root_and_with_a_read_only_disk() -> Result<()> {
 }
 
 #[tokio::test]
+async fn host_network_replaces_pods_without_a_surge() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (set, surge, unavailable) in [("webhook.hostNetwork=false", 1, 0), ("webhook.hostNetwork=true", 0, 1)]
+    {
+        let objects = helm.render("zstart", &[set]).await?;
+        let strategy = &find(&objects, "Deployment", "zstart-webhook")?["spec"]["strategy"];
+        let expected = json!({"maxSurge": surge, "maxUnavailable": unavailable});
+        assert_eq!(strategy["rollingUpdate"], expected, "{set}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn image_digest_replaces_the_tag() -> Result<()> {
     let helm = Helm::find().await?;
     let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));

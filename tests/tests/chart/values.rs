@@ -47,6 +47,11 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("webhook.image.digest=latest", ["/webhook/image/digest", "pattern"]),
         ("webhook.port=8080", ["webhook.port and webhook.healthPort are both 8080", "different ports"]),
         ("webhook.hostNetwork=true,webhook.port=443", ["webhook.hostNetwork", "at least 1024"]),
+        ("webhook.hostNetwork=true,webhook.port=10250", ["webhook.port is 10250", "another port"]),
+        (
+            "webhook.hostNetwork=true,webhook.healthPort=10256",
+            ["webhook.healthPort is 10256", "another port"],
+        ),
         ("fullnameOverride=on", ["\"on\"", "not be a YAML keyword"]),
         ("logLevel=inof", ["/logLevel", "pattern"]),
         (

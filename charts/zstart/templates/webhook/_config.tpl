@@ -7,6 +7,14 @@
 {{- if and $values.hostNetwork (or (lt ($values.port | int) 1024) (lt ($values.healthPort | int) 1024)) -}}
 {{- fail "webhook.hostNetwork needs webhook.port and webhook.healthPort of at least 1024: zstart's pods don't have the right to bind lower ports" -}}
 {{- end -}}
+{{- if $values.hostNetwork -}}
+{{- /* healthz and metrics of kubelet and kube-proxy, and the kubelet's API. */ -}}
+{{- range $name := list "port" "healthPort" -}}
+{{- if has (get $values $name | int) (list 10248 10249 10250 10255 10256) -}}
+{{- fail (printf "webhook.%s is %d, which kubelet or kube-proxy uses on every node: with webhook.hostNetwork, set another port" $name (get $values $name | int)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 listen: 0.0.0.0:{{ $values.port | int }}
 healthListen: 0.0.0.0:{{ $values.healthPort | int }}
 servingSecret: {{ include "zstart.servingSecret" . }}
