@@ -10,6 +10,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+pub mod cert_manager;
 mod rights;
 
 pub use rights::grant;

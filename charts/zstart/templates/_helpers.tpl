@@ -4,7 +4,7 @@ Names, labels and values that several templates need. The configuration files
 */}}
 
 {{/*
-Prefix of every name. Cut at 50 characters: with "-webhook-tls" the name must fit into a label's 63.
+Prefix of every name. Cut at 50 characters: with "-webhook-root" the name must fit into a label's 63.
 The prefix must start with a letter for two reasons. A Service's name must start with one. The API
 server calls webhooks in the order of their names, and EKS's own Fargate webhook
 ("0500-amazon-eks-fargate-…") must be called before zstart's.
@@ -27,10 +27,6 @@ server calls webhooks in the order of their names, and EKS's own Fargate webhook
 
 {{- define "zstart.controller.fullname" -}}{{ include "zstart.fullname" . }}-controller{{- end -}}
 {{- define "zstart.webhook.fullname" -}}{{ include "zstart.fullname" . }}-webhook{{- end -}}
-
-{{/* Secrets that the controller creates: the certificate authority, and the webhook's certificate. */}}
-{{- define "zstart.caSecret" -}}{{ include "zstart.webhook.fullname" . }}-ca{{- end -}}
-{{- define "zstart.servingSecret" -}}{{ include "zstart.webhook.fullname" . }}-tls{{- end -}}
 
 {{/* Labels of every object. Takes {root, component}. */}}
 {{- define "zstart.labels" -}}

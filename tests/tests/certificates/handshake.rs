@@ -1,6 +1,7 @@
-//! A real TLS handshake in memory: the server has the serving Secret, the client trusts the webhook
-//! configuration's bundle, like the API server.
+//! TLS handshakes whose client trusts a bundle, like the API server: in memory with a server that has the
+//! serving Secret, and over TCP with the webhook.
 
+use std::net::{Ipv4Addr, TcpStream};
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result, ensure};
@@ -10,15 +11,30 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, Server
 
 use crate::installation::{State, value};
 
-/// Connects to the webhook by a name. Fails if the client rejects the certificate.
-pub(crate) fn connect(state: &State, name: &str) -> Result<()> {
-    let bundle = state.bundle.as_deref().context("the configuration has no bundle")?;
+fn client(bundle: &[u8]) -> Result<ClientConfig> {
     let mut roots = RootCertStore::empty();
     for authority in CertificateDer::pem_slice_iter(bundle) {
         roots.add(authority?)?;
     }
-    let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    Ok(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth())
+}
 
+/// Connects to a server at a loopback port. Fails if the bundle doesn't verify its certificate.
+pub(crate) fn connect_to(port: u16, bundle: &[u8]) -> Result<()> {
+    let address = Ipv4Addr::LOCALHOST;
+    let mut socket = TcpStream::connect((address, port))?;
+    let name = ServerName::from(std::net::IpAddr::from(address));
+    let mut client = ClientConnection::new(Arc::new(client(bundle)?), name)?;
+    while client.is_handshaking() {
+        client.complete_io(&mut socket)?;
+    }
+    Ok(())
+}
+
+/// Connects to the webhook by a name. Fails if the client rejects the certificate.
+pub(crate) fn connect(state: &State, name: &str) -> Result<()> {
+    let bundle = state.bundle.as_deref().context("the configuration has no bundle")?;
+    let client = client(bundle)?;
     let chain = CertificateDer::pem_slice_iter(value(&state.serving, "tls.crt")?);
     let key = PrivateKeyDer::from_pem_slice(value(&state.serving, "tls.key")?)?;
     let server = ServerConfig::builder()

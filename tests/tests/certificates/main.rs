@@ -1,7 +1,9 @@
 //! The webhook's certificates on a real API server: issued, kept, repaired, renewed, and trusted.
 
+mod external;
 mod handshake;
 mod installation;
+mod release;
 
 use anyhow::{Context as _, Result};
 use jiff::{SignedDuration, Timestamp};

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use zstart_tests::chart::{Helm, chart, find, name};
 
 /// Configuration file in a `ConfigMap`.
-fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
+pub(crate) fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
     let text = find(objects, "ConfigMap", config_map)?
         .pointer("/data/config.yaml")
         .and_then(Value::as_str)
@@ -64,6 +64,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "ecrRegistries": ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws"],
             "excludedNamespaces": [],
             "allowedControllers": [],
+            "rotateCertificates": true,
             "webhook": {
                 "configuration": "zstart",
                 "service": "zstart-webhook",

@@ -5,6 +5,7 @@ use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessRevie
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use crate::certificates::{authority, given};
 use crate::server::Installation;
 
 /// An access request: verb, group, resource, namespace, name; an empty field means "any" or "none".
@@ -112,6 +113,33 @@ async fn service_accounts_have_exactly_their_rights() -> Result<()> {
     check(client, "zstart-controller", CONTROLLER_MAY_NOT, false).await?;
     check(client, "zstart-webhook", WEBHOOK_MAY, true).await?;
     check(client, "zstart-webhook", WEBHOOK_MAY_NOT, false).await
+}
+
+const CERTIFICATE_RIGHTS: &[AccessRequest] = &[
+    ("create", "", "secrets", "zstart-system", ""),
+    ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),
+    ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
+    ("update", "", "secrets", "zstart-system", "internal-webhook"),
+    ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart"),
+    ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart-webhook"),
+];
+
+#[tokio::test]
+async fn foreign_certificates_are_beyond_the_controllers_rights() -> Result<()> {
+    let given = given(&authority()?);
+    let given: Vec<&str> = given.iter().map(String::as_str).collect();
+    for (sets, served, other) in [
+        (&["webhook.certificate.mode=certManager"][..], "zstart-webhook-tls", "internal-webhook"),
+        (&given, "internal-webhook", "zstart-webhook-tls"),
+    ] {
+        let zstart = Installation::start(sets).await?;
+        let client = zstart.client();
+        check(client, "zstart-controller", CERTIFICATE_RIGHTS, false).await?;
+        let secret = |name| ("watch", "", "secrets", "zstart-system", name);
+        check(client, "zstart-webhook", &[secret(served)], true).await?;
+        check(client, "zstart-webhook", &[secret(other)], false).await?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

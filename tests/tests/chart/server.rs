@@ -16,11 +16,11 @@ use zstart_core::record::{ImageConversionSpec, record_name};
 use zstart_core::{ImageConversion, Reference};
 use zstart_tests::control_plane::ControlPlane;
 
-use zstart_tests::chart::{Helm, NAMESPACE, chart, ci_values, set_arguments};
+use zstart_tests::chart::{Helm, NAMESPACE, cert_manager, chart, ci_values, set_arguments};
 
 mod writers;
 
-const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
+pub(crate) const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 
 /// A control plane of its own with the chart installed. No controllers run, so there are no pods: these tests
 /// concern objects, rights and admission.
@@ -35,6 +35,8 @@ impl Installation {
         let plane = ControlPlane::start().await?;
         let client = plane.client().await?;
         let helm = Helm::find().await?.with_kubeconfig(plane.kubeconfig());
+        // The kinds of mode certManager, which cert-manager would define.
+        cert_manager::define(&client).await?;
         let installation = Self { plane, helm, client };
         installation.helm("install", "--create-namespace", sets).await?;
         Ok(installation)
@@ -44,7 +46,7 @@ impl Installation {
         &self.client
     }
 
-    async fn helm(&self, verb: &str, flag: &str, sets: &[&str]) -> Result<String> {
+    pub(crate) async fn helm(&self, verb: &str, flag: &str, sets: &[&str]) -> Result<String> {
         let chart = chart();
         let arguments = [verb.as_ref(), "zstart".as_ref(), chart.as_os_str()];
         let more = ["--namespace".as_ref(), NAMESPACE.as_ref(), flag.as_ref()];
@@ -52,7 +54,7 @@ impl Installation {
     }
 
     /// Client that impersonates a user in these groups and in `system:authenticated`.
-    async fn user(&self, name: &str, groups: &[&str]) -> Result<Client> {
+    pub(crate) async fn user(&self, name: &str, groups: &[&str]) -> Result<Client> {
         let mut config: Config = self.plane.config().await?;
         config.auth_info.impersonate = Some(name.to_owned());
         config.auth_info.impersonate_groups = Some(groups.iter().map(|&group| group.to_owned()).collect());

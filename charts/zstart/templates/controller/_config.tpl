@@ -24,9 +24,14 @@ credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values
 ecrRegistries: {{ $values.ecrRegistries | default list | toJson }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
 allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}
+{{- if eq (include "zstart.certificate.mode" .) "zstart" }}
+rotateCertificates: true
 webhook:
-  configuration: {{ include "zstart.fullname" . }}
+  configuration: {{ include "zstart.webhook.configuration" . }}
   service: {{ include "zstart.webhook.fullname" . }}
   servingSecret: {{ include "zstart.servingSecret" . }}
   caSecret: {{ include "zstart.caSecret" . }}
+{{- else }}
+rotateCertificates: false
+{{- end }}
 {{- end -}}
