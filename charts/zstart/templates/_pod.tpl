@@ -44,8 +44,10 @@ tolerations:
 affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- with .root.Values.podSecurityContext }}
 securityContext:
-  {{- toYaml .root.Values.podSecurityContext | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Image, arguments and environment of the pod's only container. */}}
@@ -74,10 +76,14 @@ env:
   {{- with .values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
+{{- with .root.Values.securityContext }}
 securityContext:
-  {{- toYaml .root.Values.securityContext | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .values.resources }}
 resources:
-  {{- toYaml .values.resources | nindent 2 }}
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* Probes of the plain-http health port. The liveness probe has its own path, so an unready pod isn't killed. */}}

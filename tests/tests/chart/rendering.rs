@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
 
-use zstart_tests::chart::{Helm, chart, find, name};
+use zstart_tests::chart::{Helm, chart, ci_values, find, name};
 
 /// Configuration file in a `ConfigMap`.
 pub(crate) fn configuration(objects: &[Value], config_map: &str) -> Result<Value> {
@@ -220,6 +220,24 @@ async fn pods_run_without_root_and_with_a_read_only_disk() -> Result<()> {
 }
 
 #[tokio::test]
+async fn user_and_groups_set_to_null_are_left_out() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render_file("zstart", &chart().join("ci/openshift-values.yaml")).await?;
+    for deployment in ["zstart-controller", "zstart-webhook"] {
+        let spec = &find(&objects, "Deployment", deployment)?["spec"]["template"]["spec"];
+        let expected = json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}});
+        assert_eq!(spec["securityContext"], expected, "{deployment}");
+    }
+    let unset = ["podSecurityContext=null", "securityContext=null", "webhook.resources=null"];
+    let objects = helm.render("zstart", &unset).await?;
+    let spec = &find(&objects, "Deployment", "zstart-webhook")?["spec"]["template"]["spec"];
+    assert_eq!(spec.get("securityContext"), None);
+    assert_eq!(spec["containers"][0].get("securityContext"), None);
+    assert_eq!(spec["containers"][0].get("resources"), None);
+    Ok(())
+}
+
+#[tokio::test]
 async fn host_network_replaces_pods_without_a_surge() -> Result<()> {
     let helm = Helm::find().await?;
     for (set, surge, unavailable) in [("webhook.hostNetwork=false", 1, 0), ("webhook.hostNetwork=true", 0, 1)]
@@ -228,6 +246,41 @@ async fn host_network_replaces_pods_without_a_surge() -> Result<()> {
         let strategy = &find(&objects, "Deployment", "zstart-webhook")?["spec"]["strategy"];
         let expected = json!({"maxSurge": surge, "maxUnavailable": unavailable});
         assert_eq!(strategy["rollingUpdate"], expected, "{set}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn webhook_port_reaches_program_pod_and_policy() -> Result<()> {
+    let helm = Helm::find().await?;
+    let private_gke = ["webhook.port=10250", "networkPolicy.enabled=true"];
+    for sets in
+        [&private_gke[..], &["webhook.hostNetwork=true", "webhook.port=9443", "networkPolicy.enabled=true"]]
+    {
+        let objects = helm.render("zstart", sets).await?;
+        let listen = &configuration(&objects, "zstart-webhook")?["listen"];
+        let port: u16 =
+            listen.as_str().and_then(|text| text.rsplit(':').next()).context("no port")?.parse()?;
+        assert!(sets.contains(&format!("webhook.port={port}").as_str()), "{listen}");
+        let container =
+            &find(&objects, "Deployment", "zstart-webhook")?["spec"]["template"]["spec"]["containers"][0];
+        assert_eq!(container["ports"][0], json!({"name": "https", "containerPort": port}));
+        let service = &find(&objects, "Service", "zstart-webhook")?["spec"]["ports"][0];
+        assert_eq!((&service["port"], &service["targetPort"]), (&json!(443), &json!("https")));
+        let ingress = &find(&objects, "NetworkPolicy", "zstart-webhook")?["spec"]["ingress"][0];
+        assert_eq!(ingress["ports"][0]["port"], port);
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn aks_admissions_enforcer_is_disabled_in_every_mode() -> Result<()> {
+    let helm = Helm::find().await?;
+    for values in ci_values()? {
+        let objects = helm.render_file("zstart", &values).await?;
+        let admission = objects.iter().find(|object| object["kind"] == "MutatingWebhookConfiguration");
+        let annotations = &admission.context("no configuration")?["metadata"]["annotations"];
+        assert_eq!(annotations["admissions.enforcer/disabled"], "true", "{}", values.display());
     }
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! The chart on a real API server: it accepts every object and guards records; upgrades and uninstalls keep
 //! what isn't Helm's.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::rbac::v1::{ClusterRole, ClusterRoleBinding};
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams};
@@ -238,9 +240,15 @@ async fn upgrade_keeps_the_ca_bundle_of_the_controller() -> Result<()> {
     });
     controller.patch("zstart", &PatchParams::apply("zstart-controller"), &Patch::Apply(&patch)).await?;
 
-    for (flag, timeout) in [("--server-side=true", 1), ("--server-side=false", 2)] {
-        let set = format!("webhook.timeoutSeconds={timeout}");
-        zstart.helm("upgrade", flag, &[&set]).await?;
+    // A changed port changes the key of a list, which could leave the old port in the pod.
+    for (flag, timeout, port) in [("--server-side=true", 1, 10250), ("--server-side=false", 2, 8443)] {
+        let sets = [format!("webhook.timeoutSeconds={timeout}"), format!("webhook.port={port}")];
+        zstart.helm("upgrade", flag, &[&sets[0], &sets[1]]).await?;
+        let deployments: Api<Deployment> = Api::namespaced(zstart.client.clone(), NAMESPACE);
+        let pod = deployments.get("zstart-webhook").await?.spec.and_then(|spec| spec.template.spec);
+        let ports = pod.and_then(|mut pod| pod.containers.pop()).and_then(|container| container.ports);
+        let ports = ports.into_iter().flatten().map(|port| port.container_port);
+        assert_eq!(ports.collect::<BTreeSet<_>>(), BTreeSet::from([port, 8080]), "{flag}");
         let webhooks = controller.get("zstart").await?.webhooks.unwrap_or_default();
         assert_eq!(webhooks.len(), 1);
         assert_eq!(webhooks[0].timeout_seconds, Some(timeout), "{flag}");
