@@ -86,18 +86,24 @@ resources:
 {{- end }}
 {{- end -}}
 
-{{/* Probes of the plain-http health port. The liveness probe has its own path, so an unready pod isn't killed. */}}
+{{/*
+Probes of the plain-http health port. The liveness probe has its own path, so an unready pod isn't killed.
+Time limits above the default of one second: a node short of processor time must not take both replicas out
+of the Service, nor restart them.
+*/}}
 {{- define "zstart.pod.probes" -}}
 livenessProbe:
   httpGet:
     path: /livez
     port: health
   periodSeconds: 10
+  timeoutSeconds: 5
   failureThreshold: 6
 readinessProbe:
   httpGet:
     path: /readyz
     port: health
   periodSeconds: 2
+  timeoutSeconds: 2
   failureThreshold: 3
 {{- end -}}
