@@ -1,6 +1,7 @@
 //! The Helm chart for an administrator: the values it accepts, the objects it renders, and a real API
 //! server's reaction to them.
 
+mod binaries;
 mod certificates;
 mod modes;
 mod rendering;

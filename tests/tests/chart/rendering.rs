@@ -16,6 +16,14 @@ pub(crate) fn configuration(objects: &[Value], config_map: &str) -> Result<Value
     Ok(serde_saphyr::from_str(text)?)
 }
 
+/// Name of a component's Deployment, which other objects of the component share.
+pub(crate) fn name_of<'a>(objects: &'a [Value], component: &str) -> Result<&'a str> {
+    let label = "app.kubernetes.io/component";
+    let mut deployments = objects.iter().filter(|object| object["kind"] == "Deployment");
+    let found = deployments.find(|object| object["metadata"]["labels"][label] == component);
+    Ok(name(found.with_context(|| format!("no Deployment of the {component} was rendered"))?))
+}
+
 #[tokio::test]
 async fn names_in_the_configuration_follow_the_release() -> Result<()> {
     let helm = Helm::find().await?;
