@@ -31,6 +31,7 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         ("docs/ecr.md", 15),
         ("docs/decisions.md", 12),
         ("docs/pods.md", 25),
+        ("docs/install.md", 10),
     ];
     for (document, min) in documents {
         let text = std::fs::read_to_string(root.join(document))?;
