@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use serde_json::Value;
+use serde_json::{Value, json};
 use zstart_tests::chart::{Helm, ci_values, find};
 
 use crate::rendering::name_of;
@@ -57,8 +57,43 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "webhook.allowedControllers={CloneSet.apps.kruise.io}",
         "webhook.excludedNamespaces={a,kube-public,1-a}",
         "webhook.port=10250",
+        "webhook.whenNoNode={pool,zone in (a\\,b)\\, gpu==yes,a.b/c_d=x}",
+        "webhook.minSize=999999Ti,webhook.minGain=100",
+        "webhook.minSize=999999999999999,webhook.minGain=0.5",
+        "webhook.signedImages={*,registry.example/a?/*}",
+        "webhook.maxStalenessAlways=61s",
     ] {
         parse(&helm.render("zstart", &[set]).await?).with_context(|| set.to_owned())?;
+    }
+    Ok(())
+}
+
+/// The schema knows the first version of each runtime that can start zstd images, as the webhook does.
+#[tokio::test]
+async fn lowest_runtime_versions_agree_with_the_webhook() -> Result<()> {
+    let helm = Helm::find().await?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("values.yaml");
+    for (runtime, version, is_accepted) in [
+        ("containerd", "1.5", true),
+        ("containerd", "1.4", false),
+        ("containerd", "1.7.27-k3s1", true),
+        ("containerd", "2.0", true),
+        ("containerd", "2", false),
+        ("cri-o", "1.16", true),
+        ("cri-o", "1.15.9", false),
+        ("docker", "23.0.1", true),
+        ("docker", "22.10", false),
+    ] {
+        std::fs::write(&file, json!({"webhook": {"runtimes": {runtime: version}}}).to_string())?;
+        let rendered = helm.render_file("zstart", &file).await;
+        assert_eq!(rendered.is_ok(), is_accepted, "the schema on {runtime} {version}");
+        if let Ok(objects) = rendered {
+            parse(&objects)?;
+        }
+        let text = format!("runtimes: {{{runtime}: '{version}'}}");
+        let parsed = zstart_admission::config::Config::parse(Path::new("config.yaml"), &text);
+        assert_eq!(parsed.is_ok(), is_accepted, "the webhook on {runtime} {version}");
     }
     Ok(())
 }

@@ -81,6 +81,9 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             },
         })
     );
+    // One value for both programs.
+    let controller = configuration(&objects, "zstart-controller")?;
+    let immutable = controller.get("immutableTags").cloned().unwrap_or_else(|| json!([]));
     assert_eq!(
         configuration(&objects, "zstart-webhook")?,
         json!({
@@ -88,7 +91,13 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "healthListen": "0.0.0.0:8080",
             "servingSecret": "zstart-webhook-tls",
             "maxStaleness": "1h",
+            "maxStalenessAlways": "2m",
+            "immutableTags": immutable,
+            "runtimes": {"containerd": "1.5"},
             "whenNoNode": "leave",
+            "minSize": 0,
+            "minGain": 0,
+            "signedImages": [],
             "allowedTargets": ["registry.example:5000/mirror"],
             "allowedControllers": [],
         })
@@ -107,6 +116,31 @@ async fn allowed_controllers_reach_both_binaries() -> Result<()> {
         configuration(&objects, "zstart-webhook")?["allowedControllers"],
         controller["allowedControllers"]
     );
+    Ok(())
+}
+
+#[tokio::test]
+async fn settings_of_decisions_reach_the_webhook() -> Result<()> {
+    let helm = Helm::find().await?;
+    let objects = helm.render_file("zstart", &chart().join("ci/locked-down-values.yaml")).await?;
+    let webhook = configuration(&objects, "zstart-webhook")?;
+    for (name, expected) in [
+        ("whenNoNode", json!(["karpenter.sh/nodepool in (general, batch)", "pool=spot,gpu"])),
+        ("maxStalenessAlways", json!("90s")),
+        ("runtimes", json!({"containerd": "1.7", "cri-o": "1.30"})),
+        ("minSize", json!("10Mi")),
+        ("minGain", json!(2.5)),
+        ("signedImages", json!(["registry.example/release/*"])),
+    ] {
+        assert_eq!(webhook[name], expected, "{name}");
+    }
+    // A number from a values file is a float in Go, which prints large ones with an exponent.
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("values.yaml");
+    fs::write(&file, "webhook: {minSize: 104857600, whenNoNode: rewrite, runtimes: {containerd: null}}")?;
+    let webhook = configuration(&helm.render_file("zstart", &file).await?, "zstart-webhook")?;
+    assert_eq!((&webhook["minSize"], &webhook["runtimes"]), (&json!(104_857_600), &json!({})));
+    assert_eq!(webhook["whenNoNode"], "rewrite");
     Ok(())
 }
 
@@ -145,6 +179,7 @@ async fn unset_list_renders_as_an_empty_list() -> Result<()> {
         "records.writers.groups=null",
         "controller.plainHttpRegistries=null",
         "webhook.allowedTargets=null",
+        "webhook.signedImages=null",
         "webhook.allowedControllers=null",
         "webhook.excludedNamespaces=null",
     ];

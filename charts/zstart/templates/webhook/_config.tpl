@@ -19,7 +19,13 @@ listen: 0.0.0.0:{{ $values.port | int }}
 healthListen: 0.0.0.0:{{ $values.healthPort | int }}
 servingSecret: {{ include "zstart.servingSecret" . }}
 maxStaleness: {{ $values.maxStaleness }}
-whenNoNode: {{ $values.whenNoNode }}
+maxStalenessAlways: {{ $values.maxStalenessAlways }}
+immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
+runtimes: {{ $values.runtimes | default dict | toJson }}
+whenNoNode: {{ $values.whenNoNode | default "leave" | toJson }}
+minSize: {{ if kindIs "string" $values.minSize }}{{ $values.minSize | quote }}{{ else }}{{ $values.minSize | int64 }}{{ end }}
+minGain: {{ $values.minGain | default 0 | toJson }}
+signedImages: {{ $values.signedImages | default list | toJson }}
 allowedTargets: {{ $values.allowedTargets | default list | toJson }}
 allowedControllers: {{ $values.allowedControllers | default list | toJson }}
 {{- end -}}
