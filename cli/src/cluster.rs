@@ -11,9 +11,9 @@ use zstart_admission::config::{Config, ConfigError};
 
 /// Name of the webhook in its configuration, as the chart writes it.
 const WEBHOOK: &str = "pods.zstart.dev";
-/// Selects the ConfigMap with the webhook's settings.
+/// Selects the `ConfigMap` with the webhook's settings.
 const WEBHOOK_LABELS: &str = "app.kubernetes.io/name=zstart,app.kubernetes.io/component=webhook";
-/// Key of the settings in the ConfigMap.
+/// Key of the settings in the `ConfigMap`.
 const CONFIG_KEY: &str = "config.yaml";
 
 /// Arguments that choose a cluster.

@@ -59,11 +59,8 @@ struct Observers<'a> {
     clock: &'a ApiClock,
 }
 
-async fn workloads<W>(
-    observers: &Observers<'_>,
-    allowed: &BTreeSet<ControllerKind>,
-    resource: &'static str,
-) where
+async fn workloads<W>(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>, resource: &'static str)
+where
     W: Workload + Clone + Debug + DeserializeOwned + Send + 'static,
 {
     watch::drain(resource, Api::<W>::all(observers.client.clone()), Config::default(), |event| {

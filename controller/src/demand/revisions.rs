@@ -21,7 +21,7 @@ impl Revision {
 /// The versions that the watches have reported.
 ///
 /// A template's object has one version at a time. Pods show the version of a template in an object that
-/// isn't watched (a ReplicaSet), or that was made after the watched one (a ControllerRevision); many pods
+/// isn't watched (a `ReplicaSet`), or that was made after the watched one (a `ControllerRevision`); many pods
 /// show the same.
 #[derive(Debug, Default)]
 pub(super) struct Revisions {

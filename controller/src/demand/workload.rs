@@ -112,7 +112,7 @@ impl Workload for Pod {
         Some(&self.metadata)
     }
 
-    /// A pod shows that its ReplicaSet or ControllerRevision exists, which may have been created some time
+    /// A pod shows that its `ReplicaSet` or `ControllerRevision` exists, which may have been created some time
     /// after the template changed. A Job has one template, and pods without an owner have none.
     fn revision(&self) -> Option<Revision> {
         let owner = controller_of(&self.metadata).filter(|owner| owner.kind != "Job")?;

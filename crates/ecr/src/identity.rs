@@ -55,10 +55,11 @@ impl EcrIdentity {
             return false;
         };
         let http = lock(&self.providers).http();
-        let request = async {
+        // Futures of the AWS SDK are large.
+        let request = Box::pin(async {
             let http = http.map_err(|error| ProviderError { message: error.0, kind: ErrorKind::Other })?;
             service::tag_mutability(&account, &endpoint, repository, &http).await
-        };
+        });
         self.mutability.get(registry, repository, request).await.is_immutable(tag)
     }
 }

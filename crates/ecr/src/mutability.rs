@@ -63,7 +63,10 @@ fn glob_of(filter: &ImageTagMutabilityExclusionFilter) -> Option<Glob> {
 
 /// Answers about repositories, by registry and repository.
 #[derive(Default)]
-pub(crate) struct MutabilityCache(Mutex<HashMap<(String, String), Arc<AsyncMutex<Option<Answer>>>>>);
+pub(crate) struct MutabilityCache(Mutex<HashMap<(String, String), SharedAnswer>>);
+
+/// Answer that callers wait for; `None` until the first one.
+type SharedAnswer = Arc<AsyncMutex<Option<Answer>>>;
 
 struct Answer {
     mutability: TagMutability,

@@ -92,6 +92,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "servingSecret": "zstart-webhook-tls",
             "maxStaleness": "1h",
             "maxStalenessAlways": "2m",
+            "maxCacheAge": "5m",
             "immutableTags": immutable,
             "runtimes": {"containerd": "1.5"},
             "whenNoNode": "leave",

@@ -20,6 +20,7 @@ healthListen: 0.0.0.0:{{ $values.healthPort | int }}
 servingSecret: {{ include "zstart.servingSecret" . }}
 maxStaleness: {{ $values.maxStaleness }}
 maxStalenessAlways: {{ $values.maxStalenessAlways }}
+maxCacheAge: {{ $values.maxCacheAge }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
 runtimes: {{ $values.runtimes | default dict | toJson }}
 whenNoNode: {{ $values.whenNoNode | default "leave" | toJson }}
