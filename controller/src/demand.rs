@@ -230,6 +230,11 @@ impl Demand {
         self.look_requests.get(source)
     }
 
+    /// Object that events about a workload are published on, if the workload runs a source.
+    pub fn event_target(&self, workload: &Key) -> Option<ObjectReference> {
+        self.workloads.get(&workload.kind)?.get(workload)?.event_target.clone()
+    }
+
     /// Workloads in opted-in namespaces.
     fn enabled(&self) -> impl Iterator<Item = (&Key, &Requirements)> {
         let workloads = self.workloads.values().flat_map(WatchCache::iter);

@@ -8,23 +8,26 @@
 //! [`Guard`] is a synchronous state machine: watch events go in, verdicts come out. `keep` carries the
 //! verdicts out: it creates and deletes [`OwnerHold`] objects, which the webhook obeys.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt as _;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
+use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, Resource};
 use serde::Deserialize;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
-use zstart_core::OwnerHold;
 use zstart_core::sync::lock;
+use zstart_core::{OwnerHold, chain};
 use zstart_process::watch;
 
 use crate::context::Context;
 use crate::demand::{SharedDemand, Workload};
+use crate::metrics::Metrics;
 
 mod deletion;
 mod guard;
@@ -80,6 +83,10 @@ impl LoopGuard {
     /// Applies an event on pods.
     pub fn observe_pods(&self, event: &Event<Pod>) {
         let verdicts = lock(&self.guard).apply_pod(event, Timestamp::now());
+        self.send(verdicts);
+    }
+
+    fn send(&self, verdicts: Vec<Verdict>) {
         let is_opted_in = |namespace: &str| self.demand.read(|demand| demand.is_opted_in(namespace));
         for verdict in verdicts {
             // An author of pods could write the annotation in any namespace.
@@ -88,6 +95,14 @@ impl LoopGuard {
                 let _ = self.verdicts.send(verdict);
             }
         }
+    }
+
+    /// Applies an event on holds. Returns the namespaces of new holds.
+    fn apply_hold(&self, event: Event<OwnerHold>, metrics: &Metrics) -> BTreeSet<String> {
+        let mut guard = lock(&self.guard);
+        let namespaces = guard.apply_hold(event);
+        metrics.set_owner_holds(guard.holds());
+        namespaces
     }
 
     /// Applies an event on workloads, whose scale can change.
@@ -101,6 +116,26 @@ impl LoopGuard {
     }
 }
 
+/// Compares the pods of a namespace with its new holds.
+async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
+    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    match pods.list(&ListParams::default()).await {
+        Ok(pods) => {
+            let verdicts = lock(&guard.guard).compare(&pods.items);
+            guard.send(verdicts);
+        }
+        // The next event of a pod makes up for it.
+        Err(error) => {
+            let error = chain(&error);
+            tracing::warn!(
+                namespace,
+                error,
+                "failed to compare the pods of a namespace with the owner holds"
+            );
+        }
+    }
+}
+
 /// Carries out the verdicts forever, and keeps the guard informed of the holds.
 pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: UnboundedReceiver<Verdict>) {
     let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
@@ -111,9 +146,9 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
             event = events.next() => {
                 let Some(event) = event else { return };
                 let Some(event) = readable(event) else { continue };
-                let mut guard = lock(&guard.guard);
-                guard.apply_hold(event);
-                context.metrics.set_owner_holds(guard.holds());
+                for namespace in guard.apply_hold(event, &context.metrics) {
+                    compare(&context, &guard, &namespace).await;
+                }
             }
             verdict = verdicts.recv() => {
                 let Some(verdict) = verdict else { return };

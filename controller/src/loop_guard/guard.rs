@@ -1,6 +1,6 @@
 //! The state machine of the loop guard.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::mem;
 
 use jiff::{SignedDuration, Timestamp};
@@ -14,7 +14,7 @@ use zstart_process::watch::WatchCache;
 use super::NodeState;
 use super::deletion::{Deletion, Replaces};
 use super::owner_state::{LOOP_LENGTH, OwnerState};
-use super::pod::{AnnotatedFields, OrdinaryCause, created, id, ordinary_cause, owner_id};
+use super::pod::{AnnotatedFields, OrdinaryCause, created, deployment_name, id, ordinary_cause, owner_id};
 use super::verdict::{Lift, NewHold, Verdict};
 use crate::demand::{Kind, Workload};
 
@@ -110,8 +110,10 @@ impl Guard {
         self.open_nodes.apply(reduced, |reduced| reduced);
     }
 
-    /// Applies an event on holds. Evidence older than the end of a hold doesn't count for the next one.
-    pub fn apply_hold(&mut self, event: Event<OwnerHold>) {
+    /// Applies an event on holds. Evidence older than the end of a hold doesn't count for the next one. Returns
+    /// the namespaces of new holds, whose pods [`compare`](Self::compare) needs: after a restart the pods can be
+    /// listed before the holds.
+    pub fn apply_hold(&mut self, event: Event<OwnerHold>) -> BTreeSet<String> {
         let changed = self.holds.apply(event, |hold| {
             let namespace = hold.namespace().unwrap_or_default();
             let held = Held {
@@ -124,10 +126,16 @@ impl Guard {
             };
             (owner_id(&held.namespace, &hold.spec.owner), Some(held))
         });
-        for owner in changed {
-            self.owners.remove(&owner);
-            self.lifting.remove(&owner);
+        for owner in &changed {
+            self.owners.remove(owner);
+            self.lifting.remove(owner);
         }
+        changed.iter().filter_map(|owner| self.holds.get(owner)).map(|held| held.namespace.clone()).collect()
+    }
+
+    /// Compares existing pods with the holds of their owners.
+    pub fn compare(&mut self, pods: &[Pod]) -> Vec<Verdict> {
+        pods.iter().filter_map(|pod| self.lift(pod)).collect()
     }
 
     /// Number of holds by reason, for every reason.
@@ -325,10 +333,9 @@ fn workload_of(pod: &Pod, owner: &Owner) -> Option<u64> {
         ("apps", "StatefulSet") => (Kind::StatefulSet, &*owner.name),
         ("apps", "DaemonSet") => (Kind::DaemonSet, &*owner.name),
         ("batch", "Job") => (Kind::Job, &*owner.name),
-        // A Deployment gives its ReplicaSets the names DEPLOYMENT-HASH.
         ("apps", "ReplicaSet") => {
             let hash = pod.labels().get("pod-template-hash")?;
-            (Kind::Deployment, owner.name.strip_suffix(hash.as_str())?.strip_suffix('-')?)
+            (Kind::Deployment, deployment_name(&owner.name, hash)?)
         }
         _ => return None,
     };

@@ -10,8 +10,10 @@ use tracing::{info, warn};
 use zstart_core::owner_hold::{OwnerHoldSpec, hold_name};
 use zstart_core::{OwnerHold, chain, keys};
 
+use super::pod::deployment_name;
 use super::{Lift, NewHold, Verdict};
 use crate::context::Context;
+use crate::demand::{Key, Kind};
 
 /// Attempts for one verdict. More evidence follows if the loop goes on.
 const ATTEMPTS: u32 = 5;
@@ -83,6 +85,10 @@ async fn create(context: &Context, new: &NewHold) -> kube::Result<()> {
     );
     context.metrics.count_owner_hold(*reason);
     context.events.publish_hold(&reference(new), *reason, message).await;
+    let deployment = deployment(new).and_then(|key| context.demand.read(|demand| demand.event_target(&key)));
+    if let Some(deployment) = deployment {
+        context.events.publish_hold(&deployment, *reason, message).await;
+    }
     Ok(())
 }
 
@@ -98,6 +104,13 @@ fn reference(new: &NewHold) -> ObjectReference {
         uid,
         ..ObjectReference::default()
     }
+}
+
+/// Deployment of a held `ReplicaSet`. Users read its events.
+fn deployment(new: &NewHold) -> Option<Key> {
+    let hash = new.template.strip_prefix("pod-template-hash=")?;
+    let name = deployment_name(&new.owner.name, hash)?.to_owned();
+    Some(Key { kind: Kind::Deployment, namespace: new.namespace.clone(), name })
 }
 
 async fn delete(context: &Context, lift: &Lift) -> kube::Result<()> {

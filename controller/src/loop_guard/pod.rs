@@ -44,6 +44,11 @@ pub(super) fn owner_id(namespace: &str, owner: &Owner) -> u64 {
     if owner.is_bare_pod() { id((namespace, &owner.name)) } else { id((namespace, &owner.uid)) }
 }
 
+/// Name of the Deployment of a `ReplicaSet`: a Deployment gives its `ReplicaSet`s the names `DEPLOYMENT-HASH`.
+pub(super) fn deployment_name<'a>(replica_set: &'a str, hash: &str) -> Option<&'a str> {
+    replica_set.strip_suffix(hash)?.strip_suffix('-').filter(|name| !name.is_empty())
+}
+
 /// Image fields that the annotation with the originals names.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct AnnotatedFields {

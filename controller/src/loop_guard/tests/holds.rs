@@ -78,10 +78,27 @@ fn holds_listed_after_a_restart_are_known() {
     assert!(matches!(&*simulation.verdicts, [Verdict::Lift(_)]));
 }
 
+/// After a restart, the watches list in any order.
+#[test]
+fn pods_listed_before_the_holds_are_compared_with_them() {
+    let (_, hold) = held();
+    let mut simulation = Simulation::start();
+    simulation.advance(3600);
+    let new = simulation.start_pod("db-0", &stateful_set("b"));
+    let mut namespaces = BTreeSet::new();
+    for event in [Event::Init, Event::InitApply(hold), Event::InitDone] {
+        namespaces.extend(simulation.guard.apply_hold(event));
+    }
+    assert_eq!(namespaces, BTreeSet::from(["shop".to_owned()]));
+    simulation.assert_no_hold();
+    let verdicts = simulation.guard.compare(&[serde_json::from_value(new).unwrap()]);
+    assert!(matches!(&*verdicts, [Verdict::Lift(_)]), "{verdicts:?}");
+}
+
 #[test]
 fn memory_is_bounded_and_old_evidence_goes_first() {
     let mut simulation = Simulation::start();
-    for number in 0..MAX_OWNERS + 100 {
+    for number in 0..MAX_OWNERS + 10 {
         let mut pod = simulation.create(&format!("worker-{number}"), &bare());
         simulation.request_deletion(&mut pod);
         simulation.advance(1);
