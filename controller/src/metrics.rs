@@ -3,8 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -48,6 +49,7 @@ impl Metrics {
         registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
         registry.register("conversions_running", "Conversions that are running", running.clone());
+        registry.register_collector(Box::new(DroppedLogLines));
         let owner_holds = Family::default();
         registry.register("owner_holds", "Owners on hold, by the evidence", owner_holds.clone());
         let owner_holds_created = Family::default();
@@ -107,6 +109,19 @@ pub(crate) struct RunningConversion(Gauge);
 impl Drop for RunningConversion {
     fn drop(&mut self) {
         self.0.dec();
+    }
+}
+
+/// Log lines that this process dropped, read at each scrape.
+#[derive(Debug)]
+struct DroppedLogLines;
+
+impl Collector for DroppedLogLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let dropped = ConstCounter::new(zstart_process::log_writer::dropped_lines());
+        let help = "Log lines dropped because standard output wasn't read";
+        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, dropped.metric_type())?;
+        dropped.encode(metric)
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
@@ -65,6 +65,7 @@ impl Metrics {
         let help = "Expiry of the serving certificate, in seconds since 1970; 0 without a certificate";
         registry.register("certificate_expiry_timestamp_seconds", help, certificate_not_after.clone());
         registry.register_collector(Box::new(Caches { snapshot, ages }));
+        registry.register_collector(Box::new(DroppedLogLines));
         Self { registry, images, reviews, seconds, certificate_not_after }
     }
 
@@ -91,6 +92,19 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Log lines that this process dropped, read at each scrape.
+#[derive(Debug)]
+struct DroppedLogLines;
+
+impl Collector for DroppedLogLines {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let dropped = ConstCounter::new(zstart_process::log_writer::dropped_lines());
+        let help = "Log lines dropped because standard output wasn't read";
+        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, dropped.metric_type())?;
+        dropped.encode(metric)
     }
 }
 

@@ -1,15 +1,22 @@
 //! Runs a server from its command line to its exit code.
 
+use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::IsTerminal as _;
+use std::panic::PanicHookInfo;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Args;
 use tokio_util::sync::CancellationToken;
 
 use crate::BoxError;
 use crate::log_filter::{self, LogFilter};
+use crate::log_writer::{self, LogWriter};
 use crate::signals::StopSignals;
+
+/// Most time for which an exit waits until the output is read.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 
 /// Command-line arguments of a server.
 #[derive(Debug, Args)]
@@ -44,32 +51,54 @@ where
     let ServerArguments { config, identity, log } = arguments;
     // Fails only if the process has a crypto provider already. None is installed before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    let output = match log_writer::standard_output() {
+        Ok(output) => output,
+        // Without an output there is nothing to say it with.
+        Err(_) => return ExitCode::FAILURE,
+    };
     let colours = std::io::stdout().is_terminal();
-    tracing_subscriber::fmt().with_ansi(colours).with_env_filter(log.into_filter()).init();
+    let lines = output.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(colours);
+    subscriber.with_env_filter(log.into_filter()).init();
+    std::panic::set_hook(Box::new(log_panic));
     let shutdown = CancellationToken::new();
-    let served = match watch_signals(shutdown.clone()) {
+    let served = match watch_signals(shutdown.clone(), output.clone()) {
         Ok(watching) => {
             tokio::spawn(watching);
             serve(&config, identity, shutdown).await
         }
         Err(error) => Err(error.into()),
     };
-    match served {
+    let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(error = zstart_core::chain(&*error), "the server failed");
             ExitCode::FAILURE
         }
-    }
+    };
+    output.flush_within(FLUSH_LIMIT);
+    code
 }
 
-fn watch_signals(shutdown: CancellationToken) -> std::io::Result<impl Future<Output = ()>> {
+/// Logs a panic. The standard hook writes to standard error, and a full pipe would block the thread.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let backtrace = Backtrace::capture();
+    let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+    let location = panic.location().map(ToString::to_string);
+    tracing::error!(location, message = panic.payload_as_str(), backtrace, "a thread panicked");
+}
+
+fn watch_signals(
+    shutdown: CancellationToken,
+    output: LogWriter,
+) -> std::io::Result<impl Future<Output = ()>> {
     let mut signals = StopSignals::new()?;
     Ok(async move {
         signals.next().await;
         shutdown.cancel();
         signals.next().await;
         tracing::warn!("received a second signal, exiting at once");
+        output.flush_within(FLUSH_LIMIT);
         std::process::exit(1);
     })
 }

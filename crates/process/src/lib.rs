@@ -6,6 +6,7 @@
 //! - [`health`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`listen`]: listening sockets.
 //! - [`log_filter`]: the filter of log lines.
+//! - [`log_writer`]: log output that never blocks.
 //! - [`signals`]: SIGTERM and SIGINT.
 //! - [`supervisor`]: long-running tasks.
 //! - `watch`: watches of the API server (feature `watch`).
@@ -17,6 +18,7 @@ pub mod config_file;
 pub mod health;
 pub mod listen;
 pub mod log_filter;
+pub mod log_writer;
 pub mod signals;
 pub mod supervisor;
 #[cfg(feature = "watch")]
