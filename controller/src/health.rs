@@ -1,5 +1,6 @@
 //! Readiness and metrics of the controller.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use zstart_process::health::Health;
@@ -7,9 +8,9 @@ use zstart_process::health::Health;
 use crate::context::Context;
 
 impl Health for Context {
-    fn missing(&self) -> Option<&'static str> {
+    fn missing(&self) -> Option<Cow<'static, str>> {
         let missing = "the first list of pods, templates, namespaces or nodes is not complete";
-        (!self.demand.is_synced()).then_some(missing)
+        (!self.demand.is_synced()).then_some(Cow::Borrowed(missing))
     }
 
     fn metrics(&self) -> Result<String, fmt::Error> {

@@ -1,8 +1,11 @@
 //! Readiness of the webhook.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use jiff::Timestamp;
 
 use crate::metrics::Metrics;
 use crate::tls::Certificate;
@@ -32,13 +35,16 @@ impl Health {
 
 impl zstart_process::health::Health for Health {
     /// The HTTPS port accepts connections before the first readiness probe.
-    fn missing(&self) -> Option<&'static str> {
+    fn missing(&self) -> Option<Cow<'static, str>> {
         if self.draining.load(Ordering::Acquire) {
-            Some("shutting down")
-        } else if !self.certificate.is_loaded() {
-            Some("no serving certificate yet")
+            Some("shutting down".into())
+        } else if let Some(problem) = self.certificate.problem(Timestamp::now()) {
+            Some(problem)
         } else if !self.snapshot.is_synced() {
-            Some("the first list of namespaces, records, nodes or revisions of workloads isn't complete")
+            Some(
+                "the first list of namespaces, records, nodes or revisions of workloads isn\'t complete"
+                    .into(),
+            )
         } else {
             None
         }

@@ -1,8 +1,10 @@
 //! Serving certificate, read from its Secret by a watch and replaced without a restart.
 
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex};
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Secret;
 use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
@@ -30,7 +32,7 @@ const KEY: &str = "tls.key";
 /// Certificate for new connections.
 #[derive(Debug, Default)]
 pub(crate) struct Certificate {
-    current: Mutex<Option<Arc<CertifiedKey>>>,
+    current: Mutex<Option<ServingCertificate>>,
 }
 
 /// Error for a Secret without a usable certificate.
@@ -49,11 +51,26 @@ pub(crate) enum CertificateError {
 /// Certificate and key of a Secret.
 #[derive(Debug)]
 struct ServingCertificate {
-    key: CertifiedKey,
-    not_after: i64,
+    key: Arc<CertifiedKey>,
+    not_before: Timestamp,
+    not_after: Timestamp,
 }
 
 impl Certificate {
+    /// Reason why API servers accept no certificate of this webhook at `now`.
+    pub(crate) fn problem(&self, now: Timestamp) -> Option<Cow<'static, str>> {
+        match &*lock(&self.current) {
+            None => Some("no serving certificate yet".into()),
+            Some(ServingCertificate { not_after, .. }) if now > *not_after => {
+                Some(format!("the serving certificate expired at {not_after}").into())
+            }
+            Some(ServingCertificate { not_before, .. }) if now < *not_before => {
+                Some(format!("the serving certificate isn't valid before {not_before}").into())
+            }
+            Some(_) => None,
+        }
+    }
+
     /// Returns whether a certificate was loaded.
     pub(crate) fn is_loaded(&self) -> bool {
         lock(&self.current).is_some()
@@ -87,10 +104,14 @@ impl Certificate {
 
     pub(crate) fn update(&self, secret: &Secret, name: &str, metrics: &Metrics) {
         match parse_secret(secret) {
-            Ok(ServingCertificate { key, not_after }) => {
-                *lock(&self.current) = Some(Arc::new(key));
-                metrics.set_certificate_not_after(not_after);
-                tracing::info!(secret = name, expires = not_after, "loaded the serving certificate");
+            Ok(certificate) => {
+                let not_after = certificate.not_after;
+                *lock(&self.current) = Some(certificate);
+                metrics.set_certificate_not_after(not_after.as_second());
+                tracing::info!(secret = name, expires = %not_after, "loaded the serving certificate");
+                if let Some(problem) = self.problem(Timestamp::now()) {
+                    tracing::error!(secret = name, "not ready: {problem}");
+                }
             }
             Err(error) => {
                 tracing::error!(
@@ -105,7 +126,7 @@ impl Certificate {
 
 impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        lock(&self.current).clone()
+        lock(&self.current).as_ref().map(|certificate| Arc::clone(&certificate.key))
     }
 }
 
@@ -132,9 +153,14 @@ fn parse_secret(secret: &Secret) -> Result<ServingCertificate, CertificateError>
     let first = chain.first().ok_or(CertificateError::Missing { field: CERTIFICATE })?;
     let (_, parsed) =
         x509_parser::parse_x509_certificate(first).map_err(|source| CertificateError::Parse { source })?;
-    let not_after = parsed.validity().not_after.timestamp();
+    let validity = parsed.validity();
+    // A certificate without an expiry has the year 9999 (RFC 5280, section 4.1.2.5), whose last hours no
+    // `Timestamp` can hold.
+    let time = |second, otherwise| Timestamp::from_second(second).unwrap_or(otherwise);
+    let not_before = time(validity.not_before.timestamp(), Timestamp::MIN);
+    let not_after = time(validity.not_after.timestamp(), Timestamp::MAX);
     let key = PrivateKeyDer::from_pem_slice(field(KEY)?).map_err(pem(KEY))?;
     let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
         .map_err(|source| CertificateError::Pair { source })?;
-    Ok(ServingCertificate { key, not_after })
+    Ok(ServingCertificate { key: Arc::new(key), not_before, not_after })
 }

@@ -1,5 +1,6 @@
 //! Plain HTTP server for the kubelet and Prometheus: `/livez`, `/readyz`, `/metrics`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 
@@ -13,7 +14,7 @@ use tokio::net::TcpListener;
 /// Readiness and metrics of a server.
 pub trait Health: Send + Sync + 'static {
     /// Reason why the server is not ready; `None` if it is ready.
-    fn missing(&self) -> Option<&'static str>;
+    fn missing(&self) -> Option<Cow<'static, str>>;
 
     /// Metrics in the format that Prometheus scrapes.
     fn metrics(&self) -> Result<String, fmt::Error>;

@@ -1,5 +1,5 @@
 use super::*;
-use crate::fixture::{key_pair, secret};
+use crate::fixture::{key_pair, key_pair_for_years, secret};
 use zstart_admission::snapshot::Snapshot;
 
 #[test]
@@ -7,7 +7,7 @@ fn secret_with_matching_key_pair_is_loaded() {
     let (certificate, key) = key_pair();
     let loaded = parse_secret(&secret(&certificate, &key)).unwrap();
     assert_eq!(loaded.key.cert.len(), 1);
-    assert!(loaded.not_after > 0);
+    assert!(loaded.not_before < loaded.not_after);
 }
 
 #[test]
@@ -37,4 +37,29 @@ fn invalid_secret_keeps_the_current_certificate() {
     certificate.update(&secret(&text, &key), "tls", &metrics);
     certificate.update(&Secret::default(), "tls", &metrics);
     assert!(certificate.is_loaded());
+}
+
+#[test]
+fn certificate_is_usable_within_its_validity_only() {
+    let certificate = Certificate::default();
+    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let at = |text: &str| certificate.problem(text.parse().unwrap());
+    assert_eq!(at("2025-06-01T00:00:00Z").unwrap(), "no serving certificate yet");
+    let (text, key) = key_pair_for_years(2025, 2026);
+    certificate.update(&secret(&text, &key), "tls", &metrics);
+    let early = "the serving certificate isn't valid before 2025-01-01T00:00:00Z";
+    assert_eq!(at("2024-12-31T23:59:59Z").as_deref(), Some(early));
+    assert_eq!(at("2025-01-01T00:00:00Z"), None);
+    assert_eq!(at("2026-01-01T00:00:00Z"), None);
+    let late = "the serving certificate expired at 2026-01-01T00:00:00Z";
+    assert_eq!(at("2026-01-01T00:00:01Z").as_deref(), Some(late));
+}
+
+#[test]
+fn certificate_without_expiry_is_usable() {
+    let certificate = Certificate::default();
+    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let (text, key) = key_pair_for_years(2025, 10_000);
+    certificate.update(&secret(&text, &key), "tls", &metrics);
+    assert_eq!(certificate.problem(Timestamp::now()), None);
 }
