@@ -2,7 +2,6 @@
 //! doesn't understand is admitted unchanged.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use jiff::Timestamp;
 use json_patch::Patch;
@@ -33,6 +32,14 @@ const AUDIT_KEY: &str = "decisions";
 /// Key of the audit annotation that names the nodes that blocked variants.
 const BLOCKERS_KEY: &str = "blockers";
 
+/// Response to a review.
+#[derive(Debug)]
+pub(crate) struct Reviewed {
+    pub(crate) response: ReviewResponse,
+    /// Outcome, if the review is counted. A dry run isn't: it creates no pod.
+    pub(crate) outcome: Option<Outcome>,
+}
+
 /// Reviews pods.
 pub(crate) struct Handler {
     snapshot: Arc<Snapshot>,
@@ -52,15 +59,8 @@ impl Handler {
     }
 
     /// Returns the response to the review in `body`, or an error if `body` isn't a review.
-    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<ReviewResponse, ReviewError> {
-        let start = Instant::now();
-        let request = match ReviewRequest::parse(body) {
-            Ok(request) => request,
-            Err(error) => {
-                self.metrics.count_review(Outcome::Malformed, start.elapsed());
-                return Err(error);
-            }
-        };
+    pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<Reviewed, ReviewError> {
+        let request = ReviewRequest::parse(body)?;
         let DecisionSet { pod, decisions, patch } = &self.decide(&request, now);
         log_decisions(&request, pod, decisions);
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
@@ -81,9 +81,8 @@ impl Handler {
             for decision in decisions.iter().filter(|decision| !decision.is_kept()) {
                 self.metrics.count_image(decision.reason);
             }
-            self.metrics.count_review(outcome, start.elapsed());
         }
-        Ok(response)
+        Ok(Reviewed { response, outcome: (!request.dry_run).then_some(outcome) })
     }
 
     fn decide(&self, request: &ReviewRequest, now: Timestamp) -> DecisionSet {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use zstart_admission::config::Config;
 use zstart_process::boot;
-use zstart_webhook::run::{Drain, Webhook};
+use zstart_webhook::run::Webhook;
 
 /// Admission webhook that rewrites new pods to their zstd variants.
 #[derive(Debug, Parser)]
@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
     boot::run(Arguments::parse().server, async |config, identity, shutdown| {
         let webhook = Webhook::bind(Config::read(config)?).await?;
         let api_server = kube::Config::infer().await?;
-        Ok(webhook.run(api_server, identity.namespace, Drain::default(), shutdown).await?)
+        Ok(webhook.run(api_server, identity.namespace, shutdown).await?)
     })
     .await
 }

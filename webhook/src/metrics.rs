@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
@@ -40,7 +40,29 @@ pub(crate) enum Outcome {
     Unchanged,
     /// The request wasn't a review.
     Malformed,
+    /// The body was too long or unreadable, or the response too long.
+    Refused,
+    /// The body didn't arrive in time, or waited too long for other reviews.
+    Timeout,
+    /// The connection ended before the response. The API server gives up after its own timeout.
+    Aborted,
 }
+
+impl Outcome {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Patched => "patched",
+            Self::Unchanged => "unchanged",
+            Self::Malformed => "malformed",
+            Self::Refused => "refused",
+            Self::Timeout => "timeout",
+            Self::Aborted => "aborted",
+        }
+    }
+}
+
+/// Label of a request that arrived while its idle connection was closed, and that got no response.
+const LOST: &str = "lost";
 
 /// Metrics, and the registry that encodes them.
 pub(crate) struct Metrics {
@@ -60,7 +82,8 @@ impl Metrics {
         registry.register("reviews", "Reviews, by outcome", reviews.clone());
         // The API server waits two seconds; a decision takes microseconds.
         let seconds = Histogram::new([0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 2.0]);
-        registry.register("review_seconds", "Seconds from review to response", seconds.clone());
+        let help = "Seconds from a request's head to its response, with the body and all waits";
+        registry.register("review_seconds", help, seconds.clone());
         let certificate_not_after = Gauge::default();
         let help = "Expiry of the serving certificate, in seconds since 1970; 0 without a certificate";
         registry.register("certificate_expiry_timestamp_seconds", help, certificate_not_after.clone());
@@ -73,14 +96,14 @@ impl Metrics {
         self.images.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
-    pub(crate) fn count_review(&self, outcome: Outcome, took: Duration) {
-        let outcome = match outcome {
-            Outcome::Patched => "patched",
-            Outcome::Unchanged => "unchanged",
-            Outcome::Malformed => "malformed",
-        };
-        self.reviews.get_or_create(&OutcomeLabel { outcome }).inc();
-        self.seconds.observe(took.as_secs_f64());
+    /// Starts the time of a review.
+    pub(crate) fn start_review(self: &Arc<Self>) -> ReviewTimer {
+        ReviewTimer { metrics: Arc::clone(self), start: Instant::now(), outcome: Some(Outcome::Aborted) }
+    }
+
+    /// Counts a request that was lost with its connection.
+    pub(crate) fn count_lost_review(&self) {
+        self.reviews.get_or_create(&OutcomeLabel { outcome: LOST }).inc();
     }
 
     pub(crate) fn set_certificate_not_after(&self, second: i64) {
@@ -92,6 +115,29 @@ impl Metrics {
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &self.registry)?;
         Ok(text)
+    }
+}
+
+/// Time of one review. A timer that is dropped counts the review as aborted.
+pub(crate) struct ReviewTimer {
+    metrics: Arc<Metrics>,
+    start: Instant,
+    outcome: Option<Outcome>,
+}
+
+impl ReviewTimer {
+    /// Counts the review and its time; `None` counts nothing.
+    pub(crate) fn finish(mut self, outcome: Option<Outcome>) {
+        self.outcome = outcome;
+    }
+}
+
+impl Drop for ReviewTimer {
+    fn drop(&mut self) {
+        let Some(outcome) = self.outcome else { return };
+        let outcome = outcome.as_str();
+        self.metrics.reviews.get_or_create(&OutcomeLabel { outcome }).inc();
+        self.metrics.seconds.observe(self.start.elapsed().as_secs_f64());
     }
 }
 

@@ -18,7 +18,7 @@ use zstart_process::watch::Heard;
 use crate::handler::Handler;
 use crate::health::Health;
 use crate::metrics::Metrics;
-use crate::server::{self, Timeouts};
+use crate::server::{self, Limits, Stages};
 use crate::tls::{self, Certificate};
 use zstart_admission::config::Config;
 use zstart_admission::snapshot::Snapshot;
@@ -32,22 +32,9 @@ pub struct Webhook {
     health: TcpListener,
 }
 
-/// Durations of a graceful shutdown.
-#[derive(Clone, Copy, Debug)]
-pub struct Drain {
-    /// Time for which the webhook serves while unready, until every API server has removed its endpoint.
-    /// Default: 5 seconds. A later request fails open: the API server admits the pod unchanged.
-    pub grace: Duration,
-    /// Maximum duration of the open requests after the grace period. Default: 10 seconds.
-    pub finish_within: Duration,
-}
-
-impl Default for Drain {
-    /// Together well below the 30 seconds that Kubernetes gives a pod to terminate.
-    fn default() -> Self {
-        Self { grace: Duration::from_secs(5), finish_within: Duration::from_secs(10) }
-    }
-}
+/// Maximum duration of the open requests after the grace period. The chart's `terminationGracePeriodSeconds` is
+/// longer than this and the longest grace period together.
+const FINISH_WITHIN: Duration = Duration::from_secs(10);
 
 /// Cause of a webhook that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -96,11 +83,10 @@ impl Webhook {
         self,
         api_server: kube::Config,
         namespace: String,
-        drain: Drain,
         shutdown: CancellationToken,
     ) -> Result<(), RunError> {
         let Self { config, https, health: health_listener } = self;
-        let Config { listen: _, health_listen: _, serving_secret, policy } = config;
+        let Config { listen: _, health_listen: _, serving_secret, drain, policy } = config;
         let heard = Heard::default();
         let client = ClientBuilder::try_from(api_server).map_err(|source| RunError::Client { source })?;
         let client = client.with_layer(&heard).build();
@@ -117,23 +103,22 @@ impl Webhook {
             let client = client.clone();
             async move { watch::follow(client, &snapshot).await }
         });
-        supervisor.spawn("certificate", async move {
-            certificate.follow(client, &namespace, &serving_secret, &metrics).await;
+        supervisor.spawn("certificate", {
+            let metrics = Arc::clone(&metrics);
+            async move { certificate.follow(client, &namespace, &serving_secret, &metrics).await }
         });
         supervisor.spawn("health", health::serve(health_listener, Arc::clone(&health) as Arc<_>));
-        // Cancelled after the grace period, unlike `shutdown`.
-        let stop_server = CancellationToken::new();
         let acceptor = TlsAcceptor::from(Arc::new(tls));
-        let timeouts = Timeouts::default();
-        let server =
-            server::serve(https, acceptor, handler, timeouts, stop_server.clone(), drain.finish_within);
+        let (limits, stages) = (Limits::default(), Stages::default());
+        let server = server::serve(https, acceptor, handler, metrics, limits, stages.clone(), FINISH_WITHIN);
         supervisor.spawn("server", server);
 
         supervisor.run_until(&shutdown).await?;
         tracing::info!("shutting down");
         health.drain();
+        stages.drain.cancel();
         tokio::time::sleep(drain.grace).await;
-        stop_server.cancel();
+        stages.stop.cancel();
         // Watches and health run until the last request is answered.
         supervisor.finish("server").await?;
         supervisor.stop().await;

@@ -135,7 +135,7 @@ pub(crate) fn server_config(certificate: Arc<Certificate>) -> Result<ServerConfi
     let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let mut config =
         builder.with_safe_default_protocol_versions()?.with_no_client_auth().with_cert_resolver(certificate);
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }
 

@@ -28,9 +28,23 @@ pub struct Config {
     pub health_listen: SocketAddr,
     /// Name of the `kubernetes.io/tls` Secret with the serving certificate, in the webhook's own namespace.
     pub serving_secret: String,
+    /// Graceful shutdown.
+    pub drain: Drain,
     /// Settings that decisions depend on.
     pub policy: Policy,
 }
+
+/// Settings of a graceful shutdown.
+#[derive(Clone, Copy, Debug)]
+pub struct Drain {
+    /// Time for which the webhook serves while unready, until no API server sends requests to it. A later request
+    /// fails open: the API server admits the pod unchanged. Default: 12 seconds; at most 20 seconds.
+    pub grace: Duration,
+}
+
+/// Longest grace period. With the time that open requests may take, a longer one would exceed the chart's
+/// `terminationGracePeriodSeconds`.
+const MAX_GRACE: Duration = Duration::from_secs(20);
 
 /// Settings that decisions depend on.
 #[derive(Clone, Debug)]
@@ -88,6 +102,12 @@ pub enum SettingError {
         /// Value in the file.
         value: SignedDuration,
     },
+    /// Grace period out of range.
+    #[error("{value:#} is no duration from 0s to {}s", MAX_GRACE.as_secs())]
+    Grace {
+        /// Value in the file.
+        value: SignedDuration,
+    },
     /// Entry that would match no reference.
     #[error("{value:?} matches nothing; write registry or registry/prefix, without scheme, tag or digest")]
     Target {
@@ -136,6 +156,7 @@ struct File {
     listen: SocketAddr,
     health_listen: SocketAddr,
     serving_secret: String,
+    drain: DrainFields,
     max_staleness: SignedDuration,
     max_staleness_always: SignedDuration,
     immutable_tags: Vec<String>,
@@ -164,12 +185,26 @@ enum Size {
     Text(String),
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+struct DrainFields {
+    grace: SignedDuration,
+}
+
+impl Default for DrainFields {
+    /// kube-proxies remove an endpoint within some seconds. API servers that use a load balancer take longer.
+    fn default() -> Self {
+        Self { grace: SignedDuration::from_secs(12) }
+    }
+}
+
 impl Default for File {
     fn default() -> Self {
         Self {
             listen: (Ipv4Addr::UNSPECIFIED, 8443).into(),
             health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
             serving_secret: keys::SERVING_SECRET.to_owned(),
+            drain: DrainFields::default(),
             max_staleness: SignedDuration::from_mins(15),
             max_staleness_always: SignedDuration::from_mins(2),
             immutable_tags: Vec::new(),
@@ -201,6 +236,7 @@ impl Config {
             listen,
             health_listen,
             serving_secret,
+            drain: DrainFields { grace },
             max_staleness,
             max_staleness_always,
             immutable_tags,
@@ -216,6 +252,7 @@ impl Config {
         if serving_secret.is_empty() {
             return Err(invalid("servingSecret")(SettingError::Secret));
         }
+        let drain = Drain { grace: grace_period(grace).map_err(invalid("drain.grace"))? };
         let variants = VariantPolicy {
             max_staleness: duration(max_staleness).map_err(invalid("maxStaleness"))?,
             max_staleness_always: duration(max_staleness_always).map_err(invalid("maxStalenessAlways"))?,
@@ -239,7 +276,7 @@ impl Config {
             signed_images: each(&signed_images).map_err(invalid("signedImages"))?,
             max_cache_age: duration(max_cache_age).map_err(invalid("maxCacheAge"))?,
         };
-        Ok(Self { listen, health_listen, serving_secret, policy })
+        Ok(Self { listen, health_listen, serving_secret, drain, policy })
     }
 }
 
@@ -255,6 +292,11 @@ where
 fn duration(value: SignedDuration) -> Result<Duration, SettingError> {
     let positive = Duration::try_from(value).ok().filter(|duration| !duration.is_zero());
     positive.ok_or(SettingError::Duration { value })
+}
+
+fn grace_period(value: SignedDuration) -> Result<Duration, SettingError> {
+    let valid = Duration::try_from(value).ok().filter(|grace| *grace <= MAX_GRACE);
+    valid.ok_or(SettingError::Grace { value })
 }
 
 fn percentage(value: f64) -> Result<f64, SettingError> {

@@ -21,7 +21,7 @@ use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
-use zstart_webhook::run::{Drain, RunError, Webhook};
+use zstart_webhook::run::{RunError, Webhook};
 
 use crate::certificates::Authority;
 use crate::records;
@@ -157,12 +157,12 @@ impl Installation {
     async fn start_with(&self, config: &str, mut client: kube::Config) -> Result<Running> {
         let mut config = Config::parse(Path::new("config.yaml"), config)?;
         (config.listen, config.health_listen) = ("127.0.0.1:0".parse()?, "127.0.0.1:0".parse()?);
+        config.drain.grace = Duration::ZERO;
         client.auth_info.impersonate = Some(USER.to_owned());
         let webhook = Webhook::bind(config).await?;
         let (https, health) = (webhook.address()?, webhook.health_address()?);
         let shutdown = CancellationToken::new();
-        let drain = Drain { grace: Duration::ZERO, finish_within: WITHIN };
-        let task = tokio::spawn(webhook.run(client, SYSTEM.to_owned(), drain, shutdown.clone()));
+        let task = tokio::spawn(webhook.run(client, SYSTEM.to_owned(), shutdown.clone()));
         Ok(Running { https, health, shutdown, task })
     }
 

@@ -1,90 +1,161 @@
-//! Activity of a connection. An idle connection occupies one of a limited number of permits.
+//! Activity of a connection: the phase of its current request, and how long the phase may last.
+//!
+//! hyper's own timeout for a request's head starts with the previous response, so it closes kept connections
+//! under their client (hyper#3185, hyper#3828). Here, the timeout starts with the first byte of a head.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use axum::body::Bytes;
+use tokio::time::Instant;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
+use zstart_core::sync::lock;
 
-/// Requests of one connection.
-#[derive(Clone)]
-pub(super) struct Activity(watch::Sender<Requests>);
+use super::Timeouts;
 
-#[derive(Clone, Copy)]
-struct Requests {
-    /// Number of requests without a response.
-    in_flight: usize,
-    /// Time of the last response, or of the connection's start if there was no response.
-    idle_since: Instant,
-    /// The connection has received a request.
-    received_any: bool,
+#[cfg(test)]
+mod tests;
+
+/// Phase of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The TLS handshake isn't complete.
+    Handshake,
+    /// No byte of a request has arrived since the handshake or since the last response.
+    Idle,
+    /// The first bytes of a request's head have arrived.
+    Head,
+    /// The head is complete. The body's own timeout limits this phase.
+    Body,
+    /// The body is complete, and the response isn't.
+    Working,
+    /// The response waits for the client to receive it.
+    Sending,
+}
+
+/// Phase of one connection, shared by its parts and by the list of all connections.
+#[derive(Debug)]
+pub(super) struct Activity {
+    state: Mutex<State>,
+    eviction: CancellationToken,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct State {
+    phase: Phase,
+    since: Instant,
+    /// A request has arrived.
+    is_used: bool,
 }
 
 impl Default for Activity {
     fn default() -> Self {
-        Self(watch::Sender::new(Requests { in_flight: 0, idle_since: Instant::now(), received_any: false }))
+        let state = State { phase: Phase::Handshake, since: Instant::now(), is_used: false };
+        Self { state: Mutex::new(state), eviction: CancellationToken::new() }
     }
 }
 
-impl Activity {
-    /// Returns once no first request arrives within `first`, or no further request within `between`.
-    pub(super) async fn wait_until_idle(&self, first: Duration, between: Duration) {
-        let mut requests = self.0.subscribe();
-        loop {
-            let Requests { in_flight, idle_since, received_any } = *requests.borrow_and_update();
-            let end = idle_since + if received_any { between } else { first };
-            tokio::select! {
-                () = sleep_until(end), if in_flight == 0 => return,
-                // `self` holds the sender, so the channel stays open.
-                _ = requests.changed() => {}
-            }
+impl Phase {
+    /// The connection waits for its client, and its end loses no response.
+    pub(super) fn waits_for_client(self) -> bool {
+        match self {
+            Self::Handshake | Self::Idle | Self::Head | Self::Body => true,
+            Self::Working | Self::Sending => false,
         }
     }
 }
 
-/// Counts a request as in flight until its response is sent or the request is dropped.
-pub(super) async fn track(State(activity): State<Activity>, request: Request, next: Next) -> Response {
-    activity.0.send_modify(|requests| {
-        requests.in_flight += 1;
-        requests.received_any = true;
-    });
-    let _in_flight = InFlight(activity);
-    next.run(request).await
-}
+impl Activity {
+    pub(super) fn phase(&self) -> Phase {
+        lock(&self.state).phase
+    }
 
-struct InFlight(Activity);
+    fn enter(&self, phase: Phase) {
+        let mut state = lock(&self.state);
+        (state.phase, state.since) = (phase, Instant::now());
+    }
 
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.0.send_modify(|requests| {
-            requests.in_flight -= 1;
-            requests.idle_since = Instant::now();
-        });
+    /// Records the end of the handshake.
+    pub(super) fn connected(&self) {
+        self.enter(Phase::Idle);
+    }
+
+    /// Records received bytes. In an idle connection they begin a head. hyper may read the beginning of a
+    /// pipelined head together with the previous body; such a head starts no timeout.
+    pub(super) fn received_bytes(&self) {
+        let mut state = lock(&self.state);
+        if state.phase == Phase::Idle {
+            (state.phase, state.since) = (Phase::Head, Instant::now());
+        }
+    }
+
+    /// Records a complete head.
+    pub(super) fn received_head(&self) {
+        *lock(&self.state) = State { phase: Phase::Body, since: Instant::now(), is_used: true };
+    }
+
+    /// Records a complete body.
+    pub(super) fn received_body(&self) {
+        self.enter(Phase::Working);
+    }
+
+    /// Records a complete response. The connection is idle when the returned bytes are dropped, which hyper
+    /// does after it has sent them.
+    pub(super) fn responded(self: &Arc<Self>, body: Bytes) -> Bytes {
+        self.enter(Phase::Sending);
+        Bytes::from_owner(Response { body, activity: Arc::clone(self) })
+    }
+
+    /// Time at which the current phase has lasted too long. A server that stops closes idle connections at
+    /// once, except new ones: their clients opened them for a request.
+    pub(super) fn deadline(&self, timeouts: Timeouts, is_stopping: bool) -> Option<Instant> {
+        let State { phase, since, is_used } = *lock(&self.state);
+        match phase {
+            Phase::Handshake | Phase::Head | Phase::Sending => Some(since + timeouts.read),
+            Phase::Idle if !is_stopping => Some(since + timeouts.idle),
+            Phase::Idle if is_used => Some(since),
+            Phase::Idle => Some(since + timeouts.read),
+            Phase::Body | Phase::Working => None,
+        }
+    }
+
+    /// Start of the phase, if the connection may be evicted.
+    pub(super) fn evictable_since(&self) -> Option<Instant> {
+        let State { phase, since, .. } = *lock(&self.state);
+        (phase.waits_for_client() && !self.is_evicted()).then_some(since)
+    }
+
+    /// Asks the connection to close.
+    pub(super) fn evict(&self) {
+        self.eviction.cancel();
+    }
+
+    pub(super) fn is_evicted(&self) -> bool {
+        self.eviction.is_cancelled()
+    }
+
+    /// Waits for [`evict`](Self::evict).
+    pub(super) fn evicted(&self) -> WaitForCancellationFuture<'_> {
+        self.eviction.cancelled()
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// Body of a response that hyper sends.
+struct Response {
+    body: Bytes,
+    activity: Arc<Activity>,
+}
 
-    const FIRST: Duration = Duration::from_secs(5);
-    const BETWEEN: Duration = Duration::from_mins(3);
+impl AsRef<[u8]> for Response {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
 
-    #[tokio::test(start_paused = true)]
-    async fn idle_timeouts_apply_before_and_between_requests() {
-        let (activity, started) = (Activity::default(), Instant::now());
-        activity.wait_until_idle(FIRST, BETWEEN).await;
-        assert!((FIRST..FIRST * 2).contains(&started.elapsed()));
-
-        let (activity, started) = (Activity::default(), Instant::now());
-        activity.0.send_modify(|requests| (requests.in_flight, requests.received_any) = (1, true));
-        let open = InFlight(activity.clone());
-        let still_open = tokio::time::timeout(BETWEEN * 2, activity.wait_until_idle(FIRST, BETWEEN)).await;
-        assert!(still_open.is_err(), "a connection with a request in flight isn't idle");
-        drop(open);
-        activity.wait_until_idle(FIRST, BETWEEN).await;
-        assert!((BETWEEN * 3..BETWEEN * 4).contains(&started.elapsed()));
+impl Drop for Response {
+    fn drop(&mut self) {
+        let mut state = lock(&self.activity.state);
+        if state.phase == Phase::Sending {
+            (state.phase, state.since) = (Phase::Idle, Instant::now());
+        }
     }
 }

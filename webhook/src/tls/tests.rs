@@ -42,7 +42,7 @@ fn invalid_secret_keeps_the_current_certificate() {
 #[test]
 fn certificate_is_usable_within_its_validity_only() {
     let certificate = Certificate::default();
-    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let metrics = Metrics::new(Arc::new(Snapshot::default()), zstart_admission::fixture::ages());
     let at = |text: &str| certificate.problem(text.parse().unwrap());
     assert_eq!(at("2025-06-01T00:00:00Z").unwrap(), "no serving certificate yet");
     let (text, key) = key_pair_for_years(2025, 2026);
@@ -58,7 +58,7 @@ fn certificate_is_usable_within_its_validity_only() {
 #[test]
 fn certificate_without_expiry_is_usable() {
     let certificate = Certificate::default();
-    let metrics = Metrics::new(Arc::new(Snapshot::default()));
+    let metrics = Metrics::new(Arc::new(Snapshot::default()), zstart_admission::fixture::ages());
     let (text, key) = key_pair_for_years(2025, 10_000);
     certificate.update(&secret(&text, &key), "tls", &metrics);
     assert_eq!(certificate.problem(Timestamp::now()), None);

@@ -15,6 +15,7 @@ fn empty_file_gives_the_defaults() {
         let config = parse(text).unwrap();
         assert_eq!(config.listen.port(), 8443);
         assert_eq!(config.serving_secret, keys::SERVING_SECRET);
+        assert_eq!(config.drain.grace, Duration::from_secs(12));
         assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(15));
         assert_eq!(config.policy.variants.max_staleness_always, Duration::from_mins(2));
         assert_eq!(config.policy.when_no_node, WhenNoNode::Leave);
@@ -26,12 +27,13 @@ fn empty_file_gives_the_defaults() {
 fn chart_rendered_file_is_parsed() {
     let config = parse(
         "listen: 0.0.0.0:9443\nhealthListen: 0.0.0.0:9080\nservingSecret: my-tls\nmaxStaleness: 1h30m\n\
-         whenNoNode: rewrite\nallowedTargets: [\"mirror.example:5000/zstd\"]\n\
+         drain: {grace: 20s}\nwhenNoNode: rewrite\nallowedTargets: [\"mirror.example:5000/zstd\"]\n\
          allowedControllers: [\"CloneSet.apps.kruise.io\"]\n",
     )
     .unwrap();
     assert_eq!((config.listen.port(), config.health_listen.port()), (9443, 9080));
     assert_eq!(config.serving_secret, "my-tls");
+    assert_eq!(config.drain.grace, Duration::from_secs(20));
     assert_eq!(config.policy.variants.max_staleness, Duration::from_mins(90));
     assert_eq!(config.policy.when_no_node, WhenNoNode::Rewrite);
     assert!(config.policy.variants.allowed_targets[0].covers("mirror.example:5000/zstd/app"));
@@ -66,6 +68,9 @@ fn invalid_value_error_names_file_and_field() {
         ("maxStaleness: 0s", "above zero"),
         ("maxStaleness: -5m", "above zero"),
         ("maxStaleness: soon", "line 1"),
+        ("drain: {grace: 21s}", "drain.grace has an invalid value: 21s"),
+        ("drain: {grace: -1s}", "from 0s to 20s"),
+        ("drain: {graze: 1s}", "graze"),
         ("listen: nowhere", "line 1"),
         ("whenNoNode: maybe", "maybe"),
         ("servingSecret: ''", "servingSecret"),
