@@ -64,7 +64,7 @@ impl Handler {
         let DecisionSet { pod, decisions, patch } = &self.decide(&request, now);
         log_decisions(&request, pod, decisions);
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
-        let mut response = ReviewResponse::admit(request.uid);
+        let mut response = ReviewResponse::admit(request.uid, request.version);
         if !decisions.is_empty() {
             response = response.with_audit_annotation(AUDIT_KEY, decisions_json(decisions));
         }

@@ -1,4 +1,8 @@
-//! `AdmissionReview` v1, limited to the fields that the webhook reads and writes.
+//! `AdmissionReview` v1 and v1beta1, limited to the fields that the webhook reads and writes.
+//!
+//! An API server sends the first version that the webhook configuration lists and that it knows, and decodes
+//! the response as the same version (`CreateAdmissionObjects` in k8s.io/apiserver). The chart lists v1. The two
+//! versions have equal fields, so a configuration that lists v1beta1 works as well.
 //!
 //! The types are zstart's own instead of kube's. They hold only the fields that decide, so that no review is
 //! refused for an irrelevant field.
@@ -15,13 +19,37 @@ use thiserror::Error;
 #[cfg(test)]
 mod tests;
 
-const API_VERSION: &str = "admission.k8s.io/v1";
 const KIND: &str = "AdmissionReview";
+
+/// Version of an `AdmissionReview`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub enum ReviewVersion {
+    /// `admission.k8s.io/v1`
+    #[default]
+    #[serde(rename = "admission.k8s.io/v1")]
+    V1,
+    /// `admission.k8s.io/v1beta1`, for old webhook configurations.
+    #[serde(rename = "admission.k8s.io/v1beta1")]
+    V1Beta1,
+}
+
+impl ReviewVersion {
+    fn from_api_version(text: &str) -> Option<Self> {
+        match text {
+            "admission.k8s.io/v1" => Some(Self::V1),
+            "admission.k8s.io/v1beta1" => Some(Self::V1Beta1),
+            _ => None,
+        }
+    }
+}
 
 /// Request of an `AdmissionReview`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReviewRequest {
+    /// Version of the review. The response has the same version.
+    #[serde(skip)]
+    pub version: ReviewVersion,
     /// Identifier of the review. The response repeats the identifier.
     pub uid: String,
     /// Type of the object under review.
@@ -87,6 +115,8 @@ pub struct Resource {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ReviewResponse {
+    #[serde(skip)]
+    version: ReviewVersion,
     uid: String,
     allowed: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -111,7 +141,7 @@ pub enum ReviewError {
     /// The object has another kind or version.
     #[error(
         "failed to parse an AdmissionReview: the object is {kind:?} of {api_version:?}, \
-         not {KIND:?} of {API_VERSION:?}"
+         not {KIND:?} of \"admission.k8s.io/v1\" or \"admission.k8s.io/v1beta1\""
     )]
     Type {
         /// API version of the object.
@@ -138,7 +168,7 @@ struct IncomingReview {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OutgoingReview<'a> {
-    api_version: &'static str,
+    api_version: ReviewVersion,
     kind: &'static str,
     response: &'a ReviewResponse,
 }
@@ -148,17 +178,17 @@ impl ReviewRequest {
     pub fn parse(body: &[u8]) -> Result<Self, ReviewError> {
         let IncomingReview { api_version, kind, request } =
             serde_json::from_slice(body).map_err(|source| ReviewError::Parse { source })?;
-        if api_version != API_VERSION || kind != KIND {
-            return Err(ReviewError::Type { api_version, kind });
+        match ReviewVersion::from_api_version(&api_version) {
+            Some(version) if kind == KIND => Ok(Self { version, ..request.ok_or(ReviewError::Empty)? }),
+            _ => Err(ReviewError::Type { api_version, kind }),
         }
-        request.ok_or(ReviewError::Empty)
     }
 }
 
 impl ReviewResponse {
     /// Admits the object unchanged.
-    pub fn admit(uid: String) -> Self {
-        Self { uid, allowed: true, ..Self::default() }
+    pub fn admit(uid: String, version: ReviewVersion) -> Self {
+        Self { uid, version, allowed: true, ..Self::default() }
     }
 
     /// Adds a patch of the object.
@@ -185,6 +215,6 @@ impl ReviewResponse {
 
     /// Serializes the `AdmissionReview` that carries this response.
     pub fn to_review(&self) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&OutgoingReview { api_version: API_VERSION, kind: KIND, response: self })
+        serde_json::to_vec(&OutgoingReview { api_version: self.version, kind: KIND, response: self })
     }
 }

@@ -210,6 +210,18 @@ fn outcome_is_patched_or_unchanged() {
     assert!(handler.review(b"{}", now).is_err());
 }
 
+#[test]
+fn v1beta1_review_is_answered_in_v1beta1() {
+    let (handler, now) = handler();
+    let mut review = review("CREATE", "", &pod(), &Value::Null);
+    review["apiVersion"] = json!("admission.k8s.io/v1beta1");
+    let (_, after) = answer(&handler, now, &review);
+    assert_eq!(after["spec"]["containers"][0]["image"], json!(variant_of(APP)));
+    let reviewed = handler.review(review.to_string().as_bytes(), now).unwrap();
+    let answer: Value = serde_json::from_slice(&reviewed.response.to_review().unwrap()).unwrap();
+    assert_eq!(answer["apiVersion"], review["apiVersion"]);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 
+const API_VERSION: &str = "admission.k8s.io/v1";
+
 fn parse(review: &Value) -> Result<ReviewRequest, ReviewError> {
     ReviewRequest::parse(review.to_string().as_bytes())
 }
@@ -27,8 +29,10 @@ fn review_is_parsed_and_unknown_fields_ignored() {
 #[test]
 fn other_kind_or_version_is_refused_by_name() {
     assert!(matches!(ReviewRequest::parse(b"nonsense"), Err(ReviewError::Parse { .. })));
-    let old = json!({"apiVersion": "admission.k8s.io/v1beta1", "kind": KIND});
-    assert!(parse(&old).unwrap_err().to_string().contains("v1beta1"));
+    for (version, kind) in [("admission.k8s.io/v2", KIND), (API_VERSION, "Pod")] {
+        let error = parse(&json!({"apiVersion": version, "kind": kind})).unwrap_err().to_string();
+        assert!(error.contains(version) && error.contains(kind), "{error}");
+    }
     let empty = json!({"apiVersion": API_VERSION, "kind": KIND});
     assert!(matches!(parse(&empty), Err(ReviewError::Empty)));
 }
@@ -36,7 +40,8 @@ fn other_kind_or_version_is_refused_by_name() {
 #[test]
 fn response_without_patch_has_no_patch_fields() {
     let review: Value =
-        serde_json::from_slice(&ReviewResponse::admit("7".into()).to_review().unwrap()).unwrap();
+        serde_json::from_slice(&ReviewResponse::admit("7".into(), ReviewVersion::V1).to_review().unwrap())
+            .unwrap();
     let response = json!({"uid": "7", "allowed": true});
     assert_eq!(review, json!({"apiVersion": API_VERSION, "kind": KIND, "response": response}));
 }
