@@ -47,6 +47,13 @@ bench: ## Compare zstart with other tools on real images, in alternation (15 min
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
+.PHONY: soak
+soak: tools $(NEXTEST) ## Restart the webhook 40 times under a real API server that creates 20 pods a second (10 minutes)
+	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
+	cargo build --workspace --bins
+	ZSTART_SOAK_ROLLOUTS=20 $(NEXTEST) nextest run --workspace --test webhook --no-capture \
+	  -E 'test(=zero_loss::restarts_and_a_rotation_lose_no_review)'
+
 .PHONY: scanners
 scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
 	@echo "==> building zstart and the lab (about 3 minutes on 2 cores the first time)"

@@ -10,6 +10,9 @@ const BINARIES: &str = "ZSTART_LAB_BIN";
 /// Folder with kube-apiserver, etcd and kubectl, by the convention of Kubernetes' own test tools.
 const KUBEBUILDER_BINARIES: &str = "KUBEBUILDER_ASSETS";
 
+/// Number of rollouts in the long form of the zero-loss test.
+const SOAK_ROLLOUTS: &str = "ZSTART_SOAK_ROLLOUTS";
+
 /// Folders with existing binaries, in order of preference.
 pub fn binary_folders() -> Vec<PathBuf> {
     [BINARIES, KUBEBUILDER_BINARIES].into_iter().filter_map(env::var_os).map(PathBuf::from).collect()
@@ -27,6 +30,13 @@ pub fn cache_folder() -> Result<PathBuf> {
 /// Whether the user accepts that tests that need root are left out.
 pub fn rootless_is_accepted() -> bool {
     env::var_os("ROOTLESS").is_some_and(|value| value == "1")
+}
+
+/// Number of rollouts in the long form of the zero-loss test; `None` for the short form.
+pub fn soak_rollouts() -> Result<Option<usize>> {
+    let Some(text) = env::var_os(SOAK_ROLLOUTS) else { return Ok(None) };
+    let number = text.to_str().and_then(|text| text.parse().ok());
+    number.map(Some).with_context(|| format!("{SOAK_ROLLOUTS} is {text:?}; write a number, e.g. 20"))
 }
 
 /// Whether this process may create namespaces.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
@@ -23,6 +23,11 @@ impl Authority {
         Ok(Self { issuer: CertifiedIssuer::self_signed(parameters, KeyPair::generate()?)? })
     }
 
+    /// Certificate of the authority, as PEM.
+    pub(crate) fn pem(&self) -> String {
+        self.issuer.pem()
+    }
+
     /// Bundle for a webhook configuration.
     pub(crate) fn bundle(&self) -> String {
         STANDARD.encode(self.issuer.pem())
@@ -30,8 +35,19 @@ impl Authority {
 
     /// Issues a certificate for loopback, in the serving Secret's format.
     pub(crate) fn issue(&self) -> Result<Value> {
+        self.sign(&CertificateParams::new(vec!["127.0.0.1".to_owned()])?)
+    }
+
+    /// Issues a certificate like [`issue`](Self::issue), whose validity ended with 2020.
+    pub(crate) fn issue_expired(&self) -> Result<Value> {
+        let mut parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
+        (parameters.not_before, parameters.not_after) =
+            (date_time_ymd(2020, 1, 1), date_time_ymd(2021, 1, 1));
+        self.sign(&parameters)
+    }
+
+    fn sign(&self, parameters: &CertificateParams) -> Result<Value> {
         let key = KeyPair::generate()?;
-        let parameters = CertificateParams::new(vec!["127.0.0.1".to_owned()])?;
         let certificate = parameters.signed_by(&key, &self.issuer)?;
         Ok(json!({"tls.crt": certificate.pem(), "tls.key": key.serialize_pem()}))
     }

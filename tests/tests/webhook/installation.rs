@@ -1,7 +1,7 @@
 //! An API server that calls a webhook in this process; the webhook has exactly the chart's rights.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -57,9 +57,9 @@ impl Installation {
         Ok(installation)
     }
 
-    /// Starts everything: a ready webhook that reviews pods, a node, and the namespaces `on`, `audit` and
+    /// Starts everything but a webhook: a serving certificate, a node, and the namespaces `on`, `audit` and
     /// `off`.
-    pub(crate) async fn with_webhook() -> Result<(Self, Running)> {
+    pub(crate) async fn ready_for_webhook() -> Result<Self> {
         let installation = Self::without_webhook().await?;
         installation.define_records().await?;
         installation.write_serving_secret(&installation.authority.issue()?).await?;
@@ -67,10 +67,30 @@ impl Installation {
             installation.namespace(name, &json!({"zstart.dev/rewrite": label})).await?;
         }
         installation.create::<Node>(Api::all(installation.admin.clone()), records::node("lab")).await?;
+        Ok(installation)
+    }
+
+    /// Starts everything: the API server calls a ready webhook, which reviews pods.
+    pub(crate) async fn with_webhook() -> Result<(Self, Running)> {
+        let installation = Self::ready_for_webhook().await?;
         let webhook = installation.start("").await?;
         webhook.wait_until_ready().await?;
-        installation.register_webhook(webhook.https).await?;
+        installation.register_webhook(webhook.https, "v1").await?;
         Ok((installation, webhook))
+    }
+
+    /// Folder for files of a test, deleted at its end.
+    pub(crate) fn folder(&self) -> &Path {
+        self.plane.folder()
+    }
+
+    /// Writes a kubeconfig file with the webhook's rights.
+    pub(crate) fn webhook_kubeconfig(&self) -> Result<PathBuf> {
+        let mut config: Value = serde_json::from_slice(&std::fs::read(self.plane.kubeconfig())?)?;
+        config["users"][0]["user"]["as"] = json!(USER);
+        let path = self.folder().join("webhook.kubeconfig");
+        std::fs::write(&path, config.to_string())?;
+        Ok(path)
     }
 
     pub(crate) fn namespaced<K>(&self, namespace: &str) -> Api<K>
@@ -166,10 +186,10 @@ impl Installation {
         Ok(Running { https, health, shutdown, task })
     }
 
-    /// Registers the webhook like the chart's configuration.
-    pub(crate) async fn register_webhook(&self, address: SocketAddr) -> Result<()> {
+    /// Registers the webhook like the chart's configuration, with a version of `AdmissionReview`.
+    pub(crate) async fn register_webhook(&self, address: SocketAddr, version: &str) -> Result<()> {
         let object = json!({"metadata": {"name": "zstart"}, "webhooks": [{
-            "name": "pods.zstart.dev", "admissionReviewVersions": ["v1"],
+            "name": "pods.zstart.dev", "admissionReviewVersions": [version],
             "clientConfig": {"url": format!("https://{address}/mutate"), "caBundle": self.authority.bundle()},
             "failurePolicy": "Ignore", "timeoutSeconds": 2, "sideEffects": "None",
             "reinvocationPolicy": "IfNeeded",
@@ -196,18 +216,26 @@ impl Installation {
 
     /// Creates a pod and returns the stored object.
     pub(crate) async fn pod(&self, namespace: &str, pod: &Value) -> Result<Value> {
+        self.pod_with(&PostParams::default(), namespace, pod).await
+    }
+
+    /// Lets the API server admit a pod without storing it, and returns the object that it would store.
+    pub(crate) async fn dry_run_pod(&self, namespace: &str, pod: &Value) -> Result<Value> {
+        self.pod_with(&PostParams { dry_run: true, field_manager: None }, namespace, pod).await
+    }
+
+    async fn pod_with(&self, parameters: &PostParams, namespace: &str, pod: &Value) -> Result<Value> {
         let pod: Pod = serde_json::from_value(pod.clone())?;
-        let made = self.namespaced::<Pod>(namespace).create(&PostParams::default(), &pod).await?;
+        let made = self.namespaced::<Pod>(namespace).create(parameters, &pod).await?;
         Ok(serde_json::to_value(made)?)
     }
 
     /// Waits until a new pod with this image would be rewritten. The webhook then knows every object written
     /// before.
     pub(crate) async fn wait_until_rewritten(&self, image: &str) -> Result<()> {
-        let pod: Pod = serde_json::from_value(records::pod(image))?;
-        let dry = PostParams { dry_run: true, field_manager: None };
+        let pod = records::pod(image);
         wait::until(&format!("{image} to be rewritten"), WITHIN, || async {
-            let made = serde_json::to_value(self.namespaced::<Pod>("on").create(&dry, &pod).await?)?;
+            let made = self.dry_run_pod("on", &pod).await?;
             Ok((made["spec"]["containers"][0]["image"] != image).then_some(()))
         })
         .await

@@ -1,10 +1,14 @@
 //! The webhook, called by a real API server.
 
 mod api_server;
+mod balancer;
 mod binary;
 mod certificates;
 mod installation;
+mod log_pipe;
+mod program;
 mod records;
+mod zero_loss;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
@@ -217,4 +221,46 @@ async fn pods_are_admitted_unchanged_without_the_webhook() -> Result<()> {
     webhook.stop().await?;
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), APP);
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn largest_pod_of_an_api_server_is_rewritten() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    let mut large = pod(APP);
+    // The API server accepts requests of 3 MiB. It couldn't store such a pod: etcd's limit is 1.5 MiB.
+    large["spec"]["containers"][0]["env"] = json!([{"name": "A", "value": "x".repeat((3 << 20) - 1000)}]);
+    assert_eq!(image(&zstart.dry_run_pod("on", &large).await?), variant_of(APP));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn configuration_that_lists_v1beta1_is_served() -> Result<()> {
+    let zstart = Installation::ready_for_webhook().await?;
+    let webhook = zstart.start("").await?;
+    webhook.wait_until_ready().await?;
+    zstart.register_webhook(webhook.https, "v1beta1").await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
+    webhook.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_certificate_is_not_ready_and_pods_are_admitted() -> Result<()> {
+    let (zstart, webhook) = Installation::with_webhook().await?;
+    zstart.record(&record(APP)).await?;
+    zstart.wait_until_rewritten(APP).await?;
+    zstart.write_serving_secret(&zstart.authority.issue_expired()?).await?;
+    wait::until("the webhook to be unready", WITHIN, || async {
+        let (status, why) = webhook.get("/readyz").await?;
+        Ok((status == 503 && why == "the serving certificate expired at 2021-01-01T00:00:00Z").then_some(()))
+    })
+    .await?;
+    zstart.pod("on", &pod(APP)).await?;
+    zstart.write_serving_secret(&zstart.authority.issue()?).await?;
+    webhook.wait_until_ready().await?;
+    zstart.wait_until_rewritten(APP).await?;
+    webhook.stop().await
 }
