@@ -33,6 +33,11 @@ impl ControlPlane {
     /// The `ServiceAccount` admission plugin is disabled: the controller that creates each namespace's service
     /// account doesn't run.
     pub async fn start() -> Result<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts an API server like [`start`](Self::start), with additional arguments.
+    pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
         install_crypto();
         let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
         let folder = TempDir::with_prefix("zstart-lab-")?;
@@ -45,6 +50,7 @@ impl ControlPlane {
                 .args(common_arguments(&pki, clients))
                 .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
                 .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
+                .args(arguments)
         })?;
         let kubeconfig = pki.kubeconfig("admin", &format!("https://127.0.0.1:{port}"))?;
         wait_until_ready(&kubeconfig, &mut server).await?;

@@ -11,12 +11,14 @@
 //! - [`ports`]: loopback ports without collisions.
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
+//! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`scanners`]: `make scanners`.
 //!
 //! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
 pub mod bench;
+pub mod bench_webhook;
 pub mod chart;
 pub mod cluster;
 pub mod control_plane;
@@ -29,6 +31,7 @@ pub mod ports;
 mod process;
 pub mod proxy;
 pub mod registry;
+pub mod review_load;
 pub mod scanners;
 pub mod settings;
 pub mod tcp_proxy;

@@ -36,6 +36,11 @@ impl Component {
         Ok(Self { name, child, log })
     }
 
+    /// Process id of the program: setpriv executes it in its own place.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Fails if the process has ended.
     pub(crate) fn require_alive(&mut self) -> Result<()> {
         match self.child.try_wait()? {

@@ -19,6 +19,7 @@ pub enum Tool {
     Runc,
     CniBridge,
     Skopeo,
+    MapWebhook,
     Regctl,
     Syft,
     Trivy,
@@ -152,6 +153,17 @@ static SKOPEO: Module = Module {
     cold_build: "2 minutes",
 };
 
+static MAP_WEBHOOK: Module = Module {
+    name: "mapwebhook",
+    version: "v0.25.2",
+    packages: &[(".", "map-webhook")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "2 minutes",
+};
+
 static REGCTL: Module = Module {
     name: "regctl",
     version: "v0.11.7",
@@ -189,7 +201,7 @@ static TRIVY: Module = Module {
 
 impl Tool {
     /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::KubeApiserver,
         Self::Kubectl,
         Self::Etcd,
@@ -205,6 +217,7 @@ impl Tool {
         Self::Runc,
         Self::CniBridge,
         Self::Skopeo,
+        Self::MapWebhook,
     ];
 
     /// File name of the program.
@@ -225,6 +238,7 @@ impl Tool {
             Self::Runc => "runc",
             Self::CniBridge => "bridge",
             Self::Skopeo => "skopeo-copy",
+            Self::MapWebhook => "map-webhook",
             Self::Regctl => "regctl",
             Self::Syft => "syft",
             Self::Trivy => "trivy",
@@ -258,6 +272,7 @@ impl Tool {
             Self::Runc => &RUNC,
             Self::CniBridge => &CNI,
             Self::Skopeo => &SKOPEO,
+            Self::MapWebhook => &MAP_WEBHOOK,
             Self::Regctl => &REGCTL,
             Self::Syft => &SYFT,
             Self::Trivy => &TRIVY,
@@ -273,9 +288,20 @@ mod tests {
 
     #[test]
     fn versions_match_the_go_modules() {
-        for module in
-            [&KUBERNETES, &ETCD, &REGISTRY, &HELM, &CONTAINERD, &RUNC, &CNI, &SKOPEO, &REGCTL, &SYFT, &TRIVY]
-        {
+        for module in [
+            &KUBERNETES,
+            &ETCD,
+            &REGISTRY,
+            &HELM,
+            &CONTAINERD,
+            &RUNC,
+            &CNI,
+            &SKOPEO,
+            &MAP_WEBHOOK,
+            &REGCTL,
+            &SYFT,
+            &TRIVY,
+        ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
             let required = text.lines().any(|line| {

@@ -1,0 +1,37 @@
+//! `bench-webhook`: measures the webhook and a peer at a fixed rate of reviews.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result};
+use clap::Parser;
+use zstart_tests::bench_webhook::{Plan, Programs, run, tables};
+
+#[derive(Debug, Parser)]
+#[command(about = "Measures the webhook's latency, processor time and memory at a fixed rate of reviews")]
+struct Arguments {
+    /// Path of the `zstart-webhook` program.
+    #[arg(long, value_name = "FILE")]
+    webhook: PathBuf,
+}
+
+#[tokio::main]
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line")]
+async fn main() -> ExitCode {
+    match measure(Arguments::parse().webhook).await {
+        Ok(tables) => {
+            println!("{tables}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(webhook: PathBuf) -> Result<String> {
+    let program = std::env::current_exe()?;
+    let generator = program.parent().context("the program has no folder")?.join("review-load");
+    Ok(tables(&run(&Programs { webhook, generator }, &Plan::full()).await?))
+}
