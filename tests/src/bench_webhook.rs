@@ -118,6 +118,12 @@ impl Plan {
         ];
         Self { sizes, replica_sets: 5_000, rate: 2_000, connections: 48, warm_up: 3, seconds: 15 }
     }
+
+    /// A few small measurements at a rate that debug builds on busy cores keep up with.
+    pub fn short() -> Self {
+        let sizes = vec![Size { records: 100, nodes: 30 }, Size { records: 100, nodes: 60 }];
+        Self { sizes, replica_sets: 20, rate: 50, connections: 8, warm_up: 1, seconds: 1 }
+    }
 }
 
 /// Takes the measurements of `plan`. The peer is measured once for each number of records.

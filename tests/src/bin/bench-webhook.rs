@@ -13,12 +13,15 @@ struct Arguments {
     /// Path of the `zstart-webhook` program.
     #[arg(long, value_name = "FILE")]
     webhook: PathBuf,
+    /// Take a few small measurements that show whether everything works, in half a minute.
+    #[arg(long)]
+    short: bool,
 }
 
 #[tokio::main]
 #[expect(clippy::print_stdout, clippy::print_stderr, reason = "this is a command line")]
 async fn main() -> ExitCode {
-    match measure(Arguments::parse().webhook).await {
+    match measure(Arguments::parse()).await {
         Ok(tables) => {
             println!("{tables}");
             ExitCode::SUCCESS
@@ -30,8 +33,9 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(webhook: PathBuf) -> Result<String> {
+async fn measure(Arguments { webhook, short }: Arguments) -> Result<String> {
     let program = std::env::current_exe()?;
     let generator = program.parent().context("the program has no folder")?.join("review-load");
-    Ok(tables(&run(&Programs { webhook, generator }, &Plan::full()).await?))
+    let plan = if short { Plan::short() } else { Plan::full() };
+    Ok(tables(&run(&Programs { webhook, generator }, &plan).await?))
 }
