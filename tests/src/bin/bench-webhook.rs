@@ -34,6 +34,8 @@ async fn main() -> ExitCode {
 }
 
 async fn measure(Arguments { webhook, short }: Arguments) -> Result<String> {
+    // The programs run in a folder of their own.
+    let webhook = std::path::absolute(webhook)?;
     let program = std::env::current_exe()?;
     let generator = program.parent().context("the program has no folder")?.join("review-load");
     let plan = if short { Plan::short() } else { Plan::full() };
