@@ -45,21 +45,27 @@ impl ApiClock {
 
     /// Compares both clocks forever.
     pub(crate) async fn follow(self, client: Client) {
-        let reviews: Api<SelfSubjectReview> = Api::all(client);
         loop {
-            let sent = Timestamp::now();
-            // Every authenticated user may send this request, and the answer has the API server's time
-            // (`pkg/registry/authentication/selfsubjectreview/rest.go`).
-            match reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await {
-                Ok(review) => {
-                    if let Some(stamp) = review.metadata.creation_timestamp {
-                        self.set(offset(sent, Timestamp::now(), stamp.0));
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "failed to ask for the API server's time"),
+            if let Err(error) = self.compare(&client).await {
+                tracing::debug!(%error, "failed to ask for the API server's time");
             }
             tokio::time::sleep(INTERVAL).await;
         }
+    }
+
+    /// Compares both clocks. Returns the API server's time, in whole seconds, if the answer has one.
+    ///
+    /// Every authenticated user may send the request, and the API server dates its answer
+    /// (`pkg/registry/authentication/selfsubjectreview/rest.go`).
+    pub async fn compare(&self, client: &Client) -> kube::Result<Option<Timestamp>> {
+        let reviews: Api<SelfSubjectReview> = Api::all(client.clone());
+        let sent = Timestamp::now();
+        let review = reviews.create(&PostParams::default(), &SelfSubjectReview::default()).await?;
+        let stamp = review.metadata.creation_timestamp.map(|time| time.0);
+        if let Some(stamp) = stamp {
+            self.set(offset(sent, Timestamp::now(), stamp));
+        }
+        Ok(stamp)
     }
 
     fn set(&self, offset: SignedDuration) {

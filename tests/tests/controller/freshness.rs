@@ -9,8 +9,10 @@ use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
+use zstart_controller::api_clock::ApiClock;
 use zstart_core::Digest;
 use zstart_core::record::{ImageConversionStatus, RESOLVED, RecordReason};
 use zstart_core::sync::lock;
@@ -18,7 +20,7 @@ use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::wait;
 
-use crate::lab::{Lab, WITHIN, template};
+use crate::lab::{Lab, USER, WITHIN, template};
 use crate::records::condition_of;
 
 fn release(content: &[u8]) -> Fixture {
@@ -269,5 +271,17 @@ async fn listed_tag_is_immutable_and_not_looked_at_after_a_restart() -> Result<(
     lab.wait_for(&moving, "moved", is_at(&new)).await?;
     let calls = recording.calls();
     assert!(!calls.iter().any(|call| call.ends_with("/manifests/v1")), "{calls:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn api_server_tells_the_controller_its_time() -> Result<()> {
+    let lab = Lab::start().await?;
+    let mut config = lab.plane.config().await?;
+    config.auth_info.impersonate = Some(USER.to_owned());
+    let before = Timestamp::now().as_second();
+    let stamp = ApiClock::default().compare(&Client::try_from(config)?).await?.context("no time")?;
+    let range = before..=Timestamp::now().as_second();
+    assert!(range.contains(&stamp.as_second()), "{stamp} is not in {range:?}");
     Ok(())
 }
