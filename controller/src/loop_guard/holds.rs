@@ -125,3 +125,33 @@ async fn delete(context: &Context, lift: &Lift) -> kube::Result<()> {
     info!(namespace, hold = name, template, "lifted a hold, because the owner's template changed");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use zstart_core::owner_hold::{HoldReason, Owner};
+
+    use super::*;
+
+    #[test]
+    fn deployment_is_the_replica_sets_name_without_the_hash() {
+        let hold = |kind: &str, name: &str, template: &str| NewHold {
+            namespace: "shop".to_owned(),
+            owner: Owner {
+                api_version: "apps/v1".to_owned(),
+                kind: kind.to_owned(),
+                name: name.to_owned(),
+                uid: "1".to_owned(),
+            },
+            template: template.to_owned(),
+            reason: HoldReason::RecreatedAfterRewrite,
+            message: String::new(),
+            pod_uid: None,
+        };
+        let name = |new: &NewHold| deployment(new).map(|key| key.name);
+        let web = hold("ReplicaSet", "web-5d4f8c7b9", "pod-template-hash=5d4f8c7b9");
+        assert_eq!(name(&web).as_deref(), Some("web"));
+        // A ReplicaSet of its own, and other kinds.
+        assert_eq!(name(&hold("ReplicaSet", "web", "pod-template-hash=5d4f8c7b9")), None);
+        assert_eq!(name(&hold("StatefulSet", "db", "controller-revision-hash=a")), None);
+    }
+}
