@@ -25,7 +25,7 @@ immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
 runtimes: {{ $values.runtimes | default dict | toJson }}
 whenNoNode: {{ $values.whenNoNode | default "leave" | toJson }}
 minSize: {{ if kindIs "string" $values.minSize }}{{ $values.minSize | quote }}{{ else }}{{ $values.minSize | int64 }}{{ end }}
-minGain: {{ $values.minGain | default 0 | toJson }}
+minGain: {{ $values.minGain | float64 }}
 signedImages: {{ $values.signedImages | default list | toJson }}
 allowedTargets: {{ $values.allowedTargets | default list | toJson }}
 allowedControllers: {{ $values.allowedControllers | default list | toJson }}
