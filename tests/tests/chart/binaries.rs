@@ -61,7 +61,8 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "webhook.minSize=999999Ti,webhook.minGain=100",
         "webhook.minSize=999999999999999,webhook.minGain=0.5",
         "webhook.signedImages={*,registry.example/a?/*}",
-        "webhook.maxStalenessAlways=61s",
+        "controller.recheckIntervalAlways=1s,webhook.maxStalenessAlways=2s,webhook.maxCacheAge=9999999h",
+        "records.immutableTags={*:v?*,docker.io/library/*}",
     ] {
         parse(&helm.render("zstart", &[set]).await?).with_context(|| set.to_owned())?;
     }

@@ -81,9 +81,6 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             },
         })
     );
-    // One value for both programs.
-    let controller = configuration(&objects, "zstart-controller")?;
-    let immutable = controller.get("immutableTags").cloned().unwrap_or_else(|| json!([]));
     assert_eq!(
         configuration(&objects, "zstart-webhook")?,
         json!({
@@ -93,7 +90,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "maxStaleness": "1h",
             "maxStalenessAlways": "2m",
             "maxCacheAge": "5m",
-            "immutableTags": immutable,
+            "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],
             "runtimes": {"containerd": "1.5"},
             "whenNoNode": "leave",
             "minSize": 0,
@@ -178,6 +175,7 @@ async fn unset_list_renders_as_an_empty_list() -> Result<()> {
     let sets = [
         "records.writers.users=null",
         "records.writers.groups=null",
+        "records.immutableTags=null",
         "controller.plainHttpRegistries=null",
         "webhook.allowedTargets=null",
         "webhook.signedImages=null",

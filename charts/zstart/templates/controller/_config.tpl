@@ -6,7 +6,7 @@
 {{- fail (printf "controller.recheckInterval (%s) must be shorter than webhook.maxStaleness (%s): otherwise a record would be too old to use before its tag is resolved again" $values.recheckInterval .Values.webhook.maxStaleness) -}}
 {{- end -}}
 {{- $always := include "zstart.seconds" $values.recheckIntervalAlways | int64 -}}
-{{- $maxAlways := .Values.webhook.maxStalenessAlways | default "2m" -}}
+{{- $maxAlways := .Values.webhook.maxStalenessAlways -}}
 {{- if ge (min $always $recheck) (include "zstart.seconds" $maxAlways | int64) -}}
 {{- fail (printf "controller.recheckIntervalAlways (%s) must be shorter than webhook.maxStalenessAlways (%s): otherwise a record would be too old for pods with imagePullPolicy: Always before its tag is resolved again" $values.recheckIntervalAlways $maxAlways) -}}
 {{- end -}}
