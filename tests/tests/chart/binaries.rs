@@ -57,6 +57,8 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "webhook.allowedControllers={CloneSet.apps.kruise.io}",
         "webhook.excludedNamespaces={a,kube-public,1-a}",
         "webhook.port=10250",
+        "webhook.drain.grace=1s",
+        "webhook.drain.grace=20s",
         "webhook.whenNoNode={pool,zone in (a\\,b)\\, gpu==yes,a.b/c_d=x}",
         "webhook.minSize=999999Ti,webhook.minGain=100",
         "webhook.minSize=999999999999999,webhook.minGain=0.5",

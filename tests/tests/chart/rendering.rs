@@ -87,6 +87,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "listen": "0.0.0.0:8443",
             "healthListen": "0.0.0.0:8080",
             "servingSecret": "zstart-webhook-tls",
+            "drain": {"grace": "12s"},
             "maxStaleness": "1h",
             "maxStalenessAlways": "2m",
             "maxCacheAge": "5m",
@@ -323,6 +324,20 @@ async fn aks_admissions_enforcer_is_disabled_in_every_mode() -> Result<()> {
         let admission = objects.iter().find(|object| object["kind"] == "MutatingWebhookConfiguration");
         let annotations = &admission.context("no configuration")?["metadata"]["annotations"];
         assert_eq!(annotations["admissions.enforcer/disabled"], "true", "{}", values.display());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn termination_grace_period_covers_the_drain() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (grace, seconds) in [("1s", 1), ("12s", 12), ("20s", 20)] {
+        let objects = helm.render("zstart", &[&format!("webhook.drain.grace={grace}")]).await?;
+        let spec = &find(&objects, "Deployment", "zstart-webhook")?["spec"]["template"]["spec"];
+        let period = spec["terminationGracePeriodSeconds"].as_u64().context("no period")?;
+        // The webhook gives open requests 10 seconds after the grace period.
+        assert!(period > seconds + 10, "{period} s end before the webhook does");
+        assert_eq!(configuration(&objects, "zstart-webhook")?["drain"]["grace"], grace);
     }
     Ok(())
 }

@@ -58,6 +58,8 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("webhook.minGain=101", ["/webhook/minGain", "want 100"]),
         ("webhook.minGain=12%", ["/webhook/minGain", "pattern"]),
         ("webhook.signedImages={a b}", ["/webhook/signedImages/0", "pattern"]),
+        ("webhook.drain.grace=21s", ["/webhook/drain/grace", "pattern"]),
+        ("webhook.drain.grace=0s", ["/webhook/drain/grace", "pattern"]),
         ("webhook.excludedNamespaces={Kube-Public}", ["/webhook/excludedNamespaces/0", "pattern"]),
         ("webhook.extraEnv[0].name=RUST_LOG", ["/webhook/extraEnv/0/name", "not"]),
         ("podSecurityContext.runAsUser=nobody", ["/podSecurityContext/runAsUser", "want null or integer"]),

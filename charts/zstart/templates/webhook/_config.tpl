@@ -18,6 +18,8 @@
 listen: 0.0.0.0:{{ $values.port | int }}
 healthListen: 0.0.0.0:{{ $values.healthPort | int }}
 servingSecret: {{ include "zstart.servingSecret" . }}
+drain:
+  grace: {{ $values.drain.grace }}
 maxStaleness: {{ $values.maxStaleness }}
 maxStalenessAlways: {{ $values.maxStalenessAlways }}
 maxCacheAge: {{ $values.maxCacheAge }}
