@@ -37,6 +37,20 @@ pub(crate) struct Installation {
     pub(crate) authority: Authority,
 }
 
+/// Fields of a webhook configuration.
+pub(crate) struct Registration {
+    /// Version of `AdmissionReview`.
+    pub(crate) version: &'static str,
+    pub(crate) timeout_seconds: u32,
+}
+
+impl Default for Registration {
+    /// Values of the chart.
+    fn default() -> Self {
+        Self { version: "v1", timeout_seconds: 2 }
+    }
+}
+
 /// A webhook in this process.
 pub(crate) struct Running {
     pub(crate) https: SocketAddr,
@@ -75,7 +89,7 @@ impl Installation {
         let installation = Self::ready_for_webhook().await?;
         let webhook = installation.start("").await?;
         webhook.wait_until_ready().await?;
-        installation.register_webhook(webhook.https, "v1").await?;
+        installation.register_webhook(webhook.https, Registration::default()).await?;
         Ok((installation, webhook))
     }
 
@@ -186,12 +200,17 @@ impl Installation {
         Ok(Running { https, health, shutdown, task })
     }
 
-    /// Registers the webhook like the chart's configuration, with a version of `AdmissionReview`.
-    pub(crate) async fn register_webhook(&self, address: SocketAddr, version: &str) -> Result<()> {
+    /// Registers the webhook like the chart's configuration, except for `registration`.
+    pub(crate) async fn register_webhook(
+        &self,
+        address: SocketAddr,
+        registration: Registration,
+    ) -> Result<()> {
+        let Registration { version, timeout_seconds } = registration;
         let object = json!({"metadata": {"name": "zstart"}, "webhooks": [{
             "name": "pods.zstart.dev", "admissionReviewVersions": [version],
             "clientConfig": {"url": format!("https://{address}/mutate"), "caBundle": self.authority.bundle()},
-            "failurePolicy": "Ignore", "timeoutSeconds": 2, "sideEffects": "None",
+            "failurePolicy": "Ignore", "timeoutSeconds": timeout_seconds, "sideEffects": "None",
             "reinvocationPolicy": "IfNeeded",
             // No namespace selector: the webhook itself must see that a namespace isn't opted in.
             "rules": [

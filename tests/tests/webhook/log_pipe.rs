@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use serde_json::json;
 use zstart_tests::wait;
 
-use crate::installation::{Installation, WITHIN};
+use crate::installation::{Installation, Registration, WITHIN};
 use crate::program::Program;
 use crate::records::{pod, record, variant_of};
 
@@ -17,7 +17,7 @@ async fn webhook_with_an_unread_log_pipe_answers() -> Result<()> {
     let zstart = Installation::ready_for_webhook().await?;
     let program = Program::new(&zstart, "drain: {grace: 0s}")?;
     let webhook = program.start(Stdio::piped).await?;
-    zstart.register_webhook(program.https, "v1").await?;
+    zstart.register_webhook(program.https, Registration::default()).await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
 

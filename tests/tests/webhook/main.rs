@@ -16,7 +16,7 @@ use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use zstart_tests::wait;
 
-use crate::installation::{Installation, WITHIN};
+use crate::installation::{Installation, Registration, WITHIN};
 use crate::records::{pod, record, record_with, variant_of};
 
 const APP: &str = "r.example/app:v1";
@@ -240,7 +240,9 @@ async fn configuration_that_lists_v1beta1_is_served() -> Result<()> {
     let zstart = Installation::ready_for_webhook().await?;
     let webhook = zstart.start("").await?;
     webhook.wait_until_ready().await?;
-    zstart.register_webhook(webhook.https, "v1beta1").await?;
+    zstart
+        .register_webhook(webhook.https, Registration { version: "v1beta1", ..Registration::default() })
+        .await?;
     zstart.record(&record(APP)).await?;
     zstart.wait_until_rewritten(APP).await?;
     assert_eq!(image(&zstart.pod("on", &pod(APP)).await?), variant_of(APP));
