@@ -36,7 +36,9 @@ pub fn rootless_is_accepted() -> bool {
 pub fn soak_rollouts() -> Result<Option<usize>> {
     let Some(text) = env::var_os(SOAK_ROLLOUTS) else { return Ok(None) };
     let number = text.to_str().and_then(|text| text.parse().ok());
-    number.map(Some).with_context(|| format!("{SOAK_ROLLOUTS} is {text:?}; write a number, e.g. 20"))
+    number
+        .map(Some)
+        .with_context(|| format!("{SOAK_ROLLOUTS} is {}; write a number, e.g. 20", text.display()))
 }
 
 /// Whether this process may create namespaces.

@@ -51,11 +51,8 @@ where
     let ServerArguments { config, identity, log } = arguments;
     // Fails only if the process has a crypto provider already. None is installed before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let output = match log_writer::standard_output() {
-        Ok(output) => output,
-        // Without an output there is nothing to say it with.
-        Err(_) => return ExitCode::FAILURE,
-    };
+    // Without an output there is nothing to report the error with.
+    let Ok(output) = log_writer::standard_output() else { return ExitCode::FAILURE };
     let colours = std::io::stdout().is_terminal();
     let lines = output.clone();
     let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(colours);

@@ -146,12 +146,12 @@ fn write_lines(output: &mut impl Write, mut lines: &[u8]) -> u64 {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The process shares the pipe with a process that made it non-blocking.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                std::thread::park_timeout(FULL_OUTPUT_DELAY)
+                std::thread::park_timeout(FULL_OUTPUT_DELAY);
             }
             Err(_) => break,
         }
     }
-    lines.iter().filter(|byte| **byte == b'\n').count() as u64
+    lines.split(|byte| *byte == b'\n').skip(1).count() as u64
 }
 
 /// One write is one line: `tracing-subscriber` formats an event before it writes.

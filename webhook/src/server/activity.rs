@@ -110,10 +110,9 @@ impl Activity {
     pub(super) fn deadline(&self, timeouts: Timeouts, is_stopping: bool) -> Option<Instant> {
         let State { phase, since, is_used } = *lock(&self.state);
         match phase {
-            Phase::Handshake | Phase::Head | Phase::Sending => Some(since + timeouts.read),
             Phase::Idle if !is_stopping => Some(since + timeouts.idle),
             Phase::Idle if is_used => Some(since),
-            Phase::Idle => Some(since + timeouts.read),
+            Phase::Handshake | Phase::Idle | Phase::Head | Phase::Sending => Some(since + timeouts.read),
             Phase::Body | Phase::Working => None,
         }
     }

@@ -1,6 +1,8 @@
 //! The server over TLS: requests, and (in the submodules) timeouts, the connection limit and shutdown.
 
+use std::fmt::Debug;
 use std::net::SocketAddr;
+use std::str::FromStr;
 
 use futures::FutureExt as _;
 use rustls::pki_types::pem::PemObject as _;
@@ -88,10 +90,10 @@ impl Server {
     }
 
     /// Value of a metric.
-    fn metric(&self, name: &str) -> f64 {
+    fn metric<T: FromStr<Err: Debug> + Default>(&self, name: &str) -> T {
         let text = self.metrics.text().unwrap();
         let line = text.lines().find_map(|line| line.strip_prefix(&format!("zstart_webhook_{name} ")));
-        line.map_or(0.0, |value| value.parse().unwrap())
+        line.map(|value| value.parse().unwrap()).unwrap_or_default()
     }
 }
 
@@ -173,7 +175,7 @@ async fn client_that_sends_an_oversized_body_gets_the_refusal() {
     let mut stream = server.connect().await;
     stream.write_all(head("POST /mutate", body::MAX_BODY_BYTES + 1).as_bytes()).await.unwrap();
     // The server has answered, and the client hasn't read the answer.
-    while server.metric(r#"reviews_total{outcome="refused"}"#) < 1.0 {
+    while server.metric::<u64>(r#"reviews_total{outcome="refused"}"#) == 0 {
         tokio::task::yield_now().await;
     }
     stream.write_all(&vec![b' '; 256 << 10]).await.unwrap();
@@ -186,22 +188,22 @@ async fn every_outcome_is_counted_with_its_time() {
     let mut limits = Limits::default();
     limits.timeouts.read = Duration::from_millis(300);
     let server = start_with(limits).await;
-    let counted = |outcome: &str| server.metric(&format!("reviews_total{{outcome=\"{outcome}\"}}"));
+    let counted = |outcome: &str| server.metric::<u64>(&format!("reviews_total{{outcome=\"{outcome}\"}}"));
     server.ask("POST /mutate", "nonsense").await;
     server.ask("POST /mutate", &review()).await;
-    assert_eq!((counted("malformed"), counted("patched") + counted("unchanged")), (1.0, 1.0));
+    assert_eq!((counted("malformed"), counted("patched") + counted("unchanged")), (1, 1));
 
     let mut oversized = server.connect().await;
     oversized.write_all(head("POST /mutate", body::MAX_BODY_BYTES + 1).as_bytes()).await.unwrap();
     read(oversized).await;
-    assert_eq!(counted("refused"), 1.0);
+    assert_eq!(counted("refused"), 1);
 
-    let before = server.metric("review_seconds_sum");
+    let before: f64 = server.metric("review_seconds_sum");
     let mut silent = server.connect().await;
     silent.write_all(head("POST /mutate", 10).as_bytes()).await.unwrap();
     assert!(read(silent).await.starts_with("HTTP/1.1 408"));
-    assert_eq!(counted("timeout"), 1.0);
-    let took = server.metric("review_seconds_sum") - before;
+    assert_eq!(counted("timeout"), 1);
+    let took = server.metric::<f64>("review_seconds_sum") - before;
     assert!(took >= 0.3, "{took} s don't include the wait for the body");
 
     let mut gone = server.connect().await;
@@ -209,10 +211,10 @@ async fn every_outcome_is_counted_with_its_time() {
     gone.shutdown().await.unwrap();
     drop(gone);
     let ended = async {
-        while counted("aborted") + counted("refused") < 2.0 {
+        while counted("aborted") + counted("refused") < 2 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     tokio::time::timeout(SOON, ended).await.expect("the incomplete request is counted");
-    assert_eq!(server.metric("review_seconds_count"), 5.0);
+    assert_eq!(server.metric::<u64>("review_seconds_count"), 5);
 }
