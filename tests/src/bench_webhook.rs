@@ -60,6 +60,8 @@ pub struct Plan {
     pub sizes: Vec<Size>,
     /// `ReplicaSets` that own the pods.
     pub replica_sets: usize,
+    /// Different reviews, which are sent in turn.
+    pub reviews: usize,
     /// Reviews a second.
     pub rate: u32,
     /// Connections of the load generator.
@@ -116,13 +118,21 @@ impl Plan {
             size(50_000, 1_000),
             size(50_000, 5_000),
         ];
-        Self { sizes, replica_sets: 5_000, rate: 2_000, connections: 48, warm_up: 3, seconds: 15 }
+        Self {
+            sizes,
+            replica_sets: 5_000,
+            reviews: 6_000,
+            rate: 2_000,
+            connections: 48,
+            warm_up: 3,
+            seconds: 15,
+        }
     }
 
     /// A few small measurements at a rate that debug builds on busy cores keep up with.
     pub fn short() -> Self {
         let sizes = vec![Size { records: 100, nodes: 30 }, Size { records: 100, nodes: 60 }];
-        Self { sizes, replica_sets: 20, rate: 50, connections: 8, warm_up: 1, seconds: 1 }
+        Self { sizes, replica_sets: 20, reviews: 60, rate: 50, connections: 8, warm_up: 1, seconds: 1 }
     }
 }
 
@@ -138,7 +148,7 @@ pub async fn run(programs: &Programs, plan: &Plan) -> Result<Vec<Measurement>> {
     for size in &plan.sizes {
         cluster.grow(*size).await?;
         let reviews = cluster.folder().join("reviews");
-        std::fs::write(&reviews, reviews::lines(size.records, cluster.owners()))?;
+        std::fs::write(&reviews, reviews::lines(plan.reviews, size.records, cluster.owners()))?;
         let is_new = measured.iter().all(|earlier| earlier.size.records != size.records);
         for program in [Program::Zstart, Program::MapWebhook] {
             if program == Program::MapWebhook && !is_new {
