@@ -77,7 +77,7 @@ pub struct Plan {
 pub enum Program {
     /// `zstart-webhook`.
     Zstart,
-    /// Webhook of 60 lines on controller-runtime that replaces images by a map. It knows no nodes.
+    /// Webhook of 80 lines on controller-runtime that replaces images by a map. It knows no nodes.
     MapWebhook,
 }
 
