@@ -23,6 +23,8 @@ pub enum Tool {
     Regctl,
     Syft,
     Trivy,
+    Kwok,
+    NodeMatch,
 }
 
 /// A Go module under `tests/tools/`.
@@ -199,9 +201,34 @@ static TRIVY: Module = Module {
     cold_build: "7 minutes",
 };
 
+/// Simulates kubelets: reports nodes ready and pods running.
+static KWOK: Module = Module {
+    name: "kwok",
+    version: "v0.8.0",
+    packages: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "2 minutes",
+};
+
+/// The scheduler's own rules for node selectors and taints, as a program of the lab. The version is that of
+/// `k8s.io/component-helpers`, which belongs to the scheduler's release.
+static NODE_MATCH: Module = Module {
+    name: "node-match",
+    version: "v0.36.3",
+    packages: &[(".", "node-match")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "half a minute",
+};
+
 impl Tool {
     /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::KubeApiserver,
         Self::Kubectl,
         Self::Etcd,
@@ -218,6 +245,8 @@ impl Tool {
         Self::CniBridge,
         Self::Skopeo,
         Self::MapWebhook,
+        Self::Kwok,
+        Self::NodeMatch,
     ];
 
     /// File name of the program.
@@ -242,6 +271,8 @@ impl Tool {
             Self::Regctl => "regctl",
             Self::Syft => "syft",
             Self::Trivy => "trivy",
+            Self::Kwok => "kwok",
+            Self::NodeMatch => "node-match",
         }
     }
 
@@ -276,6 +307,8 @@ impl Tool {
             Self::Regctl => &REGCTL,
             Self::Syft => &SYFT,
             Self::Trivy => &TRIVY,
+            Self::Kwok => &KWOK,
+            Self::NodeMatch => &NODE_MATCH,
         }
     }
 }
@@ -301,6 +334,8 @@ mod tests {
             &REGCTL,
             &SYFT,
             &TRIVY,
+            &KWOK,
+            &NODE_MATCH,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
