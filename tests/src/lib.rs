@@ -2,6 +2,7 @@
 //!
 //! - [`tools`]: finds the components' binaries, or builds them once from pinned Go modules.
 //! - [`control_plane`]: an API server with etcd, for any user, on free ports.
+//! - [`simulation`]: a control plane with the real scheduler and hundreds of simulated nodes.
 //! - [`registry`]: a registry, a gateway and a raw server that inject faults, and a fake of Amazon ECR.
 //! - [`chart`]: renders `charts/zstart` with helm.
 //! - [`cluster`]: a whole single-node cluster in its own namespaces. Needs root.
@@ -34,6 +35,7 @@ pub mod registry;
 pub mod review_load;
 pub mod scanners;
 pub mod settings;
+pub mod simulation;
 pub mod tcp_proxy;
 mod tls;
 pub mod tools;
