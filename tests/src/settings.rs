@@ -12,6 +12,8 @@ const KUBEBUILDER_BINARIES: &str = "KUBEBUILDER_ASSETS";
 
 /// Number of rollouts in the long form of the zero-loss test.
 const SOAK_ROLLOUTS: &str = "ZSTART_SOAK_ROLLOUTS";
+/// Seed of tests with random input.
+const SEED: &str = "ZSTART_SEED";
 
 /// Folders with existing binaries, in order of preference.
 pub fn binary_folders() -> Vec<PathBuf> {
@@ -25,6 +27,13 @@ pub fn cache_folder() -> Result<PathBuf> {
         None => env::home_dir().context("failed to find the home folder; set XDG_CACHE_HOME")?.join(".cache"),
     };
     Ok(cache.join("zstart"))
+}
+
+/// Seed given by the user, to repeat a test with random input.
+pub fn seed() -> Result<Option<u64>> {
+    let Some(text) = env::var_os(SEED) else { return Ok(None) };
+    let seed = text.to_str().and_then(|text| text.parse().ok());
+    seed.with_context(|| format!("{SEED} is {}; write a whole number", text.display())).map(Some)
 }
 
 /// Whether the user accepts that tests that need root are left out.
