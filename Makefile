@@ -41,6 +41,12 @@ test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 sk
 	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
+.PHONY: differential
+differential: ## Compare decisions with the real scheduler: 5 seeds of 1,000 nodes and 3,000 pods (ZSTART_SEED=n starts at n)
+	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
+	cargo build --workspace --bins
+	cargo test --quiet --workspace --test scheduler -- --ignored --nocapture
+
 .PHONY: bench
 bench: ## Compare zstart with other tools on real images, in alternation (15 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
