@@ -104,7 +104,7 @@ impl Cluster {
     /// Creates every image's record, with its status.
     pub(crate) async fn create_records(&self) -> Result<()> {
         let api: Api<ImageConversion> = Api::all(self.simulation.client());
-        for record in IMAGES.iter().filter_map(|image| image.record()) {
+        for record in IMAGES.iter().filter_map(super::images::Image::record) {
             let status = json!({"status": record["status"]});
             let name = record["metadata"]["name"].as_str().unwrap_or_default().to_owned();
             create(&api, record).await?;

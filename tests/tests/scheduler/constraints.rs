@@ -149,7 +149,7 @@ fn tolerations(random: &mut Random, pool: Option<Pool>) -> Value {
         0..4 => tolerations.push(json!({"operator": "Exists"})),
         4..8 => tolerations.push(json!({"operator": "Exists", "effect": "NoSchedule"})),
         8..10 => {
-            tolerations.push(json!({"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}))
+            tolerations.push(json!({"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 60}));
         }
         _ => {}
     }
