@@ -15,6 +15,7 @@ use zstart_admission::snapshot::Snapshot;
 use zstart_admission::snapshot::watch::CacheAges;
 use zstart_core::eligibility::Reason;
 use zstart_core::eligibility::pod::controller;
+use zstart_core::keys;
 
 use crate::metrics::{Metrics, Outcome};
 use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
@@ -71,7 +72,9 @@ impl Handler {
         if let Some(blockers) = blockers_json(decisions) {
             response = response.with_audit_annotation(BLOCKERS_KEY, blockers);
         }
-        response = response.with_warnings(warnings(pod, decisions));
+        let mut warnings = warnings(pod, decisions);
+        warnings.extend(probe_reply(pod, request.dry_run));
+        response = response.with_warnings(warnings);
         if let Some(patch) = patch {
             response = response.with_patch(patch);
         }
@@ -200,6 +203,13 @@ fn warnings(pod: &Pod, decisions: &[Decision]) -> Vec<String> {
         format!("zstart audits this namespace: {field} ({reference}) would run as its zstd variant")
     };
     audited.map(text).collect()
+}
+
+/// Returns the warning by which `zstart check` sees that the API server called the webhook: the webhook fails open,
+/// so a failed call is silent. Only a dry run asks for it.
+fn probe_reply(pod: &Pod, dry_run: bool) -> Option<String> {
+    let is_probe = || pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(keys::PROBE));
+    (dry_run && is_probe()).then(|| format!("{}{}", keys::PROBE_REPLY, env!("CARGO_PKG_VERSION")))
 }
 
 fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {

@@ -19,6 +19,11 @@ pub const ORIGINALS: &str = "zstart.dev/originals";
 /// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
 pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";
 
+/// Annotation of a pod that `zstart check` creates as a dry run: the webhook answers with [`PROBE_REPLY`].
+pub const PROBE: &str = "zstart.dev/probe";
+/// Start of the webhook's warning about a dry run with [`PROBE`]. The webhook's version follows.
+pub const PROBE_REPLY: &str = "reviewed by zstart-webhook ";
+
 /// Annotation of a variant's manifest or index: digest of the source manifest or index.
 pub const SOURCE_DIGEST: &str = "dev.zstart.source.digest";
 /// Annotation of a variant's layer descriptor: digest of the source layer.

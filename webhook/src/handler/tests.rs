@@ -98,6 +98,24 @@ fn dry_run_is_patched_and_not_counted() {
 }
 
 #[test]
+fn probe_pod_is_answered_by_a_warning_in_dry_runs_only() {
+    let (handler, now) = handler();
+    let mut probe = pod();
+    probe["metadata"]["annotations"] = json!({"zstart.dev/probe": "true"});
+    let dry_run = |object: &Value, dry_run: bool| {
+        let mut review = review("CREATE", "", object, &Value::Null);
+        review["request"]["dryRun"] = json!(dry_run);
+        answer(&handler, now, &review).0["warnings"].clone()
+    };
+    assert_eq!(
+        dry_run(&probe, true),
+        json!([format!("reviewed by zstart-webhook {}", env!("CARGO_PKG_VERSION"))])
+    );
+    assert_eq!(dry_run(&probe, false), Value::Null);
+    assert_eq!(dry_run(&pod(), true), Value::Null);
+}
+
+#[test]
 fn reinvoked_pod_is_counted_once() {
     let (handler, now) = handler();
     let (_, once) = answer(&handler, now, &review("CREATE", "", &pod(), &Value::Null));
