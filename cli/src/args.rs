@@ -34,7 +34,7 @@ pub(crate) struct Arguments {
 const EXIT_CODES: &str = "\
 Exit codes:
     0  success
-    1  any other failure
+    1  any other failure; a failed check of `zstart check`
     2  wrong usage
     3  image not found
     4  pull or push denied
@@ -93,6 +93,14 @@ pub(crate) enum Command {
     /// The command reads the live cluster and decides with the webhook's own code, as for a pod that is created
     /// now. For a running pod it also tells the decision of then. It changes nothing.
     Explain(ExplainArguments),
+    /// Check a cluster before and after the installation: versions, nodes, rights, certificate, webhook, policies.
+    ///
+    /// Each line is a tick (✓), a warning (!), a cross (✗) or a skipped check (-), with a line that says what to
+    /// do. The API server admits one pod as a dry run, to show that it reaches the webhook. The command changes
+    /// nothing.
+    ///
+    /// Exit code 0 means that no check failed (there may be warnings), 1 that one failed.
+    Check(CheckArguments),
     /// Print the custom resource definitions.
     #[command(hide = true)]
     Crd,
@@ -221,6 +229,28 @@ pub(crate) struct ExplainArguments {
     pub(crate) file: Option<PathBuf>,
     #[command(flatten, next_help_heading = "Cluster options")]
     pub(crate) cluster: ClusterArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart check`.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// Check only what matters before the installation. Default if the cluster has no webhook of zstart.
+    #[arg(long)]
+    pub(crate) pre: bool,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    /// Namespace of zstart. An installed webhook's own namespace takes precedence.
+    #[arg(
+        long,
+        short = 'n',
+        value_name = "NAME",
+        default_value = "zstart-system",
+        help_heading = "Cluster options"
+    )]
+    pub(crate) namespace: String,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

@@ -5,16 +5,19 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::ListParams;
 use kube::config::KubeConfigOptions;
+use kube::core::ObjectList;
 use kube::{Api, Client};
 use thiserror::Error;
 use zstart_admission::config::{Config, ConfigError};
 
 /// Name of the webhook in its configuration, as the chart writes it.
-const WEBHOOK: &str = "pods.zstart.dev";
+pub(crate) const WEBHOOK: &str = "pods.zstart.dev";
 /// Selects the `ConfigMap` with the webhook's settings.
 const WEBHOOK_LABELS: &str = "app.kubernetes.io/name=zstart,app.kubernetes.io/component=webhook";
 /// Key of the settings in the `ConfigMap`.
 const CONFIG_KEY: &str = "config.yaml";
+/// Objects in a page of a list.
+const PAGE: u32 = 500;
 
 /// Arguments that choose a cluster.
 #[derive(Debug, Args)]
@@ -92,19 +95,16 @@ impl Cluster {
             configuration.webhooks.iter().flatten().any(|webhook| webhook.name == WEBHOOK)
         };
         let Some(configuration) = found.items.into_iter().find(is_own) else { return Ok(None) };
-        let (config, remark) = self.settings(&configuration).await?;
+        let (config, remark) = Self::settings(&self.client, &configuration).await?;
         Ok(Some(Installed { configuration, config, remark }))
     }
 
-    /// Reads the settings from the namespace of the webhook's Service.
-    async fn settings(
-        &self,
+    /// Reads the settings from the namespace of the webhook's Service. Returns the defaults with a remark if the
+    /// user may not read them.
+    pub(crate) async fn settings(
+        client: &Client,
         configuration: &MutatingWebhookConfiguration,
     ) -> Result<(Config, Option<String>), ClusterError> {
-        let parse = |text: &str| {
-            Config::parse(CONFIG_KEY.as_ref(), text)
-                .map_err(|source| ClusterError::Settings { source: Box::new(source) })
-        };
         let services = configuration
             .webhooks
             .iter()
@@ -112,11 +112,11 @@ impl Cluster {
             .filter_map(|webhook| webhook.client_config.service.as_ref());
         let Some(namespace) = services.map(|service| service.namespace.clone()).next() else {
             return Ok((
-                parse("")?,
+                default_settings()?,
                 Some("the webhook has no Service: its settings are taken as the defaults".to_owned()),
             ));
         };
-        let maps = Api::<ConfigMap>::namespaced(self.client.clone(), &namespace);
+        let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
         let text = match maps.list(&ListParams::default().labels(WEBHOOK_LABELS)).await {
             Ok(maps) => maps.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY)),
             Err(error) if is_forbidden(&error) => None,
@@ -126,8 +126,33 @@ impl Cluster {
             "the webhook's settings in namespace {namespace} can't be read: they are taken as the defaults"
         );
         match text {
-            Some(text) => Ok((parse(&text)?, None)),
-            None => Ok((parse("")?, Some(remark))),
+            Some(text) => Ok((parse_settings(&text)?, None)),
+            None => Ok((default_settings()?, Some(remark))),
+        }
+    }
+}
+
+/// Settings of a webhook whose file is empty.
+pub(crate) fn default_settings() -> Result<Config, ClusterError> {
+    parse_settings("")
+}
+
+fn parse_settings(text: &str) -> Result<Config, ClusterError> {
+    let parsed = Config::parse(CONFIG_KEY.as_ref(), text);
+    parsed.map_err(|source| ClusterError::Settings { source: Box::new(source) })
+}
+
+/// Lists all objects, page by page.
+pub(crate) async fn list_all<K: Clone>(
+    page: impl AsyncFn(&ListParams) -> Result<ObjectList<K>, kube::Error>,
+) -> Result<Vec<K>, kube::Error> {
+    let (mut objects, mut parameters) = (Vec::new(), ListParams::default().limit(PAGE));
+    loop {
+        let found = page(&parameters).await?;
+        objects.extend(found.items);
+        match found.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => parameters = parameters.continue_token(&token),
+            None => return Ok(objects),
         }
     }
 }

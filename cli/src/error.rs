@@ -114,6 +114,9 @@ pub(crate) enum CliError {
     /// The cluster has no such namespace.
     #[error("namespace {namespace} doesn't exist; name another one with -n")]
     NoNamespace { namespace: String },
+    /// `zstart check` found something that doesn't work.
+    #[error("{failed} of {all} checks failed; the lines below each ✗ say what to do")]
+    ChecksFailed { failed: usize, all: usize },
     /// A manifest can't be read.
     #[error("failed to read the manifest {file}")]
     ReadManifest {
@@ -212,6 +215,7 @@ impl CliError {
             | Self::Client(_)
             | Self::Aws(_)
             | Self::Cluster(_)
+            | Self::ChecksFailed { .. }
             | Self::ReadManifest { .. }
             | Self::Print { .. }
             | Self::Serialize { .. }

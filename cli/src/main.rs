@@ -3,6 +3,7 @@
 
 mod args;
 mod auth_files;
+mod check;
 mod cluster;
 mod convert;
 mod crd;
@@ -60,6 +61,7 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Tune(arguments) => tune::run(arguments).await,
                 Command::Verify(arguments) => verify::run(arguments).await,
                 Command::Explain(arguments) => explain::run(arguments).await,
+                Command::Check(arguments) => check::run(arguments).await,
                 Command::Crd => crd::print(),
             }
         };

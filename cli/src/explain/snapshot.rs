@@ -3,8 +3,7 @@
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::Api;
-use kube::api::ListParams;
-use kube::core::{DeserializeGuard, ObjectList};
+use kube::core::DeserializeGuard;
 use kube::runtime::watcher::Event;
 use zstart_admission::decision::images;
 use zstart_admission::snapshot::Snapshot;
@@ -14,10 +13,7 @@ use zstart_core::record::record_name;
 use zstart_core::{Reference, originals};
 
 use super::Subject;
-use crate::cluster::{Cluster, ClusterError, is_forbidden, is_missing, request};
-
-/// Nodes in a page of a list.
-const PAGE: u32 = 500;
+use crate::cluster::{Cluster, ClusterError, is_forbidden, is_missing, list_all, request};
 
 /// Fills a snapshot, and returns remarks about data that the user may not read.
 pub(super) async fn of(
@@ -36,7 +32,7 @@ pub(super) async fn of(
         snapshot.apply_record(Event::Apply(record));
     }
     let nodes = Api::<Node>::all(client());
-    let found = all(async |page| nodes.list(page).await).await.map_err(request("list nodes"))?;
+    let found = list_all(async |page| nodes.list(page).await).await.map_err(request("list nodes"))?;
     for node in found {
         snapshot.apply_node(Event::Apply(node));
     }
@@ -49,17 +45,17 @@ pub(super) async fn of(
         }
     };
     let api = Api::<ReplicaSet>::namespaced(client(), namespace);
-    match all(async |page| api.list_metadata(page).await).await {
+    match list_all(async |page| api.list_metadata(page).await).await {
         Ok(found) => found.into_iter().for_each(|found| snapshot.apply_replica_set(Event::Apply(found))),
         Err(error) => optional("ReplicaSets", error)?,
     }
     let api = Api::<ControllerRevision>::namespaced(client(), namespace);
-    match all(async |page| api.list_metadata(page).await).await {
+    match list_all(async |page| api.list_metadata(page).await).await {
         Ok(found) => found.into_iter().for_each(|found| snapshot.apply_revision(Event::Apply(found))),
         Err(error) => optional("ControllerRevisions", error)?,
     }
     let api = Api::<OwnerHold>::namespaced(client(), namespace);
-    match all(async |page| api.list(page).await).await {
+    match list_all(async |page| api.list(page).await).await {
         Ok(found) => {
             for hold in found {
                 snapshot.apply_hold(Event::Apply(DeserializeGuard(Ok(hold))));
@@ -91,19 +87,4 @@ async fn records(cluster: &Cluster, subject: &Subject) -> Result<Vec<ReadRecord>
         }
     }
     Ok(records)
-}
-
-/// Lists all objects, page by page.
-async fn all<K: Clone>(
-    page: impl AsyncFn(&ListParams) -> Result<ObjectList<K>, kube::Error>,
-) -> Result<Vec<K>, kube::Error> {
-    let (mut objects, mut parameters) = (Vec::new(), ListParams::default().limit(PAGE));
-    loop {
-        let found = page(&parameters).await?;
-        objects.extend(found.items);
-        match found.metadata.continue_.filter(|token| !token.is_empty()) {
-            Some(token) => parameters = parameters.continue_token(&token),
-            None => return Ok(objects),
-        }
-    }
 }
