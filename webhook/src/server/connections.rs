@@ -116,6 +116,7 @@ mod tests {
             open(&connections, STRANGER).await,
             open(&connections, STRANGER).await,
         ];
+        tokio::time::advance(Duration::from_secs(1)).await;
         // A request restarts the wait; a response in progress is never cut.
         strangers[0].activity.received_head();
         strangers[1].activity.received_body();

@@ -131,9 +131,11 @@ impl<'a> ImageDecider<'a> {
 fn describe_candidates(candidates: &Candidates<'_>, blocked: Option<&Blocked<'_>>) -> String {
     let nodes: usize = candidates.nodes.iter().map(|candidate| candidate.nodes).sum();
     let classes = candidates.nodes.len();
-    let future = if candidates.future.is_some() { ", and nodes that don't exist yet" } else { "" };
+    let future = if candidates.future.is_some() { ", and nodes that don't exist yet," } else { "" };
+    let nodes = counted(nodes, "candidate node", "candidate nodes");
+    let classes = counted(classes, "class", "classes");
     match blocked {
-        None => format!("{nodes} candidate nodes of {classes} classes{future} can start the variant"),
+        None => format!("{nodes} of {classes}{future} can start the variant"),
         Some(Blocked { candidate: Some(candidate), reason }) => {
             format!("{candidate} can't start the variant: {reason}")
         }
@@ -141,7 +143,12 @@ fn describe_candidates(candidates: &Candidates<'_>, blocked: Option<&Blocked<'_>
             "no node matches the pod, and whenNoNode doesn't vouch for future nodes".to_owned()
         }
         Some(Blocked { candidate: None, reason }) => {
-            format!("{nodes} candidate nodes of {classes} classes{future}, but {reason}")
+            format!("{nodes} of {classes}{future}: {reason}")
         }
     }
+}
+
+/// Formats a number with its noun.
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

@@ -297,7 +297,7 @@ fn traced_decision_is_the_same_and_names_its_steps() {
     assert!(traced[0].1.iter().all(|step| step.passed), "{traced:?}");
     let steps: Vec<&str> = traced[0].1.iter().map(|step| step.text.as_str()).collect();
     assert_eq!(steps[0], "namespace on has the label zstart.dev/rewrite=enabled");
-    assert_eq!(steps.last(), Some(&"1 candidate nodes of 1 classes can start the variant"));
+    assert_eq!(steps.last(), Some(&"1 candidate node of 1 class can start the variant"));
     let other = pod_of("r.example/other:v1");
     let (traced, _) = decide_traced::<Vec<trace::Step>>(&other, "on", images(&other), &cluster.context());
     let last = traced[0].1.last().unwrap();
