@@ -104,7 +104,7 @@ impl<'a> Placement<'a> {
     }
 
     /// Returns the values that the pod allows for `label`, in each alternative of its constraints. `None`
-    /// stands for an alternative that leaves the label open.
+    /// is an alternative that leaves the label open.
     pub(super) fn pinned(&self, label: &str) -> Vec<Option<Vec<&'a str>>> {
         let by_selector = self.node_selector().find(|(key, _)| *key == label).map(|(_, value)| vec![value]);
         match self.terms() {
@@ -120,8 +120,8 @@ impl<'a> Placement<'a> {
     }
 
     /// Returns the platforms of nodes that don't exist yet, as far as the pod pins them by
-    /// `kubernetes.io/arch` in its node selector or in every term of its required affinity. `None` stands for
-    /// any platform.
+    /// `kubernetes.io/arch` in its node selector or in every term of its required affinity. `None` is any
+    /// platform.
     pub fn future_platforms(&self) -> Option<BTreeSet<Platform>> {
         let pinned = |label| self.pinned(label).into_iter().collect::<Option<Vec<_>>>();
         let alternatives = pinned(ARCHITECTURE_LABEL).or_else(|| pinned(BETA_ARCHITECTURE_LABEL))?;

@@ -141,7 +141,7 @@ pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
 }
 
-/// Returns whether the object has one of `labels`. No value stands for any value.
+/// Returns whether the object has one of `labels`. No value means any value.
 fn has_label(metadata: &ObjectMeta, labels: &[(&str, Option<&str>)]) -> bool {
     labels.iter().any(|(key, expected)| {
         let actual = metadata.labels.as_ref().and_then(|labels| labels.get(*key));
