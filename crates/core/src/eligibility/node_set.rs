@@ -130,17 +130,27 @@ impl NodeSet {
 
     /// Returns the classes with nodes that the pod could be scheduled to.
     ///
-    /// A class is also returned if only some of its nodes may match: a surplus candidate costs a rewrite, a
-    /// missing candidate could hand a zstd image to a runtime that can't start it.
+    /// A class counts whole if one of its nodes matches. Only constraints on labels that identify nodes tell
+    /// the nodes of a class apart; then single nodes are tried until one matches.
     pub fn candidates(&self, placement: &Placement<'_>) -> Vec<Candidate<'_>> {
         if let Some(names) = self.named(placement) {
             return self.candidates_among(names.into_iter(), placement);
         }
-        let matching = self
-            .classes
-            .iter()
-            .filter(|(class, _)| placement.matches(&ClassValues { set: self, class }, class) != Match::No);
-        matching.map(|(class, names)| candidate(class, names)).collect()
+        let found = self.classes.iter().filter_map(|(class, names)| {
+            let node = match placement.matches(&ClassValues { set: self, class }, class) {
+                Match::No => None,
+                Match::All => names.first(),
+                Match::Some => names.iter().find(|name| self.is_matched(name, placement)),
+            };
+            Some(Candidate { class, node: node?, nodes: names.len() })
+        });
+        found.collect()
+    }
+
+    fn is_matched(&self, name: &str, placement: &Placement<'_>) -> bool {
+        self.nodes.get_key_value(name).is_some_and(|(name, member)| {
+            placement.matches(&MemberValues { name, member }, &member.class) != Match::No
+        })
     }
 
     fn candidates_among<'n>(
@@ -249,8 +259,4 @@ impl NodeSet {
         }
         self.identify();
     }
-}
-
-fn candidate<'a>(class: &'a NodeClass, names: &'a BTreeSet<Arc<str>>) -> Candidate<'a> {
-    Candidate { class, node: names.first().map_or("", |name| &**name), nodes: names.len() }
 }

@@ -72,9 +72,11 @@ fn identifying_labels_select_single_nodes() {
     assert_eq!(candidates(&set, &json!({"nodeName": "node-7"})), one);
     assert_eq!(candidates(&set, &json!({"nodeSelector": {HOSTNAME_LABEL: "node-7", "zone": "b"}})), []);
     assert_eq!(candidates(&set, &json!({"nodeSelector": {HOSTNAME_LABEL: "gone"}})), []);
-    // If in doubt, the class is a candidate.
-    let all = [("node-0".to_owned(), 200)];
-    assert_eq!(candidates(&set, &affinity(HOSTNAME_LABEL, "NotIn", &["node-7"])), all);
+    let but_the_first = affinity(HOSTNAME_LABEL, "NotIn", &["node-0"]);
+    assert_eq!(candidates(&set, &but_the_first), [("node-1".to_owned(), 200)]);
+    // No node matches, so the class is no candidate.
+    assert_eq!(candidates(&set, &affinity(HOSTNAME_LABEL, "Gt", &["7"])), []);
+    assert_eq!(candidates(&set, &affinity("example.com/instance-id", "DoesNotExist", &[])), []);
 }
 
 #[test]
