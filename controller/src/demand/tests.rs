@@ -181,6 +181,21 @@ fn excluded_namespace_is_ignored_despite_its_label() {
 }
 
 #[test]
+fn template_of_a_helm_release_is_required() {
+    let helm = json!({"labels": {"app.kubernetes.io/managed-by": "Helm"}});
+    let template: Deployment = serde_json::from_value(json!({
+        "metadata": {"name": "app", "namespace": "shop"},
+        "spec": {"selector": {}, "template": {"metadata": helm, "spec": running("registry.example/app:v1")}},
+    }))
+    .unwrap();
+    assert_eq!(template.requirements(&BTreeSet::new()).sources.len(), 1);
+    // The same marks on a pod without a controller mean that its manifest is applied again.
+    let mut bare = pod("bare", &running("registry.example/app:v1"));
+    bare.metadata.labels = serde_json::from_value(helm["labels"].clone()).unwrap();
+    assert!(bare.requirements(&BTreeSet::new()).sources.is_empty());
+}
+
+#[test]
 fn excluded_workloads_are_ignored() {
     let disabled = json!({"labels": {zstart_core::keys::REWRITE: zstart_core::keys::DISABLED}});
     let mut opted_out = pod("opted-out", &running("registry.example/app:v1"));

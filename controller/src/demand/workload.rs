@@ -7,7 +7,7 @@ use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use kube::{Resource, ResourceExt as _};
-use zstart_core::eligibility::pod::{ControllerKind, exclusion};
+use zstart_core::eligibility::pod::{ControllerKind, exclusion, template_exclusion};
 use zstart_core::pod_images::{PullPolicy, images};
 use zstart_core::{Reference, originals, variant};
 
@@ -41,8 +41,11 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
 
     /// Requirements of the pods; empty if the webhook never rewrites them.
     fn requirements(&self, allowed: &BTreeSet<ControllerKind>) -> Requirements {
-        let excluded = self.pod_metadata().is_some_and(|pod| exclusion(pod, allowed).is_some());
-        let Some(spec) = self.pod_spec().filter(|_| !excluded) else {
+        let excluded = self.pod_metadata().and_then(|metadata| match Self::KIND {
+            Kind::Pod => exclusion(metadata, allowed),
+            _ => template_exclusion(metadata),
+        });
+        let Some(spec) = self.pod_spec().filter(|_| excluded.is_none()) else {
             return Requirements::default();
         };
         // A rewritten pod counts for its original image, the one that its author wrote.

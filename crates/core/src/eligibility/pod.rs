@@ -104,28 +104,27 @@ impl fmt::Display for ControllerKind {
 /// Returns the reason for which a pod with this metadata is never rewritten, if any. `allowed` lists the
 /// controllers that an administrator vouches for.
 pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> Option<Reason> {
+    template_exclusion(metadata).or_else(|| owner_exclusion(metadata, allowed))
+}
+
+/// Returns the reason for which no pod of a template with this metadata is rewritten, if any. A template's owner
+/// isn't the owner of its pods.
+pub fn template_exclusion(metadata: &ObjectMeta) -> Option<Reason> {
     let label = metadata.labels.as_ref().and_then(|labels| labels.get(keys::REWRITE));
     if label.is_some_and(|value| value == keys::DISABLED) {
         return Some(Reason::PodOptedOut);
     }
-    if metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(keys::MIRROR_POD)) {
+    if has_annotation(metadata, keys::MIRROR_POD) {
         return Some(Reason::MirrorPod);
     }
-    let has_annotation =
-        |key: &str| metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key));
-    if has_label(metadata, &OPERATOR_LABELS) || has_annotation(VCLUSTER_ANNOTATION) {
-        return Some(Reason::ForeignController);
-    }
+    let is_compared = has_label(metadata, &OPERATOR_LABELS) || has_annotation(metadata, VCLUSTER_ANNOTATION);
+    is_compared.then_some(Reason::ForeignController)
+}
+
+/// Returns the reason for which pods of this owner are never rewritten, if any.
+fn owner_exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> Option<Reason> {
     let Some(controller) = controller(metadata) else {
-        let is_applied = metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
-            || has_label(metadata, &APPLIED_LABELS)
-            || APPLIED_ANNOTATIONS.into_iter().any(has_annotation)
-            || metadata
-                .managed_fields
-                .iter()
-                .flatten()
-                .any(|entry| entry.operation.as_deref() == Some("Apply"));
-        return is_applied.then_some(Reason::AppliedBare);
+        return is_applied(metadata).then_some(Reason::AppliedBare);
     };
     let group = controller.api_version.rsplit_once('/').map_or("", |(group, _)| group);
     let known = BUILT_IN.contains(&(controller.kind.as_str(), group));
@@ -134,6 +133,14 @@ pub fn exclusion(metadata: &ObjectMeta, allowed: &BTreeSet<ControllerKind>) -> O
     let is_spark = (controller.kind.as_str(), group) == ("Pod", "")
         && has_label(metadata, &[("spark-role", Some("executor"))]);
     (!known && !vouched && !is_spark).then_some(Reason::ForeignController)
+}
+
+/// Returns whether the manifest of a pod without a controller may be applied again.
+fn is_applied(metadata: &ObjectMeta) -> bool {
+    metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
+        || has_label(metadata, &APPLIED_LABELS)
+        || APPLIED_ANNOTATIONS.into_iter().any(|key| has_annotation(metadata, key))
+        || metadata.managed_fields.iter().flatten().any(|entry| entry.operation.as_deref() == Some("Apply"))
 }
 
 /// Returns the owner that manages the pod, if the pod has one.
@@ -147,6 +154,10 @@ fn has_label(metadata: &ObjectMeta, labels: &[(&str, Option<&str>)]) -> bool {
         let actual = metadata.labels.as_ref().and_then(|labels| labels.get(*key));
         actual.is_some_and(|actual| expected.is_none_or(|expected| actual == expected))
     })
+}
+
+fn has_annotation(metadata: &ObjectMeta, key: &str) -> bool {
+    metadata.annotations.as_ref().is_some_and(|annotations| annotations.contains_key(key))
 }
 
 /// Returns the names of containers and volumes whose images the pod's author opted out.
