@@ -3,15 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use zstart_core::owner_hold::HoldReason;
 use zstart_core::record::RecordReason;
+use zstart_process::dropped_log_lines::DroppedLogLines;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
@@ -109,19 +109,6 @@ pub(crate) struct RunningConversion(Gauge);
 impl Drop for RunningConversion {
     fn drop(&mut self) {
         self.0.dec();
-    }
-}
-
-/// Log lines that this process dropped, read at each scrape.
-#[derive(Debug)]
-struct DroppedLogLines;
-
-impl Collector for DroppedLogLines {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let dropped = ConstCounter::new(zstart_process::log_writer::dropped_lines());
-        let help = "Log lines dropped because standard output wasn't read";
-        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, dropped.metric_type())?;
-        dropped.encode(metric)
     }
 }
 

@@ -6,12 +6,13 @@ use std::time::Instant;
 
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric as _};
-use prometheus_client::metrics::counter::{ConstCounter, Counter};
+use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::{ConstGauge, Gauge};
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use zstart_core::eligibility::Reason;
+use zstart_process::dropped_log_lines::DroppedLogLines;
 
 use zstart_admission::snapshot::watch::CacheAges;
 use zstart_admission::snapshot::{Sizes, Snapshot};
@@ -141,19 +142,6 @@ impl Drop for ReviewTimer {
         let outcome = outcome.as_str();
         self.metrics.reviews.get_or_create(&OutcomeLabel { outcome }).inc();
         self.metrics.seconds.observe(self.start.elapsed().as_secs_f64());
-    }
-}
-
-/// Log lines that this process dropped, read at each scrape.
-#[derive(Debug)]
-struct DroppedLogLines;
-
-impl Collector for DroppedLogLines {
-    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
-        let dropped = ConstCounter::new(zstart_process::log_writer::dropped_lines());
-        let help = "Log lines dropped because standard output wasn't read";
-        let metric = encoder.encode_descriptor("log_lines_dropped", help, None, dropped.metric_type())?;
-        dropped.encode(metric)
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! - [`boot`]: arguments, log, signals, exit code.
 //! - [`config_file`]: YAML configuration files.
+//! - `dropped_log_lines`: metric of dropped log lines (feature `metrics`).
 //! - [`health`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`listen`]: listening sockets.
 //! - [`log_filter`]: the filter of log lines.
@@ -15,6 +16,8 @@ use std::error::Error;
 
 pub mod boot;
 pub mod config_file;
+#[cfg(feature = "metrics")]
+pub mod dropped_log_lines;
 pub mod health;
 pub mod listen;
 pub mod log_filter;
