@@ -5,11 +5,11 @@ use std::collections::BTreeSet;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
-use zstart_core::eligibility::pod::{ControllerKind, exclusion, template_exclusion};
+use zstart_core::eligibility::pod::{ControllerKind, controller, exclusion, template_exclusion};
 use zstart_core::pod_images::{PullPolicy, images};
-use zstart_core::{Reference, originals, variant};
+use zstart_core::{keys, originals, recorded_original};
 
 use super::{Key, Kind, Requirements, Revision, source_of};
 
@@ -52,12 +52,8 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         let originals = originals(self.meta()).unwrap_or_default();
         let (mut sources, mut pulled_always) = (BTreeSet::new(), BTreeSet::new());
         for image in images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never) {
-            let source = match originals.get(&image.field.to_string()) {
-                // The annotation is stale if the pod was copied and got another image.
-                Some(original) if is_variant(&image.reference) => source_of(original),
-                _ => source_of(&image.reference),
-            };
-            let Some(source) = source else { continue };
+            let written = recorded_original(&image, &originals).unwrap_or(&image.reference);
+            let Some(source) = source_of(written) else { continue };
             if image.pull_policy == PullPolicy::Always {
                 pulled_always.insert(source.clone());
             }
@@ -75,33 +71,22 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     }
 }
 
-/// Labels and annotations of a pod that tell the versions of one template apart.
-const VERSION_LABELS: [&str; 2] = ["pod-template-hash", "controller-revision-hash"];
-/// Annotation that `kubectl rollout restart` sets on a pod template.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-
-fn controller_of(metadata: &ObjectMeta) -> Option<&OwnerReference> {
-    metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))
-}
+/// Labels of a pod that tell the versions of one template apart.
+const VERSION_LABELS: [&str; 2] = [keys::POD_TEMPLATE_HASH, keys::CONTROLLER_REVISION_HASH];
 
 /// Whether the owner of an object is watched, so that the owner gets the events. Other kinds of owners are
 /// unknown to the controller.
 fn has_watched_owner(metadata: &ObjectMeta) -> bool {
-    let Some(owner) = controller_of(metadata) else { return false };
+    let Some(owner) = controller(metadata) else { return false };
     let group = owner.api_version.split('/').next().unwrap_or_default();
     match (group, &*owner.kind) {
         ("apps", "StatefulSet" | "DaemonSet") | ("batch", "Job" | "CronJob") => true,
         // Only a ReplicaSet of a Deployment has this label. Other ReplicaSets have no watched owner.
         ("apps", "ReplicaSet") => {
-            metadata.labels.as_ref().is_some_and(|labels| labels.contains_key("pod-template-hash"))
+            metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(keys::POD_TEMPLATE_HASH))
         }
         _ => false,
     }
-}
-
-fn is_variant(image: &str) -> bool {
-    let reference: Result<Reference, _> = image.parse();
-    reference.is_ok_and(|reference| variant::is_variant(&reference))
 }
 
 impl Workload for Pod {
@@ -118,10 +103,10 @@ impl Workload for Pod {
     /// A pod shows that its `ReplicaSet` or `ControllerRevision` exists, which may have been created some time
     /// after the template changed. A Job has one template, and pods without an owner have none.
     fn revision(&self) -> Option<Revision> {
-        let owner = controller_of(&self.metadata).filter(|owner| owner.kind != "Job")?;
+        let owner = controller(&self.metadata).filter(|owner| owner.kind != "Job")?;
         let (labels, annotations) = (self.metadata.labels.as_ref(), self.metadata.annotations.as_ref());
         let labels = VERSION_LABELS.map(|label| labels.and_then(|labels| labels.get(label)));
-        let restarted = annotations.and_then(|annotations| annotations.get(RESTARTED_AT));
+        let restarted = annotations.and_then(|annotations| annotations.get(keys::RESTARTED_AT));
         Some(Revision::of((&owner.uid, labels, restarted)))
     }
 }

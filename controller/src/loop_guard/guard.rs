@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::runtime::watcher::Event;
 use zstart_core::OwnerHold;
+use zstart_core::keys;
 use zstart_core::owner_hold::{HoldReason, Owner, hold_template, template_of};
 use zstart_process::watch::WatchCache;
 
@@ -334,7 +335,7 @@ fn workload_of(pod: &Pod, owner: &Owner) -> Option<u64> {
         ("apps", "DaemonSet") => (Kind::DaemonSet, &*owner.name),
         ("batch", "Job") => (Kind::Job, &*owner.name),
         ("apps", "ReplicaSet") => {
-            let hash = pod.labels().get("pod-template-hash")?;
+            let hash = pod.labels().get(keys::POD_TEMPLATE_HASH)?;
             (Kind::Deployment, deployment_name(&owner.name, hash)?)
         }
         _ => return None,

@@ -38,7 +38,7 @@ pub(super) async fn carry_out(context: &Context, verdict: &Verdict) -> bool {
     false
 }
 
-/// Whether another attempt fails too: the namespace is being deleted, the definition isn't installed, or a
+/// Returns whether another attempt fails too: the namespace is being deleted, the definition isn't installed, or a
 /// policy refuses the hold.
 fn is_final(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 404 | 422))

@@ -6,7 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use zstart_core::owner_hold::Owner;
 use zstart_core::pod_images::{ImageField, images};
-use zstart_core::{Reference, keys, originals, variant};
+use zstart_core::{keys, originals};
 
 /// Time within which a new pod must become Ready. A pod that takes longer fails by itself.
 const STARTUP_LIMIT: SignedDuration = SignedDuration::from_mins(10);
@@ -65,8 +65,7 @@ impl AnnotatedFields {
         let Some((originals, spec)) = originals(&pod.metadata).zip(pod.spec.as_ref()) else { return fields };
         for image in images(spec) {
             let Some(original) = originals.get(&image.field.to_string()) else { continue };
-            let reference: Result<Reference, _> = image.reference.parse();
-            if reference.is_ok_and(|reference| variant::is_variant(&reference)) {
+            if image.is_variant() {
                 fields.variants += 1;
             } else if image.reference == *original && !is_written_by_zstart(pod, &image.field) {
                 fields.is_changed_back = true;
@@ -76,7 +75,7 @@ impl AnnotatedFields {
     }
 }
 
-/// Whether zstart's controller wrote an image field: it puts a pod that can't pull its variant back on the
+/// Returns whether zstart's controller wrote an image field: it puts a pod that can't pull its variant back on the
 /// original.
 fn is_written_by_zstart(pod: &Pod, field: &ImageField) -> bool {
     let list = format!("f:{}", field.list.as_str());

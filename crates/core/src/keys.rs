@@ -50,5 +50,12 @@ pub const SERVING_SECRET: &str = "zstart-webhook-tls";
 pub const FARGATE_PROFILE: &str = "eks.amazonaws.com/fargate-profile";
 /// Scheduler name that Amazon EKS sets on a pod that will run on Fargate.
 pub const FARGATE_SCHEDULER: &str = "fargate-scheduler";
+/// Annotation that `kubectl rollout restart` sets on a pod template.
+pub const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
+/// Label of the pods of a Deployment: hash of its pod template.
+pub const POD_TEMPLATE_HASH: &str = "pod-template-hash";
+/// Label of the pods of a `StatefulSet` (name of the revision), a `DaemonSet` (hash of the revision), and kinds
+/// modelled on them.
+pub const CONTROLLER_REVISION_HASH: &str = "controller-revision-hash";
 /// Annotation that the kubelet sets on a mirror pod, the API server's copy of a static pod.
 pub const MIRROR_POD: &str = "kubernetes.io/config.mirror";

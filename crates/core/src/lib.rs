@@ -23,7 +23,7 @@ pub mod variant;
 pub use chain::chain;
 pub use digest::Digest;
 pub use glob::Glob;
-pub use originals::originals;
+pub use originals::{originals, recorded_original};
 pub use owner_hold::OwnerHold;
 pub use platform::Platform;
 pub use record::ImageConversion;

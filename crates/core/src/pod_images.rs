@@ -5,6 +5,7 @@ use std::fmt;
 use k8s_openapi::api::core::v1::PodSpec;
 
 use crate::reference::{Reference, Tag};
+use crate::variant;
 
 /// List in a pod's specification whose entries name images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl fmt::Display for ImageField {
     }
 }
 
-/// When the kubelet pulls an image.
+/// Time of the kubelet's pull of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PullPolicy {
     /// Before each start of the container.
@@ -81,7 +82,7 @@ impl PullPolicy {
     }
 }
 
-/// Whether a reference has the tag `latest`, written or by default.
+/// Returns whether a reference has the tag `latest`, written or by default.
 fn is_latest(reference: &str) -> bool {
     let parsed: Result<Reference, _> = reference.parse();
     parsed.is_ok_and(|reference| reference.tag().map(Tag::as_str) == Some("latest"))
@@ -94,8 +95,15 @@ pub struct Image {
     pub field: ImageField,
     /// Reference as the pod's author wrote it; possibly invalid.
     pub reference: String,
-    /// When the kubelet pulls the image.
+    /// Time of the kubelet's pull.
     pub pull_policy: PullPolicy,
+}
+
+impl Image {
+    /// Returns whether the field holds a variant, by the form of its tag.
+    pub fn is_variant(&self) -> bool {
+        self.reference.parse().is_ok_and(|reference: Reference| variant::is_variant(&reference))
+    }
 }
 
 /// Returns every image that the specification names. A container without an image is left out.

@@ -4,12 +4,8 @@
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::eligibility::pod::controller;
+use zstart_core::keys;
 use zstart_process::watch::WatchCache;
-
-/// Annotation that `kubectl rollout restart` sets on a template.
-const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
-/// Label of a pod of a StatefulSet (name of its revision) or DaemonSet (hash of its revision).
-const REVISION_LABEL: &str = "controller-revision-hash";
 
 /// Creation times of the objects that are made with each change of a template, in seconds since 1970, by
 /// `NAMESPACE/NAME`.
@@ -46,7 +42,7 @@ pub(super) fn template_time(
     revisions: &Revisions,
 ) -> TemplateTime {
     let annotations = pod.metadata.annotations.as_ref();
-    let restarted = annotations.and_then(|annotations| annotations.get(RESTARTED_AT)?.parse().ok());
+    let restarted = annotations.and_then(|annotations| annotations.get(keys::RESTARTED_AT)?.parse().ok());
     let restarted = restarted.map_or(TemplateTime::Unknown, TemplateTime::At);
     restarted.max(revision_time(pod, namespace, replica_sets, revisions))
 }
@@ -58,7 +54,7 @@ fn revision_time(
     revisions: &Revisions,
 ) -> TemplateTime {
     let Some(owner) = controller(&pod.metadata) else { return TemplateTime::Unknown };
-    let revision = pod.metadata.labels.as_ref().and_then(|labels| labels.get(REVISION_LABEL));
+    let revision = pod.metadata.labels.as_ref().and_then(|labels| labels.get(keys::CONTROLLER_REVISION_HASH));
     let created = |cache: &Revisions, name: &str| {
         let second = cache.get(&*format!("{namespace}/{name}"))?;
         Timestamp::from_second(*second).ok().map(TemplateTime::At)
@@ -104,10 +100,10 @@ mod tests {
             "ownerReferences": [{"apiVersion": api_version, "kind": kind, "name": "app", "uid": "1", "controller": true}],
         });
         if let Some(revision) = revision {
-            metadata["labels"][REVISION_LABEL] = json!(revision);
+            metadata["labels"][keys::CONTROLLER_REVISION_HASH] = json!(revision);
         }
         if let Some(restarted) = restarted {
-            metadata["annotations"][RESTARTED_AT] = json!(restarted);
+            metadata["annotations"][keys::RESTARTED_AT] = json!(restarted);
         }
         let pod = serde_json::from_value(json!({"metadata": metadata})).unwrap();
         template_time(&pod, "shop", &cache(&["shop/app"]), &cache(&["shop/app-1", "other/app-2"]))

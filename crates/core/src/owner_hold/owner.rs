@@ -4,6 +4,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::eligibility::pod::controller;
+
 /// Object that creates a pod again after a deletion: the pod's controller. A bare pod, which has no
 /// controller, is its own owner: an unknown program creates a pod of the same name again.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Deserialize, Serialize, JsonSchema)]
@@ -27,8 +29,7 @@ impl Owner {
     /// Returns the owner of a pod. A bare pod without a name has none: `generateName` never gives a name
     /// twice.
     pub fn of(pod: &ObjectMeta) -> Option<Self> {
-        let mut owners = pod.owner_references.iter().flatten();
-        if let Some(owner) = owners.find(|owner| owner.controller == Some(true)) {
+        if let Some(owner) = controller(pod) {
             return Some(Self {
                 api_version: owner.api_version.clone(),
                 kind: owner.kind.clone(),

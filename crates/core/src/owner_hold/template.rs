@@ -6,13 +6,10 @@ use serde_json::{Value, json};
 
 use super::Owner;
 use crate::digest::Digest;
+use crate::keys::{CONTROLLER_REVISION_HASH, POD_TEMPLATE_HASH};
 use crate::originals::originals;
 
-/// Label of a `ReplicaSet`'s pods: hash of the Deployment's pod template.
-const POD_TEMPLATE_HASH: &str = "pod-template-hash";
-/// Label of the pods of a `StatefulSet`, a `DaemonSet` and kinds modelled on them: name of the revision.
-const CONTROLLER_REVISION_HASH: &str = "controller-revision-hash";
-/// Stands for a hash of the pod's specification.
+/// Prefix of a hash of the pod's specification, in place of a label.
 const SPEC_HASH: &str = "spec-hash";
 
 /// Returns the template of a pod: the label in which the owner notes the revision, or a hash of the
