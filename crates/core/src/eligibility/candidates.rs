@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::Reason;
 use super::node_class::Candidate;
 use super::record_view::ReadyVariant;
-use super::runtime::SupportedRuntimes;
+use super::runtime::{Runtime, SupportedRuntimes};
 use crate::platform::Platform;
 use crate::reference;
 
@@ -60,7 +60,8 @@ impl<'a> Candidates<'a> {
             let blocked = |reason| Err(Blocked { reason, candidate: Some(*candidate) });
             let (platform, runtime) = (&candidate.class.platform, &candidate.class.runtime);
             let is_converted = platform.as_ref().is_some_and(|platform| variant.converts(platform));
-            if is_converted && platform.as_ref().is_some_and(Platform::is_windows) {
+            let is_windows = platform.as_ref().is_some_and(Platform::is_windows);
+            if is_converted && is_windows {
                 return blocked(Reason::Windows);
             }
             // A node that hasn't reported its platform may have a converted one. An image without an index
@@ -69,11 +70,10 @@ impl<'a> Candidates<'a> {
                 || platform.is_none()
                 || runtime.as_ref().is_none_or(|runtime| !runtime.refuses_other_platforms());
             let is_supported = runtime.as_ref().is_some_and(|runtime| runtimes.include(runtime));
-            let is_windows = platform.as_ref().is_some_and(Platform::is_windows);
             if may_get_zstd && !is_supported && !is_windows {
                 return blocked(Reason::RuntimeUnsupported);
             }
-            let searches = runtime.as_ref().is_some_and(super::runtime::Runtime::searches_registries);
+            let searches = runtime.as_ref().is_some_and(Runtime::searches_registries);
             if searches && !reference::names_registry(written) {
                 return blocked(Reason::AmbiguousName);
             }

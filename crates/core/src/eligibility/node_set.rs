@@ -140,17 +140,18 @@ impl NodeSet {
             let node = match placement.matches(&ClassValues { set: self, class }, class) {
                 Match::No => None,
                 Match::All => names.first(),
-                Match::Some => names.iter().find(|name| self.is_matched(name, placement)),
+                Match::Some => names.iter().find(|name| self.matched(name, placement).is_some()),
             };
             Some(Candidate { class, node: node?, nodes: names.len() })
         });
         found.collect()
     }
 
-    fn is_matched(&self, name: &str, placement: &Placement<'_>) -> bool {
-        self.nodes.get_key_value(name).is_some_and(|(name, member)| {
-            placement.matches(&MemberValues { name, member }, &member.class) != Match::No
-        })
+    /// Returns the node of this name, if the pod could be scheduled to it.
+    fn matched(&self, name: &str, placement: &Placement<'_>) -> Option<(&Arc<str>, &Member)> {
+        let (name, member) = self.nodes.get_key_value(name)?;
+        let values = MemberValues { name, member };
+        (placement.matches(&values, &member.class) != Match::No).then_some((name, member))
     }
 
     fn candidates_among<'n>(
@@ -159,17 +160,11 @@ impl NodeSet {
         placement: &Placement<'_>,
     ) -> Vec<Candidate<'_>> {
         let mut found = HashSet::new();
-        let mut candidates = Vec::new();
-        for name in names {
-            let Some((name, member)) = self.nodes.get_key_value(name) else { continue };
-            let values = MemberValues { name, member };
-            if placement.matches(&values, &member.class) != Match::No
-                && found.insert(Arc::as_ptr(&member.class))
-            {
-                candidates.push(Candidate { class: &member.class, node: name, nodes: 1 });
-            }
-        }
-        candidates
+        names
+            .filter_map(|name| self.matched(name, placement))
+            .filter(|(_, member)| found.insert(Arc::as_ptr(&member.class)))
+            .map(|(node, member)| Candidate { class: &member.class, node, nodes: 1 })
+            .collect()
     }
 
     /// Names of the only possible nodes, if the pod names nodes or values that identify nodes.
