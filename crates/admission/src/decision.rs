@@ -6,15 +6,13 @@
 //! webhook is invoked again, the pod was copied, or a backup was restored. The decision is then about the
 //! original, and the variant is kept, renewed, or replaced by the original.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::eligibility::{Candidates, FutureNodes, NodeSet, Placement, Reason};
-use zstart_core::{Reference, originals, variant};
+use zstart_core::{originals, recorded_original};
 
 use crate::config::{Policy, WhenNoNode};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{NamespaceView, Snapshot};
 
 mod exclusion;
 mod image;
@@ -25,7 +23,7 @@ pub mod trace;
 
 pub use images::{Image, ImageField, ImageList, PullPolicy, images, new_ephemeral_images};
 
-use self::exclusion::{Exclusion, exclusion};
+use self::exclusion::{exclusion, may_restore};
 use self::image::{ImageDecider, LeftAlone};
 use self::trace::{Trace, Untraced};
 
@@ -71,6 +69,14 @@ impl Decision {
     pub fn is_kept(&self) -> bool {
         self.original.is_some() && self.replacement.is_none()
     }
+
+    /// Takes the rewrite back, because the patch doesn't apply.
+    pub fn fail(&mut self) {
+        if self.replacement.take().is_some() {
+            self.reason = Reason::Failed;
+            self.original = None;
+        }
+    }
 }
 
 /// Returns one decision for each of `images`, in order. `namespace` is the review's, because the pod's own
@@ -88,22 +94,28 @@ pub fn decide_traced<T: Trace>(
     context: &Context<'_>,
 ) -> (Vec<(Decision, T)>, bool) {
     let mut pod_trace = T::default();
-    let excluded = exclusion(pod, namespace, context, &mut pod_trace);
-    let may_change = excluded.is_none_or(Exclusion::may_restore) && !context.audits(namespace);
+    let view = context.snapshot.namespace(namespace);
+    let is_audited = view.is_some_and(NamespaceView::is_audited);
+    let excluded = exclusion(pod, namespace, view, context, &mut pod_trace);
+    let may_change = excluded.is_none_or(may_restore) && !is_audited;
     let recorded = originals(&pod.metadata).unwrap_or_default();
     let nodes = context.snapshot.nodes();
-    let mut decider = ImageDecider::new(pod, namespace, context, &nodes);
+    let requires_signature = view.is_some_and(|view| view.requires_signature);
+    let mut decider = ImageDecider::new(pod, namespace, requires_signature, context, &nodes);
     let mut decide_one = |image: Image| {
         let mut trace = pod_trace.clone();
         let recorded = recorded_original(&image, &recorded);
         let written = recorded.unwrap_or(&image.reference).to_owned();
-        let found = match &excluded {
-            Some(excluded) => Err(LeftAlone::from(excluded.reason)),
+        let found = match excluded {
+            Some(reason) => Err(LeftAlone::from(reason)),
             None => decider.decide(&image, &written, &mut trace),
         };
         let is_recorded = recorded.is_some();
         let decision = match found {
-            Ok(_) if context.audits(namespace) => Decision::unchanged(image, Reason::Audited, None),
+            Ok(_) if is_audited => {
+                let reason = Reason::Audited;
+                Decision { image, reason, blocker: None, replacement: None, original: None }
+            }
             Ok(variant) => {
                 let replacement = (variant != image.reference).then_some(variant);
                 let (reason, original) = (Reason::Rewritten, Some(written));
@@ -120,34 +132,6 @@ pub fn decide_traced<T: Trace>(
     // A pod that is left alone is patched only to take a rewrite back.
     let is_changed = decisions.iter().any(|(decision, _)| decision.replacement.is_some());
     (decisions, may_change && (excluded.is_none() || is_changed))
-}
-
-impl Decision {
-    fn unchanged(image: Image, reason: Reason, blocker: Option<String>) -> Self {
-        Self { image, reason, blocker, replacement: None, original: None }
-    }
-
-    /// Takes the rewrite back, because the patch doesn't apply.
-    pub fn fail(&mut self) {
-        if self.replacement.take().is_some() {
-            self.reason = Reason::Failed;
-            self.original = None;
-        }
-    }
-}
-
-impl Context<'_> {
-    fn audits(&self, namespace: &str) -> bool {
-        self.snapshot.namespace(namespace).is_some_and(|namespace| namespace.is_audited())
-    }
-}
-
-/// Returns the original of an image that was rewritten before. An entry of the annotation counts only while
-/// the field holds a variant: the pod may be a copy that got another image.
-fn recorded_original<'a>(image: &Image, recorded: &'a BTreeMap<String, String>) -> Option<&'a str> {
-    let original = recorded.get(&image.field.to_string())?;
-    let holds_variant = image.reference.parse::<Reference>().is_ok_and(|held| variant::is_variant(&held));
-    holds_variant.then_some(original.as_str())
 }
 
 /// Returns the nodes that the pod could run on.

@@ -50,12 +50,12 @@ pub struct NamespaceView {
 
 impl NamespaceView {
     /// Returns whether decisions are only reported.
-    pub fn is_audited(&self) -> bool {
+    pub fn is_audited(self) -> bool {
         self.mode == Mode::Audit
     }
 
     /// Value of the label [`keys::REWRITE`].
-    pub fn label(&self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self.mode {
             Mode::Enabled => keys::ENABLED,
             Mode::Audit => keys::AUDIT,
@@ -137,7 +137,7 @@ impl Snapshot {
         holds.get(&*format!("{namespace}/{name}")).filter(|hold| hold.applies_to(pod)).cloned()
     }
 
-    /// Whether every kind was listed at least once.
+    /// Returns whether every kind was listed at least once.
     pub fn is_synced(&self) -> bool {
         read(&self.namespaces).is_synced()
             && read(&self.records).is_synced()

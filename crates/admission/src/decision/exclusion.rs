@@ -6,28 +6,22 @@ use zstart_core::keys;
 
 use super::Context;
 use super::trace::Trace;
+use crate::snapshot::NamespaceView;
 
-/// Exclusion of a pod.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Exclusion {
-    pub(super) reason: Reason,
+/// Returns whether an earlier rewrite of a pod that is excluded for `reason` may be taken back. The kubelet
+/// ignores the images of a mirror pod.
+pub(super) fn may_restore(reason: Reason) -> bool {
+    !matches!(reason, Reason::NamespaceNotEnabled | Reason::MirrorPod)
 }
 
-impl Exclusion {
-    /// Returns whether an earlier rewrite may be taken back. The kubelet ignores the images of a mirror pod.
-    pub(super) fn may_restore(self) -> bool {
-        !matches!(self.reason, Reason::NamespaceNotEnabled | Reason::MirrorPod)
-    }
-}
-
-/// Returns the exclusion of the pod, if any.
+/// Returns the reason that excludes the pod, if any. `view` is the view of its namespace.
 pub(super) fn exclusion<T: Trace>(
     pod: &Pod,
     namespace: &str,
+    view: Option<NamespaceView>,
     context: &Context<'_>,
     trace: &mut T,
-) -> Option<Exclusion> {
-    let view = context.snapshot.namespace(namespace);
+) -> Option<Reason> {
     trace.step(view.is_some(), || match view {
         Some(view) => format!("namespace {namespace} has the label {}={}", keys::REWRITE, view.label()),
         None => format!(
@@ -38,27 +32,26 @@ pub(super) fn exclusion<T: Trace>(
         ),
     });
     if view.is_none() {
-        return Some(Exclusion { reason: Reason::NamespaceNotEnabled });
+        return Some(Reason::NamespaceNotEnabled);
     }
     let by_metadata = pod_rules::exclusion(&pod.metadata, &context.policy.allowed_controllers);
     trace.step(by_metadata.is_none(), || describe_metadata(pod, by_metadata));
-    let hold = by_metadata.is_none().then(|| context.snapshot.hold(&pod.metadata, namespace)).flatten();
-    if let Some(hold) = &hold {
+    if by_metadata.is_some() {
+        return by_metadata;
+    }
+    if let Some(hold) = context.snapshot.hold(&pod.metadata, namespace) {
         trace.step(false, || {
             format!("the loop guard holds {} {}: {}", hold.owner.kind, hold.owner.name, hold.message)
         });
-        return Some(Exclusion { reason: Reason::OwnerOnHold });
+        return Some(Reason::OwnerOnHold);
     }
-    let is_windows = pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows());
-    let by_system = is_windows.then_some(Reason::Windows);
-    if by_metadata.is_none() && is_windows {
+    if pod.spec.as_ref().is_some_and(|spec| Placement::of(spec).is_windows()) {
         trace.step(false, || "the pod asks for Windows, where zstd is untested".to_owned());
+        return Some(Reason::Windows);
     }
-    let by_age = context.stale_cache.map(|_| Reason::CacheStale);
-    if let (None, None, Some(resource)) = (by_metadata, by_system, context.stale_cache) {
-        trace.step(false, || format!("the data about {resource} is old: the API server hasn't been heard"));
-    }
-    by_metadata.or(by_system).or(by_age).map(|reason| Exclusion { reason })
+    let resource = context.stale_cache?;
+    trace.step(false, || format!("the data about {resource} is old: the API server hasn't been heard"));
+    Some(Reason::CacheStale)
 }
 
 /// Describes owner and marks of a pod.

@@ -36,6 +36,8 @@ impl From<Blocked<'_>> for LeftAlone {
 pub(super) struct ImageDecider<'a> {
     pod: &'a Pod,
     namespace: &'a str,
+    /// A policy of the namespace requires signatures.
+    requires_signature: bool,
     context: &'a Context<'a>,
     nodes: &'a NodeSet,
     kept: BTreeSet<&'a str>,
@@ -48,11 +50,12 @@ impl<'a> ImageDecider<'a> {
     pub(super) fn new(
         pod: &'a Pod,
         namespace: &'a str,
+        requires_signature: bool,
         context: &'a Context<'a>,
         nodes: &'a NodeSet,
     ) -> Self {
         let kept = pod_rules::kept_images(&pod.metadata);
-        Self { pod, namespace, context, nodes, kept, candidates: None, template: None }
+        Self { pod, namespace, requires_signature, context, nodes, kept, candidates: None, template: None }
     }
 
     /// Returns the variant of the image that the pod's author wrote as `written`.
@@ -112,8 +115,8 @@ impl<'a> ImageDecider<'a> {
             trace.step(false, || "imagePullPolicy is Never: the node must have the image".to_owned());
             return Err(Reason::NeverPulled.into());
         }
-        let is_signed = self.context.policy.signed_images.iter().any(|signed| signed.matches(&source.name()))
-            || self.context.snapshot.namespace(self.namespace).is_some_and(|view| view.requires_signature);
+        let (name, signed_images) = (source.name(), &self.context.policy.signed_images);
+        let is_signed = self.requires_signature || signed_images.iter().any(|signed| signed.matches(&name));
         if is_signed {
             trace.step(false, || "a policy requires a signature, which the variant doesn't have".to_owned());
             return Err(Reason::SignatureRequired.into());
