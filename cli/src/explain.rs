@@ -18,7 +18,7 @@ use zstart_admission::decision::{Context, decide_traced, images};
 use self::report::Report;
 use self::subject::Subject;
 use crate::args::ExplainArguments;
-use crate::cluster::{Cluster, Installed, is_missing, request};
+use crate::cluster::{Cluster, Installed, WEBHOOK, is_missing, request};
 use crate::error::CliError;
 
 /// Explains the decision of now.
@@ -72,7 +72,7 @@ async fn is_called(
         }
         Err(error) => return Err(request(format!("read namespace {name}"))(error).into()),
     };
-    let webhook = configuration.webhooks.iter().flatten().next();
+    let webhook = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
     let selects = |selector: fn(&MutatingWebhook) -> Option<&LabelSelector>,
                    labels: &BTreeMap<String, String>| {
         let selector =
