@@ -189,7 +189,7 @@ impl Demand {
         Changed(!changed.is_empty())
     }
 
-    /// Whether a namespace is opted in and not excluded.
+    /// Returns whether a namespace is opted in and not excluded.
     pub fn is_opted_in(&self, namespace: &str) -> bool {
         self.namespaces.contains_key(namespace)
     }

@@ -16,7 +16,7 @@ impl ImmutableTags {
         Self { patterns }
     }
 
-    /// Whether `source` is a tag that can't move: a pattern matches, or Amazon ECR says so. Only the
+    /// Returns whether `source` is a tag that can't move: a pattern matches, or Amazon ECR says so. Only the
     /// controller's own identity asks ECR, for the registries that an administrator listed.
     pub(crate) async fn contains(&self, source: &Reference, own: &OwnCredentials) -> bool {
         let (Some(tag), None) = (source.tag(), source.digest()) else { return false };

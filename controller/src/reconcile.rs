@@ -112,7 +112,7 @@ pub(crate) fn error_policy(record: Arc<ReadRecord>, error: &kube::Error, _contex
     Action::requeue(API_RETRY_DELAY)
 }
 
-/// When the record's source is to be looked at.
+/// Returns the time at which the record's source is looked at.
 fn schedule_of(
     status: Option<&ImageConversionStatus>,
     record: &ImageConversion,

@@ -132,7 +132,7 @@ impl Reconciliation<'_> {
     }
 }
 
-/// Whether the status still has the last result. A variant that an error removed is verified in full again.
+/// Returns whether the status still has the last result. A variant that an error removed is verified in full again.
 fn is_recorded(last: &LastVerified, writer: &StatusWriter<'_>) -> bool {
     let status = writer.status();
     let is_already_zstd =

@@ -69,14 +69,14 @@ pub(crate) struct VerifiedTag {
     pub(crate) checked_at: Instant,
 }
 
-/// When a source is to be looked at.
+/// Times at which a source is looked at.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Schedule {
     /// Interval between looks.
     pub(crate) interval: Duration,
     /// Look that a changed pod template asks for.
     pub(crate) requested: Option<Instant>,
-    /// Whether the source may name another image later. Otherwise a look finds nothing new, unless the last
+    /// The source may name another image later. Otherwise a look finds nothing new, unless the last
     /// attempt failed.
     pub(crate) is_movable: bool,
 }

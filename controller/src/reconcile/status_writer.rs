@@ -22,7 +22,7 @@ pub(super) struct StatusWriter<'a> {
     clock: &'a ApiClock,
     status: ImageConversionStatus,
     written: ImageConversionStatus,
-    /// Whether the source's tag can't move.
+    /// The source's tag can't move.
     is_immutable: bool,
     /// Time of the last request whose answer had the source's digest.
     looked_at: Option<Instant>,
@@ -52,7 +52,7 @@ impl<'a> StatusWriter<'a> {
         self.looked_at
     }
 
-    /// Whether the source's tag can't move. Recorded with the next digest.
+    /// Returns whether the source's tag can't move. Recorded with the next digest.
     pub(super) fn set_immutable(&mut self, is_immutable: bool) {
         self.is_immutable = is_immutable;
     }

@@ -34,7 +34,7 @@ impl Glob {
         &self.0
     }
 
-    /// Whether the pattern matches all of `text`.
+    /// Returns whether the pattern matches all of `text`.
     ///
     /// Only the last star is tried again after a mismatch, so the time is bounded by the product of both
     /// lengths.

@@ -47,7 +47,7 @@ impl EcrIdentity {
         Ok(Some(Credentials::Provider(SharedProvider(provider))))
     }
 
-    /// Whether no push can move a tag, by the settings of its repository. The repository is asked for at most
+    /// Returns whether no push can move a tag, by the settings of its repository. The repository is asked for at most
     /// once an hour. `false` if the registry isn't a private one of Amazon ECR (ECR Public has no immutable
     /// tags), or if the question fails, e.g. because the identity may not call `ecr:DescribeRepositories`.
     pub async fn is_immutable(&self, registry: &str, repository: &str, tag: &str) -> bool {

@@ -47,7 +47,7 @@ impl TagMutability {
         }
     }
 
-    /// Whether no push can move the tag.
+    /// Returns whether no push can move the tag.
     pub(crate) fn is_immutable(&self, tag: &str) -> bool {
         self.is_immutable != self.exceptions.iter().any(|exception| exception.matches(tag))
     }

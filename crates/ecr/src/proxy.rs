@@ -30,7 +30,7 @@ pub(crate) fn proxy_config(variable: impl Fn(&str) -> Option<String>) -> Result<
     Ok(proxy.no_proxy(format!("{LOCAL},{}", translated(&no_proxy))))
 }
 
-/// Whether a proxy's port is no number. The SDK would find that at each request.
+/// Returns whether a proxy's port is no number. The SDK would find that at each request.
 fn has_bad_port(url: &str) -> bool {
     let authority = url.split('/').nth(2).unwrap_or_default();
     let host = authority.rsplit('@').next().unwrap_or_default();

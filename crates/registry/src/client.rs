@@ -127,7 +127,7 @@ impl Client {
         write_redirect(self.transport.endpoint(), request, response)
     }
 
-    /// Whether `url` is the registry's.
+    /// Returns whether `url` is the registry's.
     pub(crate) fn is_own(&self, url: &Url) -> bool {
         self.transport.endpoint().is_same_origin(url)
     }

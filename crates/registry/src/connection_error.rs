@@ -84,7 +84,7 @@ impl ConnectionError {
         speaks_http.then_some(&*self.server)
     }
 
-    /// Whether a proxy refused the login that the environment names, or the absence of one.
+    /// Returns whether a proxy refused the login that the environment names, or the absence of one.
     pub(crate) fn is_proxy_login(&self) -> bool {
         matches!(self.problem, Problem::ProxyLogin { .. })
     }
@@ -181,7 +181,7 @@ fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
     Some(inner.unwrap_or(io.kind()))
 }
 
-/// Whether connections to a URL's host end on this machine, e.g. at a tunnel.
+/// Returns whether connections to a URL's host end on this machine, e.g. at a tunnel.
 fn is_local(url: &Url) -> bool {
     url.host_str().is_some_and(|host| LoopbackNames::of_system().addresses(host).is_some())
 }

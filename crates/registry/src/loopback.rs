@@ -64,7 +64,7 @@ impl LoopbackNames {
     }
 }
 
-/// Whether a name in lower case is `localhost` or below it.
+/// Returns whether a name in lower case is `localhost` or below it.
 fn is_localhost(name: &str) -> bool {
     matches!(name, "localhost" | "localhost.localdomain") || name.ends_with(".localhost")
 }

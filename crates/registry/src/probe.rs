@@ -36,7 +36,7 @@ enum Protocol {
     Other,
 }
 
-/// Whether `registry` (`host` or `host:port`) is a loopback address or a form of `localhost`, and its server
+/// Returns whether `registry` (`host` or `host:port`) is a loopback address or a form of `localhost`, and its server
 /// answers a TLS handshake with something other than TLS. Opens one connection to such a registry, and none to
 /// others.
 pub async fn is_plain_http_loopback(registry: &str) -> bool {

@@ -15,7 +15,7 @@ pub(crate) struct Request {
     pub(crate) method: Method,
     pub(crate) url: Url,
     pub(crate) direction: Direction,
-    /// Whether another origin than the registry's chose the address, which the registry's credentials must not
+    /// Another origin than the registry's chose the address, which the registry's credentials must not
     /// follow (CVE-2024-45336 of Go).
     pub(crate) is_steered: bool,
     headers: HeaderMap,

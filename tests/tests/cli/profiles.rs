@@ -192,7 +192,7 @@ impl Suite {
         Ok(())
     }
 
-    /// Whether a missing tag is answered as one that may not be read.
+    /// Returns whether a missing tag is answered as one that may not be read.
     fn hides_missing_tags(&self) -> bool {
         self.profile().is_some_and(|profile| profile.manifests.missing.status == StatusCode::FORBIDDEN)
     }

@@ -47,7 +47,7 @@ impl Image {
         IMAGES.iter().find(|image| image.reference == reference)
     }
 
-    /// Whether a runtime adds a registry of its own choice to the name: CRI-O's `unqualified-search-registries`.
+    /// Returns whether a runtime adds a registry of its own choice to the name: CRI-O's `unqualified-search-registries`.
     pub(crate) fn is_short(&self) -> bool {
         !self.reference.split('/').next().unwrap_or_default().contains(['.', ':'])
     }

@@ -208,22 +208,22 @@ impl Node {
         }
     }
 
-    /// Whether the container runtime starts zstd images.
+    /// Returns whether the container runtime starts zstd images.
     pub(crate) fn starts_zstd(&self) -> bool {
         RUNTIMES.contains(&(self.runtime, true))
     }
 
-    /// Whether the runtime adds a registry of its own choice to a name without one.
+    /// Returns whether the runtime adds a registry of its own choice to a name without one.
     pub(crate) fn resolves_short_names(&self) -> bool {
         self.runtime == CRIO
     }
 
-    /// Whether a taint or a cordon of this node ends after the pods were created.
+    /// Returns whether a taint or a cordon of this node ends after the pods were created.
     pub(crate) fn settles(&self) -> bool {
         !self.passing.is_empty()
     }
 
-    /// Whether the node must be updated before the pods are created.
+    /// Returns whether the node must be updated before the pods are created.
     pub(crate) fn is_updated(&self) -> bool {
         self.is_updated
     }

@@ -103,7 +103,7 @@ fn require_upload(client: &Client, url: &Url) -> Result<(), RequestError> {
     if has_upload { Ok(()) } else { Err(RequestError::Location { problem }) }
 }
 
-/// Whether a segment contains an encoded dot, slash, backslash or percent sign.
+/// Returns whether a segment contains an encoded dot, slash, backslash or percent sign.
 fn has_path(segment: &str) -> bool {
     let segment = segment.to_ascii_lowercase();
     ["%2e", "%2f", "%5c", "%25"].iter().any(|encoded| segment.contains(encoded))

@@ -59,7 +59,7 @@ fn repository_name(scope: &str) -> Option<&str> {
     (kind == "repository" || kind.starts_with("repository(")).then_some(name)
 }
 
-/// Whether two names differ by leading components at most, as `app` and `library/app` do.
+/// Returns whether two names differ by leading components at most, as `app` and `library/app` do.
 fn is_variant_of(name: &str, repository: &str) -> bool {
     let ends_with = |long: &str, short: &str| {
         long.strip_suffix(short).is_some_and(|front| front.is_empty() || front.ends_with('/'))

@@ -73,7 +73,7 @@ pub(super) fn first_allowed(
     refused.map_or(Ok(None), Err)
 }
 
-/// Whether a user named this host as a token server.
+/// Returns whether a user named this host as a token server.
 pub(super) fn is_listed(transport: &Transport, host: &str) -> bool {
     transport.options().token_servers.iter().any(|listed| listed.eq_ignore_ascii_case(host))
 }

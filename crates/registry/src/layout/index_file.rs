@@ -190,7 +190,7 @@ impl LayoutIndex {
         unique.find_map(|name| name.parse().ok())
     }
 
-    /// Whether the image is a variant of another one in the list. The form of a name proves nothing: a user's
+    /// Returns whether the image is a variant of another one in the list. The form of a name proves nothing: a user's
     /// tag may have it too.
     fn is_variant(&self, image: &Listed<'_>) -> bool {
         let Some(name) = image.names.layout_name().filter(LayoutName::is_variant) else { return false };

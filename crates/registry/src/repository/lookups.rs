@@ -26,7 +26,7 @@ const MAX_TAGS: usize = 100_000;
 /// Tags of a repository, as far as they could be read.
 pub(super) struct TagList {
     pub(super) tags: Vec<Tag>,
-    /// Whether the registry says that these are all. Some registries shorten a list without a word.
+    /// The registry says that these are all. Some registries shorten a list without a word.
     is_complete: bool,
 }
 
@@ -62,7 +62,7 @@ impl RegistryRepository {
         }
     }
 
-    /// Whether a refused look-up says that the password is wrong. A token server answers 403 or 404 for a
+    /// Returns whether a refused look-up says that the password is wrong. A token server answers 403 or 404 for a
     /// repository that doesn't exist.
     async fn is_wrong_password(&self, refusal: &RequestError) -> bool {
         if refusal.status() != Some(StatusCode::UNAUTHORIZED) {

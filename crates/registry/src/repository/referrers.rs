@@ -129,7 +129,7 @@ impl RegistryRepository {
     }
 }
 
-/// Whether an answer means that the registry has no such list. Some registries deny what they don't know, and
+/// Returns whether an answer means that the registry has no such list. Some registries deny what they don't know, and
 /// refuse requests that they don't support.
 fn means_no_list(error: &RequestError) -> bool {
     error.kind() == ErrorKind::NotFound

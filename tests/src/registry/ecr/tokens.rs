@@ -24,7 +24,7 @@ pub(super) struct TokenIssuer {
     pub(super) max_requests: Option<usize>,
     /// Error answered instead of a token, and the number of answers left.
     pub(super) failure: Option<(StatusCode, &'static str, usize)>,
-    /// Whether the identity lacks the right to describe repositories.
+    /// The identity lacks the right to describe repositories.
     pub(super) denies_describe: bool,
     pub(super) access_keys: BTreeSet<String>,
 }
