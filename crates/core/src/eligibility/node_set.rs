@@ -1,9 +1,10 @@
 //! All nodes of a cluster, interned into classes. The cost of a look-up depends on the number of classes.
 //!
-//! Some labels identify single nodes (`kubernetes.io/hostname`, instance ids). They would make each node a
-//! class of its own, so the nodes keep them, and an index finds the nodes of a value.
+//! Some labels divide nodes into too many classes: they identify single nodes (`kubernetes.io/hostname`, instance
+//! ids) or small groups (racks, `topology.k8s.aws/network-node-layer-3`). The nodes keep such labels, and an index
+//! finds the nodes of a value.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::node::Node;
@@ -11,26 +12,37 @@ use super::node_class::{Candidate, NodeClass};
 use super::placement::Placement;
 use super::selector::{Match, Value, Values};
 
+mod dividing;
 #[cfg(test)]
 mod tests;
 
 /// Label that always identifies a single node.
 const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
-/// Most values of a label that divides nodes into classes. Labels with more values identify nodes. Zones,
-/// pools and instance types have fewer.
-const MAX_CLASS_VALUES: usize = 64;
-
+/// Most classes before labels are moved from the classes to the nodes. Clusters of thousands of nodes have
+/// dozens of shapes.
+const MAX_CLASSES: usize = 64;
 type Labels = BTreeMap<String, String>;
 
 /// Nodes by name, and their classes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct NodeSet {
     nodes: HashMap<Arc<str>, Member>,
     classes: HashMap<Arc<NodeClass>, BTreeSet<Arc<str>>>,
-    /// Nodes by label value, for each label that identifies nodes.
+    /// Nodes by label value, for each label that the nodes keep.
     identifying: HashMap<String, HashMap<String, BTreeSet<Arc<str>>>>,
-    /// Number of nodes by label value, for all other labels.
-    values: HashMap<String, HashMap<String, usize>>,
+    /// Number of classes that makes labels move to the nodes.
+    max_classes: usize,
+}
+
+impl Default for NodeSet {
+    fn default() -> Self {
+        Self {
+            nodes: HashMap::new(),
+            classes: HashMap::new(),
+            identifying: HashMap::new(),
+            max_classes: MAX_CLASSES,
+        }
+    }
 }
 
 /// A node: its class, and the labels that identify it.
@@ -101,15 +113,13 @@ impl NodeSet {
             return;
         }
         self.remove(&name);
-        self.count(&member.class.labels, 1);
         self.add(name, member);
-        self.identify();
+        self.merge_classes();
     }
 
     /// Removes a node, if it exists.
     pub fn remove(&mut self, name: &str) {
         let Some((name, member)) = self.nodes.remove_entry(name) else { return };
-        self.count(&member.class.labels, -1);
         if let Some(names) = self.classes.get_mut(&member.class) {
             names.remove(&name);
             if names.is_empty() {
@@ -159,12 +169,18 @@ impl NodeSet {
         names: impl Iterator<Item = &'n str>,
         placement: &Placement<'_>,
     ) -> Vec<Candidate<'_>> {
-        let mut found = HashSet::new();
-        names
-            .filter_map(|name| self.matched(name, placement))
-            .filter(|(_, member)| found.insert(Arc::as_ptr(&member.class)))
-            .map(|(node, member)| Candidate { class: &member.class, node, nodes: 1 })
-            .collect()
+        let mut found = HashMap::new();
+        for name in names {
+            // Groups of nodes have few classes. A class that was found needs no second match.
+            let is_found = |member: &Member| found.contains_key(&Arc::as_ptr(&member.class));
+            if self.nodes.get(name).is_some_and(is_found) {
+                continue;
+            }
+            if let Some((node, member)) = self.matched(name, placement) {
+                found.insert(Arc::as_ptr(&member.class), Candidate { class: &member.class, node, nodes: 1 });
+            }
+        }
+        found.into_values().collect()
     }
 
     /// Names of the only possible nodes, if the pod names nodes or values that identify nodes.
@@ -218,28 +234,28 @@ impl NodeSet {
         self.nodes.insert(name, member);
     }
 
-    /// Adds `change` to the number of nodes with each value.
-    fn count(&mut self, labels: &Labels, change: isize) {
-        for (key, value) in labels {
-            let values = self.values.entry(key.clone()).or_default();
-            let count = values.entry(value.clone()).or_default();
-            *count = count.saturating_add_signed(change);
-            if *count == 0 {
-                values.remove(value);
-            }
+    /// Moves labels from the classes to the nodes if there are too many classes. All labels are considered again: a
+    /// label that divided a few nodes most may be the shape of many.
+    fn merge_classes(&mut self) {
+        if self.classes.len() <= self.max_classes {
+            return;
         }
+        self.identifying.clear();
+        self.rebuild();
+        while self.classes.len() > MAX_CLASSES {
+            let labels = dividing::most_dividing(self.classes.keys().map(|class| &**class));
+            if labels.is_empty() {
+                break;
+            }
+            self.identifying.extend(labels.into_iter().map(|label| (label, HashMap::new())));
+            self.rebuild();
+        }
+        // Nodes may be this different. The next attempt waits until the number has doubled.
+        self.max_classes = MAX_CLASSES.max(self.classes.len() * 2);
     }
 
-    /// Moves labels with too many values from the classes to the nodes. They stay there: a label that
-    /// identified nodes once will again.
-    fn identify(&mut self) {
-        let is_over = |values: &HashMap<String, usize>| values.len() > MAX_CLASS_VALUES;
-        let Some(key) = self.values.iter().find(|(_, values)| is_over(values)).map(|(key, _)| key.clone())
-        else {
-            return;
-        };
-        self.values.remove(&key);
-        self.identifying.insert(key, HashMap::new());
+    /// Divides all nodes into classes again.
+    fn rebuild(&mut self) {
         let nodes = std::mem::take(&mut self.nodes);
         self.classes.clear();
         for values in self.identifying.values_mut() {
@@ -252,6 +268,5 @@ impl NodeSet {
                 self.split(Node { name: name.to_string(), labels, taints, platform, runtime });
             self.add(name, member);
         }
-        self.identify();
     }
 }
