@@ -18,6 +18,7 @@ use zstart_core::eligibility::pod::controller;
 use zstart_core::keys;
 
 use crate::metrics::{Metrics, Outcome};
+use crate::review::pod::ReviewedPod;
 use crate::review::{Operation, ReviewError, ReviewRequest, ReviewResponse};
 
 #[cfg(test)]
@@ -164,8 +165,8 @@ fn read_pod(request: &ReviewRequest, object: Option<&RawValue>) -> Option<Pod> {
         );
         return None;
     }
-    match serde_json::from_str(text) {
-        Ok(pod) => Some(pod),
+    match serde_json::from_str::<ReviewedPod>(text) {
+        Ok(pod) => Some(pod.into()),
         Err(error) => {
             tracing::warn!(uid = request.uid, %error, "admitted a pod unchanged: it can't be parsed");
             None

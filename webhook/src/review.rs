@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use thiserror::Error;
 
+pub(crate) mod pod;
 #[cfg(test)]
 mod tests;
 

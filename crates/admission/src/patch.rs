@@ -12,8 +12,10 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use zstart_core::keys;
 
+use self::target::Target;
 use crate::decision::{Decision, ImageField};
 
+mod target;
 #[cfg(test)]
 mod tests;
 
@@ -44,11 +46,12 @@ pub fn build(pod: &Pod, decisions: &[Decision], annotate: Annotate) -> Option<Pa
     (!operations.is_empty()).then_some(Patch(operations))
 }
 
-/// Returns whether the patch applies to `object`, the reviewed pod. The API server rejects a pod whose patch
-/// fails, regardless of the failure policy, so the webhook applies each patch first.
+/// Returns whether the patch, which [`build`] made, applies to `object`, the reviewed pod. The API server rejects a
+/// pod whose patch fails, regardless of the failure policy, so the webhook applies each patch first.
 pub fn applies_to(patch: &Patch, object: Option<&RawValue>) -> bool {
-    let object: Option<Value> = object.and_then(|object| serde_json::from_str(object.get()).ok());
-    object.is_some_and(|mut object| json_patch::patch(&mut object, patch).is_ok())
+    let target: Option<Target> = object.and_then(|object| serde_json::from_str(object.get()).ok());
+    let target = target.and_then(|target| serde_json::to_value(target).ok());
+    target.is_some_and(|mut target| json_patch::patch(&mut target, patch).is_ok())
 }
 
 /// JSON pointer to an image reference.

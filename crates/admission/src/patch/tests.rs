@@ -276,6 +276,21 @@ proptest! {
     }
 
     #[test]
+    fn patch_applies_to_a_pod_exactly_if_it_does_to_the_whole(object in a_pod(), mut other in a_pod()) {
+        // Most pods differ in all lists. Some differ in few.
+        for list in ["containers", "initContainers"] {
+            if other["spec"][list].as_array().is_some_and(|list| list.len() > 1) {
+                other["spec"][list] = object["spec"][list].clone();
+            }
+        }
+        let cluster = Cluster::with_records(&[APP, SIDECAR]);
+        if let Some(patch) = decide(&cluster, &object, Annotate::Yes).1 {
+            let applies = json_patch::patch(&mut other.clone(), &patch).is_ok();
+            prop_assert_eq!(applies_to(&patch, Some(&raw(&other))), applies);
+        }
+    }
+
+    #[test]
     fn second_patch_changes_nothing(object in a_pod()) {
         let cluster = Cluster::with_records(&[APP, SIDECAR]);
         let once = patched(&cluster, &object);
