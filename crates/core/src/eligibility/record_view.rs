@@ -7,11 +7,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::Reason;
-use crate::digest::Digest;
 use crate::glob::Glob;
 use crate::platform::Platform;
 use crate::record::{ImageConversion, ImageConversionStatus, READY, RecordReason, condition};
-use crate::reference::{self, Reference, Tag};
+use crate::reference::{self, Reference};
 
 #[cfg(test)]
 mod tests;
@@ -27,8 +26,8 @@ pub struct RecordView {
 enum State {
     /// No variant, for this reason.
     NoVariant(Reason),
-    /// The record is ready. The box keeps other records small.
-    Ready(Box<ReadyVariant>),
+    /// The record is ready, as nearly all are.
+    Ready(ReadyVariant),
 }
 
 /// Variant of a record that is ready.
@@ -42,8 +41,8 @@ pub struct ReadyVariant {
     checked_at: Timestamp,
     /// Registry and repository, if they aren't the source's own.
     target: Option<Box<str>>,
-    tag: Box<str>,
-    digest: Digest,
+    /// Tag and digest as they follow the name: `:tag@sha256:…`. One text takes less memory than its parts.
+    pin: Box<str>,
     platforms: Arc<[Platform]>,
     source_bytes: u64,
     variant_bytes: u64,
@@ -127,9 +126,7 @@ impl State {
                 is_movable: source.digest().is_none() && !resolved.immutable,
                 checked_at: resolved.checked_at.0,
                 target: (reference.name() != source.name()).then(|| reference.name().into()),
-                // An unpinned reference could name another image later.
-                digest: reference.digest()?.clone(),
-                tag: reference.tag().map_or("", Tag::as_str).into(),
+                pin: pin(reference)?,
                 source_bytes: sum(|platform| platform.source_bytes),
                 variant_bytes: sum(|platform| platform.variant_bytes),
                 platforms: intern(
@@ -137,8 +134,16 @@ impl State {
                 ),
             })
         });
-        ready.map_or(Self::NoVariant(Reason::RecordNotReady), |ready| Self::Ready(Box::new(ready)))
+        ready.map_or(Self::NoVariant(Reason::RecordNotReady), Self::Ready)
     }
+}
+
+/// Returns tag and digest of `variant` as they follow its name. A variant without a digest isn't used: the
+/// reference could name another image later.
+fn pin(variant: &Reference) -> Option<Box<str>> {
+    let digest = variant.digest()?;
+    let tag = variant.tag().map_or_else(String::new, |tag| format!(":{tag}"));
+    Some(format!("{tag}@{digest}").into())
 }
 
 /// Returns the reason for which pods keep the source, by the reason of the record's condition `Ready`.
@@ -259,7 +264,6 @@ impl ReadyVariant {
     /// The author's spelling of the name is kept: policies of other admission webhooks may compare it.
     pub fn reference_for(&self, written: &str) -> String {
         let name = self.target.as_deref().unwrap_or_else(|| reference::written_name(written));
-        let colon = if self.tag.is_empty() { "" } else { ":" };
-        format!("{name}{colon}{}@{}", self.tag, self.digest)
+        format!("{name}{}", self.pin)
     }
 }

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::digest::Digest;
 use crate::record::ImageConversionStatus;
 
 const NOON: &str = "2026-11-23T12:00:00Z";
