@@ -5,6 +5,7 @@
 //! its memory is that of a start with so many objects. The load generator is a process of its own.
 
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -51,6 +52,18 @@ pub struct Size {
     pub records: usize,
     /// Nodes, of 30 shapes.
     pub nodes: usize,
+}
+
+impl FromStr for Size {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let (records, nodes) = text.split_once(':').context("expected RECORDS:NODES, e.g. 50000:5000")?;
+        let number = |text: &str| {
+            text.parse().ok().filter(|number| *number > 0).context("expected numbers above zero")
+        };
+        Ok(Self { records: number(records)?, nodes: number(nodes)? })
+    }
 }
 
 /// Measurements to take, and their load.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
-use zstart_tests::bench_webhook::{Plan, Programs, run, tables};
+use zstart_tests::bench_webhook::{Plan, Programs, Size, run, tables};
 
 #[derive(Debug, Parser)]
 #[command(about = "Measures the webhook's latency, processor time and memory at a fixed rate of reviews")]
@@ -16,6 +16,10 @@ struct Arguments {
     /// Take a few small measurements that show whether everything works, in half a minute.
     #[arg(long)]
     short: bool,
+    /// Measure in a cluster of this many records and nodes, instead of all sizes. Can be given several times, in
+    /// growing sizes.
+    #[arg(long, value_name = "RECORDS:NODES", conflicts_with = "short")]
+    size: Vec<Size>,
 }
 
 #[tokio::main]
@@ -33,11 +37,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(Arguments { webhook, short }: Arguments) -> Result<String> {
+async fn measure(Arguments { webhook, short, size }: Arguments) -> Result<String> {
     // The programs run in a folder of their own.
     let webhook = std::path::absolute(webhook)?;
     let program = std::env::current_exe()?;
     let generator = program.parent().context("the program has no folder")?.join("review-load");
-    let plan = if short { Plan::short() } else { Plan::full() };
+    let mut plan = if short { Plan::short() } else { Plan::full() };
+    if !size.is_empty() {
+        plan.sizes = size;
+    }
     Ok(tables(&run(&Programs { webhook, generator }, &plan).await?))
 }
