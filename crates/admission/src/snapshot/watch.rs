@@ -20,6 +20,10 @@ pub type ReadRecord = DeserializeGuard<ImageConversion>;
 /// also if the API server sends no bookmarks. A connection that is silent for longer is given up.
 const WATCH_SECONDS: u32 = 120;
 
+/// Nodes in one part of their list. A node has up to 20 KiB, mostly names of images, so that the 500 objects of a
+/// usual part would take 20 MiB while they are read.
+const NODES_PER_PAGE: u32 = 50;
+
 /// Kinds that decisions depend on, with the path of their lists and watches.
 fn paths() -> [(&'static str, String); 6] {
     [
@@ -70,7 +74,7 @@ pub async fn follow(client: Client, snapshot: &Snapshot) {
     futures::join!(
         watch::drain("namespaces", namespaces, opted_in, |event| snapshot.apply_namespace(event)),
         watch::drain("imageconversions", records, all(), |event| snapshot.apply_record(event)),
-        watch::drain("nodes", nodes, all(), |event| snapshot.apply_node(event)),
+        watch::drain("nodes", nodes, all().page_size(NODES_PER_PAGE), |event| snapshot.apply_node(event)),
         watch::drain("replicasets", replica_sets, all(), |event| snapshot.apply_replica_set(event)),
         watch::drain("controllerrevisions", revisions, all(), |event| snapshot.apply_revision(event)),
         watch::drain("ownerholds", holds, all(), |event| snapshot.apply_hold(event)),
