@@ -4,6 +4,7 @@
 mod binaries;
 mod certificates;
 mod modes;
+mod placement;
 mod rendering;
 mod rights;
 mod server;
