@@ -1,4 +1,4 @@
-//! A whole single-node cluster in network, mount and process namespaces of its own.
+//! A whole cluster in network, mount and process namespaces of its own. It has one node; more nodes can join.
 //!
 //! etcd, API server, controller manager, scheduler, registry, containerd, kubelet and kube-proxy are real.
 //! When the first process of the namespaces ends, the kernel ends everything in them: processes, containers,
@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use kube::Client;
 
+use self::node::Node;
 use crate::control_plane::{self, read_config};
 use crate::pki::Pki;
 use crate::process::{Component, run as run_command};
@@ -33,7 +34,7 @@ pub use install::{Installation, NAMESPACE, built_binaries};
 pub use namespaces::{is_inside, run, run_program};
 pub use pulls::{Pull, parse_pulled};
 
-/// Address of the node. Each cluster has its own network namespace, so all clusters can use this address.
+/// Address of the first node. Each cluster has its own network namespace, so all clusters can use this address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
 /// Registry name in pods and image references. The kubelet's containerd and pods with a `hostAliases` entry
 /// resolve it.
@@ -52,6 +53,9 @@ pub struct Cluster {
     binaries: PathBuf,
     kubeconfig: PathBuf,
     client: Client,
+    pki: Pki,
+    /// Number of nodes that joined.
+    joined: u8,
     components: Vec<Component>,
 }
 
@@ -64,10 +68,8 @@ impl Cluster {
         let address = ADDRESS.to_string();
         let pki = Pki::create(&folder.join("pki"))?;
         control_plane::issue(&pki, &[&address])?;
-        let server = format!("https://127.0.0.1:{API_PORT}");
-        let kubeconfig = pki.kubeconfig("admin", &server)?;
-        pki.kubeconfig("kubelet", &server)?;
-        pki.kubeconfig("proxy", &server)?;
+        let kubeconfig = pki.kubeconfig("admin", &server())?;
+        pki.kubeconfig("proxy", &server())?;
 
         let mut components = Vec::new();
         let (clients, peers) = ETCD_PORTS;
@@ -81,27 +83,48 @@ impl Cluster {
             &Login::Anonymous,
         )?);
         let mut apiserver = start_apiserver(folder, &binaries, &pki)?;
-        components.push(node::start_containerd(folder, &binaries)?);
+        let node = Node::first(folder);
+        components.push(node.start_containerd(&binaries)?);
         control_plane::wait_until_ready(&kubeconfig, &mut apiserver).await?;
         components.push(apiserver);
         components.extend(start_controllers(folder, &binaries, &pki)?);
         let client = Client::try_from(read_config(&kubeconfig).await?)?;
-        let cluster = Self { folder: folder.into(), binaries, kubeconfig, client, components };
+        let folder = folder.to_owned();
+        let mut cluster = Self { folder, binaries, kubeconfig, client, pki, joined: 0, components };
         cluster.push_base_images().await?;
-        cluster.start_node(&pki).await
+        cluster.start_kubelet(&node).await?;
+        cluster.start_proxy().await?;
+        Ok(cluster)
     }
 
-    async fn start_node(mut self, pki: &Pki) -> Result<Self> {
-        let mut kubelet = node::start_kubelet(&self.folder, &self.binaries, pki)?;
-        let mut proxy = node::start_proxy(&self.folder, &self.binaries, pki)?;
-        let client = self.client.clone();
-        let ready = || node::is_ready(client.clone());
-        wait::until_component(&mut kubelet, "the node to be ready", NODE_READY_WITHIN, ready).await?;
+    /// Adds a node with a containerd, a kubelet and a pod network of its own, and waits until it is ready. Returns
+    /// its name.
+    pub async fn join_node(&mut self) -> Result<String> {
+        self.joined += 1;
+        let node = Node::additional(&self.folder, self.joined)?;
+        network::add_address(node.address)?;
+        self.components.push(node.start_containerd(&self.binaries)?);
+        self.start_kubelet(&node).await?;
+        Ok(node.name)
+    }
+
+    async fn start_kubelet(&mut self, node: &Node) -> Result<()> {
+        let what = format!("containerd of node {} to listen", node.name);
+        wait::until(what, NODE_READY_WITHIN, || node.has_runtime()).await?;
+        let mut kubelet = node.start_kubelet(&self.binaries, &self.pki, &server())?;
+        let what = format!("node {} to be ready", node.name);
+        let ready = || node.is_ready(self.client.clone());
+        wait::until_component(&mut kubelet, &what, NODE_READY_WITHIN, ready).await?;
         self.components.push(kubelet);
+        Ok(())
+    }
+
+    async fn start_proxy(&mut self) -> Result<()> {
+        let mut proxy = node::start_proxy(&self.folder, &self.binaries, &self.pki)?;
         let rules = "kube-proxy to write the Services' rules";
         wait::until_component(&mut proxy, rules, NODE_READY_WITHIN, node::is_proxy_healthy).await?;
         self.components.push(proxy);
-        Ok(self)
+        Ok(())
     }
 
     /// Client with all rights.
@@ -117,6 +140,11 @@ impl Cluster {
     /// Run folder: logs, certificates, files of the registry and containerd.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Folder with a link to each tool.
+    pub(crate) fn binaries(&self) -> &Path {
+        &self.binaries
     }
 
     /// Command with the cluster's tools on PATH and its kubeconfig.
@@ -143,6 +171,11 @@ impl Cluster {
     pub fn ctr(&self, arguments: &[&str]) -> Result<String> {
         run_command(self.command("ctr").args(arguments))
     }
+}
+
+/// URL of the API server.
+fn server() -> String {
+    format!("https://127.0.0.1:{API_PORT}")
 }
 
 fn start_apiserver(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {

@@ -86,16 +86,13 @@ pub fn install_crypto() {
     });
 }
 
-/// Issues the certificates of an API server, its administrator, a kubelet and a proxy.
+/// Issues the certificates of an API server, its administrator and a proxy.
 pub(crate) fn issue(pki: &Pki, addresses: &[&str]) -> Result<()> {
     let mut server = vec!["127.0.0.1", "localhost", "10.0.0.1", "kubernetes.default.svc"];
     server.extend(addresses);
-    let mut node = vec!["127.0.0.1", "lab"];
-    node.extend(addresses);
     for (file, name, organisation, addresses) in [
         ("apiserver", "kube-apiserver", "kubernetes", &server),
         ("admin", "admin", "system:masters", &vec!["admin"]),
-        ("kubelet", "system:node:lab", "system:nodes", &node),
         ("proxy", "system:kube-proxy", "system:node-proxier", &vec!["proxy"]),
     ] {
         pki.issue(&Subject { file, name, organisation, addresses })?;

@@ -5,7 +5,7 @@
 //! - [`simulation`]: a control plane with the real scheduler and hundreds of simulated nodes.
 //! - [`registry`]: a registry, a gateway and a raw server that inject faults, and a fake of Amazon ECR.
 //! - [`chart`]: renders `charts/zstart` with helm.
-//! - [`cluster`]: a whole single-node cluster in its own namespaces. Needs root.
+//! - [`cluster`]: a whole cluster of one or more nodes in its own namespaces. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, large ones of real packages.
 //! - [`oracle`]: compares conversions with their sources, by code that the converter doesn't use.
 //! - [`proxy`]: an HTTP proxy that leads some host names into the lab.
@@ -25,6 +25,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod demo;
 pub mod images;
+mod kwok;
 pub mod oracle;
 mod packages;
 mod pki;

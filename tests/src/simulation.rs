@@ -16,16 +16,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::control_plane::ControlPlane;
+use crate::kwok;
 use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;
 
-mod kwok;
 pub mod node_match;
 mod webhook;
 
-pub use kwok::NODE_ANNOTATION;
+pub use crate::kwok::NODE_ANNOTATION;
 pub use webhook::WebhookProcess;
 
 /// Names of the files about audit.
@@ -171,7 +171,7 @@ pub fn node_name(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
 }
 
-fn is_ready(node: &Node) -> bool {
+pub(crate) fn is_ready(node: &Node) -> bool {
     let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
     conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }

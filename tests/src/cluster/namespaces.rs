@@ -90,16 +90,18 @@ fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
 /// Removes the cgroups of the lab's containers, which the kernel leaves behind. containerd's own folder tells
 /// which ones these are: other labs have their cgroups in the same tree.
 fn remove_cgroups(folder: &Path) {
-    let tasks = folder.join("containerd-run/io.containerd.runtime.v2.task/k8s.io");
-    let containers: Vec<_> =
-        folders_in(&tasks).iter().filter_map(|task| task.file_name().map(Into::into)).collect();
+    // The first node's files are in the run folder itself, and each other node has a folder in it.
+    let mut nodes = vec![folder.to_owned()];
+    nodes.extend(folders_in(folder));
+    let tasks = nodes.iter().map(|node| node.join("containerd-run/io.containerd.runtime.v2.task/k8s.io"));
+    let tasks = tasks.flat_map(|tasks| folders_in(&tasks));
+    let containers: Vec<PathBuf> = tasks.filter_map(|task| task.file_name().map(Into::into)).collect();
     // Version 1 has one tree per controller, version 2 has one tree.
     let mut trees = vec![PathBuf::from(CGROUPS)];
     trees.extend(folders_in(Path::new(CGROUPS)));
     for tree in trees {
         let kubernetes = tree.join("k8s.io");
         for container in &containers {
-            let container: &PathBuf = container;
             remove_tree(&kubernetes.join(container));
         }
         // The folder becomes empty with the last container. A missing or non-empty folder is no error.

@@ -1,6 +1,7 @@
 //! Network of a cluster's namespace.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -8,20 +9,27 @@ use anyhow::{Context as _, Result};
 use super::ADDRESS;
 use crate::process::run;
 
+/// Interface with the nodes' addresses.
+const INTERFACE: &str = "node0";
+
 /// Gives the namespace an address that isn't loopback (the kubelet refuses loopback) and a default route
 /// (pods' traffic to Services needs one).
 pub(super) fn set_up() -> Result<()> {
-    let address = format!("{ADDRESS}/24");
-    for arguments in [
-        &["link", "set", "lo", "up"][..],
-        &["link", "add", "node0", "type", "veth", "peer", "name", "node1"],
-        &["link", "set", "node1", "up"],
-        &["addr", "add", &address, "dev", "node0"],
-        &["link", "set", "node0", "up"],
-        &["route", "add", "default", "dev", "node0"],
-    ] {
-        run(Command::new("ip").args(arguments))?;
-    }
+    ip(&["link", "set", "lo", "up"])?;
+    ip(&["link", "add", INTERFACE, "type", "veth", "peer", "name", "node1"])?;
+    ip(&["link", "set", "node1", "up"])?;
+    add_address(ADDRESS)?;
+    ip(&["link", "set", INTERFACE, "up"])?;
+    ip(&["route", "add", "default", "dev", INTERFACE])?;
     let forwarding = "/proc/sys/net/ipv4/ip_forward";
     fs::write(forwarding, "1").with_context(|| format!("failed to write {forwarding}"))
+}
+
+/// Adds the address of a node.
+pub(super) fn add_address(address: Ipv4Addr) -> Result<()> {
+    ip(&["addr", "add", &format!("{address}/24"), "dev", INTERFACE])
+}
+
+fn ip(arguments: &[&str]) -> Result<()> {
+    run(Command::new("ip").args(arguments)).map(drop)
 }

@@ -1,42 +1,64 @@
-//! The node: containerd, kubelet, kube-proxy and the pod network.
+//! A node: containerd, kubelet and pod network of its own. All nodes share one network namespace, and so one
+//! kube-proxy.
 
 use std::fs;
-use std::path::Path;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::core::v1::{Node, ServiceAccount};
+use k8s_openapi::api::core::v1::{Node as ApiNode, ServiceAccount};
 use kube::{Api, Client};
 use serde_json::json;
+use tokio::net::UnixStream;
 
 use super::images::PAUSE;
 use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY};
-use crate::pki::Pki;
+use crate::pki::{Pki, Subject};
 use crate::process::Component;
+use crate::simulation::is_ready;
 
-/// Name of the node.
-const NODE: &str = "lab";
+/// Name of the first node. kube-proxy runs under this name.
+const FIRST: &str = "lab";
 const PROXY_HEALTH_PORT: u16 = 10256;
+/// Health port of the first node's kubelet. The next hundred has ports of other components.
+const KUBELET_HEALTH_PORT: u16 = 10248;
+const KUBELET_HEALTH_STEP: u16 = 100;
 
-/// Whether pods can be created and would be started: the node is Ready, and the service account that every
-/// pod gets exists.
-pub(super) async fn is_ready(client: Client) -> Result<Option<()>> {
-    Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
-    let node = Api::<Node>::all(client).get(NODE).await?;
-    let conditions = node.status.and_then(|status| status.conditions).unwrap_or_default();
-    let ready = conditions.iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
-    Ok(ready.then_some(()))
+/// Settings of a node: names, addresses, ports and folders that no other node of the cluster has.
+pub(super) struct Node {
+    pub(super) name: String,
+    pub(super) address: Ipv4Addr,
+    folder: PathBuf,
+    number: u8,
 }
 
-pub(super) fn start_containerd(folder: &Path, binaries: &Path) -> Result<Component> {
-    write_registry_names(folder)?;
-    write_pod_network(folder)?;
-    // The link in `binaries` points to the first CNI plugin; the other plugins are in the same folder.
-    let plugins = fs::canonicalize(binaries.join("bridge"))?;
-    let plugins = plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
-    let shown = folder.display();
-    // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
-    let config = format!(
-        r#"version = 3
+impl Node {
+    /// The first node. Its files are in the run folder itself.
+    pub(super) fn first(run_folder: &Path) -> Self {
+        Self { name: FIRST.to_owned(), address: ADDRESS, folder: run_folder.to_owned(), number: 0 }
+    }
+
+    /// Another node, with a folder in the run folder. Creates that folder.
+    pub(super) fn additional(run_folder: &Path, number: u8) -> Result<Self> {
+        let name = format!("{FIRST}-{number}");
+        let folder = run_folder.join(&name);
+        fs::create_dir(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+        let [a, b, c, d] = ADDRESS.octets();
+        Ok(Self { name, address: Ipv4Addr::new(a, b, c, d + number), folder, number })
+    }
+
+    pub(super) fn start_containerd(&self, binaries: &Path) -> Result<Component> {
+        let folder = &self.folder;
+        write_registry_names(folder)?;
+        self.write_pod_network()?;
+        // The link in `binaries` points to the first CNI plugin; the other plugins are in the same folder.
+        let plugins = fs::canonicalize(binaries.join("bridge"))?;
+        let plugins =
+            plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
+        let shown = folder.display();
+        // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
+        let config = format!(
+            r#"version = 3
 root = "{shown}/containerd"
 state = "{shown}/containerd-run"
 [grpc]
@@ -53,16 +75,102 @@ state = "{shown}/containerd-run"
     bin_dirs = ["{plugins}"]
     conf_dir = "{shown}/cni"
 "#
-    );
-    let file = folder.join("containerd.toml");
-    fs::write(&file, config)?;
-    let path = std::env::join_paths(
-        std::iter::once(binaries.to_owned())
-            .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths)),
-    )?;
-    Component::start("containerd", folder, &binaries.join("containerd"), |command| {
-        command.env("PATH", path).arg("--config").arg(file)
-    })
+        );
+        let file = folder.join("containerd.toml");
+        fs::write(&file, config)?;
+        let path = std::env::join_paths(
+            std::iter::once(binaries.to_owned())
+                .chain(std::env::var_os("PATH").iter().flat_map(std::env::split_paths)),
+        )?;
+        Component::start("containerd", folder, &binaries.join("containerd"), |command| {
+            command.env("PATH", path).arg("--config").arg(file)
+        })
+    }
+
+    /// Whether containerd listens. A kubelet that finds no runtime ends.
+    pub(super) async fn has_runtime(&self) -> Result<Option<()>> {
+        UnixStream::connect(self.socket()).await?;
+        Ok(Some(()))
+    }
+
+    fn socket(&self) -> PathBuf {
+        self.folder.join("containerd.sock")
+    }
+
+    fn write_pod_network(&self) -> Result<()> {
+        let Self { folder, number, .. } = self;
+        let network = json!({
+            "cniVersion": "1.0.0", "name": "lab", "plugins": [
+                {
+                    "type": "bridge", "bridge": format!("lab{number}"),
+                    "isGateway": true, "ipMasq": true, "hairpinMode": true,
+                    "ipam": {
+                        "type": "host-local", "ranges": [[{"subnet": format!("10.244.{number}.0/24")}]],
+                        "routes": [{"dst": "0.0.0.0/0"}], "dataDir": folder.join("cni-data"),
+                    },
+                },
+                {"type": "portmap", "capabilities": {"portMappings": true}},
+            ],
+        });
+        fs::create_dir_all(folder.join("cni"))?;
+        Ok(fs::write(folder.join("cni/10-lab.conflist"), serde_json::to_vec_pretty(&network)?)?)
+    }
+
+    /// Starts the kubelet, with a certificate of its own. `server` is the URL of the API server.
+    pub(super) fn start_kubelet(&self, binaries: &Path, pki: &Pki, server: &str) -> Result<Component> {
+        let Self { name, address, folder, number } = self;
+        let identity = format!("kubelet-{name}");
+        let address = address.to_string();
+        pki.issue(&Subject {
+            file: &identity,
+            name: &format!("system:node:{name}"),
+            organisation: "system:nodes",
+            addresses: &["127.0.0.1", name, &address],
+        })?;
+        let kubeconfig = pki.kubeconfig(&identity, server)?;
+        let config = json!({
+            "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
+            // Nodes of one namespace listen on the same port of their own addresses.
+            "address": address, "healthzPort": KUBELET_HEALTH_PORT + u16::from(*number) * KUBELET_HEALTH_STEP,
+            // A kubelet removes the logs of pods that it doesn't know.
+            "podLogsDir": folder.join("pod-logs"),
+            // The kubelet accepts either cgroup version.
+            "failCgroupV1": false, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false,
+            "enforceNodeAllocatable": [],
+            "failSwapOn": false, "localStorageCapacityIsolation": false,
+            // A developer's disk may be nearly full; the lab ends before that matters.
+            "imageGCHighThresholdPercent": 100,
+            "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
+            "authentication": {
+                "anonymous": {"enabled": false}, "webhook": {"enabled": true},
+                "x509": {"clientCAFile": pki.path("ca.crt")},
+            },
+            "authorization": {"mode": "Webhook"},
+            "tlsCertFile": pki.path(&format!("{identity}.crt")),
+            "tlsPrivateKeyFile": pki.path(&format!("{identity}.key")),
+            "resolvConf": "",
+            "containerRuntimeEndpoint": format!("unix://{}", self.socket().display()),
+            // A lab runs for minutes: intervals are shorter than a kubelet's defaults.
+            "syncFrequency": "5s", "fileCheckFrequency": "5s", "nodeStatusUpdateFrequency": "3s",
+        });
+        let file = folder.join("kubelet.json");
+        fs::write(&file, serde_json::to_vec_pretty(&config)?)?;
+        Component::start("kubelet", folder, &binaries.join("kubelet"), |command| {
+            command
+                .arg(format!("--config={}", file.display()))
+                .arg(format!("--kubeconfig={}", kubeconfig.display()))
+                .arg(format!("--root-dir={}", folder.join("kubelet").display()))
+                .args([format!("--hostname-override={name}"), format!("--node-ip={address}")])
+        })
+    }
+
+    /// Whether pods can be created and would be started: the node is Ready, and the service account that every
+    /// pod gets exists.
+    pub(super) async fn is_ready(&self, client: Client) -> Result<Option<()>> {
+        Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
+        let node = Api::<ApiNode>::all(client).get(&self.name).await?;
+        Ok(is_ready(&node).then_some(()))
+    }
 }
 
 /// Lets image references use either name of the registry; both are reached over plain http.
@@ -78,55 +186,6 @@ fn write_registry_names(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_pod_network(folder: &Path) -> Result<()> {
-    let network = json!({
-        "cniVersion": "1.0.0", "name": "lab", "plugins": [
-            {
-                "type": "bridge", "bridge": "lab0", "isGateway": true, "ipMasq": true, "hairpinMode": true,
-                "ipam": {
-                    "type": "host-local", "ranges": [[{"subnet": "10.244.0.0/24"}]],
-                    "routes": [{"dst": "0.0.0.0/0"}], "dataDir": folder.join("cni-data"),
-                },
-            },
-            {"type": "portmap", "capabilities": {"portMappings": true}},
-        ],
-    });
-    fs::create_dir_all(folder.join("cni"))?;
-    Ok(fs::write(folder.join("cni/10-lab.conflist"), serde_json::to_vec_pretty(&network)?)?)
-}
-
-pub(super) fn start_kubelet(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
-    let config = json!({
-        "apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration",
-        // The kubelet accepts either cgroup version.
-        "failCgroupV1": false, "cgroupDriver": "cgroupfs", "cgroupsPerQOS": false,
-        "enforceNodeAllocatable": [],
-        "failSwapOn": false, "localStorageCapacityIsolation": false,
-        // A developer's disk may be nearly full; the lab ends before that matters.
-        "imageGCHighThresholdPercent": 100,
-        "evictionHard": {"nodefs.available": "1%", "imagefs.available": "1%", "memory.available": "100Mi"},
-        "authentication": {
-            "anonymous": {"enabled": false}, "webhook": {"enabled": true},
-            "x509": {"clientCAFile": pki.path("ca.crt")},
-        },
-        "authorization": {"mode": "Webhook"},
-        "tlsCertFile": pki.path("kubelet.crt"), "tlsPrivateKeyFile": pki.path("kubelet.key"),
-        "resolvConf": "",
-        "containerRuntimeEndpoint": format!("unix://{}", folder.join("containerd.sock").display()),
-        // A lab runs for minutes: intervals are shorter than a kubelet's defaults.
-        "syncFrequency": "5s", "fileCheckFrequency": "5s", "nodeStatusUpdateFrequency": "3s",
-    });
-    let file = folder.join("kubelet.json");
-    fs::write(&file, serde_json::to_vec_pretty(&config)?)?;
-    Component::start("kubelet", folder, &binaries.join("kubelet"), |command| {
-        command
-            .arg(format!("--config={}", file.display()))
-            .arg(format!("--kubeconfig={}", pki.path("kubelet.kubeconfig").display()))
-            .arg(format!("--root-dir={}", folder.join("kubelet").display()))
-            .args([format!("--hostname-override={NODE}"), format!("--node-ip={ADDRESS}")])
-    })
-}
-
 /// Whether kube-proxy has written the Services' rules.
 pub(super) async fn is_proxy_healthy() -> Result<Option<()>> {
     let answer = reqwest::get(format!("http://127.0.0.1:{PROXY_HEALTH_PORT}/healthz")).await?;
@@ -136,7 +195,7 @@ pub(super) async fn is_proxy_healthy() -> Result<Option<()>> {
 pub(super) fn start_proxy(folder: &Path, binaries: &Path, pki: &Pki) -> Result<Component> {
     let config = json!({
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1", "kind": "KubeProxyConfiguration",
-        "mode": "nftables", "hostnameOverride": NODE, "clusterCIDR": "10.244.0.0/16",
+        "mode": "nftables", "hostnameOverride": FIRST, "clusterCIDR": "10.244.0.0/16",
         "clientConnection": {"kubeconfig": pki.path("proxy.kubeconfig")},
         "healthzBindAddress": format!("127.0.0.1:{PROXY_HEALTH_PORT}"),
         // The machine's connection table must not change; zero keeps each setting.

@@ -13,12 +13,13 @@ use serde_json::json;
 use zstart_tests::cluster::{self, BUSYBOX, Cluster, REGISTRY};
 use zstart_tests::{settings, wait};
 
-/// Starts a pod that prints a word and waits for its output.
-async fn run_pod(cluster: &Cluster) -> Result<()> {
+/// Starts a pod that prints a word and waits for its output. The pod runs on the given node, if any.
+async fn run_pod(cluster: &Cluster, node: Option<&str>) -> Result<()> {
     let pods: Api<Pod> = Api::namespaced(cluster.client(), "default");
     let pod: Pod = serde_json::from_value(json!({
         "metadata": {"name": "hello"},
         "spec": {
+            "nodeSelector": node.map(|name| json!({"kubernetes.io/hostname": name})),
             "containers": [{
                 "name": "hello", "image": format!("{REGISTRY}/{BUSYBOX}"),
                 "args": ["echo hello; exec /bin/busybox sleep 600"],
@@ -37,10 +38,17 @@ async fn run_pod(cluster: &Cluster) -> Result<()> {
 
 #[test]
 fn pod_runs_and_its_pull_time_is_reported() {
-    cluster::run(
-        "lab::pod_runs_and_its_pull_time_is_reported",
-        |cluster| async move { run_pod(&cluster).await },
-    );
+    cluster::run("lab::pod_runs_and_its_pull_time_is_reported", |cluster| async move {
+        run_pod(&cluster, None).await
+    });
+}
+
+#[test]
+fn joined_node_runs_a_pod() {
+    cluster::run("lab::joined_node_runs_a_pod", |mut cluster| async move {
+        let node = cluster.join_node().await?;
+        run_pod(&cluster, Some(&node)).await
+    });
 }
 
 /// Everything that a cluster could leave on the machine: processes of its tools, mounts, interfaces, firewall

@@ -32,7 +32,7 @@ conditions:
 "#;
 
 /// Starts kwok. It has no stages of its own since version 0.8.
-pub(super) fn start(folder: &Path, program: &Path, kubeconfig: &Path) -> Result<Component> {
+pub(crate) fn start(folder: &Path, program: &Path, kubeconfig: &Path) -> Result<Component> {
     let ready = ".status.conditions.[] | select( .type == \"Ready\" ) | .status";
     let stages = [
         stage("node-ready", "Node", ready, "True", NODE_STATUS),
