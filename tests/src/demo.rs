@@ -3,12 +3,12 @@
 pub mod commands;
 pub mod scenario;
 
-mod application;
+pub(crate) mod application;
 mod layer_check;
 mod pull_times;
 mod rootless;
-mod steps;
-mod table;
+pub(crate) mod steps;
+pub(crate) mod table;
 
 use std::path::PathBuf;
 

@@ -14,6 +14,7 @@
 //! - [`bench`]: `make bench`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`scanners`]: `make scanners`.
+//! - [`pod_load`]: a client that creates pods at a steady rate.
 //!
 //! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
@@ -29,6 +30,7 @@ mod kwok;
 pub mod oracle;
 mod packages;
 mod pki;
+pub mod pod_load;
 pub mod ports;
 mod process;
 pub mod proxy;
@@ -38,6 +40,6 @@ pub mod scanners;
 pub mod settings;
 pub mod simulation;
 pub mod tcp_proxy;
-mod tls;
+pub mod tls;
 pub mod tools;
 pub mod wait;

@@ -10,8 +10,6 @@ const BINARIES: &str = "ZSTART_LAB_BIN";
 /// Folder with kube-apiserver, etcd and kubectl, by the convention of Kubernetes' own test tools.
 const KUBEBUILDER_BINARIES: &str = "KUBEBUILDER_ASSETS";
 
-/// Number of rollouts in the long form of the zero-loss test.
-const SOAK_ROLLOUTS: &str = "ZSTART_SOAK_ROLLOUTS";
 /// Seed of tests with random input.
 const SEED: &str = "ZSTART_SEED";
 
@@ -39,15 +37,6 @@ pub fn seed() -> Result<Option<u64>> {
 /// Whether the user accepts that tests that need root are left out.
 pub fn rootless_is_accepted() -> bool {
     env::var_os("ROOTLESS").is_some_and(|value| value == "1")
-}
-
-/// Number of rollouts in the long form of the zero-loss test; `None` for the short form.
-pub fn soak_rollouts() -> Result<Option<usize>> {
-    let Some(text) = env::var_os(SOAK_ROLLOUTS) else { return Ok(None) };
-    let number = text.to_str().and_then(|text| text.parse().ok());
-    number
-        .map(Some)
-        .with_context(|| format!("{SOAK_ROLLOUTS} is {}; write a number, e.g. 20", text.display()))
 }
 
 /// Whether this process may create namespaces.

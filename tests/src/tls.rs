@@ -1,14 +1,14 @@
-//! A listener for TLS servers of the lab.
+//! A listener for TLS servers of the lab, and the certificate that a TLS server serves.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{self, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
-use rustls::ServerConfig;
+use anyhow::{Context as _, Result};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -57,4 +57,29 @@ impl axum::serve::Listener for Listener {
     fn local_addr(&self) -> std::io::Result<Self::Addr> {
         Ok(self.address)
     }
+}
+
+/// Certificate that a new connection gets, as DER. Fails if `authorities`, as PEM, don't verify the certificate
+/// for `name`.
+pub async fn served_certificate(
+    address: SocketAddr,
+    name: ServerName<'static>,
+    authorities: &[u8],
+) -> Result<Vec<u8>> {
+    crate::control_plane::install_crypto();
+    let mut roots = RootCertStore::empty();
+    for authority in CertificateDer::pem_slice_iter(authorities) {
+        roots.add(authority?)?;
+    }
+    let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    let shake_hands = move || -> Result<Vec<u8>> {
+        let mut socket = net::TcpStream::connect(address)?;
+        let mut client = ClientConnection::new(Arc::new(config), name)?;
+        while client.is_handshaking() {
+            client.complete_io(&mut socket)?;
+        }
+        let chain = client.peer_certificates().context("no certificate was served")?;
+        Ok(chain.first().context("an empty chain was served")?.to_vec())
+    };
+    tokio::task::spawn_blocking(shake_hands).await?
 }

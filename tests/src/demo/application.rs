@@ -60,16 +60,16 @@ pub(super) fn pod_spec(image: &Reference) -> Value {
 }
 
 /// Result of a conversion whose record is Ready.
-pub(super) struct Ready {
+pub(crate) struct Ready {
     /// The serving variant.
-    pub(super) variant: Variant,
+    pub(crate) variant: Variant,
     /// Digest of the variant.
-    pub(super) digest: Digest,
+    pub(crate) digest: Digest,
 }
 
 impl Ready {
     /// Waits until the record of `source` is Ready.
-    pub(super) async fn wait(client: Client, source: &Reference) -> Result<Self> {
+    pub(crate) async fn wait(client: Client, source: &Reference) -> Result<Self> {
         let records: Api<ImageConversion> = Api::all(client);
         let name = record_name(source);
         let record = wait::until(format!("record {name} to be Ready"), CONVERTED_WITHIN, || async {

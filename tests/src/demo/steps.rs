@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use zstart_core::units;
 
 /// Runs a step.
-pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     println!("==> {what}");
     let started = Instant::now();
     let done = work.await.with_context(|| format!("failed at the step: {what}"))?;
@@ -16,13 +16,13 @@ pub(super) async fn step<T>(what: &str, work: impl Future<Output = Result<T>>) -
 }
 
 /// Prints indented lines below a step.
-pub(super) fn print_below(text: &str) {
+pub(crate) fn print_below(text: &str) {
     for line in text.trim_end().lines() {
         println!("    {line}");
     }
 }
 
 /// Prints a block of text between blank lines.
-pub(super) fn print_block(text: &str) {
+pub(crate) fn print_block(text: &str) {
     println!("\n{}\n", text.trim_end());
 }

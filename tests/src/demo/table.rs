@@ -1,7 +1,7 @@
 //! The table that the demo prints last.
 
 /// Aligns columns: the first one to the left, the others to the right.
-pub(super) fn table(rows: &[Vec<String>]) -> String {
+pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
         rows.iter()

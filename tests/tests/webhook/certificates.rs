@@ -1,7 +1,6 @@
 //! A certificate authority for the webhook, and the served certificate.
 
-use std::net::{SocketAddr, TcpStream};
-use std::sync::Arc;
+use std::net::SocketAddr;
 
 use anyhow::{Context as _, Result};
 use base64::Engine as _;
@@ -9,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use serde_json::{Value, json};
+use zstart_tests::tls::served_certificate;
 
 pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
@@ -54,19 +53,8 @@ impl Authority {
 
     /// Certificate that a new connection gets, as DER. This authority must have issued the certificate.
     pub(crate) async fn served(&self, address: SocketAddr) -> Result<Vec<u8>> {
-        let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(self.issuer.pem().as_bytes())?)?;
-        let config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let shake_hands = move || -> Result<Vec<u8>> {
-            let mut socket = TcpStream::connect(address)?;
-            let mut client = ClientConnection::new(Arc::new(config), ServerName::from(address.ip()))?;
-            while client.is_handshaking() {
-                client.complete_io(&mut socket)?;
-            }
-            let chain = client.peer_certificates().context("no certificate was served")?;
-            Ok(chain.first().context("an empty chain was served")?.to_vec())
-        };
-        tokio::task::spawn_blocking(shake_hands).await?
+        let name = ServerName::from(address.ip());
+        served_certificate(address, name, self.issuer.pem().as_bytes()).await
     }
 }
 
