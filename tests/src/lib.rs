@@ -14,7 +14,7 @@
 //! - [`bench`]: `make bench`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`scanners`]: `make scanners`.
-//! - [`pod_load`]: a client that creates pods at a steady rate.
+//! - [`soak`]: `make soak`, and [`pod_load`], its client.
 //!
 //! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
@@ -39,6 +39,7 @@ pub mod review_load;
 pub mod scanners;
 pub mod settings;
 pub mod simulation;
+pub mod soak;
 pub mod tcp_proxy;
 pub mod tls;
 pub mod tools;

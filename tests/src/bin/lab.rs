@@ -33,6 +33,9 @@ enum Command {
     /// Convert real images and compare the package lists that scanners make of sources and variants; this is
     /// what `make scanners` does.
     Scanners,
+    /// Restart, upgrade and drain the webhook on a real cluster while pods are created, and require that every pod
+    /// is rewritten; this is what `make soak` does.
+    Soak(zstart_tests::soak::Options),
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
     Demo {
         /// Keep the cluster running, with a shell in it.
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
         Command::Image => zstart_tests::demo::commands::image(),
         Command::Scanners => zstart_tests::demo::commands::scanners(),
+        Command::Soak(options) => zstart_tests::demo::commands::soak(options),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {

@@ -10,6 +10,8 @@ use crate::process::run;
 
 /// Namespace of the installation.
 pub const NAMESPACE: &str = "zstart-system";
+/// Folder of the chart.
+const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart");
 /// Tag of the images.
 const TAG: &str = "lab";
 
@@ -53,10 +55,24 @@ impl Cluster {
 
     /// Installs the chart and waits until its pods are ready. `values` are additional `--set` arguments.
     pub fn install_zstart(&self, values: &[&str]) -> Result<Installation> {
-        let chart = repository().join("charts/zstart");
+        self.helm(&["install", "zstart", CHART, "--create-namespace"], Some(values))?;
+        Ok(Installation { namespace: NAMESPACE })
+    }
+
+    /// Upgrades the installation to other `values`, and waits until its pods are ready.
+    pub fn upgrade_zstart(&self, values: &[&str]) -> Result<()> {
+        self.helm(&["upgrade", "zstart", CHART], Some(values))
+    }
+
+    /// Rolls the installation back to its previous revision, and waits until its pods are ready.
+    pub fn roll_back_zstart(&self) -> Result<()> {
+        self.helm(&["rollback", "zstart"], None)
+    }
+
+    /// Runs a command of helm. `values` are set in addition to the lab's own.
+    fn helm(&self, arguments: &[&str], values: Option<&[&str]>) -> Result<()> {
         let mut helm = self.command("helm");
-        helm.args(["install", "zstart"]).arg(chart);
-        helm.args(["--namespace", NAMESPACE, "--create-namespace", "--wait", "--timeout", "3m"]);
+        helm.args(arguments).args(["--namespace", NAMESPACE, "--wait", "--timeout", "3m"]);
         let own = [
             format!("image.registry={REGISTRY}/zstart"),
             format!("image.tag={TAG}"),
@@ -64,12 +80,12 @@ impl Cluster {
             format!("hostAliases[0].ip={ADDRESS}"),
             format!("hostAliases[0].hostnames[0]={}", REGISTRY.split(':').next().unwrap_or(REGISTRY)),
         ];
-        for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
-            helm.args(["--set", value]);
+        if let Some(values) = values {
+            for value in own.iter().map(String::as_str).chain(values.iter().copied()) {
+                helm.args(["--set", value]);
+            }
         }
-        let installed = run(&mut helm);
-        installed.with_context(|| self.pod_diagnostics(NAMESPACE))?;
-        Ok(Installation { namespace: NAMESPACE })
+        run(&mut helm).map(drop).with_context(|| self.pod_diagnostics(NAMESPACE))
     }
 
     /// States, events and logs of a namespace's pods, for an error message.

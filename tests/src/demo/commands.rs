@@ -28,6 +28,15 @@ pub fn scanners() -> Result<()> {
     runtime()?.block_on(crate::scanners::run(&cluster::built_binaries()?.join("zstart")))
 }
 
+/// Restarts, upgrades and drains the webhook while pods are created.
+pub fn soak(options: crate::soak::Options) -> Result<()> {
+    if !cluster::is_inside() {
+        runtime()?.block_on(tools::all())?;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    cluster::run_program(&arguments, |cluster| crate::soak::run(cluster, options))
+}
+
 /// Starts a cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
