@@ -57,6 +57,7 @@ impl Node {
             plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
         let shown = folder.display();
         // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
+        // `netns_mounts_under_state_dir`: the default /run/netns is the machine's own folder.
         let config = format!(
             r#"version = 3
 root = "{shown}/containerd"
@@ -71,6 +72,7 @@ state = "{shown}/containerd-run"
     config_path = "{shown}/certs.d"
 [plugins."io.containerd.cri.v1.runtime"]
   restrict_oom_score_adj = true
+  netns_mounts_under_state_dir = true
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["{plugins}"]
     conf_dir = "{shown}/cni"

@@ -77,6 +77,7 @@ fn traces() -> BTreeSet<String> {
     );
     note("firewall", &output("nft", &["list", "tables"]));
     note("file", &folders(&std::env::temp_dir().display().to_string(), "zstart-cluster-"));
+    note("network namespace", &folders("/run/netns", "cni-"));
     for tree in std::iter::once("/sys/fs/cgroup".to_owned())
         .chain(folders("/sys/fs/cgroup", "").lines().map(Into::into))
     {
