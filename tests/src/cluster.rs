@@ -27,6 +27,7 @@ mod install;
 mod namespaces;
 mod network;
 mod node;
+mod power;
 mod pulls;
 
 pub use images::BUSYBOX;
@@ -71,30 +72,40 @@ impl Cluster {
         let kubeconfig = pki.kubeconfig("admin", &server())?;
         pki.kubeconfig("proxy", &server())?;
 
-        let mut components = Vec::new();
+        let client = Client::try_from(read_config(&kubeconfig).await?)?;
+        let (folder, components) = (folder.to_owned(), Vec::new());
+        let mut cluster = Self { folder, binaries, kubeconfig, client, pki, joined: 0, components };
+        cluster.start_control_plane().await?;
+        cluster.push_base_images().await?;
+        cluster.start_node().await?;
+        Ok(cluster)
+    }
+
+    /// Starts etcd, registry, API server, controllers and containerd: everything except the node's agents.
+    pub async fn start_control_plane(&mut self) -> Result<()> {
+        let (folder, binaries) = (&self.folder, &self.binaries);
         let (clients, peers) = ETCD_PORTS;
-        components.push(control_plane::start_etcd(folder, &binaries.join("etcd"), clients, peers)?);
+        self.components.push(control_plane::start_etcd(folder, &binaries.join("etcd"), clients, peers)?);
         let registry = binaries.join("registry");
-        components.push(start_registry(
+        self.components.push(start_registry(
             folder,
             &registry,
             Ipv4Addr::UNSPECIFIED,
             REGISTRY_PORT,
             &Login::Anonymous,
         )?);
-        let mut apiserver = start_apiserver(folder, &binaries, &pki)?;
-        let node = Node::first(folder);
-        components.push(node.start_containerd(&binaries)?);
-        control_plane::wait_until_ready(&kubeconfig, &mut apiserver).await?;
-        components.push(apiserver);
-        components.extend(start_controllers(folder, &binaries, &pki)?);
-        let client = Client::try_from(read_config(&kubeconfig).await?)?;
-        let folder = folder.to_owned();
-        let mut cluster = Self { folder, binaries, kubeconfig, client, pki, joined: 0, components };
-        cluster.push_base_images().await?;
-        cluster.start_kubelet(&node).await?;
-        cluster.start_proxy().await?;
-        Ok(cluster)
+        let mut apiserver = start_apiserver(folder, binaries, &self.pki)?;
+        self.components.push(Node::first(folder).start_containerd(binaries)?);
+        control_plane::wait_until_ready(&self.kubeconfig, &mut apiserver).await?;
+        self.components.push(apiserver);
+        self.components.extend(start_controllers(folder, binaries, &self.pki)?);
+        Ok(())
+    }
+
+    /// Starts kubelet and kube-proxy of the first node, and waits until the node is ready.
+    pub async fn start_node(&mut self) -> Result<()> {
+        self.start_kubelet(&Node::first(&self.folder)).await?;
+        self.start_proxy().await
     }
 
     /// Adds a node with a containerd, a kubelet and a pod network of its own, and waits until it is ready. Returns

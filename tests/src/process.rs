@@ -19,7 +19,7 @@ pub(crate) struct Component {
 }
 
 impl Component {
-    /// Starts a program and writes its output to `folder/NAME.log`.
+    /// Starts a program and appends its output to `folder/NAME.log`.
     pub(crate) fn start(
         name: &'static str,
         folder: &Path,
@@ -27,7 +27,8 @@ impl Component {
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
-        let out = File::create(&log).with_context(|| format!("failed to create {}", log.display()))?;
+        let out = File::options().create(true).append(true).open(&log);
+        let out = out.with_context(|| format!("failed to open {}", log.display()))?;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]).arg(program);
         prepare(&mut command).current_dir(folder).stdin(Stdio::null());

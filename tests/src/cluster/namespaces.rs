@@ -29,7 +29,7 @@ where
     F: FnOnce(Cluster) -> R,
     R: Future<Output = Result<()>>,
 {
-    let arguments = [test, "--exact", "--nocapture"].map(str::to_owned);
+    let arguments = [test, "--exact", "--include-ignored", "--nocapture"].map(str::to_owned);
     run_program(&arguments, body).expect("the test in the cluster succeeds");
 }
 
@@ -89,7 +89,7 @@ fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
 
 /// Removes the cgroups of the lab's containers, which the kernel leaves behind. containerd's own folder tells
 /// which ones these are: other labs have their cgroups in the same tree.
-fn remove_cgroups(folder: &Path) {
+pub(super) fn remove_cgroups(folder: &Path) {
     // The first node's files are in the run folder itself, and each other node has a folder in it.
     let mut nodes = vec![folder.to_owned()];
     nodes.extend(folders_in(folder));

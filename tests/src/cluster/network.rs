@@ -7,6 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::ADDRESS;
+use super::node::FIRST_BRIDGE;
 use crate::process::run;
 
 /// Interface with the nodes' addresses.
@@ -28,6 +29,12 @@ pub(super) fn set_up() -> Result<()> {
 /// Adds the address of a node.
 pub(super) fn add_address(address: Ipv4Addr) -> Result<()> {
     ip(&["addr", "add", &format!("{address}/24"), "dev", INTERFACE])
+}
+
+/// Removes the pod network's interfaces and the firewall rules, which a machine loses when it is switched off.
+pub(super) fn clear() -> Result<()> {
+    ip(&["link", "delete", FIRST_BRIDGE])?;
+    run(Command::new("nft").args(["flush", "ruleset"])).map(drop)
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

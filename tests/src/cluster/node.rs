@@ -19,6 +19,8 @@ use crate::simulation::is_ready;
 
 /// Name of the first node. kube-proxy runs under this name.
 const FIRST: &str = "lab";
+/// Interface of the first node's pod network.
+pub(super) const FIRST_BRIDGE: &str = "lab0";
 const PROXY_HEALTH_PORT: u16 = 10256;
 /// Health port of the first node's kubelet. The next hundred has ports of other components.
 const KUBELET_HEALTH_PORT: u16 = 10248;
