@@ -59,6 +59,13 @@ fn available(component: &'static str, deployment: Option<&Deployment>, namespace
     let name = deployment.name_any();
     let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
     let available = deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    if wanted == 0 {
+        return Check::failed(
+            component,
+            format!("the Deployment of the {component} is scaled to 0 replicas ({namespace}/{name})"),
+            format!("kubectl -n {namespace} scale deployment/{name} --replicas=1, or helm upgrade"),
+        );
+    }
     let text = format!("the {component} has {available} of {wanted} replicas available ({namespace}/{name})");
     let todo = format!(
         "see the pods' events and logs: kubectl -n {namespace} describe pods -l {COMPONENT}={component}; kubectl -n \
@@ -172,6 +179,16 @@ mod tests {
             assert_eq!(matches!(outcome, Outcome::Failed { .. }), is_failed, "{outcome:?}");
             assert_ne!(outcome, Outcome::Passed);
         }
+    }
+
+    #[test]
+    fn deployment_scaled_to_zero_names_the_command() {
+        let mut deployment = deployment("webhook", VERSION, 0);
+        deployment.spec.as_mut().unwrap().replicas = Some(0);
+        let check = available("webhook", Some(&deployment), "zstart-system");
+        assert!(check.text.contains("scaled to 0 replicas"), "{}", check.text);
+        let Outcome::Failed { todo } = check.outcome else { panic!("{:?}", check.outcome) };
+        assert!(todo.starts_with("kubectl -n zstart-system scale deployment/zstart-webhook"), "{todo}");
     }
 
     #[test]
