@@ -1,9 +1,11 @@
 //! Live data that a decision about one pod needs, as the webhook's watches would deliver it.
 
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, ReplicaSet};
 use k8s_openapi::api::core::v1::{Namespace, Node};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::Api;
-use kube::core::DeserializeGuard;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use zstart_admission::decision::images;
 use zstart_admission::snapshot::Snapshot;
@@ -44,6 +46,18 @@ pub(super) async fn of(
             Err(request(format!("list {kind}"))(error))
         }
     };
+    // The ReplicaSet that a Deployment's manifest will make doesn't exist, and an unknown one counts as newer than
+    // each look at a tag. The decision is about the pods after the look.
+    if let Some(name) = subject.future_replica_set.clone() {
+        let metadata = ObjectMeta {
+            name: Some(name),
+            namespace: Some(namespace.clone()),
+            creation_timestamp: Some(Time(Timestamp::UNIX_EPOCH)),
+            ..ObjectMeta::default()
+        };
+        snapshot
+            .apply_replica_set(Event::Apply(PartialObjectMeta { metadata, ..PartialObjectMeta::default() }));
+    }
     let api = Api::<ReplicaSet>::namespaced(client(), namespace);
     match list_all(async |page| api.list_metadata(page).await).await {
         Ok(found) => found.into_iter().for_each(|found| snapshot.apply_replica_set(Event::Apply(found))),

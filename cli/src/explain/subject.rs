@@ -7,6 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 use kube::Api;
 use serde::Deserialize;
 use serde_json::Value;
+use zstart_core::eligibility::pod::controller;
 use zstart_core::originals;
 
 use crate::cluster::{Cluster, is_missing, request};
@@ -23,6 +24,8 @@ pub(super) struct Subject {
     pub(super) rewritten: Vec<(String, String)>,
     /// Node that the pod runs on.
     pub(super) node: Option<String>,
+    /// `ReplicaSet` that a manifest's Deployment will make.
+    pub(super) future_replica_set: Option<String>,
     pub(super) remark: Option<String>,
 }
 
@@ -53,7 +56,8 @@ impl Subject {
         };
         let rewritten = originals(&pod.metadata).unwrap_or_default().into_iter().collect();
         let node = pod.spec.as_mut().and_then(|spec| spec.node_name.take());
-        Ok(Self { title: format!("pod {namespace}/{name}"), pod, namespace, rewritten, node, remark: None })
+        let title = format!("pod {namespace}/{name}");
+        Ok(Self { title, pod, namespace, rewritten, node, future_replica_set: None, remark: None })
     }
 
     /// Reads the pod of a manifest in YAML or JSON: a Pod, or an object with a pod template.
@@ -74,7 +78,10 @@ impl Subject {
         let namespace = namespace.or(metadata.namespace.as_deref()).unwrap_or(default).to_owned();
         let name = metadata.name.or(metadata.generate_name).unwrap_or_default();
         let title = format!("{} {namespace}/{name} of {shown}", kind.to_ascii_lowercase());
-        Ok(Self { pod, namespace, title, rewritten: Vec::new(), node: None, remark })
+        let future_replica_set = controller(&pod.metadata)
+            .filter(|owner| owner.kind == "ReplicaSet" && owner.api_version == "apps/v1")
+            .map(|owner| owner.name.clone());
+        Ok(Self { pod, namespace, title, rewritten: Vec::new(), node: None, future_replica_set, remark })
     }
 }
 
@@ -111,7 +118,7 @@ fn pod_of(kind: &str, object: Value, metadata: &ObjectMeta) -> Result<(Pod, Opti
     };
     let metadata = ObjectMeta { owner_references: Some(vec![reference]), ..pod_metadata.unwrap_or_default() };
     let is_rollout = owner.1 == "apps/v1";
-    let remark = "the first pods of a rollout are left until the controller has looked at their tags again (NotFresh); \
-                  the manifest is taken as a rollout";
+    let remark = "the decision is about the later pods of a rollout; its first pods keep their images until the controller \
+                  has looked at the tags again (NotFresh)";
     Ok((Pod { metadata, spec, status: None }, is_rollout.then(|| remark.to_owned())))
 }

@@ -30,6 +30,30 @@ async fn rewritten_pod_is_explained_now_and_then() -> Result<()> {
     Ok(())
 }
 
+/// Its `ReplicaSet` doesn't exist yet, and counted as newer than each look at the tag.
+#[tokio::test(flavor = "multi_thread")]
+async fn deployment_manifest_is_explained_as_later_pods() -> Result<()> {
+    let zstart = Installation::start().await?;
+    let lab = &zstart.lab;
+    let variant = lab.record(APP).await?;
+    let pod = objects::pod("app", APP);
+    let template = json!({"metadata": {"labels": {"app": "app"}}, "spec": pod["spec"]});
+    let deployment = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "app", "namespace": "on"},
+        "spec": {"selector": {"matchLabels": {"app": "app"}}, "template": template},
+    });
+    let manifest = lab.file("deployment.json", &deployment)?;
+    let ended = lab.zstart(&["explain", "-f", &manifest]).await?;
+    assert_eq!(ended.code, Some(0), "{ended:#?}");
+    assert!(ended.stdout.contains(&format!("now: Rewritten, a new pod runs {variant}")), "{}", ended.stdout);
+    assert!(
+        ended.stdout.contains("note: the decision is about the later pods of a rollout"),
+        "{}",
+        ended.stdout
+    );
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn blocking_node_and_missing_pod_are_named() -> Result<()> {
     let zstart = Installation::start().await?;
