@@ -14,6 +14,7 @@ use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, ResourceExt as _};
 use zstart_admission::decision::trace::Step;
 use zstart_admission::decision::{Context, decide_traced, images};
+use zstart_core::keys;
 
 use self::report::Report;
 use self::subject::Subject;
@@ -89,7 +90,11 @@ async fn is_called(
         (false, _) => format!(
             "the API server sends no pods of namespace {name} to the webhook: the namespaceSelector of {configuration} excludes it"
         ),
-        (true, false) => format!("the objectSelector of {configuration} excludes the pod by its labels"),
+        (true, false) => {
+            let own = subject.pod.labels().get(keys::REWRITE);
+            let own = own.map_or_else(String::new, |value| format!(", {}={value} among them", keys::REWRITE));
+            format!("the objectSelector of {configuration} excludes the pod by its labels{own}")
+        }
     };
     Ok(Step { passed: by_namespace && by_object, text })
 }

@@ -1,8 +1,9 @@
 //! Explanation, as text and as JSON.
 
 use serde::Serialize;
-use zstart_admission::decision::Decision;
 use zstart_admission::decision::trace::Step;
+use zstart_admission::decision::{Decision, ImageList};
+use zstart_core::{Reference, variant};
 
 use super::Subject;
 
@@ -24,6 +25,9 @@ struct ImageReport {
     /// Decision at the pod's creation, as its annotation tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     then: Option<String>,
+    /// The image belongs to an ephemeral container, which no new pod has.
+    #[serde(skip)]
+    is_ephemeral: bool,
     /// Reason of the decision of now.
     reason: &'static str,
     /// Reference that a pod created now would run.
@@ -52,7 +56,8 @@ impl Report {
             let steps = std::iter::once(call.clone()).chain(if call.passed { steps } else { Vec::new() });
             let step = |Step { passed, text }| StepReport { passed, text };
             ImageReport {
-                then: then(subject, &field),
+                then: then(subject, &field, &image.reference),
+                is_ephemeral: image.field.list == ImageList::EphemeralContainers,
                 reason: if call.passed { reason.as_str() } else { "NotReviewed" },
                 runs: replacement.filter(|_| call.passed).unwrap_or_else(|| image.reference.clone()),
                 blocker,
@@ -74,7 +79,9 @@ impl Report {
             for StepReport { passed, text } in &image.steps {
                 lines.push(format!("  {} {text}", if *passed { "✓" } else { "✗" }));
             }
-            lines.push(format!("  now: {}, a new pod runs {}", image.reason, image.runs));
+            let runner =
+                if image.is_ephemeral { "a new ephemeral container of this image" } else { "a new pod" };
+            lines.push(format!("  now: {}, {runner} runs {}", image.reason, image.runs));
         }
         if self.images.is_empty() {
             lines.push("the pod names no image".to_owned());
@@ -89,11 +96,46 @@ impl Report {
 
 /// Describes the decision at the creation of a running pod. The annotation keeps the originals of rewritten
 /// images; other reasons are in the API server's audit log only.
-fn then(subject: &Subject, field: &str) -> Option<String> {
+fn then(subject: &Subject, field: &str, image: &str) -> Option<String> {
     let node = subject.node.as_ref()?;
     let original = subject.rewritten.iter().find(|(name, _)| name == field).map(|(_, original)| original);
+    let is_variant = || image.parse::<Reference>().is_ok_and(|image| variant::is_variant(&image));
     Some(match original {
         Some(original) => format!("rewritten from {original}, and runs on node {node}"),
+        // The API server accepts no annotation together with an ephemeral container.
+        None if is_variant() => format!(
+            "a variant whose original isn't recorded, as that of an ephemeral container; it runs on node {node}"
+        ),
         None => format!("not rewritten, and runs on node {node}"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::Pod;
+
+    use super::*;
+
+    fn subject() -> Subject {
+        let rewritten = vec![("containers/app".to_owned(), "r.example/app:v1".to_owned())];
+        Subject {
+            pod: Pod::default(),
+            namespace: "on".to_owned(),
+            title: "pod on/a".to_owned(),
+            rewritten,
+            node: Some("lab".to_owned()),
+            future_replica_set: None,
+            remark: None,
+        }
+    }
+
+    #[test]
+    fn variant_without_annotation_is_not_called_unwritten() {
+        let digest = "a".repeat(64);
+        let variant = format!("r.example/app:v1-zstd-1408394e4e70@sha256:{digest}");
+        let then = |field, image: &str| then(&subject(), field, image).unwrap();
+        assert_eq!(then("containers/app", &variant), "rewritten from r.example/app:v1, and runs on node lab");
+        assert!(then("ephemeralContainers/debug", &variant).starts_with("a variant whose original isn't"));
+        assert_eq!(then("containers/b", "r.example/b:v1"), "not rewritten, and runs on node lab");
+    }
 }

@@ -83,7 +83,7 @@ impl<'a> ImageDecider<'a> {
                 "the record is ready and fresh: the registry confirmed the source at {}",
                 variant.checked_at()
             ),
-            Err(reason) => format!("the record offers no variant now: {reason}"),
+            Err(reason) => describe_refusal(*reason, freshness),
         });
         let found = found?;
         let (pod, nodes) = (self.pod, self.nodes);
@@ -108,7 +108,7 @@ impl<'a> ImageDecider<'a> {
             return Err(Reason::ImageOptedOut.into());
         }
         if variant::is_variant(&source) {
-            trace.step(false, || "the author wrote a variant".to_owned());
+            trace.step(false, || "the image is a variant, and the pod names no original of it".to_owned());
             return Err(Reason::AlreadyVariant.into());
         }
         if image.pull_policy == PullPolicy::Never {
@@ -127,6 +127,26 @@ impl<'a> ImageDecider<'a> {
     fn template_time(&mut self) -> Option<jiff::Timestamp> {
         let (pod, namespace, snapshot) = (self.pod, self.namespace, self.context.snapshot);
         self.template.get_or_insert_with(|| snapshot.template_time(pod, namespace)).latest()
+    }
+}
+
+/// Describes a record that offers no variant.
+fn describe_refusal(reason: Reason, freshness: Freshness) -> String {
+    match (reason, freshness.template_time) {
+        (Reason::NotFresh, Some(time)) if time == jiff::Timestamp::MAX => format!(
+            "the pod's ReplicaSet or revision isn't known yet, so it may be newer than the last look at the tag: {reason}"
+        ),
+        (Reason::NotFresh, Some(time)) => format!(
+            "the pod's template was made or restarted at {time}, and the controller hasn't looked at the tag since: {reason}"
+        ),
+        (Reason::RecordStale, _) if freshness.pulled_always => format!(
+            "the controller's last look at the tag is older than maxStalenessAlways, which counts for \
+             imagePullPolicy Always: {reason}"
+        ),
+        (Reason::RecordStale, _) => {
+            format!("the controller's last look at the tag is older than maxStaleness: {reason}")
+        }
+        _ => format!("the record offers no variant now: {reason}"),
     }
 }
 
