@@ -66,6 +66,12 @@ soak: ## Restart, upgrade and drain the webhook on a real cluster that creates 2
 	  --package zstart-tests --bins
 	@$(RELEASE)/lab soak
 
+.PHONY: scenarios
+scenarios: tools $(NEXTEST) ## Run users' scenarios on whole clusters, among them a CronJob of each minute; needs root (10 minutes)
+	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
+	cargo build --workspace --bins
+	$(NEXTEST) nextest run --workspace --test cluster --run-ignored all --no-capture -E 'test(/^scenarios::/)'
+
 .PHONY: scanners
 scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
 	@echo "==> building zstart and the lab (about 3 minutes on 2 cores the first time)"

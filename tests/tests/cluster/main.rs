@@ -1,5 +1,12 @@
 //! Whole clusters, which need root. Each test starts its own cluster and is the first process in its
 //! namespaces.
 
+mod commands;
+mod cron;
 mod end_to_end;
+mod fields;
+mod freshness;
 mod lab;
+mod power;
+mod scenarios;
+mod shop;
