@@ -18,10 +18,11 @@ const ENDED_WITHIN: Duration = Duration::from_secs(30);
 const MOUNTS: &str = "/proc/self/mounts";
 
 impl Cluster {
-    /// Ends the whole machine, for a cluster of one node, containers included, as a power cut does: by SIGKILL, without an order. The disk
-    /// remains: etcd's data, the registry's blobs, containerd's images and containers, the kubelet's folder.
-    /// Everything that a machine keeps in memory is gone: containerd's state, mounts, cgroups, interfaces and
-    /// firewall rules. etcd's writes are in the kernel's cache, which the end of a process doesn't lose.
+    /// Ends the whole machine of a cluster with one node, containers included, as a power cut does: by SIGKILL,
+    /// without an order. The disk remains: etcd's data, the registry's blobs, containerd's images and containers,
+    /// the kubelet's folder. Everything that a machine keeps in memory is gone: containerd's state, mounts,
+    /// cgroups, interfaces and firewall rules. etcd's writes are in the kernel's cache, which the end of a process
+    /// doesn't lose.
     ///
     /// [`start_control_plane`](Self::start_control_plane) and [`start_node`](Self::start_node) switch the machine
     /// on again.
