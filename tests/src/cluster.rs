@@ -85,7 +85,13 @@ impl Cluster {
     pub async fn start_control_plane(&mut self) -> Result<()> {
         let (folder, binaries) = (&self.folder, &self.binaries);
         let (clients, peers) = ETCD_PORTS;
-        self.components.push(control_plane::start_etcd(folder, &binaries.join("etcd"), clients, peers)?);
+        self.components.push(control_plane::start_etcd(
+            folder,
+            &binaries.join("etcd"),
+            clients,
+            peers,
+            None,
+        )?);
         let registry = binaries.join("registry");
         self.components.push(start_registry(
             folder,

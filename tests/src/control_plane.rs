@@ -18,6 +18,10 @@ use crate::wait;
 /// Time limit for an API server to become ready. Start-up takes 3 to 6 s on two busy cores.
 const READY_WITHIN: Duration = Duration::from_secs(90);
 
+/// Heap growth in percent at which Go collects garbage in the API server and etcd (Go's default: 100). Their
+/// start takes 1.5 s of processor time instead of 1.9, and 110 MiB more memory.
+const GARBAGE_PERCENT: &str = "400";
+
 /// A running API server without controllers and nodes: objects stay as they are written.
 pub struct ControlPlane {
     // Drop order: the API server before its database, the folder last.
@@ -33,24 +37,31 @@ impl ControlPlane {
     /// The `ServiceAccount` admission plugin is disabled: the controller that creates each namespace's service
     /// account doesn't run.
     pub async fn start() -> Result<Self> {
-        Self::start_with(&[]).await
+        Self::launch(&[], Some(GARBAGE_PERCENT)).await
     }
 
-    /// Starts an API server like [`start`](Self::start), with additional arguments.
+    /// Starts an API server like [`start`](Self::start) for many objects, with additional arguments. Go collects
+    /// garbage as usual.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
+        Self::launch(arguments, None).await
+    }
+
+    async fn launch(arguments: &[&str], garbage_percent: Option<&str>) -> Result<Self> {
         install_crypto();
         let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
         let folder = TempDir::with_prefix("zstart-lab-")?;
         let [port, clients, peers] = free_ports()?;
         let pki = Pki::create(&folder.path().join("pki"))?;
         issue(&pki, &[])?;
-        let database = start_etcd(folder.path(), &etcd, clients, peers)?;
+        let collector = garbage_percent.map(|percent| ("GOGC", percent));
+        let database = start_etcd(folder.path(), &etcd, clients, peers, collector)?;
         let mut server = Component::start("kube-apiserver", folder.path(), &apiserver, |command| {
             command
                 .args(common_arguments(&pki, clients))
                 .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
                 .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
                 .args(arguments)
+                .envs(collector)
         })?;
         let kubeconfig = pki.kubeconfig("admin", &format!("https://127.0.0.1:{port}"))?;
         wait_until_ready(&kubeconfig, &mut server).await?;
@@ -100,7 +111,13 @@ pub(crate) fn issue(pki: &Pki, addresses: &[&str]) -> Result<()> {
     Ok(())
 }
 
-pub(crate) fn start_etcd(folder: &Path, program: &Path, clients: u16, peers: u16) -> Result<Component> {
+pub(crate) fn start_etcd(
+    folder: &Path,
+    program: &Path,
+    clients: u16,
+    peers: u16,
+    environment: Option<(&str, &str)>,
+) -> Result<Component> {
     let (clients, peers) = (format!("http://127.0.0.1:{clients}"), format!("http://127.0.0.1:{peers}"));
     Component::start("etcd", folder, program, |command| {
         // Data need not survive a crash of the machine.
@@ -109,6 +126,7 @@ pub(crate) fn start_etcd(folder: &Path, program: &Path, clients: u16, peers: u16
             .args(["--listen-client-urls", &clients, "--advertise-client-urls", &clients])
             .args(["--listen-peer-urls", &peers, "--initial-advertise-peer-urls", &peers])
             .args(["--initial-cluster", &format!("default={peers}")])
+            .envs(environment)
     })
 }
 
