@@ -22,6 +22,11 @@ fn image(application: &[u8]) -> Fixture {
         .layer(&[("app", application)])
 }
 
+/// An image whose base is found in a layer cache, in a quarter of the time of [`image`].
+fn small_image(application: &[u8]) -> Fixture {
+    Fixture::new().large_layer("usr/lib/runtime", 2_000_000).layer(&[("app", application)])
+}
+
 /// Number of the manifest's layers that were pulled.
 fn count_pulled_layers(calls: &[String], manifest: &Value) -> Result<usize> {
     let mut pulled = 0;
@@ -158,7 +163,7 @@ async fn refused_mount_falls_back_to_conversion() -> Result<()> {
         let lab = Lab::start().await?;
         let layer_cache = Arc::new(LayerCache::default());
         for name in ["one", "other"] {
-            image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
+            small_image(name.as_bytes()).push(&lab.registry.host(), &format!("{name}:v1")).await?;
         }
         lab.conversion("one:v1").with_layer_cache(&layer_cache).run().await?;
         lab.gateway.fault(Method::POST, "mount=", refusal);
