@@ -61,3 +61,8 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
 pub fn image() -> Result<PathBuf> {
     commands::runtime()?.block_on(real::layout(real::RealImage::Python))
 }
+
+/// Like [`image`], for a test: a smaller image of the same kind, which unoptimised programs convert in seconds.
+pub fn small_image() -> Result<PathBuf> {
+    commands::runtime()?.block_on(real::layout(real::RealImage::Interpreter))
+}

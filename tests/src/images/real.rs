@@ -1,4 +1,4 @@
-//! Large real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm,
+//! Real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm,
 //! tar) and compressed with gzip at its default level.
 
 use std::fs;
@@ -27,6 +27,8 @@ pub const TAG: &str = "v1";
 pub enum RealImage {
     /// Debian's Python, scientific packages, and a program that uses them: four layers.
     Python,
+    /// Debian's Python and a program: two layers, a quarter of [`Python`](Self::Python). Building it needs root.
+    Interpreter,
     /// A Debian tree with compilers: one layer. Building it needs root.
     Debian,
     /// A large `node_modules`: one layer.
@@ -34,7 +36,7 @@ pub enum RealImage {
 }
 
 impl RealImage {
-    /// All images that this user can build.
+    /// All large images that this user can build.
     pub fn all() -> Vec<Self> {
         let all = [Self::Python, Self::Debian, Self::Node].into_iter();
         all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
@@ -46,6 +48,7 @@ impl RealImage {
             // The image without the Debian tree is a different one.
             Self::Python if !settings::is_root() => "python-packages-only",
             Self::Python => "python",
+            Self::Interpreter => "interpreter",
             Self::Debian => "debian",
             Self::Node => "node",
         }
@@ -54,6 +57,7 @@ impl RealImage {
     fn layers(self, work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
         match self {
             Self::Python => python::layers(work, layout, settings::is_root()),
+            Self::Interpreter => python::interpreter_layers(work, layout),
             Self::Debian => debian::layers(work, layout),
             Self::Node => node::layers(work, layout),
         }
@@ -61,7 +65,7 @@ impl RealImage {
 
     fn command(self) -> &'static [&'static str] {
         match self {
-            Self::Python => &python::COMMAND,
+            Self::Python | Self::Interpreter => &python::COMMAND,
             Self::Debian => &["bash"],
             Self::Node => &["node"],
         }

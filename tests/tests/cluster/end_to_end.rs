@@ -4,7 +4,7 @@ use zstart_tests::{cluster, demo};
 
 #[test]
 fn pod_of_a_real_image_starts_from_its_verified_variant() {
-    let image = demo::image().expect("the image exists or is built");
+    let image = demo::small_image().expect("the image exists or is built");
     cluster::run("end_to_end::pod_of_a_real_image_starts_from_its_verified_variant", |cluster| async move {
         demo::scenario::run(&cluster, &cluster::built_binaries()?, &image, 1).await
     });

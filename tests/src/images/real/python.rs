@@ -34,6 +34,20 @@ while True:
     time.sleep(3600)
 ";
 
+/// Program of a pod of the interpreter's image: imports modules with C parts of their own, then prints "ready".
+const SMALL_PROGRAM: &str = "\
+import ctypes, decimal, hashlib, json, signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+print('ready', decimal.Decimal(1) / 7, hashlib.sha256(b'').hexdigest(), flush=True)
+while True:
+    time.sleep(3600)
+";
+
+/// Layers of the interpreter's image: Debian's Python and a program. Needs root.
+pub(super) fn interpreter_layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
+    Ok(vec![debian::layer(work, layout, &["python3"])?, program_layer(work, layout, SMALL_PROGRAM)?])
+}
+
 /// Layers of the image. The Debian tree needs root; without it the image can be converted but not run.
 pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<CompressedLayer>> {
     let mut layers = Vec::new();
@@ -49,11 +63,15 @@ pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<
     let analytics = work.join("analytics");
     install_wheels(&analytics, &ANALYTICS, &["--no-deps"])?;
     layers.push(compress(&analytics, layout)?);
+    layers.push(program_layer(work, layout, PROGRAM)?);
+    Ok(layers)
+}
+
+fn program_layer(work: &Path, layout: &Path, program: &str) -> Result<CompressedLayer> {
     let app = work.join("app/app");
     fs::create_dir_all(&app)?;
-    fs::write(app.join("main.py"), PROGRAM)?;
-    layers.push(compress(&work.join("app"), layout)?);
-    Ok(layers)
+    fs::write(app.join("main.py"), program)?;
+    compress(&work.join("app"), layout)
 }
 
 /// Installs Python packages into the folder of Debian's local packages.
