@@ -15,6 +15,8 @@ FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package zstart-tests --bin lab --
 RELEASE := target/$(shell rustc --print host-tuple)/release
+# Tests wait half their time for servers to start and for retries, so a core runs two.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
 ROOT := $(filter 0,$(shell id -u))
 NEEDS_ROOT := the tests of a whole cluster (binary "cluster"), which create namespaces. Run: sudo make test
 
@@ -38,7 +40,7 @@ test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 sk
 	cargo build --workspace --bins
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
 	cargo test --quiet --workspace --doc
-	$(NEXTEST) nextest run --workspace $(if $(ROOT),,-E 'not binary(=cluster)')
+	$(NEXTEST) nextest run --workspace --test-threads $(TEST_THREADS) $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
 .PHONY: differential
