@@ -27,7 +27,7 @@ pub const TAG: &str = "v1";
 pub enum RealImage {
     /// Debian's Python, scientific packages, and a program that uses them: four layers.
     Python,
-    /// Debian's Python and a program: two layers, a quarter of [`Python`](Self::Python). Building it needs root.
+    /// Debian's Python and a program: two layers, a fifth of [`Python`](Self::Python). Building it needs root.
     Interpreter,
     /// A Debian tree with compilers: one layer. Building it needs root.
     Debian,
