@@ -1,6 +1,6 @@
 //! Labels that divide nodes into too many classes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
 use crate::eligibility::node_class::NodeClass;
@@ -15,20 +15,21 @@ struct Group<'a> {
 }
 
 /// Returns the labels without which the fewest classes are left. Labels with few values are never among them.
-pub(super) fn most_dividing<'a>(classes: impl Iterator<Item = &'a NodeClass> + Clone) -> Vec<String> {
-    let groups = groups(classes.clone()).into_iter().filter(|group| group.values > FEW_VALUES);
-    let found = groups.min_by_key(|group| classes_without(classes.clone(), &group.keys));
+pub(super) fn most_dividing<'a>(classes: impl Iterator<Item = &'a NodeClass>) -> Vec<String> {
+    let classes: Vec<&NodeClass> = classes.collect();
+    let groups = groups(&classes).into_iter().filter(|group| group.values > FEW_VALUES);
+    let found = groups.min_by_key(|group| classes_without(&classes, &group.keys));
     found.map_or_else(Vec::new, |group| group.keys.into_iter().map(str::to_owned).collect())
 }
 
-fn groups<'a>(classes: impl Iterator<Item = &'a NodeClass> + Clone) -> Vec<Group<'a>> {
-    let keys: BTreeMap<&str, ()> =
-        classes.clone().flat_map(|class| class.labels.keys().map(|key| (key.as_str(), ()))).collect();
+fn groups<'a>(classes: &[&'a NodeClass]) -> Vec<Group<'a>> {
+    let keys: BTreeSet<&str> =
+        classes.iter().flat_map(|class| class.labels.keys()).map(String::as_str).collect();
     let mut groups = HashMap::<Vec<usize>, Group<'_>>::new();
-    for key in keys.into_keys() {
+    for key in keys {
         // Equal numbers for equal values, in the order of the classes.
         let mut numbers = HashMap::new();
-        let division = classes.clone().map(|class| {
+        let division = classes.iter().map(|class| {
             let next = numbers.len();
             *numbers.entry(class.labels.get(key)).or_insert(next)
         });
@@ -41,13 +42,13 @@ fn groups<'a>(classes: impl Iterator<Item = &'a NodeClass> + Clone) -> Vec<Group
 
 /// Number of classes that are left without the labels `keys`. Classes are compared by a sum of hashes: a wrong
 /// number in 2^64 would choose another label, and the answers to reviews don't depend on the choice.
-fn classes_without<'a>(classes: impl Iterator<Item = &'a NodeClass>, keys: &[&str]) -> usize {
-    let sum = |class: &NodeClass| {
-        let NodeClass { labels, taints, platform, runtime } = class;
+fn classes_without(classes: &[&NodeClass], keys: &[&str]) -> usize {
+    let sum = |class: &&NodeClass| {
+        let NodeClass { labels, taints, platform, runtime } = *class;
         let labels = labels.iter().filter(|(key, _)| !keys.contains(&key.as_str()));
         labels.fold(hash(&(taints, platform, runtime)), |sum, label| sum.wrapping_add(hash(&label)))
     };
-    classes.map(sum).collect::<HashSet<_>>().len()
+    classes.iter().map(sum).collect::<HashSet<_>>().len()
 }
 
 fn hash(value: &impl Hash) -> u64 {
