@@ -349,7 +349,8 @@ mod tests {
 
     #[test]
     fn documents_name_the_pinned_versions() {
-        let documents = [("performance.md", [&SKOPEO, &REGCTL]), ("scanners.md", [&SYFT, &TRIVY])];
+        let documents: [(_, &[&Module]); 2] =
+            [("performance.md", &[&SKOPEO, &REGCTL, &MAP_WEBHOOK]), ("scanners.md", &[&SYFT, &TRIVY])];
         for (document, modules) in documents {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
             let text = std::fs::read_to_string(file).unwrap();
