@@ -44,7 +44,7 @@ test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 sk
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
 .PHONY: differential
-differential: ## Compare decisions with the real scheduler: 5 seeds of 1,000 nodes and 3,000 pods (ZSTART_SEED=n starts at n)
+differential: ## Compare decisions with the real scheduler: 5 seeds of 1,000 nodes and 3,000 pods (6 minutes; ZSTART_SEED=n starts at n)
 	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
 	cargo test --quiet --workspace --test scheduler -- --ignored --nocapture
@@ -56,7 +56,7 @@ bench: ## Compare zstart with other tools on real images, in alternation (15 min
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
 .PHONY: bench-webhook
-bench-webhook: ## Measure the webhook at 2,000 reviews a second with 100 to 50,000 records (10 minutes)
+bench-webhook: ## Measure the webhook at 2,000 reviews a second with 100 to 50,000 records (6 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-webhook --package zstart-tests --bins
 	@$(RELEASE)/bench-webhook --webhook $(RELEASE)/zstart-webhook

@@ -1,7 +1,7 @@
 //! The parts of a pod that decisions read.
 //!
-//! Most of a pod's JSON says how its containers run: environment, probes, mounts. A review that skips them takes
-//! half of the processor time.
+//! Most of a pod's JSON says how its containers run: environment, probes, mounts. Without them, and with a patch
+//! that is tried on the parts that it touches, a review takes a third less processor time.
 
 use std::collections::BTreeMap;
 

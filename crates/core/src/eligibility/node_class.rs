@@ -10,7 +10,7 @@ use crate::platform::Platform;
 /// Properties that the nodes of a class share. A cluster of thousands of nodes has dozens of classes.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct NodeClass {
-    /// Labels, without those that identify single nodes.
+    /// Labels, without those that the nodes keep.
     pub labels: BTreeMap<String, String>,
     /// Taints that permanently repel pods, in order.
     pub taints: Vec<Taint>,

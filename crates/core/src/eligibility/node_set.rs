@@ -4,7 +4,7 @@
 //! ids) or small groups (racks, `topology.k8s.aws/network-node-layer-3`). The nodes keep such labels, and an index
 //! finds the nodes of a value.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use super::node::Node;
@@ -18,9 +18,10 @@ mod tests;
 
 /// Label that always identifies a single node.
 const HOSTNAME_LABEL: &str = "kubernetes.io/hostname";
-/// Most classes before labels are moved from the classes to the nodes. Clusters of thousands of nodes have
-/// dozens of shapes.
+/// Number of classes that moving labels to the nodes aims at. Clusters of thousands of nodes have dozens of
+/// shapes.
 const MAX_CLASSES: usize = 64;
+
 type Labels = BTreeMap<String, String>;
 
 /// Nodes by name, and their classes.
@@ -45,7 +46,7 @@ impl Default for NodeSet {
     }
 }
 
-/// A node: its class, and the labels that identify it.
+/// A node: its class, and the labels that it keeps.
 #[derive(Debug, PartialEq)]
 struct Member {
     class: Arc<NodeClass>,
@@ -113,6 +114,8 @@ impl NodeSet {
             return;
         }
         self.remove(&name);
+        // Nodes that were different once may have gone.
+        self.max_classes = self.max_classes.min(MAX_CLASSES.max(self.classes.len() * 2));
         self.add(name, member);
         self.merge_classes();
     }
@@ -169,31 +172,35 @@ impl NodeSet {
         names: impl Iterator<Item = &'n str>,
         placement: &Placement<'_>,
     ) -> Vec<Candidate<'_>> {
-        let mut found = HashMap::new();
+        let (mut found, mut places) = (Vec::<Candidate<'_>>::new(), HashMap::new());
         for name in names {
+            let Some((node, member)) = self.nodes.get_key_value(name) else { continue };
+            let class = &member.class;
             // Groups of nodes have few classes. A class that was found needs no second match.
-            let is_found = |member: &Member| found.contains_key(&Arc::as_ptr(&member.class));
-            if self.nodes.get(name).is_some_and(is_found) {
-                continue;
-            }
-            if let Some((node, member)) = self.matched(name, placement) {
-                found.insert(Arc::as_ptr(&member.class), Candidate { class: &member.class, node, nodes: 1 });
+            if let Some(place) = places.get(&Arc::as_ptr(class)) {
+                let candidate: &mut Candidate<'_> = &mut found[*place];
+                candidate.nodes += 1;
+            } else if self.matched(name, placement).is_some() {
+                places.insert(Arc::as_ptr(class), found.len());
+                found.push(Candidate { class, node, nodes: 1 });
             }
         }
-        found.into_values().collect()
+        found
     }
 
-    /// Names of the only possible nodes, if the pod names nodes or values that identify nodes.
-    fn named<'s>(&'s self, placement: &Placement<'s>) -> Option<BTreeSet<&'s str>> {
+    /// Names of the only possible nodes in order, if the pod names nodes or values of labels that nodes keep.
+    fn named<'s>(&'s self, placement: &Placement<'s>) -> Option<Vec<&'s str>> {
         if let Some(name) = placement.node_name() {
-            return Some(BTreeSet::from([name]));
+            return Some(vec![name]);
         }
-        for (key, value) in placement.node_selector() {
-            if let Some(values) = self.identifying.get(key) {
-                return Some(values.get(value).into_iter().flatten().map(|name| &**name).collect());
-            }
+        // No node has a value that isn't indexed.
+        let none = const { &BTreeSet::new() };
+        let of_value =
+            |(key, value): (&str, &str)| Some(self.identifying.get(key)?.get(value).unwrap_or(none));
+        if let Some(fewest) = placement.node_selector().filter_map(of_value).min_by_key(|names| names.len()) {
+            return Some(fewest.iter().map(|name| &**name).collect());
         }
-        let mut names = BTreeSet::new();
+        let mut names = Vec::new();
         for term in placement.terms()? {
             if let Some(pinned) = super::selector::pinned_names(term) {
                 names.extend(pinned.iter().map(String::as_str));
@@ -205,6 +212,8 @@ impl NodeSet {
             let (values, pinned) = by_label?;
             names.extend(pinned.iter().filter_map(|value| values.get(value)).flatten().map(|name| &**name));
         }
+        names.sort_unstable();
+        names.dedup();
         Some(names)
     }
 
@@ -234,14 +243,18 @@ impl NodeSet {
         self.nodes.insert(name, member);
     }
 
-    /// Moves labels from the classes to the nodes if there are too many classes. All labels are considered again: a
-    /// label that divided a few nodes most may be the shape of many.
+    /// Moves labels from the classes to the nodes if there are too many classes. Moved labels are considered again:
+    /// a label that divided a few nodes most may be the shape of many. Only labels with a value for each second
+    /// node stay, because thousands of classes take long to divide, and reviews wait.
     fn merge_classes(&mut self) {
         if self.classes.len() <= self.max_classes {
             return;
         }
-        self.identifying.clear();
+        let half = self.nodes.len() / 2;
+        self.identifying.retain(|_, values| values.len() > half);
+        let kept: HashSet<String> = self.identifying.keys().cloned().collect();
         self.rebuild();
+        let before = self.classes.len();
         while self.classes.len() > MAX_CLASSES {
             let labels = dividing::most_dividing(self.classes.keys().map(|class| &**class));
             if labels.is_empty() {
@@ -250,23 +263,27 @@ impl NodeSet {
             self.identifying.extend(labels.into_iter().map(|label| (label, HashMap::new())));
             self.rebuild();
         }
-        // Nodes may be this different. The next attempt waits until the number has doubled.
+        // The nodes differ in other ways, so labels that pods select by had better stay in the classes.
+        if self.classes.len() > MAX_CLASSES && self.classes.len() > before / 2 {
+            self.identifying.retain(|label, _| kept.contains(label));
+            self.rebuild();
+        }
+        // The next attempt waits until the number has doubled.
         self.max_classes = MAX_CLASSES.max(self.classes.len() * 2);
     }
 
     /// Divides all nodes into classes again.
     fn rebuild(&mut self) {
-        let nodes = std::mem::take(&mut self.nodes);
-        self.classes.clear();
-        for values in self.identifying.values_mut() {
-            values.clear();
+        let labels = self.identifying.keys().map(|label| (label.clone(), HashMap::new()));
+        let mut rebuilt =
+            Self { identifying: labels.collect(), max_classes: self.max_classes, ..Self::default() };
+        for (name, Member { class, own }) in &self.nodes {
+            let NodeClass { labels, taints, platform, runtime } = (**class).clone();
+            let labels = labels.into_iter().chain(own.clone()).collect();
+            let node = Node { name: name.to_string(), labels, taints, platform, runtime };
+            let (name, member) = rebuilt.split(node);
+            rebuilt.add(name, member);
         }
-        for (name, Member { class, own }) in nodes {
-            let NodeClass { labels, taints, platform, runtime } = (*class).clone();
-            let labels = labels.into_iter().chain(own).collect();
-            let (name, member) =
-                self.split(Node { name: name.to_string(), labels, taints, platform, runtime });
-            self.add(name, member);
-        }
+        *self = rebuilt;
     }
 }

@@ -1,5 +1,6 @@
 //! Labels that divide nodes into too many classes.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
 
@@ -14,11 +15,15 @@ struct Group<'a> {
     values: usize,
 }
 
-/// Returns the labels without which the fewest classes are left. Labels with few values are never among them.
+/// Returns the labels without which the fewest classes are left; of alike ones, those with the most values. Labels
+/// with few values are never among them.
 pub(super) fn most_dividing<'a>(classes: impl Iterator<Item = &'a NodeClass>) -> Vec<String> {
     let classes: Vec<&NodeClass> = classes.collect();
     let groups = groups(&classes).into_iter().filter(|group| group.values > FEW_VALUES);
-    let found = groups.min_by_key(|group| classes_without(&classes, &group.keys));
+    // The keys make the choice the same in each process.
+    let found = groups.min_by_key(|group| {
+        (classes_without(&classes, &group.keys), Reverse(group.values), group.keys.clone())
+    });
     found.map_or_else(Vec::new, |group| group.keys.into_iter().map(str::to_owned).collect())
 }
 
@@ -40,8 +45,9 @@ fn groups<'a>(classes: &[&'a NodeClass]) -> Vec<Group<'a>> {
     groups.into_values().collect()
 }
 
-/// Number of classes that are left without the labels `keys`. Classes are compared by a sum of hashes: a wrong
-/// number in 2^64 would choose another label, and the answers to reviews don't depend on the choice.
+/// Number of classes that are left without the labels `keys`. Classes are compared by a sum of hashes. Two different
+/// classes have equal sums with a chance of about 1 in 2^64: then another label may be chosen, and the candidates
+/// stay the same.
 fn classes_without(classes: &[&NodeClass], keys: &[&str]) -> usize {
     let sum = |class: &&NodeClass| {
         let NodeClass { labels, taints, platform, runtime } = *class;
