@@ -91,7 +91,7 @@ state = "{shown}/containerd-run"
         })
     }
 
-    /// Whether containerd listens. A kubelet that finds no runtime ends.
+    /// Returns whether containerd listens. A kubelet that finds no runtime ends.
     pub(super) async fn has_runtime(&self) -> Result<Option<()>> {
         UnixStream::connect(self.socket()).await?;
         Ok(Some(()))
@@ -168,8 +168,8 @@ state = "{shown}/containerd-run"
         })
     }
 
-    /// Whether pods can be created and would be started: the node is Ready, and the service account that every
-    /// pod gets exists.
+    /// Returns whether pods can be created and would be started: the node is Ready, and the service account that
+    /// every pod gets exists.
     pub(super) async fn is_ready(&self, client: Client) -> Result<Option<()>> {
         Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
         let node = Api::<ApiNode>::all(client).get(&self.name).await?;

@@ -257,7 +257,7 @@ pub(crate) fn pod(namespace: &str, name: &str, labels: &Value, container: &Value
     })
 }
 
-/// Whether all containers of a pod are ready.
+/// Returns whether all containers of a pod are ready.
 fn is_ready(pod: &Pod) -> bool {
     let statuses = statuses(pod);
     !statuses.is_empty() && statuses.values().all(|status| status.ready)
