@@ -30,7 +30,7 @@ pub struct NodeSet {
     nodes: HashMap<Arc<str>, Member>,
     classes: HashMap<Arc<NodeClass>, BTreeSet<Arc<str>>>,
     /// Nodes by label value, for each label that the nodes keep.
-    identifying: HashMap<String, HashMap<String, BTreeSet<Arc<str>>>>,
+    kept_labels: HashMap<String, HashMap<String, BTreeSet<Arc<str>>>>,
     /// Number of classes that makes labels move to the nodes.
     max_classes: usize,
 }
@@ -40,7 +40,7 @@ impl Default for NodeSet {
         Self {
             nodes: HashMap::new(),
             classes: HashMap::new(),
-            identifying: HashMap::new(),
+            kept_labels: HashMap::new(),
             max_classes: MAX_CLASSES,
         }
     }
@@ -65,6 +65,13 @@ struct ClassValues<'a> {
     class: &'a NodeClass,
 }
 
+impl Member {
+    /// Returns whether the pod could be scheduled to this node.
+    fn matches(&self, name: &str, placement: &Placement<'_>) -> bool {
+        placement.matches(&MemberValues { name, member: self }, &self.class) != Match::No
+    }
+}
+
 impl Values for MemberValues<'_> {
     fn label(&self, key: &str) -> Value<'_> {
         let value = self.member.own.get(key).or_else(|| self.member.class.labels.get(key));
@@ -78,7 +85,7 @@ impl Values for MemberValues<'_> {
 
 impl Values for ClassValues<'_> {
     fn label(&self, key: &str) -> Value<'_> {
-        if self.set.is_identifying(key) {
+        if self.set.is_kept(key) {
             Value::Differs
         } else {
             Value::Known(self.class.labels.get(key).map(String::as_str))
@@ -130,7 +137,7 @@ impl NodeSet {
             }
         }
         for (key, value) in &member.own {
-            if let Some(values) = self.identifying.get_mut(key)
+            if let Some(values) = self.kept_labels.get_mut(key)
                 && let Some(names) = values.get_mut(value)
             {
                 names.remove(&name);
@@ -143,44 +150,35 @@ impl NodeSet {
 
     /// Returns the classes with nodes that the pod could be scheduled to.
     ///
-    /// A class counts whole if one of its nodes matches. Only constraints on labels that identify nodes tell
-    /// the nodes of a class apart; then single nodes are tried until one matches.
+    /// A class counts whole if one of its nodes matches. Only constraints on names and on labels that the nodes
+    /// keep tell the nodes of a class apart; then single nodes are tried until one matches.
     pub fn candidates(&self, placement: &Placement<'_>) -> Vec<Candidate<'_>> {
         if let Some(names) = self.named(placement) {
-            return self.candidates_among(names.into_iter(), placement);
+            return self.candidates_among(&names, placement);
         }
+        let is_match =
+            |name: &Arc<str>| self.nodes.get(name).is_some_and(|node| node.matches(name, placement));
         let found = self.classes.iter().filter_map(|(class, names)| {
             let node = match placement.matches(&ClassValues { set: self, class }, class) {
                 Match::No => None,
                 Match::All => names.first(),
-                Match::Some => names.iter().find(|name| self.matched(name, placement).is_some()),
+                Match::Some => names.iter().find(|name| is_match(name)),
             };
             Some(Candidate { class, node: node?, nodes: names.len() })
         });
         found.collect()
     }
 
-    /// Returns the node of this name, if the pod could be scheduled to it.
-    fn matched(&self, name: &str, placement: &Placement<'_>) -> Option<(&Arc<str>, &Member)> {
-        let (name, member) = self.nodes.get_key_value(name)?;
-        let values = MemberValues { name, member };
-        (placement.matches(&values, &member.class) != Match::No).then_some((name, member))
-    }
-
-    fn candidates_among<'n>(
-        &self,
-        names: impl Iterator<Item = &'n str>,
-        placement: &Placement<'_>,
-    ) -> Vec<Candidate<'_>> {
+    fn candidates_among(&self, names: &[&str], placement: &Placement<'_>) -> Vec<Candidate<'_>> {
         let (mut found, mut places) = (Vec::<Candidate<'_>>::new(), HashMap::new());
         for name in names {
-            let Some((node, member)) = self.nodes.get_key_value(name) else { continue };
+            let Some((node, member)) = self.nodes.get_key_value(*name) else { continue };
             let class = &member.class;
             // Groups of nodes have few classes. A class that was found needs no second match.
             if let Some(place) = places.get(&Arc::as_ptr(class)) {
                 let candidate: &mut Candidate<'_> = &mut found[*place];
                 candidate.nodes += 1;
-            } else if self.matched(name, placement).is_some() {
+            } else if member.matches(node, placement) {
                 places.insert(Arc::as_ptr(class), found.len());
                 found.push(Candidate { class, node, nodes: 1 });
             }
@@ -196,7 +194,7 @@ impl NodeSet {
         // No node has a value that isn't indexed.
         let none = const { &BTreeSet::new() };
         let of_value =
-            |(key, value): (&str, &str)| Some(self.identifying.get(key)?.get(value).unwrap_or(none));
+            |(key, value): (&str, &str)| Some(self.kept_labels.get(key)?.get(value).unwrap_or(none));
         if let Some(fewest) = placement.node_selector().filter_map(of_value).min_by_key(|names| names.len()) {
             return Some(fewest.iter().map(|name| &**name).collect());
         }
@@ -206,7 +204,7 @@ impl NodeSet {
                 names.extend(pinned.iter().map(String::as_str));
                 continue;
             }
-            let by_label = self.identifying.iter().find_map(|(key, values)| {
+            let by_label = self.kept_labels.iter().find_map(|(key, values)| {
                 super::selector::pinned_values(term, key).map(|pinned| (values, pinned))
             });
             let (values, pinned) = by_label?;
@@ -217,15 +215,14 @@ impl NodeSet {
         Some(names)
     }
 
-    fn is_identifying(&self, key: &str) -> bool {
-        key == HOSTNAME_LABEL || self.identifying.contains_key(key)
+    fn is_kept(&self, key: &str) -> bool {
+        key == HOSTNAME_LABEL || self.kept_labels.contains_key(key)
     }
 
     /// Splits a node's labels into those of its class and its own. An equal class is shared.
     fn split(&self, node: Node) -> (Arc<str>, Member) {
         let Node { name, labels, taints, platform, runtime } = node;
-        let (own, labels): (Labels, Labels) =
-            labels.into_iter().partition(|(key, _)| self.is_identifying(key));
+        let (own, labels): (Labels, Labels) = labels.into_iter().partition(|(key, _)| self.is_kept(key));
         let class = NodeClass { labels, taints, platform, runtime };
         let class = self
             .classes
@@ -237,7 +234,7 @@ impl NodeSet {
     fn add(&mut self, name: Arc<str>, member: Member) {
         self.classes.entry(Arc::clone(&member.class)).or_default().insert(Arc::clone(&name));
         for (key, value) in &member.own {
-            let values = self.identifying.entry(key.clone()).or_default();
+            let values = self.kept_labels.entry(key.clone()).or_default();
             values.entry(value.clone()).or_default().insert(Arc::clone(&name));
         }
         self.nodes.insert(name, member);
@@ -251,8 +248,8 @@ impl NodeSet {
             return;
         }
         let half = self.nodes.len() / 2;
-        self.identifying.retain(|_, values| values.len() > half);
-        let kept: HashSet<String> = self.identifying.keys().cloned().collect();
+        self.kept_labels.retain(|_, values| values.len() > half);
+        let kept_before: HashSet<String> = self.kept_labels.keys().cloned().collect();
         self.rebuild();
         let before = self.classes.len();
         while self.classes.len() > MAX_CLASSES {
@@ -260,12 +257,12 @@ impl NodeSet {
             if labels.is_empty() {
                 break;
             }
-            self.identifying.extend(labels.into_iter().map(|label| (label, HashMap::new())));
+            self.kept_labels.extend(labels.into_iter().map(|label| (label, HashMap::new())));
             self.rebuild();
         }
         // The nodes differ in other ways, so labels that pods select by had better stay in the classes.
         if self.classes.len() > MAX_CLASSES && self.classes.len() > before / 2 {
-            self.identifying.retain(|label, _| kept.contains(label));
+            self.kept_labels.retain(|label, _| kept_before.contains(label));
             self.rebuild();
         }
         // The next attempt waits until the number has doubled.
@@ -274,9 +271,9 @@ impl NodeSet {
 
     /// Divides all nodes into classes again.
     fn rebuild(&mut self) {
-        let labels = self.identifying.keys().map(|label| (label.clone(), HashMap::new()));
+        let labels = self.kept_labels.keys().map(|label| (label.clone(), HashMap::new()));
         let mut rebuilt =
-            Self { identifying: labels.collect(), max_classes: self.max_classes, ..Self::default() };
+            Self { kept_labels: labels.collect(), max_classes: self.max_classes, ..Self::default() };
         for (name, Member { class, own }) in &self.nodes {
             let NodeClass { labels, taints, platform, runtime } = (**class).clone();
             let labels = labels.into_iter().chain(own.clone()).collect();

@@ -107,12 +107,12 @@ fn nodes_without_common_shapes_stay_classes() {
     let set = set((0..256).map(bits));
     assert_eq!(set.classes(), 256);
     // A label that pods select by stays in the classes, because moving it would merge none.
-    assert!(set.identifying.is_empty());
+    assert!(set.kept_labels.is_empty());
     assert_eq!(candidates(&set, &json!({"nodeSelector": {"bit-7": "1"}})).len(), 128);
 }
 
 #[test]
-fn identifying_labels_select_single_nodes() {
+fn kept_labels_select_single_nodes() {
     let set = set((0..200).map(|number| node(number, "a")));
     let one = [("node-7".to_owned(), 1)];
     assert_eq!(candidates(&set, &json!({"nodeSelector": {HOSTNAME_LABEL: "node-7"}})), one);
@@ -146,7 +146,7 @@ fn changed_node_moves_to_another_class() {
     }
     set.remove("gone");
     assert!(set.is_empty() && set.classes() == 0);
-    assert!(set.identifying.values().all(HashMap::is_empty));
+    assert!(set.kept_labels.values().all(HashMap::is_empty));
 }
 
 /// Node with labels that move to the nodes, one after the other, when there are enough nodes.
