@@ -64,13 +64,14 @@ impl Handler {
     pub(crate) fn review(&self, body: &[u8], now: Timestamp) -> Result<Reviewed, ReviewError> {
         let request = ReviewRequest::parse(body)?;
         let DecisionSet { pod, decisions, patch } = &self.decide(&request, now);
-        log_decisions(&request, pod, decisions);
+        let (decided, blockers) = (decisions_json(decisions), blockers_json(decisions));
+        log_decisions(&request, pod, decisions, &decided, blockers.as_deref());
         let outcome = if patch.is_some() { Outcome::Patched } else { Outcome::Unchanged };
         let mut response = ReviewResponse::admit(request.uid, request.version);
         if !decisions.is_empty() {
-            response = response.with_audit_annotation(AUDIT_KEY, decisions_json(decisions));
+            response = response.with_audit_annotation(AUDIT_KEY, decided);
         }
-        if let Some(blockers) = blockers_json(decisions) {
+        if let Some(blockers) = blockers {
             response = response.with_audit_annotation(BLOCKERS_KEY, blockers);
         }
         let mut warnings = warnings(pod, decisions);
@@ -213,7 +214,14 @@ fn probe_reply(pod: &Pod, dry_run: bool) -> Option<String> {
     (dry_run && is_probe()).then(|| format!("{}{}", keys::PROBE_REPLY, env!("CARGO_PKG_VERSION")))
 }
 
-fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
+/// Logs the decisions. `decided` and `blockers` are their texts.
+fn log_decisions(
+    request: &ReviewRequest,
+    pod: &Pod,
+    decisions: &[Decision],
+    decided: &str,
+    blockers: Option<&str>,
+) {
     if decisions.is_empty() {
         return;
     }
@@ -224,8 +232,6 @@ fn log_decisions(request: &ReviewRequest, pod: &Pod, decisions: &[Decision]) {
     let (uid, dry_run) = (&request.uid, request.dry_run);
     let namespace = request.namespace.as_deref().unwrap_or_default();
     let is_noteworthy = |decision: &Decision| matches!(decision.reason, Reason::Rewritten | Reason::Audited);
-    let decided = decisions_json(decisions);
-    let blockers = blockers_json(decisions);
     if decisions.iter().any(is_noteworthy) {
         tracing::info!(namespace, pod = name, dry_run, uid, decisions = decided, blockers, "reviewed");
     } else {
