@@ -133,7 +133,7 @@ impl<'a> ImageDecider<'a> {
 /// Describes a record that offers no variant.
 fn describe_refusal(reason: Reason, freshness: Freshness) -> String {
     match (reason, freshness.template_time) {
-        (Reason::NotFresh, Some(time)) if time == jiff::Timestamp::MAX => format!(
+        (Reason::NotFresh, time) if time == TemplateTime::Newest.latest() => format!(
             "the pod's ReplicaSet or revision isn't known yet, so it may be newer than the last look at the tag: {reason}"
         ),
         (Reason::NotFresh, Some(time)) => format!(
