@@ -52,7 +52,7 @@ impl<'a> StatusWriter<'a> {
         self.looked_at
     }
 
-    /// Returns whether the source's tag can't move. Recorded with the next digest.
+    /// Sets whether the source's tag can't move. Recorded with the next digest.
     pub(super) fn set_immutable(&mut self, is_immutable: bool) {
         self.is_immutable = is_immutable;
     }
