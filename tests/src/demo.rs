@@ -7,8 +7,6 @@ pub(crate) mod application;
 mod layer_check;
 mod pull_times;
 mod rootless;
-pub(crate) mod steps;
-pub(crate) mod table;
 
 use std::path::PathBuf;
 
@@ -17,6 +15,7 @@ use anyhow::{Context as _, Result};
 use crate::cluster;
 use crate::images::real;
 use crate::settings;
+use crate::steps::step;
 use crate::tools;
 
 /// Pulls of each image in `make run`.
@@ -44,9 +43,8 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     }
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
-        steps::step("finding the real components (the first run builds them)", tools::all()).await?;
-        steps::step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python))
-            .await
+        step("finding the real components (the first run builds them)", tools::all()).await?;
+        step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python)).await
     })?;
     if !settings::is_root() {
         return runtime.block_on(rootless::run(&binaries, &layout));

@@ -7,6 +7,7 @@
 //! - [`chart`]: renders `charts/zstart` with helm.
 //! - [`cluster`]: a whole cluster of one or more nodes in its own namespaces. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, large ones of real packages.
+//! - [`objects`]: parts of Kubernetes objects.
 //! - [`oracle`]: compares conversions with their sources, by code that the converter doesn't use.
 //! - [`proxy`]: an HTTP proxy that leads some host names into the lab.
 //! - [`ports`]: loopback ports without collisions.
@@ -27,6 +28,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod images;
 mod kwok;
+pub mod objects;
 pub mod oracle;
 mod packages;
 mod pki;
@@ -40,6 +42,8 @@ pub mod scanners;
 pub mod settings;
 pub mod simulation;
 pub mod soak;
+mod steps;
+mod table;
 pub mod tcp_proxy;
 pub mod tls;
 pub mod tools;

@@ -17,6 +17,7 @@ use tempfile::TempDir;
 
 use crate::control_plane::ControlPlane;
 use crate::kwok;
+use crate::objects::is_node_ready;
 use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
@@ -84,7 +85,7 @@ impl Simulation {
         let api: Api<Node> = Api::all(self.admin.clone());
         wait::until_component(&mut self.kwok, "every node to be ready", SETTLED_WITHIN, || async {
             let found = api.list(&ListParams::default()).await?.items;
-            let ready = found.iter().filter(|node| is_ready(node)).count();
+            let ready = found.iter().filter(|node| is_node_ready(node)).count();
             ensure!(ready == nodes, "{ready} of {nodes} nodes are ready");
             Ok(Some(found))
         })
@@ -169,11 +170,6 @@ struct Queues {
 /// Name of the node that a pod is bound to.
 pub fn node_name(pod: &Pod) -> Option<&str> {
     pod.spec.as_ref()?.node_name.as_deref()
-}
-
-pub(crate) fn is_ready(node: &Node) -> bool {
-    let conditions = node.status.as_ref().and_then(|status| status.conditions.as_ref());
-    conditions.is_some_and(|all| all.iter().any(|one| one.type_ == "Ready" && one.status == "True"))
 }
 
 /// Enables the audit log of created pods. Disables the plugin that taints each new node until a controller finds

@@ -13,8 +13,8 @@ use self::nodes::SimulatedNodes;
 use self::pods::Pods;
 use self::webhook::{REPLICAS, Webhook};
 use crate::cluster::{Cluster, built_binaries};
-use crate::demo::steps::{print_below, print_block, step};
 use crate::pod_load::PodLoad;
+use crate::steps::{print_below, print_block, step};
 
 mod nodes;
 mod pods;

@@ -1,4 +1,4 @@
-//! The table that the demo prints last.
+//! A table of aligned columns.
 
 /// Aligns columns: the first one to the left, the others to the right.
 pub(crate) fn table(rows: &[Vec<String>]) -> String {

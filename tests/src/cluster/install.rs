@@ -6,12 +6,11 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use super::{ADDRESS, Cluster, LOCAL_REGISTRY, REGISTRY};
+use crate::chart::chart;
 use crate::process::run;
 
 /// Namespace of the installation.
 pub const NAMESPACE: &str = "zstart-system";
-/// Folder of the chart.
-const CHART: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/zstart");
 /// Tag of the images.
 const TAG: &str = "lab";
 
@@ -55,13 +54,13 @@ impl Cluster {
 
     /// Installs the chart and waits until its pods are ready. `values` are additional `--set` arguments.
     pub fn install_zstart(&self, values: &[&str]) -> Result<Installation> {
-        self.helm(&["install", "zstart", CHART, "--create-namespace"], Some(values))?;
+        self.helm(&["install", "zstart", &chart_folder(), "--create-namespace"], Some(values))?;
         Ok(Installation { namespace: NAMESPACE })
     }
 
     /// Upgrades the installation to other `values`, and waits until its pods are ready.
     pub fn upgrade_zstart(&self, values: &[&str]) -> Result<()> {
-        self.helm(&["upgrade", "zstart", CHART], Some(values))
+        self.helm(&["upgrade", "zstart", &chart_folder()], Some(values))
     }
 
     /// Rolls the installation back to its previous revision, and waits until its pods are ready.
@@ -121,6 +120,10 @@ pub fn built_binaries() -> Result<PathBuf> {
         folder.display()
     );
     Ok(folder.to_owned())
+}
+
+fn chart_folder() -> String {
+    chart().display().to_string()
 }
 
 fn repository() -> PathBuf {

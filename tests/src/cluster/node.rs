@@ -13,9 +13,9 @@ use tokio::net::UnixStream;
 
 use super::images::PAUSE;
 use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY};
+use crate::objects::is_node_ready;
 use crate::pki::{Pki, Subject};
 use crate::process::Component;
-use crate::simulation::is_ready;
 
 /// Name of the first node. kube-proxy runs under this name.
 const FIRST: &str = "lab";
@@ -91,7 +91,7 @@ state = "{shown}/containerd-run"
         })
     }
 
-    /// Returns whether containerd listens. A kubelet that finds no runtime ends.
+    /// Returns a value if containerd listens. A kubelet that finds no runtime ends.
     pub(super) async fn has_runtime(&self) -> Result<Option<()>> {
         UnixStream::connect(self.socket()).await?;
         Ok(Some(()))
@@ -168,12 +168,12 @@ state = "{shown}/containerd-run"
         })
     }
 
-    /// Returns whether pods can be created and would be started: the node is Ready, and the service account that
+    /// Returns a value if pods can be created and would be started: the node is Ready, and the service account that
     /// every pod gets exists.
     pub(super) async fn is_ready(&self, client: Client) -> Result<Option<()>> {
         Api::<ServiceAccount>::namespaced(client.clone(), "default").get("default").await?;
         let node = Api::<ApiNode>::all(client).get(&self.name).await?;
-        Ok(is_ready(&node).then_some(()))
+        Ok(is_node_ready(&node).then_some(()))
     }
 }
 

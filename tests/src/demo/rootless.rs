@@ -11,14 +11,15 @@ use zstart_core::{Digest, Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::layer_check::{self, LayerCheck};
-use super::steps::{print_below, print_block, step};
-use super::table::table;
 use crate::cluster::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
+use crate::objects::node_info;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
 use crate::process::{self, Component};
 use crate::registry::Registry;
+use crate::steps::{print_below, print_block, step};
+use crate::table::table;
 use crate::tools::{self, Tool};
 use crate::{oracle, wait};
 
@@ -104,11 +105,8 @@ impl Zstart {
             },
         ]}))?;
         let containerd = Tool::Containerd.version().trim_start_matches('v');
-        let runtime = json!({"status": {"nodeInfo": {
-            "containerRuntimeVersion": format!("containerd://{containerd}"),
-            "operatingSystem": "linux", "architecture": "amd64", "bootID": "", "kernelVersion": "",
-            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
-        }}});
+        let info = node_info("linux", "amd64", &format!("containerd://{containerd}"));
+        let runtime = json!({"status": {"nodeInfo": info}});
         kubectl.run(&["patch", "node", "lab", "--subresource=status", "--patch", &runtime.to_string()])?;
 
         let start = |program: &'static str, config: &Value| -> Result<Component> {

@@ -13,9 +13,9 @@ use zstart_core::{Reference, keys, units};
 use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::layer_check::{self, LayerCheck};
 use super::pull_times::{PullTimes, median};
-use super::steps::{print_below, print_block, step};
-use super::table::table;
 use crate::cluster::{Cluster, LOCAL_REGISTRY, REGISTRY};
+use crate::steps::{print_below, print_block, step};
+use crate::table::table;
 use crate::{oracle, wait};
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use zstart_core::units;
 
 use super::{Attempt, CreatedPod};
-use crate::demo::table::table;
+use crate::table::table;
 
 /// Most losses in an error message.
 const SHOWN: usize = 50;

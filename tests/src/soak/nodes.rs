@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 
 use crate::cluster::Cluster;
 use crate::kwok::{self, NODE_ANNOTATION};
+use crate::objects::{is_node_ready, node_info};
 use crate::process::Component;
-use crate::simulation::is_ready;
 use crate::wait;
 
 /// Key and value of the nodes' label and taint.
@@ -35,7 +35,7 @@ impl SimulatedNodes {
         }
         let simulated = ListParams::default().labels(&format!("{}={}", LABEL.0, LABEL.1));
         wait::until_component(&mut kwok, "simulated nodes to be ready", READY_WITHIN, || async {
-            let ready = nodes.list(&simulated).await?.items.iter().filter(|node| is_ready(node)).count();
+            let ready = nodes.list(&simulated).await?.items.iter().filter(|node| is_node_ready(node)).count();
             ensure!(ready == NODES, "{ready} of {NODES} are ready");
             Ok(Some(()))
         })
@@ -59,11 +59,7 @@ fn node(number: usize) -> Value {
         "spec": {"taints": [{"key": key, "value": value, "effect": "NoSchedule"}]},
         "status": {
             "allocatable": resources, "capacity": resources,
-            "nodeInfo": {
-                "architecture": "amd64", "operatingSystem": "linux",
-                "containerRuntimeVersion": "containerd://2.1.6", "bootID": "", "kernelVersion": "",
-                "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
-            },
+            "nodeInfo": node_info("linux", "amd64", "containerd://2.1.6"),
         },
     })
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams};
@@ -14,6 +14,7 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use zstart_core::keys;
 
 use crate::cluster::{Cluster, NAMESPACE};
+use crate::objects::is_pod_ready;
 use crate::tls::served_certificate;
 use crate::wait;
 
@@ -128,10 +129,7 @@ fn replica(pod: &Pod) -> Result<Replica> {
     let name = pod.name_any();
     ensure!(pod.metadata.deletion_timestamp.is_none(), "{name} ends");
     let status = pod.status.as_ref().with_context(|| format!("{name} has no status"))?;
-    let mut conditions = status.conditions.iter().flatten();
-    if !conditions.any(|condition| condition.type_ == "Ready" && condition.status == "True") {
-        bail!("{name} isn't ready");
-    }
+    ensure!(is_pod_ready(pod), "{name} isn't ready");
     let node = pod.spec.as_ref().and_then(|spec| spec.node_name.clone()).context("no node")?;
     let address = status.pod_ip.as_ref().with_context(|| format!("{name} has no address"))?.parse()?;
     Ok(Replica { name, node, address })

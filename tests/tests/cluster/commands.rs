@@ -7,9 +7,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
 use zstart_tests::cluster::{self, Cluster};
+use zstart_tests::objects::{is_pod_ready, node_info};
 use zstart_tests::wait;
 
-use crate::shop::{Finished, NAMESPACE, Shop, WITHIN, deployment, images, pod, source};
+use crate::shop::{Finished, NAMESPACE, Shop, WITHIN, deployment, images, pod, source, zstart};
 
 /// Deployment of the scenarios.
 pub(crate) const APP: &str = "web";
@@ -122,16 +123,14 @@ pub(crate) async fn no_webhook(shop: &Shop) -> Result<()> {
 
 /// Adds a node whose containerd can't start zstd images.
 pub(crate) fn old_node(shop: &Shop) -> Result<()> {
+    let mut info = node_info("linux", "amd64", "containerd://1.4.13");
+    info["kubeletVersion"] = json!("v1.20.15");
     let node = json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {
             "name": "old-node", "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"},
         },
-        "status": {"nodeInfo": {
-            "architecture": "amd64", "operatingSystem": "linux", "containerRuntimeVersion": "containerd://1.4.13",
-            "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "v1.20.15",
-            "machineID": "", "osImage": "", "systemUUID": "",
-        }},
+        "status": {"nodeInfo": info},
     });
     shop.create(&node)?;
     let report = shop.zstart(&["check"])?;
@@ -146,10 +145,7 @@ pub(crate) fn old_node(shop: &Shop) -> Result<()> {
 
 /// Runs the checks before the installation.
 pub(crate) fn before_install(cluster: &Cluster) -> Result<Finished> {
-    let program = cluster::built_binaries()?.join("zstart");
-    let output = cluster.command(&program.display().to_string()).arg("check").output()?;
-    let text = String::from_utf8([output.stdout, output.stderr].concat())?;
-    Ok(Finished { code: output.status.code(), text })
+    zstart(cluster, &["check"])
 }
 
 /// Runs and prints a command, whose exit code and words must be these.
@@ -186,11 +182,7 @@ async fn scale(shop: &Shop, component: &str, replicas: usize) -> Result<()> {
     let pods: kube::Api<Pod> = kube::Api::namespaced(shop.cluster.client(), cluster::NAMESPACE);
     wait::until(format!("{replicas} pods of the {component}"), WITHIN, || async {
         let found = pods.list(&kube::api::ListParams::default().labels(&selector)).await?.items;
-        let is_ready = |pod: &Pod| {
-            let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
-            conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True")
-        };
-        Ok((found.len() == replicas && found.iter().all(is_ready)).then_some(()))
+        Ok((found.len() == replicas && found.iter().all(is_pod_ready)).then_some(()))
     })
     .await
 }

@@ -9,8 +9,6 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DeleteParams, ListParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::record_name;
-use zstart_core::{ImageConversion, Reference};
 use zstart_tests::wait;
 
 use crate::shop::{NAMESPACE, Shop, WITHIN, images, source};
@@ -82,10 +80,8 @@ async fn next_run(shop: &Shop, seen: &BTreeSet<Option<String>>) -> Result<Pod> {
 /// Waits until the controller has looked at the tag so much later than `before` that the earlier look would be too
 /// old. Returns the time of the look.
 async fn look_after(shop: &Shop, before: Timestamp, bound: Duration) -> Result<Timestamp> {
-    let records: Api<ImageConversion> = Api::all(shop.cluster.client());
-    let name = record_name(&source(APP).parse::<Reference>()?);
     wait::until("the controller to look at the tag again", WITHIN, || async {
-        let source = records.get(&name).await?.status.and_then(|status| status.source);
+        let source = shop.record(APP).await?.and_then(|status| status.source);
         let looked = source.map(|source| source.checked_at.0).context("the record has no look")?;
         Ok((looked > before + bound).then_some(looked))
     })

@@ -7,13 +7,12 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use zstart_core::keys;
 use zstart_tests::wait;
 
 use crate::shop::{NAMESPACE, PLAIN, Shop, WITHIN, deployment, images, pod, source, statuses};
 
 const APP: &str = "web";
-/// Label by which a Deployment tells apart the pods of its templates.
-const TEMPLATE: &str = "pod-template-hash";
 
 /// Moves the tag of a running Deployment twice: under a rollout, and under a container that restarts.
 pub(crate) async fn moved_tag(shop: &Shop) -> Result<()> {
@@ -47,7 +46,7 @@ pub(crate) async fn moved_tag(shop: &Shop) -> Result<()> {
 }
 
 fn templates<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> BTreeSet<String> {
-    pods.into_iter().filter_map(|pod| pod.labels().get(TEMPLATE).cloned()).collect()
+    pods.into_iter().filter_map(|pod| pod.labels().get(keys::POD_TEMPLATE_HASH).cloned()).collect()
 }
 
 /// Requires that the kubelet never got an image for a pod of the same template, by its events.

@@ -12,7 +12,7 @@ use zstart_core::units;
 use zstart_tests::{cluster, wait};
 
 use crate::commands::{APP, sound};
-use crate::shop::{NAMESPACE, Shop, WITHIN, images, source, statuses};
+use crate::shop::{NAMESPACE, Shop, WITHIN, images, is_ready, source, statuses};
 
 /// Cuts the power, and switches the machine on. While zstart is away, its own webhook pods are deleted and the
 /// Deployment grows: both need pods that the API server admits without the webhook.
@@ -48,11 +48,7 @@ pub(crate) async fn off_and_on(shop: &mut Shop, variant: &str) -> Result<()> {
     let pods = wait::until("all pods to run in new containers", WITHIN, || async {
         let pods = everything(shop).await?;
         let all_new = containers(&pods).is_disjoint(&ended);
-        let are_ready = |pod: &Pod| {
-            let statuses = statuses(pod);
-            !statuses.is_empty() && statuses.values().all(|status| status.ready)
-        };
-        Ok((all_new && pods.iter().all(are_ready)).then_some(pods))
+        Ok((all_new && pods.iter().all(is_ready)).then_some(pods))
     });
     let pods = pods.await.with_context(|| shop.diagnostics())?;
     shop.say("all pods run again:");

@@ -10,8 +10,8 @@ use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
-use zstart_core::record::{READY, condition, record_name};
-use zstart_core::{Digest, ImageConversion, Reference};
+use zstart_core::record::{ImageConversionStatus, READY, condition, record_name};
+use zstart_core::{Digest, ImageConversion};
 use zstart_tests::cluster::{self, Cluster, LOCAL_REGISTRY, REGISTRY};
 use zstart_tests::images::Fixture;
 use zstart_tests::wait;
@@ -77,11 +77,9 @@ impl Shop {
 
     /// Waits until the record of an image serves the variant of this digest. Returns the variant's reference.
     pub(crate) async fn variant(&self, name: &str, digest: &Digest) -> Result<String> {
-        let records: Api<ImageConversion> = Api::all(self.cluster.client());
-        let source: Reference = source(name).parse()?;
-        let record = record_name(&source);
-        let found = wait::until(format!("a variant of {source} as {digest}"), WITHIN, || async {
-            let Some(status) = records.get(&record).await?.status else { return Ok(None) };
+        let what = format!("a variant of {} as {digest}", source(name));
+        let found = wait::until(what, WITHIN, || async {
+            let Some(status) = self.record(name).await? else { return Ok(None) };
             let is_ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
             let variant = status.variant.filter(|variant| is_ready && variant.source_digest == *digest);
             Ok(variant.map(|variant| variant.reference.to_string()))
@@ -89,6 +87,12 @@ impl Shop {
         let found = found.await.with_context(|| self.diagnostics())?;
         self.say(&format!("the record serves {found}"));
         Ok(found)
+    }
+
+    /// Status of the record of an image, if it has one.
+    pub(crate) async fn record(&self, name: &str) -> Result<Option<ImageConversionStatus>> {
+        let records: Api<ImageConversion> = Api::all(self.cluster.client());
+        Ok(records.get(&record_name(&source(name).parse()?)).await?.status)
     }
 
     /// Applies an object, as its user does.
@@ -163,11 +167,9 @@ impl Shop {
         let sets = sets.list(&ListParams::default().labels(&format!("app={app}"))).await?.items;
         let made = sets.iter().filter_map(|set| set.metadata.creation_timestamp.as_ref());
         let made = made.map(|made| made.0.as_second()).max().context("the Deployment has no ReplicaSet")?;
-        let records: Api<ImageConversion> = Api::all(self.cluster.client());
         for name in sources {
-            let record = record_name(&source(name).parse::<Reference>()?);
             let looked = wait::until(format!("a look at the tag of {name}"), WITHIN, || async {
-                let looked = records.get(&record).await?.status.and_then(|status| status.source);
+                let looked = self.record(name).await?.and_then(|status| status.source);
                 Ok(looked.filter(|looked| looked.checked_at.0.as_second() > made).map(drop))
             });
             looked.await.with_context(|| self.diagnostics())?;
@@ -199,12 +201,7 @@ impl Shop {
 
     /// Runs `zstart` with the administrator's kubeconfig.
     pub(crate) fn zstart(&self, arguments: &[&str]) -> Result<Finished> {
-        let program: PathBuf = cluster::built_binaries()?.join("zstart");
-        ensure!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());
-        let mut command = self.cluster.command(&program.display().to_string());
-        let output = command.args(arguments).output().context("failed to start zstart")?;
-        let text = [output.stdout, output.stderr].concat();
-        Ok(Finished { code: output.status.code(), text: String::from_utf8(text)? })
+        zstart(&self.cluster, arguments)
     }
 
     /// Prints a command and its output.
@@ -219,6 +216,16 @@ impl Shop {
         let pods = [NAMESPACE, cluster::NAMESPACE].map(|namespace| self.cluster.pod_diagnostics(namespace));
         format!("{records}\n{}", pods.join("\n"))
     }
+}
+
+/// Runs `zstart` with the administrator's kubeconfig.
+pub(crate) fn zstart(cluster: &Cluster, arguments: &[&str]) -> Result<Finished> {
+    let program: PathBuf = cluster::built_binaries()?.join("zstart");
+    ensure!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());
+    let mut command = cluster.command(&program.display().to_string());
+    let output = command.args(arguments).output().context("failed to start zstart")?;
+    let text = [output.stdout, output.stderr].concat();
+    Ok(Finished { code: output.status.code(), text: String::from_utf8(text)? })
 }
 
 /// Image as its user writes it.
@@ -258,7 +265,7 @@ pub(crate) fn pod(namespace: &str, name: &str, labels: &Value, container: &Value
 }
 
 /// Returns whether all containers of a pod are ready.
-fn is_ready(pod: &Pod) -> bool {
+pub(crate) fn is_ready(pod: &Pod) -> bool {
     let statuses = statuses(pod);
     !statuses.is_empty() && statuses.values().all(|status| status.ready)
 }

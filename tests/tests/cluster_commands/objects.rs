@@ -4,17 +4,14 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::{Digest, Reference, variant};
+use zstart_tests::objects::node_info;
 
 /// A node with a runtime.
 pub(crate) fn node(name: &str, runtime: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Node",
         "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}},
-        "status": {"nodeInfo": {
-            "architecture": "amd64", "operatingSystem": "linux", "containerRuntimeVersion": runtime,
-            "bootID": "", "kernelVersion": "", "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "",
-            "osImage": "", "systemUUID": "",
-        }},
+        "status": {"nodeInfo": node_info("linux", "amd64", runtime)},
     })
 }
 

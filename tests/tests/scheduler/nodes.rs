@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
+use zstart_tests::objects::node_info;
 use zstart_tests::simulation::NODE_ANNOTATION;
 
 use crate::random::Random;
@@ -259,12 +260,7 @@ impl Node {
             "spec": {"taints": taints.collect::<Vec<_>>(), "unschedulable": cordoned},
             "status": {
                 "allocatable": resources, "capacity": resources,
-                "nodeInfo": {
-                    "architecture": architecture, "operatingSystem": os,
-                    "containerRuntimeVersion": self.runtime, "bootID": "", "kernelVersion": "",
-                    "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "",
-                    "systemUUID": "",
-                },
+                "nodeInfo": node_info(os, architecture, self.runtime),
             },
         })
     }

@@ -4,6 +4,7 @@
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::{Digest, Reference, variant};
+use zstart_tests::objects::node_info;
 
 /// The variant that [`record`] reports for `source`.
 pub(crate) fn variant_of(source: &str) -> String {
@@ -56,10 +57,6 @@ pub(crate) fn pod(image: &str) -> Value {
 pub(crate) fn node(name: &str) -> Value {
     json!({
         "metadata": {"name": name, "labels": {"kubernetes.io/arch": "amd64", "kubernetes.io/os": "linux"}},
-        "status": {"nodeInfo": {
-            "architecture": "amd64", "operatingSystem": "linux",
-            "containerRuntimeVersion": "containerd://2.1.6", "bootID": "", "kernelVersion": "",
-            "kubeProxyVersion": "", "kubeletVersion": "", "machineID": "", "osImage": "", "systemUUID": "",
-        }},
+        "status": {"nodeInfo": node_info("linux", "amd64", "containerd://2.1.6")},
     })
 }
