@@ -1,10 +1,12 @@
 //! Errors of a reconciliation, and the condition reasons that they map to.
 
 use thiserror::Error;
-use zstart_convert::{Error, ErrorClass};
-use zstart_core::record::RecordReason;
+use zstart_convert::{Error, ErrorClass, Plan};
+use zstart_core::Platform;
+use zstart_core::record::{ImageConversionStatus, RecordReason};
 use zstart_registry::ConnectionError;
 
+use super::status::is_ready;
 use crate::credentials::CandidateError;
 
 /// Cause of a reconciliation without a variant.
@@ -19,6 +21,17 @@ pub(super) enum ReconcileError {
     /// The source is resolved, but has no variant.
     #[error("{}", chain_with_hint(.0))]
     Convert(#[source] Error),
+    /// The variant serves, and other platforms can't be added.
+    #[error("failed to add {} to the variant: {}", list(.platforms), chain_with_hint(.source))]
+    AddPlatforms {
+        /// Platforms that the variant lacks.
+        platforms: Vec<Platform>,
+        /// Cause.
+        source: Error,
+    },
+    /// The recorded variant can't be looked at.
+    #[error("{}", chain_with_hint(.0))]
+    Variant(#[source] Error),
     /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
@@ -65,11 +78,18 @@ fn chain_with_hint(error: &Error) -> String {
     text
 }
 
+fn list(platforms: &[Platform]) -> String {
+    platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
 impl ReconcileError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Record(_) => ErrorClass::Refused,
-            Self::Resolve(error) | Self::Convert(error) => error.class(),
+            Self::Resolve(error)
+            | Self::Convert(error)
+            | Self::AddPlatforms { platforms: _, source: error }
+            | Self::Variant(error) => error.class(),
             Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
@@ -89,16 +109,40 @@ impl ReconcileError {
         }
     }
 
+    /// Names the platforms that a failed conversion would have added to the variant that serves.
+    pub(super) fn while_serving(self, plan: &Plan, status: &ImageConversionStatus) -> Self {
+        let Some(variant) = status.variant.as_ref().filter(|_| is_ready(status)) else { return self };
+        let Self::Convert(source) = self else { return self };
+        let serves =
+            |platform: &Platform| variant.platforms.iter().any(|served| &served.platform == platform);
+        let platforms = plan.conversions().map(|conversion| &conversion.platform);
+        let platforms: Vec<Platform> = platforms.filter(|platform| !serves(platform)).cloned().collect();
+        if platforms.is_empty() { Self::Convert(source) } else { Self::AddPlatforms { platforms, source } }
+    }
+
     /// Whether other credentials may succeed. A registry may report a repository that the credentials
     /// can't see as not found.
     pub(super) fn depends_on_credentials(&self) -> bool {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied)
     }
 
-    /// Whether a ready variant stays ready: the error says nothing about the image. `maxStaleness` limits
-    /// for how long.
+    /// Whether a ready variant stays ready. `maxStaleness` limits for how long.
     pub(super) fn keeps_variant_ready(&self) -> bool {
-        matches!(self.class(), ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other)
+        match self {
+            Self::Record(_) => false,
+            // The error says nothing about the image.
+            Self::Resolve(_) => {
+                matches!(
+                    self.class(),
+                    ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other
+                )
+            }
+            Self::Credentials(_) | Self::Status(_) => true,
+            // The variant is of the source's digest. The phases have removed one that the registry lost.
+            Self::Convert(_) | Self::AddPlatforms { .. } | Self::Variant(_) => {
+                self.class() != ErrorClass::SourceMoved
+            }
+        }
     }
 
     /// The error of the credentials that got further: denied to push, then not found, then denied to

@@ -1,6 +1,6 @@
 //! Phase *plan*: reuse the variant in the registry, or convert.
 
-use zstart_convert::{Existing, Resolved};
+use zstart_convert::{Error, Existing, Resolved};
 use zstart_convert::{Plan, Settings, VariantImage};
 
 use super::error::ReconcileError;
@@ -31,7 +31,12 @@ pub(super) async fn plan(
     if plan.already_zstd() {
         return Ok(Planned::AlreadyZstd);
     }
-    match zstart_convert::find_variant(repository, tag, &plan).await.map_err(ReconcileError::Convert)? {
+    let found = zstart_convert::find_variant(repository, tag, &plan).await;
+    if matches!(found, Ok(Existing::Nothing | Existing::Unlisted(_)) | Err(Error::VariantConflict { .. })) {
+        // A recorded variant is gone.
+        writer.update(|status, _| status::remove_variant(status));
+    }
+    match found.map_err(ReconcileError::Convert)? {
         Existing::Nothing | Existing::Unlisted(_) => Ok(Planned::Convert(plan)),
         // The tag contains the source's digest, so the push replaces no image of a user's. It may replace a
         // variant with more platforms.

@@ -107,7 +107,8 @@ impl Reconciliation<'_> {
             Planned::AlreadyZstd => return Ok(Outcome::AlreadyZstd(digest.clone())),
             Planned::Existing(image) => Produced { image, origin: Origin::Existing },
             Planned::Convert(plan) => {
-                let produced = self.convert(target, &plan, writer).await?;
+                let produced = self.convert(target, &plan, writer).await;
+                let produced = produced.map_err(|error| error.while_serving(&plan, writer.status()))?;
                 // The tag may have moved during the conversion.
                 let asked = writer.request_time();
                 zstart_convert::ensure_source_unchanged(repository, source, digest)

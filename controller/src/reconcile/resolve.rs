@@ -62,7 +62,7 @@ pub(super) async fn look(
         Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::PullDenied) => {
             return Ok(None);
         }
-        Err(error) => return Err(ReconcileError::Convert(error)),
+        Err(error) => return Err(ReconcileError::Variant(error)),
     }
     if source.digest().is_some() {
         writer.set_resolved(&last.source, asked);

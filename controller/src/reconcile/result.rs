@@ -50,6 +50,7 @@ async fn record_outcome(
     let metrics = &reconciliation.context.metrics;
     match outcome {
         Outcome::Unchanged(last_verified) => {
+            writer.set_unchanged();
             let has_variant = last_verified.variant.is_some();
             metrics.count_attempt(if has_variant {
                 RecordReason::Verified

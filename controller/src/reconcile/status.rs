@@ -83,7 +83,7 @@ pub(super) fn remove_variant(status: &mut ImageConversionStatus) {
 }
 
 /// Whether the webhook may use a variant.
-fn is_ready(status: &ImageConversionStatus) -> bool {
+pub(super) fn is_ready(status: &ImageConversionStatus) -> bool {
     status.variant.is_some() && condition(status, READY).is_some_and(|ready| ready.status == "True")
 }
 
@@ -111,15 +111,34 @@ pub(super) fn set_ready(status: &mut ImageConversionStatus, variant: &VerifiedVa
     });
     // An existing variant isn't unpacked again: its config equals the source's, and nodes compare the
     // layers with that config.
-    let (converted, verified) = match reason {
-        RecordReason::Reused => {
-            (format!("the registry already had {reference}"), "the variant has the source's config")
-        }
-        _ => (format!("made {reference}"), "every layer equals its diff_id"),
+    let verified = match reason {
+        RecordReason::Reused => "the variant has the source's config",
+        _ => "every layer equals its diff_id",
     };
-    set_condition(status, CONVERTED, true, reason, &converted, now);
+    set_converted(status, reason, reference, now);
     let message = format!("{verified}; new pods start from the variant");
     set_condition(status, READY, true, RecordReason::Verified, &message, now);
+}
+
+/// Ends the report of a platform that couldn't be added, because the variant suffices again.
+pub(super) fn set_unchanged(status: &mut ImageConversionStatus, now: Timestamp) {
+    let Some(reference) = status.variant.as_ref().map(|variant| variant.reference.clone()) else { return };
+    if condition(status, CONVERTED).is_none_or(|converted| converted.status != "True") {
+        set_converted(status, recorded_reason(status, &reference), &reference, now);
+    }
+}
+
+fn set_converted(
+    status: &mut ImageConversionStatus,
+    reason: RecordReason,
+    variant: &Reference,
+    now: Timestamp,
+) {
+    let message = match reason {
+        RecordReason::Reused => format!("the registry already had {variant}"),
+        _ => format!("made {variant}"),
+    };
+    set_condition(status, CONVERTED, true, reason, &message, now);
 }
 
 /// Records a source without gzip or plain layers.
@@ -135,13 +154,23 @@ pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileEr
     let (reason, message) = (error.reason(), error.to_string());
     let type_ = match error {
         ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
-        ReconcileError::Convert(_) | ReconcileError::Credentials(_) | ReconcileError::Status(_) => CONVERTED,
+        ReconcileError::Convert(_)
+        | ReconcileError::AddPlatforms { .. }
+        | ReconcileError::Variant(_)
+        | ReconcileError::Credentials(_)
+        | ReconcileError::Status(_) => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
-        // The variant is unaffected. Only a failed lookup of the source changes a condition; the event
-        // reports the rest.
-        if type_ == RESOLVED {
-            set_condition(status, RESOLVED, false, reason, &message, now);
+        // The variant goes on serving. `Resolved` reports a failed lookup of the source, and `Converted` a
+        // platform that couldn't be added; the event reports the rest.
+        match error {
+            ReconcileError::Resolve(_) | ReconcileError::Convert(_) | ReconcileError::AddPlatforms { .. } => {
+                set_condition(status, type_, false, reason, &message, now);
+            }
+            ReconcileError::Record(_)
+            | ReconcileError::Variant(_)
+            | ReconcileError::Credentials(_)
+            | ReconcileError::Status(_) => {}
         }
         return;
     }

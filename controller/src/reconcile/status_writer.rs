@@ -82,6 +82,10 @@ impl<'a> StatusWriter<'a> {
         self.update(|status, now| status::set_ready(status, variant, now));
     }
 
+    pub(super) fn set_unchanged(&mut self) {
+        self.update(status::set_unchanged);
+    }
+
     pub(super) fn set_already_zstd(&mut self) {
         self.update(status::set_already_zstd);
     }

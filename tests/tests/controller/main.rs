@@ -1,6 +1,7 @@
 //! The controller with a real API server and a real registry.
 
 mod access;
+mod additions;
 mod binary;
 mod content;
 mod conversion;

@@ -43,10 +43,30 @@ fn ready_status(source: &Digest) -> ImageConversionStatus {
     status
 }
 
+fn failed(operation: Operation, kind: ErrorKind) -> Error {
+    Error::Repository(RegistryError::new(operation, "registry.lab/app", kind, "refused"))
+}
+
 fn repository_error(kind: ErrorKind) -> ReconcileError {
-    let operation = Operation::pull("pull manifest", "v1");
-    let error = RegistryError::new(operation, "registry.lab/app", kind, "refused");
-    ReconcileError::Resolve(Error::Repository(error))
+    ReconcileError::Resolve(failed(Operation::pull("pull manifest", "v1"), kind))
+}
+
+/// Errors of a platform that joins, each with its reason.
+fn addition_errors() -> Vec<(ReconcileError, &'static str)> {
+    let add =
+        |source| ReconcileError::AddPlatforms { platforms: vec![Platform::new("linux", "arm64")], source };
+    let push = |kind| failed(Operation::push("push manifest", "v1-zstd-0123456789ab"), kind);
+    let pull = |kind| failed(Operation::pull("pull blob", "sha256:00"), kind);
+    vec![
+        (add(push(ErrorKind::Denied)), "PushDenied"),
+        (add(push(ErrorKind::TagImmutable)), "VariantConflict"),
+        (add(pull(ErrorKind::ContentMismatch)), "ContentMismatch"),
+        (add(pull(ErrorKind::NotFound)), "SourceNotFound"),
+        (add(pull(ErrorKind::Denied)), "PullDenied"),
+        (add(pull(ErrorKind::Unavailable)), "RegistryUnavailable"),
+        // A plan may fail before the platforms are known.
+        (ReconcileError::Convert(pull(ErrorKind::ContentMismatch)), "ContentMismatch"),
+    ]
 }
 
 fn ready(status: &ImageConversionStatus) -> (&str, &str) {
@@ -93,6 +113,52 @@ fn missing_or_denied_source_removes_the_variant() {
         let message = &condition(&status, READY).unwrap().message;
         assert!(message.contains("registry.lab/app") && message.contains("refused"), "{message}");
     }
+}
+
+#[test]
+fn failed_addition_of_a_platform_keeps_the_variant() {
+    for (error, reason) in addition_errors() {
+        let mut status = ready_status(&digest("source"));
+        let served = status.variant.clone();
+        set_converting(&mut status, &digest("source"), now());
+        set_failed(&mut status, &error, now());
+        assert_eq!(ready(&status), ("True", "Verified"), "{error}");
+        assert_eq!(status.variant, served, "{error}");
+        let converted = condition(&status, CONVERTED).unwrap();
+        assert_eq!((&*converted.status, &*converted.reason), ("False", reason));
+        assert_eq!(converted.message, error.to_string());
+        if matches!(error, ReconcileError::AddPlatforms { .. }) {
+            assert!(converted.message.starts_with("failed to add linux/arm64 to the variant: "), "{error}");
+        }
+        // The node of that platform left.
+        set_unchanged(&mut status, now());
+        let converted = condition(&status, CONVERTED).unwrap();
+        assert_eq!((&*converted.status, &*converted.reason), ("True", "Converted"), "{error}");
+    }
+}
+
+#[test]
+fn variant_of_another_digest_is_not_kept_by_an_error() {
+    let mut status = ready_status(&digest("source"));
+    set_resolved(&mut status, resolved(&digest("another")), now());
+    for (error, reason) in addition_errors() {
+        set_failed(&mut status, &error, now());
+        assert_eq!((ready(&status), &status.variant), (("False", reason), &None));
+    }
+    let mut status = ready_status(&digest("source"));
+    let (from, to) = (digest("source"), digest("another"));
+    let moved = Error::SourceMoved { reference: "registry.lab/app:v1".to_owned(), from, to };
+    set_failed(&mut status, &ReconcileError::Convert(moved), now());
+    assert_eq!(ready(&status), ("False", "SourceMoved"));
+}
+
+#[test]
+fn variant_that_the_registry_lost_is_not_kept_by_an_error() {
+    let mut status = ready_status(&digest("source"));
+    remove_variant(&mut status);
+    let (error, reason) = addition_errors().remove(0);
+    set_failed(&mut status, &error, now());
+    assert_eq!(ready(&status), ("False", reason));
 }
 
 #[test]
