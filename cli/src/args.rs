@@ -112,8 +112,9 @@ pub(crate) struct ConvertArguments {
     /// Image to convert.
     pub(crate) source: ImageRef,
     /// Reference for the variant: a registry reference, or `oci:FOLDER[:NAME]`. Default: the source's
-    /// repository. A target without a tag gets the tag that zstart derives from the source, e.g.
-    /// `v1-zstd-1a2b3c4d5e6f`, or `sha256-1a2b3c4d5e6f-zstd` for a source without a tag.
+    /// repository. A target without a tag gets the tag that zstart derives from the source and the result, e.g.
+    /// `v1-zstd-1a2b3c4d5e6f-27893757`, or `sha256-1a2b3c4d5e6f-zstd-27893757` for a source without a tag. A
+    /// derived tag is never overwritten.
     pub(crate) target: Option<ImageRef>,
     /// zstd level, 1 (fastest) to 22 (smallest).
     #[arg(long, default_value = "3", value_parser = level)]
@@ -129,11 +130,12 @@ pub(crate) struct ConvertArguments {
     /// layer of 32 MiB or more keeps three or four cores busy, needs 45 MiB and counts as two layers.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
-    /// Convert even if a variant exists, and replace the image under the variant's tag. Layers that are
-    /// already zstd are encoded again too.
+    /// Convert even if a variant exists. An image under a tag that TARGET names is replaced; other levels and
+    /// platforms get a derived tag of their own. Layers that are already zstd are encoded again too.
     #[arg(long)]
     pub(crate) force: bool,
-    /// Print the variant's tag and the layers to convert, and write nothing.
+    /// Print the layers to convert and the start of the variant's tag, and write nothing. The end of a derived
+    /// tag follows from the converted layers.
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use zstart_convert::{
-    Error, ErrorClass, Execution, Existing, Job, Plan, PlatformSelection, Settings, VariantImage,
-};
-use zstart_core::{Tag, variant};
-use zstart_registry::Store;
+use zstart_convert::{Execution, Job, NamedVariant, Plan, PlatformSelection, Settings, VariantTagging};
+use zstart_core::VariantNames;
+use zstart_registry::TagListing;
 
-use self::report::{ConvertReport, Outcome};
+use self::lookup::{Lookup, Work, is_readable};
+use self::report::{ConvertReport, Outcome, VariantName};
 use crate::args::ConvertArguments;
 use crate::error::CliError;
 use crate::image_ref::SourceImage;
@@ -17,6 +16,7 @@ use crate::layer_cache::LayerCacheFile;
 use crate::progress;
 use crate::registries::Registries;
 
+mod lookup;
 mod report;
 mod source_guard;
 
@@ -46,55 +46,41 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
     }
 
     let resolved = zstart_convert::resolve(&*source, selector.key()).await?;
-    let mut plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
-    let is_chosen = chosen_tag.is_some();
-    let tag = chosen_tag.unwrap_or_else(|| variant::tag_for(selector.tag(), resolved.digest()));
-    if is_chosen && settings.force {
-        source_guard::require_other_image(&*target, &tag, resolved.digest()).await?;
+    let plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
+    let names = VariantNames::new(selector.tag(), resolved.digest());
+    if let Some(tag) = &chosen_tag
+        && settings.force
+    {
+        source_guard::require_other_image(&*target, tag, resolved.digest()).await?;
     }
     let format = arguments.output.format();
-    let print = |plan: &Plan, outcome| {
+    let print = |plan: &Plan, name, outcome| {
         let source = &arguments.source;
-        ConvertReport { source, target: target.location(), tag: &tag, plan, outcome }.print(format)
+        ConvertReport { source, target: target.location(), name, plan, outcome }.print(format)
+    };
+    let planned_name = match &chosen_tag {
+        Some(tag) => VariantName::Tag(tag),
+        None => VariantName::Prefix(names.prefix()),
     };
 
     if plan.already_zstd() && same_repository && !settings.force {
-        return print(&plan, Outcome::AlreadyZstd);
+        return print(&plan, planned_name, Outcome::AlreadyZstd);
     }
-    let mut is_lookup_refused = false;
-    if !settings.force {
-        match zstart_convert::find_variant(&*target, &tag, &plan).await? {
-            Existing::Variant(image) => {
-                if is_intact(&*target, &tag, &plan, &image).await? {
-                    return print(&plan, Outcome::Reused { image });
-                }
-            }
-            // A derived tag contains the source's digest. Another tag may name an image that the push would
-            // replace.
-            Existing::Refused(error) | Existing::Unlisted(error) if is_chosen => {
-                let (target, source) = (format!("{}:{tag}", target.location()), Box::new(error));
-                return Err(CliError::TargetUnreadable { target, source });
-            }
-            Existing::Refused(error) => {
-                tracing::debug!(%tag, error = error.chain(), "failed to look for a variant");
-                is_lookup_refused = true;
-                // The tag may name a variant with more platforms than were selected.
-                if settings.platforms != PlatformSelection::All {
-                    tracing::warn!(
-                        "converting all platforms: the registry refuses to show an earlier variant"
-                    );
-                    plan = zstart_convert::plan(&*source, &resolved, &settings.with_all_platforms()).await?;
-                }
-            }
-            Existing::Partial(platforms) => {
-                let settings = settings.with_platforms(&platforms);
-                plan = zstart_convert::plan(&*source, &resolved, &settings).await?;
-            }
-            Existing::Unlisted(_) | Existing::Nothing => {}
+    let lookup = Lookup { source: &*source, target: &*target, resolved: &resolved, settings: &settings };
+    let work = match &chosen_tag {
+        _ if settings.force => Work::Convert { plan, listing: None },
+        Some(tag) => lookup.at(tag, plan).await?,
+        None => lookup.under(&names, plan).await?,
+    };
+    let (plan, listing) = match work {
+        Work::Reuse { plan, variant: NamedVariant { tag, image, is_complete: _ } } => {
+            return print(&plan, VariantName::Tag(&tag), Outcome::Reused { image });
         }
-    }
+        Work::Convert { plan, listing } => (plan, listing),
+    };
     if arguments.dry_run {
-        return print(&plan, Outcome::Planned { is_lookup_refused });
+        let is_lookup_refused = matches!(listing, Some(TagListing::Refused(_)));
+        return print(&plan, planned_name, Outcome::Planned { is_lookup_refused });
     }
     let cache = LayerCacheFile::open(&arguments.layer_cache);
     let progress = progress::reporter(format);
@@ -105,41 +91,16 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         layer_cache: &cache.entries,
         progress: &*progress,
     };
-    let Execution { image, layers_reused } =
-        zstart_convert::execute(job, selector.key(), &tag, &plan).await?;
+    let tagging = match &chosen_tag {
+        Some(tag) => VariantTagging::Chosen(tag),
+        None => VariantTagging::Derived { names: &names, listing: listing.as_ref() },
+    };
+    let Execution { image, tag, layers_reused } =
+        zstart_convert::execute(job, selector.key(), tagging, &plan).await?;
     let is_verified = is_readable(zstart_convert::verify_pushed(&*target, &tag, &plan, &image).await)?;
     drop(progress);
-    print(&plan, Outcome::Converted { image, took: started.elapsed(), layers_reused, is_verified })
-}
-
-/// Checks that the target still has everything that an existing variant names. An incomplete one is
-/// converted again.
-async fn is_intact(
-    target: &dyn Store,
-    tag: &Tag,
-    plan: &Plan,
-    image: &VariantImage,
-) -> Result<bool, CliError> {
-    match zstart_convert::verify(target, tag, plan, image).await {
-        Err(error @ Error::NotVerified { .. }) => {
-            tracing::warn!(error = error.chain(), "the existing variant is incomplete, converting again");
-            Ok(false)
-        }
-        verified => is_readable(verified).map(|_| true),
-    }
-}
-
-/// Tells a variant that was read back from one that the credentials may not read. Credentials that may push
-/// and not pull can't verify a variant; that is no defect of the variant.
-fn is_readable(verified: Result<(), Error>) -> Result<bool, CliError> {
-    match verified {
-        Ok(()) => Ok(true),
-        Err(error) if error.class() == ErrorClass::PullDenied => {
-            tracing::warn!(error = error.chain(), "failed to verify the variant: it can't be read back");
-            Ok(false)
-        }
-        Err(error) => Err(error.into()),
-    }
+    let outcome = Outcome::Converted { image, took: started.elapsed(), layers_reused, is_verified };
+    print(&plan, VariantName::Tag(&tag), outcome)
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

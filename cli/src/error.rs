@@ -182,7 +182,7 @@ impl CliError {
                 ErrorClass::NotFound => 3,
                 ErrorClass::PullDenied | ErrorClass::PushDenied => 4,
                 ErrorClass::Unavailable | ErrorClass::RateLimited { .. } => 5,
-                ErrorClass::ContentMismatch => 6,
+                ErrorClass::ContentMismatch | ErrorClass::NotVerified => 6,
                 ErrorClass::Refused => 7,
                 ErrorClass::SourceMoved | ErrorClass::VariantConflict => 8,
                 ErrorClass::Other => 1,

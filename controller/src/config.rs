@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 use serde::Deserialize;
 use thiserror::Error;
-use zstart_convert::{Level, LevelError, Settings};
+use zstart_convert::{Level, LevelError, Settings, TagChildren};
 use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_core::{Glob, Platform};
 use zstart_process::config_file::{self, ConfigFileError};
@@ -31,6 +31,8 @@ pub struct Config {
     pub workers: usize,
     /// Maximum number of concurrent layers of one image. Default: 2.
     pub layers_at_once: NonZero<usize>,
+    /// Tags for the converted manifests that an index lists. Default: auto.
+    pub tag_children: TagChildren,
     /// Interval between lookups of a tag. Default: 5 minutes.
     pub recheck_interval: Duration,
     /// Interval between lookups of a tag that the kubelet pulls at each start (`imagePullPolicy: Always`).
@@ -126,6 +128,7 @@ struct File {
     platforms: PlatformsField,
     workers: usize,
     layers_at_once: usize,
+    tag_children: TagChildren,
     recheck_interval: SignedDuration,
     recheck_interval_always: SignedDuration,
     immutable_tags: Vec<Glob>,
@@ -154,6 +157,7 @@ impl Default for File {
             platforms: PlatformsField::Word("nodes".to_owned()),
             workers: 2,
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
+            tag_children: TagChildren::default(),
             recheck_interval: SignedDuration::from_mins(5),
             recheck_interval_always: SignedDuration::from_mins(1),
             immutable_tags: Vec::new(),
@@ -185,6 +189,7 @@ impl Config {
             platforms,
             workers,
             layers_at_once,
+            tag_children,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -231,6 +236,7 @@ impl Config {
             platforms,
             workers,
             layers_at_once,
+            tag_children,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -257,6 +263,7 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
+        assert_eq!(config.tag_children, TagChildren::Auto);
         assert_eq!(config.recheck_interval, Duration::from_mins(5));
         assert_eq!(config.recheck_interval_always, Duration::from_mins(1));
         assert_eq!(config.credentials_file, None);
@@ -272,6 +279,7 @@ mod tests {
     fn every_field_is_read() {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
+             tagChildren: never\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
@@ -287,6 +295,7 @@ mod tests {
             platforms,
             workers,
             layers_at_once,
+            tag_children,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -299,6 +308,7 @@ mod tests {
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
+        assert_eq!(tag_children, TagChildren::Never);
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
@@ -324,6 +334,7 @@ mod tests {
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),
             ("immutableTags: ['a b']", "white space"),
+            ("tagChildren: sometimes", "`auto`, `always`, `never`"),
             ("allowedControllers: ['clone set']", "allowedControllers"),
             ("ecrRegistries: [ecr.example]", "\"ecr.example\""),
             ("lvl: 3", "config.yaml"),

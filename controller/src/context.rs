@@ -117,8 +117,8 @@ impl Context {
 
     /// Settings for the conversion of these platforms.
     pub(crate) fn settings(&self, platforms: PlatformSelection) -> Settings {
-        let Config { level, layers_at_once, .. } = self.config;
-        Settings { level, platforms, layers_at_once, ..Settings::default() }
+        let Config { level, layers_at_once, tag_children, .. } = self.config;
+        Settings { level, platforms, layers_at_once, tag_children, ..Settings::default() }
     }
 
     /// The variant that this process made of an image.

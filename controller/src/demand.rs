@@ -251,5 +251,11 @@ fn source_of(image: &str) -> Option<Reference> {
             return None;
         }
     };
-    variant::require_source(&reference).is_ok().then(|| reference.identity())
+    match variant::require_source(&reference) {
+        Ok(source) => Some(source.identity()),
+        Err(refusal) => {
+            tracing::debug!(image, %refusal, "ignoring an image");
+            None
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Reconciles a record: finds or makes the variant of its source and records the result.
 //!
-//! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`], [`verify`],
-//! [`status`]. [`result`] records how they ended.
+//! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`], [`status`]. [`result`]
+//! records how they ended.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -35,7 +35,6 @@ mod result;
 mod status;
 mod status_writer;
 mod target;
-mod verify;
 
 /// Delay before a retry when the API server rejects a status.
 const API_RETRY_DELAY: Duration = Duration::from_secs(5);

@@ -6,9 +6,10 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use serde_json::json;
 use tempfile::TempDir;
+use tokio::process::Command;
 
 use self::profiles::Release;
 use crate::packages;
@@ -84,13 +85,7 @@ impl Registry {
 
     /// Starts a registry of this release with a login, over the content of another registry.
     pub async fn start_over(other: &Self, release: Release, login: Login) -> Result<Self> {
-        let program = match release {
-            Release::Module => tools::find(Tool::Registry).await?,
-            Release::Debian => {
-                let unpack = || packages::unpacked("docker-registry", "usr/bin/docker-registry");
-                tokio::task::spawn_blocking(unpack).await??
-            }
-        };
+        let program = program_of(release).await?;
         let folder = TempDir::with_prefix("zstart-registry-")?;
         symlink(other.folder().join("blobs"), folder.path().join("blobs"))?;
         Self::run(folder, &program, &login).await
@@ -144,6 +139,15 @@ impl Registry {
         self.folder.path()
     }
 
+    /// Runs the garbage collection of a release with `--delete-untagged`. The registry must be idle.
+    pub async fn collect_garbage(&self, release: Release) -> Result<()> {
+        let mut command = Command::new(program_of(release).await?);
+        command.args(["garbage-collect", "--delete-untagged"]).arg(self.folder().join("registry.yaml"));
+        let ended = command.env("OTEL_TRACES_EXPORTER", "none").output().await?;
+        ensure!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+        Ok(())
+    }
+
     async fn wait_until_ready(&mut self) -> Result<()> {
         let address = (Ipv4Addr::LOCALHOST, self.port);
         let limit = Duration::from_secs(20);
@@ -151,6 +155,16 @@ impl Registry {
             Ok(Some(tokio::net::TcpStream::connect(address).await.map(drop)?))
         })
         .await
+    }
+}
+
+async fn program_of(release: Release) -> Result<PathBuf> {
+    match release {
+        Release::Module => tools::find(Tool::Registry).await,
+        Release::Debian => {
+            let unpack = || packages::unpacked("docker-registry", "usr/bin/docker-registry");
+            tokio::task::spawn_blocking(unpack).await?
+        }
     }
 }
 

@@ -34,13 +34,20 @@ pub(super) enum Outcome {
     AlreadyZstd,
 }
 
+/// Name of a variant, as far as it is known.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum VariantName<'a> {
+    Tag(&'a Tag),
+    /// Start of the tag: the rest follows from the converted layers.
+    Prefix(&'a str),
+}
+
 /// A conversion and its outcome.
 pub(super) struct ConvertReport<'a> {
     pub(super) source: &'a ImageRef,
     /// Location of the target repository.
     pub(super) target: &'a str,
-    /// Tag of the variant.
-    pub(super) tag: &'a Tag,
+    pub(super) name: VariantName<'a>,
     pub(super) plan: &'a Plan,
     pub(super) outcome: Outcome,
 }
@@ -60,7 +67,10 @@ impl ConvertReport<'_> {
     }
 
     fn variant(&self) -> String {
-        format!("{}:{}", self.target, self.tag)
+        match self.name {
+            VariantName::Tag(tag) => format!("{}:{tag}", self.target),
+            VariantName::Prefix(prefix) => format!("{}:{prefix}…", self.target),
+        }
     }
 
     fn lines(&self) -> Vec<String> {
@@ -135,7 +145,14 @@ impl ConvertReport<'_> {
             action,
             source: self.source.to_string(),
             source_digest: self.plan.source.digest.clone(),
-            variant: (action != Action::AlreadyZstd).then(|| self.variant()),
+            variant: (action != Action::AlreadyZstd && matches!(self.name, VariantName::Tag(_)))
+                .then(|| self.variant()),
+            variant_prefix: match self.name {
+                VariantName::Prefix(prefix) if action != Action::AlreadyZstd => {
+                    Some(format!("{}:{prefix}", self.target))
+                }
+                VariantName::Prefix(_) | VariantName::Tag(_) => None,
+            },
             variant_digest: self.outcome.image().map(|image| image.digest.clone()),
             settings: self.outcome.image().map(|image| image.settings.clone()),
             milliseconds,
@@ -155,6 +172,9 @@ struct JsonConvertReport {
     source_digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
     variant: Option<String>,
+    /// Start of the variant's name, while the rest is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    variant_prefix: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     variant_digest: Option<Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -99,7 +99,7 @@ impl Report {
 fn then(subject: &Subject, field: &str, image: &str) -> Option<String> {
     let node = subject.node.as_ref()?;
     let original = subject.rewritten.iter().find(|(name, _)| name == field).map(|(_, original)| original);
-    let is_variant = || image.parse::<Reference>().is_ok_and(|image| variant::is_variant(&image));
+    let is_variant = || image.parse::<Reference>().is_ok_and(|image| variant::is_written_variant(&image));
     Some(match original {
         Some(original) => format!("rewritten from {original}, and runs on node {node}"),
         // The API server accepts no annotation together with an ephemeral container.

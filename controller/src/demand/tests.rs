@@ -74,9 +74,27 @@ fn namespace_label_decides_whether_images_count() {
 
 #[test]
 fn variants_and_invalid_references_are_ignored() {
-    let variant = "registry.example/app:v1-zstd-1a2b3c4d5e6f";
-    let demand = demand(&[pod("variant", &running(variant)), pod("invalid", &running("NOT/an image"))]);
-    assert!(sources(&demand).is_empty());
+    let digest = "a".repeat(64);
+    let variants = [
+        format!("registry.example/app:v1-zstd-1a2b3c4d5e6f@sha256:{digest}"),
+        format!("registry.example/app:v1-zstd-1a2b3c4d5e6f-01234567@sha256:{digest}"),
+        // Of a manifest that an index lists.
+        "registry.example/app:sha256-1a2b3c4d5e6f-zstd-01234567".to_owned(),
+    ];
+    let mut pods = vec![pod("invalid", &running("NOT/an image"))];
+    pods.extend(
+        variants.iter().enumerate().map(|(number, image)| pod(&format!("app-{number}"), &running(image))),
+    );
+    assert!(sources(&demand(&pods)).is_empty());
+}
+
+#[test]
+fn tag_in_the_form_of_a_variants_may_be_a_users_own() {
+    for image in
+        ["registry.example/app:v1-zstd-1a2b3c4d5e6f", "registry.example/app:v1-zstd-1a2b3c4d5e6f-01234567"]
+    {
+        assert_eq!(sources(&demand(&[pod("app", &running(image))])), [image]);
+    }
 }
 
 #[test]

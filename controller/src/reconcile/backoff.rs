@@ -23,7 +23,7 @@ pub(super) fn retry_delay(class: ErrorClass, failures: u32, recheck: Duration) -
         ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
             backoff(seconds(5), minutes(10))
         }
-        ErrorClass::RateLimited { retry_after: None } | ErrorClass::Other => {
+        ErrorClass::RateLimited { retry_after: None } | ErrorClass::NotVerified | ErrorClass::Other => {
             backoff(seconds(30), minutes(10))
         }
         // Only another image under the source's or the variant's tag changes these.

@@ -86,6 +86,8 @@ impl ReconcileError {
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Record(_) => ErrorClass::Refused,
+            // It isn't the source that is missing.
+            Self::Variant(error) if error.class() == ErrorClass::NotFound => ErrorClass::NotVerified,
             Self::Resolve(error)
             | Self::Convert(error)
             | Self::AddPlatforms { platforms: _, source: error }
@@ -102,6 +104,7 @@ impl ReconcileError {
             ErrorClass::Unavailable => RecordReason::RegistryUnavailable,
             ErrorClass::RateLimited { retry_after: _ } => RecordReason::RateLimited,
             ErrorClass::ContentMismatch => RecordReason::ContentMismatch,
+            ErrorClass::NotVerified => RecordReason::NotVerified,
             ErrorClass::SourceMoved => RecordReason::SourceMoved,
             ErrorClass::VariantConflict => RecordReason::VariantConflict,
             ErrorClass::Refused => RecordReason::NotConvertible,

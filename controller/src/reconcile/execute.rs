@@ -5,26 +5,26 @@ use std::time::Instant;
 use kube::runtime::events::EventType;
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::info;
-use zstart_convert::Execution;
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, Plan, VariantImage};
+use zstart_convert::{Error, Execution, Job, NamedVariant, Plan, VariantTagging};
 use zstart_core::record::RecordReason;
+use zstart_registry::TagListing;
 
 use super::error::ReconcileError;
 use super::reconciliation::Reconciliation;
 use super::status::{Origin, Produced};
 use super::status_writer::StatusWriter;
 use super::target::Target;
-use super::verify::intact;
 use crate::context::ImageKey;
 
 impl Reconciliation<'_> {
     /// Waits for a permit, then converts. A variant that another tag of the image got in the meantime is
-    /// tagged instead.
+    /// tagged instead. `listing` are the repository's tags, if they were read.
     pub(super) async fn convert(
         &self,
         target: Target<'_>,
         plan: &Plan,
+        listing: Option<&TagListing>,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Produced, ReconcileError> {
         let context = self.context;
@@ -34,8 +34,8 @@ impl Reconciliation<'_> {
         writer.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
         let _image_lock = context.image_locks.acquire(key.clone()).await;
-        if let Some(image) = self.adopt(&key, target, plan).await? {
-            return Ok(Produced { image, origin: Origin::Existing });
+        if let Some(variant) = self.adopt(&key, target, plan).await? {
+            return Ok(Produced { variant, origin: Origin::Existing });
         }
         let _permit = acquire(&context.conversion_permits).await;
         let _running = context.metrics.start_conversion();
@@ -44,11 +44,12 @@ impl Reconciliation<'_> {
         writer.write().await?;
         let note = format!("converting {source} ({digest})");
         self.publish(EventType::Normal, RecordReason::Converting, &note).await;
-        let image = self.execute(target, plan).await?;
+        let variant = self.execute(target, plan, listing).await?;
+        let image = &variant.image;
         context.remember_variant(key, image.digest.clone());
         let took = started.elapsed();
         context.metrics.count_conversion(image.source_bytes(), image.variant_bytes(), took);
-        Ok(Produced { image, origin: Origin::Converted { took } })
+        Ok(Produced { variant, origin: Origin::Converted { took } })
     }
 
     /// Tags the variant that this process made of the same image under another tag, if it is complete.
@@ -57,22 +58,29 @@ impl Reconciliation<'_> {
         key: &ImageKey,
         target: Target<'_>,
         plan: &Plan,
-    ) -> Result<Option<VariantImage>, ReconcileError> {
-        let Target { repository, source, tag } = target;
+    ) -> Result<Option<NamedVariant>, ReconcileError> {
+        let Target { repository, source, names } = target;
         let Some(variant) = self.context.converted_variant(key) else { return Ok(None) };
-        let adopted = zstart_convert::adopt(repository, source, tag, plan, &variant).await;
-        match adopted.map_err(ReconcileError::Convert)? {
-            Some(image) => {
-                let verified = zstart_convert::verify_pushed(repository, tag, plan, &image).await;
-                intact(target, image, verified)
+        let adopted = zstart_convert::adopt(repository, source, names, plan, &variant).await;
+        let Some(variant) = adopted.map_err(ReconcileError::Convert)? else { return Ok(None) };
+        match zstart_convert::verify_pushed(repository, &variant.tag, plan, &variant.image).await {
+            Ok(()) => Ok(Some(variant)),
+            Err(error @ Error::NotVerified { .. }) => {
+                tracing::warn!(%source, error = error.chain(), "variant is incomplete, converting again");
+                Ok(None)
             }
-            None => Ok(None),
+            Err(error) => Err(ReconcileError::Convert(error)),
         }
     }
 
     /// Converts, pushes and verifies the variant.
-    async fn execute(&self, target: Target<'_>, plan: &Plan) -> Result<VariantImage, ReconcileError> {
-        let Target { repository, source, tag } = target;
+    async fn execute(
+        &self,
+        target: Target<'_>,
+        plan: &Plan,
+        listing: Option<&TagListing>,
+    ) -> Result<NamedVariant, ReconcileError> {
+        let Target { repository, source, names } = target;
         let digest = &plan.source.digest;
         info!(%source, %digest, "converting an image");
         let job = Job {
@@ -82,13 +90,14 @@ impl Reconciliation<'_> {
             layer_cache: &self.context.layer_cache,
             progress: &Silent,
         };
-        let Execution { image, layers_reused } =
-            zstart_convert::execute(job, source, tag, plan).await.map_err(ReconcileError::Convert)?;
+        let tagging = VariantTagging::Derived { names, listing };
+        let Execution { image, tag, layers_reused } =
+            zstart_convert::execute(job, source, tagging, plan).await.map_err(ReconcileError::Convert)?;
         info!(%source, %digest, layers_reused, "converted an image");
-        zstart_convert::verify_pushed(repository, tag, plan, &image)
+        zstart_convert::verify_pushed(repository, &tag, plan, &image)
             .await
             .map_err(ReconcileError::Convert)?;
-        Ok(image)
+        Ok(NamedVariant { tag, image, is_complete: true })
     }
 }
 

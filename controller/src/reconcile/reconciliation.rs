@@ -2,9 +2,9 @@
 
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
-use zstart_convert::Settings;
+use zstart_convert::{NamedVariant, Settings};
 use zstart_core::record::{READY, RecordReason, condition};
-use zstart_core::{Digest, ImageConversion, Reference, variant};
+use zstart_core::{Digest, ImageConversion, Reference, VariantNames};
 use zstart_registry::Store;
 use zstart_registry::auth::Credentials;
 
@@ -99,15 +99,15 @@ impl Reconciliation<'_> {
             writer.write().await?;
         }
         let digest = resolved.digest();
-        let tag = variant::tag(source, digest);
-        let target = Target { repository, source, tag: &tag };
+        let names = VariantNames::of(source, digest);
+        let target = Target { repository, source, names: &names };
         let planned = plan::plan(target, &resolved, &self.settings, writer).await?;
         drop(lookup_permit);
-        let Produced { image, origin } = match planned {
+        let Produced { variant, origin } = match planned {
             Planned::AlreadyZstd => return Ok(Outcome::AlreadyZstd(digest.clone())),
-            Planned::Existing(image) => Produced { image, origin: Origin::Existing },
-            Planned::Convert(plan) => {
-                let produced = self.convert(target, &plan, writer).await;
+            Planned::Existing(variant) => Produced { variant, origin: Origin::Existing },
+            Planned::Convert { plan, listing } => {
+                let produced = self.convert(target, &plan, listing.as_ref(), writer).await;
                 let produced = produced.map_err(|error| error.while_serving(&plan, writer.status()))?;
                 // The tag may have moved during the conversion.
                 let asked = writer.request_time();
@@ -118,6 +118,7 @@ impl Reconciliation<'_> {
                 produced
             }
         };
+        let NamedVariant { tag, image, is_complete: _ } = variant;
         let reference = source.with_tag_and_digest(tag, image.digest.clone());
         Ok(Outcome::Ready(Box::new(VerifiedVariant { reference, source: digest.clone(), image, origin })))
     }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use zstart_convert::ErrorClass;
 use zstart_convert::Resolved;
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, Reference, variant};
-use zstart_registry::{ManifestKey, Store};
+use zstart_registry::Store;
 
 use super::error::{ReconcileError, RecordError};
+use super::plan::is_present;
 use super::requeue::{LastVerified, VerifiedTag};
 use super::status_writer::StatusWriter;
 
@@ -54,15 +54,12 @@ pub(super) async fn look(
     if variant.checked_at.elapsed() < recheck / 5 * 4 {
         return Ok(Some(last.clone()));
     }
-    let (asked, tag) = (writer.request_time(), variant::tag(source, &last.source));
-    match zstart_convert::resolve_digest(repository, ManifestKey::Tag(&tag)).await {
-        Ok(found) if found == variant.digest => {}
-        Ok(_) => return Ok(None),
-        // Some registries deny a tag that doesn't exist. The source was readable.
-        Err(error) if matches!(error.class(), ErrorClass::NotFound | ErrorClass::PullDenied) => {
-            return Ok(None);
-        }
-        Err(error) => return Err(ReconcileError::Variant(error)),
+    let Some(recorded) = writer.status().variant.as_ref().map(|variant| variant.reference.clone()) else {
+        return Ok(None);
+    };
+    let asked = writer.request_time();
+    if recorded.digest() != Some(&variant.digest) || !is_present(repository, &recorded).await? {
+        return Ok(None);
     }
     if source.digest().is_some() {
         writer.set_resolved(&last.source, asked);

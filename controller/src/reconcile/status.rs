@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use zstart_convert::PlatformReport;
-use zstart_convert::VariantImage;
+use zstart_convert::{NamedVariant, PlatformReport, VariantImage};
 use zstart_core::record::{
     CONVERTED, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason, ResolvedSource,
     Summary, Variant, condition, set_condition,
@@ -17,7 +16,7 @@ use super::error::ReconcileError;
 /// A variant that the registry has, and its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Produced {
-    pub(super) image: VariantImage,
+    pub(super) variant: NamedVariant,
     pub(super) origin: Origin,
 }
 

@@ -12,7 +12,8 @@ use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
-use zstart_core::{Digest, Reference};
+use zstart_core::variant::ContentHash;
+use zstart_core::{Digest, Reference, VariantNames};
 use zstart_process::watch::Heard;
 
 use crate::config::{Config, Policy};
@@ -63,8 +64,10 @@ fn source_digest(source: &str) -> Digest {
 /// Reference of the variant in the [`record`] of `source`.
 pub fn variant_of(source: &str) -> String {
     let reference: Reference = source.parse().unwrap();
-    let tag = zstart_core::variant::tag(&reference, &source_digest(source));
-    reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string()
+    let variant = Digest::sha256_of(b"variant");
+    let content = ContentHash::of([&variant], "v1;level=3");
+    let tag = VariantNames::of(&reference, &source_digest(source)).tag(&content);
+    reference.with_tag_and_digest(tag, variant).to_string()
 }
 
 /// Ready record for `linux/amd64`.

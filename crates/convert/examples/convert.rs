@@ -5,8 +5,10 @@
 use std::error::Error;
 
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerCache, Settings, execute, plan, resolve, verify_pushed};
-use zstart_core::{Tag, variant};
+use zstart_convert::{
+    Execution, Job, LayerCache, Settings, VariantTagging, execute, plan, resolve, verify_pushed,
+};
+use zstart_core::{Tag, VariantNames};
 use zstart_registry::{LayoutFolder, ManifestKey};
 
 #[tokio::main]
@@ -21,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let key = ManifestKey::Tag(&source_tag);
     let resolved = resolve(&source, key).await?;
     let plan = plan(&source, &resolved, &settings).await?;
-    let tag = variant::tag_for(Some(&source_tag), resolved.digest());
+    let names = VariantNames::new(Some(&source_tag), resolved.digest());
     let layer_cache = LayerCache::default();
     let job = Job {
         source: &source,
@@ -30,7 +32,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         layer_cache: &layer_cache,
         progress: &Silent,
     };
-    let image = execute(job, key, &tag, &plan).await?.image;
+    let tagging = VariantTagging::Derived { names: &names, listing: None };
+    let Execution { image, tag, .. } = execute(job, key, tagging, &plan).await?;
     verify_pushed(&target, &tag, &plan, &image).await?;
 
     let (before, after) = (image.source_bytes(), image.variant_bytes());

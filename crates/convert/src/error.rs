@@ -88,17 +88,33 @@ pub enum Error {
         /// Digest that the tag names now.
         to: Digest,
     },
-    /// The variant's tag names another image.
+    /// The tag that a user chose names another image.
     #[error(
-        "tag {location}:{tag} names another image: {found}. Delete the tag, or convert with --force to replace the image"
+        "tag {location}:{tag} names another image: {found}. Choose another tag, or convert with --force to replace \
+         the image"
     )]
     VariantConflict {
         /// The repository.
         location: String,
-        /// The variant's tag.
+        /// The chosen tag.
         tag: Tag,
         /// Difference from the variant.
         found: String,
+    },
+    /// The tag that only one variant can have names another image.
+    #[error(
+        "tag {location}:{tag} is the name of variant {digest}, but names {found}. zstart never replaces an image: \
+         give that image another tag, then delete this tag if no pod runs it"
+    )]
+    TagTaken {
+        /// The repository.
+        location: String,
+        /// The variant's tag.
+        tag: Tag,
+        /// The variant.
+        digest: Digest,
+        /// Digest that the tag names.
+        found: Digest,
     },
     /// The variant that was read back differs from the one that was pushed.
     #[error("failed to verify the pushed variant {location}:{tag}: {found}")]
@@ -145,6 +161,8 @@ pub enum ErrorClass {
     },
     /// Bytes don't match their digest or `diff_id`.
     ContentMismatch,
+    /// The pushed variant can't be read back as it was pushed. That says nothing about the source.
+    NotVerified,
     /// The tag moved; a conversion of the new digest can start at once.
     SourceMoved,
     /// The variant's tag names another image, or can't be changed.
@@ -180,9 +198,10 @@ impl Error {
                 ErrorClass::Refused
             }
             Self::Layer { source, .. } | Self::Blob { source, .. } => source.into(),
-            Self::DiffId(_) | Self::NotVerified { .. } => ErrorClass::ContentMismatch,
+            Self::DiffId(_) => ErrorClass::ContentMismatch,
+            Self::NotVerified { .. } => ErrorClass::NotVerified,
             Self::SourceMoved { .. } => ErrorClass::SourceMoved,
-            Self::VariantConflict { .. } => ErrorClass::VariantConflict,
+            Self::VariantConflict { .. } | Self::TagTaken { .. } => ErrorClass::VariantConflict,
             Self::Member { .. } | Self::Measure { .. } | Self::Interrupted { .. } => ErrorClass::Other,
         }
     }

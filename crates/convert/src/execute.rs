@@ -18,6 +18,7 @@ use crate::job::Job;
 use crate::layer_context::{LayerContext, PlannedLayer};
 use crate::plan::{EntryPlan, ManifestPlan, Plan, Shape};
 use crate::prior_variants::find_reusable_layers;
+use crate::publish::{VariantTagging, push_child};
 use crate::variant_image::{PlatformReport, VariantImage};
 
 /// Layers in addition to [`Settings::layers_at_once`](crate::Settings::layers_at_once) that are looked up, requested or stored at the same
@@ -29,6 +30,8 @@ const EXTRA_IN_FLIGHT: usize = 4;
 pub struct Execution {
     /// The variant that the target has now.
     pub image: VariantImage,
+    /// Its tag.
+    pub tag: Tag,
     /// Layers that an earlier conversion had made. A layer of several platforms counts once.
     pub layers_reused: usize,
 }
@@ -45,7 +48,7 @@ struct BuiltManifest {
     report: PlatformReport,
 }
 
-/// Makes the variant that `plan` describes and puts it under `tag`.
+/// Makes the variant that `plan` describes and puts it under a tag.
 ///
 /// The tag is the last request, and only if `key` still resolves to the planned digest: nothing incomplete
 /// ever has a name. All layers, unchanged ones too, have been compared with the config's `diff_ids` before the
@@ -53,20 +56,24 @@ struct BuiltManifest {
 pub async fn execute<'a>(
     job: Job<'_>,
     key: impl Into<ManifestKey<'a>>,
-    tag: &Tag,
+    tagging: VariantTagging<'_>,
     plan: &Plan,
 ) -> Result<Execution, Error> {
+    let key = key.into();
     let (settings, ensured) = {
         // The context's encoder memory is released before the manifests are pushed.
         let context = layer_context(&job);
-        let ensured = ensure_layers(&context, tag, plan).await?;
+        let ensured = ensure_layers(&context, tagging, plan).await?;
         (context.settings_annotation, ensured)
     };
     let built = build_manifests(plan, &ensured.layers, &settings)?;
-    let digest = push_variant(&job, key.into(), tag, plan, &ensured.layers, &built, &settings).await?;
+    let top = push_manifests(&job, plan, &ensured.layers, &built, &settings).await?;
+    let tag = tagging.tag(&top)?;
+    ensure_source_unchanged(job.source, key, &plan.source.digest).await?;
+    tagging.push(job.target, &top, &tag).await?;
     let platforms = built.into_iter().map(|built| built.report).collect();
-    let image = VariantImage { digest, settings, platforms };
-    Ok(Execution { image, layers_reused: ensured.reused })
+    let image = VariantImage { digest: top.digest, settings, platforms };
+    Ok(Execution { image, tag, layers_reused: ensured.reused })
 }
 
 fn layer_context<'a>(job: &'a Job<'a>) -> LayerContext<'a> {
@@ -82,7 +89,11 @@ fn layer_context<'a>(job: &'a Job<'a>) -> LayerContext<'a> {
 
 /// Ensures each layer once, however many manifests list it. The largest layers are first, so that none of
 /// them runs alone at the end.
-async fn ensure_layers(context: &LayerContext<'_>, tag: &Tag, plan: &Plan) -> Result<EnsuredLayers, Error> {
+async fn ensure_layers(
+    context: &LayerContext<'_>,
+    tagging: VariantTagging<'_>,
+    plan: &Plan,
+) -> Result<EnsuredLayers, Error> {
     let LayerContext { job, settings_annotation, .. } = context;
     let planned = planned_layers(plan);
     let prior = if job.settings.force {
@@ -91,7 +102,7 @@ async fn ensure_layers(context: &LayerContext<'_>, tag: &Tag, plan: &Plan) -> Re
         let layers = planned.iter().map(|PlannedLayer { layer, diff_id: _ }| layer);
         let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings_annotation));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
-        find_reusable_layers(job.target, tag, settings_annotation, &unknown).await
+        find_reusable_layers(job.target, tagging, settings_annotation, &unknown).await
     };
     let mut layers = stream::iter(planned)
         .map(|planned| {
@@ -173,16 +184,14 @@ fn build_manifest(
     })
 }
 
-/// Pushes everything but the layers, the tag last. Returns the digest that the tag names.
-async fn push_variant(
+/// Pushes everything but the layers and the manifest that gets the variant's tag. Returns that manifest.
+async fn push_manifests(
     job: &Job<'_>,
-    key: ManifestKey<'_>,
-    tag: &Tag,
     plan: &Plan,
     layers: &HashMap<Digest, ConvertedLayer>,
     built: &[BuiltManifest],
     settings: &str,
-) -> Result<Digest, Error> {
+) -> Result<RawManifest, Error> {
     let Job { source, target, .. } = *job;
     for conversion in plan.conversions() {
         copy_unchanged(source, target, conversion, layers).await?;
@@ -190,21 +199,18 @@ async fn push_variant(
     let top = match &plan.shape {
         Shape::Single(_) => built.first().map(|built| built.manifest.clone()),
         Shape::Index { index, entries } => {
-            let entries = push_index_entries(source, target, index, entries, built).await?;
+            let entries = push_index_entries(job, index, entries, built).await?;
             let converted = index.converted(&plan.source.digest, settings, &entries);
             Some(converted.map_err(|error| member_error(&plan.source.digest, error))?)
         }
     };
     let Some(top) = top else { unreachable!("a plan has at least one conversion") };
-    ensure_source_unchanged(source, key, &plan.source.digest).await?;
-    target.put_manifest(&top, &top.media_type()?, Some(tag)).await?;
-    Ok(top.digest)
+    Ok(top)
 }
 
 /// Pushes or copies all entries of the variant's index. `built` are the converted manifests, in order.
 async fn push_index_entries(
-    source: &dyn Store,
-    target: &dyn Store,
+    job: &Job<'_>,
     index: &ImageIndex,
     plans: &[EntryPlan],
     built: &[BuiltManifest],
@@ -215,12 +221,12 @@ async fn push_index_entries(
         match plan {
             EntryPlan::Drop => {}
             EntryPlan::Keep(_) => {
-                copy_entry(source, target, descriptor).await?;
+                copy_entry(job.source, job.target, descriptor).await?;
                 descriptors.push(descriptor.clone());
             }
-            EntryPlan::Convert(_) => {
+            EntryPlan::Convert(plan) => {
                 let Some(BuiltManifest { manifest, report: _ }) = built.next() else { continue };
-                target.put_manifest(manifest, media_type::OCI_MANIFEST, None).await?;
+                push_child(job.target, manifest, &plan.raw.digest, job.settings.tag_children).await?;
                 let converted = descriptor.converted(manifest.digest.clone(), manifest.bytes.len() as u64);
                 descriptors.push(converted.map_err(|error| member_error(descriptor.digest(), error))?);
             }

@@ -7,7 +7,8 @@
 //! 1. [`resolve`] reads the manifest or index that a reference names now.
 //! 2. [`plan()`] decides which manifests and layers are converted, kept, dropped or refused. The decision is
 //!    pure ([`plan::Plan`]); only reading the manifests needs the repository.
-//! 3. [`find_variant`] looks for a variant of this source under the variant's tag.
+//! 3. [`find_variants`] searches the variants of this source, and [`find_variant`] looks at a tag that a user
+//!    chose.
 //! 4. [`execute`] pushes the layers, then the manifests, then the index, then the tag.
 //! 5. [`verify_pushed`] reads the tag back.
 //!
@@ -36,9 +37,11 @@ mod planner;
 mod presence;
 mod prior_variants;
 pub mod progress;
+mod publish;
 mod resolve;
 mod retry;
 mod reuse;
+mod search;
 mod settings;
 mod variant;
 mod variant_image;
@@ -53,9 +56,11 @@ pub use layer_cache::{LayerCache, LayerCacheError};
 pub use plan::{Plan, Refusal};
 pub use planner::{plan, platform_of};
 pub use progress::Progress;
+pub use publish::{VariantTagging, adopt};
 pub use resolve::{Resolved, resolve, resolve_digest};
-pub use settings::{PlatformSelection, Settings};
-pub use variant::{Existing, adopt, find_variant};
+pub use search::{FoundVariants, NamedVariant, VariantSearch, find_variants};
+pub use settings::{PlatformSelection, Settings, TagChildren};
+pub use variant::{Existing, find_variant};
 pub use variant_image::{PlatformReport, VariantImage};
 pub use verify::{verify, verify_pushed};
 pub use zstart_codec::{Level, LevelError, UnpackLimits};

@@ -6,27 +6,27 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
-use zstart_core::{Digest, Tag, keys, variant};
+use zstart_core::variant::VariantTag;
+use zstart_core::{Digest, Tag, keys};
 
 use crate::converted_layer::BlobInfo;
 use crate::error::Error;
+use crate::publish::VariantTagging;
+use crate::search::TAGS_MAX;
 use zstart_oci::{Document, ImageManifest, RawManifest};
-use zstart_registry::{ErrorKind, ManifestKey, Store};
+use zstart_registry::{ErrorKind, ManifestKey, Store, TagListing};
 
 /// Layers of fewer bytes than this in all are converted sooner than found: reading a list of tags and a few
 /// manifests takes some tenths of a second, in which one core converts as much.
 const MIN_SEARCH_BYTES: u64 = 4 << 20;
-/// Highest number of tags that are read. In a larger repository the neighbours are among the first tags, or
-/// not found.
-const TAGS_MAX: usize = 20_000;
 /// Highest number of manifests and indexes that are read.
-const MANIFESTS_MAX: usize = 16;
+pub(crate) const MANIFESTS_MAX: usize = 16;
 
 /// Finds layers that earlier variants in `target` claim to have made of `sources` (digests and sizes) with
 /// these settings. An error only means that fewer are found.
 pub(crate) async fn find_reusable_layers(
     target: &dyn Store,
-    own: &Tag,
+    tagging: VariantTagging<'_>,
     settings: &str,
     sources: &[(Digest, u64)],
 ) -> HashMap<Digest, BlobInfo> {
@@ -38,7 +38,7 @@ pub(crate) async fn find_reusable_layers(
         manifests_left: MANIFESTS_MAX,
     };
     if search.is_worthwhile()
-        && let Err(error) = search.run(own).await
+        && let Err(error) = search.run(tagging).await
     {
         tracing::debug!(error = error.chain(), "failed to search earlier variants for layers");
     }
@@ -59,8 +59,13 @@ impl Search<'_> {
         self.manifests_left > 0 && self.missing.values().sum::<u64>() >= MIN_SEARCH_BYTES
     }
 
-    async fn run(&mut self, own: &Tag) -> Result<(), Error> {
-        for tag in rank_tags(self.target.tags(TAGS_MAX).await?, own) {
+    async fn run(&mut self, tagging: VariantTagging<'_>) -> Result<(), Error> {
+        let tags = match tagging.listing() {
+            Some(TagListing::Read(tags)) => tags.clone(),
+            Some(TagListing::Refused(_)) => return Ok(()),
+            None => self.target.tags(TAGS_MAX).await?,
+        };
+        for tag in rank_tags(tags, tagging.neighbourhood()) {
             if !self.is_worthwhile() {
                 return Ok(());
             }
@@ -121,26 +126,33 @@ impl Search<'_> {
     }
 }
 
-/// Sorts the tags of variants by how many layers they probably share with `own`: `own` itself, then its
-/// neighbours in version order, two earlier ones for each later one, since an earlier version is more often of
-/// the same line.
-fn rank_tags(tags: Vec<Tag>, own: &Tag) -> Vec<Tag> {
-    let mut variants: Vec<Tag> = tags.into_iter().filter(variant::is_variant_tag).collect();
-    variants.sort_by(|one, other| compare_versions(one.as_str(), other.as_str()));
+/// Sorts the tags of variants by how many layers they probably share with the variants of one source, of whose
+/// tags `own` is the start: these first, then their neighbours in version order, two earlier ones for each later
+/// one, since an earlier version is more often of the same line. Variants that are named by digest have no
+/// version: they are last, unless `own` is one.
+pub(crate) fn rank_tags(tags: Vec<Tag>, own: &Tag) -> Vec<Tag> {
+    let has_version = |tag: &Tag| VariantTag::parse(tag).is_some_and(|parts| parts.stem.is_some());
+    let is_own = |tag: &Tag| tag.as_str().starts_with(own.as_str());
     let mut seen = HashSet::new();
+    let mut variants: Vec<Tag> = tags.into_iter().filter(|tag| VariantTag::parse(tag).is_some()).collect();
     variants.retain(|tag| seen.insert(tag.clone()));
+    variants.sort_by(|one, other| compare_versions(one.as_str(), other.as_str()));
+    let (mut ranked, others): (Vec<Tag>, Vec<Tag>) = variants.into_iter().partition(is_own);
+    let (mut versions, digests): (Vec<Tag>, Vec<Tag>) =
+        others.into_iter().partition(|tag| has_version(tag) == has_version(own));
     let after =
-        variants.partition_point(|tag| compare_versions(tag.as_str(), own.as_str()) == Ordering::Less);
-    let later = variants.split_off(after);
-    let (mut before, mut after) = (variants.into_iter().rev(), later.into_iter().peekable());
-    let mut ranked: Vec<Tag> = after.next_if(|tag| tag == own).into_iter().collect();
+        versions.partition_point(|tag| compare_versions(tag.as_str(), own.as_str()) == Ordering::Less);
+    let later = versions.split_off(after);
+    let (mut before, mut after) = (versions.into_iter().rev(), later.into_iter());
     loop {
         let next: Vec<Tag> = before.by_ref().take(2).chain(after.next()).collect();
         if next.is_empty() {
-            return ranked;
+            break;
         }
         ranked.extend(next);
     }
+    ranked.extend(digests);
+    ranked
 }
 
 /// Compares versions: runs of digits are numbers, so v1.9 is less than v1.10.
@@ -184,8 +196,10 @@ mod tests {
     fn variants_are_ranked_by_distance_in_version_order() {
         let there = tags(&[
             "v1.2-zstd-aaaaaaaaaaaa",
+            "sha256-aaaaaaaaaaaa-zstd-01234567",
             "v1.11-zstd-aaaaaaaaaaaa",
             "v1.9-zstd-aaaaaaaaaaaa",
+            "v1.10-zstd-bbbbbbbbbbbb-01234567",
             "v1.10-zstd-bbbbbbbbbbbb",
             "v1.10",
             "latest",
@@ -198,11 +212,13 @@ mod tests {
             ranked,
             [
                 "v1.10-zstd-bbbbbbbbbbbb",
+                "v1.10-zstd-bbbbbbbbbbbb-01234567",
                 "v1.10-zstd-aaaaaaaaaaaa",
                 "v1.9-zstd-aaaaaaaaaaaa",
                 "v1.11-zstd-aaaaaaaaaaaa",
                 "v1.2-zstd-aaaaaaaaaaaa",
                 "v2.0-zstd-aaaaaaaaaaaa",
+                "sha256-aaaaaaaaaaaa-zstd-01234567",
             ]
         );
     }

@@ -44,6 +44,7 @@ impl BlobError {
             | ErrorClass::PullDenied
             | ErrorClass::PushDenied
             | ErrorClass::ContentMismatch
+            | ErrorClass::NotVerified
             | ErrorClass::SourceMoved
             | ErrorClass::VariantConflict
             | ErrorClass::Refused

@@ -2,6 +2,7 @@
 
 use std::num::NonZero;
 
+use serde::Deserialize;
 use zstart_codec::{Level, UnpackLimits};
 use zstart_core::Platform;
 
@@ -25,6 +26,20 @@ impl PlatformSelection {
     }
 }
 
+/// Tags for the converted manifests that a variant's index lists.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TagChildren {
+    /// Tags where a clean-up of the registry may delete untagged manifests that an index lists: everywhere but
+    /// in Amazon ECR and OCI layouts.
+    #[default]
+    Auto,
+    /// Tags everywhere.
+    Always,
+    /// No tags.
+    Never,
+}
+
 /// Settings of a conversion.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -38,9 +53,10 @@ pub struct Settings {
     /// itself). Up to level 3, a layer of 32 MiB or more keeps three or four cores busy, takes 45 MiB, and
     /// counts for two if this number is at least two.
     pub layers_at_once: NonZero<usize>,
-    /// Converts even if a variant exists, replaces that variant, and also rewrites zstd layers; default:
-    /// false.
+    /// Converts even if a variant exists, and also rewrites zstd layers; default: false.
     pub force: bool,
+    /// Tags for the converted manifests that an index lists.
+    pub tag_children: TagChildren,
     /// Limits of a layer's uncompressed size.
     pub unpack: UnpackLimits,
 }
@@ -74,6 +90,7 @@ impl Default for Settings {
             platforms: PlatformSelection::All,
             layers_at_once: Self::LAYERS_AT_ONCE,
             force: false,
+            tag_children: TagChildren::default(),
             unpack: UnpackLimits::default(),
         }
     }

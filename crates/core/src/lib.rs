@@ -28,6 +28,7 @@ pub use owner_hold::OwnerHold;
 pub use platform::Platform;
 pub use record::ImageConversion;
 pub use reference::{Reference, Tag};
+pub use variant::VariantNames;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::CustomResourceExt as _;

@@ -102,10 +102,7 @@ pub(crate) enum RequestError {
     /// Amazon ECR's answer to an upload into a repository that doesn't exist, with a hint.
     #[error("{hint}")]
     NoRepository { hint: String, source: Box<RequestError> },
-    #[error(
-        "the tag names {found}, and this repository's tags are immutable: delete the tag, or write to another \
-         tag"
-    )]
+    #[error("the tag names {found}, and this repository's tags are immutable: write to another tag")]
     TagImmutable { found: Digest, source: Box<RequestError> },
 }
 

@@ -78,4 +78,4 @@ pub use operation::{Access, Operation};
 pub use options::RegistryOptions;
 pub use probe::is_plain_http_loopback;
 pub use registries::RegistryClient;
-pub use store::{BlobUpload, ByteStream, ManifestKey, Presence, Store, TagLookup};
+pub use store::{BlobUpload, ByteStream, ManifestKey, Presence, Store, TagListing, TagLookup};

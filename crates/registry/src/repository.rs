@@ -16,6 +16,7 @@ use zstart_core::sync::lock;
 use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, RawManifest};
 
+use crate::api::manifests::TagHead;
 use crate::api::uploads::{self, SinglePost};
 use crate::api::{blobs, manifests, tags, try_mount};
 use crate::backoff::{OWN_WRITES, RetryPolicy};
@@ -24,7 +25,7 @@ use crate::error::{RegistryError, RequestError};
 use crate::error_kind::ErrorKind;
 use crate::observed::{Observed, SmallUploads};
 use crate::operation::Operation;
-use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store, TagLookup};
+use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store, TagListing, TagLookup};
 
 use self::upload::Upload;
 
@@ -190,10 +191,38 @@ impl Store for RegistryRepository {
     async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RegistryError> {
         let client = self.reader();
         let operation = Operation::pull("resolve image", tag);
-        match self.run(operation, || manifests::tag_digest(&client, tag)).await? {
-            Some(digest) => Ok(digest),
-            None => Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest),
+        match self.run(operation, || manifests::head_tag(&client, tag)).await? {
+            TagHead::Digest(digest) => Ok(digest),
+            TagHead::Absent | TagHead::Unknown => Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest),
         }
+    }
+
+    async fn find_tag(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        let client = self.reader();
+        let operation = Operation::pull("look for image", tag);
+        match self.run(operation.clone(), || manifests::head_tag(&client, tag)).await? {
+            TagHead::Digest(digest) => Ok(Some(digest)),
+            TagHead::Absent => Ok(None),
+            TagHead::Unknown => {
+                match self.run(operation, || manifests::pull(&client, ManifestKey::Tag(tag))).await {
+                    Ok(manifest) => Ok(Some(manifest.digest)),
+                    Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error),
+                }
+            }
+        }
+    }
+
+    async fn look_up_tags(&self, max: usize) -> Result<TagListing, RegistryError> {
+        self.look_up_list(max)
+            .await
+            .map_err(|error| error.during(Operation::pull("list tags", ""), &self.location))
+    }
+
+    fn collects_untagged(&self) -> bool {
+        // A lifecycle policy of Amazon ECR expires no manifest before the index that names it, and an image may
+        // have a thousand tags at most.
+        self.client.ecr().is_none()
     }
 
     async fn tags(&self, max: usize) -> Result<Vec<Tag>, RegistryError> {

@@ -55,6 +55,15 @@ pub enum TagLookup {
     Refused(RegistryError),
 }
 
+/// Tags of a repository among which a writer looks for its own.
+#[derive(Debug)]
+pub enum TagListing {
+    /// The tags that were read. Some registries shorten a list without a word.
+    Read(Vec<Tag>),
+    /// The repository gives no list, or none in time.
+    Refused(RegistryError),
+}
+
 /// One repository: manifests by tag and digest, blobs by digest. A registry's repository, or an OCI layout
 /// folder.
 #[async_trait]
@@ -85,6 +94,28 @@ pub trait Store: Send + Sync {
     /// Resolves a tag. Registries with a pull allowance don't count this request.
     async fn tag_digest(&self, tag: &Tag) -> Result<Digest, RegistryError> {
         Ok(self.manifest(ManifestKey::Tag(tag)).await?.digest)
+    }
+
+    /// Resolves a tag that may not exist; `None` if it doesn't. Registries with a pull allowance don't count
+    /// this request.
+    async fn find_tag(&self, tag: &Tag) -> Result<Option<Digest>, RegistryError> {
+        Ok(self.find_manifest(ManifestKey::Tag(tag)).await?.map(|manifest| manifest.digest))
+    }
+
+    /// Lists the tags of a repository that is about to be written, at most `max` of them. A refusal is no error:
+    /// some registries give no list, and some refuse to show a repository that doesn't exist yet.
+    async fn look_up_tags(&self, max: usize) -> Result<TagListing, RegistryError> {
+        match self.tags(max).await {
+            Ok(tags) => Ok(TagListing::Read(tags)),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(TagListing::Read(Vec::new())),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether a clean-up of this kind of repository may delete a manifest without a tag, even if a tagged index
+    /// lists it.
+    fn collects_untagged(&self) -> bool {
+        false
     }
 
     /// Lists tags, at most `max` of them. Tags that the specification doesn't allow are left out.

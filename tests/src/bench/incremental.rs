@@ -10,8 +10,8 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
-use zstart_convert::{Job, LayerCache, Level, Settings};
-use zstart_core::{Digest, Reference, Tag, variant};
+use zstart_convert::{Job, LayerCache, Level, Settings, VariantTagging};
+use zstart_core::{Digest, Reference, Tag, VariantNames};
 use zstart_oci::{RawManifest, media_type};
 
 use super::measure::measure;
@@ -87,10 +87,11 @@ async fn convert_in_this_process(
     let started = Instant::now();
     let resolved = zstart_convert::resolve(&*repository, image).await?;
     let plan = zstart_convert::plan(&*repository, &resolved, settings).await?;
-    let tag = variant::tag(image, resolved.digest());
+    let names = VariantNames::of(image, resolved.digest());
     let job = Job { source: &*repository, target: &*repository, settings, layer_cache, progress: &Silent };
-    let made = zstart_convert::execute(job, image, &tag, &plan).await?;
-    zstart_convert::verify_pushed(&*repository, &tag, &plan, &made.image).await?;
+    let tagging = VariantTagging::Derived { names: &names, listing: None };
+    let made = zstart_convert::execute(job, image, tagging, &plan).await?;
+    zstart_convert::verify_pushed(&*repository, &made.tag, &plan, &made.image).await?;
     Ok(started.elapsed())
 }
 

@@ -15,7 +15,7 @@ use futures::stream;
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
-use zstart_core::{Digest, Reference, variant};
+use zstart_core::{Digest, Reference, VariantNames};
 use zstart_oci::{RawManifest, media_type};
 use zstart_registry::Store;
 
@@ -65,8 +65,12 @@ async fn convert(zstart: &Path, image: &Reference, layers: Vec<StoredLayer>) -> 
     command.args(["convert", &image.to_string()]).env_clear().env("HOME", home.path());
     command.stdin(Stdio::null()).stdout(Stdio::null());
     let usage = measure(command).await?;
-    let made_from = open_repository(image)?.tag_digest(image.tag().context("the image has no tag")?).await?;
-    let variant = format!("{}:{}", image.name(), variant::tag(image, &made_from)).parse()?;
+    let repository = open_repository(image)?;
+    let made_from = repository.tag_digest(image.tag().context("the image has no tag")?).await?;
+    let names = VariantNames::of(image, &made_from);
+    let tags = repository.tags(usize::MAX).await?;
+    let tag = tags.iter().find(|tag| names.contains(tag)).context("the image has no variant")?;
+    let variant = format!("{}:{tag}", image.name()).parse()?;
     oracle::require_equal(image.registry(), image, &variant).await?;
     let (uncompressed, compressed) =
         (layers.iter().map(|layer| layer.uncompressed), layers.iter().map(|layer| layer.compressed));

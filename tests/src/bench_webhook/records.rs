@@ -4,7 +4,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
-use zstart_core::{Digest, Reference, variant};
+use zstart_core::variant::ContentHash;
+use zstart_core::{Digest, Reference, VariantNames};
 
 /// Registries of ten successive images.
 const REGISTRIES: [&str; 10] = [
@@ -45,8 +46,9 @@ pub(super) fn source(number: usize) -> String {
 /// Reference of the variant in the record of `source`.
 pub(super) fn variant_of(source: &str) -> Result<String> {
     let reference: Reference = source.parse()?;
-    let tag = variant::tag(&reference, &source_digest(source));
     let digest = Digest::sha256_of(format!("variant of {source}").as_bytes());
+    let content = ContentHash::of([&digest], "v1;level=3");
+    let tag = VariantNames::of(&reference, &source_digest(source)).tag(&content);
     Ok(reference.with_tag_and_digest(tag, digest).to_string())
 }
 

@@ -21,6 +21,8 @@ use zstart_core::sync::lock;
 use self::rules::RegistryRules;
 use self::tokens::TokenIssuer;
 use self::uploads::Uploads;
+use super::Registry;
+use super::repository_reader::RepositoryReader;
 use super::request_log::{Recording, RequestLog};
 use super::reverse_proxy::{ReverseProxy, refuse_credentials};
 use crate::pki::{Pki, Subject};
@@ -135,6 +137,30 @@ impl FakeEcr {
     /// Makes tags immutable.
     pub fn make_tags_immutable(&self) {
         self.state.rules().immutable_tags = true;
+    }
+
+    /// Applies a lifecycle rule that expires untagged images at once. As in ECR, an image that a kept index names
+    /// is kept too. Returns the expired digests. Only images that were pushed through the fake count.
+    pub async fn expire_untagged(&self, registry: &Registry) -> Result<Vec<String>> {
+        let (tags, manifests) = {
+            let rules = self.state.rules();
+            (rules.tags.clone(), rules.manifests.clone())
+        };
+        let tagged: BTreeSet<(String, String)> =
+            tags.into_iter().map(|((repository, _), digest)| (repository, digest)).collect();
+        let mut kept = tagged.clone();
+        for (repository, digest) in &tagged {
+            let json = RepositoryReader::new(registry, repository).manifest(digest).await?.json;
+            let entries = json["manifests"].as_array().into_iter().flatten();
+            let digests = entries.filter_map(|entry| entry["digest"].as_str());
+            kept.extend(digests.map(|digest| (repository.clone(), digest.to_owned())));
+        }
+        let mut expired = Vec::new();
+        for (repository, digest) in manifests.difference(&kept) {
+            RepositoryReader::new(registry, repository).delete_manifest(digest).await?;
+            expired.push(digest.clone());
+        }
+        Ok(expired)
     }
 
     /// Denies the right to describe repositories.

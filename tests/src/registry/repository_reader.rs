@@ -3,7 +3,7 @@
 
 use anyhow::{Context as _, Result, ensure};
 use http::StatusCode;
-use http::header::ACCEPT;
+use http::header::{ACCEPT, CONTENT_TYPE};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use zstart_core::Digest;
@@ -54,12 +54,19 @@ impl RepositoryReader {
     /// Manifest for a node of this architecture, from an image or an index.
     pub async fn manifest_for(&self, key: &str, architecture: &str) -> Result<Value> {
         let top = self.manifest(key).await?.json;
-        let Some(entries) = top["manifests"].as_array() else { return Ok(top) };
+        if top["manifests"].is_null() {
+            return Ok(top);
+        }
+        Ok(self.manifest(self.child(key, architecture).await?.as_str()).await?.json)
+    }
+
+    /// Digest of an index's manifest for this architecture.
+    pub async fn child(&self, key: &str, architecture: &str) -> Result<Digest> {
+        let index = self.manifest(key).await?.json;
+        let entries = index["manifests"].as_array().context("the image is no index")?;
         let entry = entries.iter().find(|entry| entry["platform"]["architecture"] == architecture);
-        Ok(self
-            .manifest(text(&entry.context("the index has no entry for this architecture")?["digest"])?)
-            .await?
-            .json)
+        let digest = &entry.context("the index has no entry for this architecture")?["digest"];
+        Ok(text(digest)?.parse()?)
     }
 
     /// Whether a blob exists.
@@ -100,6 +107,21 @@ impl RepositoryReader {
     pub async fn delete_manifest(&self, digest: &str) -> Result<()> {
         let request = self.http.delete(format!("{}/manifests/{digest}", self.base));
         request.send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Deletes a tag and keeps its manifest.
+    pub async fn delete_tag(&self, tag: &str) -> Result<()> {
+        self.http.delete(format!("{}/manifests/{tag}", self.base)).send().await?.error_for_status()?;
+        Ok(())
+    }
+
+    /// Puts another tag on a manifest.
+    pub async fn tag_manifest(&self, key: &str, tag: &str) -> Result<()> {
+        let manifest = self.manifest(key).await?;
+        let request = self.http.put(format!("{}/manifests/{tag}", self.base));
+        let media_type = text(&manifest.json["mediaType"])?.to_owned();
+        request.header(CONTENT_TYPE, media_type).body(manifest.bytes).send().await?.error_for_status()?;
         Ok(())
     }
 

@@ -63,6 +63,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "platforms": ["linux/amd64", "linux/arm/v7"],
             "workers": 4,
             "layersAtOnce": 1,
+            "tagChildren": "always",
             "recheckInterval": "90s",
             "recheckIntervalAlways": "30s",
             "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],

@@ -23,6 +23,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("controller.level=23", ["/controller/level", "want 22"]),
         ("controller.level=three", ["/controller/level", "want integer"]),
         ("controller.platforms=linux", ["/controller/platforms", "'nodes', 'all'"]),
+        ("controller.tagChildren=sometimes", ["/controller/tagChildren", "'auto', 'always', 'never'"]),
         (
             "controller.plainHttpRegistries={http://registry.lab}",
             ["/controller/plainHttpRegistries/0", "pattern"],

@@ -212,14 +212,21 @@ async fn immutable_tag_conflicts_only_with_another_digest() -> Result<()> {
     let image = at(PRIVATE, "team/app:v1");
     lab.succeed(&["convert", &image]).await?;
     let made = lab.tags().await?;
+    let chosen = at(PRIVATE, &format!("team/app:{}", made[1]));
     // Pushes equal bytes to the tag that has them.
-    lab.succeed(&["convert", "--force", &image]).await?;
+    lab.succeed(&["convert", "--force", &image, &chosen]).await?;
     assert_eq!(lab.ecr.manifest_push_statuses(), [StatusCode::CREATED, StatusCode::BAD_REQUEST]);
+    // A derived tag is looked at first.
+    lab.succeed(&["convert", "--force", &image]).await?;
+    assert_eq!(lab.ecr.manifest_push_statuses().len(), 2);
 
     let variant = lab.stored().digest(&made[1]).await?;
     let said = ["tags are immutable", "write to another tag", variant.as_str(), "TAG_INVALID"];
-    lab.fail(Identity::Environment, &["convert", "--force", "--level", "1", &image], 8, &said).await?;
+    let other = ["convert", "--force", "--level", "1", &*image];
+    lab.fail(Identity::Environment, &[&other[..], &[&chosen]].concat(), 8, &said).await?;
     assert_eq!(lab.tags().await?, made);
+    lab.succeed(&other).await?;
+    assert_eq!(lab.tags().await?.len(), made.len() + 1, "another variant has another name");
     assert_eq!(lab.stored().digest(&made[1]).await?, variant);
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context as _, Result, ensure};
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use zstart_core::{Digest, variant};
+use zstart_core::{Digest, VariantNames};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
@@ -46,8 +46,10 @@ impl CacheLab {
     /// Manifest of an image's variant.
     async fn variant(&self, version: &str) -> Result<Value> {
         let stored = self.stored();
-        let tag = variant::tag_for(Some(&version.parse()?), &stored.digest(version).await?);
-        Ok(stored.manifest(tag.as_str()).await?.json)
+        let names = VariantNames::new(Some(&version.parse()?), &stored.digest(version).await?);
+        let tags = stored.tags().await?;
+        let tag = tags.iter().find(|tag| tag.starts_with(names.prefix())).context("no variant")?;
+        Ok(stored.manifest(tag).await?.json)
     }
 
     /// Pushes an image and returns its name.

@@ -47,7 +47,7 @@ suite! {
 const MAX_REQUESTS: [(Kind, usize); 9] = [
     (Kind::Ping, 5),
     (Kind::Token, 5),
-    (Kind::HeadManifest, 2),
+    (Kind::HeadManifest, 4),
     (Kind::GetManifest, 8),
     (Kind::Tags, 3),
     (Kind::Referrers, 2),
@@ -228,11 +228,17 @@ impl Suite {
         if !self.lab.make_tags_immutable() {
             return Ok(());
         }
-        let before = self.reader().digest(&self.variant_tag("v1").await?).await?;
+        let tag = self.variant_tag("v1").await?;
+        let before = self.reader().digest(&tag).await?;
+        let chosen = self.lab.name(&tag);
         self.succeed(&["convert", "--force", image]).await?;
-        let refused = self.step(Identity::User, &["convert", "--force", "--level", "1", image], 8).await?;
+        self.succeed(&["convert", "--force", image, &chosen]).await?;
+        // Another variant has another name, unless the user insists.
+        let other = ["convert", "--force", "--level", "1", image];
+        self.succeed(&other).await?;
+        let refused = self.step(Identity::User, &[&other[..], &[&chosen]].concat(), 8).await?;
         assert!(refused.ended.stderr.contains("tags are immutable"), "{:#?}", refused.ended);
-        assert_eq!(self.reader().digest(&self.variant_tag("v1").await?).await?, before);
+        assert_eq!(self.reader().digest(&tag).await?, before);
         Ok(())
     }
 

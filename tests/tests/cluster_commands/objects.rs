@@ -3,7 +3,8 @@
 use anyhow::Result;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
-use zstart_core::{Digest, Reference, variant};
+use zstart_core::variant::ContentHash;
+use zstart_core::{Digest, Reference, VariantNames};
 use zstart_tests::objects::node_info;
 
 /// A node with a runtime.
@@ -27,10 +28,11 @@ pub(crate) fn pod(name: &str, image: &str) -> Value {
 pub(crate) fn record(source: &str) -> Result<(Value, String)> {
     let reference: Reference = source.parse()?;
     let (digest, now) = (Digest::sha256_of(source.as_bytes()), jiff::Timestamp::now());
-    let tag = variant::tag(&reference, &digest);
+    let variant = Digest::sha256_of(b"variant");
+    let tag = VariantNames::of(&reference, &digest).tag(&ContentHash::of([&variant], "v1;level=3"));
     let name = record_name(&reference);
     let written = reference.to_string();
-    let variant = reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string();
+    let variant = reference.with_tag_and_digest(tag, variant).to_string();
     let record = json!({
         "apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion", "metadata": {"name": name},
         "spec": {"source": written},

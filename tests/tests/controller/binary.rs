@@ -30,7 +30,8 @@ fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
     command(kubeconfig, config)?.spawn().context("failed to start zstart-controller with setpriv")
 }
 
-fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
+/// The program, with a kubeconfig and a configuration file.
+pub(crate) fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
     let program = built_binaries()?.join("zstart-controller");
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", "--"]).arg(program);
@@ -47,7 +48,7 @@ fn write_config(lab: &Lab) -> Result<PathBuf> {
 }
 
 /// Sends SIGTERM and returns the exit code.
-async fn terminate(child: &mut Child) -> Result<Option<i32>> {
+pub(crate) async fn terminate(child: &mut Child) -> Result<Option<i32>> {
     let id = child.id().context("the controller has ended already")?;
     let told = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
     anyhow::ensure!(told.success(), "kill: {told}");
@@ -83,7 +84,7 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
 
     let mut controller = start(&lab, &config)?;
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
-    let tag = variant_tag(&image, &source)?;
+    let tag = variant_tag(&stored, &image, &source).await?;
     assert_eq!(Some(&stored.digest(&tag).await?), variant.reference.digest());
     let (after, before) =
         (stored.manifest_for(&tag, "amd64").await?, stored.manifest_for("v1", "amd64").await?);

@@ -38,7 +38,8 @@ async fn corrupted_blob_is_named_and_nothing_is_tagged() -> Result<()> {
     lab.gateway.clear_faults();
     for (part, reference, source, _) in &cases {
         lab.ready(reference).await?;
-        assert_eq!(lab.stored(part).tags().await?, ["v1", &variant_tag(reference, source)?]);
+        let stored = lab.stored(part);
+        assert_eq!(stored.tags().await?, ["v1", &variant_tag(&stored, reference, source).await?]);
     }
     Ok(())
 }

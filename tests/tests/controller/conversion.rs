@@ -2,7 +2,7 @@
 
 use anyhow::{Context as _, Result};
 use zstart_core::record::{CONVERTED, READY, RESOLVED};
-use zstart_core::{Reference, units};
+use zstart_core::{Reference, VariantNames, units};
 use zstart_tests::images::{Fixture, Index};
 
 use crate::lab::Lab;
@@ -32,7 +32,8 @@ async fn deployment_image_is_converted_for_the_existing_nodes() -> Result<()> {
     assert!(variant.duration_milliseconds > 0);
 
     // The reference can be pulled by tag and by digest, and has the source's files.
-    let (tag, stored) = (variant_tag(&image, &source)?, lab.stored("app"));
+    let stored = lab.stored("app");
+    let tag = variant_tag(&stored, &image, &source).await?;
     let digest = variant.reference.digest().context("no digest")?;
     assert_eq!(variant.reference.name(), image.parse::<Reference>()?.name());
     assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
@@ -58,7 +59,13 @@ async fn deployment_image_is_converted_for_the_existing_nodes() -> Result<()> {
     assert_eq!(summary.variant_size, units::size(layers_size(&after)?.unsigned_abs()));
 
     assert_eq!(stored.digest("v1").await?, source, "the original is never touched");
-    assert_eq!(stored.tags().await?, ["v1", &tag]);
+    // The converted manifest of the index has a tag of its own.
+    let child = VariantNames::new(None, &stored.child("v1", "amd64").await?);
+    let tags = stored.tags().await?;
+    let [child_tag, original, variant_tag] = &tags[..] else { panic!("{tags:?}") };
+    assert!(child.contains(&child_tag.parse()?), "{tags:?}");
+    assert_eq!((&**original, variant_tag), ("v1", &tag));
+    assert_eq!(stored.digest(child_tag).await?, stored.child(&tag, "amd64").await?);
     Ok(())
 }
 
@@ -133,8 +140,9 @@ async fn record_of_a_digest_reference_ignores_the_tag() -> Result<()> {
     let _controller = lab.start_controller().await?;
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?;
-    assert_eq!(variant.reference.tag().map(ToString::to_string), Some(variant_tag(&image, &source)?));
-    let (stored, tag) = (lab.stored("app"), variant_tag(&image, &source)?);
+    let stored = lab.stored("app");
+    let tag = variant_tag(&stored, &image, &source).await?;
+    assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
     let manifest = stored.manifest_for(&tag, "amd64").await?;
     let made_of = text(&manifest["annotations"]["dev.zstart.source.digest"])?;
     assert_eq!(made_of, source.as_str());

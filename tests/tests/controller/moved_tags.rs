@@ -36,9 +36,10 @@ async fn tag_moved_during_conversion_serves_the_new_image() -> Result<()> {
     assert_eq!(status.source.context("no source")?.digest, new);
     let variant = status.variant.context("no variant")?;
     assert_eq!(variant.source_digest, new);
-    let tag = variant_tag(&image, &new)?;
+    let stored = lab.stored("app");
+    let tag = variant_tag(&stored, &image, &new).await?;
     assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&tag));
-    assert_eq!(lab.stored("app").tags().await?, ["v1", &tag]);
+    assert_eq!(stored.tags().await?, ["v1", &tag]);
     let warning = lab.warning("web", RecordReason::SourceMoved).await?;
     assert!(warning.contains(old.as_str()) && warning.contains(new.as_str()), "{warning}");
     Ok(())
@@ -65,11 +66,12 @@ async fn moved_tag_stops_serving_until_converted() -> Result<()> {
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?;
     assert_eq!(variant.source_digest, new);
-    let (was, is) = (variant_tag(&image, &old)?, variant_tag(&image, &new)?);
+    let stored = lab.stored("app");
+    let (was, is) = (variant_tag(&stored, &image, &old).await?, variant_tag(&stored, &image, &new).await?);
     assert_eq!(variant.reference.tag().map(ToString::to_string).as_ref(), Some(&is));
     let mut tags = vec!["v1".to_owned(), was, is];
     tags.sort();
-    assert_eq!(lab.stored("app").tags().await?, tags, "pods that run from the old variant can still pull it");
+    assert_eq!(stored.tags().await?, tags, "pods that run from the old variant can still pull it");
     Ok(())
 }
 
@@ -101,11 +103,11 @@ async fn tag_moved_back_reuses_its_first_variant() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn deleted_variant_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
-    let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
+    let (_, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     let first = lab.ready(&image).await?.variant.context("no variant")?;
-    let (stored, tag) = (lab.stored("app"), variant_tag(&image, &source)?);
+    let (stored, tag) = (lab.stored("app"), first.reference.tag().context("no tag")?.to_string());
     let digest = first.reference.digest().context("no digest")?;
     stored.delete_manifest(digest.as_str()).await?;
     zstart_tests::wait::until("the variant to exist again", crate::lab::WITHIN, || async {
@@ -119,13 +121,13 @@ async fn deleted_variant_is_rebuilt() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn variant_missing_a_layer_is_rebuilt() -> Result<()> {
     let lab = Lab::start().await?;
-    let (source, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
+    let (_, image) = (lab.push("app:v1", &release(b"app")).await?, lab.image("app:v1"));
     lab.deploy("on", "web", &image).await?;
     let controller = lab.start_controller().await?;
     let first = lab.ready(&image).await?.variant.context("no variant")?;
     controller.stop().await?;
     let stored = lab.stored("app");
-    let variant = stored.manifest(&variant_tag(&image, &source)?).await?.json;
+    let variant = stored.manifest(first.reference.tag().context("no tag")?.as_str()).await?.json;
     let layer = text(&layers(&variant)?[0]["digest"])?;
     stored.delete_blob(layer).await?;
     // A controller checks every record when it starts.

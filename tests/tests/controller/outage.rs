@@ -180,8 +180,9 @@ async fn api_server_outage_loses_no_work() -> Result<()> {
     // The API server goes away during a conversion, so the result can't be written.
     proxy.stop().await;
     gate.open();
-    let tag = variant_tag(&first, &lab.stored("app").digest("v1").await?)?;
-    wait::until("the variant", WITHIN, || async { lab.stored("app").digest(&tag).await.map(Some) }).await?;
+    let (stored, source) = (lab.stored("app"), lab.stored("app").digest("v1").await?);
+    wait::until("the variant", WITHIN, || async { variant_tag(&stored, &first, &source).await.map(Some) })
+        .await?;
     lab.deploy("on", "second", &second).await?;
     proxy.restart().await?;
     lab.ready(&first).await?;

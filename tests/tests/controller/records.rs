@@ -4,7 +4,8 @@ use anyhow::{Context as _, Result, bail};
 use k8s_openapi::api::events::v1::Event;
 use kube::api::ListParams;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
-use zstart_core::{Reference, variant};
+use zstart_core::{Digest, Reference, VariantNames};
+use zstart_tests::registry::repository_reader::RepositoryReader;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN};
@@ -32,9 +33,24 @@ pub(crate) fn condition_of<'a>(
     })
 }
 
-/// Tag of the variant of `image` at `digest`.
-pub(crate) fn variant_tag(image: &str, digest: &zstart_core::Digest) -> Result<String> {
-    Ok(variant::tag(&image.parse::<Reference>()?, digest).to_string())
+/// Names of the variants of `image` at `digest`.
+pub(crate) fn names_of(image: &str, digest: &Digest) -> Result<VariantNames> {
+    Ok(VariantNames::of(&image.parse::<Reference>()?, digest))
+}
+
+/// Tag of the variant that a status records.
+pub(crate) fn recorded_tag(status: &ImageConversionStatus) -> Result<String> {
+    let variant = status.variant.as_ref().context("no variant")?;
+    Ok(variant.reference.tag().context("no tag")?.to_string())
+}
+
+/// Tag of a repository in the form of a variant's of `image` at `digest`, if there is exactly one.
+pub(crate) async fn variant_tag(stored: &RepositoryReader, image: &str, digest: &Digest) -> Result<String> {
+    let names = names_of(image, digest)?;
+    let tags = stored.tags().await?;
+    let mut own = tags.iter().filter(|tag| tag.parse().is_ok_and(|tag| names.contains(&tag)));
+    let (tag, None) = (own.next().context("no variant")?, own.next()) else { bail!("several: {tags:?}") };
+    Ok(tag.clone())
 }
 
 impl Lab {

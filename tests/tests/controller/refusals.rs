@@ -1,13 +1,15 @@
 //! Images that zstart refuses, and records with an invalid source.
 
 use anyhow::Result;
+use http::{Method, StatusCode};
 use serde_json::json;
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, Reference};
 use zstart_tests::images::{Compression, Fixture};
+use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
-use crate::records::{record_name_of, variant_tag};
+use crate::records::{record_name_of, recorded_tag};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
@@ -61,9 +63,15 @@ async fn unconvertible_images_are_reported_and_left_unchanged() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn foreign_image_under_the_variant_tag_is_reported() -> Result<()> {
     let lab = Lab::start().await?;
-    let source = lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    let application = Fixture::new().layer(&[("etc/app", b"configuration")]);
+    // The name follows from the content alone: another repository tells it.
+    lab.push("twin:v1", &application).await?;
+    lab.deploy("on", "twin", &lab.image("twin:v1")).await?;
+    let controller = lab.start_controller().await?;
+    let tag = recorded_tag(&lab.ready(&lab.image("twin:v1")).await?)?;
+    controller.stop().await?;
+    lab.push("app:v1", &application).await?;
     let image = lab.image("app:v1");
-    let tag = variant_tag(&image, &source)?;
     let other = lab.push(&format!("app:{tag}"), &Fixture::new().layer(&[("etc/app", b"other")])).await?;
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller().await?;
@@ -80,8 +88,7 @@ async fn overwritten_variant_tag_stops_serving() -> Result<()> {
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
-    lab.ready(&image).await?;
-    let tag = variant_tag(&image, &source)?;
+    let tag = recorded_tag(&lab.ready(&image).await?)?;
     let evil = Fixture::new().layer(&[("etc/app", b"evil")]);
     let evil = evil.members(json!({"annotations": {"dev.zstart.source.digest": source}}));
     let evil = lab.push(&format!("app:{tag}"), &evil).await?;
@@ -96,13 +103,46 @@ async fn overwritten_variant_tag_stops_serving() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn variant_that_cannot_be_read_back_is_no_missing_source() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    let image = lab.image("app:v1");
+    let unknown = r#"{"errors":[{"code":"MANIFEST_UNKNOWN"}]}"#;
+    lab.gateway.fault(Method::GET, "-zstd-", Fault::Respond(StatusCode::NOT_FOUND, vec![], unknown));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.start_controller().await?;
+    let message = lab.not_ready(&image, RecordReason::NotVerified).await?;
+    assert!(message.contains("failed to verify the pushed variant"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tag_in_the_form_of_a_variants_is_decided_by_its_manifest() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
+    lab.push("app:mine-zstd-0123456789ab", &Fixture::new().layer(&[("etc/app", b"mine")])).await?;
+    let (source, own) = (lab.image("app:v1"), lab.image("app:mine-zstd-0123456789ab"));
+    lab.deploy("on", "web", &source).await?;
+    lab.deploy("on", "own", &own).await?;
+    let _controller = lab.start_controller().await?;
+    lab.ready(&own).await?;
+
+    // A variant that a template names by hand is converted no further.
+    let variant = lab.image(&format!("app:{}", recorded_tag(&lab.ready(&source).await?)?));
+    lab.deploy("on", "by-hand", &variant).await?;
+    let message = lab.not_ready(&variant, RecordReason::NotConvertible).await?;
+    assert!(message.contains("already a variant made by zstart"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn invalid_records_name_the_expected_record() -> Result<()> {
     let lab = Lab::start().await?;
     lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"configuration")])).await?;
     let image = lab.image("app:v1");
     let expected = record_name_of(&image)?;
     let both = format!("{image}@sha256:{}", "0".repeat(64));
-    let variant = lab.image("app:v1-zstd-0123456789ab");
+    let variant = lab.image("app:sha256-0123456789ab-zstd-01234567");
     let cases = [
         ("by-hand", image.clone(), expected.clone()),
         ("abnormal", both.clone(), both.parse::<Reference>()?.identity().to_string()),

@@ -6,13 +6,13 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Job, LayerCache, Settings, VariantImage, execute, find_variant, plan, resolve, verify,
-    verify_pushed,
+    Error, Execution, Job, LayerCache, NamedVariant, Settings, VariantImage, VariantSearch, VariantTagging,
+    execute, find_variants, plan, resolve, verify_pushed,
 };
-use zstart_convert::{Execution, Existing};
-use zstart_core::{Digest, Reference, Tag, variant};
+use zstart_core::{Digest, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions, Store};
+use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 
@@ -59,6 +59,8 @@ pub(crate) struct Conversion {
     target: Reference,
     credentials: Credentials,
     settings: Settings,
+    /// Tag of the variant; `None` for the derived one.
+    chosen: Option<Tag>,
     layer_cache: Arc<LayerCache>,
     options: RegistryOptions,
 }
@@ -83,6 +85,7 @@ impl Conversion {
             source,
             credentials: Credentials::Anonymous,
             settings: Settings::default(),
+            chosen: None,
             layer_cache: Arc::default(),
             options: RegistryOptions::default(),
         }
@@ -128,9 +131,21 @@ impl Conversion {
         Self { settings, ..self }
     }
 
-    /// Tag of the variant of `digest`.
-    pub(crate) fn variant_tag(&self, digest: &Digest) -> Tag {
-        variant::tag(&self.source, digest)
+    /// Overwrites this tag of the target, without a look at it.
+    pub(crate) fn over(self, tag: &str) -> Self {
+        Self { chosen: Some(tag.parse().expect("a tag")), ..self }.forced()
+    }
+
+    /// Names of the variants of `digest`.
+    pub(crate) fn names(&self, digest: &Digest) -> VariantNames {
+        VariantNames::of(&self.source, digest)
+    }
+
+    /// Tag of this conversion's variant, from a registry of its own: a conversion is deterministic.
+    pub(crate) async fn expected_tag(image: &Fixture) -> Result<Tag> {
+        let lab = Lab::start().await?;
+        image.push(&lab.registry.host(), "app:v1").await?;
+        Ok(lab.conversion("app:v1").run().await?.tag)
     }
 
     fn open(&self, reference: &Reference) -> Arc<dyn Store> {
@@ -145,17 +160,20 @@ impl Conversion {
         let (source, target) = (self.open(&self.source), self.open(&self.target));
         let resolved = resolve(&*source, &self.source).await?;
         let mut planned = plan(&*source, &resolved, &self.settings).await?;
-        let tag = self.variant_tag(resolved.digest());
+        let names = self.names(resolved.digest());
+        let mut listing = None;
         if !self.settings.force {
-            match find_variant(&*target, &tag, &planned).await? {
-                Existing::Variant(image) if verify(&*target, &tag, &planned, &image).await.is_ok() => {
-                    return Ok(Converted { tag, image, reused: true, layers_reused: 0 });
-                }
-                Existing::Partial(platforms) => {
-                    planned = plan(&*source, &resolved, &self.settings.with_platforms(&platforms)).await?;
-                }
-                Existing::Variant(_) | Existing::Unlisted(_) | Existing::Refused(_) | Existing::Nothing => {}
+            let search =
+                VariantSearch { target: &*target, names: &names, known: None, settings: &self.settings };
+            let found = find_variants(search, &planned).await?;
+            if let Some(NamedVariant { tag, image, is_complete: true }) = found.best {
+                return Ok(Converted { tag, image, reused: true, layers_reused: 0 });
             }
+            if !found.other_platforms.is_empty() {
+                let settings = self.settings.with_platforms(&found.other_platforms);
+                planned = plan(&*source, &resolved, &settings).await?;
+            }
+            listing = found.listing;
         }
         let plan = planned;
         let job = Job {
@@ -165,7 +183,11 @@ impl Conversion {
             layer_cache: &self.layer_cache,
             progress: &Silent,
         };
-        let Execution { image, layers_reused } = execute(job, &self.source, &tag, &plan).await?;
+        let tagging = match &self.chosen {
+            Some(tag) => VariantTagging::Chosen(tag),
+            None => VariantTagging::Derived { names: &names, listing: listing.as_ref() },
+        };
+        let Execution { image, tag, layers_reused } = execute(job, &self.source, tagging, &plan).await?;
         verify_pushed(&*target, &tag, &plan, &image).await?;
         Ok(Converted { tag, image, reused: false, layers_reused })
     }

@@ -9,7 +9,7 @@ use zstart_core::keys;
 use zstart_tests::images::{Compression, Fixture};
 use zstart_tests::registry::gateway::Fault;
 
-use crate::conversion::Lab;
+use crate::conversion::{Conversion, Lab};
 use zstart_tests::registry::repository_reader::RepositoryReader;
 
 fn image() -> Fixture {
@@ -51,30 +51,28 @@ async fn existing_variant_is_found_without_uploads() -> Result<()> {
 }
 
 #[tokio::test]
-async fn foreign_image_under_the_variant_tag_needs_force() -> Result<()> {
+async fn foreign_image_under_the_variant_tag_is_kept() -> Result<()> {
     let lab = Lab::start().await?;
-    let pushed = image().push(&lab.registry.host(), "app:v1").await?;
-    let conversion = lab.conversion("app:v1");
-    let tag = conversion.variant_tag(&pushed);
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let tag = Conversion::expected_tag(&image()).await?;
     let squatter = Fixture::new().layer(&[("bin/evil", b"evil")]);
     let squatting = squatter.push(&lab.registry.host(), &format!("app:{tag}")).await?;
-
-    let error = conversion.run().await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::VariantConflict);
-    assert!(matches!(error, Error::VariantConflict { .. }), "{error}");
-    let said = format!("tag {}/app:{tag} names another image", lab.gateway.host());
-    assert!(error.to_string().starts_with(&said), "{error}");
-    assert_eq!(lab.writes(), [""; 0]);
     let stored = RepositoryReader::new(&lab.registry, "app");
-    assert_eq!(stored.manifest(tag.as_str()).await?.digest, squatting);
 
-    let made = conversion.forced().run().await?;
-    assert_eq!(stored.manifest(tag.as_str()).await?.digest, made.image.digest);
+    let conversion = lab.conversion("app:v1");
+    for conversion in [conversion.clone(), conversion.forced()] {
+        let error = conversion.run().await.unwrap_err();
+        assert_eq!(error.class(), ErrorClass::VariantConflict);
+        assert!(matches!(error, Error::TagTaken { .. }), "{error}");
+        let said = format!("tag {}/app:{tag} is the name of variant sha256:", lab.gateway.host());
+        assert!(error.to_string().starts_with(&said) && error.to_string().contains(squatting.as_str()));
+        assert_eq!(stored.manifest(tag.as_str()).await?.digest, squatting);
+    }
     Ok(())
 }
 
 #[tokio::test]
-async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
+async fn forged_variant_annotation_is_not_trusted() -> Result<()> {
     let lab = Lab::start().await?;
     let pushed = image().push(&lab.registry.host(), "app:v1").await?;
     let conversion = lab.conversion("app:v1");
@@ -84,11 +82,15 @@ async fn forged_variant_annotation_is_a_conflict() -> Result<()> {
         .layer_as(Compression::Zstd, &[("usr/lib/lib", b"evil")])
         .layer_as(Compression::Zstd, &[("etc/app", b"evil")])
         .members(serde_json::json!({"annotations": {keys::SOURCE_DIGEST: pushed}}));
-    forged.push(&lab.registry.host(), &format!("app:{}", conversion.variant_tag(&pushed))).await?;
-    let error = conversion.run().await.unwrap_err();
-    assert_eq!(error.class(), ErrorClass::VariantConflict);
-    assert!(error.to_string().contains("not the source's"), "{error}");
-    Ok(())
+    let names = conversion.names(&pushed);
+    for tag in [names.first_form().to_string(), format!("{}00000000", names.prefix())] {
+        forged.push(&lab.registry.host(), &format!("app:{tag}")).await?;
+    }
+    let made = conversion.run().await?;
+    assert!(!made.reused);
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    let (variant, source) = (stored.manifest(made.tag.as_str()).await?, stored.manifest("v1").await?);
+    stored.require_same_files(&variant.json, &source.json).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -119,7 +121,13 @@ async fn immutable_tag_is_accepted_for_an_equal_variant() -> Result<()> {
     assert_eq!(conversion.run().await?.image, first.image);
 
     let level = Settings { level: Level::try_from(9)?, ..Settings::default() };
-    let error = conversion.settings(level).forced().run().await.unwrap_err();
+    let other = conversion.clone().settings(level.clone()).forced().run().await?;
+    assert_ne!(other.tag, first.tag);
+    let stored = RepositoryReader::new(&lab.registry, "app");
+    assert_eq!(stored.digest(first.tag.as_str()).await?, first.image.digest);
+
+    // A tag that the user chose.
+    let error = conversion.settings(level).over(first.tag.as_str()).run().await.unwrap_err();
     assert!(error.chain().contains("HTTP 400 TAG_INVALID: The image tag"), "{}", error.chain());
     assert!(error.chain().contains(&format!("push manifest {}", first.tag)), "{}", error.chain());
     Ok(())

@@ -9,20 +9,17 @@ use tokio::sync::Notify;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
-use crate::conversion::Lab;
+use crate::conversion::{Conversion, Lab};
 use zstart_tests::registry::repository_reader::RepositoryReader;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelled_conversion_leaves_no_tag_and_can_be_repeated() -> Result<()> {
     let lab = Lab::start().await?;
-    let pushed = Fixture::new()
-        .large_layer("usr/bin/app", 2 << 20)
-        .large_layer("usr/lib/lib", 1 << 20)
-        .push(&lab.registry.host(), "app:v1")
-        .await?;
+    let image = Fixture::new().large_layer("usr/bin/app", 2 << 20).large_layer("usr/lib/lib", 1 << 20);
+    image.push(&lab.registry.host(), "app:v1").await?;
     let stored = RepositoryReader::new(&lab.registry, "app");
     let conversion = lab.conversion("app:v1");
-    let tag = conversion.variant_tag(&pushed);
+    let tag = Conversion::expected_tag(&image).await?;
     for (method, part) in [
         (Method::GET, "/blobs/sha256:"),
         (Method::PATCH, "/blobs/uploads/"),

@@ -109,7 +109,7 @@ async fn revoked_token_is_renewed() -> Result<()> {
         lab.gateway.clear_faults();
         lab.gateway.fault_times(spared, method.clone(), part, Fault::PassThrough);
         lab.gateway.fault_times(1, method.clone(), part, Fault::RunFirst(Arc::new(revoke.clone())));
-        lab.conversion().forced().run().await?;
+        lab.conversion().over("stable").run().await?;
         assert!(lab.gateway.all_faults_hit(), "{method} {part}");
     }
     Ok(())

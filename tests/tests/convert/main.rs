@@ -14,6 +14,7 @@ mod layer_reuse;
 mod login;
 mod login_challenges;
 mod manifests;
+mod names;
 mod own_writes;
 mod pull_authorization;
 mod redirect_login;

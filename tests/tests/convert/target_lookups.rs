@@ -31,8 +31,9 @@ async fn missing_tag_may_be_denied() -> Result<()> {
         for repository in ["app", "mirror/new"] {
             let lab = Lab::start().await?;
             image().push(&lab.registry.host(), "app:v1").await?;
-            // With the right to pull and with the right to push; from the push on, the tag is visible.
-            lab.gateway.fault_times(2, Method::GET, "-zstd-", refuse(status));
+            // From the push on, the tag is visible.
+            lab.gateway.fault_times(1, Method::HEAD, "-zstd-", refuse(status));
+            lab.gateway.fault_times(1, Method::GET, "-zstd-", refuse(status));
             let target = format!("{}/{repository}", lab.gateway.host());
             let made = lab.conversion("app:v1").into(&target).run().await;
             let made = made.unwrap_or_else(|error| panic!("{status}: {}", error.chain()));
@@ -47,7 +48,9 @@ async fn missing_tag_may_be_denied() -> Result<()> {
 async fn refused_list_of_tags_leaves_the_decision_to_the_push() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
+    // The first form of the name, and the tag before the push.
     lab.gateway.fault_times(2, Method::GET, "-zstd-", refuse(StatusCode::FORBIDDEN));
+    lab.gateway.fault_times(1, Method::HEAD, "-zstd-", refuse(StatusCode::FORBIDDEN));
     lab.gateway.fault(Method::GET, "/tags/list", refuse(StatusCode::FORBIDDEN));
     let made = lab.conversion("app:v1").run().await?;
     require_variant(&lab.registry, "app", made.tag.as_str()).await
@@ -56,16 +59,17 @@ async fn refused_list_of_tags_leaves_the_decision_to_the_push() -> Result<()> {
 #[tokio::test]
 async fn denied_tag_in_the_list_is_not_overwritten() -> Result<()> {
     let lab = Lab::start().await?;
-    let pushed = image().push(&lab.registry.host(), "app:v1").await?;
-    let conversion = lab.conversion("app:v1");
-    let tag = conversion.variant_tag(&pushed);
+    image().push(&lab.registry.host(), "app:v1").await?;
+    let tag = Conversion::expected_tag(&image()).await?;
     let other = Fixture::new().layer(&[("other", b"other")]);
     let squatting = other.push(&lab.registry.host(), &format!("app:{tag}")).await?;
-    lab.gateway.fault(Method::GET, "-zstd-", refuse(StatusCode::FORBIDDEN));
-    let error = conversion.run().await.unwrap_err();
+    for method in [Method::GET, Method::HEAD] {
+        lab.gateway.fault(method, "-zstd-", refuse(StatusCode::FORBIDDEN));
+    }
+    let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::PullDenied, "{}", error.chain());
     assert!(error.chain().contains(&format!("look for image {tag}")), "{}", error.chain());
-    assert_eq!(lab.writes(), [""; 0]);
+    assert!(!lab.has_pushed_a_manifest(), "{:#?}", lab.writes());
     assert_eq!(RepositoryReader::new(&lab.registry, "app").digest(tag.as_str()).await?, squatting);
     Ok(())
 }
@@ -74,10 +78,13 @@ async fn denied_tag_in_the_list_is_not_overwritten() -> Result<()> {
 async fn failing_look_up_is_no_refusal() -> Result<()> {
     let lab = Lab::start().await?;
     image().push(&lab.registry.host(), "app:v1").await?;
+    lab.conversion("app:v1").run().await?;
     lab.gateway.fault(Method::GET, "-zstd-", refuse(StatusCode::SERVICE_UNAVAILABLE));
+    let recording = lab.gateway.record();
     let error = lab.conversion("app:v1").run().await.unwrap_err();
     assert_eq!(error.class(), ErrorClass::Unavailable, "{}", error.chain());
-    assert_eq!(lab.writes(), [""; 0]);
+    let calls = recording.calls();
+    assert!(calls.iter().all(|call| call.starts_with("GET ") || call.starts_with("HEAD ")), "{calls:#?}");
     Ok(())
 }
 

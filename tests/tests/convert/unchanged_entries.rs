@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, ErrorClass, Job, LayerCache, Settings, VariantImage, execute, plan, resolve, verify,
+    Error, ErrorClass, Job, LayerCache, Settings, VariantImage, VariantTagging, execute, plan, resolve,
+    verify,
 };
 use zstart_core::{Digest, Tag};
 use zstart_oci::{RawManifest, media_type};
@@ -65,7 +66,7 @@ impl Source {
             layer_cache: &LayerCache::default(),
             progress: &Silent,
         };
-        let image = execute(job, key, &to, &plan).await?.image;
+        let image = execute(job, key, VariantTagging::Chosen(&to), &plan).await?.image;
         verify(target, &to, &plan, &image).await?;
         Ok(image)
     }

@@ -3,7 +3,8 @@
 
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
-use zstart_core::{Digest, Reference, variant};
+use zstart_core::variant::ContentHash;
+use zstart_core::{Digest, Reference, VariantNames};
 
 const AMD64: &str = "linux/amd64";
 const ARM64: &str = "linux/arm64";
@@ -65,7 +66,8 @@ impl Image {
         let reference: Reference = self.reference.parse().unwrap();
         let digest = reference.digest().cloned();
         let digest = digest.unwrap_or_else(|| Digest::sha256_of(self.reference.as_bytes()));
-        let tag = variant::tag(&reference, &digest);
+        let content = ContentHash::of([&self.variant_digest()], "v1;level=3");
+        let tag = VariantNames::of(&reference, &digest).tag(&content);
         let variant = reference.with_tag_and_digest(tag, self.variant_digest());
         let converted = self.converted.iter().map(|platform| {
             json!({"platform": platform, "sourceBytes": 2_000_000, "variantBytes": 1_000_000, "layers": 1,

@@ -3,14 +3,17 @@
 
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
-use zstart_core::{Digest, Reference, variant};
+use zstart_core::variant::ContentHash;
+use zstart_core::{Digest, Reference, VariantNames};
 use zstart_tests::objects::node_info;
 
 /// The variant that [`record`] reports for `source`.
 pub(crate) fn variant_of(source: &str) -> String {
     let reference: Reference = source.parse().unwrap();
-    let tag = variant::tag(&reference, &digest_of(source));
-    reference.with_tag_and_digest(tag, Digest::sha256_of(b"variant")).to_string()
+    let variant = Digest::sha256_of(b"variant");
+    let tag =
+        VariantNames::of(&reference, &digest_of(source)).tag(&ContentHash::of([&variant], "v1;level=3"));
+    reference.with_tag_and_digest(tag, variant).to_string()
 }
 
 fn digest_of(source: &str) -> Digest {

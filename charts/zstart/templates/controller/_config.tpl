@@ -15,6 +15,7 @@ level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
+tagChildren: {{ $values.tagChildren }}
 recheckInterval: {{ $values.recheckInterval }}
 recheckIntervalAlways: {{ $values.recheckIntervalAlways }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}

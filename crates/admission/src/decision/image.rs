@@ -107,8 +107,12 @@ impl<'a> ImageDecider<'a> {
             trace.step(false, || format!("the annotation {} names {}", keys::KEEP_IMAGES, image.field.name));
             return Err(Reason::ImageOptedOut.into());
         }
-        if variant::is_variant(&source) {
-            trace.step(false, || "the image is a variant, and the pod names no original of it".to_owned());
+        if variant::is_written_variant(&source) {
+            trace.step(false, || {
+                "the image has the name of a variant and a digest, as zstart writes them, and the pod names no \
+                 original of it; an image of your own with such a tag needs another tag"
+                    .to_owned()
+            });
             return Err(Reason::AlreadyVariant.into());
         }
         if image.pull_policy == PullPolicy::Never {

@@ -284,6 +284,9 @@ fn rewrite_is_kept_renewed_or_taken_back() {
     assert_eq!(decided(&cluster, "on", &opted_out), (Reason::PodOptedOut, app, None));
     let audited = decided(&without_record, "audit", &rewritten_before(&variant));
     assert_eq!(audited, (Reason::NoRecord, None, None));
+    // A user's own tag may have the form of a variant's. The record tells.
+    let by_tag = pod_of("r.example/app:v1-zstd-000000000000");
+    assert_eq!(decided(&cluster, "on", &by_tag), (Reason::NoRecord, None, None));
     // Without the annotation, the variant is what the author wrote.
     assert_eq!(decided(&cluster, "on", &pod_of(&variant)), (Reason::AlreadyVariant, None, None));
 }

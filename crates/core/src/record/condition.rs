@@ -45,6 +45,8 @@ pub enum RecordReason {
     RateLimited,
     /// Bytes didn't match their digest or `diff_id`. Such bytes are never tagged and never used.
     ContentMismatch,
+    /// The pushed variant couldn't be read back as it was pushed. The source is sound.
+    NotVerified,
     /// The tag moved during the conversion. The new digest is converted next.
     SourceMoved,
     /// The variant's tag names an image that zstart didn't make from this source.
@@ -71,6 +73,7 @@ impl RecordReason {
             Self::RegistryUnavailable => "RegistryUnavailable",
             Self::RateLimited => "RateLimited",
             Self::ContentMismatch => "ContentMismatch",
+            Self::NotVerified => "NotVerified",
             Self::SourceMoved => "SourceMoved",
             Self::VariantConflict => "VariantConflict",
             Self::Failed => "Failed",

@@ -40,16 +40,29 @@ pub(crate) async fn pull(client: &Client, key: ManifestKey<'_>) -> Result<RawMan
     }
 }
 
-/// Asks for a tag's digest. `None` if the registry doesn't state it, refuses, or fails: then pulling the
-/// manifest gives the digest, or an error with a message (a response to HEAD has no body). A registry that asks
-/// for a pause is an error: pulling would use up the rest of an allowance.
-pub(crate) async fn tag_digest(client: &Client, tag: &Tag) -> Result<Option<Digest>, RequestError> {
-    let Ok(url) = client.url(&path(ManifestKey::Tag(tag))) else { return Ok(None) };
-    let Ok(response) = client.read(Method::HEAD, url, accept()).await else { return Ok(None) };
+/// Answer to the question for a tag's digest.
+pub(crate) enum TagHead {
+    /// The tag names this manifest.
+    Digest(Digest),
+    /// The registry says that there is no such tag.
+    Absent,
+    /// The registry doesn't state the digest, refuses, or fails. Pulling the manifest gives the digest, or an
+    /// error with a message (a response to HEAD has no body).
+    Unknown,
+}
+
+/// Asks for a tag's digest. A registry that asks for a pause is an error: pulling would use up the rest of an
+/// allowance.
+pub(crate) async fn head_tag(client: &Client, tag: &Tag) -> Result<TagHead, RequestError> {
+    let Ok(url) = client.url(&path(ManifestKey::Tag(tag))) else { return Ok(TagHead::Unknown) };
+    let Ok(response) = client.read(Method::HEAD, url, accept()).await else { return Ok(TagHead::Unknown) };
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => Err(client.error_of(response).await),
-        status if is_content(status) => Ok(stated_digest(&response)),
-        _ => Ok(None),
+        StatusCode::NOT_FOUND => Ok(TagHead::Absent),
+        status if is_content(status) => {
+            Ok(stated_digest(&response).map_or(TagHead::Unknown, TagHead::Digest))
+        }
+        _ => Ok(TagHead::Unknown),
     }
 }
 

@@ -5,7 +5,8 @@ use std::io;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use zstart_core::{Digest, Tag, variant};
+use zstart_core::variant::VariantTag;
+use zstart_core::{Digest, VariantNames};
 use zstart_oci::{JsonError, RawObject, media_type};
 
 use super::entry::{Entry, EntryImage, EntryNames};
@@ -194,15 +195,17 @@ impl LayoutIndex {
     /// tag may have it too.
     fn is_variant(&self, image: &Listed<'_>) -> bool {
         let Some(name) = image.names.layout_name().filter(LayoutName::is_variant) else { return false };
+        let Some(VariantTag { stem, source: short, content: _ }) = VariantTag::parse(&name.tag) else {
+            return false;
+        };
         // The source of a name without a tag need not be listed: it may be an image of an index.
-        let Some((stem, short)) = split_variant_tag(&name.tag) else { return true };
+        let Some(stem) = stem else { return true };
         self.images().filter(|source| source.image.digest != image.image.digest).any(|source| {
             let digest = &source.image.digest;
             // An older variant has the tag of its source, which names a newer image now.
             let has_stem = |source: LayoutName| {
-                let variant = variant::tag_for(Some(&source.tag), digest);
-                source.repository == name.repository
-                    && split_variant_tag(&variant).is_some_and(|(own, _)| own == stem)
+                let names = VariantNames::new(Some(&source.tag), digest);
+                source.repository == name.repository && names.has_stem(stem)
             };
             digest.short() == short || source.names.layout_name().is_some_and(has_stem)
         })
@@ -241,11 +244,6 @@ fn prefer_images(entries: Vec<Listed<'_>>) -> Vec<Listed<'_>> {
 
 fn is_one_image(images: &[Listed<'_>]) -> bool {
     images.iter().map(|image| &image.image.digest).collect::<BTreeSet<_>>().len() == 1
-}
-
-/// Source's tag, perhaps cut, and digits of the source's digest. `None` if the variant's source had no tag.
-fn split_variant_tag(tag: &Tag) -> Option<(&str, &str)> {
-    tag.as_str().rsplit_once("-zstd-")
 }
 
 /// Digest at the end of a name, as in `v1@sha256:…`.

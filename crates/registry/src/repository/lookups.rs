@@ -18,7 +18,7 @@ use crate::error::RequestError;
 use crate::error_kind::ErrorKind;
 use crate::observed::BlobHeads;
 use crate::operation::{Access, Operation};
-use crate::store::{ManifestKey, Presence, TagLookup};
+use crate::store::{ManifestKey, Presence, TagListing, TagLookup};
 
 /// Highest number of tags among which a tag is looked for.
 const MAX_TAGS: usize = 100_000;
@@ -60,6 +60,37 @@ impl RegistryRepository {
             Search::Unlisted => Ok(TagLookup::Unlisted(in_context(refusal))),
             Search::Unknown => Ok(TagLookup::Refused(in_context(refusal))),
         }
+    }
+
+    /// Lists tags, at most `max` of them, with the right to pull, and where that is refused with the right to
+    /// push. A registry that gives no list leaves the decision to the push. A wrong password is an error.
+    pub(super) async fn look_up_list(&self, max: usize) -> Result<TagListing, RequestError> {
+        let in_context = |error: RequestError| error.during(Operation::pull("list tags", ""), &self.location);
+        let refusal = match self.list_in_time(&self.reader(), max).await {
+            Ok(list) => return Ok(TagListing::Read(list.tags)),
+            Err(error @ RequestError::Response { kind: ErrorKind::RateLimited { .. }, .. }) => {
+                return Err(error);
+            }
+            Err(error) if !error.is_refusal() => return Ok(TagListing::Refused(in_context(error))),
+            Err(error) => error,
+        };
+        if self.is_wrong_password(&refusal).await {
+            return Err(refusal);
+        }
+        match self.list_in_time(&self.client.reading_with(Access::Push), max).await {
+            Ok(list) => {
+                // A repository that the first push creates: reading it takes this token from now on.
+                self.observed.update(|observed| observed.reads = Access::Push);
+                Ok(TagListing::Read(list.tags))
+            }
+            Err(error @ RequestError::Login(_)) if error.kind() == ErrorKind::Denied => Err(refusal),
+            Err(_) => Ok(TagListing::Refused(in_context(refusal))),
+        }
+    }
+
+    async fn list_in_time(&self, client: &Client, max: usize) -> Result<TagList, RequestError> {
+        let listed = tokio::time::timeout(LIST_TIMEOUT, self.list_tags(client, max)).await;
+        listed.unwrap_or(Err(RequestError::ResponseTimeout { limit: LIST_TIMEOUT }))
     }
 
     /// Returns whether a refused look-up says that the password is wrong. A token server answers 403 or 404 for a
@@ -206,6 +237,9 @@ mod tests {
         let repository = RegistryRepository::new(host, client, RegistryOptions::default().retry);
         let found = repository.look_up(&"v2".parse().unwrap()).await.unwrap();
         assert!(matches!(found, TagLookup::Refused(_)), "{found:?}");
+        assert!((3..=4).contains(&pages.swap(0, Ordering::Relaxed)), "{pages:?}");
+        let listed = repository.look_up_list(MAX_TAGS).await.unwrap();
+        assert!(matches!(listed, TagListing::Refused(_)), "{listed:?}");
         assert!((3..=4).contains(&pages.load(Ordering::Relaxed)), "{pages:?}");
     }
 }

@@ -1,31 +1,35 @@
 //! Peculiarities of ECR's registries.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
-use http::header::{LOCATION, WWW_AUTHENTICATE};
+use http::header::{HeaderName, LOCATION, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 
 use super::super::reverse_proxy::without_credentials;
 use super::super::route::{self, Endpoint};
 use super::tokens::Verdict;
 use super::uploads;
-use super::{BLOB_HOST, EcrState, PUBLIC, error_response};
+use super::{BLOB_HOST, EcrState, PUBLIC, error_response, header_text};
 
 /// Manifest pushes per second and account ("Amazon ECR service quotas", `PutImage`).
 const MAX_PUTS_PER_SECOND: usize = 10;
 /// Maximum page size of a tag list.
 const MAX_TAGS_PER_PAGE: usize = 1000;
+/// Header with the digest of a pushed manifest.
+const CONTENT_DIGEST: HeaderName = HeaderName::from_static("docker-content-digest");
 
 /// State shared by all registries of the account.
 #[derive(Default)]
 pub(super) struct RegistryRules {
     repositories: BTreeSet<String>,
     pub(super) immutable_tags: bool,
-    /// Existing tags, each with its repository.
-    tags: BTreeSet<(String, String)>,
+    /// Digests of pushed tags, by repository and tag.
+    pub(super) tags: BTreeMap<(String, String), String>,
+    /// Pushed manifests: repository and digest.
+    pub(super) manifests: BTreeSet<(String, String)>,
     /// Time and status of each manifest push.
     pub(super) puts: Vec<(Instant, StatusCode)>,
 }
@@ -118,7 +122,7 @@ async fn put_manifest(
         let recent = rules.puts.iter().filter(|(put, _)| now.duration_since(*put) < second).count();
         if recent >= MAX_PUTS_PER_SECOND {
             Some((StatusCode::TOO_MANY_REQUESTS, "TOOMANYREQUESTS", "Rate exceeded".to_owned()))
-        } else if rules.immutable_tags && rules.tags.contains(&key) {
+        } else if rules.immutable_tags && rules.tags.contains_key(&key) {
             // ECR refuses every push to an existing tag, including a push of equal content.
             let message = format!(
                 "The image tag '{reference}' already exists in the '{repository}' repository and cannot be \
@@ -136,9 +140,14 @@ async fn put_manifest(
     let response = state.registry.forward(request, origin).await;
     let mut rules = state.rules();
     rules.puts.push((now, response.status()));
-    if response.status().is_success() && !reference.contains(':') {
-        rules.tags.insert(key);
+    let digest = header_text(response.headers(), &CONTENT_DIGEST).unwrap_or_default().to_owned();
+    if response.status().is_success() {
+        if !reference.contains(':') {
+            rules.tags.insert(key, digest.clone());
+        }
+        rules.manifests.insert((repository.to_owned(), digest));
     }
+    drop(rules);
     response
 }
 

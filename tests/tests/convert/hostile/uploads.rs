@@ -121,5 +121,5 @@ async fn discarded_manifest_fails_verification() -> Result<()> {
         "/manifests/",
         RawResponse::Send(http_response(&["201 Created", "Connection: close"], b"")),
     );
-    lab.fails_with(ErrorClass::NotFound, &["pull image v1-zstd-"]).await
+    lab.fails_with(ErrorClass::NotVerified, &["verify the pushed variant", "pull image v1-zstd-"]).await
 }

@@ -1,6 +1,7 @@
 //! Tests of `index.json`.
 
 use serde_json::{Value, json};
+use zstart_core::variant::ContentHash;
 
 use super::*;
 
@@ -47,8 +48,9 @@ fn only_image_needs_no_name() {
     // The variant that a conversion added is no second image, unless there is nothing else.
     let variant = named("z", VARIANT);
     assert_eq!(only(&[variant.clone(), reference]).unwrap().0, digest("a"));
-    let of_digest = named("z", "sha256-0123456789ab-zstd");
-    assert_eq!(only(&[unnamed.clone(), of_digest]).unwrap(), (digest("a"), None));
+    for name in ["sha256-0123456789ab-zstd", "sha256-0123456789ab-zstd-01234567"] {
+        assert_eq!(only(&[unnamed.clone(), named("z", name)]).unwrap(), (digest("a"), None), "{name}");
+    }
     assert_eq!(only(&[variant]).unwrap(), (digest("z"), Some(VARIANT.into())));
     // One image with two names is one image.
     assert_eq!(only(&[unnamed.clone(), named("a", "v1"), named("a", "v2")]).unwrap().1, Some("v1".into()));
@@ -138,8 +140,13 @@ fn name_in_the_form_of_a_variants_proves_nothing() {
     // The tag moved after the conversion.
     assert_eq!(only(&[named("b", "v1"), of("z", "v1")]).unwrap().0, digest("b"));
     let long = "v".repeat(120);
-    let cut = variant::tag_for(Some(&long.parse().unwrap()), &digest("a")).to_string();
-    assert_eq!(only(&[named("b", &long), named("z", &cut)]).unwrap().0, digest("b"));
+    let names = VariantNames::new(Some(&long.parse().unwrap()), &digest("a"));
+    let made = names.tag(&ContentHash::of([&digest("made")], ""));
+    for cut in [names.first_form(), &made] {
+        assert_eq!(only(&[named("b", &long), named("z", &cut.to_string())]).unwrap().0, digest("b"));
+    }
+    let made = named("z", "v1-zstd-0123456789ab-01234567");
+    assert_eq!(only(&[named("b", "v1"), made]).unwrap().0, digest("b"));
     let error = only(&[named("b", "rancher/local:v1"), of("z", "v1")]).unwrap_err();
     assert!(error.contains("lists 2 images"), "{error}");
 }
