@@ -52,8 +52,7 @@ pub(super) async fn plan(
     if plan.already_zstd() {
         return Ok(Planned::AlreadyZstd);
     }
-    let known = recorded.as_ref().and_then(Reference::tag);
-    let search = VariantSearch { target: repository, names, known, settings };
+    let search = VariantSearch { target: repository, names, known: recorded.as_ref(), settings };
     let FoundVariants { best, known_is_whole, other_platforms, listing } =
         find_variants(search, &plan).await.map_err(ReconcileError::Variant)?;
     if !known_is_whole {

@@ -5,7 +5,7 @@
 //! again, and a push of an equal variant to its own tag is no change.
 
 use zstart_codec::{LayerConverter as _, ZstdConverter};
-use zstart_core::{Platform, Tag, VariantNames, keys};
+use zstart_core::{Platform, Reference, Tag, VariantNames, keys};
 use zstart_oci::{Document, RawManifest};
 use zstart_registry::{ErrorKind, ManifestKey, RegistryError, Store, TagListing};
 
@@ -29,8 +29,8 @@ pub struct VariantSearch<'a> {
     pub target: &'a dyn Store,
     /// Names of the source's variants.
     pub names: &'a VariantNames,
-    /// Tag of a variant that is known already. If that variant suffices, no tags are listed.
-    pub known: Option<&'a Tag>,
+    /// Tag and digest of a variant that is known already. If that tag suffices, no tags are listed.
+    pub known: Option<&'a Reference>,
     /// Settings of the conversion. A variant with other settings suffices too: a finished variant is worth
     /// more than a few percent of size.
     pub settings: &'a Settings,
@@ -42,7 +42,7 @@ pub struct FoundVariants {
     /// The best whole variant: of those with the most platforms of the plan, one with the settings of the
     /// search.
     pub best: Option<NamedVariant>,
-    /// Whether the variant of the known tag is whole: everything that it names exists.
+    /// Whether the known tag names the known digest, and the variant is whole: everything that it names exists.
     pub known_is_whole: bool,
     /// Platforms outside the plan that variants of the source have. A new variant must have them too, so that
     /// it can take the place of each.
@@ -98,11 +98,13 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
     let mut candidates = Vec::new();
     let mut found =
         FoundVariants { best: None, known_is_whole: false, other_platforms: Vec::new(), listing: None };
-    if let Some(tag) = known
+    let known_tag = known.and_then(Reference::tag);
+    if let Some(tag) = known_tag
         && let Some(candidate) = read(target, names, tag, plan, &settings).await?
     {
         let checked = check(target, &candidate, plan).await?;
-        found.known_is_whole = checked.is_some();
+        let is_unmoved = known.and_then(Reference::digest) == Some(&candidate.raw.digest);
+        found.known_is_whole = checked.is_some() && is_unmoved;
         if let Some(best) = &checked
             && best.is_complete
         {
@@ -121,7 +123,7 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
         }
         TagListing::Refused(_) => vec![names.first_form()],
     };
-    for tag in listed.into_iter().filter(|tag| Some(*tag) != known).take(CANDIDATES_MAX) {
+    for tag in listed.into_iter().filter(|tag| Some(*tag) != known_tag).take(CANDIDATES_MAX) {
         candidates.extend(read(target, names, tag, plan, &settings).await?);
     }
     for platform in candidates.iter().flat_map(|candidate| &candidate.other_platforms) {
@@ -130,7 +132,7 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
         }
     }
     candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
-    for candidate in candidates {
+    for candidate in candidates.into_iter().filter(|candidate| candidate.rank.wanted > 0) {
         found.best = match candidate.checked {
             Checked::As(whole) => whole,
             Checked::NotYet => check(target, &candidate, plan).await?,
@@ -230,7 +232,7 @@ fn claims(raw: &RawManifest, plan: &Plan) -> Option<Claims> {
     is_own.then(|| Claims { wanted, other_platforms, settings: annotations.remove(keys::SETTINGS) })
 }
 
-/// Returns a candidate that is a variant of the plan's source, has a platform of the plan, and is whole.
+/// Returns a candidate that is a variant of the plan's source, and is whole.
 async fn check(
     target: &dyn Store,
     candidate: &Candidate,
@@ -253,6 +255,5 @@ async fn check(
             return Ok(None);
         }
     };
-    let is_useful = !image.platforms.is_empty();
-    Ok(is_useful.then(|| NamedVariant { tag: tag.clone(), image, is_complete }))
+    Ok(Some(NamedVariant { tag: tag.clone(), image, is_complete }))
 }
