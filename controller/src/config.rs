@@ -334,7 +334,7 @@ mod tests {
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),
             ("immutableTags: ['a b']", "white space"),
-            ("tagChildren: sometimes", "`auto`, `always`, `never`"),
+            ("tagChildren: sometimes", "auto, always, never"),
             ("allowedControllers: ['clone set']", "allowedControllers"),
             ("ecrRegistries: [ecr.example]", "\"ecr.example\""),
             ("lvl: 3", "config.yaml"),

@@ -84,16 +84,13 @@ impl VariantNames {
     /// `v1.4` becomes `v1.4-zstd-1a2b3c4d5e6f-…`; a digest becomes `sha256-1a2b3c4d5e6f-zstd-…`. A source tag
     /// over 101 characters is cut and made unique by a hash.
     pub fn new(source_tag: Option<&Tag>, digest: &Digest) -> Self {
-        let (prefix, first_form) = match source_tag {
-            Some(tag) => {
-                let (tag, short) = (tag.as_str(), digest.short());
-                let first_form = format!("{}-zstd-{short}", stem(tag, FIRST_FORM_MAX_STEM_LENGTH));
-                (format!("{}-zstd-{short}-", stem(tag, MAX_STEM_LENGTH)), first_form)
-            }
-            None => {
-                let first_form = format!("{}-{}-zstd", digest.algorithm(), digest.short());
-                (format!("{first_form}-"), first_form)
-            }
+        let short = digest.short();
+        let (prefix, first_form) = if let Some(tag) = source_tag {
+            let named = |max| format!("{}-zstd-{short}", stem(tag.as_str(), max));
+            (format!("{}-", named(MAX_STEM_LENGTH)), named(FIRST_FORM_MAX_STEM_LENGTH))
+        } else {
+            let first_form = format!("{}-{short}-zstd", digest.algorithm());
+            (format!("{first_form}-"), first_form)
         };
         // At most 110 characters of a valid tag, six fixed characters and twelve digits. A property test checks
         // the validity.

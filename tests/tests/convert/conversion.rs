@@ -6,8 +6,8 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Execution, Job, LayerCache, NamedVariant, Settings, VariantImage, VariantSearch, VariantTagging,
-    execute, find_variants, plan, resolve, verify_pushed,
+    Error, Execution, FoundVariants, Job, LayerCache, NamedVariant, Settings, VariantImage, VariantSearch,
+    VariantTagging, execute, find_variants, plan, resolve, verify_pushed,
 };
 use zstart_core::{Digest, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
@@ -154,6 +154,18 @@ impl Conversion {
         let options = RegistryOptions { plain_http, ..self.options.clone() };
         let client = RegistryClient::new(options).expect("a client");
         client.repository(reference, self.credentials.clone())
+    }
+
+    /// Searches the variants of the source, of which one is known: tag and digest.
+    pub(crate) async fn search(&self, tag: &Tag, digest: &Digest) -> Result<FoundVariants, Error> {
+        let store = self.open(&self.source);
+        let resolved = resolve(&*store, &self.source).await?;
+        let planned = plan(&*store, &resolved, &self.settings).await?;
+        let names = self.names(resolved.digest());
+        let known = self.source.with_tag_and_digest(tag.clone(), digest.clone());
+        let search =
+            VariantSearch { target: &*store, names: &names, known: Some(&known), settings: &self.settings };
+        find_variants(search, &planned).await
     }
 
     pub(crate) async fn run(&self) -> Result<Converted, Error> {

@@ -144,6 +144,45 @@ async fn first_form_variant_is_reused_and_never_rewritten() -> Result<()> {
 }
 
 #[tokio::test]
+async fn known_variant_suffices_without_a_list_of_tags() -> Result<()> {
+    let (lab, ..) = with_index().await?;
+    let large = lab.make(&["amd64", "arm64"], 3).await?;
+    let packed = lab.make(&["amd64", "arm64"], 9).await?;
+    let conversion =
+        |architectures: &[&str]| anyhow::Ok(lab.conversion("app:v1").settings(settings(architectures, 9)?));
+    let recording = lab.gateway.record();
+    let found = conversion(&["amd64"])?.search(&large.tag, &large.image.digest).await?;
+    assert_eq!((found.known_is_whole, found.best.map(|best| best.tag)), (true, Some(large.tag.clone())));
+    assert!(!recording.calls().iter().any(|call| call.contains("/tags/list")), "{:#?}", recording.calls());
+
+    // A platform is missing: others may have it.
+    let found = conversion(&["amd64", "s390x"])?.search(&large.tag, &large.image.digest).await?;
+    let best = found.best.context("no variant")?;
+    assert_eq!((found.known_is_whole, &best.tag, best.is_complete), (true, &packed.tag, false));
+    assert_eq!(found.other_platforms, [Platform::new("linux", "arm64")]);
+
+    // It has nothing to offer, and is whole all the same.
+    let found = conversion(&["s390x"])?.search(&large.tag, &large.image.digest).await?;
+    assert_eq!((found.known_is_whole, found.best), (true, None));
+    Ok(())
+}
+
+#[tokio::test]
+async fn known_variant_whose_tag_moved_is_not_whole() -> Result<()> {
+    let (lab, _, source) = with_index().await?;
+    let conversion = lab.conversion("app:v1").settings(settings(&["amd64"], 3)?);
+    let old = conversion.names(&source).first_form().clone();
+    let first = conversion.clone().over(old.as_str()).run().await?;
+    // An earlier version of zstart moved its tags.
+    let both = lab.conversion("app:v1").settings(settings(&["amd64", "arm64"], 3)?);
+    let second = both.over(old.as_str()).run().await?;
+    let found = conversion.search(&old, &first.image.digest).await?;
+    assert!(!found.known_is_whole);
+    assert_eq!(found.best.map(|best| best.image.digest), Some(second.image.digest));
+    Ok(())
+}
+
+#[tokio::test]
 async fn first_form_is_found_without_a_list_of_tags() -> Result<()> {
     let (lab, _, source) = with_index().await?;
     let conversion = lab.conversion("app:v1").settings(settings(&["amd64"], 3)?);
