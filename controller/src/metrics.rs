@@ -84,7 +84,7 @@ impl Metrics {
     }
 
     /// Sets the number of existing holds by reason.
-    pub(crate) fn set_owner_holds(&self, holds: [(HoldReason, usize); 2]) {
+    pub(crate) fn set_owner_holds(&self, holds: [(HoldReason, usize); 3]) {
         for (reason, count) in holds {
             let gauge = self.owner_holds.get_or_create(&ReasonLabel { reason: reason.as_str() });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -120,7 +120,11 @@ mod tests {
     fn owner_holds_are_a_gauge_and_a_counter_by_reason() {
         let metrics = Metrics::new();
         metrics.count_owner_hold(HoldReason::ImagePatchedBack);
-        metrics.set_owner_holds([(HoldReason::RecreatedAfterRewrite, 2), (HoldReason::ImagePatchedBack, 0)]);
+        metrics.set_owner_holds([
+            (HoldReason::RecreatedAfterRewrite, 2),
+            (HoldReason::ImagePatchedBack, 0),
+            (HoldReason::ZstdNotUnpacked, 0),
+        ]);
         let text = metrics.text().unwrap();
         for line in [
             "zstart_controller_owner_holds{reason=\"RecreatedAfterRewrite\"} 2",

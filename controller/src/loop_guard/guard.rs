@@ -140,7 +140,7 @@ impl Guard {
     }
 
     /// Number of holds by reason, for every reason.
-    pub fn holds(&self) -> [(HoldReason, usize); 2] {
+    pub fn holds(&self) -> [(HoldReason, usize); 3] {
         HoldReason::ALL
             .map(|reason| (reason, self.holds.values().filter(|held| held.reason == reason).count()))
     }
@@ -300,7 +300,10 @@ impl Guard {
             return None;
         }
         let (_, owner) = identity(pod)?;
-        let held = self.holds.get(&owner).filter(|held| !held.template.is_empty())?;
+        // The template in the hold of a node is the node's runtime.
+        let is_template =
+            |held: &&Held| !held.template.is_empty() && held.reason != HoldReason::ZstdNotUnpacked;
+        let held = self.holds.get(&owner).filter(is_template)?;
         let template = hold_template(pod);
         let is_newer = created(pod).is_some_and(|created| created >= held.created);
         if !is_newer || template == held.template || !self.lifting.insert(owner) {
