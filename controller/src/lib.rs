@@ -4,11 +4,15 @@
 //! - [`demand`], [`watches`]: the sources that workloads run, and their consumers.
 //! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //!
 //! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
 //! - list and watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs;
+//! - get nodes: their images and runtime, when a pod can't pull its variant;
+//! - patch pods: an admission policy allows a change from a variant back to the original that the pod's annotation
+//!   names, and nothing more; create evictions of pods whose image volume can't be changed;
 //! - get service accounts and secrets: pull secrets, by name. Without this right only the controller's own
 //!   credentials are used;
 //! - get, list, watch, create and patch imageconversions, and patch their status;
@@ -25,6 +29,7 @@ mod context;
 pub mod credentials;
 pub mod demand;
 mod events;
+mod heal;
 mod health;
 mod immutable_tags;
 mod look_pacer;

@@ -10,12 +10,19 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use zstart_core::owner_hold::HoldReason;
+use zstart_core::pull_failure::PullFailure;
 use zstart_core::record::RecordReason;
 use zstart_process::dropped_log_lines::DroppedLogLines;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CureLabels {
+    cure: &'static str,
+    cause: &'static str,
 }
 
 /// The metrics and the registry that encodes them.
@@ -28,6 +35,7 @@ pub(crate) struct Metrics {
     running: Gauge,
     owner_holds: Family<ReasonLabel, Gauge>,
     owner_holds_created: Family<ReasonLabel, Counter>,
+    cures: Family<CureLabels, Counter>,
 }
 
 impl Metrics {
@@ -55,6 +63,9 @@ impl Metrics {
         let owner_holds_created = Family::default();
         let help = "Owners that were put on hold, by the evidence";
         registry.register("owner_holds_created", help, owner_holds_created.clone());
+        let cures = Family::default();
+        let help = "Images of pods that couldn't pull their variant, by the cure and the cause";
+        registry.register("cures", help, cures.clone());
         Self {
             registry,
             attempts,
@@ -64,7 +75,13 @@ impl Metrics {
             running,
             owner_holds,
             owner_holds_created,
+            cures,
         }
+    }
+
+    /// Counts an image whose variant a node couldn't pull.
+    pub(crate) fn count_cure(&self, cure: &'static str, cause: PullFailure) {
+        self.cures.get_or_create(&CureLabels { cure, cause: cause.as_str() }).inc();
     }
 
     pub(crate) fn count_attempt(&self, reason: RecordReason) {

@@ -1,4 +1,4 @@
-//! Starts the controller's tasks: watches, records, loop guard, reconciler, certificates, health.
+//! Starts the controller's tasks: watches, records, loop guard, healer, reconciler, certificates, health.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -20,9 +20,10 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::OwnCredentials;
 use crate::events::Events;
+use crate::heal::Healer;
 use crate::loop_guard::LoopGuard;
 use crate::reconcile::ReadRecord;
-use crate::{certificates, loop_guard, reconcile, records, watches};
+use crate::{certificates, heal, loop_guard, reconcile, records, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -65,6 +66,7 @@ pub async fn run(
     exclusions.namespaces.extend(["kube-system".to_owned(), namespace.clone()]);
     let demand = context.demand.clone();
     let (loop_guard, verdicts) = LoopGuard::new(demand.clone());
+    let healer = Healer::default();
     let reconciler = Controller::new(Api::<ReadRecord>::all(client.clone()), watcher::Config::default())
         .reconcile_all_on(demand.subscribe())
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
@@ -72,11 +74,18 @@ pub async fn run(
 
     let mut supervisor = Supervisor::default();
     supervisor.spawn("clock", context.api_clock.clone().follow(client.clone()));
-    let watches =
-        watches::follow(client.clone(), demand, loop_guard.clone(), exclusions, context.api_clock.clone());
+    let watches = watches::follow(
+        client.clone(),
+        demand,
+        loop_guard.clone(),
+        healer.clone(),
+        exclusions,
+        context.api_clock.clone(),
+    );
     supervisor.spawn("watches", watches);
     supervisor.spawn("records", records::keep(Arc::clone(&context)));
     supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(&context), loop_guard, verdicts));
+    supervisor.spawn("healer", heal::keep(Arc::clone(&context), healer, namespace.clone()));
     supervisor.spawn("reconciler", async move {
         let mut reconciler = pin!(reconciler);
         while let Some(done) = reconciler.next().await {

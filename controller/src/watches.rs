@@ -1,4 +1,4 @@
-//! The watches that fill the demand and inform the loop guard.
+//! The watches that fill the demand and inform the loop guard and the healer.
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;
@@ -16,13 +16,15 @@ use zstart_process::watch;
 
 use crate::api_clock::ApiClock;
 use crate::demand::{Exclusions, SharedDemand, Workload, look_time};
+use crate::heal::Healer;
 use crate::loop_guard::{LoopGuard, NodeState};
 
-/// Keeps `demand` and `guard` up to date forever.
+/// Keeps `demand` and `guard` up to date forever, and shows `healer` every pod.
 pub async fn follow(
     client: Client,
     demand: SharedDemand,
     guard: LoopGuard,
+    healer: Healer,
     exclusions: Exclusions,
     clock: ApiClock,
 ) {
@@ -34,6 +36,7 @@ pub async fn follow(
     tokio::join!(
         watch::drain("pods", Api::<Pod>::all(client.clone()), Config::default(), |event| {
             guard.observe_pods(&event);
+            healer.observe_pods(&event);
             demand.change(|demand| demand.apply_workload(event, allowed, look_time_now(&clock)));
         }),
         workloads::<Deployment>(&observers, allowed, "deployments"),
