@@ -20,6 +20,7 @@ use zstart_tests::control_plane::ControlPlane;
 
 use zstart_tests::chart::{Helm, NAMESPACE, cert_manager, chart, ci_values, set_arguments};
 
+mod pods;
 mod writers;
 
 pub(crate) const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
