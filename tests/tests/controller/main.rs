@@ -6,6 +6,7 @@ mod content;
 mod conversion;
 mod demand;
 mod freshness;
+mod heal;
 mod lab;
 mod loop_guard;
 mod moved_tags;
