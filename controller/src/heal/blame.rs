@@ -62,7 +62,6 @@ pub(super) async fn blame_after_start(context: &Context, restoration: &Restorati
     let Restoration { id, variant, original, cause, is_relapse, is_pulled, failure, .. } = restoration;
     let reason = match cause {
         PullFailure::RegistryAway | PullFailure::Unrelated => return Ok(()),
-        PullFailure::Image(ImageFault::Denied | ImageFault::Unsigned) => RecordReason::PullsKeepFailing,
         PullFailure::Unknown if !is_relapse => RecordReason::PullFailed,
         PullFailure::Image(ImageFault::Missing | ImageFault::Damaged) | PullFailure::Node(_)
             if !is_relapse =>

@@ -23,7 +23,7 @@ pub(super) enum Work {
     /// A pod can't pull a variant.
     Cure(FailingPod),
     /// A container that was put back has pulled its original, or failed to.
-    Observe(Restoration, Restored),
+    Observe(Box<Restoration>, Restored),
 }
 
 /// Container that was put back on its original.
@@ -97,7 +97,7 @@ impl Patients {
     /// Takes the next work.
     pub(super) fn next(&mut self) -> Option<Work> {
         if let Some((restoration, outcome)) = self.observed.pop() {
-            return Some(Work::Observe(restoration, outcome));
+            return Some(Work::Observe(Box::new(restoration), outcome));
         }
         self.waiting.pop().map(Work::Cure)
     }
@@ -108,12 +108,11 @@ impl Patients {
         for pull in &mut failing.failures {
             let key = (failing.id.uid.clone(), pull.image.field.to_string());
             let image = &pull.image.reference;
-            match pull.cause {
-                Some(cause) => drop(self.causes.insert(key, (image.clone(), cause))),
-                None => {
-                    let last = self.causes.get(&key).filter(|(of, _)| of == image);
-                    pull.cause = last.map(|(_, cause)| *cause);
-                }
+            if let Some(cause) = pull.cause {
+                self.causes.insert(key, (image.clone(), cause));
+            } else {
+                let last = self.causes.get(&key).filter(|(of, _)| of == image);
+                pull.cause = last.map(|(_, cause)| *cause);
             }
         }
         if !failing.failures.iter().any(|pull| Case::of(&failing, pull).is_some()) {

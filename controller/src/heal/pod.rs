@@ -135,11 +135,12 @@ pub(crate) fn restored(pod: &Pod, list: ImageList, name: &str, failure: &FailedP
     if !message.is_empty() && (message == failure.message || is_about(&failure.image, &message)) {
         return None;
     }
-    match (state_of(status), waiting.reason.as_deref()) {
-        (_, None | Some("ContainerCreating" | "PodInitializing")) => None,
-        ((Waiting::Failed(_), _), _) => Some(Restored::Failed(message)),
-        ((Waiting::BackOff, _), _) => None,
-        ((Waiting::ForOther, _), _) => Some(Restored::Pulled),
+    let is_starting =
+        matches!(waiting.reason.as_deref(), None | Some("ContainerCreating" | "PodInitializing"));
+    match state_of(status).0 {
+        Waiting::Failed(_) => Some(Restored::Failed(message)),
+        Waiting::ForOther if !is_starting => Some(Restored::Pulled),
+        Waiting::ForOther | Waiting::BackOff => None,
     }
 }
 

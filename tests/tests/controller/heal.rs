@@ -290,3 +290,32 @@ async fn pod_with_a_failing_image_volume_is_evicted() -> Result<()> {
     lab.health(&data.original, "True", RecordReason::Verified).await?;
     Ok(())
 }
+
+/// A cluster whose pods failed while the controller was away. The API server must not be flooded.
+#[tokio::test(flavor = "multi_thread")]
+async fn many_pods_are_put_back_at_a_bounded_rate() -> Result<()> {
+    const PODS: usize = 60;
+    let lab = Lab::start().await?;
+    let controller = lab.start_controller().await?;
+    let app = lab.converted("app:v1").await?;
+    lab.node_has(&[&app.original]).await?;
+    controller.stop().await?;
+    for number in 0..PODS {
+        let name = format!("web-{number}");
+        lab.rewritten(&name, &app, &json!({})).await?;
+        lab.report(&name, "ErrImagePull", REFUSED).await?;
+    }
+    let _controller = lab.start_controller().await?;
+    let pods = lab.namespaced::<Pod>("on");
+    let restored = async || {
+        let pods = pods.list(&ListParams::default()).await?.items;
+        anyhow::Ok(pods.iter().filter(|pod| image_of(pod) == app.original).count())
+    };
+    wait::until("the first pod", WITHIN, || async { Ok((restored().await? > 0).then_some(())) }).await?;
+    let started = Instant::now();
+    wait::until("all pods", WITHIN, || async { Ok((restored().await? == PODS).then_some(())) }).await?;
+    // At most 20 a second, and some may have been put back before the clock started.
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(1500), "{took:?}");
+    Ok(())
+}

@@ -20,10 +20,9 @@ fn check(texts: &[(&str, PullFailure)]) {
     }
 }
 
-/// containerd 1.6 and 1.7: pull.go, remotes/docker/{resolver,fetcher,authorizer}.go, remotes/errors/errors.go,
-/// unpacker.go (1.6), pkg/unpack/unpacker.go (1.7).
+// containerd 1.6 and 1.7: pull.go, remotes/docker/{resolver,fetcher,authorizer}.go, remotes/errors/errors.go.
 #[test]
-fn containerd_1_texts_are_known() {
+fn containerd_1_pull_texts_are_known() {
     check(&[
         // munnerz/kube-plex#46; provider-aws-test-infra#281.
         (
@@ -101,7 +100,14 @@ fn containerd_1_texts_are_known() {
             r#"rpc error: code = DeadlineExceeded desc = failed to pull and unpack image "docker.io/library/redis:latest": failed to resolve reference "docker.io/library/redis:latest": failed to authorize: failed to fetch anonymous token: Get "https://auth.docker.io/token?service=registry.docker.io": dial tcp 108.160.165.48:443: i/o timeout"#,
             AWAY,
         ),
-        // containerd#3682; metadata/content.go and content/local/writer.go.
+    ]);
+}
+
+// containerd 1.6 and 1.7: unpacker.go (1.6), pkg/unpack/unpacker.go (1.7), metadata/content.go, diff/stream.go.
+#[test]
+fn containerd_1_unpack_texts_are_known() {
+    check(&[
+        // containerd#3682; content/local/writer.go.
         (
             r#"rpc error: code = Unknown desc = failed to pull and unpack image "docker.io/kubevirt/virt-handler@sha256:74463ee0d468203d7319099650d8590bbbb8af4ab67315f7a27b205a2885e8c2": failed to unpack image on snapshotter devmapper: wrong diff id calculated on extraction "sha256:556b5e866fb438fb624f21d7f1f9587227c580cdc45b633095111ad8cdb05fd8""#,
             DAMAGED,
@@ -154,8 +160,8 @@ fn containerd_1_texts_are_known() {
     ]);
 }
 
-/// containerd 2.0 to 2.4: client/pull.go, core/transfer/local/pull.go, core/unpack/unpacker.go,
-/// core/remotes/docker/{resolver,fetcher}.go.
+// containerd 2.0 to 2.4: client/pull.go, core/transfer/local/pull.go, core/unpack/unpacker.go,
+// core/remotes/docker/{resolver,fetcher}.go.
 #[test]
 fn containerd_2_texts_are_known() {
     check(&[
@@ -202,8 +208,8 @@ fn containerd_2_texts_are_known() {
     ]);
 }
 
-/// CRI-O: internal/storage/image.go, and go.podman.io/image's docker/{docker_client,errors}.go,
-/// copy/{copy,single,digesting_reader}.go, storage/storage_dest.go, manifest/{common,manifest}.go.
+// CRI-O: internal/storage/image.go, and go.podman.io/image's docker/{docker_client,errors}.go,
+// copy/{copy,single,digesting_reader}.go, storage/storage_dest.go, manifest/{common,manifest}.go.
 #[test]
 fn crio_texts_are_known() {
     check(&[
@@ -284,7 +290,7 @@ fn crio_texts_are_known() {
     assert_eq!(waiting("ImagePullBackOff", unsigned), Waiting::Failed(UNSIGNED));
 }
 
-/// kubelet: pkg/kubelet/images/{types,helpers,image_manager}.go.
+// kubelet: pkg/kubelet/images/{types,helpers,image_manager}.go.
 #[test]
 fn kubelet_reasons_are_known() {
     let failed = |reason, message| waiting(reason, message);
@@ -308,7 +314,7 @@ fn kubelet_reasons_are_known() {
 #[test]
 fn several_credentials_give_one_cause() {
     // The kubelet joins the errors of all pull secrets (kuberuntime_image.go).
-    let text = r#"[failed to resolve image: unexpected status from HEAD request to https://r.example/v2/app/manifests/v1: 401 Unauthorized, failed to resolve image: unexpected status from HEAD request to https://r.example/v2/app/manifests/v1: 404 Not Found]"#;
+    let text = r"[failed to resolve image: unexpected status from HEAD request to https://r.example/v2/app/manifests/v1: 401 Unauthorized, failed to resolve image: unexpected status from HEAD request to https://r.example/v2/app/manifests/v1: 404 Not Found]";
     assert_eq!(waiting("ErrImagePull", text), Waiting::Failed(DENIED));
 }
 
