@@ -129,6 +129,9 @@ async fn set_unhealthy(
     warn!(%source, reason = reason.as_str(), message, "a record became unhealthy");
     let status = record.status.clone().unwrap_or_default();
     write_health(context, record, health::health(&status, false, reason, message.clone(), now)).await?;
+    if reason == RecordReason::PullFailed {
+        request_verification(context, record, now).await?;
+    }
     context.events.publish(record, &[], EventType::Warning, reason, &message).await;
     Ok(())
 }
@@ -145,6 +148,21 @@ async fn write_health(context: &Context, record: &ImageConversion, health: Condi
     let parameters = PatchParams::apply(keys::HEALER).force();
     let records: Api<ImageConversion> = Api::all(context.client.clone());
     records.patch_status(&record.name_any(), &parameters, &Patch::Apply(&patch)).await?;
+    Ok(())
+}
+
+/// Asks for a look at the record's source now, with a verification in full. The request is on the record, so it
+/// survives a restart, and the watch of records' metadata reports it.
+async fn request_verification(
+    context: &Context,
+    record: &ImageConversion,
+    now: Timestamp,
+) -> kube::Result<()> {
+    let annotations = json!({ keys::RETRY: now.to_string() });
+    let patch = json!({"metadata": {"uid": record.uid(), "annotations": annotations}});
+    let parameters = PatchParams { field_manager: Some(keys::HEALER.to_owned()), ..PatchParams::default() };
+    let records: Api<ImageConversion> = Api::all(context.client.clone());
+    records.patch(&record.name_any(), &parameters, &Patch::Merge(&patch)).await?;
     Ok(())
 }
 

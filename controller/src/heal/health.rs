@@ -5,7 +5,7 @@
 //! condition is healthy.
 //!
 //! - A pod that can't pull the variant makes the record unhealthy ([`RecordReason::PullFailed`]).
-//! - That asks for a verification in full. The record recovers when the variant is whole, or was made again.
+//! - That asks for a verification in full, by the annotation `zstart.dev/retry`. The record recovers when the variant is whole, or was made again.
 //! - A variant that is whole for the controller and still fails for nodes makes the record unhealthy for an hour
 //!   ([`RecordReason::PullsKeepFailing`]): pods would wait for their cure again and again. The evidence is a pod
 //!   that failed after a recovery and then pulled the original.

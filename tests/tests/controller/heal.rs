@@ -14,7 +14,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, SYSTEM, WITHIN};
-use crate::records::condition_of;
+use crate::records::{condition_of, record_name_of};
 
 /// Longest time from the first failing state to the original.
 const HEALED_WITHIN: Duration = Duration::from_secs(10);
@@ -137,6 +137,9 @@ async fn missing_variant_is_put_back_and_made_again() -> Result<()> {
     }
     let note = lab.pod_event("one", "PutBackOnOriginal").await?;
     assert!(note.contains(&app.original) && note.contains("not found"), "{note}");
+
+    let record = lab.records().get(&record_name_of(&app.original)?).await?;
+    assert!(record.annotations().contains_key(keys::RETRY), "a verification in full was requested");
 
     // The registry has the variant again.
     lab.health(&app.original, "True", RecordReason::Verified).await?;
