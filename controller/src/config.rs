@@ -11,7 +11,7 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, LevelError, Settings};
 use zstart_core::eligibility::pod::ControllerKindError;
-use zstart_core::{Glob, Platform};
+use zstart_core::{Glob, Platform, keys};
 use zstart_process::config_file::{self, ConfigFileError};
 use zstart_registry::ecr::EcrRegistry;
 
@@ -23,6 +23,8 @@ use crate::demand::Exclusions;
 pub struct Config {
     /// Address of the plain HTTP server with `/livez`, `/readyz` and `/metrics`. Default: 0.0.0.0:8080.
     pub health_listen: SocketAddr,
+    /// Name of the Lease by which the replicas elect a leader. Default: `zstart-controller`.
+    pub lease: String,
     /// zstd level. Default: 3.
     pub level: Level,
     /// Platforms to convert. Default: those of the nodes.
@@ -106,6 +108,12 @@ pub enum ConfigError {
         /// The invalid value.
         value: String,
     },
+    /// A Lease without a name.
+    #[error("{}: lease is empty; write the name of the Lease, or leave the field out", file.display())]
+    Lease {
+        /// Path of the file.
+        file: PathBuf,
+    },
     /// A number or duration of zero or less.
     #[error("{}: {field} must be greater than zero", file.display())]
     Zero {
@@ -122,6 +130,7 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct File {
     health_listen: SocketAddr,
+    lease: String,
     level: i32,
     platforms: PlatformsField,
     workers: usize,
@@ -150,6 +159,7 @@ impl Default for File {
     fn default() -> Self {
         Self {
             health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            lease: keys::CONTROLLER.to_owned(),
             level: Level::default().get(),
             platforms: PlatformsField::Word("nodes".to_owned()),
             workers: 2,
@@ -181,6 +191,7 @@ impl Config {
         // No `..`: the compiler reports a new field that is not handled here.
         let File {
             health_listen,
+            lease,
             level,
             platforms,
             workers,
@@ -213,6 +224,9 @@ impl Config {
         if let Some(value) = ecr_registries.iter().find(|registry| EcrRegistry::of(registry).is_none()) {
             return Err(ConfigError::EcrRegistry { file: named(), value: value.clone() });
         }
+        if lease.is_empty() {
+            return Err(ConfigError::Lease { file: named() });
+        }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
@@ -227,6 +241,7 @@ impl Config {
         }
         Ok(Self {
             health_listen,
+            lease,
             level: level.try_into().map_err(|source| ConfigError::Level { file: named(), source })?,
             platforms,
             workers,
@@ -271,7 +286,7 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let config = parse(
-            "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
+            "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
@@ -283,6 +298,7 @@ mod tests {
         // No `..`: the compiler reports a new field that is not tested here.
         let Config {
             health_listen,
+            lease,
             level,
             platforms,
             workers,
@@ -298,6 +314,7 @@ mod tests {
             certificates,
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
+        assert_eq!(lease, "seat");
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!(recheck_interval, Duration::from_secs(90));
@@ -318,6 +335,7 @@ mod tests {
     fn errors_name_the_file_and_the_field() {
         for (text, part) in [
             ("level: 23", "level"),
+            ("lease: ''", "lease is empty"),
             ("platforms: some", "platforms"),
             ("workers: 0", "workers"),
             ("recheckInterval: 0s", "recheckInterval"),

@@ -18,6 +18,7 @@ use crate::credentials::OwnCredentials;
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::immutable_tags::ImmutableTags;
+use crate::leader::Leadership;
 use crate::look_pacer::LookPacer;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
@@ -32,7 +33,9 @@ pub(crate) type ImageKey = (String, Digest);
 
 /// State that all reconciliations share.
 pub(crate) struct Context {
+    /// Client whose writes end with the leadership.
     pub(crate) client: Client,
+    pub(crate) leadership: Leadership,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
     pub(crate) own_credentials: OwnCredentials,
@@ -58,7 +61,7 @@ pub(crate) struct Context {
     pub(crate) repositories: Repositories,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
-    /// Cancelled at shutdown: running reconciliations are dropped.
+    /// Cancelled at shutdown and at the end of the leadership: running reconciliations are dropped.
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -68,6 +71,7 @@ const MAX_REMEMBERED: usize = 10_000;
 impl Context {
     pub(crate) fn new(
         client: Client,
+        leadership: Leadership,
         config: Config,
         own_credentials: OwnCredentials,
         registries: RegistryClient,
@@ -78,6 +82,7 @@ impl Context {
         let immutable_tags = ImmutableTags::new(config.immutable_tags.clone());
         Self {
             client,
+            leadership,
             config,
             own_credentials,
             demand: SharedDemand::default(),

@@ -6,6 +6,7 @@
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - [`certificates`]: the webhook's authority and serving certificate.
+//! - [`leader`]: of all replicas, one does the above; the others watch and stand by.
 //!
 //! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
 //! - list and watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs;
@@ -14,6 +15,7 @@
 //! - get, list, watch, create and patch imageconversions, and patch their status;
 //! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
+//! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
@@ -27,6 +29,7 @@ pub mod demand;
 mod events;
 mod health;
 mod immutable_tags;
+pub mod leader;
 mod look_pacer;
 pub mod loop_guard;
 mod metrics;

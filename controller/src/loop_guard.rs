@@ -136,7 +136,8 @@ async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
     }
 }
 
-/// Carries out the verdicts forever, and keeps the guard informed of the holds.
+/// Carries out the verdicts forever, and keeps the guard informed of the holds. Every replica observes; only the
+/// leader, which sees the same pods, writes.
 pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: UnboundedReceiver<Verdict>) {
     let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
     let mut events = watch::events("ownerholds", all, watcher::Config::default());
@@ -152,7 +153,7 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
             }
             verdict = verdicts.recv() => {
                 let Some(verdict) = verdict else { return };
-                if !holds::carry_out(&context, &verdict).await {
+                if !context.leadership.is_current() || !holds::carry_out(&context, &verdict).await {
                     lock(&guard.guard).forget_lift(&verdict);
                 }
             }

@@ -21,6 +21,7 @@ struct ReasonLabel {
 /// The metrics and the registry that encodes them.
 pub(crate) struct Metrics {
     registry: Registry,
+    leader: Gauge,
     attempts: Family<ReasonLabel, Counter>,
     source_bytes: Counter,
     variant_bytes: Counter,
@@ -33,6 +34,8 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("zstart_controller");
+        let leader = Gauge::default();
+        registry.register("leader", "1 if this replica leads, otherwise 0", leader.clone());
         let attempts = Family::default();
         registry.register(
             "attempts",
@@ -57,6 +60,7 @@ impl Metrics {
         registry.register("owner_holds_created", help, owner_holds_created.clone());
         Self {
             registry,
+            leader,
             attempts,
             source_bytes,
             variant_bytes,
@@ -65,6 +69,10 @@ impl Metrics {
             owner_holds,
             owner_holds_created,
         }
+    }
+
+    pub(crate) fn set_leader(&self, is_leader: bool) {
+        self.leader.set(i64::from(is_leader));
     }
 
     pub(crate) fn count_attempt(&self, reason: RecordReason) {

@@ -1,10 +1,11 @@
-//! A TCP proxy to a server; a stopped proxy refuses connections.
+//! A TCP proxy to a server; a stopped proxy refuses connections, a frozen one loses all packets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ports::free_ports;
@@ -13,6 +14,7 @@ use crate::ports::free_ports;
 pub struct TcpProxy {
     upstream: String,
     address: SocketAddr,
+    frozen: watch::Sender<bool>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -22,8 +24,9 @@ impl TcpProxy {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let task = Some(tokio::spawn(relay(listener, upstream.clone())));
-        Ok(Self { upstream, address, task })
+        let frozen = watch::Sender::new(false);
+        let task = Some(tokio::spawn(relay(listener, upstream.clone(), frozen.subscribe())));
+        Ok(Self { upstream, address, frozen, task })
     }
 
     /// `127.0.0.1:PORT`.
@@ -40,10 +43,21 @@ impl TcpProxy {
         }
     }
 
+    /// Loses all packets from now on: connections stay open, and nothing arrives on them any more, as behind a
+    /// firewall that forgot them. New connections are accepted and get no answer.
+    pub fn freeze(&self) {
+        self.frozen.send_replace(true);
+    }
+
+    /// Relays new connections again. Frozen ones stay without an answer.
+    pub fn thaw(&self) {
+        self.frozen.send_replace(false);
+    }
+
     /// Listens again on the same port.
     pub async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
-        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
+        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone(), self.frozen.subscribe())));
         Ok(())
     }
 }
@@ -56,16 +70,26 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn relay(listener: TcpListener, upstream: String) {
+async fn relay(listener: TcpListener, upstream: String, frozen: watch::Receiver<bool>) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {
-        let upstream = upstream.clone();
+        let (upstream, mut frozen) = (upstream.clone(), frozen.clone());
         connections.spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(&upstream).await {
-                // Either side may close the connection at any time.
-                let _ = copy_bidirectional(&mut near, &mut far).await;
+            let copy = async {
+                if let Ok(mut far) = TcpStream::connect(&upstream).await {
+                    // Either side may close the connection at any time.
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = frozen.wait_for(|frozen| *frozen) => {}
+                () = copy => return,
             }
+            // Holds the connection open.
+            std::future::pending::<()>().await;
+            drop(near);
         });
     }
 }

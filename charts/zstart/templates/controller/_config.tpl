@@ -11,6 +11,7 @@
 {{- fail (printf "controller.recheckIntervalAlways (%s) must be shorter than webhook.maxStalenessAlways (%s): otherwise a record would be too old for pods with imagePullPolicy: Always before its tag is resolved again" $values.recheckIntervalAlways $maxAlways) -}}
 {{- end -}}
 healthListen: 0.0.0.0:8080
+lease: {{ include "zstart.controller.fullname" . }}
 level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 workers: {{ $values.workers | int }}
