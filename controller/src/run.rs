@@ -13,6 +13,7 @@ use zstart_process::boot::Identity;
 use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
+use zstart_process::watch::Deadlines;
 use zstart_registry::ClientError;
 use zstart_registry::auth::CredentialsFileError;
 use zstart_registry::{RegistryClient, RegistryOptions};
@@ -71,8 +72,10 @@ pub async fn run(
     let Identity { namespace, pod } = identity;
     let leadership = Leadership::default();
     // Watches, the clock and the election use a client of their own: they run without leadership.
-    let builder =
-        |config| ClientBuilder::try_from(config).map_err(|source: kube::Error| RunError::Client { source });
+    let builder = |config| {
+        let builder = ClientBuilder::try_from(config).map_err(|source| RunError::Client { source })?;
+        Ok::<_, RunError>(builder.with_layer(&Deadlines))
+    };
     let client = builder(api_server.clone())?.build();
     let fenced = builder(api_server)?.with_layer(&leadership).build();
     let seat = Seat { namespace: namespace.clone(), lease: config.lease.clone(), pod: pod.clone() };

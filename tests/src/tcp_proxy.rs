@@ -1,4 +1,4 @@
-//! A TCP proxy to a server; a stopped proxy refuses connections, a frozen one loses all packets.
+//! A TCP proxy to a server; a stopped proxy refuses connections, and connections can lose all packets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -14,7 +14,7 @@ use crate::ports::free_ports;
 pub struct TcpProxy {
     upstream: String,
     address: SocketAddr,
-    frozen: watch::Sender<bool>,
+    losses: watch::Sender<u32>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -24,9 +24,9 @@ impl TcpProxy {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let frozen = watch::Sender::new(false);
-        let task = Some(tokio::spawn(relay(listener, upstream.clone(), frozen.subscribe())));
-        Ok(Self { upstream, address, frozen, task })
+        let losses = watch::Sender::new(0);
+        let task = Some(tokio::spawn(relay(listener, upstream.clone(), losses.subscribe())));
+        Ok(Self { upstream, address, losses, task })
     }
 
     /// `127.0.0.1:PORT`.
@@ -43,21 +43,16 @@ impl TcpProxy {
         }
     }
 
-    /// Loses all packets from now on: connections stay open, and nothing arrives on them any more, as behind a
-    /// firewall that forgot them. New connections are accepted and get no answer.
-    pub fn freeze(&self) {
-        self.frozen.send_replace(true);
-    }
-
-    /// Relays new connections again. Frozen ones stay without an answer.
-    pub fn thaw(&self) {
-        self.frozen.send_replace(false);
+    /// Loses all packets of the present connections, as a firewall that forgot them: they stay open, and nothing
+    /// arrives on them any more. New connections work.
+    pub fn lose_connections(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
     }
 
     /// Listens again on the same port.
     pub async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
-        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone(), self.frozen.subscribe())));
+        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone(), self.losses.subscribe())));
         Ok(())
     }
 }
@@ -70,11 +65,12 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn relay(listener: TcpListener, upstream: String, frozen: watch::Receiver<bool>) {
+async fn relay(listener: TcpListener, upstream: String, losses: watch::Receiver<u32>) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {
-        let (upstream, mut frozen) = (upstream.clone(), frozen.clone());
+        let (upstream, mut losses) = (upstream.clone(), losses.clone());
+        losses.mark_unchanged();
         connections.spawn(async move {
             let copy = async {
                 if let Ok(mut far) = TcpStream::connect(&upstream).await {
@@ -84,7 +80,7 @@ async fn relay(listener: TcpListener, upstream: String, frozen: watch::Receiver<
             };
             tokio::select! {
                 biased;
-                _ = frozen.wait_for(|frozen| *frozen) => {}
+                _ = losses.changed() => {}
                 () = copy => return,
             }
             // Holds the connection open.
