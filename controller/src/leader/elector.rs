@@ -174,7 +174,7 @@ impl Elector {
                 Ok(Ok(true)) => last_error = None,
                 Ok(Ok(false)) => {
                     let holder = self.candidate.holder().unwrap_or("no replica").to_owned();
-                    self.leadership.end();
+                    self.give_up();
                     return LeadershipLost::Taken { lease: self.lease(), holder };
                 }
                 Ok(Err(error)) => {
@@ -184,9 +184,16 @@ impl Elector {
                 Err(_) => break,
             }
         }
-        self.leadership.end();
+        self.give_up();
         let deadline = self.timing.renew_deadline;
         LeadershipLost::Deadline { lease: self.lease(), deadline, source: last_error }
+    }
+
+    /// Ends the leadership without another request: the Lease may be another process's.
+    fn give_up(&mut self) {
+        self.leadership.end();
+        self.candidate.observe(None, Instant::now());
+        self.is_uncertain = false;
     }
 
     /// Renews once. Returns false if another process holds the Lease.
@@ -226,7 +233,8 @@ impl Elector {
             return;
         }
         match timeout(RELEASE_LIMIT, self.try_release()).await {
-            Ok(Ok(())) => info!(lease = self.lease(), "released the leadership"),
+            Ok(Ok(true)) => info!(lease = self.lease(), "released the leadership"),
+            Ok(Ok(false)) => info!(lease = self.lease(), "the leadership is another replica's"),
             Ok(Err(error)) => {
                 warn!(lease = self.lease(), error = chain(&error), "failed to release the leadership");
             }
@@ -236,18 +244,18 @@ impl Elector {
         }
     }
 
-    async fn try_release(&mut self) -> Result<(), ElectionError> {
+    async fn try_release(&mut self) -> Result<bool, ElectionError> {
         for _ in 0..RELEASE_ATTEMPTS {
             if self.is_uncertain {
                 self.read().await?;
             }
-            let Some(lease) = self.candidate.release(Timestamp::now()) else { return Ok(()) };
+            let Some(lease) = self.candidate.release(Timestamp::now()) else { break };
             if self.write(&lease, false).await? {
-                return Ok(());
+                return Ok(true);
             }
             self.is_uncertain = true;
         }
-        Ok(())
+        Ok(false)
     }
 
     async fn read(&mut self) -> Result<(), ElectionError> {
