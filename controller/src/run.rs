@@ -71,15 +71,16 @@ pub async fn run(
     let registries = RegistryClient::new(options)?;
     let Identity { namespace, pod } = identity;
     let leadership = Leadership::default();
-    // Watches, the clock and the election use a client of their own: they run without leadership.
+    // Watches and the clock use a client of their own: they run without leadership.
     let builder = |config| {
         let builder = ClientBuilder::try_from(config).map_err(|source| RunError::Client { source })?;
         Ok::<_, RunError>(builder.with_layer(&Deadlines))
     };
     let client = builder(api_server.clone())?.build();
-    let fenced = builder(api_server)?.with_layer(&leadership).build();
+    let fenced = builder(api_server.clone())?.with_layer(&leadership).build();
     let seat = Seat { namespace: namespace.clone(), lease: config.lease.clone(), pod: pod.clone() };
-    let mut elector = Elector::new(client.clone(), seat, leadership.clone());
+    // A connection of its own: if all connections are dead, one attempt fails, and the next one opens a new connection.
+    let mut elector = Elector::new(builder(api_server.clone())?.build(), seat, leadership.clone());
     let events = Events::new(fenced.clone(), pod);
     let working = shutdown.child_token();
     let context =

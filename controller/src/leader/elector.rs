@@ -8,7 +8,7 @@ use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::PostParams;
 use kube::{Api, Client};
 use thiserror::Error;
-use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, info, warn};
 use zstart_core::{chain, keys};
 use zstart_registry::jittered;
@@ -166,8 +166,11 @@ impl Elector {
     /// Renews the Lease until that fails for too long.
     pub(crate) async fn renew(&mut self) -> LeadershipLost {
         let mut last_error = None;
+        let mut next = Instant::now();
         loop {
-            sleep(self.timing.retry_period).await;
+            // After an attempt that took longer than the period, the next one begins at once.
+            next = Instant::now().max(next + self.timing.retry_period);
+            sleep_until(next).await;
             // Without this comparison, a process that continues after a pause would send a request.
             let Some(until) = self.leadership.until().filter(|until| Instant::now() < *until) else { break };
             match timeout_at(until, self.try_renew()).await {
