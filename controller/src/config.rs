@@ -16,6 +16,7 @@ use zstart_process::config_file::{self, ConfigFileError};
 use zstart_registry::ecr::EcrRegistry;
 
 use crate::certificates::CertificateSettings;
+use crate::credentials::PullSecretAccess;
 use crate::demand::Exclusions;
 
 /// Configuration of the controller.
@@ -48,6 +49,8 @@ pub struct Config {
     pub credentials_file: Option<PathBuf>,
     /// Amazon ECR registries that the controller accesses with its own AWS identity.
     pub ecr_registries: BTreeSet<String>,
+    /// Pull secrets of workloads that the controller uses. Default: all that RBAC allows.
+    pub pull_secrets: PullSecretAccess,
     /// Pods that are never rewritten. `kube-system` and zstart's own namespace are always excluded.
     pub exclusions: Exclusions,
     /// Objects of the webhook's certificates. `None`: the controller leaves the certificates alone, because
@@ -142,6 +145,9 @@ struct File {
     token_servers: BTreeSet<String>,
     credentials_file: PathBuf,
     ecr_registries: BTreeSet<String>,
+    use_pull_secrets: bool,
+    pull_secret_names: BTreeSet<String>,
+    pull_secret_namespaces: BTreeSet<String>,
     excluded_namespaces: BTreeSet<String>,
     allowed_controllers: BTreeSet<String>,
     rotate_certificates: bool,
@@ -171,6 +177,9 @@ impl Default for File {
             token_servers: BTreeSet::new(),
             credentials_file: PathBuf::new(),
             ecr_registries: BTreeSet::new(),
+            use_pull_secrets: true,
+            pull_secret_names: BTreeSet::new(),
+            pull_secret_namespaces: BTreeSet::new(),
             excluded_namespaces: BTreeSet::new(),
             allowed_controllers: BTreeSet::new(),
             rotate_certificates: true,
@@ -203,6 +212,9 @@ impl Config {
             token_servers,
             credentials_file,
             ecr_registries,
+            use_pull_secrets,
+            pull_secret_names,
+            pull_secret_namespaces,
             excluded_namespaces,
             allowed_controllers,
             rotate_certificates,
@@ -254,6 +266,11 @@ impl Config {
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
             ecr_registries,
+            pull_secrets: PullSecretAccess {
+                is_enabled: use_pull_secrets,
+                names: pull_secret_names,
+                namespaces: pull_secret_namespaces,
+            },
             certificates: rotate_certificates.then_some(webhook),
         })
     }
@@ -290,6 +307,7 @@ mod tests {
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
+             usePullSecrets: false\npullSecretNames: [pull]\npullSecretNamespaces: [shop]\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              rotateCertificates: true\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
@@ -310,6 +328,7 @@ mod tests {
             token_servers,
             credentials_file,
             ecr_registries,
+            pull_secrets: PullSecretAccess { is_enabled, names: secrets, namespaces: secret_namespaces },
             exclusions: Exclusions { namespaces, allowed_controllers },
             certificates,
         } = config;
@@ -324,6 +343,7 @@ mod tests {
         assert!(token_servers.contains("login.example"));
         assert_eq!(credentials_file, Some("/a/config.json".into()));
         assert!(ecr_registries.contains("public.ecr.aws"));
+        assert!(!is_enabled && secrets.contains("pull") && secret_namespaces.contains("shop"));
         assert!(namespaces.contains("quiet"));
         assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));
         let CertificateSettings { configuration, service, serving_secret, ca_secret } = certificates.unwrap();

@@ -14,7 +14,7 @@ use zstart_registry::RegistryClient;
 
 use crate::api_clock::ApiClock;
 use crate::config::{Config, Platforms};
-use crate::credentials::OwnCredentials;
+use crate::credentials::{LoginMemory, OwnCredentials};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::immutable_tags::ImmutableTags;
@@ -39,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
     pub(crate) own_credentials: OwnCredentials,
+    /// Credentials that registries let in or refused.
+    pub(crate) logins: LoginMemory,
     pub(crate) registries: RegistryClient,
     /// Permits for lookups, by registry.
     pub(crate) lookup_permits: KeyedSemaphore<String>,
@@ -85,6 +87,7 @@ impl Context {
             leadership,
             config,
             own_credentials,
+            logins: LoginMemory::default(),
             demand: SharedDemand::default(),
             registries,
             lookup_permits: KeyedSemaphore::new(MAX_LOOKUPS),

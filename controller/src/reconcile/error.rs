@@ -5,7 +5,7 @@ use zstart_convert::{Error, ErrorClass};
 use zstart_core::record::RecordReason;
 use zstart_registry::ConnectionError;
 
-use crate::credentials::CandidateError;
+use crate::credentials::{CandidateError, CredentialReport};
 
 /// Cause of a reconciliation without a variant.
 #[derive(Debug, Error)]
@@ -19,6 +19,14 @@ pub(super) enum ReconcileError {
     /// The source is resolved, but has no variant.
     #[error("{}", chain_with_hint(.0))]
     Convert(#[source] Error),
+    /// The registry accepted none of the credentials.
+    #[error("{error}; {report}")]
+    NoAccess {
+        /// Error of the credentials that got furthest.
+        error: Box<ReconcileError>,
+        /// Results of the pull secrets.
+        report: CredentialReport,
+    },
     /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
@@ -70,6 +78,7 @@ impl ReconcileError {
         match self {
             Self::Record(_) => ErrorClass::Refused,
             Self::Resolve(error) | Self::Convert(error) => error.class(),
+            Self::NoAccess { error, .. } => error.class(),
             Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
@@ -87,6 +96,38 @@ impl ReconcileError {
             ErrorClass::Refused => RecordReason::NotConvertible,
             ErrorClass::Other => RecordReason::Failed,
         }
+    }
+
+    /// The error itself, without the results of the pull secrets.
+    pub(super) fn cause(&self) -> &Self {
+        match self {
+            Self::NoAccess { error, .. } => error,
+            other => other,
+        }
+    }
+
+    /// Message of the record, which administrators read: it names the pull secrets of all tenants. The displayed text
+    /// is for the events, which each tenant reads.
+    pub(super) fn record_message(&self) -> String {
+        match self {
+            Self::NoAccess { error, report } => format!("{error}; {}", report.for_administrators()),
+            other => other.to_string(),
+        }
+    }
+
+    /// Adds the results of the pull secrets to a denial. A missing image needs no other credentials.
+    pub(super) fn with_credentials(self, report: CredentialReport) -> Self {
+        if self.is_denial() { Self::NoAccess { error: Box::new(self), report } } else { self }
+    }
+
+    /// Whether the registry denied the pull or the push.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self.class(), ErrorClass::PullDenied | ErrorClass::PushDenied)
+    }
+
+    /// Whether the registry refused the login itself. A refused push says nothing about the login, which could pull.
+    pub(super) fn is_login_refusal(&self) -> bool {
+        matches!(self.cause(), Self::Resolve(Error::Repository(error)) if error.is_login_refusal())
     }
 
     /// Whether other credentials may succeed. A registry may report a repository that the credentials

@@ -132,10 +132,13 @@ pub(super) fn set_already_zstd(status: &mut ImageConversionStatus, now: Timestam
 
 /// Records an error.
 pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileError, now: Timestamp) {
-    let (reason, message) = (error.reason(), error.to_string());
-    let type_ = match error {
+    let (reason, message) = (error.reason(), error.record_message());
+    let type_ = match error.cause() {
         ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
-        ReconcileError::Convert(_) | ReconcileError::Credentials(_) | ReconcileError::Status(_) => CONVERTED,
+        ReconcileError::Convert(_)
+        | ReconcileError::NoAccess { .. }
+        | ReconcileError::Credentials(_)
+        | ReconcileError::Status(_) => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
         // The variant is unaffected. Only a failed lookup of the source changes a condition; the event
