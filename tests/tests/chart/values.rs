@@ -21,6 +21,10 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
     let helm = Helm::find().await?;
     let cases = [
         ("controller.level=23", ["/controller/level", "want 22"]),
+        ("controller.replicas=0", ["/controller/replicas", "minimum"]),
+        ("controller.usePullSecrets=sometimes", ["/controller/usePullSecrets", "auto"]),
+        ("controller.usePullSecrets={A}", ["/controller/usePullSecrets", "pattern"]),
+        ("controller.usePullSecrets.names={a}", ["/controller/usePullSecrets", "namespaces"]),
         ("controller.level=three", ["/controller/level", "want integer"]),
         ("controller.platforms=linux", ["/controller/platforms", "'nodes', 'all'"]),
         (

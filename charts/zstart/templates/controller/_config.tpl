@@ -23,6 +23,10 @@ plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 tokenServers: {{ $values.tokenServers | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
 ecrRegistries: {{ $values.ecrRegistries | default list | toJson }}
+{{- $pull := include "zstart.pullSecrets" . | fromJson }}
+usePullSecrets: {{ $pull.enabled }}
+pullSecretNames: {{ $pull.names | toJson }}
+pullSecretNamespaces: {{ $pull.namespaces | toJson }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
 allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}
 {{- if eq (include "zstart.certificate.mode" .) "zstart" }}
