@@ -58,7 +58,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
     assert_eq!(
         configuration(&objects, "zstart-controller")?,
         json!({
-            "healthListen": "0.0.0.0:8080",
+            "healthListen": "0.0.0.0:8080", "lease": "zstart-controller",
             "level": 19,
             "platforms": ["linux/amd64", "linux/arm/v7"],
             "workers": 4,
@@ -70,6 +70,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "tokenServers": ["login.example"],
             "credentialsFile": "/etc/zstart/credentials/config.json",
             "ecrRegistries": ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws"],
+            "usePullSecrets": false, "pullSecretNames": [], "pullSecretNamespaces": [],
             "excludedNamespaces": [],
             "allowedControllers": [],
             "rotateCertificates": true,
