@@ -178,16 +178,8 @@ impl<'a> Candidates<'a> {
         if self.tried.len() < MAX_CANDIDATES {
             next = self.next_untried().await?;
         }
-        let next = match next {
-            Some((credentials, current)) => {
-                self.current = current;
-                credentials
-            }
-            None => {
-                self.current = Current::default();
-                Credentials::Anonymous
-            }
-        };
+        let (next, current) = next.unwrap_or_else(|| (Credentials::Anonymous, Current::default()));
+        self.current = current;
         self.tried.push(next.clone());
         Ok(Some(next))
     }

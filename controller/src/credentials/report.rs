@@ -69,7 +69,7 @@ impl CredentialReport {
         match self.secrets.get_mut(secret) {
             // A login that exists is more than none.
             Some(known) if *known != SecretResult::NoLogin => {
-                *known = (*known).max(result.min(SecretResult::Denied))
+                *known = (*known).max(result.min(SecretResult::Denied));
             }
             Some(known) => *known = result,
             None => drop(self.secrets.insert(secret.clone(), result)),

@@ -38,7 +38,7 @@ pub enum LeadershipLost {
     /// The renewals failed.
     #[error(
         "failed to renew the Lease {lease} for {} seconds, so another replica may lead now{}",
-        .deadline.as_secs(), last_error(.source)
+        .deadline.as_secs(), hint(.source.is_some())
     )]
     Deadline {
         /// Namespace and name of the Lease.
@@ -58,8 +58,9 @@ pub enum LeadershipLost {
     },
 }
 
-fn last_error(error: &Option<Box<ElectionError>>) -> &'static str {
-    if error.is_some() { "" } else { "; was this process paused?" }
+/// Guess at the cause of a missed deadline without a failed attempt.
+fn hint(has_error: bool) -> &'static str {
+    if has_error { "" } else { "; was this process paused?" }
 }
 
 /// Error of a request for the Lease.
@@ -242,7 +243,7 @@ impl Elector {
                 warn!(lease = self.lease(), error = chain(&error), "failed to release the leadership");
             }
             Err(_) => {
-                warn!(lease = self.lease(), limit = ?RELEASE_LIMIT, "failed to release the leadership in time")
+                warn!(lease = self.lease(), limit = ?RELEASE_LIMIT, "failed to release the leadership in time");
             }
         }
     }
