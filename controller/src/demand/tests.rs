@@ -5,6 +5,9 @@ use serde_json::{Value, json};
 
 use super::*;
 
+mod consumers;
+mod property;
+
 fn pod(name: &str, spec: &Value) -> Pod {
     let metadata = json!({"name": name, "namespace": "shop", "uid": "1"});
     serde_json::from_value(json!({"metadata": metadata, "spec": spec})).unwrap()
@@ -19,19 +22,22 @@ fn namespace(name: &str, label: Option<&str>) -> PartialObjectMeta<Namespace> {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }
 
-fn set_namespace(demand: &mut Demand, label: Option<&str>) -> Changed {
-    demand.apply_namespace(Event::Apply(namespace("shop", label)), &BTreeSet::new(), Instant::now())
+/// Returns whether the demand changed.
+fn set_namespace(demand: &mut Demand, label: Option<&str>) -> bool {
+    let event = Event::Apply(namespace("shop", label));
+    !demand.apply_namespace(event, &BTreeSet::new(), Instant::now()).is_empty()
 }
 
-fn apply(demand: &mut Demand, event: Event<Pod>) -> Changed {
-    demand.apply_workload(event, &BTreeSet::new(), Instant::now())
+/// Returns whether the demand changed.
+fn apply(demand: &mut Demand, event: Event<Pod>) -> bool {
+    !demand.apply_workload(event, &BTreeSet::new(), Instant::now()).is_empty()
 }
 
 fn demand(objects: &[Pod]) -> Demand {
     let mut demand = Demand::default();
-    let _ = set_namespace(&mut demand, Some(keys::ENABLED));
+    set_namespace(&mut demand, Some(keys::ENABLED));
     for object in objects {
-        let _ = apply(&mut demand, Event::Apply(object.clone()));
+        apply(&mut demand, Event::Apply(object.clone()));
     }
     demand
 }
@@ -65,10 +71,10 @@ fn pod_images_are_normalised_and_deduplicated() {
 #[test]
 fn namespace_label_decides_whether_images_count() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(set_namespace(&mut demand, Some(keys::AUDIT)), Changed(false));
-    assert_eq!(set_namespace(&mut demand, None), Changed(true));
+    assert!(!set_namespace(&mut demand, Some(keys::AUDIT)));
+    assert!(set_namespace(&mut demand, None));
     assert!(sources(&demand).is_empty());
-    assert_eq!(set_namespace(&mut demand, Some(keys::ENABLED)), Changed(true));
+    assert!(set_namespace(&mut demand, Some(keys::ENABLED)));
     assert_eq!(sources(&demand).len(), 1);
 }
 
@@ -122,21 +128,6 @@ fn pod_templates_are_read_at_every_depth() {
     }
 }
 
-#[test]
-fn consumers_carry_their_pull_secrets() {
-    let owned = owned_pod("owned", "apps/v1", "StatefulSet");
-    let mut bare = running("registry.example/app:v1");
-    bare["imagePullSecrets"] = json!([{"name": "pull"}]);
-    bare["serviceAccountName"] = json!("builder");
-    let demand = demand(&[owned, pod("bare", &bare)]);
-    let consumers = demand.consumers(&"registry.example/app:v1".parse().unwrap());
-    assert_eq!(consumers.len(), 2);
-    assert_eq!(consumers[0].service_account, "builder");
-    assert!(consumers[0].pull_secrets.contains("pull"));
-    assert!(consumers[0].event_target.is_some());
-    assert!(consumers[1].event_target.is_none(), "the StatefulSet gets the events");
-}
-
 fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
     let mut owned = pod(name, &running("registry.example/app:v1"));
     let owner = json!({"apiVersion": api_version, "kind": kind, "name": "x", "uid": "2", "controller": true});
@@ -176,7 +167,7 @@ fn excluded_namespace_is_ignored_despite_its_label() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
     let event = Event::Apply(namespace("shop", Some(keys::ENABLED)));
     let excluded = BTreeSet::from(["shop".to_owned()]);
-    assert_eq!(demand.apply_namespace(event, &excluded, Instant::now()), Changed(true));
+    assert!(!demand.apply_namespace(event, &excluded, Instant::now()).is_empty());
     assert!(sources(&demand).is_empty());
 }
 
@@ -219,12 +210,12 @@ fn excluded_workloads_are_ignored() {
 #[test]
 fn unchanged_pod_reports_no_change() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(apply(&mut demand, Event::Apply(pod("app", &running("nginx")))), Changed(false));
+    assert!(!apply(&mut demand, Event::Apply(pod("app", &running("nginx")))));
     let mut next = pod("app", &running("nginx:1.27"));
-    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(true));
+    assert!(apply(&mut demand, Event::Apply(next.clone())));
     next.metadata.namespace = Some("not-opted-in".to_owned());
-    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(false));
-    assert_eq!(apply(&mut demand, Event::Delete(next)), Changed(false));
+    assert!(!apply(&mut demand, Event::Apply(next.clone())));
+    assert!(!apply(&mut demand, Event::Delete(next)));
 }
 
 #[test]
@@ -233,15 +224,15 @@ fn relist_drops_absent_workloads() {
     let mut demand = demand(&[one, two.clone()]);
     for event in [Event::Init, Event::InitDone] {
         let changed = demand.apply_workload::<Job>(event, &BTreeSet::new(), Instant::now());
-        assert_eq!(changed, Changed(false), "the kinds are listed independently");
+        assert!(changed.is_empty(), "the kinds are listed independently");
     }
     assert_eq!(sources(&demand).len(), 2);
     for event in [Event::Init, Event::InitApply(two.clone())] {
-        assert_eq!(apply(&mut demand, event), Changed(false));
+        assert!(!apply(&mut demand, event));
     }
-    assert_eq!(apply(&mut demand, Event::InitDone), Changed(true));
+    assert!(apply(&mut demand, Event::InitDone));
     assert_eq!(sources(&demand), ["docker.io/a/two:latest"]);
-    assert_eq!(apply(&mut demand, Event::Delete(two)), Changed(true));
+    assert!(apply(&mut demand, Event::Delete(two)));
     assert!(sources(&demand).is_empty());
 }
 
@@ -250,18 +241,25 @@ fn node(name: &str, architecture: &str) -> NodeState {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }
 
+/// Returns whether the platforms changed.
+fn apply_node(demand: &mut Demand, event: Event<NodeState>) -> bool {
+    demand.apply_node(event).platforms
+}
+
 #[test]
 fn platforms_follow_the_current_nodes() {
     let mut demand = Demand::default();
-    for (name, architecture) in [("one", "amd64"), ("two", "arm64"), ("three", "amd64")] {
-        assert_eq!(demand.apply_node(Event::Apply(node(name, architecture))), Changed(true));
+    for (name, architecture, is_new) in
+        [("one", "amd64", true), ("two", "arm64", true), ("three", "amd64", false)]
+    {
+        assert_eq!(apply_node(&mut demand, Event::Apply(node(name, architecture))), is_new, "{name}");
     }
     assert_eq!(demand.platforms().len(), 2);
-    assert_eq!(demand.apply_node(Event::Apply(node("one", "amd64"))), Changed(false));
+    assert!(!apply_node(&mut demand, Event::Apply(node("one", "amd64"))));
     for event in [Event::Init, Event::InitApply(node("one", "amd64"))] {
-        assert_eq!(demand.apply_node(event), Changed(false));
+        assert!(!apply_node(&mut demand, event));
     }
-    assert_eq!(demand.apply_node(Event::InitDone), Changed(true));
+    assert!(apply_node(&mut demand, Event::InitDone));
     assert_eq!(demand.platforms().len(), 1);
 }
 
@@ -301,7 +299,7 @@ fn synced() -> (Demand, impl Iterator<Item = Instant>) {
     for event in [Event::Init, Event::InitApply(deployment(APP, &json!({}), &json!({}))), Event::InitDone] {
         let _ = demand.apply_workload(event, &BTreeSet::new(), now);
     }
-    let _ = apply(&mut demand, Event::InitDone);
+    apply(&mut demand, Event::InitDone);
     for event in [Event::Init, Event::InitApply(namespace("shop", Some(keys::ENABLED))), Event::InitDone] {
         let _ = demand.apply_namespace(event, &BTreeSet::new(), now);
     }
@@ -380,23 +378,11 @@ fn run_of_a_cron_job_requests_no_look() {
 #[test]
 fn namespace_that_opts_in_requests_looks_at_its_images() {
     let (mut demand, mut times) = synced();
-    let _ = set_namespace(&mut demand, None);
+    set_namespace(&mut demand, None);
     let changed = deployment(APP, &json!({"a": "b"}), &json!({}));
     let _ = demand.apply_workload(Event::Apply(changed), &BTreeSet::new(), times.next().unwrap());
     assert_eq!(requested(&demand), None);
     let (event, time) = (Event::Apply(namespace("shop", Some(keys::ENABLED))), times.next().unwrap());
     let _ = demand.apply_namespace(event, &BTreeSet::new(), time);
     assert_eq!(requested(&demand), Some(time));
-}
-
-#[test]
-fn consumers_tell_whether_they_always_pull() {
-    let mut spec = running(APP);
-    spec["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
-    let sometimes = pod("sometimes", &spec);
-    spec["initContainers"] = json!([{"name": "init", "image": APP, "imagePullPolicy": "Always"}]);
-    let demand = demand(&[sometimes, pod("always", &spec)]);
-    let pulls: Vec<bool> =
-        demand.consumers(&APP.parse().unwrap()).iter().map(|consumer| consumer.pulls_always).collect();
-    assert_eq!(pulls, [true, false]);
 }

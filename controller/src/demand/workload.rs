@@ -1,6 +1,6 @@
 //! Requirements of pods and pod templates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
@@ -11,7 +11,7 @@ use zstart_core::eligibility::pod::{ControllerKind, controller, exclusion, templ
 use zstart_core::pod_images::{PullPolicy, images};
 use zstart_core::{keys, originals, recorded_original};
 
-use super::{Key, Kind, Requirements, Revision, source_of};
+use super::{Access, EventTarget, Key, Kind, Requirements, Revision, source_of};
 
 /// An object with a pod specification.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
@@ -50,23 +50,24 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
         };
         // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
-        let (mut sources, mut pulled_always) = (BTreeSet::new(), BTreeSet::new());
+        let mut sources = BTreeMap::new();
         for image in images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never) {
             let written = recorded_original(&image, &originals).unwrap_or(&image.reference);
             let Some(source) = source_of(written) else { continue };
-            if image.pull_policy == PullPolicy::Always {
-                pulled_always.insert(source.clone());
-            }
-            sources.insert(source);
+            *sources.entry(source).or_default() |= image.pull_policy == PullPolicy::Always;
         }
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
+        let Key { kind, namespace, name } = self.key();
+        let target = EventTarget { kind, name, uid: self.meta().uid.clone() };
         Requirements {
             sources,
-            pulled_always,
+            access: Access {
+                namespace,
+                service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
+                pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
+            },
             revision: self.revision(),
-            pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
-            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            event_target: (!has_watched_owner(self.meta())).then(|| self.object_ref(&())),
+            event_target: (!has_watched_owner(self.meta())).then_some(target),
         }
     }
 }
