@@ -1,7 +1,7 @@
 //! The operator: finds the images that opted-in namespaces run, converts them, and rotates the webhook's
 //! certificates.
 //!
-//! - [`demand`], [`watches`]: the sources that workloads run, and their consumers.
+//! - [`demand`], [`watches`], [`watched`]: the sources that workloads run, and their consumers.
 //! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
@@ -34,4 +34,5 @@ mod reconcile;
 mod records;
 mod repositories;
 pub mod run;
+pub mod watched;
 pub mod watches;

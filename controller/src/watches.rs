@@ -1,22 +1,22 @@
 //! The watches that fill the demand and inform the loop guard.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::time::Instant;
 
+use futures::StreamExt as _;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::Config;
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
 use zstart_core::eligibility::pod::ControllerKind;
 use zstart_process::watch;
 
 use crate::api_clock::ApiClock;
-use crate::demand::{Exclusions, SharedDemand, Workload, look_time};
+use crate::demand::{Exclusions, SharedDemand, look_time};
 use crate::loop_guard::{LoopGuard, NodeState};
+use crate::watched::{PAGE_SIZE, TemplateOwner, UNFINISHED_PODS, WatchedPod, WatchedWorkload};
 
 /// Keeps `demand` and `guard` up to date forever.
 pub async fn follow(
@@ -32,23 +32,24 @@ pub async fn follow(
     let nodes = Api::<NodeState>::all(client.clone());
     let observers = Observers { client: &client, demand: &demand, guard: &guard, clock: &clock };
     tokio::join!(
-        watch::drain("pods", Api::<Pod>::all(client.clone()), Config::default(), |event| {
-            guard.observe_pods(&event);
-            demand.change(|demand| demand.apply_workload(event, allowed, look_time_now(&clock)));
-        }),
+        pods(&observers, allowed),
         workloads::<Deployment>(&observers, allowed, "deployments"),
         workloads::<StatefulSet>(&observers, allowed, "statefulsets"),
         workloads::<DaemonSet>(&observers, allowed, "daemonsets"),
         workloads::<Job>(&observers, allowed, "jobs"),
         workloads::<CronJob>(&observers, allowed, "cronjobs"),
-        watch::drain("namespaces", namespaces, Config::default(), |event| {
+        watch::drain("namespaces", namespaces, config(), |event| {
             demand.change(|demand| demand.apply_namespace(event, excluded, look_time_now(&clock)));
         }),
-        watch::drain("nodes", nodes, Config::default(), |event| {
+        watch::drain("nodes", nodes, config(), |event| {
             guard.observe_nodes(&event);
             demand.change(|demand| demand.apply_node(event));
         }),
     );
+}
+
+fn config() -> Config {
+    Config::default().page_size(PAGE_SIZE)
 }
 
 /// Receivers of the events of workloads.
@@ -59,11 +60,37 @@ struct Observers<'a> {
     clock: &'a ApiClock,
 }
 
-async fn workloads<W>(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>, resource: &'static str)
-where
-    W: Workload + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    watch::drain(resource, Api::<W>::all(observers.client.clone()), Config::default(), |event| {
+async fn pods(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>) {
+    let api = Api::<WatchedPod>::all(observers.client.clone());
+    let mut events = watch::events("pods", api, config().fields(UNFINISHED_PODS));
+    while let Some(event) = events.next().await {
+        let event = full_pod(event);
+        if matches!(event, Event::InitDone) {
+            tracing::info!(resource = "pods", "listed all objects");
+        }
+        observers.guard.observe_pods(observers.client, &event).await;
+        let time = look_time_now(observers.clock);
+        observers.demand.change(|demand| demand.apply_workload(event, allowed, time));
+    }
+}
+
+/// The event with the pod in the type of `k8s-openapi`.
+fn full_pod(event: Event<WatchedPod>) -> Event<Pod> {
+    match event {
+        Event::Apply(pod) => Event::Apply(pod.into()),
+        Event::Delete(pod) => Event::Delete(pod.into()),
+        Event::InitApply(pod) => Event::InitApply(pod.into()),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+async fn workloads<K: TemplateOwner>(
+    observers: &Observers<'_>,
+    allowed: &BTreeSet<ControllerKind>,
+    resource: &'static str,
+) {
+    watch::drain(resource, Api::<WatchedWorkload<K>>::all(observers.client.clone()), config(), |event| {
         observers.guard.observe_workloads(&event);
         let time = look_time_now(observers.clock);
         observers.demand.change(|demand| demand.apply_workload(event, allowed, time));

@@ -1,12 +1,18 @@
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps, batch};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::watched::WatchedWorkload;
 
 mod consumers;
 mod property;
+
+type Deployment = WatchedWorkload<apps::v1::Deployment>;
+type StatefulSet = WatchedWorkload<apps::v1::StatefulSet>;
+type DaemonSet = WatchedWorkload<apps::v1::DaemonSet>;
+type Job = WatchedWorkload<batch::v1::Job>;
+type CronJob = WatchedWorkload<batch::v1::CronJob>;
 
 fn pod(name: &str, spec: &Value) -> Pod {
     let metadata = json!({"name": name, "namespace": "shop", "uid": "1"});
@@ -385,4 +391,49 @@ fn namespace_that_opts_in_requests_looks_at_its_images() {
     let (event, time) = (Event::Apply(namespace("shop", Some(keys::ENABLED))), times.next().unwrap());
     let _ = demand.apply_namespace(event, &BTreeSet::new(), time);
     assert_eq!(requested(&demand), Some(time));
+}
+
+#[test]
+fn finished_pods_and_jobs_need_no_images() {
+    let none = BTreeSet::new();
+    for (phase, count) in [("Pending", 1), ("Running", 1), ("Unknown", 1), ("Succeeded", 0), ("Failed", 0)] {
+        let mut pod = pod("app", &running(APP));
+        pod.status = serde_json::from_value(json!({"phase": phase})).unwrap();
+        assert_eq!(pod.requirements(&none).sources.len(), count, "{phase}");
+    }
+    for (condition, status, count) in [
+        ("Complete", "True", 0),
+        ("Failed", "True", 0),
+        ("Complete", "False", 1),
+        ("Suspended", "True", 1),
+        ("FailureTarget", "True", 1),
+    ] {
+        let job = json!({
+            "metadata": {"name": "migration", "namespace": "shop"},
+            "spec": {"template": {"metadata": {}, "spec": running(APP)}},
+            "status": {"conditions": [{"type": condition, "status": status}]},
+        });
+        let job: Job = serde_json::from_value(job).unwrap();
+        assert_eq!(job.requirements(&none).sources.len(), count, "{condition} {status}");
+    }
+}
+
+#[test]
+fn kept_images_are_ignored() {
+    let spec = json!({
+        "containers": [{"name": "app", "image": "a/app:v1"}, {"name": "proxy", "image": "a/proxy:v1"}],
+        "volumes": [{"name": "data", "image": {"reference": "a/data:v1"}}],
+    });
+    let annotations = json!({keys::KEEP_IMAGES: "proxy, data"});
+    let mut pod = pod("app", &spec);
+    pod.metadata.annotations = serde_json::from_value(annotations.clone()).unwrap();
+    let job = json!({
+        "metadata": {"name": "migration", "namespace": "shop"},
+        "spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}},
+    });
+    let job: Job = serde_json::from_value(job).unwrap();
+    for requirements in [pod.requirements(&BTreeSet::new()), job.requirements(&BTreeSet::new())] {
+        let sources: Vec<String> = requirements.sources.keys().map(ToString::to_string).collect();
+        assert_eq!(sources, ["docker.io/a/app:v1"]);
+    }
 }
