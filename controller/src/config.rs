@@ -27,6 +27,11 @@ pub struct Config {
     pub level: Level,
     /// Platforms to convert. Default: those of the nodes.
     pub platforms: Platforms,
+    /// Time for which a platform of the nodes counts after its last node was seen. Default: 7 days.
+    pub platform_retention: Duration,
+    /// Name of the `ConfigMap` that remembers these platforms, in zstart's own namespace. Default:
+    /// `zstart-controller-platforms`.
+    pub platforms_config_map: String,
     /// Maximum number of concurrent conversions. Default: 2.
     pub workers: usize,
     /// Maximum number of concurrent layers of one image. Default: 2.
@@ -56,7 +61,7 @@ pub struct Config {
 /// Platforms of an image that are converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// The platforms of the cluster's nodes.
+    /// The platforms of the cluster's nodes, and of nodes that left within `platform_retention`.
     Nodes,
     /// Every platform.
     All,
@@ -124,6 +129,8 @@ struct File {
     health_listen: SocketAddr,
     level: i32,
     platforms: PlatformsField,
+    platform_retention: SignedDuration,
+    platforms_config_map: String,
     workers: usize,
     layers_at_once: usize,
     recheck_interval: SignedDuration,
@@ -152,6 +159,8 @@ impl Default for File {
             health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
             level: Level::default().get(),
             platforms: PlatformsField::Word("nodes".to_owned()),
+            platform_retention: SignedDuration::from_hours(7 * 24),
+            platforms_config_map: "zstart-controller-platforms".to_owned(),
             workers: 2,
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             recheck_interval: SignedDuration::from_mins(5),
@@ -183,6 +192,8 @@ impl Config {
             health_listen,
             level,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             recheck_interval,
@@ -214,9 +225,11 @@ impl Config {
             return Err(ConfigError::EcrRegistry { file: named(), value: value.clone() });
         }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
+        let platform_retention = Duration::try_from(platform_retention).unwrap_or_default();
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
         for (field, is_zero) in [
+            ("platformRetention", platform_retention.is_zero()),
             ("workers", workers == 0),
             ("recheckInterval", recheck_interval.is_zero()),
             ("recheckIntervalAlways", recheck_interval_always.is_zero()),
@@ -229,6 +242,8 @@ impl Config {
             health_listen,
             level: level.try_into().map_err(|source| ConfigError::Level { file: named(), source })?,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             recheck_interval,
@@ -257,6 +272,7 @@ mod tests {
         let config = parse("").unwrap();
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
+        assert_eq!(config.platform_retention, Duration::from_hours(168));
         assert_eq!(config.recheck_interval, Duration::from_mins(5));
         assert_eq!(config.recheck_interval_always, Duration::from_mins(1));
         assert_eq!(config.credentials_file, None);
@@ -271,7 +287,8 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let config = parse(
-            "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
+            "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\n\
+             platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
@@ -285,6 +302,8 @@ mod tests {
             health_listen,
             level,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             recheck_interval,
@@ -300,6 +319,7 @@ mod tests {
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
+        assert_eq!((platform_retention, &*platforms_config_map), (Duration::from_hours(48), "seen"));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
         assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
@@ -319,6 +339,7 @@ mod tests {
         for (text, part) in [
             ("level: 23", "level"),
             ("platforms: some", "platforms"),
+            ("platformRetention: 0s", "platformRetention"),
             ("workers: 0", "workers"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),

@@ -98,7 +98,7 @@ impl Context {
         }
     }
 
-    /// Platforms to convert, given the current nodes.
+    /// Platforms to convert, given the nodes of the last days.
     pub(crate) fn platforms(&self) -> PlatformSelection {
         match &self.config.platforms {
             Platforms::All => PlatformSelection::All,

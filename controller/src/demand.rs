@@ -3,9 +3,10 @@
 //! [`Demand`] is a synchronous state machine: watch events go in, the sources in demand come out. Its
 //! tests need no API server.
 
-use std::collections::BTreeSet;
-use std::time::Instant;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::ResourceExt as _;
 use kube::core::PartialObjectMeta;
@@ -150,25 +151,38 @@ impl Demand {
         }
     }
 
-    /// Applies an event on nodes. Their labels name the platform.
-    pub fn apply_node(&mut self, event: Event<NodeState>) -> Changes {
+    /// Applies an event on nodes at the time `now`. Their labels name the platform.
+    pub fn apply_node(&mut self, event: Event<NodeState>, now: Timestamp) -> Changes {
         let platform_of = |node: &NodeState| {
             let label = |key: &str| node.labels().get(key).map(String::as_str);
             let (os, architecture) = (label("kubernetes.io/os")?, label("kubernetes.io/arch")?);
             Platform::named(os, architecture, None)
         };
-        let platforms = match event {
-            Event::Init => {
-                self.platforms.begin_list();
-                false
-            }
+        let mut changes = Changes::default();
+        match event {
+            Event::Init => self.platforms.begin_list(),
             Event::InitApply(node) | Event::Apply(node) => {
-                self.platforms.set(node.name_any(), platform_of(&node))
+                changes.platforms = self.platforms.set(node.name_any(), platform_of(&node), now);
             }
-            Event::Delete(node) => self.platforms.set(node.name_any(), None),
-            Event::InitDone => self.platforms.end_list(),
-        };
-        Changes { platforms, ..Changes::default() }
+            Event::Delete(node) => changes.platforms = self.platforms.set(node.name_any(), None, now),
+            Event::InitDone => self.platforms.end_list(now),
+        }
+        changes
+    }
+
+    /// Adds the platforms that an earlier process saw, with the time at which a node was last seen.
+    pub fn restore_platforms(&mut self, seen: BTreeMap<Platform, Timestamp>) -> Changes {
+        Changes { platforms: self.platforms.restore(seen), ..Changes::default() }
+    }
+
+    /// Drops the platforms whose last node was seen more than `retention` before `now`.
+    pub fn expire_platforms(&mut self, now: Timestamp, retention: Duration) -> Changes {
+        Changes { platforms: self.platforms.expire(now, retention), ..Changes::default() }
+    }
+
+    /// The platforms, with the time at which a node was last seen.
+    pub fn seen_platforms(&self, now: Timestamp) -> BTreeMap<Platform, Timestamp> {
+        self.platforms.seen(now)
     }
 
     /// Returns whether a namespace is opted in and not excluded.
@@ -176,12 +190,12 @@ impl Demand {
         self.namespaces.contains_key(namespace)
     }
 
-    /// Whether every kind was listed at least once.
+    /// Whether every kind was listed at least once, and the platforms of the earlier process are known.
     pub fn is_synced(&self) -> bool {
         self.namespaces.is_synced() && self.platforms.is_synced() && self.workloads.are_synced(&Kind::ALL)
     }
 
-    /// The platforms of the nodes.
+    /// The platforms of the nodes, and those of nodes that left a short time ago.
     pub fn platforms(&self) -> BTreeSet<Platform> {
         self.platforms.iter().cloned().collect()
     }
@@ -189,6 +203,11 @@ impl Demand {
     /// The sources that workloads in opted-in namespaces run.
     pub fn sources(&self) -> BTreeSet<Source> {
         self.workloads.index.sources().cloned().collect()
+    }
+
+    /// Number of sources that workloads in opted-in namespaces run.
+    pub fn source_count(&self) -> usize {
+        self.workloads.index.sources().count()
     }
 
     /// Whether a workload in an opted-in namespace runs the source.

@@ -2,6 +2,7 @@
 //! certificates.
 //!
 //! - [`demand`], [`watches`], [`watched`]: the sources that workloads run, and their consumers.
+//! - `platform_memory`: the platforms of nodes that left a short time ago.
 //! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
@@ -15,6 +16,7 @@
 //! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
+//! - get and patch one `ConfigMap` in its own namespace;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
 
@@ -30,6 +32,7 @@ mod immutable_tags;
 mod look_pacer;
 pub mod loop_guard;
 mod metrics;
+mod platform_memory;
 mod reconcile;
 mod records;
 mod repositories;

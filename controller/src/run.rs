@@ -22,7 +22,7 @@ use crate::credentials::OwnCredentials;
 use crate::events::Events;
 use crate::loop_guard::LoopGuard;
 use crate::reconcile::ReadRecord;
-use crate::{certificates, loop_guard, reconcile, records, watches};
+use crate::{certificates, loop_guard, platform_memory, reconcile, records, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -75,6 +75,8 @@ pub async fn run(
     let watches =
         watches::follow(client.clone(), demand, loop_guard.clone(), exclusions, context.api_clock.clone());
     supervisor.spawn("watches", watches);
+    supervisor.spawn("platforms", platform_memory::follow(Arc::clone(&context), namespace.clone()));
+    supervisor.spawn("platform memory", platform_memory::record(Arc::clone(&context), namespace.clone()));
     supervisor.spawn("records", records::keep(Arc::clone(&context)));
     supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(&context), loop_guard, verdicts));
     supervisor.spawn("reconciler", async move {

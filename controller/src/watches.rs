@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
@@ -43,7 +44,7 @@ pub async fn follow(
         }),
         watch::drain("nodes", nodes, config(), |event| {
             guard.observe_nodes(&event);
-            demand.change(|demand| demand.apply_node(event));
+            demand.change(|demand| demand.apply_node(event, Timestamp::now()));
         }),
     );
 }

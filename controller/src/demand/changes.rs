@@ -11,7 +11,7 @@ pub struct Changes {
     /// Sources whose consumers, requested look or existence in demand changed. A consumer is a namespace with
     /// its credentials: another pod of a Deployment changes nothing.
     pub sources: HashSet<Source>,
-    /// The platforms of the nodes changed.
+    /// The platforms changed: a node has a new one, or the last node of one left long ago.
     pub platforms: bool,
 }
 

@@ -249,23 +249,23 @@ fn node(name: &str, architecture: &str) -> NodeState {
 
 /// Returns whether the platforms changed.
 fn apply_node(demand: &mut Demand, event: Event<NodeState>) -> bool {
-    demand.apply_node(event).platforms
+    demand.apply_node(event, Timestamp::UNIX_EPOCH).platforms
 }
 
 #[test]
-fn platforms_follow_the_current_nodes() {
+fn platforms_follow_the_nodes() {
     let mut demand = Demand::default();
     for (name, architecture, is_new) in
         [("one", "amd64", true), ("two", "arm64", true), ("three", "amd64", false)]
     {
         assert_eq!(apply_node(&mut demand, Event::Apply(node(name, architecture))), is_new, "{name}");
     }
-    assert_eq!(demand.platforms().len(), 2);
-    assert!(!apply_node(&mut demand, Event::Apply(node("one", "amd64"))));
-    for event in [Event::Init, Event::InitApply(node("one", "amd64"))] {
+    for event in [Event::Init, Event::InitApply(node("one", "amd64")), Event::InitDone] {
         assert!(!apply_node(&mut demand, event));
     }
-    assert!(apply_node(&mut demand, Event::InitDone));
+    assert_eq!(demand.platforms().len(), 2, "the platform of the lost node is kept");
+    let later = Timestamp::UNIX_EPOCH + Duration::from_hours(1);
+    assert!(demand.expire_platforms(later, Duration::from_mins(59)).platforms);
     assert_eq!(demand.platforms().len(), 1);
 }
 
@@ -274,7 +274,7 @@ fn demand_is_synced_after_every_first_list() {
     let mut demand = Demand::default();
     let (none, now) = (BTreeSet::new(), Instant::now());
     let _ = demand.apply_namespace(Event::InitDone, &BTreeSet::new(), now);
-    let _ = demand.apply_node(Event::InitDone);
+    let _ = demand.apply_node(Event::InitDone, Timestamp::UNIX_EPOCH);
     let _ = demand.apply_workload::<Pod>(Event::InitDone, &none, now);
     let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none, now);
     let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none, now);
@@ -282,6 +282,8 @@ fn demand_is_synced_after_every_first_list() {
     let _ = demand.apply_workload::<Job>(Event::InitDone, &none, now);
     assert!(!demand.is_synced());
     let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none, now);
+    assert!(!demand.is_synced());
+    let _ = demand.restore_platforms(BTreeMap::new());
     assert!(demand.is_synced());
 }
 

@@ -46,6 +46,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("image.registry=registry.lab:70000/zstart", ["/image/registry", "pattern"]),
         ("image.registry=https://registry.lab", ["/image/registry", "pattern"]),
         ("webhook.image.name=Webhook", ["/webhook/image/name", "pattern"]),
+        ("controller.platformRetention=7d", ["/controller/platformRetention", "pattern"]),
         ("controller.recheckInterval=99999999h", ["/controller/recheckInterval", "pattern"]),
         ("webhook.maxStalenessAlways=2minutes", ["/webhook/maxStalenessAlways", "pattern"]),
         ("webhook.maxCacheAge=0s", ["/webhook/maxCacheAge", "pattern"]),

@@ -10,6 +10,7 @@ mod lab;
 mod loop_guard;
 mod moved_tags;
 mod outage;
+mod platforms;
 mod records;
 mod refusals;
 mod request_gate;

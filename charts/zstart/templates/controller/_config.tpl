@@ -13,6 +13,8 @@
 healthListen: 0.0.0.0:8080
 level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
+platformRetention: {{ $values.platformRetention }}
+platformsConfigMap: {{ include "zstart.controller.fullname" . }}-platforms
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 recheckInterval: {{ $values.recheckInterval }}
