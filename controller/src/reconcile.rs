@@ -12,8 +12,8 @@ use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use tracing::warn;
 use zstart_convert::PlatformSelection;
-use zstart_core::ImageConversion;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition};
+use zstart_core::{ImageConversion, keys};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -57,7 +57,8 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let source = &record.spec.source;
     let (consumers, requested) =
         context.demand.read(|demand| (demand.consumers(source), demand.requested_look(source)));
-    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && has_outcome(record)) {
+    let is_done = has_outcome(record) || is_own(record);
+    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && is_done) {
         // A new consumer changes the demand, which triggers a reconciliation.
         return Ok(Action::await_change());
     }
@@ -148,6 +149,12 @@ fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &Platf
         image: InputsHash::of((record.uid(), record.metadata.generation, platforms)),
         access: InputsHash::of(consumers),
     }
+}
+
+/// Whether the controller created the record, for consumers. A record that a user created needs none.
+fn is_own(record: &ImageConversion) -> bool {
+    let mut managers = record.metadata.managed_fields.iter().flatten();
+    managers.any(|entry| entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none())
 }
 
 /// Whether an earlier reconciliation ended, with or without a variant.
