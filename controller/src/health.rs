@@ -6,6 +6,7 @@ use std::fmt;
 use zstart_process::health::Health;
 
 use crate::context::Context;
+use crate::demand::Demand;
 
 impl Health for Context {
     fn missing(&self) -> Option<Cow<'static, str>> {
@@ -14,6 +15,7 @@ impl Health for Context {
     }
 
     fn metrics(&self) -> Result<String, fmt::Error> {
+        self.metrics.set_demand(self.demand.read(Demand::source_count), self.demand.source_changes());
         self.metrics.text()
     }
 }

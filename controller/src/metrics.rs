@@ -1,6 +1,7 @@
 //! Metrics. The number of series is small: reasons are a closed list, and no label names an image.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -22,6 +23,8 @@ struct ReasonLabel {
 pub(crate) struct Metrics {
     registry: Registry,
     attempts: Family<ReasonLabel, Counter>,
+    sources: Gauge,
+    source_changes: Counter,
     source_bytes: Counter,
     variant_bytes: Counter,
     seconds: Histogram,
@@ -39,6 +42,12 @@ impl Metrics {
             "Attempts to reconcile a source, by the reason they ended with",
             attempts.clone(),
         );
+        let sources = Gauge::default();
+        registry.register("sources", "Sources that workloads in opted-in namespaces run", sources.clone());
+        let source_changes = Counter::default();
+        let help =
+            "Sources whose consumers changed, added over all changes of pods, templates and namespaces";
+        registry.register("source_changes", help, source_changes.clone());
         let source_bytes = Counter::default();
         let help = "Compressed size of converted layers in the source";
         registry.register_with_unit("converted_source", help, Unit::Bytes, source_bytes.clone());
@@ -58,6 +67,8 @@ impl Metrics {
         Self {
             registry,
             attempts,
+            sources,
+            source_changes,
             source_bytes,
             variant_bytes,
             seconds,
@@ -69,6 +80,12 @@ impl Metrics {
 
     pub(crate) fn count_attempt(&self, reason: RecordReason) {
         self.attempts.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// Sets the number of sources in demand, and the total of their changes so far.
+    pub(crate) fn set_demand(&self, sources: usize, changes: u64) {
+        self.sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
+        self.source_changes.inner().store(changes, Ordering::Relaxed);
     }
 
     pub(crate) fn count_conversion(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {

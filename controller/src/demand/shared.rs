@@ -28,6 +28,8 @@ struct State {
     demand: Demand,
     /// Changes that the receiver hasn't got yet; `None` as long as there is no receiver.
     pending: Option<Changes>,
+    /// Number of sources that all changes have named.
+    source_changes: u64,
 }
 
 impl Default for SharedDemand {
@@ -53,6 +55,7 @@ impl SharedDemand {
             let mut state = lock(&self.state);
             let changes = change(&mut state.demand);
             let is_changed = !changes.is_empty();
+            state.source_changes += changes.sources.len() as u64;
             if let Some(pending) = &mut state.pending {
                 pending.merge(changes);
             }
@@ -64,6 +67,11 @@ impl SharedDemand {
         }
         // Never back to false: callers on other threads may arrive here in another order.
         self.synced.send_if_modified(|synced| is_synced && !mem::replace(synced, true));
+    }
+
+    /// Number of changed sources that all events have named, for metrics.
+    pub fn source_changes(&self) -> u64 {
+        lock(&self.state).source_changes
     }
 
     /// Whether every watch has listed its objects once.

@@ -210,6 +210,7 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     let (_, metrics) = get("/metrics").await?;
     for line in [
         "zstart_controller_attempts_total{reason=\"Verified\"} 1",
+        "zstart_controller_sources 2",
         "zstart_controller_conversion_seconds_count 1",
         "zstart_controller_conversions_running 0",
     ] {
