@@ -11,11 +11,12 @@ use serde::Deserialize;
 use thiserror::Error;
 use zstart_convert::{Level, LevelError, Settings, TagChildren};
 use zstart_core::eligibility::pod::ControllerKindError;
-use zstart_core::{Glob, Platform};
+use zstart_core::{Glob, Platform, keys};
 use zstart_process::config_file::{self, ConfigFileError};
 use zstart_registry::ecr::EcrRegistry;
 
 use crate::certificates::CertificateSettings;
+use crate::credentials::PullSecretAccess;
 use crate::demand::Exclusions;
 
 /// Configuration of the controller.
@@ -23,10 +24,17 @@ use crate::demand::Exclusions;
 pub struct Config {
     /// Address of the plain HTTP server with `/livez`, `/readyz` and `/metrics`. Default: 0.0.0.0:8080.
     pub health_listen: SocketAddr,
+    /// Name of the Lease by which the replicas elect a leader. Default: `zstart-controller`.
+    pub lease: String,
     /// zstd level. Default: 3.
     pub level: Level,
     /// Platforms to convert. Default: those of the nodes.
     pub platforms: Platforms,
+    /// Time for which a platform of the nodes counts after its last node was seen. Default: 7 days.
+    pub platform_retention: Duration,
+    /// Name of the `ConfigMap` that remembers these platforms, in zstart's own namespace. Default:
+    /// `zstart-controller-platforms`.
+    pub platforms_config_map: String,
     /// Maximum number of concurrent conversions. Default: 2.
     pub workers: usize,
     /// Maximum number of concurrent layers of one image. Default: 2.
@@ -48,6 +56,8 @@ pub struct Config {
     pub credentials_file: Option<PathBuf>,
     /// Amazon ECR registries that the controller accesses with its own AWS identity.
     pub ecr_registries: BTreeSet<String>,
+    /// Pull secrets of workloads that the controller uses. Default: all that RBAC allows.
+    pub pull_secrets: PullSecretAccess,
     /// Pods that are never rewritten. `kube-system` and zstart's own namespace are always excluded.
     pub exclusions: Exclusions,
     /// Objects of the webhook's certificates. `None`: the controller leaves the certificates alone, because
@@ -58,7 +68,7 @@ pub struct Config {
 /// Platforms of an image that are converted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Platforms {
-    /// The platforms of the cluster's nodes.
+    /// The platforms of the cluster's nodes, and of nodes that left within `platform_retention`.
     Nodes,
     /// Every platform.
     All,
@@ -108,6 +118,12 @@ pub enum ConfigError {
         /// The invalid value.
         value: String,
     },
+    /// A Lease without a name.
+    #[error("{}: lease is empty; write the name of the Lease, or leave the field out", file.display())]
+    Lease {
+        /// Path of the file.
+        file: PathBuf,
+    },
     /// A number or duration of zero or less.
     #[error("{}: {field} must be greater than zero", file.display())]
     Zero {
@@ -124,8 +140,11 @@ pub enum ConfigError {
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 struct File {
     health_listen: SocketAddr,
+    lease: String,
     level: i32,
     platforms: PlatformsField,
+    platform_retention: SignedDuration,
+    platforms_config_map: String,
     workers: usize,
     layers_at_once: usize,
     tag_children: TagChildren,
@@ -136,6 +155,9 @@ struct File {
     token_servers: BTreeSet<String>,
     credentials_file: PathBuf,
     ecr_registries: BTreeSet<String>,
+    use_pull_secrets: bool,
+    pull_secret_names: BTreeSet<String>,
+    pull_secret_namespaces: BTreeSet<String>,
     excluded_namespaces: BTreeSet<String>,
     allowed_controllers: BTreeSet<String>,
     rotate_certificates: bool,
@@ -153,8 +175,11 @@ impl Default for File {
     fn default() -> Self {
         Self {
             health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
+            lease: keys::CONTROLLER.to_owned(),
             level: Level::default().get(),
             platforms: PlatformsField::Word("nodes".to_owned()),
+            platform_retention: SignedDuration::from_hours(7 * 24),
+            platforms_config_map: "zstart-controller-platforms".to_owned(),
             workers: 2,
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             tag_children: TagChildren::default(),
@@ -165,6 +190,9 @@ impl Default for File {
             token_servers: BTreeSet::new(),
             credentials_file: PathBuf::new(),
             ecr_registries: BTreeSet::new(),
+            use_pull_secrets: true,
+            pull_secret_names: BTreeSet::new(),
+            pull_secret_namespaces: BTreeSet::new(),
             excluded_namespaces: BTreeSet::new(),
             allowed_controllers: BTreeSet::new(),
             rotate_certificates: true,
@@ -185,8 +213,11 @@ impl Config {
         // No `..`: the compiler reports a new field that is not handled here.
         let File {
             health_listen,
+            lease,
             level,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             tag_children,
@@ -197,6 +228,9 @@ impl Config {
             token_servers,
             credentials_file,
             ecr_registries,
+            use_pull_secrets,
+            pull_secret_names,
+            pull_secret_namespaces,
             excluded_namespaces,
             allowed_controllers,
             rotate_certificates,
@@ -218,10 +252,15 @@ impl Config {
         if let Some(value) = ecr_registries.iter().find(|registry| EcrRegistry::of(registry).is_none()) {
             return Err(ConfigError::EcrRegistry { file: named(), value: value.clone() });
         }
+        if lease.is_empty() {
+            return Err(ConfigError::Lease { file: named() });
+        }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
+        let platform_retention = Duration::try_from(platform_retention).unwrap_or_default();
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
         for (field, is_zero) in [
+            ("platformRetention", platform_retention.is_zero()),
             ("workers", workers == 0),
             ("recheckInterval", recheck_interval.is_zero()),
             ("recheckIntervalAlways", recheck_interval_always.is_zero()),
@@ -232,8 +271,11 @@ impl Config {
         }
         Ok(Self {
             health_listen,
+            lease,
             level: level.try_into().map_err(|source| ConfigError::Level { file: named(), source })?,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             tag_children,
@@ -245,6 +287,11 @@ impl Config {
             exclusions: Exclusions { namespaces: excluded_namespaces, allowed_controllers },
             credentials_file: Some(credentials_file).filter(|file| !file.as_os_str().is_empty()),
             ecr_registries,
+            pull_secrets: PullSecretAccess {
+                is_enabled: use_pull_secrets,
+                names: pull_secret_names,
+                namespaces: pull_secret_namespaces,
+            },
             certificates: rotate_certificates.then_some(webhook),
         })
     }
@@ -264,6 +311,7 @@ mod tests {
         assert_eq!(config.level.get(), 3);
         assert_eq!(config.platforms, Platforms::Nodes);
         assert_eq!(config.tag_children, TagChildren::Auto);
+        assert_eq!(config.platform_retention, Duration::from_hours(168));
         assert_eq!(config.recheck_interval, Duration::from_mins(5));
         assert_eq!(config.recheck_interval_always, Duration::from_mins(1));
         assert_eq!(config.credentials_file, None);
@@ -278,11 +326,13 @@ mod tests {
     #[test]
     fn every_field_is_read() {
         let config = parse(
-            "healthListen: 127.0.0.1:1\nlevel: 19\nplatforms: [linux/amd64]\nworkers: 4\nlayersAtOnce: 3\n\
+            "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nplatforms: [linux/amd64]\n\
+             platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
              tagChildren: never\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
+             usePullSecrets: false\npullSecretNames: [pull]\npullSecretNamespaces: [shop]\n\
              excludedNamespaces: [quiet]\nallowedControllers: [CloneSet.apps.kruise.io]\n\
              rotateCertificates: true\n\
              webhook: {configuration: a, service: b, servingSecret: c, caSecret: d}\n",
@@ -291,8 +341,11 @@ mod tests {
         // No `..`: the compiler reports a new field that is not tested here.
         let Config {
             health_listen,
+            lease,
             level,
             platforms,
+            platform_retention,
+            platforms_config_map,
             workers,
             layers_at_once,
             tag_children,
@@ -303,13 +356,16 @@ mod tests {
             token_servers,
             credentials_file,
             ecr_registries,
+            pull_secrets: PullSecretAccess { is_enabled, names: secrets, namespaces: secret_namespaces },
             exclusions: Exclusions { namespaces, allowed_controllers },
             certificates,
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
+        assert_eq!(lease, "seat");
         assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
         assert_eq!(tag_children, TagChildren::Never);
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
+        assert_eq!((platform_retention, &*platforms_config_map), (Duration::from_hours(48), "seen"));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
         assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
@@ -317,6 +373,7 @@ mod tests {
         assert!(token_servers.contains("login.example"));
         assert_eq!(credentials_file, Some("/a/config.json".into()));
         assert!(ecr_registries.contains("public.ecr.aws"));
+        assert!(!is_enabled && secrets.contains("pull") && secret_namespaces.contains("shop"));
         assert!(namespaces.contains("quiet"));
         assert!(allowed_controllers.contains(&"CloneSet.apps.kruise.io".parse().unwrap()));
         let CertificateSettings { configuration, service, serving_secret, ca_secret } = certificates.unwrap();
@@ -328,7 +385,9 @@ mod tests {
     fn errors_name_the_file_and_the_field() {
         for (text, part) in [
             ("level: 23", "level"),
+            ("lease: ''", "lease is empty"),
             ("platforms: some", "platforms"),
+            ("platformRetention: 0s", "platformRetention"),
             ("workers: 0", "workers"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),

@@ -14,10 +14,11 @@ use zstart_registry::RegistryClient;
 
 use crate::api_clock::ApiClock;
 use crate::config::{Config, Platforms};
-use crate::credentials::OwnCredentials;
+use crate::credentials::{LoginMemory, OwnCredentials};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
 use crate::immutable_tags::ImmutableTags;
+use crate::leader::Leadership;
 use crate::look_pacer::LookPacer;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
@@ -32,10 +33,14 @@ pub(crate) type ImageKey = (String, Digest);
 
 /// State that all reconciliations share.
 pub(crate) struct Context {
+    /// Client whose writes end with the leadership.
     pub(crate) client: Client,
+    pub(crate) leadership: Leadership,
     pub(crate) config: Config,
     pub(crate) demand: SharedDemand,
     pub(crate) own_credentials: OwnCredentials,
+    /// Credentials that registries let in or refused.
+    pub(crate) logins: LoginMemory,
     pub(crate) registries: RegistryClient,
     /// Permits for lookups, by registry.
     pub(crate) lookup_permits: KeyedSemaphore<String>,
@@ -58,7 +63,7 @@ pub(crate) struct Context {
     pub(crate) repositories: Repositories,
     pub(crate) events: Events,
     pub(crate) metrics: Arc<Metrics>,
-    /// Cancelled at shutdown: running reconciliations are dropped.
+    /// Cancelled at shutdown and at the end of the leadership: running reconciliations are dropped.
     pub(crate) shutdown: CancellationToken,
 }
 
@@ -68,6 +73,7 @@ const MAX_REMEMBERED: usize = 10_000;
 impl Context {
     pub(crate) fn new(
         client: Client,
+        leadership: Leadership,
         config: Config,
         own_credentials: OwnCredentials,
         registries: RegistryClient,
@@ -78,8 +84,10 @@ impl Context {
         let immutable_tags = ImmutableTags::new(config.immutable_tags.clone());
         Self {
             client,
+            leadership,
             config,
             own_credentials,
+            logins: LoginMemory::default(),
             demand: SharedDemand::default(),
             registries,
             lookup_permits: KeyedSemaphore::new(MAX_LOOKUPS),
@@ -98,7 +106,7 @@ impl Context {
         }
     }
 
-    /// Platforms to convert, given the current nodes.
+    /// Platforms to convert, given the nodes of the last days.
     pub(crate) fn platforms(&self) -> PlatformSelection {
         match &self.config.platforms {
             Platforms::All => PlatformSelection::All,

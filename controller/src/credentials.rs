@@ -1,6 +1,9 @@
 //! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
+mod access;
+mod login_memory;
 mod pull_secrets;
+mod report;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
@@ -8,12 +11,19 @@ use std::path::{Path, PathBuf};
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use kube::{Api, Client};
 use thiserror::Error;
+use tokio::time::Instant;
 use zstart_core::Reference;
 use zstart_ecr::{EcrIdentity, SetupError};
 use zstart_registry::auth::{Credentials, CredentialsError, CredentialsFileError, DockerConfig};
 
+use self::login_memory::Fingerprint;
 use self::pull_secrets::{Name, PullSecrets, Step};
+use self::report::SecretResult;
 use crate::demand::Consumer;
+
+pub use self::access::PullSecretAccess;
+pub use self::login_memory::LoginMemory;
+pub(crate) use self::report::CredentialReport;
 
 /// Maximum number of credentials tried for one image: a registry may count failed logins.
 const MAX_CANDIDATES: usize = 16;
@@ -76,16 +86,37 @@ fn read_own(file: &Path) -> Result<DockerConfig, CredentialsFileError> {
 
 /// Credentials to try for a source, in order: the controller's own if an administrator listed the
 /// registry, the pull secrets of the consumers, anonymous. Each file and each Secret is read lazily. The
-/// entries for the source are tried in the kubelet's order.
+/// entries for the source are tried in the kubelet's order, but first those that the registry let in last.
+/// Credentials whose login the registry refused are left out for some time.
 pub struct Candidates<'a> {
     client: &'a Client,
     source: &'a Reference,
     file: Option<&'a Path>,
     ecr: Option<&'a EcrIdentity>,
+    access: &'a PullSecretAccess,
+    logins: &'a LoginMemory,
     /// Credentials of the file.
     of_file: VecDeque<Credentials>,
     pull_secrets: PullSecrets,
     tried: Vec<Credentials>,
+    current: Current,
+    report: CredentialReport,
+}
+
+/// The credentials that are tried now.
+#[derive(Default)]
+struct Current {
+    fingerprint: Option<Fingerprint>,
+    /// Pull secret that has them.
+    secret: Option<Name>,
+}
+
+/// An object that the controller reads by name.
+enum Found<K> {
+    Object(K),
+    Missing,
+    /// An administrator withheld the right.
+    Forbidden,
 }
 
 impl<'a> Candidates<'a> {
@@ -93,19 +124,38 @@ impl<'a> Candidates<'a> {
     pub fn new(
         client: &'a Client,
         own: &'a OwnCredentials,
+        access: &'a PullSecretAccess,
+        logins: &'a LoginMemory,
         consumers: &[Consumer],
         source: &'a Reference,
     ) -> Self {
         let file = own.file.as_deref();
         let ecr = own.ecr_identity(source.registry());
+        let namespaces: BTreeSet<&str> =
+            consumers.iter().map(|consumer| consumer.namespace.as_str()).collect();
+        let mut pull_secrets = PullSecrets::new(consumers);
+        pull_secrets.retain(|namespace| access.allows_namespace(namespace));
+        if let Some(preferred) = logins.preferred_secret(source) {
+            pull_secrets.prefer(preferred);
+        }
+        let mut report = CredentialReport::new(namespaces.len(), !access.is_enabled);
+        for consumer in consumers.iter().filter(|consumer| !access.allows_namespace(&consumer.namespace)) {
+            for name in &consumer.pull_secrets {
+                report.note(&(consumer.namespace.clone(), name.clone()), SecretResult::LeftOut);
+            }
+        }
         Self {
             client,
             source,
             file,
             ecr,
+            access,
+            logins,
             of_file: VecDeque::new(),
-            pull_secrets: PullSecrets::new(consumers),
+            pull_secrets,
             tried: Vec::new(),
+            current: Current::default(),
+            report,
         }
     }
 
@@ -117,6 +167,7 @@ impl<'a> Candidates<'a> {
         if let Some(identity) = self.ecr.take()
             && let Some(credentials) = identity.credentials(self.source.registry())?
         {
+            self.current = Current::default();
             self.tried.push(credentials.clone());
             return Ok(Some(credentials));
         }
@@ -127,41 +178,66 @@ impl<'a> Candidates<'a> {
         if self.tried.len() < MAX_CANDIDATES {
             next = self.next_untried().await?;
         }
-        let next = next.unwrap_or(Credentials::Anonymous);
+        let (next, current) = next.unwrap_or_else(|| (Credentials::Anonymous, Current::default()));
+        self.current = current;
         self.tried.push(next.clone());
         Ok(Some(next))
     }
 
+    /// Notes that the registry let the last credentials in, with every right that was needed.
+    pub fn accepted(&self) {
+        if let Some(fingerprint) = self.current.fingerprint {
+            self.logins.accept(self.source, fingerprint, self.current.secret.clone());
+        }
+    }
+
+    /// Notes that the registry refused the last credentials: their login, or a right.
+    pub fn refused(&mut self, is_login: bool) {
+        if let Some(fingerprint) = self.current.fingerprint.filter(|_| is_login) {
+            self.logins.refuse(self.source, fingerprint, Instant::now());
+        }
+        if let Some(secret) = &self.current.secret {
+            let result = if is_login { SecretResult::Refused } else { SecretResult::Denied };
+            self.report.note(secret, result);
+        }
+    }
+
+    /// Results of all pull secrets.
+    pub(crate) fn into_report(self) -> CredentialReport {
+        self.report
+    }
+
+    /// The credentials with their identity in the memory of logins; `None` if they must not be tried now.
+    fn untried(&self, credentials: Credentials, secret: Option<Name>) -> Option<(Credentials, Current)> {
+        if self.tried.contains(&credentials) {
+            return None;
+        }
+        let fingerprint = self.logins.fingerprint(&credentials);
+        let is_held =
+            fingerprint.is_some_and(|login| !self.logins.may_try(self.source, login, Instant::now()));
+        (!is_held).then_some((credentials, Current { fingerprint, secret }))
+    }
+
     /// The next credentials of the file or a pull secret.
-    async fn next_untried(&mut self) -> Result<Option<Credentials>, CandidateError> {
+    async fn next_untried(&mut self) -> Result<Option<(Credentials, Current)>, CandidateError> {
         while let Some(credentials) = self.of_file.pop_front() {
-            if !self.tried.contains(&credentials) {
-                return Ok(Some(credentials));
+            if let Some(next) = self.untried(credentials, None) {
+                return Ok(Some(next));
             }
         }
         while let Some(step) = self.pull_secrets.step() {
             match step {
-                Step::Try(credentials) if self.tried.contains(&credentials) => {}
-                Step::Try(credentials) => {
-                    self.pull_secrets.end_turn();
-                    return Ok(Some(credentials));
-                }
-                Step::ReadSecret(name) => {
-                    if let Some(config) = self.pull_secret(&name).await? {
-                        let (namespace, name) = name;
-                        let origin = format!("{namespace}/{name}");
-                        let credentials = usable(config.candidates(self.source), &origin);
-                        let dropped = self.pull_secrets.add_credentials(credentials);
-                        if dropped > 0 {
-                            tracing::warn!(
-                                namespace,
-                                name,
-                                dropped,
-                                "ignoring further logins of a pull secret"
-                            );
-                        }
+                Step::Try(credentials, secret) => {
+                    let is_known = self.tried.contains(&credentials);
+                    if let Some(next) = self.untried(credentials, Some(secret.clone())) {
+                        self.pull_secrets.end_turn();
+                        return Ok(Some(next));
+                    }
+                    if !is_known {
+                        self.report.note(&secret, SecretResult::Held);
                     }
                 }
+                Step::ReadSecret(name) => self.read_secret(name).await?,
                 Step::ReadAccount(name) => {
                     let secrets = self.secrets_of(&name).await?;
                     self.pull_secrets.add_secrets(secrets);
@@ -171,32 +247,72 @@ impl<'a> Candidates<'a> {
         Ok(None)
     }
 
+    /// Adds the credentials of a pull secret. A missing one has none, as for the kubelet.
+    async fn read_secret(&mut self, secret: Name) -> Result<(), CandidateError> {
+        let config = if self.access.allows_name(&secret.1) {
+            self.pull_secret(&secret).await?
+        } else {
+            Err(SecretResult::LeftOut)
+        };
+        let (namespace, name) = (&*secret.0, &*secret.1);
+        let config = match config {
+            Ok(config) => config,
+            Err(result) => {
+                self.report.note(&secret, result);
+                return Ok(());
+            }
+        };
+        let mut credentials = usable(config.candidates(self.source), &format!("{namespace}/{name}"));
+        let is_preferred = |credentials: &Credentials| {
+            let fingerprint = self.logins.fingerprint(credentials);
+            fingerprint.is_some_and(|login| self.logins.is_preferred(self.source, login))
+        };
+        credentials.make_contiguous().sort_by_key(|credentials| !is_preferred(credentials));
+        if credentials.is_empty() {
+            self.report.note(&secret, SecretResult::NoLogin);
+        }
+        let dropped = self.pull_secrets.add_credentials(name, credentials);
+        if dropped > 0 {
+            tracing::warn!(namespace, name, dropped, "ignoring further logins of a pull secret");
+        }
+        Ok(())
+    }
+
     /// Names of a service account's pull secrets.
-    async fn secrets_of(&self, (namespace, name): &Name) -> Result<Vec<String>, CandidateError> {
+    async fn secrets_of(&mut self, account: &Name) -> Result<Vec<String>, CandidateError> {
+        let (namespace, name) = account;
         let accounts = Api::<ServiceAccount>::namespaced(self.client.clone(), namespace);
-        let account = if_permitted("ServiceAccount", namespace, name, accounts.get(name).await)?;
-        let secrets = account.and_then(|account| account.image_pull_secrets).unwrap_or_default();
+        let secrets = match found("ServiceAccount", namespace, name, accounts.get(name).await)? {
+            Found::Object(account) => account.image_pull_secrets.unwrap_or_default(),
+            Found::Missing => Vec::new(),
+            Found::Forbidden => {
+                self.report.note_forbidden_account(account);
+                Vec::new()
+            }
+        };
         Ok(secrets.into_iter().map(|secret| secret.name).collect())
     }
 
-    /// Content of a pull secret. A missing secret gives no credentials, as for the kubelet.
-    async fn pull_secret(&self, (namespace, name): &Name) -> Result<Option<DockerConfig>, CandidateError> {
+    /// Content of a pull secret, or the reason why it has none.
+    async fn pull_secret(
+        &self,
+        (namespace, name): &Name,
+    ) -> Result<Result<DockerConfig, SecretResult>, CandidateError> {
         let secrets = Api::<Secret>::namespaced(self.client.clone(), namespace);
-        let Some(secret) = if_permitted("Secret", namespace, name, secrets.get(name).await)? else {
-            return Ok(None);
+        let secret = match found("Secret", namespace, name, secrets.get(name).await)? {
+            Found::Object(secret) => secret,
+            Found::Missing => return Ok(Err(SecretResult::Missing)),
+            Found::Forbidden => return Ok(Err(SecretResult::Forbidden)),
         };
         let Some(content) = content_of(&secret) else {
             let type_ = secret.type_.as_deref().unwrap_or_default();
             tracing::warn!(namespace, name, type_, "ignoring a pull secret that the kubelet ignores too");
-            return Ok(None);
+            return Ok(Err(SecretResult::Unusable));
         };
-        match DockerConfig::parse_pull_secret(content) {
-            Ok(config) => Ok(Some(config)),
-            Err(error) => {
-                tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
-                Ok(None)
-            }
-        }
+        Ok(DockerConfig::parse_pull_secret(content).map_err(|error| {
+            tracing::warn!(namespace, name, %error, "ignoring an unreadable pull secret");
+            SecretResult::Unusable
+        }))
     }
 }
 
@@ -217,16 +333,17 @@ fn usable(candidates: Vec<Result<Credentials, CredentialsError>>, origin: &str) 
     candidates.into_iter().filter_map(|candidate| candidate.map_err(log).ok()).collect()
 }
 
-/// Treats an object that the controller may not read as missing: an administrator withheld the right.
-fn if_permitted<K>(
+/// Tells a missing object and a withheld right from an answer that says nothing about the object.
+fn found<K>(
     kind: &'static str,
     namespace: &str,
     name: &str,
     answer: kube::Result<K>,
-) -> Result<Option<K>, CandidateError> {
+) -> Result<Found<K>, CandidateError> {
     match answer {
-        Ok(object) => Ok(Some(object)),
-        Err(kube::Error::Api(status)) if matches!(status.code, 403 | 404) => Ok(None),
+        Ok(object) => Ok(Found::Object(object)),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(Found::Missing),
+        Err(kube::Error::Api(status)) if status.code == 403 => Ok(Found::Forbidden),
         Err(source) => {
             let (namespace, name) = (namespace.to_owned(), name.to_owned());
             Err(CandidateError::Read { kind, namespace, name, source: source.into() })

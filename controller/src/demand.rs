@@ -4,8 +4,9 @@
 //! tests need no API server.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, ObjectReference};
 use kube::ResourceExt as _;
 use kube::core::PartialObjectMeta;
@@ -14,18 +15,27 @@ use zstart_core::eligibility::pod::ControllerKind;
 use zstart_core::{Platform, Reference, keys, variant};
 use zstart_process::watch::WatchCache;
 
-use self::look_requests::LookRequests;
-use self::revisions::Revisions;
+use self::platforms::Platforms;
+use self::workloads::Workloads;
 use crate::loop_guard::NodeState;
 
-mod look_requests;
+mod changes;
+mod index;
+mod interner;
+mod look_time;
+mod objects;
+mod platforms;
+mod requirements;
 mod revisions;
 mod shared;
 #[cfg(test)]
 mod tests;
 mod workload;
+mod workloads;
 
-pub use look_requests::look_time;
+pub use changes::Changes;
+pub use look_time::look_time;
+pub use requirements::{Access, Consumer, EventTarget, Requirements, Source};
 pub use revisions::Revision;
 pub use shared::SharedDemand;
 pub use workload::Workload;
@@ -46,6 +56,15 @@ impl Kind {
     /// Every kind.
     pub const ALL: [Self; 6] =
         [Self::Pod, Self::Deployment, Self::StatefulSet, Self::DaemonSet, Self::Job, Self::CronJob];
+
+    /// API version of the kind.
+    fn api_version(self) -> &'static str {
+        match self {
+            Self::Pod => "v1",
+            Self::Deployment | Self::StatefulSet | Self::DaemonSet => "apps/v1",
+            Self::Job | Self::CronJob => "batch/v1",
+        }
+    }
 }
 
 /// Identity of a workload: a pod, or an object that creates pods.
@@ -59,44 +78,6 @@ pub struct Key {
     pub name: String,
 }
 
-/// Sources that a workload runs, and how its pods pull them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Requirements {
-    /// Normalised sources, without variants.
-    pub sources: BTreeSet<Reference>,
-    /// The sources that the kubelet pulls at each start (`imagePullPolicy: Always`).
-    pub pulled_always: BTreeSet<Reference>,
-    /// Version of the pod template; `None` if a change of it is no reason to look at the images.
-    pub revision: Option<Revision>,
-    /// Names of the pull secrets in the pod specification.
-    pub pull_secrets: BTreeSet<String>,
-    /// Name of the service account. Its pull secrets are used too.
-    pub service_account: String,
-    /// Object that events are published on; `None` if a watched owner gets them.
-    pub event_target: Option<ObjectReference>,
-}
-
-/// A workload that runs a source.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Consumer {
-    /// Namespace of the workload.
-    pub namespace: String,
-    /// Names of the pull secrets in the pod specification.
-    pub pull_secrets: BTreeSet<String>,
-    /// Name of the service account.
-    pub service_account: String,
-    /// The kubelet pulls the source at each start (`imagePullPolicy: Always`).
-    pub pulls_always: bool,
-    /// Object that events are published on; `None` if a watched owner gets them.
-    pub event_target: Option<ObjectReference>,
-}
-
-/// Whether an event may have changed the sources, the consumers or the platforms. A pod's heartbeat
-/// doesn't.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use]
-pub struct Changed(pub bool);
-
 /// Pods that are never rewritten, so their images are never converted. The webhook's configuration has
 /// the same settings.
 #[derive(Clone, Debug, Default)]
@@ -108,14 +89,15 @@ pub struct Exclusions {
 }
 
 /// The cluster's namespaces, workloads and nodes, reduced to what conversions depend on.
+///
+/// An event costs the same in a cluster of any size: a reverse index leads from a source to its consumers, and
+/// each event keeps the index up to date.
 #[derive(Debug, Default)]
 pub struct Demand {
     /// Opted-in namespaces.
     namespaces: WatchCache<String, ()>,
-    workloads: BTreeMap<Kind, WatchCache<Key, Requirements>>,
-    nodes: WatchCache<String, Platform>,
-    revisions: Revisions,
-    look_requests: LookRequests,
+    workloads: Workloads,
+    platforms: Platforms,
 }
 
 impl Demand {
@@ -125,7 +107,7 @@ impl Demand {
         event: Event<PartialObjectMeta<Namespace>>,
         excluded: &BTreeSet<String>,
         look_time: Instant,
-    ) -> Changed {
+    ) -> Changes {
         let was_synced = self.namespaces.is_synced();
         let changed = self.namespaces.apply(event, |namespace| {
             let name = namespace.name_any();
@@ -134,13 +116,18 @@ impl Demand {
             let is_enabled = is_opted_in && !excluded.contains(&name);
             (name, is_enabled.then_some(()))
         });
-        // Templates that changed before their namespace was opted in were not looked at.
-        for namespace in changed.iter().filter(|name| was_synced && self.namespaces.contains_key(*name)) {
-            let workloads = self.workloads.values().flat_map(WatchCache::iter);
-            let inside = workloads.filter(|(key, _)| key.namespace == *namespace);
-            self.look_requests.add(inside.flat_map(|(_, requirements)| &requirements.sources), look_time);
+        let (mut changes, index) = (Changes::default(), &mut self.workloads.index);
+        for namespace in changed {
+            let is_opted_in = self.namespaces.contains_key(&namespace);
+            for source in index.opt(&namespace, is_opted_in) {
+                // Templates that changed before their namespace was opted in were not looked at.
+                if is_opted_in && was_synced {
+                    index.request_look(&source, look_time);
+                }
+                changes.sources.insert(source);
+            }
         }
-        Changed(!changed.is_empty())
+        changes
     }
 
     /// Applies an event on workloads of one kind. Workloads without sources are dropped. `look_time` is
@@ -150,43 +137,52 @@ impl Demand {
         event: Event<W>,
         allowed: &BTreeSet<ControllerKind>,
         look_time: Instant,
-    ) -> Changed {
-        let cache = self.workloads.entry(W::KIND).or_default();
-        // The first list has the templates of all times. A controller that starts looks at every source.
-        let was_synced = cache.is_synced();
-        let changed = cache.apply(event, |workload| {
-            let requirements = workload.requirements(allowed);
-            (workload.key(), Some(requirements).filter(|requirements| !requirements.sources.is_empty()))
-        });
-        let mut is_enabled = false;
-        for key in &changed {
-            let requirements = cache.get(key);
-            let is_new = self.revisions.update(key, requirements.and_then(|found| found.revision));
-            if !self.namespaces.contains_key(&key.namespace) {
-                continue;
+    ) -> Changes {
+        match event {
+            Event::Init => {
+                self.workloads.begin_list(W::KIND);
+                Changes::default()
             }
-            is_enabled = true;
-            if is_new && was_synced {
-                self.look_requests.add(requirements.into_iter().flat_map(|found| &found.sources), look_time);
+            Event::InitApply(workload) | Event::Apply(workload) => {
+                self.workloads.set(&workload.key(), workload.requirements(allowed), look_time)
             }
+            Event::Delete(workload) => self.workloads.remove(&workload.key()),
+            Event::InitDone => self.workloads.end_list(W::KIND),
         }
-        if W::KIND == Kind::Pod {
-            self.revisions.prune(cache.iter().map(|(_, requirements)| requirements.revision), cache.len());
-        }
-        Changed(is_enabled)
     }
 
-    /// Applies an event on nodes. Their labels name the platform.
-    pub fn apply_node(&mut self, event: Event<NodeState>) -> Changed {
-        let changed = self.nodes.apply(event, |node| {
+    /// Applies an event on nodes at the time `now`. Their labels name the platform.
+    pub fn apply_node(&mut self, event: Event<NodeState>, now: Timestamp) -> Changes {
+        let platform_of = |node: &NodeState| {
             let label = |key: &str| node.labels().get(key).map(String::as_str);
-            let os = label("kubernetes.io/os");
-            let architecture = label("kubernetes.io/arch");
-            let platform =
-                os.zip(architecture).and_then(|(os, architecture)| Platform::named(os, architecture, None));
-            (node.name_any(), platform)
-        });
-        Changed(!changed.is_empty())
+            let (os, architecture) = (label("kubernetes.io/os")?, label("kubernetes.io/arch")?);
+            Platform::named(os, architecture, None)
+        };
+        let mut changes = Changes::default();
+        match event {
+            Event::Init => self.platforms.begin_list(),
+            Event::InitApply(node) | Event::Apply(node) => {
+                changes.platforms = self.platforms.set(node.name_any(), platform_of(&node), now);
+            }
+            Event::Delete(node) => changes.platforms = self.platforms.set(node.name_any(), None, now),
+            Event::InitDone => self.platforms.end_list(now),
+        }
+        changes
+    }
+
+    /// Adds the platforms that an earlier process saw, with the time at which a node was last seen.
+    pub fn restore_platforms(&mut self, seen: BTreeMap<Platform, Timestamp>) -> Changes {
+        Changes { platforms: self.platforms.restore(seen), ..Changes::default() }
+    }
+
+    /// Drops the platforms whose last node was seen more than `retention` before `now`.
+    pub fn expire_platforms(&mut self, now: Timestamp, retention: Duration) -> Changes {
+        Changes { platforms: self.platforms.expire(now, retention), ..Changes::default() }
+    }
+
+    /// The platforms, with the time at which a node was last seen.
+    pub fn seen_platforms(&self, now: Timestamp) -> BTreeMap<Platform, Timestamp> {
+        self.platforms.seen(now)
     }
 
     /// Returns whether a namespace is opted in and not excluded.
@@ -194,51 +190,50 @@ impl Demand {
         self.namespaces.contains_key(namespace)
     }
 
-    /// Whether every kind was listed at least once.
+    /// Whether every kind was listed at least once, and the platforms of the earlier process are known.
     pub fn is_synced(&self) -> bool {
-        let is_listed = |kind| self.workloads.get(kind).is_some_and(WatchCache::is_synced);
-        self.namespaces.is_synced() && self.nodes.is_synced() && Kind::ALL.iter().all(is_listed)
+        self.namespaces.is_synced() && self.platforms.is_synced() && self.workloads.are_synced(&Kind::ALL)
     }
 
-    /// The platforms of the nodes.
+    /// The platforms of the nodes, and those of nodes that left a short time ago.
     pub fn platforms(&self) -> BTreeSet<Platform> {
-        self.nodes.values().cloned().collect()
+        self.platforms.iter().cloned().collect()
     }
 
     /// The sources that workloads in opted-in namespaces run.
-    pub fn sources(&self) -> BTreeSet<Reference> {
-        self.enabled().flat_map(|(_, requirements)| requirements.sources.iter().cloned()).collect()
+    pub fn sources(&self) -> BTreeSet<Source> {
+        self.workloads.index.sources().cloned().collect()
     }
 
-    /// The consumers of a source, sorted by key.
+    /// Number of sources that workloads in opted-in namespaces run.
+    pub fn source_count(&self) -> usize {
+        self.workloads.index.sources().count()
+    }
+
+    /// Whether a workload in an opted-in namespace runs the source.
+    pub fn is_in_demand(&self, source: &Reference) -> bool {
+        self.workloads.index.is_in_demand(source)
+    }
+
+    /// The consumers of a source, sorted by namespace. Workloads with equal credentials are one consumer, except
+    /// that each of the first ten event targets has a consumer of its own.
     pub fn consumers(&self, source: &Reference) -> Vec<Consumer> {
-        let mut found: Vec<(&Key, &Requirements)> =
-            self.enabled().filter(|(_, requirements)| requirements.sources.contains(source)).collect();
-        found.sort_by_key(|(key, _)| *key);
-        let consumer = |(key, requirements): (&Key, &Requirements)| Consumer {
-            namespace: key.namespace.clone(),
-            pull_secrets: requirements.pull_secrets.clone(),
-            service_account: requirements.service_account.clone(),
-            pulls_always: requirements.pulled_always.contains(source),
-            event_target: requirements.event_target.clone(),
-        };
-        found.into_iter().map(consumer).collect()
+        self.workloads.index.consumers(source)
     }
 
     /// Time of the last look that a changed pod template asks for, possibly in the future.
     pub fn requested_look(&self, source: &Reference) -> Option<Instant> {
-        self.look_requests.get(source)
+        self.workloads.index.requested_look(source)
     }
 
     /// Object that events about a workload are published on, if the workload runs a source.
     pub fn event_target(&self, workload: &Key) -> Option<ObjectReference> {
-        self.workloads.get(&workload.kind)?.get(workload)?.event_target.clone()
+        self.workloads.event_target(workload)
     }
 
-    /// Workloads in opted-in namespaces.
-    fn enabled(&self) -> impl Iterator<Item = (&Key, &Requirements)> {
-        let workloads = self.workloads.values().flat_map(WatchCache::iter);
-        workloads.filter(|(key, _)| self.namespaces.contains_key(&key.namespace))
+    /// Changes that lead from an empty demand to this one.
+    fn everything(&self) -> Changes {
+        Changes { sources: self.workloads.index.sources().cloned().collect(), platforms: true }
     }
 }
 

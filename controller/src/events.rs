@@ -62,6 +62,18 @@ impl Events {
         self.publish_on(&event, owner).await;
     }
 
+    /// Publishes an event on a pod that can't pull its variant.
+    pub(crate) async fn publish_heal(&self, pod: &ObjectReference, reason: &str, note: &str) {
+        let event = Event {
+            type_: EventType::Warning,
+            reason: reason.to_owned(),
+            note: Some(truncated(note)),
+            action: "Heal".to_owned(),
+            secondary: None,
+        };
+        self.publish_on(&event, pod).await;
+    }
+
     async fn publish_on(&self, event: &Event, object: &ObjectReference) {
         if let Err(error) = self.recorder.publish(event, object).await {
             // Events are best effort: the record's condition has the facts.

@@ -1,20 +1,28 @@
 //! The operator: finds the images that opted-in namespaces run, converts them, and rotates the webhook's
 //! certificates.
 //!
-//! - [`demand`], [`watches`]: the sources that workloads run, and their consumers.
+//! - [`demand`], [`watches`], [`watched`]: the sources that workloads run, and their consumers.
+//! - `platform_memory`: the platforms of nodes that left a short time ago.
 //! - `records`: an `ImageConversion` for each source.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - [`certificates`]: the webhook's authority and serving certificate.
+//! - [`leader`]: of all replicas, one does the above; the others watch and stand by.
 //!
 //! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
 //! - list and watch namespaces, nodes, pods, deployments, statefulsets, daemonsets, jobs and cronjobs;
+//! - get nodes: their images and runtime, when a pod can't pull its variant;
+//! - patch pods: an admission policy allows a change from a variant back to the original that the pod's annotation
+//!   names, and nothing more; create evictions of pods whose image volume can't be changed;
 //! - get service accounts and secrets: pull secrets, by name. Without this right only the controller's own
 //!   credentials are used;
 //! - get, list, watch, create and patch imageconversions, and patch their status;
 //! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
+//! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
+//! - get and patch one `ConfigMap` in its own namespace;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
 
@@ -25,13 +33,17 @@ mod context;
 pub mod credentials;
 pub mod demand;
 mod events;
+mod heal;
 mod health;
 mod immutable_tags;
+pub mod leader;
 mod look_pacer;
 pub mod loop_guard;
 mod metrics;
+mod platform_memory;
 mod reconcile;
 mod records;
 mod repositories;
 pub mod run;
+pub mod watched;
 pub mod watches;

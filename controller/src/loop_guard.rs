@@ -18,7 +18,7 @@ use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
 use kube::core::DeserializeGuard;
 use kube::runtime::watcher::{self, Event};
-use kube::{Api, Resource};
+use kube::{Api, Client, Resource};
 use serde::Deserialize;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use zstart_core::sync::lock;
@@ -28,15 +28,19 @@ use zstart_process::watch;
 use crate::context::Context;
 use crate::demand::{SharedDemand, Workload};
 use crate::metrics::Metrics;
+use crate::watched::{PAGE_SIZE, UNFINISHED_PODS, WatchedPod, deserialize_metadata};
 
 mod deletion;
 mod guard;
 mod holds;
 mod owner_state;
 mod pod;
+mod removal;
 #[cfg(test)]
 mod tests;
 mod verdict;
+
+use guard::Removal;
 
 pub use guard::Guard;
 pub use verdict::{Lift, NewHold, Verdict};
@@ -50,6 +54,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
 #[resource(inherit = Node)]
 pub struct NodeState {
     /// Metadata; the labels name the platform.
+    #[serde(deserialize_with = "deserialize_metadata")]
     pub metadata: kube::core::ObjectMeta,
     /// Specification.
     #[serde(default)]
@@ -80,8 +85,20 @@ impl LoopGuard {
         (Self { guard: Arc::default(), verdicts, demand }, received)
     }
 
-    /// Applies an event on pods.
-    pub fn observe_pods(&self, event: &Event<Pod>) {
+    /// Applies an event on unfinished pods. `client` tells deleted pods from finished ones.
+    pub async fn observe_pods(&self, client: &Client, event: &Event<Pod>) {
+        if let Event::Delete(pod) = event {
+            let removal = lock(&self.guard).removal(pod);
+            let is_finished = match removal {
+                Removal::Deleted => false,
+                Removal::Finished => true,
+                Removal::Unclear => removal::is_finished(client, pod).await,
+            };
+            if is_finished {
+                lock(&self.guard).forget_finished(pod);
+                return;
+            }
+        }
         let verdicts = lock(&self.guard).apply_pod(event, Timestamp::now());
         self.send(verdicts);
     }
@@ -118,25 +135,35 @@ impl LoopGuard {
 
 /// Compares the pods of a namespace with its new holds.
 async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
-    let pods: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-    match pods.list(&ListParams::default()).await {
-        Ok(pods) => {
-            let verdicts = lock(&guard.guard).compare(&pods.items);
-            guard.send(verdicts);
-        }
-        // The next event of a pod makes up for it.
-        Err(error) => {
-            let error = chain(&error);
-            tracing::warn!(
-                namespace,
-                error,
-                "failed to compare the pods of a namespace with the owner holds"
-            );
+    let pods: Api<WatchedPod> = Api::namespaced(context.client.clone(), namespace);
+    let mut page = ListParams::default().fields(UNFINISHED_PODS).limit(PAGE_SIZE);
+    loop {
+        match pods.list(&page).await {
+            Ok(list) => {
+                let pods: Vec<Pod> = list.items.into_iter().map(Pod::from).collect();
+                let verdicts = lock(&guard.guard).compare(&pods);
+                guard.send(verdicts);
+                page.continue_token = list.metadata.continue_.filter(|token| !token.is_empty());
+                if page.continue_token.is_none() {
+                    return;
+                }
+            }
+            // The next event of a pod makes up for it.
+            Err(error) => {
+                let error = chain(&error);
+                tracing::warn!(
+                    namespace,
+                    error,
+                    "failed to compare the pods of a namespace with the owner holds"
+                );
+                return;
+            }
         }
     }
 }
 
-/// Carries out the verdicts forever, and keeps the guard informed of the holds.
+/// Carries out the verdicts forever, and keeps the guard informed of the holds. Every replica observes; only the
+/// leader, which sees the same pods, writes.
 pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: UnboundedReceiver<Verdict>) {
     let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
     let mut events = watch::events("ownerholds", all, watcher::Config::default());
@@ -152,7 +179,7 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
             }
             verdict = verdicts.recv() => {
                 let Some(verdict) = verdict else { return };
-                if !holds::carry_out(&context, &verdict).await {
+                if !context.leadership.is_current() || !holds::carry_out(&context, &verdict).await {
                     lock(&guard.guard).forget_lift(&verdict);
                 }
             }

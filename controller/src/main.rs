@@ -19,8 +19,8 @@ struct Arguments {
 async fn main() -> ExitCode {
     boot::run(Arguments::parse().server, async |config, identity, shutdown| {
         let config = Config::read(config)?;
-        let client = kube::Client::try_default().await?;
-        Ok(run(client, config, identity, shutdown).await?)
+        let api_server = kube::Config::infer().await?;
+        Ok(run(api_server, config, identity, shutdown).await?)
     })
     .await
 }

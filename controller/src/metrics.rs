@@ -1,6 +1,7 @@
 //! Metrics. The number of series is small: reasons are a closed list, and no label names an image.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -10,6 +11,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 use zstart_core::owner_hold::HoldReason;
+use zstart_core::pull_failure::PullFailure;
 use zstart_core::record::RecordReason;
 use zstart_process::dropped_log_lines::DroppedLogLines;
 
@@ -18,27 +20,45 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CureLabels {
+    cure: &'static str,
+    cause: &'static str,
+}
+
 /// The metrics and the registry that encodes them.
 pub(crate) struct Metrics {
     registry: Registry,
+    leader: Gauge,
     attempts: Family<ReasonLabel, Counter>,
+    sources: Gauge,
+    source_changes: Counter,
     source_bytes: Counter,
     variant_bytes: Counter,
     seconds: Histogram,
     running: Gauge,
     owner_holds: Family<ReasonLabel, Gauge>,
     owner_holds_created: Family<ReasonLabel, Counter>,
+    cures: Family<CureLabels, Counter>,
 }
 
 impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("zstart_controller");
+        let leader = Gauge::default();
+        registry.register("leader", "1 if this replica leads, otherwise 0", leader.clone());
         let attempts = Family::default();
         registry.register(
             "attempts",
             "Attempts to reconcile a source, by the reason they ended with",
             attempts.clone(),
         );
+        let sources = Gauge::default();
+        registry.register("sources", "Sources that workloads in opted-in namespaces run", sources.clone());
+        let source_changes = Counter::default();
+        let help =
+            "Sources whose consumers changed, added over all changes of pods, templates and namespaces";
+        registry.register("source_changes", help, source_changes.clone());
         let source_bytes = Counter::default();
         let help = "Compressed size of converted layers in the source";
         registry.register_with_unit("converted_source", help, Unit::Bytes, source_bytes.clone());
@@ -55,20 +75,42 @@ impl Metrics {
         let owner_holds_created = Family::default();
         let help = "Owners that were put on hold, by the evidence";
         registry.register("owner_holds_created", help, owner_holds_created.clone());
+        let cures = Family::default();
+        let help = "Images of pods that couldn't pull their variant, by the cure and the cause";
+        registry.register("cures", help, cures.clone());
         Self {
             registry,
+            leader,
             attempts,
+            sources,
+            source_changes,
             source_bytes,
             variant_bytes,
             seconds,
             running,
             owner_holds,
             owner_holds_created,
+            cures,
         }
+    }
+
+    /// Counts an image whose variant a node couldn't pull.
+    pub(crate) fn count_cure(&self, cure: &'static str, cause: PullFailure) {
+        self.cures.get_or_create(&CureLabels { cure, cause: cause.as_str() }).inc();
+    }
+
+    pub(crate) fn set_leader(&self, is_leader: bool) {
+        self.leader.set(i64::from(is_leader));
     }
 
     pub(crate) fn count_attempt(&self, reason: RecordReason) {
         self.attempts.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// Sets the number of sources in demand, and the total of their changes so far.
+    pub(crate) fn set_demand(&self, sources: usize, changes: u64) {
+        self.sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
+        self.source_changes.inner().store(changes, Ordering::Relaxed);
     }
 
     pub(crate) fn count_conversion(&self, source_bytes: u64, variant_bytes: u64, took: Duration) {
@@ -84,7 +126,7 @@ impl Metrics {
     }
 
     /// Sets the number of existing holds by reason.
-    pub(crate) fn set_owner_holds(&self, holds: [(HoldReason, usize); 2]) {
+    pub(crate) fn set_owner_holds(&self, holds: [(HoldReason, usize); 3]) {
         for (reason, count) in holds {
             let gauge = self.owner_holds.get_or_create(&ReasonLabel { reason: reason.as_str() });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -120,7 +162,11 @@ mod tests {
     fn owner_holds_are_a_gauge_and_a_counter_by_reason() {
         let metrics = Metrics::new();
         metrics.count_owner_hold(HoldReason::ImagePatchedBack);
-        metrics.set_owner_holds([(HoldReason::RecreatedAfterRewrite, 2), (HoldReason::ImagePatchedBack, 0)]);
+        metrics.set_owner_holds([
+            (HoldReason::RecreatedAfterRewrite, 2),
+            (HoldReason::ImagePatchedBack, 0),
+            (HoldReason::ZstdNotUnpacked, 0),
+        ]);
         let text = metrics.text().unwrap();
         for line in [
             "zstart_controller_owner_holds{reason=\"RecreatedAfterRewrite\"} 2",

@@ -7,17 +7,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use tracing::warn;
 use zstart_convert::PlatformSelection;
-use zstart_core::ImageConversion;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition};
+use zstart_core::{ImageConversion, keys};
 
 use crate::config::Config;
 use crate::context::Context;
 use crate::demand::Consumer;
+use crate::heal::{health, recover};
 use reconciliation::Reconciliation;
 use requeue::{Attempt, Inputs, InputsHash, Schedule};
 use result::{Ended, record_result};
@@ -56,7 +58,8 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let source = &record.spec.source;
     let (consumers, requested) =
         context.demand.read(|demand| (demand.consumers(source), demand.requested_look(source)));
-    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && has_outcome(record)) {
+    let is_done = has_outcome(record) || is_own(record);
+    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && is_done) {
         // A new consumer changes the demand, which triggers a reconciliation.
         return Ok(Action::await_change());
     }
@@ -65,7 +68,10 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let inputs = inputs_of(record, &consumers, &platforms);
     let last = context.attempts.last(&name, inputs.image);
     let started = Instant::now();
-    let remaining = last.as_ref().map(|last| {
+    // A record whose variant a pod couldn't pull asks for a verification in full.
+    let is_questioned = health::is_proof_due(record.status.as_ref(), Timestamp::now());
+    let settled = last.as_ref().filter(|last| last.failure.is_some() || !is_questioned);
+    let remaining = settled.map(|last| {
         let schedule = schedule_of(record.status.as_ref(), record, &consumers, requested, &context.config);
         last.due(inputs.access, &schedule).saturating_duration_since(started)
     });
@@ -77,6 +83,7 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
         return Ok(Action::await_change());
     };
+    let is_questioned = health::is_proof_due(record.status.as_ref(), Timestamp::now());
     // The backoff begins again with other credentials.
     let failure = last.as_ref().filter(|last| last.inputs == inputs).and_then(|last| last.failure);
     let failures = failure.map_or(0, |failure| failure.count);
@@ -85,7 +92,7 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
         record: &record,
         consumers: &consumers,
         settings: context.settings(platforms),
-        last_verified: last.and_then(|last| last.last_verified),
+        last_verified: last.and_then(|last| last.last_verified).filter(|_| !is_questioned),
     };
     let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record);
     let result = tokio::select! {
@@ -95,11 +102,16 @@ pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) ->
     let Ended { failure, last_verified } =
         record_result(&reconciliation, &mut writer, result, failures).await?;
     writer.write().await?;
+    let is_recovered =
+        failure.is_none() && health::is_recovered(record.status.as_ref(), writer.status(), Timestamp::now());
     let looked_at = writer.looked_at().unwrap_or(started);
     let attempt = Attempt { inputs, looked_at, failure, last_verified };
     let schedule = schedule_of(Some(writer.status()), &record, &consumers, requested, &context.config);
     let due = attempt.due(inputs.access, &schedule);
     context.attempts.insert(&name, attempt);
+    if is_recovered {
+        recover(&context, &record).await?;
+    }
     Ok(Action::requeue(due.saturating_duration_since(Instant::now())))
 }
 
@@ -147,6 +159,12 @@ fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &Platf
         image: InputsHash::of((record.uid(), record.metadata.generation, platforms)),
         access: InputsHash::of(consumers),
     }
+}
+
+/// Whether the controller created the record, for consumers. A record that a user created needs none.
+fn is_own(record: &ImageConversion) -> bool {
+    let mut managers = record.metadata.managed_fields.iter().flatten();
+    managers.any(|entry| entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none())
 }
 
 /// Whether an earlier reconciliation ended, with or without a variant.

@@ -70,7 +70,7 @@ async fn create_missing(
         if known.contains_key(&name) {
             continue;
         }
-        match create(records, &name, source.clone()).await {
+        match create(records, &name, Reference::clone(&source)).await {
             Ok(()) => {
                 info!(record = name, %source, "created a record");
                 known.insert(name, ());

@@ -1,9 +1,10 @@
-//! Starts the controller's tasks: watches, records, loop guard, reconciler, certificates, health.
+//! Starts the controller's tasks: those of every replica, and those of the leader.
 
 use std::pin::pin;
 use std::sync::Arc;
 
 use futures::StreamExt as _;
+use kube::client::ClientBuilder;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, Client};
 use thiserror::Error;
@@ -12,6 +13,7 @@ use zstart_process::boot::Identity;
 use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
+use zstart_process::watch::Deadlines;
 use zstart_registry::ClientError;
 use zstart_registry::auth::CredentialsFileError;
 use zstart_registry::{RegistryClient, RegistryOptions};
@@ -20,9 +22,11 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::OwnCredentials;
 use crate::events::Events;
+use crate::heal::Healer;
+use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
 use crate::reconcile::ReadRecord;
-use crate::{certificates, loop_guard, reconcile, records, watches};
+use crate::{certificates, heal, loop_guard, platform_memory, reconcile, records, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -33,6 +37,16 @@ pub enum RunError {
     /// A task ended before shutdown.
     #[error(transparent)]
     Task(#[from] TaskError),
+    /// Another replica may lead. The process ends, as client-go's users do: a new process has no state of the former
+    /// leadership.
+    #[error("lost the leadership")]
+    Leadership(#[from] LeadershipLost),
+    /// The settings of the API server can't be used.
+    #[error("failed to set up the API client")]
+    Client {
+        /// Error of kube.
+        source: kube::Error,
+    },
     /// The controller's own credentials can't be read.
     #[error("failed to read the file named by credentialsFile")]
     Credentials(#[from] CredentialsFileError),
@@ -41,9 +55,10 @@ pub enum RunError {
     Registries(#[from] ClientError),
 }
 
-/// Runs until `shutdown`. A running conversion is dropped then. It has not written a tag yet.
+/// Runs until `shutdown`, or until the leadership is lost. A running conversion is dropped then. It has not written a
+/// tag yet.
 pub async fn run(
-    client: Client,
+    api_server: kube::Config,
     config: Config,
     identity: Identity,
     shutdown: CancellationToken,
@@ -56,27 +71,80 @@ pub async fn run(
     let options = RegistryOptions { plain_http, token_servers, ..RegistryOptions::default() };
     let registries = RegistryClient::new(options)?;
     let Identity { namespace, pod } = identity;
-    let events = Events::new(client.clone(), pod);
-    let certificates = config.certificates.clone();
-    let context = Arc::new(Context::new(client.clone(), config, own, registries, events, shutdown.clone()));
+    let leadership = Leadership::default();
+    // Watches and the clock use a client of their own: they run without leadership.
+    let builder = |config| {
+        let builder = ClientBuilder::try_from(config).map_err(|source| RunError::Client { source })?;
+        Ok::<_, RunError>(builder.with_layer(&Deadlines))
+    };
+    let client = builder(api_server.clone())?.build();
+    let fenced = builder(api_server.clone())?.with_layer(&leadership).build();
+    let seat = Seat { namespace: namespace.clone(), lease: config.lease.clone(), pod: pod.clone() };
+    // A connection of its own: if all connections are dead, one attempt fails, and the next one opens a new connection.
+    let mut elector = Elector::new(builder(api_server.clone())?.build(), seat, leadership.clone());
+    let events = Events::new(fenced.clone(), pod);
+    let working = shutdown.child_token();
+    let context =
+        Arc::new(Context::new(fenced, leadership, config, own, registries, events, working.clone()));
     tracing::info!(health = %address, namespace, "controller started");
 
+    let healer = Healer::default();
+    let mut replica = every_replica(&context, client, healer.clone(), &namespace);
+    replica.spawn("health", health::serve(listener, Arc::clone(&context) as Arc<_>));
+    let is_leader = tokio::select! {
+        ended = replica.run_until(&shutdown) => {
+            ended?;
+            false
+        }
+        () = elector.acquire() => true,
+    };
+    let ended = if is_leader {
+        let mut leader = lead(&context, healer, namespace);
+        let ended = tokio::select! {
+            ended = replica.run_until(&shutdown) => ended.map_err(RunError::from),
+            ended = leader.run_until(&shutdown) => ended.map_err(RunError::from),
+            lost = elector.renew() => Err(lost.into()),
+        };
+        working.cancel();
+        leader.stop().await;
+        ended
+    } else {
+        Ok(())
+    };
+    elector.release().await;
+    replica.stop().await;
+    if ended.is_ok() {
+        tracing::info!("shut down");
+    }
+    ended
+}
+
+/// Starts the tasks of every replica. A replica that stands by knows the cluster, so a takeover is quick.
+fn every_replica(context: &Arc<Context>, client: Client, healer: Healer, namespace: &str) -> Supervisor {
     let mut exclusions = context.config.exclusions.clone();
-    exclusions.namespaces.extend(["kube-system".to_owned(), namespace.clone()]);
-    let demand = context.demand.clone();
+    exclusions.namespaces.extend(["kube-system".to_owned(), namespace.to_owned()]);
+    let (demand, clock) = (context.demand.clone(), context.api_clock.clone());
     let (loop_guard, verdicts) = LoopGuard::new(demand.clone());
+    let mut supervisor = Supervisor::default();
+    supervisor.spawn("clock", clock.clone().follow(client.clone()));
+    supervisor
+        .spawn("watches", watches::follow(client, demand, loop_guard.clone(), healer, exclusions, clock));
+    supervisor.spawn("platforms", platform_memory::follow(Arc::clone(context), namespace.to_owned()));
+    supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(context), loop_guard, verdicts));
+    supervisor
+}
+
+/// Starts the tasks that write: those of the leader.
+fn lead(context: &Arc<Context>, healer: Healer, namespace: String) -> Supervisor {
+    let Context { client, shutdown, demand, config, .. } = &**context;
     let reconciler = Controller::new(Api::<ReadRecord>::all(client.clone()), watcher::Config::default())
         .reconcile_all_on(demand.subscribe())
         .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(&context));
-
+        .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(context));
     let mut supervisor = Supervisor::default();
-    supervisor.spawn("clock", context.api_clock.clone().follow(client.clone()));
-    let watches =
-        watches::follow(client.clone(), demand, loop_guard.clone(), exclusions, context.api_clock.clone());
-    supervisor.spawn("watches", watches);
-    supervisor.spawn("records", records::keep(Arc::clone(&context)));
-    supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(&context), loop_guard, verdicts));
+    supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
+    supervisor.spawn("records", records::keep(Arc::clone(context)));
+    supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
     supervisor.spawn("reconciler", async move {
         let mut reconciler = pin!(reconciler);
         while let Some(done) = reconciler.next().await {
@@ -85,16 +153,11 @@ pub async fn run(
             }
         }
     });
-    if let Some(settings) = certificates {
-        let rotation = certificates::rotate(client, settings, namespace, shutdown.clone());
+    if let Some(settings) = config.certificates.clone() {
+        let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());
         supervisor.try_spawn("certificates", rotation);
     } else {
         tracing::info!("rotateCertificates is false: leaving the webhook's certificates unchanged");
     }
-    supervisor.spawn("health", health::serve(listener, context));
-
-    supervisor.run_until(&shutdown).await?;
-    supervisor.stop().await;
-    tracing::info!("shut down");
-    Ok(())
+    supervisor
 }

@@ -1,28 +1,31 @@
-//! The watches that fill the demand and inform the loop guard.
+//! The watches that fill the demand and inform the loop guard and the healer.
 
 use std::collections::BTreeSet;
-use std::fmt::Debug;
 use std::time::Instant;
 
+use futures::StreamExt as _;
+use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::Config;
+use kube::runtime::watcher::{Config, Event};
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
 use zstart_core::eligibility::pod::ControllerKind;
 use zstart_process::watch;
 
 use crate::api_clock::ApiClock;
-use crate::demand::{Exclusions, SharedDemand, Workload, look_time};
+use crate::demand::{Exclusions, SharedDemand, look_time};
+use crate::heal::Healer;
 use crate::loop_guard::{LoopGuard, NodeState};
+use crate::watched::{PAGE_SIZE, TemplateOwner, UNFINISHED_PODS, WatchedPod, WatchedWorkload};
 
-/// Keeps `demand` and `guard` up to date forever.
+/// Keeps `demand` and `guard` up to date forever, and shows `healer` every pod.
 pub async fn follow(
     client: Client,
     demand: SharedDemand,
     guard: LoopGuard,
+    healer: Healer,
     exclusions: Exclusions,
     clock: ApiClock,
 ) {
@@ -30,25 +33,27 @@ pub async fn follow(
     // Metadata is enough: labels decide.
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
     let nodes = Api::<NodeState>::all(client.clone());
-    let observers = Observers { client: &client, demand: &demand, guard: &guard, clock: &clock };
+    let observers =
+        Observers { client: &client, demand: &demand, guard: &guard, healer: &healer, clock: &clock };
     tokio::join!(
-        watch::drain("pods", Api::<Pod>::all(client.clone()), Config::default(), |event| {
-            guard.observe_pods(&event);
-            demand.change(|demand| demand.apply_workload(event, allowed, look_time_now(&clock)));
-        }),
+        pods(&observers, allowed),
         workloads::<Deployment>(&observers, allowed, "deployments"),
         workloads::<StatefulSet>(&observers, allowed, "statefulsets"),
         workloads::<DaemonSet>(&observers, allowed, "daemonsets"),
         workloads::<Job>(&observers, allowed, "jobs"),
         workloads::<CronJob>(&observers, allowed, "cronjobs"),
-        watch::drain("namespaces", namespaces, Config::default(), |event| {
+        watch::drain("namespaces", namespaces, config(), |event| {
             demand.change(|demand| demand.apply_namespace(event, excluded, look_time_now(&clock)));
         }),
-        watch::drain("nodes", nodes, Config::default(), |event| {
+        watch::drain("nodes", nodes, config(), |event| {
             guard.observe_nodes(&event);
-            demand.change(|demand| demand.apply_node(event));
+            demand.change(|demand| demand.apply_node(event, Timestamp::now()));
         }),
     );
+}
+
+fn config() -> Config {
+    Config::default().page_size(PAGE_SIZE)
 }
 
 /// Receivers of the events of workloads.
@@ -56,14 +61,42 @@ struct Observers<'a> {
     client: &'a Client,
     demand: &'a SharedDemand,
     guard: &'a LoopGuard,
+    healer: &'a Healer,
     clock: &'a ApiClock,
 }
 
-async fn workloads<W>(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>, resource: &'static str)
-where
-    W: Workload + Clone + Debug + DeserializeOwned + Send + 'static,
-{
-    watch::drain(resource, Api::<W>::all(observers.client.clone()), Config::default(), |event| {
+async fn pods(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>) {
+    let api = Api::<WatchedPod>::all(observers.client.clone());
+    let mut events = watch::events("pods", api, config().fields(UNFINISHED_PODS));
+    while let Some(event) = events.next().await {
+        let event = full_pod(event);
+        if matches!(event, Event::InitDone) {
+            tracing::info!(resource = "pods", "listed all objects");
+        }
+        observers.healer.observe_pods(&event);
+        observers.guard.observe_pods(observers.client, &event).await;
+        let time = look_time_now(observers.clock);
+        observers.demand.change(|demand| demand.apply_workload(event, allowed, time));
+    }
+}
+
+/// The event with the pod in the type of `k8s-openapi`.
+fn full_pod(event: Event<WatchedPod>) -> Event<Pod> {
+    match event {
+        Event::Apply(pod) => Event::Apply(pod.into()),
+        Event::Delete(pod) => Event::Delete(pod.into()),
+        Event::InitApply(pod) => Event::InitApply(pod.into()),
+        Event::Init => Event::Init,
+        Event::InitDone => Event::InitDone,
+    }
+}
+
+async fn workloads<K: TemplateOwner>(
+    observers: &Observers<'_>,
+    allowed: &BTreeSet<ControllerKind>,
+    resource: &'static str,
+) {
+    watch::drain(resource, Api::<WatchedWorkload<K>>::all(observers.client.clone()), config(), |event| {
         observers.guard.observe_workloads(&event);
         let time = look_time_now(observers.clock);
         observers.demand.change(|demand| demand.apply_workload(event, allowed, time));

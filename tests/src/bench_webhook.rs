@@ -15,11 +15,11 @@ use crate::review_load::{LoadOptions, LoadReport};
 mod cluster;
 mod generator;
 mod histogram;
-mod nodes;
-mod pods;
-mod processor;
+pub(crate) mod nodes;
+pub(crate) mod pods;
+pub(crate) mod processor;
 mod records;
-mod reviews;
+pub(crate) mod reviews;
 mod server;
 mod table;
 

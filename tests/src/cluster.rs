@@ -27,6 +27,7 @@ mod install;
 mod namespaces;
 mod network;
 mod node;
+mod outage;
 mod power;
 mod pulls;
 

@@ -22,6 +22,9 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// start takes 1.5 s of processor time instead of 1.9, and 110 MiB more memory.
 const GARBAGE_PERCENT: &str = "400";
 
+/// File of the audit log in the lab's folder, which is the API server's working directory.
+const AUDIT_LOG: &str = "audit.log";
+
 /// A running API server without controllers and nodes: objects stay as they are written.
 pub struct ControlPlane {
     // Drop order: the API server before its database, the folder last.
@@ -44,6 +47,27 @@ impl ControlPlane {
     /// garbage as usual.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
         Self::launch(arguments, None).await
+    }
+
+    /// Starts an API server like [`start`](Self::start) that writes an audit log.
+    pub async fn start_audited() -> Result<Self> {
+        let folder = TempDir::with_prefix("zstart-audit-")?;
+        let policy = folder.path().join("policy.yaml");
+        let rules = "apiVersion: audit.k8s.io/v1\nkind: Policy\nomitStages: [RequestReceived]\n\
+                     rules: [{level: Metadata}]\n";
+        std::fs::write(&policy, rules)?;
+        let arguments = [
+            format!("--audit-policy-file={}", policy.display()),
+            format!("--audit-log-path={AUDIT_LOG}"),
+            "--audit-log-mode=blocking".to_owned(),
+        ];
+        Self::launch(&arguments.each_ref().map(String::as_str), Some(GARBAGE_PERCENT)).await
+    }
+
+    /// The requests in the audit log, oldest first.
+    pub fn audit(&self) -> Result<Vec<serde_json::Value>> {
+        let text = std::fs::read_to_string(self.folder().join(AUDIT_LOG))?;
+        Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
     async fn launch(arguments: &[&str], garbage_percent: Option<&str>) -> Result<Self> {

@@ -14,6 +14,7 @@
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
+//! - [`inventory`]: `make inventory`.
 //! - [`scanners`]: `make scanners`.
 //! - [`soak`]: `make soak`, and [`pod_load`], its client.
 //!
@@ -27,6 +28,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod demo;
 pub mod images;
+pub mod inventory;
 mod kwok;
 pub mod objects;
 pub mod oracle;

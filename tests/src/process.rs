@@ -37,6 +37,11 @@ impl Component {
         Ok(Self { name, child, log })
     }
 
+    /// Name of the component.
+    pub(crate) fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Process id of the program: setpriv executes it in its own place.
     pub(crate) fn id(&self) -> u32 {
         self.child.id()

@@ -1,10 +1,11 @@
-//! A TCP proxy to a server; a stopped proxy refuses connections.
+//! A TCP proxy to a server; a stopped proxy refuses connections, and connections can lose all packets.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use anyhow::{Context as _, Result};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::ports::free_ports;
@@ -13,6 +14,7 @@ use crate::ports::free_ports;
 pub struct TcpProxy {
     upstream: String,
     address: SocketAddr,
+    losses: watch::Sender<u32>,
     task: Option<JoinHandle<()>>,
 }
 
@@ -22,8 +24,9 @@ impl TcpProxy {
         let [port] = free_ports()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
         let address = listener.local_addr()?;
-        let task = Some(tokio::spawn(relay(listener, upstream.clone())));
-        Ok(Self { upstream, address, task })
+        let losses = watch::Sender::new(0);
+        let task = Some(tokio::spawn(relay(listener, upstream.clone(), losses.subscribe())));
+        Ok(Self { upstream, address, losses, task })
     }
 
     /// `127.0.0.1:PORT`.
@@ -40,10 +43,16 @@ impl TcpProxy {
         }
     }
 
+    /// Loses all packets of the present connections, as a firewall that forgot them: they stay open, and nothing
+    /// arrives on them any more. New connections work.
+    pub fn lose_connections(&self) {
+        self.losses.send_modify(|losses| *losses += 1);
+    }
+
     /// Listens again on the same port.
     pub async fn restart(&mut self) -> Result<()> {
         let listener = TcpListener::bind(self.address).await.context("failed to listen on the port again")?;
-        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone())));
+        self.task = Some(tokio::spawn(relay(listener, self.upstream.clone(), self.losses.subscribe())));
         Ok(())
     }
 }
@@ -56,16 +65,27 @@ impl Drop for TcpProxy {
     }
 }
 
-async fn relay(listener: TcpListener, upstream: String) {
+async fn relay(listener: TcpListener, upstream: String, losses: watch::Receiver<u32>) {
     // Connections end with this task.
     let mut connections = JoinSet::new();
     while let Ok((mut near, _)) = listener.accept().await {
-        let upstream = upstream.clone();
+        let (upstream, mut losses) = (upstream.clone(), losses.clone());
+        losses.mark_unchanged();
         connections.spawn(async move {
-            if let Ok(mut far) = TcpStream::connect(&upstream).await {
-                // Either side may close the connection at any time.
-                let _ = copy_bidirectional(&mut near, &mut far).await;
+            let copy = async {
+                if let Ok(mut far) = TcpStream::connect(&upstream).await {
+                    // Either side may close the connection at any time.
+                    let _ = copy_bidirectional(&mut near, &mut far).await;
+                }
+            };
+            tokio::select! {
+                biased;
+                _ = losses.changed() => {}
+                () = copy => return,
             }
+            // Holds the connection open.
+            std::future::pending::<()>().await;
+            drop(near);
         });
     }
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use zstart_process::health;
 use zstart_process::listen::{ListenError, listen};
 use zstart_process::supervisor::{Supervisor, TaskError};
-use zstart_process::watch::Heard;
+use zstart_process::watch::{Deadlines, Heard};
 
 use crate::handler::Handler;
 use crate::health::Health;
@@ -89,7 +89,7 @@ impl Webhook {
         let Config { listen: _, health_listen: _, serving_secret, drain, policy } = config;
         let heard = Heard::default();
         let client = ClientBuilder::try_from(api_server).map_err(|source| RunError::Client { source })?;
-        let client = client.with_layer(&heard).build();
+        let client = client.with_layer(&Deadlines).with_layer(&heard).build();
         let (snapshot, ages) = (Arc::new(Snapshot::default()), Arc::new(CacheAges::new(heard)));
         let metrics = Arc::new(Metrics::new(Arc::clone(&snapshot), Arc::clone(&ages)));
         let certificate = Arc::new(Certificate::default());

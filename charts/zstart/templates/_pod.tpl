@@ -40,14 +40,68 @@ nodeSelector:
 tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
-{{- with .values.affinity }}
-affinity:
-  {{- toYaml . | nindent 2 }}
-{{- end }}
+{{- include "zstart.pod.spread" . }}
 {{- with .root.Values.podSecurityContext }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end -}}
+
+{{/*
+Spreads a component's replicas over zones and nodes. Two replicas on one node or in one zone are better than one
+replica, so nothing is enforced. matchLabelKeys leaves out the pods of the version that is being replaced.
+*/}}
+{{- define "zstart.pod.spread" }}
+affinity:
+  {{- with .values.affinity }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
+  # Zones by affinity, because many clusters have none: on a node that lacks the label of one spread constraint,
+  # the scheduler's score ignores all of them (requireAllTopologies in podtopologyspread/scoring.go).
+  # Kubernetes 1.30 drops matchLabelKeys here.
+  podAntiAffinity:
+    preferredDuringSchedulingIgnoredDuringExecution:
+      - weight: 100
+        podAffinityTerm:
+          topologyKey: topology.kubernetes.io/zone
+          labelSelector:
+            matchLabels:
+              {{- include "zstart.selectorLabels" . | nindent 14 }}
+          matchLabelKeys: [pod-template-hash]
+  {{- end }}
+topologySpreadConstraints:
+  {{- with .values.topologySpreadConstraints }}
+  {{- toYaml . | nindent 2 }}
+  {{- else }}
+  - topologyKey: kubernetes.io/hostname
+    maxSkew: 1
+    whenUnsatisfiable: ScheduleAnyway
+    labelSelector:
+      matchLabels:
+        {{- include "zstart.selectorLabels" . | nindent 8 }}
+    matchLabelKeys: [pod-template-hash]
+  {{- end }}
+{{- end -}}
+
+{{/*
+A disruption budget. Takes {root, component, values}. maxUnavailable instead of "minAvailable: 1", which would block
+every drain if there is one replica.
+*/}}
+{{- define "zstart.podDisruptionBudget" -}}
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata:
+  name: {{ include (printf "zstart.%s.fullname" .component) .root }}
+  namespace: {{ .root.Release.Namespace }}
+  labels:
+    {{- include "zstart.labels" . | nindent 4 }}
+spec:
+  maxUnavailable: 1
+  # A pod that never became ready must not block a drain.
+  unhealthyPodEvictionPolicy: AlwaysAllow
+  selector:
+    matchLabels:
+      {{- include "zstart.selectorLabels" . | nindent 6 }}
 {{- end -}}
 
 {{/* Image, arguments and environment of the pod's only container. */}}

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use zstart_core::owner_hold::OwnerHold;
-use zstart_core::record::{ImageConversion, READY, condition};
+use zstart_core::record::{HEALTHY, ImageConversion, READY, condition};
 
 use super::outcome::{Check, Unread, count, names};
 use crate::cluster::{is_missing, list_all};
@@ -41,11 +41,13 @@ fn by_reason(records: &[DeserializeGuard<ImageConversion>]) -> Check {
         let (reason, name) = match record {
             Ok(record) => {
                 let status = record.status.as_ref().and_then(|status| condition(status, READY));
-                if status.is_some_and(|status| status.status == "True") {
+                let health = record.status.as_ref().and_then(|status| condition(status, HEALTHY));
+                let unhealthy = health.filter(|health| health.status == "False");
+                if unhealthy.is_none() && status.is_some_and(|status| status.status == "True") {
                     ready += 1;
                     continue;
                 }
-                let reason = status.map_or("Pending", |status| status.reason.as_str());
+                let reason = unhealthy.or(status).map_or("Pending", |status| status.reason.as_str());
                 (reason, record.metadata.name.as_deref().unwrap_or_default())
             }
             Err(invalid) => ("unreadable", invalid.metadata.name.as_deref().unwrap_or_default()),
@@ -87,13 +89,14 @@ fn on_hold(holds: &[OwnerHold]) -> Check {
             count(holds.len(), "owner"),
             names(holds.iter().map(String::as_str))
         ),
-        "an owner undid a rewrite again and again: opt it out, or lift the hold with kubectl delete ownerhold; \
-         kubectl get ownerholds -A has the messages",
+        "an owner undid a rewrite again and again: opt it out; or a node couldn't unpack a zstd layer: upgrade it; \
+         kubectl delete ownerhold lifts a hold, and kubectl get ownerholds -A has the messages",
     )
 }
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
     use serde_json::json;
     use zstart_core::owner_hold::{HoldReason, Owner, OwnerHoldSpec};
 
@@ -115,6 +118,12 @@ mod tests {
     fn records_are_counted_by_reason() {
         let fine = by_reason(&[record("a", "Verified"), record("b", "AlreadyZstd")]);
         assert_eq!((fine.outcome, fine.text.as_str()), (Outcome::Passed, "1 record Ready, 1 AlreadyZstd"));
+        let DeserializeGuard(mut unhealthy) = record("a", "Verified");
+        let status = unhealthy.as_mut().unwrap().status.as_mut().unwrap();
+        let health = Condition { type_: HEALTHY.to_owned(), ..status.conditions[0].clone() };
+        let health = Condition { status: "False".to_owned(), reason: "PullFailed".to_owned(), ..health };
+        status.conditions.push(health);
+        assert_eq!(by_reason(&[DeserializeGuard(unhealthy)]).text, "0 records Ready, 1 PullFailed");
         let denied =
             by_reason(&[record("a", "PushDenied"), record("b", "PushDenied"), record("c", "Verified")]);
         assert_eq!(denied.text, "1 record Ready, 2 PushDenied");

@@ -33,10 +33,11 @@ const NAMESPACED: [(&str, &str); 8] = [
 ];
 
 /// Rights that the controller can't work without: verb, group and resource, in the whole cluster.
-const CONTROLLER: [(&str, &str, &str); 9] = [
+const CONTROLLER: [(&str, &str, &str); 10] = [
     ("list", "", "namespaces"),
     ("list", "", "nodes"),
     ("list", "", "pods"),
+    ("patch", "", "pods"),
     ("list", "apps", "deployments"),
     ("list", "batch", "cronjobs"),
     ("create", "zstart.dev", "imageconversions"),

@@ -68,8 +68,13 @@ pub(super) async fn of(
         Ok(found) => found.into_iter().for_each(|found| snapshot.apply_revision(Event::Apply(found))),
         Err(error) => optional("ControllerRevisions", error)?,
     }
-    let api = Api::<OwnerHold>::namespaced(client(), namespace);
-    match list_all(async |page| api.list(page).await).await {
+    // The hold of a node is in zstart's namespace.
+    let (all, own) = (Api::<OwnerHold>::all(client()), Api::<OwnerHold>::namespaced(client(), namespace));
+    let found = match list_all(async |page| all.list(page).await).await {
+        Err(error) if is_forbidden(&error) => list_all(async |page| own.list(page).await).await,
+        found => found,
+    };
+    match found {
         Ok(found) => {
             for hold in found {
                 snapshot.apply_hold(Event::Apply(DeserializeGuard(Ok(hold))));

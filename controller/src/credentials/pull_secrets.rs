@@ -24,7 +24,9 @@ pub(super) struct PullSecrets {
 #[derive(Default)]
 struct Namespace {
     name: String,
-    credentials: VecDeque<Credentials>,
+    credentials: VecDeque<(Credentials, String)>,
+    /// Secret that is read first.
+    preferred: Option<String>,
     secrets: BTreeSet<String>,
     secrets_read: BTreeSet<String>,
     accounts: BTreeSet<String>,
@@ -33,8 +35,8 @@ struct Namespace {
 /// The next step of the namespace whose turn it is.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Try credentials.
-    Try(Credentials),
+    /// Try credentials of a pull secret.
+    Try(Credentials, Name),
     /// Read a pull secret, and add its credentials.
     ReadSecret(Name),
     /// Read a service account, and add its pull secrets.
@@ -52,6 +54,20 @@ impl PullSecrets {
             namespace.secrets.extend(consumer.pull_secrets.iter().cloned());
         }
         Self { namespaces: namespaces.into_values().collect() }
+    }
+
+    /// Leaves namespaces out.
+    pub(super) fn retain(&mut self, is_allowed: impl Fn(&str) -> bool) {
+        self.namespaces.retain(|namespace| is_allowed(&namespace.name));
+    }
+
+    /// Puts a Secret in front, if the consumers name it. Its namespace has the first turn.
+    pub(super) fn prefer(&mut self, (namespace, name): Name) {
+        let Some(index) = self.namespaces.iter().position(|known| known.name == namespace) else { return };
+        if let Some(mut namespace) = self.namespaces.remove(index) {
+            namespace.preferred = Some(name);
+            self.namespaces.push_front(namespace);
+        }
     }
 
     /// The next step, or `None` at the end.
@@ -74,16 +90,20 @@ impl PullSecrets {
 
     /// Adds the credentials of a pull secret to the current namespace, each once. Returns the number of those
     /// that are too many.
-    pub(super) fn add_credentials(&mut self, credentials: impl IntoIterator<Item = Credentials>) -> usize {
+    pub(super) fn add_credentials(
+        &mut self,
+        secret: &str,
+        credentials: impl IntoIterator<Item = Credentials>,
+    ) -> usize {
         let Some(namespace) = self.namespaces.front_mut() else { return 0 };
         let kept = &mut namespace.credentials;
         let mut dropped = 0;
         for credentials in credentials {
-            if kept.contains(&credentials) {
+            if kept.iter().any(|(known, _)| *known == credentials) {
                 continue;
             }
             if kept.len() < MAX_PER_SECRET {
-                kept.push_back(credentials);
+                kept.push_back((credentials, secret.to_owned()));
             } else {
                 dropped += 1;
             }
@@ -99,8 +119,20 @@ impl PullSecrets {
 
 impl Namespace {
     fn step(&mut self) -> Option<Step> {
-        if let Some(credentials) = self.credentials.pop_front() {
-            return Some(Step::Try(credentials));
+        if let Some((credentials, secret)) = self.credentials.pop_front() {
+            return Some(Step::Try(credentials, (self.name.clone(), secret)));
+        }
+        // A Secret that no consumer names any more isn't read. It may be a service account's.
+        if let Some(preferred) = &self.preferred {
+            if !self.secrets.contains(preferred)
+                && let Some(account) = self.accounts.pop_first()
+            {
+                return Some(Step::ReadAccount((self.name.clone(), account)));
+            }
+            if let Some(secret) = self.preferred.take().filter(|secret| self.secrets.remove(secret)) {
+                self.secrets_read.insert(secret.clone());
+                return Some(Step::ReadSecret((self.name.clone(), secret)));
+            }
         }
         while let Some(secret) = self.secrets.pop_first() {
             if self.secrets_read.insert(secret.clone()) {
@@ -134,14 +166,14 @@ mod tests {
         let mut users = Vec::new();
         while let Some(step) = secrets.step() {
             match step {
-                Step::Try(Credentials::Basic(password)) => {
+                Step::Try(Credentials::Basic(password), _) => {
                     users.push(password.username);
                     secrets.end_turn();
                 }
-                Step::Try(other) => panic!("{other:?}"),
+                Step::Try(other, _) => panic!("{other:?}"),
                 Step::ReadSecret((namespace, name)) => {
                     let user = |user| Credentials::basic(format!("{namespace}/{name}/{user}"), "1");
-                    secrets.add_credentials((0..count(&name)).map(user));
+                    secrets.add_credentials(&name, (0..count(&name)).map(user));
                 }
                 Step::ReadAccount((_, name)) => {
                     secrets.add_secrets((0..count(&name)).map(|secret| format!("of_{name}_{secret}")));
@@ -170,11 +202,41 @@ mod tests {
         let user = |user: usize| Credentials::basic(user.to_string(), "1");
         // The same login under several keys counts once.
         let logins = [0, 0].into_iter().chain(0..16).map(user);
-        assert_eq!(secrets.add_credentials(logins), 16 - MAX_PER_SECRET);
+        assert_eq!(secrets.add_credentials("a", logins), 16 - MAX_PER_SECRET);
         for number in 0..MAX_PER_SECRET {
-            assert_eq!(secrets.step(), Some(Step::Try(user(number))));
+            let secret = ("aaa".to_owned(), "a".to_owned());
+            assert_eq!(secrets.step(), Some(Step::Try(user(number), secret)));
         }
         assert_eq!(secrets.step(), Some(Step::ReadAccount(("aaa".to_owned(), "default".to_owned()))));
+    }
+
+    #[test]
+    fn preferred_secret_is_read_first_if_it_is_named() {
+        let consumers = [consumer("aaa", "one", &["a", "b"]), consumer("bbb", "two", &["c", "d"])];
+        // The service account `two` has the Secret `e`. None has `f`.
+        for (preferred, expected) in [
+            (("bbb", "d"), &["d", "c"][..]),
+            (("bbb", "e"), &["account two", "e", "c", "d"]),
+            (("bbb", "f"), &["account two", "c", "d", "e"]),
+            (("ccc", "a"), &["a", "b"]),
+        ] {
+            let mut secrets = PullSecrets::new(&consumers);
+            secrets.prefer((preferred.0.to_owned(), preferred.1.to_owned()));
+            let mut steps = Vec::new();
+            while let Some(step) = secrets.step() {
+                match step {
+                    Step::Try(..) => {}
+                    Step::ReadSecret((_, name)) => steps.push(name),
+                    Step::ReadAccount((_, name)) => {
+                        if name == "two" {
+                            secrets.add_secrets(["e".to_owned()]);
+                        }
+                        steps.push(format!("account {name}"));
+                    }
+                }
+            }
+            assert_eq!(steps[..expected.len()], *expected, "{preferred:?}");
+        }
     }
 
     #[test]
@@ -184,7 +246,7 @@ mod tests {
         let mut read = Vec::new();
         while let Some(step) = secrets.step() {
             match step {
-                Step::Try(_) => {}
+                Step::Try(..) => {}
                 Step::ReadSecret((_, name)) => read.push(name),
                 Step::ReadAccount(_) => secrets.add_secrets(["a".to_owned(), "c".to_owned()]),
             }

@@ -1,13 +1,14 @@
 //! The demand, shared between the watches that fill it and its readers.
 
+use std::mem;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::{Stream, stream};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use zstart_core::sync::lock;
 
-use super::{Changed, Demand};
+use super::{Changes, Demand};
 
 /// Delay from a change to its notification. A rollout changes many objects at once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
@@ -15,34 +16,62 @@ const DEBOUNCE: Duration = Duration::from_millis(200);
 /// A demand behind a lock, which notifies subscribers of changes.
 #[derive(Clone)]
 pub struct SharedDemand {
-    state: Arc<Mutex<Demand>>,
-    changes: watch::Sender<u64>,
+    state: Arc<Mutex<State>>,
+    /// Wakes the receiver of [`changes`](Self::changes).
+    collected: Arc<Notify>,
+    notices: watch::Sender<u64>,
     synced: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    demand: Demand,
+    /// Changes that the receiver hasn't got yet; `None` as long as there is no receiver.
+    pending: Option<Changes>,
+    /// Number of sources that all changes have named.
+    source_changes: u64,
 }
 
 impl Default for SharedDemand {
     fn default() -> Self {
-        Self { state: Arc::default(), changes: watch::Sender::new(0), synced: watch::Sender::new(false) }
+        Self {
+            state: Arc::default(),
+            collected: Arc::default(),
+            notices: watch::Sender::new(0),
+            synced: watch::Sender::new(false),
+        }
     }
 }
 
 impl SharedDemand {
     /// Reads the demand under the lock.
     pub fn read<T>(&self, read: impl FnOnce(&Demand) -> T) -> T {
-        read(&lock(&self.state))
+        read(&lock(&self.state).demand)
     }
 
     /// Changes the demand under the lock, then notifies subscribers if it reports a change.
-    pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changed) {
-        let (Changed(is_changed), is_synced) = {
-            let mut demand = lock(&self.state);
-            (change(&mut demand), demand.is_synced())
+    pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changes) {
+        let (is_changed, is_synced) = {
+            let mut state = lock(&self.state);
+            let changes = change(&mut state.demand);
+            let is_changed = !changes.is_empty();
+            state.source_changes += changes.sources.len() as u64;
+            if let Some(pending) = &mut state.pending {
+                pending.merge(changes);
+            }
+            (is_changed, state.demand.is_synced())
         };
         if is_changed {
-            self.changes.send_modify(|count| *count += 1);
+            self.collected.notify_one();
+            self.notices.send_modify(|count| *count += 1);
         }
         // Never back to false: callers on other threads may arrive here in another order.
-        self.synced.send_if_modified(|synced| is_synced && !std::mem::replace(synced, true));
+        self.synced.send_if_modified(|synced| is_synced && !mem::replace(synced, true));
+    }
+
+    /// Number of changed sources that all events have named, for metrics.
+    pub fn source_changes(&self) -> u64 {
+        lock(&self.state).source_changes
     }
 
     /// Whether every watch has listed its objects once.
@@ -56,13 +85,38 @@ impl SharedDemand {
         let _ = self.synced.subscribe().wait_for(|synced| *synced).await;
     }
 
+    /// Changes, for one receiver. The first item has everything that is in demand already. An item collects the
+    /// changes of 200 milliseconds, or of the longer time in which the receiver doesn't ask. None is lost: a
+    /// stream that is dropped and made again continues with the changes that weren't received.
+    ///
+    /// Two streams at a time would each get a part of the changes.
+    pub fn changes(&self) -> impl Stream<Item = Changes> + Send + use<> {
+        {
+            let mut state = lock(&self.state);
+            if state.pending.is_none() {
+                state.pending = Some(state.demand.everything());
+            }
+        }
+        stream::unfold(self.clone(), async |shared| {
+            while lock(&shared.state).pending.as_ref().is_none_or(Changes::is_empty) {
+                shared.collected.notified().await;
+            }
+            tokio::time::sleep(DEBOUNCE).await;
+            let changes = lock(&shared.state).pending.as_mut().map(mem::take)?;
+            Some((changes, shared))
+        })
+    }
+
     /// Notifications of changes from now on: one item for all changes within 200 milliseconds.
     pub fn subscribe(&self) -> impl Stream<Item = ()> + Send + Sync + use<> {
-        stream::unfold(self.changes.subscribe(), async |mut changes| {
-            changes.changed().await.ok()?;
+        stream::unfold(self.notices.subscribe(), async |mut notices| {
+            notices.changed().await.ok()?;
             tokio::time::sleep(DEBOUNCE).await;
-            changes.mark_unchanged();
-            Some(((), changes))
+            notices.mark_unchanged();
+            Some(((), notices))
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

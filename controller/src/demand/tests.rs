@@ -1,9 +1,21 @@
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::{apps, batch};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::watched::WatchedWorkload;
+
+mod consumers;
+mod looks;
+mod property;
+
+type Deployment = WatchedWorkload<apps::v1::Deployment>;
+type StatefulSet = WatchedWorkload<apps::v1::StatefulSet>;
+type DaemonSet = WatchedWorkload<apps::v1::DaemonSet>;
+type Job = WatchedWorkload<batch::v1::Job>;
+type CronJob = WatchedWorkload<batch::v1::CronJob>;
+
+const APP: &str = "registry.example/app:v1";
 
 fn pod(name: &str, spec: &Value) -> Pod {
     let metadata = json!({"name": name, "namespace": "shop", "uid": "1"});
@@ -19,19 +31,22 @@ fn namespace(name: &str, label: Option<&str>) -> PartialObjectMeta<Namespace> {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }
 
-fn set_namespace(demand: &mut Demand, label: Option<&str>) -> Changed {
-    demand.apply_namespace(Event::Apply(namespace("shop", label)), &BTreeSet::new(), Instant::now())
+/// Returns whether the demand changed.
+fn set_namespace(demand: &mut Demand, label: Option<&str>) -> bool {
+    let event = Event::Apply(namespace("shop", label));
+    !demand.apply_namespace(event, &BTreeSet::new(), Instant::now()).is_empty()
 }
 
-fn apply(demand: &mut Demand, event: Event<Pod>) -> Changed {
-    demand.apply_workload(event, &BTreeSet::new(), Instant::now())
+/// Returns whether the demand changed.
+fn apply(demand: &mut Demand, event: Event<Pod>) -> bool {
+    !demand.apply_workload(event, &BTreeSet::new(), Instant::now()).is_empty()
 }
 
 fn demand(objects: &[Pod]) -> Demand {
     let mut demand = Demand::default();
-    let _ = set_namespace(&mut demand, Some(keys::ENABLED));
+    set_namespace(&mut demand, Some(keys::ENABLED));
     for object in objects {
-        let _ = apply(&mut demand, Event::Apply(object.clone()));
+        apply(&mut demand, Event::Apply(object.clone()));
     }
     demand
 }
@@ -65,10 +80,10 @@ fn pod_images_are_normalised_and_deduplicated() {
 #[test]
 fn namespace_label_decides_whether_images_count() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(set_namespace(&mut demand, Some(keys::AUDIT)), Changed(false));
-    assert_eq!(set_namespace(&mut demand, None), Changed(true));
+    assert!(!set_namespace(&mut demand, Some(keys::AUDIT)));
+    assert!(set_namespace(&mut demand, None));
     assert!(sources(&demand).is_empty());
-    assert_eq!(set_namespace(&mut demand, Some(keys::ENABLED)), Changed(true));
+    assert!(set_namespace(&mut demand, Some(keys::ENABLED)));
     assert_eq!(sources(&demand).len(), 1);
 }
 
@@ -140,21 +155,6 @@ fn pod_templates_are_read_at_every_depth() {
     }
 }
 
-#[test]
-fn consumers_carry_their_pull_secrets() {
-    let owned = owned_pod("owned", "apps/v1", "StatefulSet");
-    let mut bare = running("registry.example/app:v1");
-    bare["imagePullSecrets"] = json!([{"name": "pull"}]);
-    bare["serviceAccountName"] = json!("builder");
-    let demand = demand(&[owned, pod("bare", &bare)]);
-    let consumers = demand.consumers(&"registry.example/app:v1".parse().unwrap());
-    assert_eq!(consumers.len(), 2);
-    assert_eq!(consumers[0].service_account, "builder");
-    assert!(consumers[0].pull_secrets.contains("pull"));
-    assert!(consumers[0].event_target.is_some());
-    assert!(consumers[1].event_target.is_none(), "the StatefulSet gets the events");
-}
-
 fn owned_pod(name: &str, api_version: &str, kind: &str) -> Pod {
     let mut owned = pod(name, &running("registry.example/app:v1"));
     let owner = json!({"apiVersion": api_version, "kind": kind, "name": "x", "uid": "2", "controller": true});
@@ -194,7 +194,7 @@ fn excluded_namespace_is_ignored_despite_its_label() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
     let event = Event::Apply(namespace("shop", Some(keys::ENABLED)));
     let excluded = BTreeSet::from(["shop".to_owned()]);
-    assert_eq!(demand.apply_namespace(event, &excluded, Instant::now()), Changed(true));
+    assert!(!demand.apply_namespace(event, &excluded, Instant::now()).is_empty());
     assert!(sources(&demand).is_empty());
 }
 
@@ -237,12 +237,12 @@ fn excluded_workloads_are_ignored() {
 #[test]
 fn unchanged_pod_reports_no_change() {
     let mut demand = demand(&[pod("app", &running("nginx"))]);
-    assert_eq!(apply(&mut demand, Event::Apply(pod("app", &running("nginx")))), Changed(false));
+    assert!(!apply(&mut demand, Event::Apply(pod("app", &running("nginx")))));
     let mut next = pod("app", &running("nginx:1.27"));
-    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(true));
+    assert!(apply(&mut demand, Event::Apply(next.clone())));
     next.metadata.namespace = Some("not-opted-in".to_owned());
-    assert_eq!(apply(&mut demand, Event::Apply(next.clone())), Changed(false));
-    assert_eq!(apply(&mut demand, Event::Delete(next)), Changed(false));
+    assert!(!apply(&mut demand, Event::Apply(next.clone())));
+    assert!(!apply(&mut demand, Event::Delete(next)));
 }
 
 #[test]
@@ -251,15 +251,15 @@ fn relist_drops_absent_workloads() {
     let mut demand = demand(&[one, two.clone()]);
     for event in [Event::Init, Event::InitDone] {
         let changed = demand.apply_workload::<Job>(event, &BTreeSet::new(), Instant::now());
-        assert_eq!(changed, Changed(false), "the kinds are listed independently");
+        assert!(changed.is_empty(), "the kinds are listed independently");
     }
     assert_eq!(sources(&demand).len(), 2);
     for event in [Event::Init, Event::InitApply(two.clone())] {
-        assert_eq!(apply(&mut demand, event), Changed(false));
+        assert!(!apply(&mut demand, event));
     }
-    assert_eq!(apply(&mut demand, Event::InitDone), Changed(true));
+    assert!(apply(&mut demand, Event::InitDone));
     assert_eq!(sources(&demand), ["docker.io/a/two:latest"]);
-    assert_eq!(apply(&mut demand, Event::Delete(two)), Changed(true));
+    assert!(apply(&mut demand, Event::Delete(two)));
     assert!(sources(&demand).is_empty());
 }
 
@@ -268,18 +268,25 @@ fn node(name: &str, architecture: &str) -> NodeState {
     serde_json::from_value(json!({"metadata": {"name": name, "labels": labels}})).unwrap()
 }
 
+/// Returns whether the platforms changed.
+fn apply_node(demand: &mut Demand, event: Event<NodeState>) -> bool {
+    demand.apply_node(event, Timestamp::UNIX_EPOCH).platforms
+}
+
 #[test]
-fn platforms_follow_the_current_nodes() {
+fn platforms_follow_the_nodes() {
     let mut demand = Demand::default();
-    for (name, architecture) in [("one", "amd64"), ("two", "arm64"), ("three", "amd64")] {
-        assert_eq!(demand.apply_node(Event::Apply(node(name, architecture))), Changed(true));
+    for (name, architecture, is_new) in
+        [("one", "amd64", true), ("two", "arm64", true), ("three", "amd64", false)]
+    {
+        assert_eq!(apply_node(&mut demand, Event::Apply(node(name, architecture))), is_new, "{name}");
     }
-    assert_eq!(demand.platforms().len(), 2);
-    assert_eq!(demand.apply_node(Event::Apply(node("one", "amd64"))), Changed(false));
-    for event in [Event::Init, Event::InitApply(node("one", "amd64"))] {
-        assert_eq!(demand.apply_node(event), Changed(false));
+    for event in [Event::Init, Event::InitApply(node("one", "amd64")), Event::InitDone] {
+        assert!(!apply_node(&mut demand, event));
     }
-    assert_eq!(demand.apply_node(Event::InitDone), Changed(true));
+    assert_eq!(demand.platforms().len(), 2, "the platform of the lost node is kept");
+    let later = Timestamp::UNIX_EPOCH + Duration::from_hours(1);
+    assert!(demand.expire_platforms(later, Duration::from_mins(59)).platforms);
     assert_eq!(demand.platforms().len(), 1);
 }
 
@@ -288,7 +295,7 @@ fn demand_is_synced_after_every_first_list() {
     let mut demand = Demand::default();
     let (none, now) = (BTreeSet::new(), Instant::now());
     let _ = demand.apply_namespace(Event::InitDone, &BTreeSet::new(), now);
-    let _ = demand.apply_node(Event::InitDone);
+    let _ = demand.apply_node(Event::InitDone, Timestamp::UNIX_EPOCH);
     let _ = demand.apply_workload::<Pod>(Event::InitDone, &none, now);
     let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none, now);
     let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none, now);
@@ -296,125 +303,52 @@ fn demand_is_synced_after_every_first_list() {
     let _ = demand.apply_workload::<Job>(Event::InitDone, &none, now);
     assert!(!demand.is_synced());
     let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none, now);
+    assert!(!demand.is_synced());
+    let _ = demand.restore_platforms(BTreeMap::new());
     assert!(demand.is_synced());
 }
 
-fn deployment(image: &str, template: &Value, status: &Value) -> Deployment {
-    let mut pods = json!({"metadata": {"labels": {"app": "web"}}, "spec": running(image)});
-    pods["metadata"]["annotations"] = template.clone();
-    serde_json::from_value(json!({
-        "metadata": {"name": "web", "namespace": "shop"},
-        "spec": {"selector": {}, "replicas": status["replicas"], "template": pods},
-        "status": status,
-    }))
-    .unwrap()
-}
-
-const APP: &str = "registry.example/app:v1";
-
-/// A demand whose lists of Deployments and pods are complete, and the times of its next events.
-fn synced() -> (Demand, impl Iterator<Item = Instant>) {
-    let mut demand = demand(&[]);
-    let now = Instant::now();
-    for event in [Event::Init, Event::InitApply(deployment(APP, &json!({}), &json!({}))), Event::InitDone] {
-        let _ = demand.apply_workload(event, &BTreeSet::new(), now);
-    }
-    let _ = apply(&mut demand, Event::InitDone);
-    for event in [Event::Init, Event::InitApply(namespace("shop", Some(keys::ENABLED))), Event::InitDone] {
-        let _ = demand.apply_namespace(event, &BTreeSet::new(), now);
-    }
-    (demand, (1..).map(move |second| now + std::time::Duration::from_secs(second)))
-}
-
-fn requested(demand: &Demand) -> Option<Instant> {
-    demand.requested_look(&APP.parse().unwrap())
-}
-
 #[test]
-fn changed_template_requests_a_look() {
-    let (mut demand, mut times) = synced();
-    let restarted = json!({"kubectl.kubernetes.io/restartedAt": "2026-01-01T00:00:00Z"});
-    let steps = [
-        (deployment(APP, &json!({}), &json!({"replicas": 3, "readyReplicas": 1})), false),
-        (deployment(APP, &restarted, &json!({"replicas": 3})), true),
-        (deployment(APP, &restarted, &json!({"replicas": 4})), false),
-        (deployment(APP, &json!({}), &json!({"replicas": 4})), true),
-    ];
-    for (object, is_look) in steps {
-        let (before, time) = (requested(&demand), times.next().unwrap());
-        let _ = demand.apply_workload(Event::Apply(object.clone()), &BTreeSet::new(), time);
-        assert_eq!(requested(&demand), if is_look { Some(time) } else { before }, "{object:?}");
+fn finished_pods_and_jobs_need_no_images() {
+    let none = BTreeSet::new();
+    for (phase, count) in [("Pending", 1), ("Running", 1), ("Unknown", 1), ("Succeeded", 0), ("Failed", 0)] {
+        let mut pod = pod("app", &running(APP));
+        pod.status = serde_json::from_value(json!({"phase": phase})).unwrap();
+        assert_eq!(pod.requirements(&none).sources.len(), count, "{phase}");
     }
-}
-
-#[test]
-fn first_list_requests_no_look() {
-    let (demand, _) = synced();
-    assert_eq!(demand.sources().len(), 1);
-    assert_eq!(requested(&demand), None);
-}
-
-#[test]
-fn first_pod_of_a_revision_requests_a_look() {
-    let (mut demand, mut times) = synced();
-    let labelled = |name: &str, hash: &str| {
-        let mut pod = owned_pod(name, "apps/v1", "ReplicaSet");
-        pod.metadata.labels = Some([("pod-template-hash".to_owned(), hash.to_owned())].into());
-        pod
-    };
-    for (pod, is_look) in [
-        (labelled("a", "1"), true),
-        (labelled("b", "1"), false),
-        (labelled("c", "2"), true),
-        (owned_pod("of-job", "batch/v1", "Job"), false),
-        (pod("bare", &running(APP)), false),
+    for (condition, status, count) in [
+        ("Complete", "True", 0),
+        ("Failed", "True", 0),
+        ("Complete", "False", 1),
+        ("Suspended", "True", 1),
+        ("FailureTarget", "True", 1),
     ] {
-        let (before, time) = (requested(&demand), times.next().unwrap());
-        let _ = demand.apply_workload(Event::Apply(pod.clone()), &BTreeSet::new(), time);
-        assert_eq!(requested(&demand), if is_look { Some(time) } else { before }, "{:?}", pod.metadata);
+        let job = json!({
+            "metadata": {"name": "migration", "namespace": "shop"},
+            "spec": {"template": {"metadata": {}, "spec": running(APP)}},
+            "status": {"conditions": [{"type": condition, "status": status}]},
+        });
+        let job: Job = serde_json::from_value(job).unwrap();
+        assert_eq!(job.requirements(&none).sources.len(), count, "{condition} {status}");
     }
 }
 
 #[test]
-fn run_of_a_cron_job_requests_no_look() {
-    let (mut demand, mut times) = synced();
-    let _ = demand.apply_workload::<Job>(Event::InitDone, &BTreeSet::new(), Instant::now());
-    let job = |name: &str, owned: bool| {
-        let template = json!({"metadata": {}, "spec": running(APP)});
-        let job = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {"template": template}});
-        let mut job: Job = serde_json::from_value(job).unwrap();
-        if owned {
-            job.metadata.owner_references = owned_pod("x", "batch/v1", "CronJob").metadata.owner_references;
-        }
-        job
-    };
-    let _ = demand.apply_workload(Event::Apply(job("run", true)), &BTreeSet::new(), times.next().unwrap());
-    assert_eq!(requested(&demand), None);
-    let time = times.next().unwrap();
-    let _ = demand.apply_workload(Event::Apply(job("migration", false)), &BTreeSet::new(), time);
-    assert_eq!(requested(&demand), Some(time));
-}
-
-#[test]
-fn namespace_that_opts_in_requests_looks_at_its_images() {
-    let (mut demand, mut times) = synced();
-    let _ = set_namespace(&mut demand, None);
-    let changed = deployment(APP, &json!({"a": "b"}), &json!({}));
-    let _ = demand.apply_workload(Event::Apply(changed), &BTreeSet::new(), times.next().unwrap());
-    assert_eq!(requested(&demand), None);
-    let (event, time) = (Event::Apply(namespace("shop", Some(keys::ENABLED))), times.next().unwrap());
-    let _ = demand.apply_namespace(event, &BTreeSet::new(), time);
-    assert_eq!(requested(&demand), Some(time));
-}
-
-#[test]
-fn consumers_tell_whether_they_always_pull() {
-    let mut spec = running(APP);
-    spec["containers"][0]["imagePullPolicy"] = json!("IfNotPresent");
-    let sometimes = pod("sometimes", &spec);
-    spec["initContainers"] = json!([{"name": "init", "image": APP, "imagePullPolicy": "Always"}]);
-    let demand = demand(&[sometimes, pod("always", &spec)]);
-    let pulls: Vec<bool> =
-        demand.consumers(&APP.parse().unwrap()).iter().map(|consumer| consumer.pulls_always).collect();
-    assert_eq!(pulls, [true, false]);
+fn kept_images_are_ignored() {
+    let spec = json!({
+        "containers": [{"name": "app", "image": "a/app:v1"}, {"name": "proxy", "image": "a/proxy:v1"}],
+        "volumes": [{"name": "data", "image": {"reference": "a/data:v1"}}],
+    });
+    let annotations = json!({keys::KEEP_IMAGES: "proxy, data"});
+    let mut pod = pod("app", &spec);
+    pod.metadata.annotations = serde_json::from_value(annotations.clone()).unwrap();
+    let job = json!({
+        "metadata": {"name": "migration", "namespace": "shop"},
+        "spec": {"template": {"metadata": {"annotations": annotations}, "spec": spec}},
+    });
+    let job: Job = serde_json::from_value(job).unwrap();
+    for requirements in [pod.requirements(&BTreeSet::new()), job.requirements(&BTreeSet::new())] {
+        let sources: Vec<String> = requirements.sources.keys().map(ToString::to_string).collect();
+        assert_eq!(sources, ["docker.io/a/app:v1"]);
+    }
 }

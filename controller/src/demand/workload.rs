@@ -1,17 +1,16 @@
 //! Requirements of pods and pod templates.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::api::apps::v1::{DaemonSet, Deployment, StatefulSet};
-use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::{Pod, PodSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{Resource, ResourceExt as _};
-use zstart_core::eligibility::pod::{ControllerKind, controller, exclusion, template_exclusion};
+use zstart_core::eligibility::pod::{ControllerKind, controller, exclusion, kept_images, template_exclusion};
 use zstart_core::pod_images::{PullPolicy, images};
 use zstart_core::{keys, originals, recorded_original};
 
-use super::{Key, Kind, Requirements, Revision, source_of};
+use super::{Access, EventTarget, Key, Kind, Requirements, Revision, source_of};
+use crate::watched::{TemplateOwner, WatchedWorkload};
 
 /// An object with a pod specification.
 pub trait Workload: Resource<DynamicType = ()> + Sized {
@@ -25,14 +24,10 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     fn pod_metadata(&self) -> Option<&ObjectMeta>;
 
     /// Version of the pod template; `None` if a change of it is no reason to look at the images.
-    fn revision(&self) -> Option<Revision> {
-        // The owner's template has the same images: a CronJob's run asks for nothing new.
-        if has_watched_owner(self.meta()) {
-            return None;
-        }
-        let template = (self.pod_spec(), self.pod_metadata());
-        serde_json::to_string(&template).ok().map(Revision::of)
-    }
+    fn revision(&self) -> Option<Revision>;
+
+    /// Whether the pods have ended and no other follows, so that nothing pulls the images any more.
+    fn is_finished(&self) -> bool;
 
     /// Identity of the object.
     fn key(&self) -> Key {
@@ -45,28 +40,34 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
             Kind::Pod => exclusion(metadata, allowed),
             _ => template_exclusion(metadata),
         });
-        let Some(spec) = self.pod_spec().filter(|_| excluded.is_none()) else {
+        let Some(spec) = self.pod_spec().filter(|_| excluded.is_none() && !self.is_finished()) else {
             return Requirements::default();
         };
+        let kept = self.pod_metadata().map(kept_images).unwrap_or_default();
         // A rewritten pod counts for its original image, the one that its author wrote.
         let originals = originals(self.meta()).unwrap_or_default();
-        let (mut sources, mut pulled_always) = (BTreeSet::new(), BTreeSet::new());
-        for image in images(spec).into_iter().filter(|image| image.pull_policy != PullPolicy::Never) {
+        let mut sources = BTreeMap::new();
+        for image in images(spec) {
+            // The kubelet pulls no image that must be on the node, and the webhook rewrites none that is kept.
+            if image.pull_policy == PullPolicy::Never || kept.contains(&*image.field.name) {
+                continue;
+            }
             let written = recorded_original(&image, &originals).unwrap_or(&image.reference);
             let Some(source) = source_of(written) else { continue };
-            if image.pull_policy == PullPolicy::Always {
-                pulled_always.insert(source.clone());
-            }
-            sources.insert(source);
+            *sources.entry(source).or_default() |= image.pull_policy == PullPolicy::Always;
         }
         let secrets = spec.image_pull_secrets.iter().flatten().map(|secret| secret.name.clone());
+        let Key { kind, namespace, name } = self.key();
+        let target = EventTarget { kind, name, uid: self.meta().uid.clone() };
         Requirements {
             sources,
-            pulled_always,
+            access: Access {
+                namespace,
+                service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
+                pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
+            },
             revision: self.revision(),
-            pull_secrets: secrets.filter(|name| !name.is_empty()).collect(),
-            service_account: spec.service_account_name.clone().unwrap_or_else(|| "default".to_owned()),
-            event_target: (!has_watched_owner(self.meta())).then(|| self.object_ref(&())),
+            event_target: (!has_watched_owner(self.meta())).then_some(target),
         }
     }
 }
@@ -109,64 +110,31 @@ impl Workload for Pod {
         let restarted = annotations.and_then(|annotations| annotations.get(keys::RESTARTED_AT));
         Some(Revision::of((&owner.uid, labels, restarted)))
     }
-}
 
-impl Workload for Deployment {
-    const KIND: Kind = Kind::Deployment;
-
-    fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()?.template.spec.as_ref()
-    }
-
-    fn pod_metadata(&self) -> Option<&ObjectMeta> {
-        self.spec.as_ref()?.template.metadata.as_ref()
+    /// A watch of [`UNFINISHED_PODS`](crate::watched::UNFINISHED_PODS) reports no finished pod. Other readers may.
+    fn is_finished(&self) -> bool {
+        let phase = self.status.as_ref().and_then(|status| status.phase.as_deref());
+        matches!(phase, Some("Succeeded" | "Failed"))
     }
 }
 
-impl Workload for StatefulSet {
-    const KIND: Kind = Kind::StatefulSet;
+impl<K: TemplateOwner> Workload for WatchedWorkload<K> {
+    const KIND: Kind = K::KIND;
 
     fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()?.template.spec.as_ref()
+        self.template.as_ref()?.spec.as_ref()
     }
 
     fn pod_metadata(&self) -> Option<&ObjectMeta> {
-        self.spec.as_ref()?.template.metadata.as_ref()
-    }
-}
-
-impl Workload for DaemonSet {
-    const KIND: Kind = Kind::DaemonSet;
-
-    fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()?.template.spec.as_ref()
+        self.template.as_ref()?.metadata.as_ref()
     }
 
-    fn pod_metadata(&self) -> Option<&ObjectMeta> {
-        self.spec.as_ref()?.template.metadata.as_ref()
-    }
-}
-
-impl Workload for Job {
-    const KIND: Kind = Kind::Job;
-
-    fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.as_ref()?.template.spec.as_ref()
+    /// The owner's template has the same images: a CronJob's run asks for nothing new.
+    fn revision(&self) -> Option<Revision> {
+        self.revision.filter(|_| !has_watched_owner(&self.metadata))
     }
 
-    fn pod_metadata(&self) -> Option<&ObjectMeta> {
-        self.spec.as_ref()?.template.metadata.as_ref()
-    }
-}
-
-impl Workload for CronJob {
-    const KIND: Kind = Kind::CronJob;
-
-    fn pod_spec(&self) -> Option<&PodSpec> {
-        self.spec.job_template.spec.as_ref()?.template.spec.as_ref()
-    }
-
-    fn pod_metadata(&self) -> Option<&ObjectMeta> {
-        self.spec.job_template.spec.as_ref()?.template.metadata.as_ref()
+    fn is_finished(&self) -> bool {
+        self.is_finished
     }
 }

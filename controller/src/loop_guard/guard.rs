@@ -44,6 +44,17 @@ struct Listing {
     terminating: HashSet<u64>,
 }
 
+/// Cause for which a pod left a watch of unfinished pods.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Removal {
+    /// The pod was deleted, or the cause is irrelevant.
+    Deleted,
+    /// The pod succeeded or failed, and still exists.
+    Finished,
+    /// Both are possible: an API server sends the same event.
+    Unclear,
+}
+
 /// Learns from the events of the watches which owners undo the rewrite of their pods.
 ///
 /// A loop is one of two:
@@ -83,6 +94,32 @@ impl Guard {
             Event::Delete(pod) => self.remove(pod, now),
         }
         verdicts
+    }
+
+    /// Returns the cause for which a pod left the watch.
+    ///
+    /// An API server reports the end of a pod to a watch with a field selector as a deletion, with the pod's
+    /// last state that matched (`staging/src/k8s.io/apiserver/pkg/storage/cacher/cache_watcher.go`,
+    /// `convertToWatchEvent`).
+    pub(super) fn removal(&self, pod: &Pod) -> Removal {
+        let Some(uid) = pod.metadata.uid.as_ref().map(id) else { return Removal::Deleted };
+        if !self.rewritten.contains_key(&uid) || self.terminating.contains(&uid) {
+            Removal::Deleted
+        } else if pod.metadata.finalizers.as_ref().is_some_and(|finalizers| !finalizers.is_empty()) {
+            // A finalizer delays a deletion, so the request would have been an event of its own. Pods of Jobs
+            // have one.
+            Removal::Finished
+        } else {
+            Removal::Unclear
+        }
+    }
+
+    /// Forgets a pod that finished. Its deletion by an owner or by the garbage collector is no evidence.
+    pub(super) fn forget_finished(&mut self, pod: &Pod) {
+        if let Some(uid) = pod.metadata.uid.as_ref().map(id) {
+            self.rewritten.remove(&uid);
+            self.terminating.remove(&uid);
+        }
     }
 
     /// Applies an event on workloads of one kind. A changed generation means a changed scale, suspension or
@@ -140,7 +177,7 @@ impl Guard {
     }
 
     /// Number of holds by reason, for every reason.
-    pub fn holds(&self) -> [(HoldReason, usize); 2] {
+    pub fn holds(&self) -> [(HoldReason, usize); 3] {
         HoldReason::ALL
             .map(|reason| (reason, self.holds.values().filter(|held| held.reason == reason).count()))
     }
@@ -300,7 +337,10 @@ impl Guard {
             return None;
         }
         let (_, owner) = identity(pod)?;
-        let held = self.holds.get(&owner).filter(|held| !held.template.is_empty())?;
+        // The template in the hold of a node is the node's runtime.
+        let is_template =
+            |held: &&Held| !held.template.is_empty() && held.reason != HoldReason::ZstdNotUnpacked;
+        let held = self.holds.get(&owner).filter(is_template)?;
         let template = hold_template(pod);
         let is_newer = created(pod).is_some_and(|created| created >= held.created);
         if !is_newer || template == held.template || !self.lifting.insert(owner) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::apps::v1::{Deployment, StatefulSet};
+use k8s_openapi::api::apps;
 use k8s_openapi::api::core::v1::Pod;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
@@ -11,10 +11,14 @@ use zstart_core::OwnerHold;
 use zstart_core::owner_hold::{HoldReason, OwnerHoldSpec, hold_name};
 
 use super::*;
+use crate::watched::WatchedWorkload;
 
 mod holds;
 mod loops;
 mod ordinary;
+
+type Deployment = WatchedWorkload<apps::v1::Deployment>;
+type StatefulSet = WatchedWorkload<apps::v1::StatefulSet>;
 
 const ORIGINAL: &str = "r.example/app:v1";
 const VARIANT: &str = "r.example/app:v1-zstd-1a2b3c4d5e6f";

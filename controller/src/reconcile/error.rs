@@ -7,7 +7,7 @@ use zstart_core::record::{ImageConversionStatus, RecordReason};
 use zstart_registry::ConnectionError;
 
 use super::status::is_ready;
-use crate::credentials::CandidateError;
+use crate::credentials::{CandidateError, CredentialReport};
 
 /// Cause of a reconciliation without a variant.
 #[derive(Debug, Error)]
@@ -32,6 +32,14 @@ pub(super) enum ReconcileError {
     /// The recorded variant can't be looked at.
     #[error("{}", chain_with_hint(.0))]
     Variant(#[source] Error),
+    /// The registry accepted none of the credentials.
+    #[error("{error}; {report}")]
+    NoAccess {
+        /// Error of the credentials that got furthest.
+        error: Box<ReconcileError>,
+        /// Results of the pull secrets.
+        report: CredentialReport,
+    },
     /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
@@ -92,6 +100,7 @@ impl ReconcileError {
             | Self::Convert(error)
             | Self::AddPlatforms { platforms: _, source: error }
             | Self::Variant(error) => error.class(),
+            Self::NoAccess { error, .. } => error.class(),
             Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
@@ -123,6 +132,38 @@ impl ReconcileError {
         if platforms.is_empty() { Self::Convert(source) } else { Self::AddPlatforms { platforms, source } }
     }
 
+    /// The error itself, without the results of the pull secrets.
+    pub(super) fn cause(&self) -> &Self {
+        match self {
+            Self::NoAccess { error, .. } => error,
+            other => other,
+        }
+    }
+
+    /// Message of the record, which administrators read: it names the pull secrets of all tenants. The displayed text
+    /// is for the events, which each tenant reads.
+    pub(super) fn record_message(&self) -> String {
+        match self {
+            Self::NoAccess { error, report } => format!("{error}; {}", report.for_administrators()),
+            other => other.to_string(),
+        }
+    }
+
+    /// Adds the results of the pull secrets to a denial. A missing image needs no other credentials.
+    pub(super) fn with_credentials(self, report: CredentialReport) -> Self {
+        if self.is_denial() { Self::NoAccess { error: Box::new(self), report } } else { self }
+    }
+
+    /// Whether the registry denied the pull or the push.
+    pub(super) fn is_denial(&self) -> bool {
+        matches!(self.class(), ErrorClass::PullDenied | ErrorClass::PushDenied)
+    }
+
+    /// Whether the registry refused the login itself. A refused push says nothing about the login, which could pull.
+    pub(super) fn is_login_refusal(&self) -> bool {
+        matches!(self.cause(), Self::Resolve(Error::Repository(error)) if error.is_login_refusal())
+    }
+
     /// Whether other credentials may succeed. A registry may report a repository that the credentials
     /// can't see as not found.
     pub(super) fn depends_on_credentials(&self) -> bool {
@@ -133,6 +174,7 @@ impl ReconcileError {
     pub(super) fn keeps_variant_ready(&self) -> bool {
         match self {
             Self::Record(_) => false,
+            Self::NoAccess { error, .. } => error.keeps_variant_ready(),
             // The error says nothing about the image.
             Self::Resolve(_) => {
                 matches!(

@@ -43,23 +43,31 @@ impl Reconciliation<'_> {
     /// Tries the candidate credentials in turn until the registry accepts one of them.
     pub(super) async fn run(&self, writer: &mut StatusWriter<'_>) -> Result<Outcome, ReconcileError> {
         let source = resolve::valid_source(self.record)?;
-        let Context { client, own_credentials, immutable_tags, .. } = self.context;
+        let Context { client, own_credentials, logins, config, immutable_tags, .. } = self.context;
         writer.set_immutable(immutable_tags.contains(source, own_credentials).await);
-        let mut candidates = Candidates::new(client, own_credentials, self.consumers, source);
+        let mut candidates =
+            Candidates::new(client, own_credentials, &config.pull_secrets, logins, self.consumers, source);
         let mut denied: Option<ReconcileError> = None;
         while let Some(credentials) = candidates.next().await? {
             match self.run_with(credentials, source, writer).await {
                 Err(error) if error.depends_on_credentials() => {
+                    if error.is_denial() {
+                        candidates.refused(error.is_login_refusal());
+                    }
                     denied = Some(match denied {
                         Some(earlier) => earlier.more_specific(error),
                         None => error,
                     });
                 }
-                result => return result,
+                Ok(outcome) => {
+                    candidates.accepted();
+                    return Ok(outcome);
+                }
+                Err(error) => return Err(error),
             }
         }
         let Some(error) = denied else { unreachable!("anonymous is always a candidate") };
-        Err(error)
+        Err(error.with_credentials(candidates.into_report()))
     }
 
     async fn run_with(

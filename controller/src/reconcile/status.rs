@@ -150,24 +150,26 @@ pub(super) fn set_already_zstd(status: &mut ImageConversionStatus, now: Timestam
 
 /// Records an error.
 pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileError, now: Timestamp) {
-    let (reason, message) = (error.reason(), error.to_string());
-    let type_ = match error {
+    let (reason, message) = (error.reason(), error.record_message());
+    let type_ = match error.cause() {
         ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
         ReconcileError::Convert(_)
         | ReconcileError::AddPlatforms { .. }
         | ReconcileError::Variant(_)
+        | ReconcileError::NoAccess { .. }
         | ReconcileError::Credentials(_)
         | ReconcileError::Status(_) => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
         // The variant goes on serving. `Resolved` reports a failed lookup of the source, and `Converted` a
         // platform that couldn't be added; the event reports the rest.
-        match error {
+        match error.cause() {
             ReconcileError::Resolve(_) | ReconcileError::Convert(_) | ReconcileError::AddPlatforms { .. } => {
                 set_condition(status, type_, false, reason, &message, now);
             }
             ReconcileError::Record(_)
             | ReconcileError::Variant(_)
+            | ReconcileError::NoAccess { .. }
             | ReconcileError::Credentials(_)
             | ReconcileError::Status(_) => {}
         }

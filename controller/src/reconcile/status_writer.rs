@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::{ImageConversionStatus, ResolvedSource};
+use zstart_core::record::{HEALTHY, ImageConversionStatus, ResolvedSource};
 use zstart_core::{Digest, ImageConversion, keys};
 
 use super::error::ReconcileError;
@@ -31,7 +31,9 @@ pub(super) struct StatusWriter<'a> {
 impl<'a> StatusWriter<'a> {
     /// Starts with the status that `record` had when it was read.
     pub(super) fn new(client: &Client, clock: &'a ApiClock, record: &'a ImageConversion) -> Self {
-        let written = record.status.clone().unwrap_or_default();
+        let mut written = record.status.clone().unwrap_or_default();
+        // The healer owns this condition. An older copy of it would be written back.
+        written.conditions.retain(|condition| condition.type_ != HEALTHY);
         let mut status = written.clone();
         status.observed_generation = record.metadata.generation;
         let records = Api::all(client.clone());

@@ -212,12 +212,21 @@ impl Snapshot {
 
     /// Applies an event on holds. An unreadable hold counts as absent.
     pub fn apply_hold(&self, event: Event<DeserializeGuard<OwnerHold>>) {
-        write(&self.holds).apply(event, |hold| {
+        let mut holds = write(&self.holds);
+        let changed = holds.apply(event, |hold| {
             let key = format!("{}/{}", hold.namespace().unwrap_or_default(), hold.name_any());
             let unreadable = |error: &_| tracing::warn!(hold = key, %error, "ignoring an unreadable hold");
             let hold = hold.0.inspect_err(unreadable).ok();
             (key, hold.map(|hold| Arc::new(hold.spec)))
         });
+        if changed.is_empty() {
+            return;
+        }
+        let of_node = |hold: &Arc<OwnerHoldSpec>| Some((hold.node()?.to_owned(), hold.template.clone()));
+        let failed = holds.values().filter_map(of_node).collect();
+        // Reviews lock nodes before holds.
+        drop(holds);
+        write(&self.nodes).set_failed(failed);
     }
 }
 

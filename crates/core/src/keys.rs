@@ -16,6 +16,10 @@ pub const DISABLED: &str = "disabled";
 /// annotation along with them.
 pub const ORIGINALS: &str = "zstart.dev/originals";
 
+/// Annotation of a record: a new value asks the controller to look at the source now, and to verify the variant in
+/// full. Users write the time.
+pub const RETRY: &str = "zstart.dev/retry";
+
 /// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
 pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";
 
@@ -37,6 +41,8 @@ pub const GROUP: &str = "zstart.dev";
 /// Field manager of the controller's server-side applies, and `reportingController` of the controller's
 /// events.
 pub const CONTROLLER: &str = "zstart-controller";
+/// Field manager of the condition `Healthy`. An apply of the whole status by [`CONTROLLER`] leaves it alone.
+pub const HEALER: &str = "zstart-healer";
 /// `reportingController` and log name of the webhook.
 pub const WEBHOOK: &str = "zstart-webhook";
 

@@ -1,5 +1,7 @@
 //! Owner hold: pods of one owner that the webhook leaves on their original images, as an `OwnerHold`
 //! object.
+//!
+//! A hold whose owner is a node keeps pods that could run on this node on their original images.
 #![expect(clippy::duplicated_attributes, reason = "printer columns share a type")]
 #![allow(unreachable_pub, reason = "the derive repeats the spec's visibility in a private scope")]
 
@@ -51,7 +53,8 @@ pub struct OwnerHoldSpec {
     /// Pod template at which the rewrite was undone: a label of the pods (`pod-template-hash=…`,
     /// `controller-revision-hash=…`) or a hash of the pod's specification (`spec-hash=…`). Empty if the
     /// owner's pods have several templates at once: such a hold lasts until an administrator lifts it or
-    /// the owner is deleted.
+    /// the owner is deleted. The hold of a node has the node's container runtime and version, and lasts until
+    /// the node reports another one.
     #[schemars(length(max = 253))]
     pub template: String,
     /// Evidence for the hold.
@@ -68,17 +71,20 @@ pub enum HoldReason {
     RecreatedAfterRewrite,
     /// The image of running pods was changed back to the original.
     ImagePatchedBack,
+    /// The owner is a node, whose container runtime couldn't unpack a zstd layer.
+    ZstdNotUnpacked,
 }
 
 impl HoldReason {
     /// Every reason.
-    pub const ALL: [Self; 2] = [Self::RecreatedAfterRewrite, Self::ImagePatchedBack];
+    pub const ALL: [Self; 3] = [Self::RecreatedAfterRewrite, Self::ImagePatchedBack, Self::ZstdNotUnpacked];
 
     /// CamelCase word in the hold, the event and the metric.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RecreatedAfterRewrite => "RecreatedAfterRewrite",
             Self::ImagePatchedBack => "ImagePatchedBack",
+            Self::ZstdNotUnpacked => "ZstdNotUnpacked",
         }
     }
 }
@@ -90,6 +96,12 @@ impl fmt::Display for HoldReason {
 }
 
 impl OwnerHoldSpec {
+    /// Name of the node that the hold is about, if its owner is one.
+    pub fn node(&self) -> Option<&str> {
+        let is_node = self.reason == HoldReason::ZstdNotUnpacked && self.owner.is_node();
+        is_node.then_some(self.owner.name.as_str())
+    }
+
     /// Returns whether the hold applies to a pod of the hold's namespace. A pod whose labels name another
     /// revision of the owner's template is free at once, before the controller deletes the hold.
     ///

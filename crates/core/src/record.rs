@@ -16,7 +16,7 @@ mod name;
 #[cfg(test)]
 mod tests;
 
-pub use condition::{CONVERTED, READY, RESOLVED, RecordReason, condition, set_condition};
+pub use condition::{CONVERTED, HEALTHY, READY, RESOLVED, RecordReason, condition, set_condition};
 pub use name::record_name;
 
 /// Source to convert. The source of a record never changes.
@@ -75,7 +75,7 @@ pub struct ImageConversionStatus {
     /// Sizes and times in readable form, as `kubectl get` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Conditions: `Resolved`, `Converted` and `Ready`.
+    /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` once a pod couldn't pull the variant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

@@ -15,8 +15,10 @@ use kube::{Api, Resource};
 use serde::de::DeserializeOwned;
 use zstart_core::chain;
 
+mod deadlines;
 mod heard;
 
+pub use deadlines::{DeadlineService, Deadlines, Silent, TimedBody};
 pub use heard::{Heard, HeardService};
 
 /// Watches `api` forever. A watch that fails is logged under the name `resource`, then restarted with

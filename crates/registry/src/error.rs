@@ -45,6 +45,13 @@ impl RegistryError {
         Self { operation, location: location.into(), kind, status: None, source: source.into() }
     }
 
+    /// Whether the registry or its token server refused the login itself, e.g. for a wrong password. A registry that
+    /// knows the user and misses a right mostly answers 403.
+    pub fn is_login_refusal(&self) -> bool {
+        let is_login = || matches!(self.source.downcast_ref(), Some(RequestError::Login(_)));
+        self.kind == ErrorKind::Denied && (self.status == Some(401) || is_login())
+    }
+
     /// The error and its causes in one line.
     pub fn chain(&self) -> String {
         zstart_core::chain(self)
@@ -283,6 +290,24 @@ fn is_forbidden(error: &reqwest::Error) -> bool {
 mod tests {
     use super::*;
     use crate::error_response::response_error;
+
+    #[test]
+    fn refused_login_differs_from_a_missing_right() {
+        let response = |status| response_error(status, None, b"{}");
+        let token = |status| RequestError::from(LoginError::Token(response(status)));
+        for (error, expected) in [
+            (response(StatusCode::UNAUTHORIZED), true),
+            (response(StatusCode::FORBIDDEN), false),
+            (response(StatusCode::NOT_FOUND), false),
+            (token(StatusCode::UNAUTHORIZED), true),
+            // GHCR's answer to a wrong token.
+            (token(StatusCode::FORBIDDEN), true),
+            (token(StatusCode::SERVICE_UNAVAILABLE), false),
+        ] {
+            let error = error.during(Operation::pull("pull image", "v1"), "registry.example/app");
+            assert_eq!(error.is_login_refusal(), expected, "{}", error.chain());
+        }
+    }
 
     #[test]
     fn context_is_added_once_and_causes_follow() {

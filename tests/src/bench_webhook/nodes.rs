@@ -78,7 +78,7 @@ pub(super) const POOLS: [Pool; 10] = [
 ];
 
 /// Node with this number. The shapes take turns.
-pub(super) fn node(number: usize) -> Value {
+pub(crate) fn node(number: usize) -> Value {
     let shape = number % SHAPES;
     let ((zone, zone_id), pool) = (ZONES[shape % ZONES.len()], &POOLS[shape / ZONES.len()]);
     let id = Digest::sha256_of(format!("node {number}").as_bytes());

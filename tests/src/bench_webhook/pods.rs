@@ -33,7 +33,7 @@ pub(super) fn uuid(hash: &Digest) -> String {
 }
 
 /// Pod of a `ReplicaSet`, with one container per image and the given scheduling members.
-pub(super) fn pod(number: usize, images: &[String], owner: &ReplicaSet, placement: &Value) -> Value {
+pub(crate) fn pod(number: usize, images: &[String], owner: &ReplicaSet, placement: &Value) -> Value {
     let workload = workload(number);
     let labels = json!({
         "app.kubernetes.io/name": workload, "app.kubernetes.io/part-of": "shop",

@@ -18,7 +18,7 @@ pub struct Memory {
 }
 
 /// User and system time of a process so far.
-pub(super) fn cpu_time(id: u32) -> Result<Duration> {
+pub(crate) fn cpu_time(id: u32) -> Result<Duration> {
     let file = format!("/proc/{id}/stat");
     parse_process(&fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?)
 }
@@ -29,7 +29,7 @@ pub(super) fn busy_time() -> Result<Duration> {
 }
 
 /// Memory of a process.
-pub(super) fn memory(id: u32) -> Result<Memory> {
+pub(crate) fn memory(id: u32) -> Result<Memory> {
     let file = format!("/proc/{id}/status");
     parse_memory(&fs::read_to_string(&file).with_context(|| format!("failed to read {file}"))?)
 }

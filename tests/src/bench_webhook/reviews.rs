@@ -23,9 +23,9 @@ enum Kind {
 
 /// `ReplicaSet` that owns pods.
 #[derive(Clone, Debug)]
-pub(super) struct ReplicaSet {
-    pub(super) name: String,
-    pub(super) uid: String,
+pub(crate) struct ReplicaSet {
+    pub(crate) name: String,
+    pub(crate) uid: String,
 }
 
 /// `count` reviews for the load generator, one in a line, a third of each kind. Images are drawn from the first

@@ -36,6 +36,14 @@ enum Command {
     /// Restart, upgrade and drain the webhook on a real cluster while pods are created, and require that every pod
     /// is rewritten; this is what `make soak` does.
     Soak(zstart_tests::soak::Options),
+    /// Measure the controller's memory and processor time in a large cluster; this is what `make inventory` does.
+    Inventory {
+        /// The program zstart-controller.
+        #[arg(long, value_name = "FILE")]
+        controller: std::path::PathBuf,
+        #[command(flatten)]
+        size: zstart_tests::inventory::Size,
+    },
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
     Demo {
         /// Keep the cluster running, with a shell in it.
@@ -56,6 +64,7 @@ fn main() -> ExitCode {
         Command::Image => zstart_tests::demo::commands::image(),
         Command::Scanners => zstart_tests::demo::commands::scanners(),
         Command::Soak(options) => zstart_tests::demo::commands::soak(options),
+        Command::Inventory { controller, size } => zstart_tests::demo::commands::inventory(&controller, size),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {

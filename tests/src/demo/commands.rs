@@ -1,5 +1,6 @@
 //! Commands of `lab`, one per part.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -7,6 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use crate::cluster::{self, Cluster};
 use crate::control_plane::ControlPlane;
 use crate::images::real;
+use crate::inventory::{Size, tables};
 use crate::registry::Registry;
 use crate::tools;
 
@@ -26,6 +28,15 @@ pub fn image() -> Result<()> {
 /// Compares the package lists that scanners make of real images and of their variants.
 pub fn scanners() -> Result<()> {
     runtime()?.block_on(crate::scanners::run(&cluster::built_binaries()?.join("zstart")))
+}
+
+/// Measures the controller in a large cluster.
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+pub fn inventory(controller: &Path, size: Size) -> Result<()> {
+    // The program runs in a folder of its own.
+    let controller = std::path::absolute(controller)?;
+    println!("{}", tables(&runtime()?.block_on(crate::inventory::run(&controller, size))?));
+    Ok(())
 }
 
 /// Restarts, upgrades and drains the webhook while pods are created.

@@ -116,6 +116,7 @@ struct GatewayState {
     rules: Mutex<Vec<FaultRule>>,
     calls: RequestLog,
     tokens: Mutex<Vec<String>>,
+    refused_users: Mutex<Vec<String>>,
 }
 
 /// A running gateway.
@@ -141,6 +142,7 @@ impl Gateway {
             rules: Mutex::default(),
             calls: RequestLog::default(),
             tokens: Mutex::default(),
+            refused_users: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
         let server = tokio::spawn(async move {
@@ -206,6 +208,11 @@ impl Gateway {
         lock(&self.state.tokens).clear();
     }
 
+    /// Users of the failed logins so far.
+    pub fn refused_users(&self) -> Vec<String> {
+        lock(&self.state.refused_users).clone()
+    }
+
     /// Begins a recording of the requests from now on.
     pub fn record(&self) -> Recording {
         self.state.calls.record()
@@ -254,6 +261,10 @@ impl GatewayState {
         };
         let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
         if given != login.basic().as_ref().map(String::as_bytes) {
+            let login = given.and_then(|given| STANDARD.decode(given.strip_prefix(b"Basic ")?).ok());
+            let user =
+                login.and_then(|login| Some(String::from_utf8(login).ok()?.split(':').next()?.to_owned()));
+            lock(&self.refused_users).extend(user);
             return StatusCode::UNAUTHORIZED.into_response();
         }
         let mut tokens = lock(&self.tokens);

@@ -31,6 +31,11 @@ async fn names_in_the_configuration_follow_the_release() -> Result<()> {
         let objects = helm.render(release, &[]).await?;
         let controller = configuration(&objects, &format!("{base}-controller"))?;
         let webhook = configuration(&objects, &format!("{base}-webhook"))?;
+        let platforms = find(&objects, "ConfigMap", &format!("{base}-controller-platforms"))?;
+        assert_eq!(controller["platformsConfigMap"], platforms["metadata"]["name"]);
+        assert_eq!(platforms.get("data"), None, "an upgrade would replace what the controller wrote");
+        let role = find(&objects, "Role", &format!("{base}-controller"))?["rules"].to_string();
+        assert!(role.contains(&format!("{base}-controller-platforms")), "{role}");
         assert_eq!(
             controller["webhook"],
             json!({
@@ -58,9 +63,11 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
     assert_eq!(
         configuration(&objects, "zstart-controller")?,
         json!({
-            "healthListen": "0.0.0.0:8080",
+            "healthListen": "0.0.0.0:8080", "lease": "zstart-controller",
             "level": 19,
             "platforms": ["linux/amd64", "linux/arm/v7"],
+            "platformRetention": "48h",
+            "platformsConfigMap": "zstart-controller-platforms",
             "workers": 4,
             "layersAtOnce": 1,
             "tagChildren": "always",
@@ -71,6 +78,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "tokenServers": ["login.example"],
             "credentialsFile": "/etc/zstart/credentials/config.json",
             "ecrRegistries": ["123456789012.dkr.ecr.eu-west-1.amazonaws.com", "public.ecr.aws"],
+            "usePullSecrets": false, "pullSecretNames": [], "pullSecretNamespaces": [],
             "excludedNamespaces": [],
             "allowedControllers": [],
             "rotateCertificates": true,

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
+use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::PostParams;
 use kube::{Api, Client};
 
@@ -15,6 +16,9 @@ const CONTROLLER_MAY: &[AccessRequest] = &[
     ("watch", "", "pods", "", ""),
     ("list", "", "nodes", "", ""),
     ("watch", "batch", "cronjobs", "", ""),
+    ("patch", "", "pods", "team-a", "web"),
+    ("create", "", "pods/eviction", "team-a", "web"),
+    ("get", "", "nodes", "", "a"),
     ("get", "", "secrets", "team-a", "pull-secret"),
     ("get", "", "serviceaccounts", "team-a", "builder"),
     ("get", "zstart.dev", "imageconversions", "", "nginx"),
@@ -27,12 +31,16 @@ const CONTROLLER_MAY: &[AccessRequest] = &[
     ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
     ("create", "", "secrets", "zstart-system", ""),
+    ("create", "coordination.k8s.io", "leases", "zstart-system", ""),
+    ("get", "coordination.k8s.io", "leases", "zstart-system", "zstart-controller"),
+    ("update", "coordination.k8s.io", "leases", "zstart-system", "zstart-controller"),
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "zstart"),
 ];
 
 const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
     ("get", "", "pods", "team-a", "web"),
-    ("get", "", "nodes", "", "a"),
+    ("patch", "", "nodes", "", "a"),
+    ("patch", "", "nodes/status", "", "a"),
     ("list", "", "serviceaccounts", "", ""),
     ("get", "zstart.dev", "imageconversions/status", "", "nginx"),
     ("delete", "zstart.dev", "imageconversions", "", "nginx"),
@@ -41,10 +49,17 @@ const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
     ("list", "", "secrets", "", ""),
     ("list", "", "secrets", "zstart-system", ""),
     ("update", "", "secrets", "zstart-system", "other"),
+    ("update", "coordination.k8s.io", "leases", "zstart-system", "other"),
+    ("delete", "coordination.k8s.io", "leases", "zstart-system", "zstart-controller"),
+    ("get", "coordination.k8s.io", "leases", "kube-node-lease", "node"),
     ("create", "", "secrets", "team-a", ""),
     ("delete", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("create", "", "pods", "team-a", ""),
-    ("patch", "", "pods", "team-a", "web"),
+    ("update", "", "pods", "team-a", "web"),
+    ("delete", "", "pods", "team-a", "web"),
+    ("patch", "", "pods/status", "team-a", "web"),
+    ("patch", "", "pods/ephemeralcontainers", "team-a", "web"),
+    ("create", "", "pods/exec", "team-a", "web"),
     ("patch", "apps", "deployments", "team-a", "web"),
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "other"),
     ("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", ""),
@@ -144,6 +159,56 @@ async fn foreign_certificates_are_beyond_the_controllers_rights() -> Result<()> 
         let secret = |name| ("watch", "", "secrets", "zstart-system", name);
         check(client, "zstart-webhook", &[secret(served)], true).await?;
         check(client, "zstart-webhook", &[secret(other)], false).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn pull_secrets_are_readable_by_name_or_namespace() -> Result<()> {
+    let account = ("get", "", "serviceaccounts", "team-a", "builder");
+    let secret = |namespace, name| ("get", "", "secrets", namespace, name);
+    for (set, may, may_not) in [
+        (
+            "controller.usePullSecrets={pull,other}",
+            vec![secret("team-a", "pull"), secret("team-b", "other"), account],
+            vec![secret("team-a", "database"), ("list", "", "secrets", "team-a", "")],
+        ),
+        (
+            "controller.usePullSecrets.namespaces={team-a}",
+            vec![secret("team-a", "pull"), secret("team-a", "database"), account],
+            vec![secret("team-b", "pull"), ("list", "", "secrets", "team-a", "")],
+        ),
+        (
+            "controller.usePullSecrets.namespaces={team-a},controller.usePullSecrets.names={pull}",
+            vec![secret("team-a", "pull"), account],
+            vec![secret("team-a", "database"), secret("team-b", "pull")],
+        ),
+        (
+            "controller.usePullSecrets=auto",
+            vec![],
+            vec![secret("team-a", "pull"), secret("team-b", "pull"), account],
+        ),
+    ] {
+        let zstart = Installation::start_in(&["team-a"], &[set]).await?;
+        let client = zstart.client();
+        check(client, "zstart-controller", &may, true).await.with_context(|| set.to_owned())?;
+        check(client, "zstart-controller", &may_not, false).await.with_context(|| set.to_owned())?;
+        if set.ends_with("auto") {
+            let binding = serde_json::json!({
+                "metadata": {"name": "pull"},
+                "roleRef": {
+                    "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "zstart-pull-secrets",
+                },
+                "subjects": [
+                    {"kind": "ServiceAccount", "name": "zstart-controller", "namespace": "zstart-system"},
+                ],
+            });
+            let bindings = Api::<RoleBinding>::namespaced(client.clone(), "team-a");
+            bindings.create(&PostParams::default(), &serde_json::from_value(binding)?).await?;
+            let bound = [secret("team-a", "pull"), account];
+            check(client, "zstart-controller", &bound, true).await?;
+            check(client, "zstart-controller", &[secret("team-b", "pull")], false).await?;
+        }
     }
     Ok(())
 }

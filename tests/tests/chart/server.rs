@@ -20,6 +20,7 @@ use zstart_tests::control_plane::ControlPlane;
 
 use zstart_tests::chart::{Helm, NAMESPACE, cert_manager, chart, ci_values, set_arguments};
 
+mod pods;
 mod writers;
 
 pub(crate) const CONTROLLER: &str = "system:serviceaccount:zstart-system:zstart-controller";
@@ -34,11 +35,20 @@ pub(crate) struct Installation {
 
 impl Installation {
     pub(crate) async fn start(sets: &[&str]) -> Result<Self> {
+        Self::start_in(&[], sets).await
+    }
+
+    /// Installs the chart in a cluster that has these namespaces.
+    pub(crate) async fn start_in(namespaces: &[&str], sets: &[&str]) -> Result<Self> {
         let plane = ControlPlane::start().await?;
         let client = plane.client().await?;
         let helm = Helm::find().await?.with_kubeconfig(plane.kubeconfig());
         // The kinds of mode certManager, which cert-manager would define.
         cert_manager::define(&client).await?;
+        for name in namespaces {
+            let namespace = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+            Api::<Namespace>::all(client.clone()).create(&PostParams::default(), &namespace).await?;
+        }
         let installation = Self { plane, helm, client };
         installation.helm("install", "--create-namespace", sets).await?;
         Ok(installation)

@@ -21,6 +21,10 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
     let helm = Helm::find().await?;
     let cases = [
         ("controller.level=23", ["/controller/level", "want 22"]),
+        ("controller.replicas=0", ["/controller/replicas", "minimum"]),
+        ("controller.usePullSecrets=sometimes", ["/controller/usePullSecrets", "auto"]),
+        ("controller.usePullSecrets={A}", ["/controller/usePullSecrets", "pattern"]),
+        ("controller.usePullSecrets.names={a}", ["/controller/usePullSecrets", "namespaces"]),
         ("controller.level=three", ["/controller/level", "want integer"]),
         ("controller.platforms=linux", ["/controller/platforms", "'nodes', 'all'"]),
         ("controller.tagChildren=sometimes", ["/controller/tagChildren", "'auto', 'always', 'never'"]),
@@ -47,6 +51,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("image.registry=registry.lab:70000/zstart", ["/image/registry", "pattern"]),
         ("image.registry=https://registry.lab", ["/image/registry", "pattern"]),
         ("webhook.image.name=Webhook", ["/webhook/image/name", "pattern"]),
+        ("controller.platformRetention=7d", ["/controller/platformRetention", "pattern"]),
         ("controller.recheckInterval=99999999h", ["/controller/recheckInterval", "pattern"]),
         ("webhook.maxStalenessAlways=2minutes", ["/webhook/maxStalenessAlways", "pattern"]),
         ("webhook.maxCacheAge=0s", ["/webhook/maxCacheAge", "pattern"]),

@@ -6,6 +6,7 @@ mod cron;
 mod end_to_end;
 mod fields;
 mod freshness;
+mod heal;
 mod lab;
 mod power;
 mod scenarios;

@@ -11,17 +11,21 @@ use kube::ResourceExt as _;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
-use zstart_controller::credentials::{CandidateError, Candidates, OwnCredentials};
+use zstart_controller::credentials::{
+    CandidateError, Candidates, LoginMemory, OwnCredentials, PullSecretAccess,
+};
 use zstart_controller::demand::Consumer;
 use zstart_core::Reference;
 use zstart_core::record::{CONVERTED, RESOLVED, RecordReason};
 use zstart_registry::auth::Credentials;
 use zstart_registry::{RegistryClient, RegistryOptions};
+use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway, TokenLogin};
 use zstart_tests::registry::{Login, Registry};
+use zstart_tests::wait;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, USER, WITHIN};
 use crate::records::{condition_of, variant_tag};
 
 fn small() -> Fixture {
@@ -183,7 +187,9 @@ async fn all_entries_of_all_pull_secrets_are_tried() -> Result<()> {
         event_target: None,
     };
     let (own, source) = (OwnCredentials::default(), "registry.example/team/app:v1".parse()?);
-    let mut candidates = Candidates::new(&lab.admin, &own, std::slice::from_ref(&consumer), &source);
+    let (access, logins) = (PullSecretAccess::default(), LoginMemory::default());
+    let consumers = std::slice::from_ref(&consumer);
+    let mut candidates = Candidates::new(&lab.admin, &own, &access, &logins, consumers, &source);
     let mut found = Vec::new();
     while let Some(credentials) = candidates.next().await? {
         found.push(credentials);
@@ -202,6 +208,140 @@ async fn all_entries_of_all_pull_secrets_are_tried() -> Result<()> {
         Credentials::Anonymous,
     ];
     assert_eq!(found, expected);
+    Ok(())
+}
+
+/// A lab whose registry knows the user `user` with the password `right`, and has the image `app:v1`.
+async fn lab_with_login(plane: impl Future<Output = Result<ControlPlane>>) -> Result<(Lab, String)> {
+    let mut lab = Lab::start_on(plane).await?;
+    let login = TokenLogin { username: "user".into(), password: "right".into() };
+    lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    Ok((lab, image))
+}
+
+async fn deploy_with_secrets(lab: &Lab, namespace: &str, image: &str, secrets: &[&str]) -> Result<()> {
+    let named: Vec<Value> = secrets.iter().map(|name| json!({"name": name})).collect();
+    lab.deploy_with(namespace, "web", image, &json!({"imagePullSecrets": named})).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_login_is_not_repeated_at_each_look() -> Result<()> {
+    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    // The namespace `audit` has the first turn.
+    let wrong = pull_secret("wrong", &lab.gateway.host(), "stranger", "wrong");
+    lab.create(&lab.namespaced::<Secret>("audit"), wrong).await?;
+    let right = pull_secret("right", &lab.gateway.host(), "user", "right");
+    lab.create(&lab.namespaced::<Secret>("on"), right).await?;
+    deploy_with_secrets(&lab, "audit", &image, &["wrong"]).await?;
+    deploy_with_secrets(&lab, "on", &image, &["right"]).await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
+    let mut looked = lab.ready(&image).await?.source.context("no source")?.checked_at;
+    for _ in 0..4 {
+        let status = lab.wait_for(&image, "looked at again", |status| {
+            status.source.as_ref().is_some_and(|source| source.checked_at > looked)
+        });
+        looked = status.await?.source.context("no source")?.checked_at;
+    }
+    assert_eq!(lab.gateway.refused_users(), ["stranger"]);
+
+    // Another tag of the repository is looked at for the first time.
+    lab.push("app:v2", &small().layer(&[("etc/more", b"2")])).await?;
+    let second = lab.image("app:v2");
+    let named = json!({"imagePullSecrets": [{"name": "right"}]});
+    lab.deploy_with("on", "second", &second, &named).await?;
+    lab.ready(&second).await?;
+    assert_eq!(lab.gateway.refused_users(), ["stranger"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_pull_names_the_secrets_of_its_tenants() -> Result<()> {
+    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let secrets = lab.namespaced::<Secret>("on");
+    lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
+    lab.create(&secrets, pull_secret("other", "other.example", "user", "right")).await?;
+    deploy_with_secrets(&lab, "on", &image, &["wrong", "absent", "other"]).await?;
+    let _controller = lab.start_controller().await?;
+    let message = lab.not_ready(&image, RecordReason::PullDenied).await?;
+    let results = [
+        "Secret on/absent doesn't exist",
+        "Secret on/other has no login for this image",
+        "Secret on/wrong was refused by the registry",
+    ];
+    for result in results {
+        assert!(message.contains(result), "{result}: {message}");
+    }
+    let warning = lab.warning("web", RecordReason::PullDenied).await?;
+    assert!(warning.contains(results[2]), "{warning}");
+
+    // A second tenant: the record names the Secrets of both, and an event none.
+    deploy_with_secrets(&lab, "audit", &image, &["hush"]).await?;
+    lab.wait_for(&image, "denied for both", |status| {
+        let (_, _, message) = condition_of(status, RESOLVED);
+        message.contains("Secret audit/hush doesn't exist")
+            && message.contains("on/wrong was refused earlier")
+    })
+    .await?;
+    for event in lab.events("on", "Deployment", "web").await? {
+        assert!(!event.note.contains("hush"), "{event:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn less_specific_entry_of_a_pull_secret_is_tried_too() -> Result<()> {
+    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let host = lab.gateway.host();
+    let login = |user: &str, password: &str| json!({"auth": STANDARD.encode(format!("{user}:{password}"))});
+    // The kubelet tries all entries for an image, the most specific first.
+    let auths = json!({format!("{host}/app"): login("narrow", "wrong"), host: login("user", "right")});
+    let secret = json!({
+        "metadata": {"name": "two"}, "type": "kubernetes.io/dockerconfigjson",
+        "stringData": {".dockerconfigjson": json!({"auths": auths}).to_string()},
+    });
+    lab.create(&lab.namespaced::<Secret>("on"), secret).await?;
+    deploy_with_secrets(&lab, "on", &image, &["two"]).await?;
+    let _controller = lab.start_controller().await?;
+    lab.ready(&image).await?;
+    assert_eq!(lab.gateway.refused_users(), ["narrow"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unused_pull_secrets_are_not_asked_for() -> Result<()> {
+    let (lab, image) = lab_with_login(ControlPlane::start_audited()).await?;
+    let secrets = lab.namespaced::<Secret>("on");
+    lab.create(&secrets, pull_secret("right", &lab.gateway.host(), "user", "right")).await?;
+    lab.create(&secrets, pull_secret("named", &lab.gateway.host(), "user", "right")).await?;
+    deploy_with_secrets(&lab, "on", &image, &["right"]).await?;
+    let asked = || -> Result<BTreeSet<String>> {
+        let audit = lab.plane.audit()?;
+        let by_controller = audit.iter().filter(|event| event["impersonatedUser"]["username"] == USER);
+        let objects =
+            by_controller.map(|event| &event["objectRef"]).filter(|object| object["namespace"] == "on");
+        let named = objects.filter(|object| object["resource"] != "events");
+        Ok(named.map(|object| format!("{}/{}", object["resource"], object["name"])).collect())
+    };
+    let left_out = "Secret on/right is left out by controller.usePullSecrets";
+    for (setting, expected) in [
+        ("usePullSecrets: false", "pull secrets aren't used (controller.usePullSecrets is false)"),
+        ("pullSecretNamespaces: [audit]", left_out),
+    ] {
+        let controller = lab.start_controller_with(setting).await?;
+        lab.wait_for(&image, setting, |status| condition_of(status, RESOLVED).2.contains(expected)).await?;
+        assert_eq!(asked()?, BTreeSet::new(), "{setting}");
+        controller.stop().await?;
+    }
+    let _controller = lab.start_controller_with("pullSecretNames: [named]").await?;
+    let account = BTreeSet::from(["\"serviceaccounts\"/\"default\"".to_owned()]);
+    wait::until("a look with the service account", WITHIN, || async {
+        Ok((asked()? == account).then_some(()))
+    })
+    .await?;
+    deploy_with_secrets(&lab, "on", &image, &["right", "named"]).await?;
+    lab.ready(&image).await?;
     Ok(())
 }
 
@@ -251,7 +391,9 @@ async fn api_server_error_is_not_taken_for_missing_secrets() -> Result<()> {
         let _server = AbortOnDropHandle::new(tokio::spawn(async { axum::serve(listener, router).await }));
         let client = kube::Client::try_from(kube::Config::new(address))?;
         let own = OwnCredentials::default();
-        let mut candidates = Candidates::new(&client, &own, std::slice::from_ref(&consumer), &source);
+        let (access, logins) = (PullSecretAccess::default(), LoginMemory::default());
+        let consumers = std::slice::from_ref(&consumer);
+        let mut candidates = Candidates::new(&client, &own, &access, &logins, consumers, &source);
         let first = candidates.next().await;
         if known {
             assert_eq!(first?, Some(Credentials::Anonymous), "{status}");

@@ -12,8 +12,8 @@ use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE};
 use zstart_tests::registry::gateway::Fault;
 use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
-use crate::binary::{command, terminate};
 use crate::lab::{Lab, configuration};
+use crate::program::{command, terminate};
 use crate::records::condition_of;
 
 /// Pushes an index for amd64, arm64 and s390x.

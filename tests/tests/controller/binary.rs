@@ -1,11 +1,8 @@
 //! The program itself: killed during its work, and terminated.
 
-use std::path::{Path, PathBuf};
-use std::process::Stdio;
-
 use anyhow::{Context as _, Result};
 use http::Method;
-use tokio::process::{Child, Command};
+use tokio::process::Command;
 use zstart_core::record::{READY, RecordReason};
 use zstart_tests::cluster::built_binaries;
 use zstart_tests::images::Fixture;
@@ -14,45 +11,12 @@ use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, SYSTEM, WITHIN, configuration};
+use crate::program::{command, start, start_as, terminate, write_config};
 use crate::records::{condition_of, variant_tag};
 use crate::request_gate::RequestGate;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 6 << 20).layer(&[("etc/app", b"configuration")])
-}
-
-/// Starts `zstart-controller`. The process is killed when the handle is dropped or this process dies.
-fn start(lab: &Lab, config: &Path) -> Result<Child> {
-    start_as(lab.plane.kubeconfig(), config)
-}
-
-fn start_as(kubeconfig: &Path, config: &Path) -> Result<Child> {
-    command(kubeconfig, config)?.spawn().context("failed to start zstart-controller with setpriv")
-}
-
-/// The program, with a kubeconfig and a configuration file.
-pub(crate) fn command(kubeconfig: &Path, config: &Path) -> Result<Command> {
-    let program = built_binaries()?.join("zstart-controller");
-    let mut command = Command::new("setpriv");
-    command.args(["--pdeathsig", "KILL", "--"]).arg(program);
-    command.arg("--config").arg(config).args(["--namespace", SYSTEM]);
-    command.env("KUBECONFIG", kubeconfig).env_remove("RUST_LOG");
-    command.stdin(Stdio::null()).kill_on_drop(true);
-    Ok(command)
-}
-
-fn write_config(lab: &Lab) -> Result<PathBuf> {
-    let file = lab.plane.folder().join("controller.yaml");
-    std::fs::write(&file, configuration(&[&lab.gateway.host()], ""))?;
-    Ok(file)
-}
-
-/// Sends SIGTERM and returns the exit code.
-pub(crate) async fn terminate(child: &mut Child) -> Result<Option<i32>> {
-    let id = child.id().context("the controller has ended already")?;
-    let told = Command::new("kill").args(["-TERM", &id.to_string()]).status().await?;
-    anyhow::ensure!(told.success(), "kill: {told}");
-    Ok(tokio::time::timeout(WITHIN, child.wait()).await??.code())
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -74,6 +38,7 @@ async fn killed_controller_leaves_no_tag_and_the_next_one_finishes() -> Result<(
         gate.wait_for_request(&format!("{method} {part}")).await?;
         controller.kill().await?;
         lab.gateway.clear_faults();
+        lab.forget_leader().await?;
         assert_eq!(stored.tags().await?, ["v1"], "{method} {part}");
         let record = lab.records().get(&crate::records::record_name_of(&image)?).await?;
         assert_eq!(record.status.unwrap_or_default().variant, None, "{method} {part}");
@@ -211,6 +176,7 @@ async fn health_port_serves_readiness_and_metrics() -> Result<()> {
     let (_, metrics) = get("/metrics").await?;
     for line in [
         "zstart_controller_attempts_total{reason=\"Verified\"} 1",
+        "zstart_controller_sources 2",
         "zstart_controller_conversion_seconds_count 1",
         "zstart_controller_conversions_running 0",
     ] {

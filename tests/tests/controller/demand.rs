@@ -10,6 +10,8 @@ use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
+use zstart_core::record::ImageConversionSpec;
+use zstart_core::{ImageConversion, keys};
 use zstart_tests::images::Fixture;
 
 use crate::lab::{Lab, WITHIN, template};
@@ -154,5 +156,70 @@ async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     lab.ready(&image).await?;
     let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
     assert_eq!(uploads, 1, "the second record uses the first one's variant: {:?}", lab.gateway.calls());
+    Ok(())
+}
+
+/// The controller of an earlier version, or one that was killed, left records without a result.
+#[tokio::test(flavor = "multi_thread")]
+async fn pending_record_without_consumers_is_left_alone() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("theirs:v1", &small(b"theirs")).await?;
+    lab.push("ours:v1", &small(b"ours")).await?;
+    let (theirs, ours) = (lab.image("theirs:v1"), lab.image("ours:v1"));
+    let name = record_name_of(&theirs)?;
+    let record = ImageConversion::new(&name, ImageConversionSpec { source: theirs.parse()? });
+    let apply = PatchParams::apply(keys::CONTROLLER);
+    lab.records().patch(&name, &apply, &Patch::Apply(&record)).await?;
+    lab.deploy("off", "web", &theirs).await?;
+    lab.deploy("on", "web", &ours).await?;
+    let _controller = lab.start_controller().await?;
+    // The record of the other image is created later than this one is reconciled.
+    lab.ready(&ours).await?;
+    assert!(
+        !lab.gateway.calls().iter().any(|call| call.contains("/v2/theirs/")),
+        "{:?}",
+        lab.gateway.calls()
+    );
+    let status = lab.records().get(&name).await?.status;
+    assert_eq!(status.map(|status| status.conditions).unwrap_or_default(), []);
+
+    let label = json!({"metadata": {"labels": {"zstart.dev/rewrite": "enabled"}}});
+    let namespaces: Api<Namespace> = Api::all(lab.admin.clone());
+    namespaces.patch("off", &PatchParams::default(), &Patch::Merge(label)).await?;
+    lab.ready(&theirs).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn finished_pods_and_jobs_get_no_records() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("ours:v1", &small(b"ours")).await?;
+    for phase in ["Succeeded", "Failed"] {
+        let mut pod = template("pod", &lab.image(&format!("pod-{phase}:v1").to_lowercase()));
+        pod["metadata"]["name"] = json!(phase.to_lowercase());
+        lab.create::<Pod>(&lab.namespaced("on"), pod).await?;
+        let status = Patch::Merge(json!({"status": {"phase": phase}}));
+        let pods = lab.namespaced::<Pod>("on");
+        pods.patch_status(&phase.to_lowercase(), &PatchParams::default(), &status).await?;
+    }
+    let mut pods = template("job", &lab.image("job:v1"));
+    pods["spec"]["restartPolicy"] = json!("Never");
+    lab.create::<Job>(
+        &lab.namespaced("on"),
+        json!({"metadata": {"name": "job"}, "spec": {"template": pods}}),
+    )
+    .await?;
+    let time = "2026-01-01T00:00:00Z";
+    let condition = |type_: &str| json!({"type": type_, "status": "True", "lastTransitionTime": time});
+    let status = json!({"status": {
+        "startTime": time, "completionTime": time, "succeeded": 1,
+        "conditions": [condition("SuccessCriteriaMet"), condition("Complete")],
+    }});
+    let jobs = lab.namespaced::<Job>("on");
+    jobs.patch_status("job", &PatchParams::default(), &Patch::Merge(status)).await?;
+    lab.deploy("on", "web", &lab.image("ours:v1")).await?;
+    let _controller = lab.start_controller().await?;
+    lab.ready(&lab.image("ours:v1")).await?;
+    assert_eq!(sources(&lab).await?, BTreeSet::from([lab.image("ours:v1")]));
     Ok(())
 }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -30,6 +31,8 @@ use zstart_tests::registry::repository_reader::RepositoryReader;
 
 /// Namespace of the installation.
 pub(crate) const SYSTEM: &str = chart::NAMESPACE;
+/// Lease of the controllers.
+const LEASE: &str = "zstart-controller";
 /// User name of the controller for the API server.
 pub(crate) const USER: &str = "system:serviceaccount:zstart-system:zstart-controller";
 /// Time limit. Most results take less than a second, second attempts less than five; two busy cores take
@@ -55,7 +58,12 @@ impl Lab {
     pub(crate) async fn start() -> Result<Self> {
         // The log of a failed test is shown.
         let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
-        let (plane, registry) = tokio::try_join!(ControlPlane::start(), Registry::start())?;
+        Self::start_on(ControlPlane::start()).await
+    }
+
+    /// A lab on another API server.
+    pub(crate) async fn start_on(plane: impl Future<Output = Result<ControlPlane>>) -> Result<Self> {
+        let (plane, registry) = tokio::try_join!(plane, Registry::start())?;
         let gateway = Gateway::start(&registry.host()).await?;
         let admin = plane.client().await?;
         let lab = Self { plane, admin, registry, gateway };
@@ -68,6 +76,23 @@ impl Lab {
         lab.node("lab", "amd64").await?;
         lab.define_records().await?;
         Ok(lab)
+    }
+
+    /// `host:port` of the API server.
+    pub(crate) async fn api_server(&self) -> Result<String> {
+        Ok(self.plane.config().await?.cluster_url.authority().context("no address")?.to_string())
+    }
+
+    /// The Lease of the controllers, if there is one.
+    pub(crate) async fn lease(&self) -> Result<Option<LeaseSpec>> {
+        let lease = self.namespaced::<Lease>(SYSTEM).get_opt(LEASE).await?;
+        Ok(lease.and_then(|lease| lease.spec))
+    }
+
+    /// Deletes the Lease of a killed controller, so that the next one doesn't wait for its end.
+    pub(crate) async fn forget_leader(&self) -> Result<()> {
+        self.namespaced::<Lease>(SYSTEM).delete(LEASE, &DeleteParams::default()).await?;
+        Ok(())
     }
 
     /// Installs zstart's definitions and waits until the API server serves them.
@@ -177,7 +202,7 @@ pub(crate) fn start_controller_at(
     let config = Config::parse(Path::new("test"), &configuration(registries, more))?;
     client.auth_info.impersonate = Some(USER.to_owned());
     let identity = Identity { namespace: SYSTEM.to_owned(), pod: "zstart-controller-0".to_owned() };
-    let (client, shutdown) = (Client::try_from(client)?, CancellationToken::new());
+    let shutdown = CancellationToken::new();
     let task = tokio::spawn(run(client, config, identity, shutdown.clone()));
     Ok(Controller { shutdown, task: AbortOnDropHandle::new(task) })
 }

@@ -208,3 +208,36 @@ async fn operator_that_recreates_bare_pods_gets_their_name_held() -> Result<()> 
     assert_ne!(again.uid(), hold.uid());
     Ok(())
 }
+
+/// To the controller's watch of unfinished pods, both look alike: an event of a deletion, without a request before.
+#[tokio::test(flavor = "multi_thread")]
+async fn failed_pods_are_no_evidence_but_forced_deletions_are() -> Result<()> {
+    let lab = Lab::start().await?;
+    let _controller = lab.start_controller().await?;
+    let (pods, force) = (lab.namespaced::<Pod>("on"), DeleteParams::default().grace_period(0));
+    let failing = member("b2b1e9f0-0000-4000-8000-000000000000", "a");
+    let run = async |name: &str, metadata: &Value| -> Result<()> {
+        lab.admit("on", metadata.clone()).await?;
+        let pod = pods.get(name).await?;
+        lab.run_pod("on", &pod).await?;
+        Ok(())
+    };
+    let hold = lab
+        .wait_for_hold(async || {
+            // The StatefulSet controller deletes a failed pod at once, and creates the next one. Twice as often as the
+            // other pod is deleted: the controller may miss the first pods, because it starts at the same time.
+            for _ in 0..2 {
+                run("db-0", &failing).await?;
+                let failed = Patch::Merge(json!({"status": {"phase": "Failed", "reason": "Evicted"}}));
+                pods.patch_status("db-0", &PatchParams::default(), &failed).await?;
+                pods.delete("db-0", &DeleteParams::default()).await?;
+            }
+            run("worker", &json!({"name": "worker"})).await?;
+            pods.delete("worker", &force).await.map(drop)?;
+            Ok(())
+        })
+        .await?;
+    assert_eq!((&*hold.spec.owner.kind, &*hold.spec.owner.name), ("Pod", "worker"));
+    assert_eq!(lab.holds("on").await?.len(), 1, "the StatefulSet's pods failed twice as often");
+    Ok(())
+}

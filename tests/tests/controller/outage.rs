@@ -11,7 +11,7 @@ use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN, start_controller_at};
-use crate::records::{condition_of, variant_tag};
+use crate::records::{condition_of, record_name_of, variant_tag};
 use crate::request_gate::RequestGate;
 
 fn small() -> Fixture {
@@ -157,6 +157,32 @@ async fn deleted_image_stops_serving() -> Result<()> {
     lab.push("app:v1", &small()).await?;
     lab.ready(&image).await?;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn record_survives_a_connection_that_loses_packets() -> Result<()> {
+    let lab = Lab::start().await?;
+    lab.push("app:v1", &small()).await?;
+    let image = lab.image("app:v1");
+    let proxy = TcpProxy::start(lab.api_server().await?).await?;
+    let mut config = lab.plane.config().await?;
+    config.cluster_url = format!("https://{}", proxy.host()).parse()?;
+    lab.deploy("on", "web", &image).await?;
+    let gate = RequestGate::default();
+    lab.gateway.fault(Method::PUT, "/blobs/uploads/", gate.fault());
+    let controller = start_controller_at(config, &[&lab.gateway.host()], "")?;
+    gate.wait_for_request("upload a layer").await?;
+    // The connections of all watches, and the one on which the result is written next, are dead. New ones work.
+    proxy.lose_connections();
+    gate.open();
+    // Two events precede the status, each on a dead connection: 20 seconds each. The kernel gives a connection up
+    // after 15 minutes.
+    wait::until("the record to be ready", 2 * WITHIN, || async {
+        let record = lab.records().get(&record_name_of(&image)?).await?;
+        Ok(record.status.filter(|status| condition_of(status, READY).0 == "True"))
+    })
+    .await?;
+    controller.stop().await
 }
 
 #[tokio::test(flavor = "multi_thread")]

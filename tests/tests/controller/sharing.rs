@@ -4,11 +4,13 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use http::Method;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use serde_json::json;
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::repository_reader::text;
 
-use crate::lab::Lab;
+use crate::lab::{Lab, SYSTEM, USER};
 use crate::records::condition_of;
 use crate::request_gate::RequestGate;
 
@@ -112,8 +114,19 @@ async fn concurrent_controllers_agree_on_the_variant() -> Result<()> {
     let source = lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
-    // Two controllers run at once during a rollout.
-    let controllers = [lab.start_controller().await?, lab.start_controller().await?];
+    // Two controllers lead at once: one of them was paused, or is of a version without elections.
+    let rule = json!({
+        "apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["create", "get", "update"],
+    });
+    let role = json!({"metadata": {"name": "second"}, "rules": [rule]});
+    lab.create(&lab.namespaced::<Role>(SYSTEM), role).await?;
+    let binding = json!({
+        "metadata": {"name": "second"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "second"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": USER}],
+    });
+    lab.create(&lab.namespaced::<RoleBinding>(SYSTEM), binding).await?;
+    let controllers = [lab.start_controller().await?, lab.start_controller_with("lease: second").await?];
     let variant = lab.ready(&image).await?.variant.context("no variant")?;
     assert_eq!(variant.source_digest, source);
     for controller in controllers {

@@ -11,8 +11,11 @@
 {{- fail (printf "controller.recheckIntervalAlways (%s) must be shorter than webhook.maxStalenessAlways (%s): otherwise a record would be too old for pods with imagePullPolicy: Always before its tag is resolved again" $values.recheckIntervalAlways $maxAlways) -}}
 {{- end -}}
 healthListen: 0.0.0.0:8080
+lease: {{ include "zstart.controller.fullname" . }}
 level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
+platformRetention: {{ $values.platformRetention }}
+platformsConfigMap: {{ include "zstart.controller.fullname" . }}-platforms
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 tagChildren: {{ $values.tagChildren }}
@@ -23,6 +26,10 @@ plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 tokenServers: {{ $values.tokenServers | default list | toJson }}
 credentialsFile: {{ ternary "/etc/zstart/credentials/config.json" "" (ne $values.credentialsSecret "") | quote }}
 ecrRegistries: {{ $values.ecrRegistries | default list | toJson }}
+{{- $pull := include "zstart.pullSecrets" . | fromJson }}
+usePullSecrets: {{ $pull.enabled }}
+pullSecretNames: {{ $pull.names | toJson }}
+pullSecretNamespaces: {{ $pull.namespaces | toJson }}
 excludedNamespaces: {{ .Values.webhook.excludedNamespaces | default list | toJson }}
 allowedControllers: {{ .Values.webhook.allowedControllers | default list | toJson }}
 {{- if eq (include "zstart.certificate.mode" .) "zstart" }}

@@ -34,7 +34,7 @@ fn new_template_lifts_the_hold_once() {
     simulation.start_pod("db-2", &stateful_set("b"));
     assert_eq!(simulation.verdicts, [lift]);
     simulation.guard.apply_hold(Event::Delete(hold));
-    assert_eq!(simulation.guard.holds().map(|(_, count)| count), [0, 0]);
+    assert_eq!(simulation.guard.holds().map(|(_, count)| count), [0, 0, 0]);
 }
 
 #[test]

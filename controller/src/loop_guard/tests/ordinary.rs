@@ -290,3 +290,36 @@ fn copied_pod_with_its_original_image_is_no_evidence() {
     }
     simulation.assert_no_hold();
 }
+
+/// The watch reports the end of a pod as a deletion of the running pod.
+#[test]
+fn pod_that_left_the_watch_by_its_end_is_no_evidence() {
+    let mut simulation = Simulation::start();
+    let mut pod = simulation.start_pod("db-0", &stateful_set("a"));
+    for _ in 0..ROUNDS {
+        simulation.advance(600);
+        let last: Pod = serde_json::from_value(pod).unwrap();
+        assert_eq!(simulation.guard.removal(&last), Removal::Unclear);
+        simulation.guard.forget_finished(&last);
+        pod = simulation.start_pod("db-0", &stateful_set("a"));
+    }
+    simulation.assert_no_hold();
+}
+
+#[test]
+fn only_rewritten_pods_leave_the_watch_in_doubt() {
+    let mut simulation = Simulation::start();
+    let mut pod = simulation.start_pod("db-0", &stateful_set("a"));
+    let removal = |simulation: &Simulation, pod: &Value| {
+        simulation.guard.removal(&serde_json::from_value(pod.clone()).unwrap())
+    };
+    let mut of_job = pod.clone();
+    of_job["metadata"]["finalizers"] = json!(["batch.kubernetes.io/job-tracking"]);
+    assert_eq!(removal(&simulation, &of_job), Removal::Finished);
+    assert_eq!(removal(&simulation, &pod), Removal::Unclear);
+    simulation.request_deletion(&mut pod);
+    assert_eq!(removal(&simulation, &pod), Removal::Deleted, "the request was an event");
+    simulation.rewrites = false;
+    let plain = simulation.start_pod("plain", &stateful_set("a"));
+    assert_eq!(removal(&simulation, &plain), Removal::Deleted);
+}

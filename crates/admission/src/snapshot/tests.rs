@@ -52,6 +52,57 @@ fn relist_of_nodes_replaces_them_at_its_end() {
     assert!(snapshot.nodes().is_empty());
 }
 
+/// Hold of the node `a`, whose runtime failed to unpack a zstd layer.
+fn node_hold(runtime: &str) -> serde_json::Value {
+    let owner = serde_json::json!({"apiVersion": "v1", "kind": "Node", "name": "a", "uid": "1"});
+    serde_json::json!({
+        "apiVersion": "zstart.dev/v1alpha1", "kind": "OwnerHold",
+        "metadata": {"name": "node-a", "namespace": "zstart-system"},
+        "spec": {"owner": owner, "template": runtime, "reason": "ZstdNotUnpacked", "message": ""},
+    })
+}
+
+#[test]
+fn node_on_hold_counts_as_unsupported() {
+    let supported = |cluster: &Cluster| {
+        let runtime = cluster.snapshot.nodes().get("a").and_then(|node| node.runtime);
+        runtime.is_some_and(|runtime| cluster.policy.runtimes.include(&runtime))
+    };
+    let cluster = Cluster::with_records(&[]).with_node(node("b", "amd64"));
+    assert_eq!(cluster.snapshot.sizes().node_classes, 1);
+    let hold = node_hold("containerd://2.1.6");
+    cluster.snapshot.apply_hold(Event::Apply(parse(hold.clone())));
+    assert!(!supported(&cluster));
+    assert_eq!(cluster.snapshot.sizes().node_classes, 2);
+    // The kubelet reports again, and the nodes are listed again.
+    cluster.snapshot.apply_node(Event::Apply(parse(node("a", "amd64"))));
+    assert!(!supported(&cluster));
+    for event in [Event::Init, Event::InitApply(parse(node("a", "amd64"))), Event::InitDone] {
+        cluster.snapshot.apply_node(event);
+    }
+    assert!(!supported(&cluster));
+    // Another runtime is free at once.
+    let mut upgraded = node("a", "amd64");
+    upgraded["status"]["nodeInfo"]["containerRuntimeVersion"] = "containerd://2.1.7".into();
+    cluster.snapshot.apply_node(Event::Apply(parse(upgraded)));
+    assert!(supported(&cluster));
+    cluster.snapshot.apply_node(Event::Apply(parse(node("a", "amd64"))));
+    cluster.snapshot.apply_hold(Event::Delete(parse(hold)));
+    assert!(supported(&cluster));
+}
+
+#[test]
+fn hold_of_another_kind_marks_no_node() {
+    let cluster = Cluster::with_records(&[]);
+    for (member, value) in [("reason", "ImagePatchedBack"), ("template", "containerd://1.7.0")] {
+        let mut hold = node_hold("containerd://2.1.6");
+        hold["spec"][member] = value.into();
+        cluster.snapshot.apply_hold(Event::Apply(parse(hold)));
+        let runtime = cluster.snapshot.nodes().get("a").and_then(|node| node.runtime);
+        assert!(runtime.is_some_and(|runtime| cluster.policy.runtimes.include(&runtime)), "{member}");
+    }
+}
+
 #[test]
 fn template_time_follows_the_replica_set() {
     let cluster = Cluster::empty();

@@ -113,6 +113,14 @@ impl NodeSet {
         self.classes.len()
     }
 
+    /// A node by its name.
+    pub fn get(&self, name: &str) -> Option<Node> {
+        let (name, Member { class, own }) = self.nodes.get_key_value(name)?;
+        let NodeClass { labels, taints, platform, runtime } = (**class).clone();
+        let labels = labels.into_iter().chain(own.clone()).collect();
+        Some(Node { name: name.to_string(), labels, taints, platform, runtime })
+    }
+
     /// Adds or replaces a node.
     pub fn insert(&mut self, node: Node) {
         let (name, member) = self.split(node);
@@ -274,10 +282,7 @@ impl NodeSet {
         let labels = self.kept_labels.keys().map(|label| (label.clone(), HashMap::new()));
         let mut rebuilt =
             Self { kept_labels: labels.collect(), max_classes: self.max_classes, ..Self::default() };
-        for (name, Member { class, own }) in &self.nodes {
-            let NodeClass { labels, taints, platform, runtime } = (**class).clone();
-            let labels = labels.into_iter().chain(own.clone()).collect();
-            let node = Node { name: name.to_string(), labels, taints, platform, runtime };
+        for node in self.nodes.keys().filter_map(|name| self.get(name)) {
             let (name, member) = rebuilt.split(node);
             rebuilt.add(name, member);
         }

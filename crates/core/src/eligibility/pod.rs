@@ -143,6 +143,11 @@ fn is_applied(metadata: &ObjectMeta) -> bool {
         || metadata.managed_fields.iter().flatten().any(|entry| entry.operation.as_deref() == Some("Apply"))
 }
 
+/// Returns whether the presence of an annotation can exclude pods, regardless of its value.
+pub fn is_mark(annotation: &str) -> bool {
+    [keys::MIRROR_POD, VCLUSTER_ANNOTATION].contains(&annotation) || APPLIED_ANNOTATIONS.contains(&annotation)
+}
+
 /// Returns the owner that manages the pod, if the pod has one.
 pub fn controller(metadata: &ObjectMeta) -> Option<&OwnerReference> {
     metadata.owner_references.iter().flatten().find(|owner| owner.controller == Some(true))

@@ -46,6 +46,8 @@ pub enum Reason {
     RecordFailed,
     /// The record has no variant and gets none: the image is zstd already, or can't be converted.
     RecordNotReady,
+    /// A pod couldn't pull the variant, which is verified again or made again.
+    RecordUnhealthy,
     /// The tag was resolved longer ago than `maxStaleness` (`maxStalenessAlways` for an image that is pulled at
     /// each start) and may name another digest now.
     RecordStale,
@@ -98,6 +100,7 @@ impl Reason {
             Self::RecordConverting => "RecordConverting",
             Self::RecordFailed => "RecordFailed",
             Self::RecordNotReady => "RecordNotReady",
+            Self::RecordUnhealthy => "RecordUnhealthy",
             Self::RecordStale => "RecordStale",
             Self::NotFresh => "NotFresh",
             Self::SourceMoved => "SourceMoved",

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::Reason;
 use crate::glob::Glob;
 use crate::platform::Platform;
-use crate::record::{ImageConversion, ImageConversionStatus, READY, RecordReason, condition};
+use crate::record::{HEALTHY, ImageConversion, ImageConversionStatus, READY, RecordReason, condition};
 use crate::reference::{self, Reference};
 
 #[cfg(test)]
@@ -110,6 +110,9 @@ impl State {
         let ready = condition(&status, READY);
         if ready.is_none_or(|ready| ready.status != "True") {
             return Self::NoVariant(unready_reason(ready.map(|ready| ready.reason.as_str())));
+        }
+        if condition(&status, HEALTHY).is_some_and(|healthy| healthy.status == "False") {
+            return Self::NoVariant(Reason::RecordUnhealthy);
         }
         let variant = status.source.zip(status.variant);
         let ready = variant.and_then(|(resolved, variant)| {

@@ -16,7 +16,11 @@ const FIRST_WITH_ZSTD: [(&str, Version); 3] =
 
 /// Container runtime of a node: `status.nodeInfo.containerRuntimeVersion`, e.g. `containerd://2.1.6`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Runtime(String);
+pub struct Runtime {
+    reported: String,
+    /// A zstd layer couldn't be unpacked on the node.
+    failed_to_unpack: bool,
+}
 
 /// Major and minor version of a runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -59,17 +63,29 @@ pub enum RuntimeError {
 impl Runtime {
     /// Takes the text that a node reports. An unparsable text is kept, and supports nothing.
     pub fn new(reported: &str) -> Self {
-        Self(reported.to_owned())
+        Self { reported: reported.to_owned(), failed_to_unpack: false }
+    }
+
+    /// The text that the node reports.
+    pub fn reported(&self) -> &str {
+        &self.reported
+    }
+
+    /// Returns the same runtime on a node where a zstd layer couldn't be unpacked, or could. Such a runtime counts
+    /// as unsupported.
+    #[must_use]
+    pub fn with_failed_unpack(self, failed_to_unpack: bool) -> Self {
+        Self { failed_to_unpack, ..self }
     }
 
     /// Name of the runtime, e.g. `containerd`; empty if the text has no name.
     pub fn name(&self) -> &str {
-        self.0.split_once("://").map_or("", |(name, _)| name)
+        self.reported.split_once("://").map_or("", |(name, _)| name)
     }
 
     /// Version; `None` if the text has no readable one.
     pub fn version(&self) -> Option<Version> {
-        Version::parse_prefix(self.0.split_once("://")?.1)
+        Version::parse_prefix(self.reported.split_once("://")?.1)
     }
 
     /// Returns whether the runtime resolves a name without a host by its own list of registries.
@@ -86,7 +102,8 @@ impl Runtime {
 
 impl fmt::Display for Runtime {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(&self.reported)?;
+        if self.failed_to_unpack { formatter.write_str(", which failed to unpack zstd") } else { Ok(()) }
     }
 }
 
@@ -144,7 +161,7 @@ impl SupportedRuntimes {
 
     /// Returns whether `runtime` may get a zstd image. An unreadable version counts as unsupported.
     pub fn include(&self, runtime: &Runtime) -> bool {
-        let lowest = self.0.get(runtime.name());
+        let lowest = self.0.get(runtime.name()).filter(|_| !runtime.failed_to_unpack);
         lowest.zip(runtime.version()).is_some_and(|(lowest, version)| version >= *lowest)
     }
 }
@@ -201,6 +218,14 @@ mod tests {
         ] {
             assert!(!with_all().include(&Runtime::new(version)), "{version}");
         }
+    }
+
+    #[test]
+    fn runtime_that_failed_to_unpack_is_unsupported() {
+        let runtime = Runtime::new("containerd://2.1.6").with_failed_unpack(true);
+        assert!(!with_all().include(&runtime));
+        assert_eq!(runtime.to_string(), "containerd://2.1.6, which failed to unpack zstd");
+        assert!(with_all().include(&runtime.with_failed_unpack(false)));
     }
 
     #[test]

@@ -46,6 +46,21 @@ impl Owner {
         self.api_version.rsplit_once('/').map_or("", |(group, _)| group)
     }
 
+    /// The node `name`, as the owner of a hold.
+    pub fn of_node(name: &str, uid: &str) -> Self {
+        Self {
+            api_version: "v1".to_owned(),
+            kind: "Node".to_owned(),
+            name: name.to_owned(),
+            uid: uid.to_owned(),
+        }
+    }
+
+    /// Returns whether the owner is a node.
+    pub fn is_node(&self) -> bool {
+        (self.group(), &*self.kind) == ("", "Node")
+    }
+
     /// Returns whether the owner stands for a bare pod.
     pub fn is_bare_pod(&self) -> bool {
         self.uid.is_empty()

@@ -13,6 +13,9 @@ pub const RESOLVED: &str = "Resolved";
 pub const CONVERTED: &str = "Converted";
 /// Condition type: the variant was verified, and pods are rewritten to the variant.
 pub const READY: &str = "Ready";
+/// Condition type: nodes can pull the variant. A record without this condition is healthy. The controller applies
+/// this condition under a field manager of its own ([`keys::HEALER`](crate::keys::HEALER)).
+pub const HEALTHY: &str = "Healthy";
 
 /// Reason for a condition's status. Users and alerts match on these words, so the words are never renamed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,6 +54,10 @@ pub enum RecordReason {
     SourceMoved,
     /// The variant's tag names an image that zstart didn't make from this source.
     VariantConflict,
+    /// A pod couldn't pull the variant. The variant is verified again.
+    PullFailed,
+    /// The variant is whole for the controller, and nodes still can't pull it. It isn't used for an hour.
+    PullsKeepFailing,
     /// Any other failure; the message gives the cause.
     Failed,
 }
@@ -76,6 +83,8 @@ impl RecordReason {
             Self::NotVerified => "NotVerified",
             Self::SourceMoved => "SourceMoved",
             Self::VariantConflict => "VariantConflict",
+            Self::PullFailed => "PullFailed",
+            Self::PullsKeepFailing => "PullsKeepFailing",
             Self::Failed => "Failed",
         }
     }

@@ -5,7 +5,7 @@ use super::password::Password;
 use super::provider::SharedProvider;
 
 /// An identity at a registry. Its debug form shows no secret.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Credentials {
     /// No identity.
     Anonymous,

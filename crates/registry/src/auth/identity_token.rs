@@ -16,7 +16,7 @@ const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlen
 
 /// A token in place of a user name and a password, as `az acr login` stores one. A token server exchanges it
 /// for tokens of single repositories. Its debug form shows no secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct IdentityToken {
     token: String,
     /// The entry's password. Docker and podman send it to a registry that wants `Basic`.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// A user's name and password. Its debug form shows no secret.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct Password {
     /// The user's name.
     pub username: String,

@@ -1,6 +1,7 @@
 //! Credentials that expire and are issued again, such as Amazon ECR's tokens.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -53,3 +54,9 @@ impl PartialEq for SharedProvider {
 }
 
 impl Eq for SharedProvider {}
+
+impl Hash for SharedProvider {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Arc::as_ptr(&self.0).cast::<()>().hash(state);
+    }
+}

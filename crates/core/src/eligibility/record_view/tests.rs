@@ -71,6 +71,20 @@ fn unready_record_offers_no_variant() {
 }
 
 #[test]
+fn unhealthy_record_offers_no_variant() {
+    let with_health = |health: &str| {
+        record("r.example/app:v1", |status| {
+            status["conditions"].as_array_mut().unwrap().push(json!({
+                "type": "Healthy", "status": health, "reason": "PullFailed", "message": "",
+                "lastTransitionTime": NOON,
+            }));
+        })
+    };
+    assert_eq!(offered(&with_health("False"), 0, &[]), Err(Reason::RecordUnhealthy));
+    assert!(offered(&with_health("True"), 0, &[]).is_ok());
+}
+
+#[test]
 fn unready_record_tells_waiting_from_failed() {
     for (reason, expected) in [
         ("Pending", Reason::RecordConverting),

@@ -1,42 +1,17 @@
-//! Requests to look at a source before its turn, because a pod template that uses it changed.
+//! Time of a look at a source before its turn, because a pod template that uses the source changed.
 //!
 //! A user who pushes a tag again and restarts a workload wants the new image. The webhook leaves pods whose
 //! template is newer than the last look, so a prompt look lets the rollout's later pods start from the variant.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use zstart_core::Reference;
 
 /// Time that Kubernetes needs, after a workload's template changed, to create the ReplicaSet or revision whose
 /// creation time the webhook compares.
 const SETTLE: Duration = Duration::from_millis(250);
 /// Distance to the boundary of a second, against rounding.
 const MARGIN: Duration = Duration::from_millis(5);
-/// Age at which a request is dropped. Every source is looked at within an hour without a request.
-const MAX_AGE: Duration = Duration::from_hours(1);
-
-/// Requested looks, by source. A look that begins later than the requested time grants the request.
-#[derive(Debug, Default)]
-pub(super) struct LookRequests {
-    times: HashMap<Reference, Instant>,
-}
-
-impl LookRequests {
-    /// Requests a look at each of `sources` at `time`. Requests of the same second are one.
-    pub(super) fn add<'a>(&mut self, sources: impl IntoIterator<Item = &'a Reference>, time: Instant) {
-        self.times.retain(|_, earlier| time.saturating_duration_since(*earlier) < MAX_AGE);
-        for source in sources {
-            self.times.insert(source.clone(), time);
-        }
-    }
-
-    /// Time of the last requested look at `source`.
-    pub(super) fn get(&self, source: &Reference) -> Option<Instant> {
-        self.times.get(source).copied()
-    }
-}
 
 /// Time of the look for a change that the watch reports at `now`, which is `clock` on the API server's clock.
 ///
@@ -60,17 +35,5 @@ mod tests {
             let delay = look_time(now, clock) - now;
             assert_eq!(delay, Duration::from_millis(expected) + MARGIN, "{milliseconds} ms");
         }
-    }
-
-    #[test]
-    fn old_requests_are_dropped() {
-        let mut requests = LookRequests::default();
-        let (old, new): (Reference, Reference) = ("a".parse().unwrap(), "b".parse().unwrap());
-        let now = Instant::now();
-        requests.add([&old], now);
-        requests.add([&new], now + MAX_AGE / 2);
-        assert_eq!(requests.get(&old), Some(now));
-        requests.add([&new], now + MAX_AGE);
-        assert_eq!((requests.get(&old), requests.get(&new)), (None, Some(now + MAX_AGE)));
     }
 }
