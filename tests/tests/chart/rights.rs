@@ -1,13 +1,19 @@
 //! Rights of the two service accounts, reviewed by a real API server that has the chart's roles.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use k8s_openapi::api::authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec};
 use k8s_openapi::api::rbac::v1::RoleBinding;
 use kube::api::PostParams;
 use kube::{Api, Client};
+use zstart_tests::wait;
 
 use crate::certificates::{authority, given};
 use crate::server::Installation;
+
+/// Time within which the API server's authorizer knows new objects.
+const WITHIN: Duration = Duration::from_secs(30);
 
 /// An access request: verb, group, resource, namespace, name; an empty field means "any" or "none".
 type AccessRequest = (&'static str, &'static str, &'static str, &'static str, &'static str);
@@ -121,7 +127,10 @@ async fn allowed(client: &Client, account: &str, request: AccessRequest) -> Resu
 
 async fn check(client: &Client, account: &str, requests: &[AccessRequest], expected: bool) -> Result<()> {
     for request in requests {
-        assert_eq!(allowed(client, account, *request).await?, expected, "{account}: {request:?}");
+        // The API server learns of a role or a binding some time after it accepted the object.
+        let what = format!("{account} to get the answer {expected} to {request:?}");
+        let answered = || async { Ok((allowed(client, account, *request).await? == expected).then_some(())) };
+        wait::until(what, WITHIN, answered).await?;
     }
     Ok(())
 }
