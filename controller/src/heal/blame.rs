@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, OwnerReference};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::runtime::events::EventType;
 use kube::{Api, Resource as _, ResourceExt as _};
@@ -189,13 +189,7 @@ async fn hold_node(
     let spec =
         OwnerHoldSpec { owner: owner.clone(), template: runtime.clone(), reason, message: message.clone() };
     let mut object = OwnerHold::new(&hold, spec);
-    object.metadata.owner_references = Some(vec![OwnerReference {
-        api_version: owner.api_version.clone(),
-        kind: owner.kind.clone(),
-        name: owner.name.clone(),
-        uid: owner.uid.clone(),
-        ..OwnerReference::default()
-    }]);
+    object.metadata.owner_references = Some(vec![owner.owner_reference()]);
     let holds: Api<OwnerHold> = Api::namespaced(context.client.clone(), namespace);
     let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
     match holds.create(&parameters, &object).await {

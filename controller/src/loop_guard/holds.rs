@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams, Preconditions};
 use tracing::{info, warn};
@@ -57,15 +56,7 @@ async fn create(context: &Context, new: &NewHold) -> kube::Result<()> {
         },
     );
     // The garbage collector deletes the hold with its owner.
-    hold.metadata.owner_references = (!owner.is_bare_pod()).then(|| {
-        vec![OwnerReference {
-            api_version: owner.api_version.clone(),
-            kind: owner.kind.clone(),
-            name: owner.name.clone(),
-            uid: owner.uid.clone(),
-            ..OwnerReference::default()
-        }]
-    });
+    hold.metadata.owner_references = (!owner.is_bare_pod()).then(|| vec![owner.owner_reference()]);
     let holds: Api<OwnerHold> = Api::namespaced(context.client.clone(), namespace);
     let parameters = PostParams { field_manager: Some(keys::CONTROLLER.to_owned()), dry_run: false };
     match holds.create(&parameters, &hold).await {

@@ -1,6 +1,6 @@
 //! Owner of a pod.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +53,17 @@ impl Owner {
             kind: "Node".to_owned(),
             name: name.to_owned(),
             uid: uid.to_owned(),
+        }
+    }
+
+    /// Reference by which the garbage collector deletes an object with this owner.
+    pub fn owner_reference(&self) -> OwnerReference {
+        OwnerReference {
+            api_version: self.api_version.clone(),
+            kind: self.kind.clone(),
+            name: self.name.clone(),
+            uid: self.uid.clone(),
+            ..OwnerReference::default()
         }
     }
 
