@@ -190,7 +190,7 @@ impl Demand {
         self.namespaces.contains_key(namespace)
     }
 
-    /// Whether every kind was listed at least once, and the platforms of the earlier process are known.
+    /// Returns whether every kind was listed at least once, and the platforms of the earlier process are known.
     pub fn is_synced(&self) -> bool {
         self.namespaces.is_synced() && self.platforms.is_synced() && self.workloads.are_synced(&Kind::ALL)
     }
@@ -210,7 +210,7 @@ impl Demand {
         self.workloads.index.sources().count()
     }
 
-    /// Whether a workload in an opted-in namespace runs the source.
+    /// Returns whether a workload in an opted-in namespace runs the source.
     pub fn is_in_demand(&self, source: &Reference) -> bool {
         self.workloads.index.is_in_demand(source)
     }

@@ -161,7 +161,7 @@ fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &Platf
     }
 }
 
-/// Whether the controller created the record, for consumers. A record that a user created needs none.
+/// Returns whether the controller created the record, for consumers. A record that a user created needs none.
 fn is_own(record: &ImageConversion) -> bool {
     let mut managers = record.metadata.managed_fields.iter().flatten();
     managers.any(|entry| entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none())

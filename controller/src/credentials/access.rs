@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// Pull secrets that the controller asks the API server for. The API server's RBAC may allow fewer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PullSecretAccess {
-    /// Whether any is used. Default: true.
+    /// Pull secrets are used. Default: true.
     pub is_enabled: bool,
     /// Names of the Secrets that are used; empty for all names. Default: all.
     pub names: BTreeSet<String>,
@@ -20,12 +20,12 @@ impl Default for PullSecretAccess {
 }
 
 impl PullSecretAccess {
-    /// Whether pull secrets of a namespace are used.
+    /// Returns whether pull secrets of a namespace are used.
     pub(super) fn allows_namespace(&self, namespace: &str) -> bool {
         self.is_enabled && (self.namespaces.is_empty() || self.namespaces.contains(namespace))
     }
 
-    /// Whether a Secret of this name is used, in a namespace that is.
+    /// Returns whether a Secret of this name is used, in a namespace that is.
     pub(super) fn allows_name(&self, name: &str) -> bool {
         self.names.is_empty() || self.names.contains(name)
     }

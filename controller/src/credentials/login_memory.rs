@@ -17,7 +17,7 @@ use zstart_registry::auth::Credentials;
 use super::pull_secrets::Name;
 
 /// Time for which refused credentials aren't tried again: short at first, because a user may be granting the right,
-/// and hours for credentials that nobody mends.
+/// and hours for credentials that stay wrong.
 const HOLD: Backoff = Backoff { initial: Duration::from_mins(5), max: Duration::from_hours(4) };
 /// Refusals at different repositories of a registry before credentials that it never let in are held back there
 /// altogether. A login for one repository may be refused at others.
@@ -85,7 +85,7 @@ impl LoginMemory {
         lock(&self.state).accepted.get(&repository(source))?.secret.clone()
     }
 
-    /// Whether the repository of `source` let these credentials in last.
+    /// Returns whether the repository of `source` let these credentials in last.
     pub(super) fn is_preferred(&self, source: &Reference, fingerprint: Fingerprint) -> bool {
         lock(&self.state)
             .accepted
@@ -93,7 +93,7 @@ impl LoginMemory {
             .is_some_and(|accepted| accepted.fingerprint == fingerprint)
     }
 
-    /// Whether credentials may be tried now.
+    /// Returns whether credentials may be tried now.
     pub(super) fn may_try(&self, source: &Reference, fingerprint: Fingerprint, now: Instant) -> bool {
         let (state, repository) = (lock(&self.state), repository(source));
         let is_held = |place| state.refused.get(&(place, fingerprint)).is_some_and(|held| now < held.until);
@@ -108,7 +108,7 @@ impl LoginMemory {
         if state.accepted.get(&repository).is_some_and(|accepted| accepted.fingerprint == fingerprint) {
             state.accepted.remove(&repository);
         }
-        // Twice the longest time: whoever is refused again soon is held for longer.
+        // Twice the longest time: credentials that are refused again soon are held back for longer.
         state.refused.retain(|_, refusals| now < refusals.until + 2 * HOLD.max);
         if state.refused.len() >= MAX_REMEMBERED {
             state.refused.clear();

@@ -16,7 +16,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Whether nothing changed. A pod's heartbeat changes nothing.
+    /// Returns whether nothing changed. A pod's heartbeat changes nothing.
     pub fn is_empty(&self) -> bool {
         self.sources.is_empty() && !self.platforms
     }

@@ -178,7 +178,7 @@ impl Index {
         self.sources.get(source)?.requested
     }
 
-    /// Whether a workload in an opted-in namespace runs the source.
+    /// Returns whether a workload in an opted-in namespace runs the source.
     pub(super) fn is_in_demand(&self, source: &Reference) -> bool {
         self.sources.get(source).is_some_and(|entry| entry.enabled > 0)
     }
@@ -216,7 +216,7 @@ impl Index {
         found
     }
 
-    /// Whether a namespace is opted in.
+    /// Returns whether a namespace is opted in.
     pub(super) fn is_opted_in(&self, namespace: &str) -> bool {
         self.namespaces.get(namespace).is_some_and(|namespace| namespace.is_opted_in)
     }

@@ -75,7 +75,7 @@ impl<K: Clone + Eq + Hash, V> Objects<K, V> {
         self.entries.len()
     }
 
-    /// Whether at least one list was complete.
+    /// Returns whether at least one list was complete.
     pub(super) fn is_synced(&self) -> bool {
         self.is_synced
     }

@@ -94,7 +94,7 @@ impl Platforms {
         self.present.keys().map(|platform| &**platform).chain(self.absent.keys())
     }
 
-    /// Whether the nodes were listed at least once, and the platforms of the earlier process are known.
+    /// Returns whether the nodes were listed at least once, and the platforms of the earlier process are known.
     pub(super) fn is_synced(&self) -> bool {
         self.nodes.is_synced() && self.is_restored
     }

@@ -26,7 +26,7 @@ pub trait Workload: Resource<DynamicType = ()> + Sized {
     /// Version of the pod template; `None` if a change of it is no reason to look at the images.
     fn revision(&self) -> Option<Revision>;
 
-    /// Whether the pods have ended and no other follows, so that nothing pulls the images any more.
+    /// Returns whether the pods have ended and no other follows, so that nothing pulls the images any more.
     fn is_finished(&self) -> bool;
 
     /// Identity of the object.

@@ -61,7 +61,7 @@ impl KeyHasher {
 }
 
 impl Object {
-    /// Whether the workload has these requirements.
+    /// Returns whether the workload has these requirements.
     fn has(&self, requirements: &Requirements) -> bool {
         let sources = self.template.sources.iter().map(|(source, always)| (&**source, always));
         *self.template.access == requirements.access
@@ -126,7 +126,7 @@ impl Workloads {
         changes
     }
 
-    /// Whether each of `kinds` was listed at least once.
+    /// Returns whether each of `kinds` was listed at least once.
     pub(super) fn are_synced(&self, kinds: &[Kind]) -> bool {
         kinds.iter().all(|kind| self.kinds.get(kind).is_some_and(Objects::is_synced))
     }

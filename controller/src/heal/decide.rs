@@ -70,7 +70,7 @@ impl<'a> Case<'a> {
         Some(Self { pull, variant, original, cause })
     }
 
-    /// Whether the kubelet asks the registry for the original, although the node may have it.
+    /// Returns whether the kubelet asks the registry for the original, although the node may have it.
     pub(crate) fn is_always_pulled(&self) -> bool {
         self.pull.image.pull_policy == PullPolicy::Always
     }
@@ -96,7 +96,7 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Whether the record or the node is blamed, so that no later pod has the same fate.
+    /// Returns whether the record or the node is blamed, so that no later pod has the same fate.
     pub(crate) fn is_blamed(&self) -> bool {
         match self.cause {
             PullFailure::Image(ImageFault::Missing | ImageFault::Damaged) | PullFailure::Node(_) => true,

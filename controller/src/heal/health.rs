@@ -85,7 +85,7 @@ pub(crate) fn health(
     }
 }
 
-/// Whether the record is unhealthy because its variant keeps failing.
+/// Returns whether the record is unhealthy because its variant keeps failing.
 pub(crate) fn is_kept_unhealthy(status: &ImageConversionStatus) -> bool {
     unhealthy(status).is_some_and(keeps_failing)
 }

@@ -13,7 +13,7 @@ use zstart_core::Reference;
 /// lower limit is believed to list all.
 const LISTED_IMAGES: usize = 50;
 
-/// Whether a node has an image.
+/// Presence of an image on a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Presence {
     Present,

@@ -28,12 +28,12 @@ impl Default for Leadership {
 }
 
 impl Leadership {
-    /// Whether this process leads now.
+    /// Returns whether this process leads now.
     pub(crate) fn is_current(&self) -> bool {
         self.until().is_some_and(|until| Instant::now() < until)
     }
 
-    /// Whether the Lease was read.
+    /// Returns whether the Lease was read.
     pub(crate) fn is_known(&self) -> bool {
         *self.0.borrow() != State::Unknown
     }

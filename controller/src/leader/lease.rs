@@ -53,7 +53,7 @@ struct Seen {
 pub(super) enum Step {
     /// Create the Lease, which doesn't exist.
     Create(Lease),
-    /// Replace the Lease, which nobody holds any more.
+    /// Replace the Lease, which has no holder any more.
     Take(Lease),
     /// Wait for the holder.
     Wait {

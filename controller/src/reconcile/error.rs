@@ -154,12 +154,13 @@ impl ReconcileError {
         if self.is_denial() { Self::NoAccess { error: Box::new(self), report } } else { self }
     }
 
-    /// Whether the registry denied the pull or the push.
+    /// Returns whether the registry denied the pull or the push.
     pub(super) fn is_denial(&self) -> bool {
         matches!(self.class(), ErrorClass::PullDenied | ErrorClass::PushDenied)
     }
 
-    /// Whether the registry refused the login itself. A refused push says nothing about the login, which could pull.
+    /// Returns whether the registry refused the login itself. A refused push says nothing about the login, which
+    /// could pull.
     pub(super) fn is_login_refusal(&self) -> bool {
         matches!(self.cause(), Self::Resolve(Error::Repository(error)) if error.is_login_refusal())
     }
@@ -170,7 +171,7 @@ impl ReconcileError {
         matches!(self.class(), ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied)
     }
 
-    /// Whether a ready variant stays ready. `maxStaleness` limits for how long.
+    /// Returns whether a ready variant stays ready. `maxStaleness` limits for how long.
     pub(super) fn keeps_variant_ready(&self) -> bool {
         match self {
             Self::Record(_) => false,

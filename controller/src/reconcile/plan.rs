@@ -28,8 +28,8 @@ pub(super) enum Planned {
 
 /// Plans the conversion of a resolved source and looks for its variants.
 ///
-/// A recorded variant that the registry lost is removed from the status. One that is whole stays there, whatever
-/// fails later.
+/// A recorded variant that the registry lost is removed from the status. One that is whole stays there if a
+/// later step fails.
 pub(super) async fn plan(
     target: Target<'_>,
     resolved: &Resolved,

@@ -42,7 +42,7 @@ pub struct FoundVariants {
     /// The best whole variant: of those with the most platforms of the plan, one with the settings of the
     /// search.
     pub best: Option<NamedVariant>,
-    /// Whether the known tag names the known digest, and the variant is whole: everything that it names exists.
+    /// The known tag names the known digest, and the variant is whole: everything that it names exists.
     pub known_is_whole: bool,
     /// Platforms outside the plan that variants of the source have. A new variant must have them too, so that
     /// it can take the place of each.
@@ -58,7 +58,7 @@ pub struct NamedVariant {
     pub tag: Tag,
     /// The variant, with those of its platforms that the plan selects.
     pub image: VariantImage,
-    /// Whether the variant has every platform of the plan.
+    /// The variant has every platform of the plan.
     pub is_complete: bool,
 }
 
@@ -185,7 +185,7 @@ async fn read(
     }))
 }
 
-/// Whether the registry refuses to show a tag, with an answer of its own.
+/// Returns whether the registry refuses to show a tag, with an answer of its own.
 pub(crate) fn is_refused(error: &RegistryError) -> bool {
     match error.kind {
         ErrorKind::Denied => true,
@@ -198,7 +198,7 @@ pub(crate) fn is_refused(error: &RegistryError) -> bool {
     }
 }
 
-/// What a manifest or index says of itself.
+/// Claims of a manifest or index about its content.
 struct Claims {
     /// Number of converted platforms of the plan.
     wanted: usize,

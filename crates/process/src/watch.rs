@@ -159,7 +159,7 @@ impl<K: Clone + Eq + Hash, V: PartialEq> WatchCache<K, V> {
         self.live.is_empty()
     }
 
-    /// Whether at least one list was complete.
+    /// Returns whether at least one list was complete.
     pub fn is_synced(&self) -> bool {
         self.synced
     }

@@ -45,8 +45,8 @@ impl RegistryError {
         Self { operation, location: location.into(), kind, status: None, source: source.into() }
     }
 
-    /// Whether the registry or its token server refused the login itself, e.g. for a wrong password. A registry that
-    /// knows the user and misses a right mostly answers 403.
+    /// Returns whether the registry or its token server refused the login itself, e.g. for a wrong password. A
+    /// registry that knows the user and misses a right mostly answers 403.
     pub fn is_login_refusal(&self) -> bool {
         let is_login = || matches!(self.source.downcast_ref(), Some(RequestError::Login(_)));
         self.kind == ErrorKind::Denied && (self.status == Some(401) || is_login())

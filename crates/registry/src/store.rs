@@ -112,7 +112,7 @@ pub trait Store: Send + Sync {
         }
     }
 
-    /// Whether a clean-up of this kind of repository may delete a manifest without a tag, even if a tagged index
+    /// Returns whether a clean-up of this kind of repository may delete a manifest without a tag, even if a tagged index
     /// lists it.
     fn collects_untagged(&self) -> bool {
         false
