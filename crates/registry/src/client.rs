@@ -1,9 +1,10 @@
 //! One repository of one registry, for one identity.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::{Method, Response, StatusCode, Url};
+use zstart_core::sync::lock;
 
 use crate::auth::{
     Authorization, Credentials, Login, LoginPlan, PullAuthorization, RedirectLogins, Refusal, TokenCache,
@@ -11,7 +12,8 @@ use crate::auth::{
 use crate::ecr::Ecr;
 use crate::error::RequestError;
 use crate::http::{
-    MAX_REDIRECTS, MinThroughput, Timeouts, error_of, read_bounded, redirect_target, write_redirect,
+    MAX_REDIRECTS, MinThroughput, RateLimit, Timeouts, error_of, read_bounded, redirect_target,
+    write_redirect,
 };
 use crate::operation::Access;
 use crate::request::Request;
@@ -38,6 +40,8 @@ pub(crate) struct Client {
     pull_tokens: Arc<TokenCache>,
     push_tokens: Arc<TokenCache>,
     redirect_logins: Arc<RedirectLogins>,
+    /// Allowance of pulls that the last response stated.
+    rate_limit: Arc<Mutex<Option<RateLimit>>>,
 }
 
 impl Client {
@@ -57,6 +61,7 @@ impl Client {
             pull_tokens: Arc::default(),
             push_tokens: Arc::default(),
             redirect_logins: Arc::default(),
+            rate_limit: Arc::default(),
         }
     }
 
@@ -88,6 +93,11 @@ impl Client {
     /// The registry's quota and quirks, if it is one of Amazon ECR.
     pub(crate) fn ecr(&self) -> Option<&Ecr> {
         self.ecr.as_deref()
+    }
+
+    /// Allowance of pulls that the registry stated last, if it states one.
+    pub(crate) fn rate_limit(&self) -> Option<RateLimit> {
+        *lock(&self.rate_limit)
     }
 
     pub(crate) fn timeouts(&self) -> Timeouts {
@@ -193,6 +203,9 @@ impl Client {
         let (mut challenges_left, mut renewals_left) = (MAX_CHALLENGES, max_renewals);
         loop {
             let response = self.transport.send(request, &active.authorization).await?;
+            if let Some(stated) = RateLimit::of(response.headers()) {
+                *lock(&self.rate_limit) = Some(stated);
+            }
             if !self.is_refusal(&active.plan, response.status()) {
                 return Ok(response);
             }

@@ -12,7 +12,7 @@ use crate::auth::ProviderError;
 use crate::connection_error::{ConnectionError, diagnose};
 use crate::error_kind::ErrorKind;
 use crate::http::{ProxyServer, UnusableProxy};
-use crate::operation::Operation;
+use crate::operation::{Access, Operation};
 
 /// Error of the URL parser.
 pub(crate) type UrlError = <Url as std::str::FromStr>::Err;
@@ -220,10 +220,15 @@ impl RequestError {
 
     /// The error with its context.
     pub(crate) fn during(self, operation: Operation, location: &str) -> RegistryError {
+        let kind = match self.status() {
+            // Mirrors and read-only registries have no such method.
+            Some(StatusCode::METHOD_NOT_ALLOWED) if operation.access == Access::Push => ErrorKind::Denied,
+            _ => self.kind(),
+        };
         RegistryError {
             operation,
             location: location.to_owned(),
-            kind: self.kind(),
+            kind,
             status: self.status().map(|status| status.as_u16()),
             source: Box::new(self),
         }

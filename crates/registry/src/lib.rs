@@ -69,7 +69,7 @@ pub use backoff::{Backoff, OWN_WRITES, RetryPolicy, TimedRetryPolicy, jittered};
 pub use connection_error::ConnectionError;
 pub use error::RegistryError;
 pub use error_kind::ErrorKind;
-pub use http::{ClientError, MinThroughput, Timeouts};
+pub use http::{ClientError, MinThroughput, RateLimit, Timeouts};
 pub use layout::{
     LayoutArchive, LayoutChoices, LayoutFolder, LayoutImage, LayoutIndex, LayoutName, LayoutNameError,
     LayoutSelection, SelectionError,

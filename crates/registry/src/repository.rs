@@ -23,6 +23,7 @@ use crate::backoff::{OWN_WRITES, RetryPolicy};
 use crate::client::Client;
 use crate::error::{RegistryError, RequestError};
 use crate::error_kind::ErrorKind;
+use crate::http::RateLimit;
 use crate::observed::{Observed, SmallUploads};
 use crate::operation::Operation;
 use crate::store::{BlobUpload, ByteStream, ManifestKey, Presence, Store, TagListing, TagLookup};
@@ -171,6 +172,10 @@ fn log_retry(error: &RequestError) {
 impl Store for RegistryRepository {
     fn location(&self) -> &str {
         &self.location
+    }
+
+    fn rate_limit(&self) -> Option<RateLimit> {
+        self.client.rate_limit()
     }
 
     async fn manifest(&self, key: ManifestKey<'_>) -> Result<RawManifest, RegistryError> {

@@ -8,6 +8,7 @@ use zstart_oci::{Descriptor, RawManifest};
 
 use crate::error::RegistryError;
 use crate::error_kind::ErrorKind;
+use crate::http::RateLimit;
 
 /// A blob's bytes, in the chunks in which they arrive.
 pub type ByteStream = BoxStream<'static, Result<Bytes, RegistryError>>;
@@ -70,6 +71,11 @@ pub enum TagListing {
 pub trait Store: Send + Sync {
     /// Name of the repository, for messages. Two stores with one location are one repository.
     fn location(&self) -> &str;
+
+    /// Allowance of pulls that the registry stated last; `None` if it states none.
+    fn rate_limit(&self) -> Option<RateLimit> {
+        None
+    }
 
     /// Reads a manifest and compares it with the digest, if the key is one. The bytes are the repository's
     /// own.

@@ -8,6 +8,7 @@ use zstart_oci::{MANIFEST_MAX, RawManifest, media_type};
 use super::{is_content, is_written};
 use crate::client::Client;
 use crate::error::RequestError;
+use crate::error_kind::ErrorKind;
 use crate::operation::Access;
 use crate::request::Request;
 use crate::store::ManifestKey;
@@ -55,7 +56,12 @@ pub(crate) enum TagHead {
 /// allowance.
 pub(crate) async fn head_tag(client: &Client, tag: &Tag) -> Result<TagHead, RequestError> {
     let Ok(url) = client.url(&path(ManifestKey::Tag(tag))) else { return Ok(TagHead::Unknown) };
-    let Ok(response) = client.read(Method::HEAD, url, accept()).await else { return Ok(TagHead::Unknown) };
+    let response = match client.read(Method::HEAD, url, accept()).await {
+        Ok(response) => response,
+        // A GET would send the refused password again, and directories lock accounts after a few failures.
+        Err(error @ RequestError::Login(_)) if error.kind() == ErrorKind::Denied => return Err(error),
+        Err(_) => return Ok(TagHead::Unknown),
+    };
     match response.status() {
         StatusCode::TOO_MANY_REQUESTS => Err(client.error_of(response).await),
         StatusCode::NOT_FOUND => Ok(TagHead::Absent),

@@ -34,6 +34,11 @@ impl IdentityToken {
         Self { password: Some(password), ..self }
     }
 
+    /// The token.
+    pub(super) fn secret(&self) -> &str {
+        &self.token
+    }
+
     /// The password for a registry that takes no token.
     pub(super) fn password(&self) -> Option<&Password> {
         self.password.as_ref()
