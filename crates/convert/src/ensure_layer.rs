@@ -4,12 +4,13 @@ use std::io::BufRead;
 use std::num::NonZero;
 
 use zstart_codec::{LayerError, LayerLimits, UnpackLimits};
+use zstart_core::Digest;
 use zstart_oci::Descriptor;
 use zstart_registry::Store;
 
 use crate::concurrency::{LayerSemaphore, weight_of};
 use crate::converted_layer::{BlobInfo, ConvertedLayer};
-use crate::error::Error;
+use crate::error::{DiffIdMismatch, Error};
 use crate::layer_cache::LayerKey;
 use crate::layer_context::{LayerContext, PlannedLayer};
 use crate::pipeline::{LayerPipeline, WeightedLayer};
@@ -32,7 +33,7 @@ pub(crate) async fn ensure_layer(
     prior: Option<&BlobInfo>,
 ) -> Result<EnsuredLayer, Error> {
     let LayerContext { job, settings_annotation, .. } = context;
-    let PlannedLayer { layer, diff_id } = planned;
+    let PlannedLayer { layer, diff_id, manifest } = planned;
     let key = LayerKey { layer: layer.digest().clone(), settings: settings_annotation.clone() };
     let location = job.target.location();
     let _lock = job.layer_cache.lock(&key, location).await;
@@ -49,8 +50,16 @@ pub(crate) async fn ensure_layer(
             job.progress.started(layer.digest(), layer.size());
             (reused, false)
         }
-        None => (convert_layer(context, layer).await?, true),
+        None => (convert_layer(context, layer, diff_id).await?, true),
     };
+    if converted.diff_id != *diff_id {
+        return Err(Error::DiffId(Box::new(DiffIdMismatch {
+            manifest: manifest.clone(),
+            layer: layer.digest().clone(),
+            found: converted.diff_id,
+            promised: diff_id.clone(),
+        })));
+    }
     // A forced conversion rewrites layers that other conversions keep.
     if !job.settings.force {
         job.layer_cache.insert(&key, &converted, location);
@@ -64,12 +73,16 @@ pub(crate) async fn ensure_layer(
     Ok(EnsuredLayer { is_reused: matches!(result, LayerResult::Reused { .. }), layer: converted })
 }
 
-async fn convert_layer(context: &LayerContext<'_>, layer: &Descriptor) -> Result<ConvertedLayer, Error> {
+async fn convert_layer(
+    context: &LayerContext<'_>,
+    layer: &Descriptor,
+    diff_id: &Digest,
+) -> Result<ConvertedLayer, Error> {
     let LayerContext { job, converter, .. } = context;
     let pipeline = context.pipeline(job.source, job.progress);
     let weighted = WeightedLayer { layer, weight: weight_of(job.settings.level, layer) };
     let on_retry = || job.progress.finished(layer.digest(), LayerResult::Retrying);
-    retry_blob(layer.digest(), on_retry, || pipeline.convert(job.target, converter, weighted)).await
+    retry_blob(layer.digest(), on_retry, || pipeline.convert(job.target, converter, weighted, diff_id)).await
 }
 
 /// Pulls a layer and lets `read` have its bytes, on a thread. Each attempt calls `read` again.

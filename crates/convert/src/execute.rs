@@ -99,7 +99,7 @@ async fn ensure_layers(
     let prior = if job.settings.force {
         HashMap::new()
     } else {
-        let layers = planned.iter().map(|PlannedLayer { layer, diff_id: _ }| layer);
+        let layers = planned.iter().map(|PlannedLayer { layer, .. }| layer);
         let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings_annotation));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
         find_reusable_layers(job.target, tagging, settings_annotation, &unknown).await
@@ -125,7 +125,11 @@ async fn ensure_layers(
 fn planned_layers(plan: &Plan) -> Vec<PlannedLayer> {
     let layers = plan.conversions().flat_map(|manifest| {
         let layers = manifest.manifest.layers.iter().zip(&manifest.diff_ids);
-        layers.map(|(layer, diff_id)| PlannedLayer { layer: layer.clone(), diff_id: diff_id.clone() })
+        layers.map(|(layer, diff_id)| PlannedLayer {
+            layer: layer.clone(),
+            diff_id: diff_id.clone(),
+            manifest: manifest.raw.digest.clone(),
+        })
     });
     let mut planned: Vec<PlannedLayer> = layers.collect();
     planned.sort_by(|PlannedLayer { layer: one, .. }, PlannedLayer { layer: other, .. }| {

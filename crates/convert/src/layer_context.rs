@@ -18,6 +18,8 @@ pub(crate) struct PlannedLayer {
     pub(crate) layer: Descriptor,
     /// Digest of the uncompressed bytes, by the config.
     pub(crate) diff_id: Digest,
+    /// A manifest that lists the layer, for errors.
+    pub(crate) manifest: Digest,
 }
 
 /// State that all layers of a conversion share.

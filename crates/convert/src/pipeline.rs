@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures::TryStreamExt as _;
 use tokio::sync::mpsc;
 use zstart_codec::{Converted, LayerConverter, LayerError, LayerLimits, UnpackLimits};
+use zstart_core::Digest;
 use zstart_oci::Descriptor;
 use zstart_registry::{BlobUpload, RegistryError, Store};
 
@@ -48,12 +49,14 @@ enum StageError {
 }
 
 impl LayerPipeline<'_> {
-    /// Pulls a layer, converts it and pushes the result.
+    /// Pulls a layer, converts it and pushes the result. A layer that doesn't unpack to `expected` isn't stored: the
+    /// returned layer has its own `diff_id`.
     pub(crate) async fn convert(
         &self,
         target: &dyn Store,
         converter: &Arc<dyn LayerConverter>,
         weighted: WeightedLayer<'_>,
+        expected: &Digest,
     ) -> Result<ConvertedLayer, BlobError> {
         let layer = weighted.layer;
         let (to_target, from_worker) = mpsc::channel(CHANNEL_CHUNKS);
@@ -77,7 +80,9 @@ impl LayerPipeline<'_> {
         let (worked, pushed) =
             tokio::try_join!(self.run(weighted, convert, finish), push(target, from_worker))?;
         match (worked, pushed) {
-            (Worked::Done(ConvertedLayer { diff_id, written: Some(written) }), pushed) => {
+            (Worked::Done(ConvertedLayer { diff_id, written: Some(written) }), pushed)
+                if diff_id == *expected =>
+            {
                 match pushed {
                     Pushed::Sent(upload) => upload.commit(&written.digest).await,
                     Pushed::Buffered(content) => target.put_blob(&written.digest, content).await,
@@ -91,7 +96,9 @@ impl LayerPipeline<'_> {
                     upload.abort().await;
                 }
                 match worked {
-                    Worked::Done(unchanged) => Ok(unchanged),
+                    Worked::Done(ConvertedLayer { diff_id, .. }) => {
+                        Ok(ConvertedLayer { diff_id, written: None })
+                    }
                     Worked::Failed(error) => Err(error.into_blob_error(|source| layer_error(layer, source))),
                 }
             }
@@ -252,7 +259,6 @@ mod tests {
     use std::sync::mpsc;
 
     use futures::{FutureExt as _, stream};
-    use zstart_core::Digest;
     use zstart_oci::media_type;
     use zstart_registry::LayoutFolder;
 
@@ -299,8 +305,9 @@ mod tests {
         {
             let unpack = UnpackLimits::default();
             let pipeline = LayerPipeline { source: &store, permits: &permits, unpack, progress: &Silent };
-            let attempt =
-                pipeline.convert(&store, &blocked, WeightedLayer { layer: &layer, weight: 1 }).boxed();
+            let weighted = WeightedLayer { layer: &layer, weight: 1 };
+            let expected = Digest::sha256_of(b"");
+            let attempt = pipeline.convert(&store, &blocked, weighted, &expected).boxed();
             let has_started = tokio::task::spawn_blocking(move || has_started.recv());
             tokio::select! {
                 _ = attempt => panic!("the attempt ended while its converter was blocked"),
