@@ -69,6 +69,10 @@ pub struct ImageConversionStatus {
     /// Result of the last check of the source reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<ResolvedSource>,
+    /// Platforms that the last complete look took into account: the platforms of the nodes, or those of the
+    /// setting. Absent: all platforms.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub platforms: Option<Vec<Platform>>,
     /// Variant that pods may be rewritten to; absent until a variant was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,

@@ -63,6 +63,29 @@ pub enum RecordReason {
 }
 
 impl RecordReason {
+    /// Every reason.
+    pub const ALL: [Self; 19] = [
+        Self::Pending,
+        Self::Resolved,
+        Self::Converting,
+        Self::Converted,
+        Self::Reused,
+        Self::Verified,
+        Self::AlreadyZstd,
+        Self::NotConvertible,
+        Self::SourceNotFound,
+        Self::PullDenied,
+        Self::PushDenied,
+        Self::RegistryUnavailable,
+        Self::RateLimited,
+        Self::ContentMismatch,
+        Self::SourceMoved,
+        Self::VariantConflict,
+        Self::PullFailed,
+        Self::PullsKeepFailing,
+        Self::Failed,
+    ];
+
     /// CamelCase word in the condition.
     pub fn as_str(self) -> &'static str {
         match self {
