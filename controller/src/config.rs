@@ -41,6 +41,8 @@ pub struct Config {
     pub layers_at_once: NonZero<usize>,
     /// Tags for the converted manifests that an index lists. Default: auto.
     pub tag_children: TagChildren,
+    /// Longest time of a conversion, from a permit to the pushed variant. Default: 1 hour.
+    pub conversion_timeout: Duration,
     /// Interval between lookups of a tag. Default: 5 minutes.
     pub recheck_interval: Duration,
     /// Interval between lookups of a tag that the kubelet pulls at each start (`imagePullPolicy: Always`).
@@ -148,6 +150,7 @@ struct File {
     workers: usize,
     layers_at_once: usize,
     tag_children: TagChildren,
+    conversion_timeout: SignedDuration,
     recheck_interval: SignedDuration,
     recheck_interval_always: SignedDuration,
     immutable_tags: Vec<Glob>,
@@ -183,6 +186,7 @@ impl Default for File {
             workers: 2,
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             tag_children: TagChildren::default(),
+            conversion_timeout: SignedDuration::from_hours(1),
             recheck_interval: SignedDuration::from_mins(5),
             recheck_interval_always: SignedDuration::from_mins(1),
             immutable_tags: Vec::new(),
@@ -221,6 +225,7 @@ impl Config {
             workers,
             layers_at_once,
             tag_children,
+            conversion_timeout,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -257,11 +262,13 @@ impl Config {
         }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
         let platform_retention = Duration::try_from(platform_retention).unwrap_or_default();
+        let conversion_timeout = Duration::try_from(conversion_timeout).unwrap_or_default();
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
         for (field, is_zero) in [
             ("platformRetention", platform_retention.is_zero()),
             ("workers", workers == 0),
+            ("conversionTimeout", conversion_timeout.is_zero()),
             ("recheckInterval", recheck_interval.is_zero()),
             ("recheckIntervalAlways", recheck_interval_always.is_zero()),
         ] {
@@ -279,6 +286,7 @@ impl Config {
             workers,
             layers_at_once,
             tag_children,
+            conversion_timeout,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -328,7 +336,7 @@ mod tests {
         let config = parse(
             "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nplatforms: [linux/amd64]\n\
              platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
-             tagChildren: never\n\
+             tagChildren: never\nconversionTimeout: 2h\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
@@ -349,6 +357,7 @@ mod tests {
             workers,
             layers_at_once,
             tag_children,
+            conversion_timeout,
             recheck_interval,
             recheck_interval_always,
             immutable_tags,
@@ -366,6 +375,7 @@ mod tests {
         assert_eq!(tag_children, TagChildren::Never);
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!((platform_retention, &*platforms_config_map), (Duration::from_hours(48), "seen"));
+        assert_eq!(conversion_timeout, Duration::from_hours(2));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
         assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
@@ -392,6 +402,7 @@ mod tests {
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),
+            ("conversionTimeout: 0s", "conversionTimeout"),
             ("immutableTags: ['a b']", "white space"),
             ("tagChildren: sometimes", "auto, always, never"),
             ("allowedControllers: ['clone set']", "allowedControllers"),

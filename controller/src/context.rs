@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use kube::Client;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use zstart_convert::KeyedSemaphore;
 use zstart_convert::{LayerCache, PlatformSelection, Settings};
@@ -17,16 +16,13 @@ use crate::config::{Config, Platforms};
 use crate::credentials::{LoginMemory, OwnCredentials};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
+use crate::governor::Governor;
 use crate::immutable_tags::ImmutableTags;
 use crate::leader::Leadership;
-use crate::look_pacer::LookPacer;
 use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
 use crate::repositories::Repositories;
-
-/// Maximum number of concurrent lookups in one registry. A controller that starts looks up every source.
-/// A registry that doesn't respond delays only its own sources.
-const MAX_LOOKUPS: usize = 8;
+use crate::scheduler::conversions::ConversionPermits;
 
 /// An image, independent of its tags: repository and source digest.
 pub(crate) type ImageKey = (String, Digest);
@@ -42,16 +38,14 @@ pub(crate) struct Context {
     /// Credentials that registries let in or refused.
     pub(crate) logins: LoginMemory,
     pub(crate) registries: RegistryClient,
-    /// Permits for lookups, by registry.
-    pub(crate) lookup_permits: KeyedSemaphore<String>,
+    /// Restraint towards registries.
+    pub(crate) governor: Arc<Governor>,
     /// Clock that dates looks.
     pub(crate) api_clock: ApiClock,
-    /// Rate limit of looks at known sources, by registry.
-    pub(crate) look_pacer: LookPacer,
     /// Tags that can't move.
     pub(crate) immutable_tags: ImmutableTags,
     /// Permits for conversions.
-    pub(crate) conversion_permits: Semaphore,
+    pub(crate) conversion_permits: ConversionPermits,
     /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
     pub(crate) image_locks: KeyedSemaphore<ImageKey>,
     /// Layers that this process converted.
@@ -81,6 +75,7 @@ impl Context {
         shutdown: CancellationToken,
     ) -> Self {
         let workers = config.workers;
+        let metrics = Arc::new(Metrics::new());
         let immutable_tags = ImmutableTags::new(config.immutable_tags.clone());
         Self {
             client,
@@ -90,18 +85,17 @@ impl Context {
             logins: LoginMemory::default(),
             demand: SharedDemand::default(),
             registries,
-            lookup_permits: KeyedSemaphore::new(MAX_LOOKUPS),
+            governor: Arc::new(Governor::new(Arc::clone(&metrics))),
             api_clock: ApiClock::default(),
-            look_pacer: LookPacer::default(),
             immutable_tags,
-            conversion_permits: Semaphore::new(workers),
+            conversion_permits: ConversionPermits::new(workers),
             image_locks: KeyedSemaphore::new(1),
             layer_cache: LayerCache::default(),
             converted: Mutex::default(),
             attempts: Attempts::default(),
             repositories: Repositories::default(),
             events,
-            metrics: Arc::new(Metrics::new()),
+            metrics,
             shutdown,
         }
     }

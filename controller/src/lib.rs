@@ -3,7 +3,8 @@
 //!
 //! - [`demand`], [`watches`], [`watched`]: the sources that workloads run, and their consumers.
 //! - `platform_memory`: the platforms of nodes that left a short time ago.
-//! - `records`: an `ImageConversion` for each source.
+//! - `scheduler`: an `ImageConversion` for each source, and the order in which sources are looked at.
+//! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
@@ -33,11 +34,11 @@ mod context;
 pub mod credentials;
 pub mod demand;
 mod events;
+mod governor;
 mod heal;
 mod health;
 mod immutable_tags;
 pub mod leader;
-mod look_pacer;
 pub mod loop_guard;
 mod metrics;
 mod platform_memory;
@@ -45,5 +46,6 @@ mod reconcile;
 mod records;
 mod repositories;
 pub mod run;
+mod scheduler;
 pub mod watched;
 pub mod watches;

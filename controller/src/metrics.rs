@@ -1,5 +1,6 @@
 //! Metrics. The number of series is small: reasons are a closed list, and no label names an image.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -15,6 +16,8 @@ use zstart_core::pull_failure::PullFailure;
 use zstart_core::record::RecordReason;
 use zstart_process::dropped_log_lines::DroppedLogLines;
 
+use crate::governor::HeldBack;
+
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
@@ -24,6 +27,14 @@ struct ReasonLabel {
 struct CureLabels {
     cure: &'static str,
     cause: &'static str,
+}
+
+/// Work that waits.
+#[derive(Clone, Debug, Default)]
+struct Backlog {
+    looks: Gauge,
+    conversions: Gauge,
+    unreachable_registries: Gauge,
 }
 
 /// The metrics and the registry that encodes them.
@@ -37,6 +48,9 @@ pub(crate) struct Metrics {
     variant_bytes: Counter,
     seconds: Histogram,
     running: Gauge,
+    backlog: Backlog,
+    records: Family<ReasonLabel, Gauge>,
+    held_back: Family<ReasonLabel, Counter>,
     owner_holds: Family<ReasonLabel, Gauge>,
     owner_holds_created: Family<ReasonLabel, Counter>,
     cures: Family<CureLabels, Counter>,
@@ -69,6 +83,18 @@ impl Metrics {
         registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
         registry.register("conversions_running", "Conversions that are running", running.clone());
+        let backlog = Backlog::default();
+        let help = "Sources whose look is due, and waits for a permit or for a registry";
+        registry.register("looks_waiting", help, backlog.looks.clone());
+        let help = "Planned conversions that wait for a permit";
+        registry.register("conversions_waiting", help, backlog.conversions.clone());
+        let help = "Registries that don't answer";
+        registry.register("registries_unreachable", help, backlog.unreachable_registries.clone());
+        let records = Family::default();
+        registry.register("records", "Records, by the reason of their last result", records.clone());
+        let held_back = Family::default();
+        let help = "Requests to registries that were held back, by reason";
+        registry.register("requests_held_back", help, held_back.clone());
         registry.register_collector(Box::new(DroppedLogLines));
         let owner_holds = Family::default();
         registry.register("owner_holds", "Owners on hold, by the evidence", owner_holds.clone());
@@ -88,6 +114,9 @@ impl Metrics {
             variant_bytes,
             seconds,
             running,
+            backlog,
+            records,
+            held_back,
             owner_holds,
             owner_holds_created,
             cures,
@@ -123,6 +152,27 @@ impl Metrics {
     pub(crate) fn start_conversion(&self) -> RunningConversion {
         self.running.inc();
         RunningConversion(self.running.clone())
+    }
+
+    /// Sets the work that waits.
+    pub(crate) fn set_backlog(&self, looks: usize, conversions: usize, unreachable_registries: usize) {
+        let gauge = |gauge: &Gauge, count: usize| gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        gauge(&self.backlog.looks, looks);
+        gauge(&self.backlog.conversions, conversions);
+        gauge(&self.backlog.unreachable_registries, unreachable_registries);
+    }
+
+    pub(crate) fn count_held_back(&self, reason: HeldBack) {
+        self.held_back.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
+    }
+
+    /// Sets the number of records by reason.
+    pub(crate) fn set_records(&self, reasons: &HashMap<RecordReason, usize>) {
+        for reason in RecordReason::ALL {
+            let count = reasons.get(&reason).copied().unwrap_or_default();
+            let gauge = self.records.get_or_create(&ReasonLabel { reason: reason.as_str() });
+            gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Sets the number of existing holds by reason.

@@ -1,29 +1,29 @@
 //! Reconciles a record: finds or makes the variant of its source and records the result.
 //!
-//! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`], [`status`]. [`result`]
-//! records how they ended.
+//! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`],
+//! [`status`]. [`result`] records how they ended. The scheduler decides when; [`next_look`] tells it.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use kube::core::DeserializeGuard;
-use kube::runtime::controller::Action;
 use kube::{Api, ResourceExt as _};
 use tracing::warn;
 use zstart_convert::PlatformSelection;
-use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition};
-use zstart_core::{ImageConversion, keys};
+use zstart_core::record::{ImageConversionStatus, RecordReason};
+use zstart_core::{ImageConversion, Reference};
 
 use crate::config::Config;
 use crate::context::Context;
 use crate::demand::Consumer;
 use crate::heal::{health, recover};
+use crate::records::RecordMeta;
+use crate::scheduler::{Kind, LookSlot, Reachability};
 use reconciliation::Reconciliation;
-use requeue::{Attempt, Inputs, InputsHash, Schedule};
+use requeue::{Attempt, Due, Inputs, InputsHash, Last, Schedule, Unwritten};
 use result::{Ended, record_result};
 use status_writer::StatusWriter;
+use verdict::Verdict;
 
 mod backoff;
 mod error;
@@ -37,103 +37,253 @@ mod result;
 mod status;
 mod status_writer;
 mod target;
+mod verdict;
 
-/// Delay before a retry when the API server rejects a status.
-const API_RETRY_DELAY: Duration = Duration::from_secs(5);
+/// The next look at a source.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NextLook {
+    pub(crate) kind: Kind,
+    /// Possibly in the past.
+    pub(crate) due: Instant,
+    /// This process hasn't looked at the source yet. An earlier one may have.
+    pub(crate) is_unknown: bool,
+}
 
-/// A record, or the reason why it can't be read. One unreadable record must not fail the watch of all.
-pub(crate) type ReadRecord = DeserializeGuard<ImageConversion>;
+/// Record to reconcile.
+pub(crate) struct Job<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) record: &'a RecordMeta,
+    /// Permits a look that isn't just the confirmation of a verdict.
+    pub(crate) permits_first: bool,
+    pub(crate) slot: &'a LookSlot,
+}
 
-/// Reconciles the record if that is due, and returns when it is due again.
-pub(crate) async fn reconcile(record: Arc<ReadRecord>, context: Arc<Context>) -> kube::Result<Action> {
-    let record = match &record.0 {
-        Ok(record) => record,
+/// End of a reconciliation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reconciled {
+    /// The result is recorded.
+    Done(Reachability),
+    /// The record has no verdict, and the job permits no first look. No request was sent to the registry.
+    NeedsFirstLook,
+    /// The record is gone or replaced. The watch reports that.
+    Gone,
+    /// The API server didn't accept the result.
+    Rejected {
+        reachability: Reachability,
+        /// The API server as a whole is affected, as far as the error tells.
+        is_outage: bool,
+    },
+}
+
+/// Returns the next look at a source; `None` if nothing asks for one.
+///
+/// A record that the controller made has consumers, or is kept for its variant. A record that a user made is looked
+/// at once without consumers.
+pub(crate) fn next_look(
+    context: &Context,
+    name: &str,
+    record: &RecordMeta,
+    source: &Reference,
+    consumers: &[Consumer],
+) -> Option<NextLook> {
+    if consumers.is_empty() && record.is_own {
+        return None;
+    }
+    let inputs = inputs_of(record, consumers, &context.platforms());
+    let at_once = |is_unknown| Some(NextLook { kind: Kind::First, due: Instant::now(), is_unknown });
+    let last = match context.attempts.last(name, inputs.image) {
+        Last::None => return at_once(true),
+        Last::Outdated => return at_once(false),
+        Last::Same(last) => last,
+    };
+    if consumers.is_empty() && last.failure.is_none() && last.unwritten.is_none() {
+        return None;
+    }
+    let requested = context.demand.read(|demand| demand.requested_look(source));
+    let is_movable = source.digest().is_none() && !last.is_immutable;
+    let schedule = schedule_of(name, is_movable, consumers, requested, &context.config);
+    let Due { at: due, is_requested } = last.due(inputs.access, &schedule);
+    let kind = match last.verdict {
+        _ if is_requested => Kind::Requested,
+        Some(_) => Kind::Routine,
+        None => Kind::First,
+    };
+    Some(NextLook { kind, due, is_unknown: false })
+}
+
+/// Reconciles a record, and remembers when it is due again.
+pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
+    let records = Api::<ImageConversion>::all(context.client.clone());
+    let record = match records.get_opt(job.name).await {
+        Ok(Some(record)) if record.uid().as_deref() == Some(&*job.record.uid) => record,
+        Ok(_) => return Reconciled::Gone,
         Err(error) => {
-            warn!(record = error.metadata.name, %error, "ignoring an unreadable record");
-            return Ok(Action::await_change());
+            warn!(record = job.name, error = zstart_core::chain(&error), "failed to read a record");
+            return Reconciled::Rejected { reachability: Reachability::Unknown, is_outage: true };
         }
     };
-    // Before the first lists are complete, the consumers are unknown.
-    context.demand.wait_until_synced().await;
-    let source = &record.spec.source;
-    let (consumers, requested) =
-        context.demand.read(|demand| (demand.consumers(source), demand.requested_look(source)));
-    let is_done = has_outcome(record) || is_own(record);
-    if record.metadata.deletion_timestamp.is_some() || (consumers.is_empty() && is_done) {
-        // A new consumer changes the demand, which triggers a reconciliation.
-        return Ok(Action::await_change());
+    let consumers = context.demand.read(|demand| demand.consumers(&record.spec.source));
+    if consumers.is_empty() && job.record.is_own {
+        return Reconciled::Gone;
     }
-    let name = record.name_any();
     let platforms = context.platforms();
-    let inputs = inputs_of(record, &consumers, &platforms);
-    let last = context.attempts.last(&name, inputs.image);
-    let started = Instant::now();
+    let inputs = inputs_of(job.record, &consumers, &platforms);
+    let last = context.attempts.last(job.name, inputs.image);
+    let is_retry = matches!(last, Last::Outdated);
+    let (last, verdict) = match last {
+        Last::Same(last) => {
+            let verdict = last.verdict.clone();
+            (Some(last), verdict)
+        }
+        Last::Outdated => (None, None),
+        Last::None => {
+            let wanted = match &platforms {
+                PlatformSelection::All => None,
+                PlatformSelection::Only(platforms) => Some(platforms.as_slice()),
+            };
+            let status = record.status.as_ref();
+            (None, status.and_then(|status| Verdict::recorded(status, wanted)))
+        }
+    };
     // A record whose variant a pod couldn't pull asks for a verification in full.
     let is_questioned = health::is_proof_due(record.status.as_ref(), Timestamp::now());
-    let settled = last.as_ref().filter(|last| last.failure.is_some() || !is_questioned);
-    let remaining = settled.map(|last| {
-        let schedule = schedule_of(record.status.as_ref(), record, &consumers, requested, &context.config);
-        last.due(inputs.access, &schedule).saturating_duration_since(started)
-    });
-    if let Some(remaining) = remaining.filter(|remaining| !remaining.is_zero()) {
-        return Ok(Action::requeue(remaining));
+    let verdict = verdict.filter(|_| !is_questioned);
+    if verdict.is_none() && !job.permits_first {
+        if is_questioned {
+            // The verdict doesn't count any more, so the next look is a first one.
+            context.attempts.remove(job.name);
+        }
+        return Reconciled::NeedsFirstLook;
     }
-    // The watch may lag behind the status that the last reconciliation wrote.
-    let records = Api::<ImageConversion>::all(context.client.clone());
-    let Some(record) = records.get_opt(&name).await?.filter(|now| now.uid() == record.uid()) else {
-        return Ok(Action::await_change());
+    let started = Instant::now();
+    let (rejections, unwritten) = match last.as_ref().and_then(|last| last.unwritten.as_ref()) {
+        Some(unwritten) => (unwritten.count, unwritten.status.as_deref()),
+        None => (0, None),
     };
-    let is_questioned = health::is_proof_due(record.status.as_ref(), Timestamp::now());
+    let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record, unwritten);
+    if let (Some(_), Some(last)) = (unwritten, &last) {
+        // The result is known: the registry isn't asked again because the API server rejected it.
+        let attempt = Attempt { unwritten: None, ..last.clone() };
+        return conclude(context, &job, attempt, writer, rejections, Reachability::Unknown).await;
+    }
     // The backoff begins again with other credentials.
     let failure = last.as_ref().filter(|last| last.inputs == inputs).and_then(|last| last.failure);
     let failures = failure.map_or(0, |failure| failure.count);
     let reconciliation = Reconciliation {
-        context: &context,
+        context,
         record: &record,
         consumers: &consumers,
         settings: context.settings(platforms),
-        last_verified: last.and_then(|last| last.last_verified).filter(|_| !is_questioned),
+        verdict,
+        is_retry,
+        slot: job.slot,
     };
-    let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record);
-    let result = tokio::select! {
-        result = reconciliation.run(&mut writer) => result,
-        () = context.shutdown.cancelled() => return Ok(Action::await_change()),
-    };
-    let Ended { failure, last_verified } =
-        record_result(&reconciliation, &mut writer, result, failures).await?;
-    writer.write().await?;
-    let is_recovered =
-        failure.is_none() && health::is_recovered(record.status.as_ref(), writer.status(), Timestamp::now());
+    let result = reconciliation.run(&mut writer).await;
+    let recorded = record_result(&reconciliation, &mut writer, result, failures).await;
     let looked_at = writer.looked_at().unwrap_or(started);
-    let attempt = Attempt { inputs, looked_at, failure, last_verified };
-    let schedule = schedule_of(Some(writer.status()), &record, &consumers, requested, &context.config);
-    let due = attempt.due(inputs.access, &schedule);
-    context.attempts.insert(&name, attempt);
-    if is_recovered {
-        recover(&context, &record).await?;
+    let is_immutable = writer.status().source.as_ref().is_some_and(|source| source.immutable);
+    let attempt =
+        |failure, verdict| Attempt { inputs, looked_at, is_immutable, failure, verdict, unwritten: None };
+    match recorded {
+        Ok(Ended { failure, verdict, reachability }) => {
+            let is_recovered = failure.is_none()
+                && health::is_recovered(record.status.as_ref(), writer.status(), Timestamp::now());
+            let attempt = attempt(failure, verdict);
+            let reconciled = conclude(context, &job, attempt, writer, rejections, reachability).await;
+            if is_recovered && let Err(error) = recover(context, &record).await {
+                // The next routine look verifies the variant again.
+                let error = zstart_core::chain(&error);
+                warn!(record = job.name, error, "failed to note that a record has recovered");
+            }
+            reconciled
+        }
+        Err(error) => {
+            let attempt = attempt(failure, reconciliation.verdict);
+            reject(context, &job, attempt, None, rejections, Reachability::Answered, &error)
+        }
     }
-    Ok(Action::requeue(due.saturating_duration_since(Instant::now())))
 }
 
-/// Logs a status that the API server rejected, and retries.
-#[expect(clippy::needless_pass_by_value, reason = "kube asks for this signature")]
-pub(crate) fn error_policy(record: Arc<ReadRecord>, error: &kube::Error, _context: Arc<Context>) -> Action {
-    let error = error as &dyn std::error::Error;
-    warn!(record = record.name_any(), error, "failed to write the status of a record");
-    Action::requeue(API_RETRY_DELAY)
+/// Writes the status and remembers the attempt.
+async fn conclude(
+    context: &Context,
+    job: &Job<'_>,
+    attempt: Attempt,
+    mut writer: StatusWriter<'_>,
+    rejections: u32,
+    reachability: Reachability,
+) -> Reconciled {
+    match writer.write().await {
+        Ok(()) => {
+            context.attempts.insert(job.name, attempt);
+            Reconciled::Done(reachability)
+        }
+        Err(error) => {
+            let status = Some(Box::new(writer.status().clone()));
+            reject(context, job, attempt, status, rejections, reachability, &error)
+        }
+    }
+}
+
+/// Remembers an attempt that the API server rejected.
+fn reject(
+    context: &Context,
+    job: &Job<'_>,
+    attempt: Attempt,
+    status: Option<Box<ImageConversionStatus>>,
+    rejections: u32,
+    reachability: Reachability,
+    error: &kube::Error,
+) -> Reconciled {
+    let count = rejections.saturating_add(1);
+    let delay = backoff::api_retry_delay(count);
+    let text = zstart_core::chain(error);
+    warn!(record = job.name, error = text, ?delay, "failed to write the status of a record");
+    let unwritten = Some(Unwritten { status, count, retry_at: Instant::now() + delay });
+    context.attempts.insert(job.name, Attempt { unwritten, ..attempt });
+    Reconciled::Rejected { reachability, is_outage: is_outage(error) }
+}
+
+/// Returns whether an error says that the API server as a whole can't serve: others than those about one object.
+pub(crate) fn is_outage(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::Api(status) => !matches!(status.code, 400 | 404 | 409 | 413 | 422),
+        _ => true,
+    }
+}
+
+/// Records that a record's first look waits for `registry`, which doesn't answer. Nothing is sent to the registry.
+pub(crate) async fn hold(context: &Context, name: &str, registry: &str) -> kube::Result<()> {
+    let message = format!("{registry} doesn't answer; the source waits for its first look until it does");
+    set_waiting(context, name, RecordReason::RegistryUnavailable, &message).await
+}
+
+/// Records that a record waits for its first look.
+pub(crate) async fn set_waiting(
+    context: &Context,
+    name: &str,
+    reason: RecordReason,
+    message: &str,
+) -> kube::Result<()> {
+    let records = Api::<ImageConversion>::all(context.client.clone());
+    let Some(found) = records.get_opt(name).await? else { return Ok(()) };
+    let has_verdict = found.status.as_ref().is_some_and(|status| status.source.is_some());
+    if has_verdict {
+        return Ok(());
+    }
+    let mut writer = StatusWriter::new(&context.client, &context.api_clock, &found, None);
+    writer.set_waiting(reason, message);
+    writer.write().await
 }
 
 /// Returns the time at which the record's source is looked at.
 fn schedule_of(
-    status: Option<&ImageConversionStatus>,
-    record: &ImageConversion,
+    name: &str,
+    is_movable: bool,
     consumers: &[Consumer],
     requested: Option<Instant>,
     config: &Config,
 ) -> Schedule {
-    let is_immutable =
-        status.and_then(|status| status.source.as_ref()).is_some_and(|source| source.immutable);
-    let is_movable = record.spec.source.digest().is_none() && !is_immutable;
     let pulls_always = consumers.iter().any(|consumer| consumer.pulls_always);
     let interval = if is_movable && pulls_always {
         config.recheck_interval_always.min(config.recheck_interval)
@@ -141,12 +291,11 @@ fn schedule_of(
         config.recheck_interval
     };
     // Never later than the setting.
-    let interval = interval.saturating_sub(backoff::jitter(interval, &record.name_any()));
+    let interval: Duration = interval.saturating_sub(backoff::jitter(interval, name));
     Schedule { interval, requested, is_movable }
 }
 
-/// Hashes of everything but time that the next attempt depends on.
-fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &PlatformSelection) -> Inputs {
+fn inputs_of(record: &RecordMeta, consumers: &[Consumer], platforms: &PlatformSelection) -> Inputs {
     let consumers: BTreeSet<_> = consumers
         .iter()
         .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
@@ -156,20 +305,7 @@ fn inputs_of(record: &ImageConversion, consumers: &[Consumer], platforms: &Platf
         PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
     };
     Inputs {
-        image: InputsHash::of((record.uid(), record.metadata.generation, platforms)),
+        image: InputsHash::of((&record.uid, record.generation, &record.retry, platforms)),
         access: InputsHash::of(consumers),
     }
-}
-
-/// Returns whether the controller created the record, for consumers. A record that a user created needs none.
-fn is_own(record: &ImageConversion) -> bool {
-    let mut managers = record.metadata.managed_fields.iter().flatten();
-    managers.any(|entry| entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none())
-}
-
-/// Whether an earlier reconciliation ended, with or without a variant.
-fn has_outcome(record: &ImageConversion) -> bool {
-    let ready = record.status.as_ref().and_then(|status| condition(status, READY));
-    let unfinished = [RecordReason::Pending, RecordReason::Converting].map(RecordReason::as_str);
-    ready.is_some_and(|ready| !unfinished.contains(&&*ready.reason))
 }

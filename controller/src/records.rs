@@ -1,92 +1,52 @@
-//! Creates a record for every source in demand.
+//! The records that exist, reduced to what the scheduler needs, and the creation of new ones.
 //!
-//! A record without consumers is kept: its variant is still in the registry.
+//! The watch carries metadata alone. The status is read when a record is reconciled.
 
-use std::pin::pin;
-use std::sync::Arc;
-use std::time::Duration;
-
-use futures::StreamExt as _;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{Patch, PatchParams};
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::{self, Event};
-use kube::{Api, ResourceExt as _};
-use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
-use zstart_core::record::{ImageConversionSpec, record_name};
+use kube::{Api, Client};
+use zstart_core::record::ImageConversionSpec;
 use zstart_core::{ImageConversion, Reference, keys};
-use zstart_process::watch::{self, WatchCache};
 
-use crate::context::Context;
-use crate::demand::Demand;
+/// Record, reduced. A status that changes doesn't change it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RecordMeta {
+    pub(crate) uid: Box<str>,
+    pub(crate) generation: Option<i64>,
+    /// Value of [`keys::RETRY`].
+    pub(crate) retry: Option<Box<str>>,
+    /// The controller made the record, for a source in demand.
+    pub(crate) is_own: bool,
+}
 
-/// Delay before a retry when the API server rejects a record.
-const RETRY_DELAY: Duration = Duration::from_secs(5);
-
-/// Creates missing records forever. A record that is deleted while it is in demand is created again.
-pub(crate) async fn keep(context: Arc<Context>) {
-    let watched = Api::<PartialObjectMeta<ImageConversion>>::all(context.client.clone());
-    let mut events = watch::events("imageconversions", watched, watcher::Config::default());
-    let records: Api<ImageConversion> = Api::all(context.client.clone());
-    let mut known: WatchCache<String, ()> = WatchCache::default();
-    let mut changes = pin!(context.demand.subscribe());
-    let mut retry: Option<Instant> = None;
-    context.demand.wait_until_synced().await;
-    loop {
-        let may_be_missing = tokio::select! {
-            event = events.next() => {
-                let Some(event) = event else { return };
-                let may_be_missing = matches!(event, Event::InitDone | Event::Delete(_));
-                known.apply(event, |record| (record.name_any(), Some(())));
-                may_be_missing
-            }
-            change = changes.next() => {
-                if change.is_none() {
-                    return;
-                }
-                true
-            }
-            () = sleep_until(retry.unwrap_or_else(Instant::now)), if retry.is_some() => true,
+impl RecordMeta {
+    pub(crate) fn of(metadata: &ObjectMeta) -> Self {
+        let is_spec_of_controller = |entry: &ManagedFieldsEntry| {
+            entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none()
         };
-        let may_try = retry.is_none_or(|at| at <= Instant::now());
-        // Before the first list is complete, every record would seem to be missing.
-        if may_be_missing && known.is_synced() && may_try {
-            context.attempts.retain(|record| known.contains_key(record));
-            context.repositories.retain(|record| known.contains_key(record));
-            retry = create_missing(&records, &context, &mut known).await.err();
+        Self {
+            uid: metadata.uid.as_deref().unwrap_or_default().into(),
+            generation: metadata.generation,
+            retry: metadata
+                .annotations
+                .as_ref()
+                .and_then(|all| all.get(keys::RETRY))
+                .map(|value| (**value).into()),
+            is_own: metadata.managed_fields.iter().flatten().any(is_spec_of_controller),
         }
     }
 }
 
-/// Creates the records that are missing. The error is the time of the next try.
-async fn create_missing(
-    records: &Api<ImageConversion>,
-    context: &Context,
-    known: &mut WatchCache<String, ()>,
-) -> Result<(), Instant> {
-    let mut done = Ok(());
-    for source in context.demand.read(Demand::sources) {
-        let name = record_name(&source);
-        if known.contains_key(&name) {
-            continue;
-        }
-        match create(records, &name, Reference::clone(&source)).await {
-            Ok(()) => {
-                info!(record = name, %source, "created a record");
-                known.insert(name, ());
-            }
-            Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                warn!(record = name, %source, error, "failed to create a record");
-                done = Err(Instant::now() + RETRY_DELAY);
-            }
-        }
-    }
-    done
-}
-
-async fn create(records: &Api<ImageConversion>, name: &str, source: Reference) -> kube::Result<()> {
+/// Creates the record of a source.
+pub(crate) async fn create(client: &Client, name: &str, source: Reference) -> kube::Result<RecordMeta> {
+    let records: Api<ImageConversion> = Api::all(client.clone());
     let record = ImageConversion::new(name, ImageConversionSpec { source });
-    records.patch(name, &PatchParams::apply(keys::CONTROLLER), &Patch::Apply(&record)).await?;
-    Ok(())
+    let created = records.patch(name, &PatchParams::apply(keys::CONTROLLER), &Patch::Apply(&record)).await?;
+    Ok(RecordMeta::of(&created.metadata))
+}
+
+/// Reads the source of a record.
+pub(crate) async fn source_of(client: &Client, name: &str) -> kube::Result<Option<Reference>> {
+    let record = Api::<ImageConversion>::all(client.clone()).get_opt(name).await?;
+    Ok(record.map(|record| record.spec.source))
 }

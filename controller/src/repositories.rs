@@ -52,8 +52,8 @@ impl Repositories {
         open.insert(record, Open { credentials, repository });
     }
 
-    /// Closes the repositories of records that no longer exist.
-    pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
-        lock(&self.open).retain(|record, _| exists(record));
+    /// Closes the repository of a record that no longer exists.
+    pub(crate) fn remove(&self, record: &str) {
+        lock(&self.open).remove(record);
     }
 }

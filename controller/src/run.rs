@@ -1,12 +1,9 @@
 //! Starts the controller's tasks: those of every replica, and those of the leader.
 
-use std::pin::pin;
 use std::sync::Arc;
 
-use futures::StreamExt as _;
+use kube::Client;
 use kube::client::ClientBuilder;
-use kube::runtime::{Controller, watcher};
-use kube::{Api, Client};
 use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use zstart_process::boot::Identity;
@@ -25,8 +22,7 @@ use crate::events::Events;
 use crate::heal::Healer;
 use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
-use crate::reconcile::ReadRecord;
-use crate::{certificates, heal, loop_guard, platform_memory, reconcile, records, watches};
+use crate::{certificates, heal, loop_guard, platform_memory, scheduler, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -136,23 +132,11 @@ fn every_replica(context: &Arc<Context>, client: Client, healer: Healer, namespa
 
 /// Starts the tasks that write: those of the leader.
 fn lead(context: &Arc<Context>, healer: Healer, namespace: String) -> Supervisor {
-    let Context { client, shutdown, demand, config, .. } = &**context;
-    let reconciler = Controller::new(Api::<ReadRecord>::all(client.clone()), watcher::Config::default())
-        .reconcile_all_on(demand.subscribe())
-        .graceful_shutdown_on(shutdown.clone().cancelled_owned())
-        .run(reconcile::reconcile, reconcile::error_policy, Arc::clone(context));
+    let Context { client, shutdown, config, .. } = &**context;
     let mut supervisor = Supervisor::default();
     supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
-    supervisor.spawn("records", records::keep(Arc::clone(context)));
+    supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
     supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
-    supervisor.spawn("reconciler", async move {
-        let mut reconciler = pin!(reconciler);
-        while let Some(done) = reconciler.next().await {
-            if let Err(error) = done {
-                tracing::debug!(error = &error as &dyn std::error::Error, "a reconciliation failed");
-            }
-        }
-    });
     if let Some(settings) = config.certificates.clone() {
         let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());
         supervisor.try_spawn("certificates", rotation);

@@ -12,23 +12,33 @@ const MAX_RETRY_AFTER: Duration = Duration::from_hours(1);
 
 /// Delay after failure number `failures` in a row, counted from 1. `recheck` is the setting
 /// `recheckInterval`.
+///
+/// Only causes that pass by themselves are retried within minutes. A user who removes another cause starts a pod,
+/// which asks for a look, or sets the annotation `zstart.dev/retry`.
 pub(super) fn retry_delay(class: ErrorClass, failures: u32, recheck: Duration) -> Duration {
-    let (seconds, minutes) = (Duration::from_secs, Duration::from_mins);
+    let (seconds, minutes, hours) = (Duration::from_secs, Duration::from_mins, Duration::from_hours);
     let backoff = |initial, max| Backoff { initial, max }.exact(failures);
     match class {
-        ErrorClass::SourceMoved => backoff(seconds(1), minutes(1)),
+        // A tag that moves faster than it converts must not keep a worker busy.
+        ErrorClass::SourceMoved => backoff(seconds(1), minutes(10)),
         ErrorClass::Unavailable => backoff(seconds(5), minutes(5)),
         ErrorClass::RateLimited { retry_after: Some(delay) } => delay.min(MAX_RETRY_AFTER),
         // A user is likely fixing the cause: pushing the image, creating the pull secret.
-        ErrorClass::NotFound | ErrorClass::PullDenied | ErrorClass::PushDenied => {
-            backoff(seconds(5), minutes(10))
-        }
+        ErrorClass::NotFound | ErrorClass::PullDenied => backoff(seconds(5), hours(1)),
+        ErrorClass::PushDenied => backoff(minutes(1), hours(1)),
         ErrorClass::RateLimited { retry_after: None } | ErrorClass::NotVerified | ErrorClass::Other => {
-            backoff(seconds(30), minutes(10))
+            backoff(seconds(30), hours(1))
         }
         // Only another image under the source's or the variant's tag changes these.
-        ErrorClass::ContentMismatch | ErrorClass::VariantConflict | ErrorClass::Refused => recheck,
+        ErrorClass::VariantConflict | ErrorClass::Refused => backoff(recheck, recheck.max(hours(1))),
+        // Each attempt downloads the damaged blob again.
+        ErrorClass::ContentMismatch => backoff(recheck, recheck.max(hours(12))),
     }
+}
+
+/// Delay after rejection number `rejections` in a row by the API server, counted from 1.
+pub(super) fn api_retry_delay(rejections: u32) -> Duration {
+    Backoff { initial: Duration::from_secs(5), max: Duration::from_mins(5) }.exact(rejections)
 }
 
 /// Jitter below a tenth of `delay`, constant for each record. Records that start together drift apart.
@@ -51,7 +61,9 @@ mod tests {
             .map(|failures| retry_delay(ErrorClass::Unavailable, failures, RECHECK).as_secs())
             .collect();
         assert_eq!(delays, [5, 10, 20, 40, 80, 160, 300, 300]);
-        assert_eq!(retry_delay(ErrorClass::PullDenied, u32::MAX, RECHECK), Duration::from_mins(10));
+        for class in [ErrorClass::PullDenied, ErrorClass::VariantConflict, ErrorClass::Other] {
+            assert_eq!(retry_delay(class, u32::MAX, RECHECK), Duration::from_hours(1), "{class:?}");
+        }
     }
 
     #[test]

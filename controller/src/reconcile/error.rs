@@ -1,13 +1,17 @@
 //! Errors of a reconciliation, and the condition reasons that they map to.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use thiserror::Error;
 use zstart_convert::{Error, ErrorClass, Plan};
-use zstart_core::Platform;
 use zstart_core::record::{ImageConversionStatus, RecordReason};
+use zstart_core::{Platform, units};
 use zstart_registry::ConnectionError;
 
 use super::status::is_ready;
 use crate::credentials::{CandidateError, CredentialReport};
+use crate::scheduler::Reachability;
 
 /// Cause of a reconciliation without a variant.
 #[derive(Debug, Error)]
@@ -40,12 +44,34 @@ pub(super) enum ReconcileError {
         /// Results of the pull secrets.
         report: CredentialReport,
     },
+    /// The registry denies the push of a variant, and the repository has none. Nothing was pulled.
+    #[error("{message}")]
+    PushDenied {
+        /// The registry's refusal.
+        message: Arc<str>,
+    },
     /// The credentials can't be read.
     #[error("{}", zstart_core::chain(.0))]
     Credentials(#[from] CandidateError),
     /// The status can't be written.
     #[error("failed to write the record's status")]
     Status(#[from] kube::Error),
+    /// The registry let the controller wait for too long.
+    #[error("failed to look at the source within {}", units::duration(*limit))]
+    LookTimeout {
+        /// Longest time of a look.
+        limit: Duration,
+    },
+    /// The conversion took too long.
+    #[error(
+        "failed to convert the source within {}, the limit controller.conversionTimeout; layers that are done are \
+         reused by the next attempt",
+        units::duration(*limit)
+    )]
+    ConversionTimeout {
+        /// Longest time of a conversion.
+        limit: Duration,
+    },
 }
 
 /// Defect of a record that a user created.
@@ -101,7 +127,9 @@ impl ReconcileError {
             | Self::AddPlatforms { platforms: _, source: error }
             | Self::Variant(error) => error.class(),
             Self::NoAccess { error, .. } => error.class(),
-            Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
+            Self::PushDenied { .. } => ErrorClass::PushDenied,
+            Self::LookTimeout { .. } => ErrorClass::Unavailable,
+            Self::Credentials(_) | Self::Status(_) | Self::ConversionTimeout { .. } => ErrorClass::Other,
         }
     }
 
@@ -165,6 +193,43 @@ impl ReconcileError {
         matches!(self.cause(), Self::Resolve(Error::Repository(error)) if error.is_login_refusal())
     }
 
+    /// Returns whether the content of the source is the cause. Another attempt for the same digest ends the same way.
+    pub(super) fn is_caused_by_content(&self) -> bool {
+        match self {
+            // A blob that doesn't have its digest may be pushed again.
+            Self::Resolve(error) | Self::Convert(error) => {
+                matches!(error, Error::DiffId(_)) || error.class() == ErrorClass::Refused
+            }
+            Self::Record(_)
+            | Self::AddPlatforms { .. }
+            | Self::Variant(_)
+            | Self::NoAccess { .. }
+            | Self::PushDenied { .. }
+            | Self::Credentials(_)
+            | Self::Status(_)
+            | Self::LookTimeout { .. }
+            | Self::ConversionTimeout { .. } => false,
+        }
+    }
+
+    /// Evidence about the registry.
+    pub(super) fn reachability(&self) -> Reachability {
+        match self {
+            Self::Record(_) | Self::Credentials(_) | Self::Status(_) => Reachability::Unknown,
+            Self::Resolve(_)
+            | Self::Convert(_)
+            | Self::AddPlatforms { .. }
+            | Self::Variant(_)
+            | Self::NoAccess { .. }
+            | Self::PushDenied { .. }
+            | Self::LookTimeout { .. }
+            | Self::ConversionTimeout { .. } => match self.class() {
+                ErrorClass::Unavailable => Reachability::Unreachable,
+                _ => Reachability::Answered,
+            },
+        }
+    }
+
     /// Whether other credentials may succeed. A registry may report a repository that the credentials
     /// can't see as not found.
     pub(super) fn depends_on_credentials(&self) -> bool {
@@ -183,7 +248,11 @@ impl ReconcileError {
                     ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other
                 )
             }
-            Self::Credentials(_) | Self::Status(_) => true,
+            Self::Credentials(_)
+            | Self::Status(_)
+            | Self::PushDenied { .. }
+            | Self::LookTimeout { .. }
+            | Self::ConversionTimeout { .. } => true,
             // The variant is of the source's digest. The phases have removed one that the registry lost.
             Self::Convert(_) | Self::AddPlatforms { .. } | Self::Variant(_) => {
                 self.class() != ErrorClass::SourceMoved

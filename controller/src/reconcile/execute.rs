@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use kube::runtime::events::EventType;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 use tracing::info;
+use zstart_convert::plan::ManifestPlan;
 use zstart_convert::progress::Silent;
 use zstart_convert::{Error, Execution, Job, NamedVariant, Plan, VariantTagging};
-use zstart_core::record::RecordReason;
 use zstart_registry::TagListing;
 
 use super::error::ReconcileError;
@@ -16,6 +15,7 @@ use super::status::{Origin, Produced};
 use super::status_writer::StatusWriter;
 use super::target::Target;
 use crate::context::ImageKey;
+use crate::scheduler::conversions::Request;
 
 impl Reconciliation<'_> {
     /// Waits for a permit, then converts. A variant that another tag of the image got in the meantime is
@@ -37,14 +37,17 @@ impl Reconciliation<'_> {
         if let Some(variant) = self.adopt(&key, target, plan).await? {
             return Ok(Produced { variant, origin: Origin::Existing });
         }
-        let _permit = acquire(&context.conversion_permits).await;
+        let bytes = plan.conversions().map(ManifestPlan::source_bytes).sum();
+        let namespace = self.consumers.first().map(|consumer| consumer.namespace.clone()).unwrap_or_default();
+        let request = Request { registry: source.registry().to_owned(), namespace, bytes };
+        let _permit = context.conversion_permits.acquire(request).await;
         let _running = context.metrics.start_conversion();
         let started = Instant::now();
         writer.set_converting(digest);
         writer.write().await?;
-        let note = format!("converting {source} ({digest})");
-        self.publish(EventType::Normal, RecordReason::Converting, &note).await;
-        let variant = self.execute(target, plan, listing).await?;
+        let limit = context.config.conversion_timeout;
+        let converted = timeout(limit, self.execute(target, plan, listing)).await;
+        let variant = converted.map_err(|_| ReconcileError::ConversionTimeout { limit })??;
         let image = &variant.image;
         context.remember_variant(key, image.digest.clone());
         let took = started.elapsed();
@@ -99,9 +102,4 @@ impl Reconciliation<'_> {
             .map_err(ReconcileError::Convert)?;
         Ok(NamedVariant { tag, image, is_complete: true })
     }
-}
-
-async fn acquire(semaphore: &Semaphore) -> SemaphorePermit<'_> {
-    let Ok(permit) = semaphore.acquire().await else { unreachable!("the semaphore is never closed") };
-    permit
 }

@@ -1,30 +1,47 @@
 //! One reconciliation of a record, phase by phase.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
-use zstart_convert::{NamedVariant, Settings};
-use zstart_core::record::{READY, RecordReason, condition};
-use zstart_core::{Digest, ImageConversion, Reference, VariantNames};
-use zstart_registry::Store;
+use tokio::time::timeout;
+use zstart_convert::{ErrorClass, NamedVariant, Plan, PlatformSelection, Settings};
+use zstart_core::record::RecordReason;
+use zstart_core::{Digest, ImageConversion, Platform, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
+use zstart_registry::{Store, TagListing};
 
 use super::error::ReconcileError;
 use super::plan::Planned;
-use super::requeue::LastVerified;
 use super::status::{Origin, Produced, VerifiedVariant};
 use super::status_writer::StatusWriter;
 use super::target::Target;
+use super::verdict::Verdict;
 use super::{plan, resolve};
 use crate::context::Context;
 use crate::credentials::Candidates;
 use crate::demand::Consumer;
+use crate::governor::{Account, GovernedStore, PushRight};
+use crate::scheduler::LookSlot;
+
+/// Longest time of a look with one identity. A look is some small requests, each with attempts and time-outs of its
+/// own.
+const MAX_LOOK: Duration = Duration::from_mins(2);
+/// Highest number of tags among which a variant is looked for.
+const MAX_TAGS: usize = 20_000;
 
 /// Outcome of a reconciliation that didn't fail.
 pub(super) enum Outcome {
     /// A verified variant exists.
-    Ready(Box<VerifiedVariant>),
-    /// The source and its variant are those of the last reconciliation.
-    Unchanged(LastVerified),
+    Ready {
+        /// The variant.
+        variant: Box<VerifiedVariant>,
+        /// Its tag.
+        tag: Tag,
+    },
+    /// The last verdict still holds.
+    Unchanged(Verdict),
     /// The source, which has this digest, needs no conversion.
     AlreadyZstd(Digest),
 }
@@ -35,8 +52,24 @@ pub(super) struct Reconciliation<'a> {
     pub(super) record: &'a ImageConversion,
     pub(super) consumers: &'a [Consumer],
     pub(super) settings: Settings,
-    /// Result of the last reconciliation, if its other inputs are unchanged.
-    pub(super) last_verified: Option<LastVerified>,
+    /// Last verdict, if its other inputs are unchanged.
+    pub(super) verdict: Option<Verdict>,
+    /// A user wants a look that relies on nothing remembered.
+    pub(super) is_retry: bool,
+    /// Right to look at the registry. Returned before a conversion.
+    pub(super) slot: &'a LookSlot,
+}
+
+/// Result of a look.
+enum Looked {
+    Done(Outcome),
+    /// The source needs a conversion.
+    Convert {
+        plan: Plan,
+        /// The repository's tags, if they were read.
+        listing: Option<TagListing>,
+        digest: Digest,
+    },
 }
 
 impl Reconciliation<'_> {
@@ -76,64 +109,115 @@ impl Reconciliation<'_> {
         source: &Reference,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
-        let Context { repositories, registries, .. } = self.context;
+        let Context { repositories, registries, governor, .. } = self.context;
         let name = self.record.name_any();
+        let account = Account::new(source.registry(), &credentials);
         let repository = repositories.get(&name, registries, source, credentials.clone());
-        let outcome = self.run_in(&*repository, source, writer).await?;
+        let governed = GovernedStore::new(Arc::clone(&repository), Arc::clone(governor), account.clone());
+        let outcome = self.run_in(&governed, &account, source, writer).await;
+        if let Err(error) = &outcome
+            && error.class() == ErrorClass::PushDenied
+        {
+            // The registry may have opened an upload, and refused what followed.
+            governor.remember_denial(&account, repository.location(), &error.to_string());
+        }
         repositories.keep(name, credentials, repository);
-        Ok(outcome)
+        outcome
     }
 
     async fn run_in(
         &self,
         repository: &dyn Store,
+        account: &Account,
         source: &Reference,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
-        let last = self.last_verified.as_ref().filter(|last| is_recorded(last, writer));
-        if last.is_some() {
-            self.context.look_pacer.wait(source.registry()).await;
-        }
-        let lookup_permit = self.context.lookup_permits.acquire(source.registry().to_owned()).await;
-        if let Some(last) = last {
+        let looked = timeout(MAX_LOOK, self.look(repository, account, source, writer)).await;
+        let looked = looked.map_err(|_| ReconcileError::LookTimeout { limit: MAX_LOOK })??;
+        let (plan, listing, digest) = match looked {
+            Looked::Done(outcome) => return Ok(outcome),
+            Looked::Convert { plan, listing, digest } => (plan, listing, digest),
+        };
+        self.slot.release();
+        let names = VariantNames::of(source, &digest);
+        let target = Target { repository, source, names: &names };
+        let produced = self.convert(target, &plan, listing.as_ref(), writer).await;
+        let Produced { variant, origin } =
+            produced.map_err(|error| error.while_serving(&plan, writer.status()))?;
+        // The tag may have moved during the conversion.
+        let asked = writer.request_time();
+        zstart_convert::ensure_source_unchanged(repository, source, &digest)
+            .await
+            .map_err(ReconcileError::Convert)?;
+        writer.set_resolved(&digest, asked);
+        Ok(ready(source, digest, variant, origin))
+    }
+
+    /// Confirms the last verdict, or finds out what the source needs.
+    async fn look(
+        &self,
+        repository: &dyn Store,
+        account: &Account,
+        source: &Reference,
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<Looked, ReconcileError> {
+        if let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.is_shown(writer.status())) {
             let recheck = self.context.config.recheck_interval;
-            if let Some(unchanged) = resolve::look(repository, source, last, recheck, writer).await? {
-                return Ok(Outcome::Unchanged(unchanged));
+            if let Some(unchanged) = resolve::look(repository, source, verdict, recheck, writer).await? {
+                return Ok(Looked::Done(Outcome::Unchanged(unchanged)));
             }
         }
-        let resolved = resolve::resolve(repository, source, writer).await?;
+        let digest = resolve::resolve_digest(repository, source, writer).await?;
         if writer.status().variant.is_none() && self.record_has_variant() {
             // The tag moved: the webhook must not use the old variant while the new digest is converted.
             writer.write().await?;
         }
-        let digest = resolved.digest();
-        let names = VariantNames::of(source, digest);
+        let names = VariantNames::of(source, &digest);
+        self.require_push_right(repository, account, &names, writer).await?;
+        let resolved = resolve::resolve(repository, source, &digest, writer).await?;
         let target = Target { repository, source, names: &names };
-        let planned = plan::plan(target, &resolved, &self.settings, writer).await?;
-        drop(lookup_permit);
-        let Produced { variant, origin } = match planned {
-            Planned::AlreadyZstd => return Ok(Outcome::AlreadyZstd(digest.clone())),
-            Planned::Existing(variant) => Produced { variant, origin: Origin::Existing },
-            Planned::Convert { plan, listing } => {
-                let produced = self.convert(target, &plan, listing.as_ref(), writer).await;
-                let produced = produced.map_err(|error| error.while_serving(&plan, writer.status()))?;
-                // The tag may have moved during the conversion.
-                let asked = writer.request_time();
-                zstart_convert::ensure_source_unchanged(repository, source, digest)
-                    .await
-                    .map_err(ReconcileError::Convert)?;
-                writer.set_resolved(digest, asked);
-                produced
-            }
+        Ok(match plan::plan(target, &resolved, &self.settings, writer).await? {
+            Planned::AlreadyZstd => Looked::Done(Outcome::AlreadyZstd(digest)),
+            Planned::Existing(variant) => Looked::Done(ready(source, digest, variant, Origin::Existing)),
+            Planned::Convert { plan, listing } => Looked::Convert { plan, listing, digest },
+        })
+    }
+
+    /// Requires the right to push, or a variant that exists. Pulls nothing.
+    async fn require_push_right(
+        &self,
+        repository: &dyn Store,
+        account: &Account,
+        names: &VariantNames,
+        writer: &StatusWriter<'_>,
+    ) -> Result<(), ReconcileError> {
+        let governor = &self.context.governor;
+        let right = governor.push_right(account, repository, self.is_retry).await;
+        let PushRight::Denied(message) = right.map_err(|error| ReconcileError::Convert(error.into()))? else {
+            return Ok(());
         };
-        let NamedVariant { tag, image, is_complete: _ } = variant;
-        let reference = source.with_tag_and_digest(tag, image.digest.clone());
-        Ok(Outcome::Ready(Box::new(VerifiedVariant { reference, source: digest.clone(), image, origin })))
+        if writer.status().variant.is_some() {
+            return Ok(());
+        }
+        let listing = repository.look_up_tags(MAX_TAGS).await;
+        let has_variant = match listing.map_err(|error| ReconcileError::Convert(error.into()))? {
+            TagListing::Read(tags) => tags.iter().any(|tag| names.contains(tag)),
+            TagListing::Refused(_) => false,
+        };
+        if has_variant { Ok(()) } else { Err(ReconcileError::PushDenied { message }) }
     }
 
     /// Whether the record had a variant when it was read.
     fn record_has_variant(&self) -> bool {
         self.record.status.as_ref().is_some_and(|status| status.variant.is_some())
+    }
+
+    /// Platforms that this reconciliation takes into account.
+    pub(super) fn platforms(&self) -> Option<Vec<Platform>> {
+        match &self.settings.platforms {
+            PlatformSelection::All => None,
+            PlatformSelection::Only(platforms) => Some(platforms.clone()),
+        }
     }
 
     /// Publishes an event on the record and on its consumers.
@@ -142,10 +226,8 @@ impl Reconciliation<'_> {
     }
 }
 
-/// Returns whether the status still has the last result. A variant that an error removed is verified in full again.
-fn is_recorded(last: &LastVerified, writer: &StatusWriter<'_>) -> bool {
-    let status = writer.status();
-    let is_already_zstd =
-        || condition(status, READY).is_some_and(|ready| ready.reason == RecordReason::AlreadyZstd.as_str());
-    if last.variant.is_some() { status.variant.is_some() } else { is_already_zstd() }
+fn ready(source: &Reference, digest: Digest, variant: NamedVariant, origin: Origin) -> Outcome {
+    let NamedVariant { tag, image, is_complete: _ } = variant;
+    let reference = source.with_tag_and_digest(tag.clone(), image.digest.clone());
+    Outcome::Ready { variant: Box::new(VerifiedVariant { reference, source: digest, image, origin }), tag }
 }

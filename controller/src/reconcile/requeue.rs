@@ -1,7 +1,6 @@
 //! The time at which each record is reconciled next.
 //!
-//! Every write of a status triggers a reconciliation, which must find out that nothing is due. The
-//! attempts are memory, not state: after a restart every record is due at once.
+//! The attempts are memory. After a restart the records' statuses replace them.
 
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
@@ -9,8 +8,10 @@ use std::hash::{Hash, Hasher as _};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use zstart_core::Digest;
+use zstart_core::record::{ImageConversionStatus, RecordReason};
 use zstart_core::sync::lock;
+
+use super::verdict::Verdict;
 
 /// The last attempt for each record, by the record's name.
 #[derive(Debug, Default)]
@@ -38,35 +39,44 @@ pub(crate) struct Attempt {
     /// Time of the last request for the source's digest that the registry answered; the attempt's start if
     /// there was none.
     pub(crate) looked_at: Instant,
+    /// The source's tag can't move.
+    pub(crate) is_immutable: bool,
     /// Failure of the attempt, if it failed.
     pub(crate) failure: Option<Failure>,
-    /// Present after a success, and after failures that followed it.
-    pub(crate) last_verified: Option<LastVerified>,
+    /// Present after a verdict, and after failures that followed it.
+    pub(crate) verdict: Option<Verdict>,
+    /// Present if the API server rejected the result.
+    pub(crate) unwritten: Option<Unwritten>,
 }
 
 /// Failure of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
+    pub(crate) reason: RecordReason,
     /// Failures in a row.
     pub(crate) count: u32,
     pub(crate) retry_at: Instant,
-    /// The registry asked for a pause.
-    pub(crate) is_rate_limited: bool,
 }
 
-/// A source digest, and the variant that was verified for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct LastVerified {
-    pub(crate) source: Digest,
-    /// `None` if the source needs no variant.
-    pub(crate) variant: Option<VerifiedTag>,
+/// Result that the API server rejected.
+#[derive(Clone, Debug)]
+pub(crate) struct Unwritten {
+    /// Status to write; `None` if the attempt ended before its result.
+    pub(crate) status: Option<Box<ImageConversionStatus>>,
+    /// Rejections in a row.
+    pub(crate) count: u32,
+    pub(crate) retry_at: Instant,
 }
 
-/// A variant whose tag was read back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct VerifiedTag {
-    pub(crate) digest: Digest,
-    pub(crate) checked_at: Instant,
+/// Last attempt for a record, as far as it counts.
+#[derive(Clone, Debug)]
+pub(crate) enum Last {
+    /// This process made no attempt.
+    None,
+    /// The record or the platforms have changed since.
+    Outdated,
+    /// The attempt for the same record and platforms.
+    Same(Attempt),
 }
 
 /// Times at which a source is looked at.
@@ -81,6 +91,15 @@ pub(crate) struct Schedule {
     pub(crate) is_movable: bool,
 }
 
+/// Time of the next attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Due {
+    /// Possibly in the past.
+    pub(crate) at: Instant,
+    /// A changed pod template asks for the attempt.
+    pub(crate) is_requested: bool,
+}
+
 impl InputsHash {
     pub(crate) fn of(inputs: impl Hash) -> Self {
         let mut hasher = DefaultHasher::new();
@@ -90,10 +109,24 @@ impl InputsHash {
 }
 
 impl Attempts {
-    /// The last attempt for the same record and platforms.
-    pub(crate) fn last(&self, record: &str, image: InputsHash) -> Option<Attempt> {
-        let entries = lock(&self.entries);
-        entries.get(record).filter(|attempt| attempt.inputs.image == image).cloned()
+    /// The last attempt for the record. `image` are the inputs of the next one.
+    pub(crate) fn last(&self, record: &str, image: InputsHash) -> Last {
+        match lock(&self.entries).get(record) {
+            None => Last::None,
+            Some(attempt) if attempt.inputs.image != image => Last::Outdated,
+            Some(attempt) => Last::Same(attempt.clone()),
+        }
+    }
+
+    /// Number of attempts by reason: of the verdict, or of the failure without a verdict.
+    pub(crate) fn reasons(&self) -> HashMap<RecordReason, usize> {
+        let mut reasons = HashMap::new();
+        for attempt in lock(&self.entries).values() {
+            let failed = attempt.failure.map(|failure| failure.reason);
+            let reason = attempt.verdict.as_ref().map(Verdict::reason).or(failed);
+            *reasons.entry(reason.unwrap_or(RecordReason::Pending)).or_default() += 1;
+        }
+        reasons
     }
 
     /// Replaces the last attempt.
@@ -101,22 +134,29 @@ impl Attempts {
         lock(&self.entries).insert(record.to_owned(), attempt);
     }
 
-    /// Drops the attempts of records that no longer exist.
-    pub(crate) fn retain(&self, exists: impl Fn(&str) -> bool) {
-        lock(&self.entries).retain(|record, _| exists(record));
+    /// Drops the attempt of a record that no longer exists.
+    pub(crate) fn remove(&self, record: &str) {
+        lock(&self.entries).remove(record);
     }
 }
 
 impl Attempt {
-    /// Time of the next attempt, possibly in the past.
-    pub(crate) fn due(&self, access: InputsHash, schedule: &Schedule) -> Instant {
-        let requested = schedule.requested.filter(|time| *time > self.looked_at);
-        let no_later_than = |time: Instant| requested.map_or(time, |requested| requested.min(time));
+    /// Time of the next attempt.
+    pub(crate) fn due(&self, access: InputsHash, schedule: &Schedule) -> Due {
+        let routine = |at| Due { at, is_requested: false };
+        let no_later_than = |at: Instant| {
+            let requested = schedule.requested.filter(|time| *time > self.looked_at && *time < at);
+            requested.map_or(routine(at), |at| Due { at, is_requested: true })
+        };
+        if let Some(Unwritten { retry_at, .. }) = self.unwritten {
+            return routine(retry_at);
+        }
         match self.failure {
             None if schedule.is_movable => no_later_than(self.looked_at + schedule.interval),
-            None => self.looked_at + schedule.interval,
-            Some(_) if access != self.inputs.access => self.looked_at,
-            Some(Failure { is_rate_limited: true, retry_at, .. }) => retry_at,
+            None => routine(self.looked_at + schedule.interval),
+            Some(_) if access != self.inputs.access => Due { at: self.looked_at, is_requested: true },
+            // The registry asked for a pause.
+            Some(Failure { reason: RecordReason::RateLimited, retry_at, .. }) => routine(retry_at),
             Some(Failure { retry_at, .. }) => no_later_than(retry_at),
         }
     }
@@ -134,7 +174,8 @@ mod tests {
     }
 
     fn attempt(looked_at: Instant, failure: Option<Failure>) -> Attempt {
-        Attempt { inputs: inputs("uid", "secret"), looked_at, failure, last_verified: None }
+        let inputs = inputs("uid", "secret");
+        Attempt { inputs, looked_at, is_immutable: false, failure, verdict: None, unwritten: None }
     }
 
     fn schedule(requested: Option<Instant>) -> Schedule {
@@ -145,10 +186,10 @@ mod tests {
     fn attempt_is_dropped_when_the_record_changes() {
         let attempts = Attempts::default();
         attempts.insert("record", attempt(Instant::now(), None));
-        assert!(attempts.last("record", InputsHash::of("uid")).is_some());
-        assert!(attempts.last("record", InputsHash::of("another uid")).is_none());
-        attempts.retain(|_| false);
-        assert!(attempts.last("record", InputsHash::of("uid")).is_none());
+        assert!(matches!(attempts.last("record", InputsHash::of("uid")), Last::Same(_)));
+        assert!(matches!(attempts.last("record", InputsHash::of("another uid")), Last::Outdated));
+        attempts.remove("record");
+        assert!(matches!(attempts.last("record", InputsHash::of("uid")), Last::None));
     }
 
     #[test]
@@ -156,40 +197,53 @@ mod tests {
         let now = Instant::now();
         let settled = attempt(now, None);
         let access = settled.inputs.access;
-        for (requested, due) in [
+        for (requested, after) in [
             (None, INTERVAL),
             (Some(Duration::ZERO), INTERVAL),
             (Some(SECOND), SECOND),
             (Some(2 * INTERVAL), INTERVAL),
         ] {
             let schedule = schedule(requested.map(|delay| now + delay));
-            assert_eq!(settled.due(access, &schedule) - now, due, "{requested:?}");
+            let due = settled.due(access, &schedule);
+            assert_eq!((due.at - now, due.is_requested), (after, after == SECOND), "{requested:?}");
             let immovable = Schedule { is_movable: false, ..schedule };
-            assert_eq!(settled.due(access, &immovable) - now, INTERVAL, "{requested:?}");
+            assert_eq!(settled.due(access, &immovable).at - now, INTERVAL, "{requested:?}");
         }
     }
 
     #[test]
     fn failure_is_retried_early_unless_rate_limited() {
         let now = Instant::now();
-        let failed = |is_rate_limited| {
-            attempt(now, Some(Failure { count: 1, retry_at: now + INTERVAL, is_rate_limited }))
+        let failed = |reason| {
+            let failure = Failure { reason, count: 1, retry_at: now + INTERVAL };
+            attempt(now, Some(failure))
         };
-        let access = failed(false).inputs.access;
+        let (failed, limited) = (failed(RecordReason::SourceNotFound), failed(RecordReason::RateLimited));
+        let access = failed.inputs.access;
         let requested = schedule(Some(now + SECOND));
-        assert_eq!(failed(false).due(access, &schedule(None)) - now, INTERVAL);
-        assert_eq!(failed(false).due(access, &requested) - now, SECOND);
-        assert_eq!(failed(true).due(access, &requested) - now, INTERVAL);
+        assert_eq!(failed.due(access, &schedule(None)).at - now, INTERVAL);
+        assert_eq!(failed.due(access, &requested).at - now, SECOND);
+        assert_eq!(limited.due(access, &requested).at - now, INTERVAL);
         let immovable = Schedule { is_movable: false, ..requested };
-        assert_eq!(failed(false).due(access, &immovable) - now, SECOND);
+        assert_eq!(failed.due(access, &immovable).at - now, SECOND);
     }
 
     #[test]
     fn new_consumer_hurries_only_a_failed_attempt() {
         let now = Instant::now();
-        let failure = Failure { count: 1, retry_at: now + INTERVAL, is_rate_limited: true };
+        let failure = Failure { reason: RecordReason::RateLimited, count: 1, retry_at: now + INTERVAL };
         let access = InputsHash::of("another secret");
-        assert_eq!(attempt(now, Some(failure)).due(access, &schedule(None)), now);
-        assert_eq!(attempt(now, None).due(access, &schedule(None)), now + INTERVAL);
+        assert_eq!(attempt(now, Some(failure)).due(access, &schedule(None)).at, now);
+        assert_eq!(attempt(now, None).due(access, &schedule(None)).at, now + INTERVAL);
+    }
+
+    #[test]
+    fn rejected_result_waits_for_the_api_server() {
+        let now = Instant::now();
+        let failure = Failure { reason: RecordReason::PullDenied, count: 1, retry_at: now };
+        let unwritten = Unwritten { status: None, count: 1, retry_at: now + SECOND };
+        let rejected = Attempt { unwritten: Some(unwritten), ..attempt(now, Some(failure)) };
+        let due = rejected.due(InputsHash::of("another secret"), &schedule(Some(now)));
+        assert_eq!(due, Due { at: now + SECOND, is_requested: false });
     }
 }

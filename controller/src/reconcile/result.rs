@@ -5,23 +5,26 @@ use std::time::Instant;
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 use tracing::{info, warn};
-use zstart_convert::ErrorClass;
 use zstart_core::record::RecordReason;
 use zstart_core::units;
 
 use super::backoff;
 use super::error::ReconcileError;
 use super::reconciliation::{Outcome, Reconciliation};
-use super::requeue::{Failure, LastVerified, VerifiedTag};
+use super::requeue::Failure;
 use super::status::VerifiedVariant;
 use super::status_writer::StatusWriter;
+use super::verdict::{Verdict, VerdictKind, VerifiedTag};
+use crate::scheduler::Reachability;
 
 /// End of a reconciliation.
 pub(super) struct Ended {
     /// Failure, if the reconciliation failed.
     pub(super) failure: Option<Failure>,
-    /// Digests that the next reconciliation compares with.
-    pub(super) last_verified: Option<LastVerified>,
+    /// Verdict that the next reconciliation confirms.
+    pub(super) verdict: Option<Verdict>,
+    /// Evidence about the registry.
+    pub(super) reachability: Reachability,
 }
 
 /// Records the result. `failures` counts the earlier failures in a row.
@@ -33,8 +36,8 @@ pub(super) async fn record_result(
 ) -> kube::Result<Ended> {
     match result {
         Ok(outcome) => {
-            let last_verified = record_outcome(reconciliation, writer, outcome).await;
-            Ok(Ended { failure: None, last_verified: Some(last_verified) })
+            let verdict = record_outcome(reconciliation, writer, outcome).await;
+            Ok(Ended { failure: None, verdict: Some(verdict), reachability: Reachability::Answered })
         }
         // The status can't be written, so it can't report the error either.
         Err(ReconcileError::Status(error)) => Err(error),
@@ -46,32 +49,30 @@ async fn record_outcome(
     reconciliation: &Reconciliation<'_>,
     writer: &mut StatusWriter<'_>,
     outcome: Outcome,
-) -> LastVerified {
-    let metrics = &reconciliation.context.metrics;
-    match outcome {
-        Outcome::Unchanged(last_verified) => {
-            writer.set_unchanged();
-            let has_variant = last_verified.variant.is_some();
-            metrics.count_attempt(if has_variant {
-                RecordReason::Verified
-            } else {
-                RecordReason::AlreadyZstd
-            });
-            last_verified
+) -> Verdict {
+    let verdict = match outcome {
+        Outcome::Unchanged(verdict) => {
+            if matches!(verdict.kind, VerdictKind::Variant(_)) {
+                writer.set_unchanged();
+            }
+            verdict
         }
         Outcome::AlreadyZstd(source) => {
             writer.set_already_zstd();
-            metrics.count_attempt(RecordReason::AlreadyZstd);
-            LastVerified { source, variant: None }
+            writer.set_platforms(reconciliation.platforms());
+            Verdict { source, kind: VerdictKind::AlreadyZstd }
         }
-        Outcome::Ready(variant) => {
+        Outcome::Ready { variant, tag } => {
             writer.set_ready(&variant);
-            metrics.count_attempt(RecordReason::Verified);
+            writer.set_platforms(reconciliation.platforms());
             announce(reconciliation, &variant).await;
-            let tag = VerifiedTag { digest: variant.image.digest.clone(), checked_at: Instant::now() };
-            LastVerified { source: variant.source.clone(), variant: Some(tag) }
+            let checked_at = Some(Instant::now());
+            let tag = VerifiedTag { tag, digest: variant.image.digest.clone(), checked_at };
+            Verdict { source: variant.source.clone(), kind: VerdictKind::Variant(tag) }
         }
-    }
+    };
+    reconciliation.context.metrics.count_attempt(verdict.reason());
+    verdict
 }
 
 /// Logs and publishes a variant that the record didn't have yet.
@@ -101,17 +102,39 @@ async fn record_error(
     failures: u32,
 ) -> Ended {
     let Reconciliation { context, record, .. } = reconciliation;
-    let delay = backoff::retry_delay(error.class(), failures, context.config.recheck_interval);
-    // Never sooner than a registry's Retry-After.
-    let delay = delay + backoff::jitter(delay, &record.name_any());
     let (source, reason, text) = (&record.spec.source, error.reason(), error.to_string());
-    warn!(%source, reason = reason.as_str(), error = text, ?delay, "failed to reconcile a source");
     context.metrics.count_attempt(reason);
+    let is_reported = writer.reported(reason);
     writer.set_failed(error);
-    let note = format!("{source}: {text}");
-    reconciliation.publish(EventType::Warning, reason, &note).await;
+    let verdict = refusal(writer, error);
+    let failure = if verdict.is_some() {
+        writer.set_platforms(reconciliation.platforms());
+        warn!(%source, reason = reason.as_str(), error = text, "leaving a source alone until it changes");
+        None
+    } else {
+        let delay = backoff::retry_delay(error.class(), failures, context.config.recheck_interval);
+        // Never sooner than a registry's Retry-After.
+        let delay = delay + backoff::jitter(delay, &record.name_any());
+        warn!(%source, reason = reason.as_str(), error = text, ?delay, "failed to reconcile a source");
+        Some(Failure { reason, count: failures, retry_at: Instant::now() + delay })
+    };
+    if !is_reported {
+        let note = format!("{source}: {text}");
+        reconciliation.publish(EventType::Warning, reason, &note).await;
+    }
     // A variant that stays ready is compared again as soon as the registry answers.
-    let is_rate_limited = matches!(error.class(), ErrorClass::RateLimited { .. });
-    let failure = Failure { count: failures, retry_at: Instant::now() + delay, is_rate_limited };
-    Ended { failure: Some(failure), last_verified: reconciliation.last_verified.clone() }
+    let verdict = verdict.or_else(|| reconciliation.verdict.clone());
+    Ended { failure, verdict, reachability: error.reachability() }
+}
+
+/// The verdict of an error that stays the same while the source's digest does.
+fn refusal(writer: &StatusWriter<'_>, error: &ReconcileError) -> Option<Verdict> {
+    let reason = error.reason();
+    if !error.is_caused_by_content() || writer.looked_at().is_none() {
+        return None;
+    }
+    let source = writer.status().source.as_ref()?.digest.clone();
+    let verdict = Verdict { source, kind: VerdictKind::Refused(reason) };
+    // Another variant of the source may serve on.
+    verdict.is_shown(writer.status()).then_some(verdict)
 }

@@ -67,7 +67,12 @@ pub(super) fn set_converting(status: &mut ImageConversionStatus, digest: &Digest
     set_unconverted(status, RecordReason::Converting, &format!("converting {digest}"), now);
 }
 
-fn set_unconverted(status: &mut ImageConversionStatus, reason: RecordReason, message: &str, now: Timestamp) {
+pub(super) fn set_unconverted(
+    status: &mut ImageConversionStatus,
+    reason: RecordReason,
+    message: &str,
+    now: Timestamp,
+) {
     set_condition(status, CONVERTED, false, reason, message, now);
     // A variant that lacks a platform stays ready for the others.
     if !is_ready(status) {
@@ -152,19 +157,28 @@ pub(super) fn set_already_zstd(status: &mut ImageConversionStatus, now: Timestam
 pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileError, now: Timestamp) {
     let (reason, message) = (error.reason(), error.record_message());
     let type_ = match error.cause() {
-        ReconcileError::Record(_) | ReconcileError::Resolve(_) => RESOLVED,
+        ReconcileError::Record(_) | ReconcileError::Resolve(_) | ReconcileError::LookTimeout { .. } => {
+            RESOLVED
+        }
         ReconcileError::Convert(_)
         | ReconcileError::AddPlatforms { .. }
         | ReconcileError::Variant(_)
         | ReconcileError::NoAccess { .. }
+        | ReconcileError::PushDenied { .. }
         | ReconcileError::Credentials(_)
-        | ReconcileError::Status(_) => CONVERTED,
+        | ReconcileError::Status(_)
+        | ReconcileError::ConversionTimeout { .. } => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
         // The variant goes on serving. `Resolved` reports a failed lookup of the source, and `Converted` a
         // platform that couldn't be added; the event reports the rest.
         match error.cause() {
-            ReconcileError::Resolve(_) | ReconcileError::Convert(_) | ReconcileError::AddPlatforms { .. } => {
+            ReconcileError::Resolve(_)
+            | ReconcileError::LookTimeout { .. }
+            | ReconcileError::Convert(_)
+            | ReconcileError::AddPlatforms { .. }
+            | ReconcileError::PushDenied { .. }
+            | ReconcileError::ConversionTimeout { .. } => {
                 set_condition(status, type_, false, reason, &message, now);
             }
             ReconcileError::Record(_)

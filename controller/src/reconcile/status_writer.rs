@@ -3,12 +3,12 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::{HEALTHY, ImageConversionStatus, ResolvedSource};
-use zstart_core::{Digest, ImageConversion, keys};
+use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason, ResolvedSource};
+use zstart_core::{Digest, ImageConversion, Platform, keys};
 
 use super::error::ReconcileError;
 use super::request_time::RequestTime;
@@ -29,12 +29,18 @@ pub(super) struct StatusWriter<'a> {
 }
 
 impl<'a> StatusWriter<'a> {
-    /// Starts with the status that `record` had when it was read.
-    pub(super) fn new(client: &Client, clock: &'a ApiClock, record: &'a ImageConversion) -> Self {
+    /// Starts with the status that `record` had when it was read, and with `unwritten` in its place if the API server
+    /// rejected that status before.
+    pub(super) fn new(
+        client: &Client,
+        clock: &'a ApiClock,
+        record: &'a ImageConversion,
+        unwritten: Option<&ImageConversionStatus>,
+    ) -> Self {
         let mut written = record.status.clone().unwrap_or_default();
         // The healer owns this condition. An older copy of it would be written back.
         written.conditions.retain(|condition| condition.type_ != HEALTHY);
-        let mut status = written.clone();
+        let mut status = unwritten.unwrap_or(&written).clone();
         status.observed_generation = record.metadata.generation;
         let records = Api::all(client.clone());
         Self { records, record, clock, status, written, is_immutable: false, looked_at: None }
@@ -72,6 +78,11 @@ impl<'a> StatusWriter<'a> {
         self.update(|status, now| status::set_resolved(status, source, now));
     }
 
+    /// Sets the platforms that the verdict in the status covers.
+    pub(super) fn set_platforms(&mut self, platforms: Option<Vec<Platform>>) {
+        self.status.platforms = platforms;
+    }
+
     pub(super) fn set_pending(&mut self, digest: &Digest) {
         self.update(|status, now| status::set_pending(status, digest, now));
     }
@@ -88,12 +99,24 @@ impl<'a> StatusWriter<'a> {
         self.update(status::set_unchanged);
     }
 
+    /// Records that the first look waits.
+    pub(super) fn set_waiting(&mut self, reason: RecordReason, message: &str) {
+        self.update(|status, now| status::set_unconverted(status, reason, message, now));
+    }
+
     pub(super) fn set_already_zstd(&mut self) {
         self.update(status::set_already_zstd);
     }
 
     pub(super) fn set_failed(&mut self, error: &ReconcileError) {
         self.update(|status, now| status::set_failed(status, error, now));
+    }
+
+    /// Returns whether the status that was read reports this failure already.
+    pub(super) fn reported(&self, reason: RecordReason) -> bool {
+        let is_reported =
+            |condition: &Condition| condition.status == "False" && condition.reason == reason.as_str();
+        self.written.conditions.iter().any(is_reported)
     }
 
     /// Writes the status if it changed. The patch carries the record's UID, so a record that was deleted

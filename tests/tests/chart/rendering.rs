@@ -71,6 +71,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "workers": 4,
             "layersAtOnce": 1,
             "tagChildren": "always",
+            "conversionTimeout": "30m",
             "recheckInterval": "90s",
             "recheckIntervalAlways": "30s",
             "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],

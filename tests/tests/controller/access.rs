@@ -431,6 +431,8 @@ async fn read_only_repository_gets_its_variant_once_writable() -> Result<()> {
     }
     lab.gateway.clear_faults();
     for (repository, _, image, source) in &images {
+        // The denial is remembered for hours.
+        lab.retry(image).await?;
         lab.ready(image).await?;
         let stored = lab.stored(repository);
         assert_eq!(stored.tags().await?, ["v1", &variant_tag(&stored, image, source).await?]);

@@ -7,7 +7,7 @@ use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
 use crate::lab::Lab;
-use crate::records::variant_tag;
+use crate::records::{is_upload, variant_tag};
 use zstart_tests::registry::repository_reader::{layers, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -60,6 +60,8 @@ async fn layer_with_wrong_diff_id_is_named_and_not_tagged() -> Result<()> {
     assert_eq!(lab.stored("app").tags().await?, ["v1"]);
     let calls = lab.gateway.calls();
     assert!(!calls.iter().any(|call| call.starts_with("PUT /v2/app/manifests/")), "{calls:?}");
+    let uploads = calls.iter().filter(|call| is_upload(call)).count();
+    assert!(uploads <= 1, "the wrong layer isn't stored: {calls:?}");
 
     // A correct build under the same tag.
     lab.push("app:v1", &image).await?;

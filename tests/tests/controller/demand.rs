@@ -15,7 +15,7 @@ use zstart_core::{ImageConversion, keys};
 use zstart_tests::images::Fixture;
 
 use crate::lab::{Lab, WITHIN, template};
-use crate::records::record_name_of;
+use crate::records::{is_upload, record_name_of};
 use crate::request_gate::RequestGate;
 
 fn small(content: &[u8]) -> Fixture {
@@ -154,7 +154,7 @@ async fn record_deleted_during_conversion_is_recreated() -> Result<()> {
     .await?;
     gate.open();
     lab.ready(&image).await?;
-    let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
+    let uploads = lab.gateway.calls().iter().filter(|call| is_upload(call)).count();
     assert_eq!(uploads, 1, "the second record uses the first one's variant: {:?}", lab.gateway.calls());
     Ok(())
 }

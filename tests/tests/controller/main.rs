@@ -18,4 +18,5 @@ mod program;
 mod records;
 mod refusals;
 mod request_gate;
+mod restraint;
 mod sharing;

@@ -3,7 +3,14 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use http::{Method, StatusCode};
+use http::{Method, Request, StatusCode};
+use jiff::Timestamp;
+use k8s_openapi::api::admissionregistration::v1::{
+    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
+};
+use kube::Api;
+use kube::api::DeleteParams;
+use serde_json::json;
 use zstart_core::record::{READY, RESOLVED, RecordReason};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway};
@@ -11,7 +18,7 @@ use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
 use crate::lab::{Lab, WITHIN, start_controller_at};
-use crate::records::{condition_of, record_name_of, variant_tag};
+use crate::records::{condition_of, is_upload, record_name_of, variant_tag};
 use crate::request_gate::RequestGate;
 
 fn small() -> Fixture {
@@ -24,7 +31,9 @@ async fn failing_registry_is_retried_until_it_recovers() -> Result<()> {
     lab.push("app:v1", &small()).await?;
     let image = lab.image("app:v1");
     let trouble = Fault::Respond(StatusCode::INTERNAL_SERVER_ERROR, vec![], "out of order");
-    lab.gateway.fault(Method::GET, "/manifests/v1", trouble);
+    for method in [Method::GET, Method::HEAD] {
+        lab.gateway.fault_at(method, "/v2/app/manifests/v1", trouble.clone());
+    }
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::RegistryUnavailable).await?;
@@ -44,13 +53,13 @@ async fn retry_after_of_a_registry_is_honoured() -> Result<()> {
     // Longer than a worker waits.
     let patience = vec![("retry-after", "11".to_owned())];
     let patience = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, patience, "slow down");
-    lab.gateway.fault_times(1, Method::GET, "/manifests/v1", patience);
+    lab.gateway.fault_times(1, Method::HEAD, "/manifests/v1", patience);
     let started = Instant::now();
     lab.deploy("on", "web", &image).await?;
     let _controller = lab.start_controller().await?;
     let message = lab.not_ready(&image, RecordReason::RateLimited).await?;
-    assert!(message.contains("pull image v1") && message.contains(&lab.image("app")), "{message}");
-    assert!(message.contains("HTTP 429 slow down"), "{message}");
+    assert!(message.contains("resolve image v1") && message.contains(&lab.image("app")), "{message}");
+    assert!(message.contains("HTTP 429"), "{message}");
     lab.ready(&image).await?;
     // Without Retry-After the controller would wait for half a minute.
     let took = started.elapsed();
@@ -186,6 +195,99 @@ async fn record_survives_a_connection_that_loses_packets() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn dead_registry_is_probed_by_one_source_at_a_time() -> Result<()> {
+    const SOURCES: usize = 40;
+    let lab = Lab::start().await?;
+    let trouble = Fault::Respond(StatusCode::SERVICE_UNAVAILABLE, vec![], "out of order");
+    for method in [Method::GET, Method::HEAD, Method::POST] {
+        lab.gateway.fault(method, "/v2/", trouble.clone());
+    }
+    let names: Vec<String> = (0..SOURCES).map(|number| format!("app{number}")).collect();
+    let image = |name: &String| lab.image(&format!("{name}:v1"));
+    for name in &names {
+        lab.push(&format!("{name}:v1"), &small()).await?;
+        lab.deploy("on", name, &image(name)).await?;
+    }
+    let _controller = lab.start_controller().await?;
+    for name in &names {
+        lab.not_ready(&image(name), RecordReason::RegistryUnavailable).await?;
+    }
+    let calls = lab.gateway.calls();
+    let asked =
+        names.iter().filter(|name| calls.iter().any(|call| call.contains(&format!("/{name}/")))).count();
+    let mut reported = 0;
+    for name in &names {
+        let events = lab.events("on", "Deployment", name).await?;
+        assert!(events.len() <= 1, "{events:?}");
+        reported += events.len();
+    }
+    // Eight looks begin at once, and probes follow.
+    assert!(asked <= 14 && reported <= 14, "{asked} asked, {reported} reported: {calls:?}");
+    lab.gateway.clear_faults();
+    for name in &names {
+        lab.ready(&image(name)).await?;
+    }
+    Ok(())
+}
+
+/// Writes of status that the API server has refused because of the policy.
+async fn refusals(lab: &Lab) -> Result<u64> {
+    let metrics = lab.admin.request_text(Request::get("/metrics").body(Vec::new())?).await?;
+    let counter = "apiserver_validating_admission_policy_check_total{";
+    let denied = metrics.lines().filter(|line| line.starts_with(counter) && line.contains("\"deny\""));
+    let counts = denied.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a counter of whole requests"
+    )]
+    Ok(counts.map(|count| count as u64).sum())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn registries_are_left_alone_while_no_status_is_accepted() -> Result<()> {
+    let lab = Lab::start().await?;
+    let images = ["app:v1", "other:v1"].map(|name| lab.image(name));
+    for name in ["app", "other"] {
+        lab.push(&format!("{name}:v1"), &small()).await?;
+        lab.deploy("on", name, &lab.image(&format!("{name}:v1"))).await?;
+    }
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
+    for image in &images {
+        lab.ready(image).await?;
+    }
+    let policies = Api::<ValidatingAdmissionPolicy>::all(lab.admin.clone());
+    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(lab.admin.clone());
+    let rule = json!({"apiGroups": ["zstart.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
+        "resources": ["imageconversions/status"]});
+    let refusal = json!({"expression": "false", "message": "etcd has no space", "reason": "Forbidden"});
+    let policy = json!({"metadata": {"name": "refuse"},
+        "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [refusal]}});
+    lab.create(&policies, policy).await?;
+    let binding = json!({"policyName": "refuse", "validationActions": ["Deny"]});
+    lab.create(&bindings, json!({"metadata": {"name": "refuse"}, "spec": binding})).await?;
+    wait::until("a refused status", WITHIN, || async { Ok((refusals(&lab).await? > 0).then_some(())) })
+        .await?;
+
+    let (recording, before) = (lab.gateway.record(), refusals(&lab).await?);
+    let more = || async { Ok((refusals(&lab).await? >= before + 3).then_some(())) };
+    wait::until("further refused statuses", WITHIN, more).await?;
+    let calls = recording.calls();
+    assert!(calls.len() <= 4, "{calls:?}");
+
+    bindings.delete("refuse", &DeleteParams::default()).await?;
+    policies.delete("refuse", &DeleteParams::default()).await?;
+    for image in &images {
+        let since = Timestamp::now();
+        lab.wait_for(image, "looked at again", |status| {
+            status.source.as_ref().is_some_and(|source| source.checked_at.0 > since)
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn api_server_outage_loses_no_work() -> Result<()> {
     let lab = Lab::start().await?;
     for name in ["app:v1", "app:v2"] {
@@ -213,7 +315,7 @@ async fn api_server_outage_loses_no_work() -> Result<()> {
     proxy.restart().await?;
     lab.ready(&first).await?;
     lab.ready(&second).await?;
-    let uploads = lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count();
+    let uploads = lab.gateway.calls().iter().filter(|call| is_upload(call)).count();
     assert_eq!(uploads, 2, "finished variants are found: {:?}", lab.gateway.calls());
     controller.stop().await
 }

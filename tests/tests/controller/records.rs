@@ -1,10 +1,12 @@
 //! Waits for the state of a record and reads the events about it.
 
 use anyhow::{Context as _, Result, bail};
+use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
-use kube::api::ListParams;
+use kube::api::{ListParams, Patch, PatchParams};
+use serde_json::json;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
-use zstart_core::{Digest, Reference, VariantNames};
+use zstart_core::{Digest, Reference, VariantNames, keys};
 use zstart_tests::registry::repository_reader::RepositoryReader;
 use zstart_tests::wait;
 
@@ -53,7 +55,20 @@ pub(crate) async fn variant_tag(stored: &RepositoryReader, image: &str, digest: 
     Ok(tag.clone())
 }
 
+/// Returns whether a request completes the upload of a blob.
+pub(crate) fn is_upload(call: &str) -> bool {
+    call.starts_with("PUT ") && call.contains("/blobs/uploads/")
+}
+
 impl Lab {
+    /// Asks for a look at an image now.
+    pub(crate) async fn retry(&self, image: &str) -> Result<()> {
+        let retry = json!({"metadata": {"annotations": {keys::RETRY: Timestamp::now().to_string()}}});
+        let (name, parameters) = (record_name_of(image)?, PatchParams::default());
+        self.records().patch(&name, &parameters, &Patch::Merge(retry)).await?;
+        Ok(())
+    }
+
     /// Waits until the status of an image's record matches.
     pub(crate) async fn wait_for(
         &self,

@@ -11,12 +11,12 @@ use zstart_tests::images::{Fixture, Index};
 use zstart_tests::registry::repository_reader::text;
 
 use crate::lab::{Lab, SYSTEM, USER};
-use crate::records::condition_of;
+use crate::records::{condition_of, is_upload};
 use crate::request_gate::RequestGate;
 
-/// Number of uploads begun.
+/// Number of uploaded blobs.
 fn uploads(lab: &Lab) -> usize {
-    lab.gateway.calls().iter().filter(|call| call.starts_with("POST ")).count()
+    lab.gateway.calls().iter().filter(|call| is_upload(call)).count()
 }
 
 fn application() -> Fixture {
@@ -152,8 +152,11 @@ async fn queued_record_is_pending() -> Result<()> {
     let _controller = lab.start_controller_with("workers: 1").await?;
     gate.wait_for_request("upload a layer").await?;
     lab.deploy("on", "second", &lab.image("second:v1")).await?;
-    let message = lab.not_ready(&lab.image("second:v1"), RecordReason::Pending).await?;
-    assert!(message.contains("waiting to convert sha256:"), "{message}");
+    lab.wait_for(&lab.image("second:v1"), "waiting for a permit", |status| {
+        let (_, reason, message) = condition_of(status, READY);
+        reason == RecordReason::Pending.as_str() && message.contains("waiting to convert sha256:")
+    })
+    .await?;
     gate.open();
     lab.ready(&lab.image("second:v1")).await?;
     Ok(())

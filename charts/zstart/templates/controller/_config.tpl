@@ -19,6 +19,7 @@ platformsConfigMap: {{ include "zstart.controller.fullname" . }}-platforms
 workers: {{ $values.workers | int }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 tagChildren: {{ $values.tagChildren }}
+conversionTimeout: {{ $values.conversionTimeout }}
 recheckInterval: {{ $values.recheckInterval }}
 recheckIntervalAlways: {{ $values.recheckIntervalAlways }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}

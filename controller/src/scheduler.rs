@@ -1,0 +1,426 @@
+//! Decides which record is reconciled next.
+//!
+//! One watch on the records' metadata, the changes of the demand, and the results of reconciliations go in. The
+//! [`queue`] keeps the order, [`conversions`] the order of conversions. Nothing polls and nothing scans: a change
+//! names the records that it touches.
+//!
+//! While the API server accepts no writes, no registry is asked: the answer couldn't be recorded.
+
+use std::collections::{BTreeSet, HashMap};
+use std::panic::resume_unwind;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt as _;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::{self, Event};
+use kube::{Api, ResourceExt as _};
+use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::sleep_until;
+use tracing::{info, warn};
+use zstart_core::record::{RecordReason, record_name};
+use zstart_core::{ImageConversion, Reference, chain};
+use zstart_process::watch::{self, WatchCache};
+use zstart_registry::Backoff;
+
+use self::breaker::Breaker;
+use self::queue::{Look, Next, Queue, RecordName};
+use self::writes::{Write, Written};
+use crate::context::Context;
+use crate::demand::{Changes, Consumer, Source};
+use crate::reconcile::{self, Job, Reconciled};
+use crate::records::RecordMeta;
+
+mod breaker;
+pub(crate) mod conversions;
+mod queue;
+mod slot;
+mod writes;
+
+pub(crate) use queue::{Kind, Reachability};
+pub(crate) use slot::LookSlot;
+
+/// Maximum number of concurrent requests that create records or note that they wait.
+const MAX_WRITES: usize = 8;
+/// Interval between two counts of the work that waits.
+const COUNT_INTERVAL: Duration = Duration::from_secs(10);
+/// Delay before a write is tried again that the API server rejected because of its content.
+const REJECTED_DELAY: Duration = Duration::from_mins(5);
+/// Delays between probes of an API server that accepts no writes.
+const API_PROBES: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_mins(5) };
+
+/// Runs forever.
+pub(crate) async fn run(context: Arc<Context>) {
+    let watched = Api::<PartialObjectMeta<ImageConversion>>::all(context.client.clone());
+    let mut events = watch::events("imageconversions", watched, watcher::Config::default());
+    let mut changes = pin!(context.demand.changes());
+    let (freed, mut slots) = mpsc::unbounded_channel();
+    let mut scheduler = Scheduler::new(Arc::clone(&context), freed);
+    context.demand.wait_until_synced().await;
+    let mut counts = tokio::time::interval(COUNT_INTERVAL);
+    loop {
+        let wake = scheduler.start();
+        tokio::select! {
+            event = events.next() => {
+                let Some(event) = event else { return };
+                scheduler.apply(event);
+            }
+            changed = changes.next() => {
+                let Some(changed) = changed else { return };
+                scheduler.apply_changes(&changed);
+            }
+            _ = counts.tick() => scheduler.count(),
+            Some(registry) = slots.recv() => scheduler.free(&registry),
+            Some(done) = scheduler.reconciliations.join_next() => scheduler.finish(done),
+            Some(done) = scheduler.writes.join_next() => scheduler.finish_write(done),
+            () = sleep_until(wake.unwrap_or_else(Instant::now).into()), if wake.is_some() => {}
+        }
+    }
+}
+
+/// State of the scheduler's loop.
+struct Scheduler {
+    context: Arc<Context>,
+    records: WatchCache<RecordName, RecordMeta>,
+    entries: HashMap<RecordName, Entry>,
+    queue: Queue,
+    /// Records that wait for a write, and the earliest time of the write.
+    to_write: BTreeSet<(Instant, RecordName)>,
+    api_server: Breaker,
+    /// Looks that hold a slot.
+    looks: usize,
+    reconciliations: JoinSet<Finished>,
+    /// Number of the last reconciliation.
+    runs: u64,
+    writes: JoinSet<(RecordName, kube::Result<Written>)>,
+    freed: UnboundedSender<Arc<str>>,
+}
+
+/// A record, or a source in demand without a record.
+#[derive(Debug, Default)]
+struct Entry {
+    /// `None` until the record of a source without consumers is read.
+    source: Option<Source>,
+    /// The first look may be more than the confirmation of a verdict that an earlier process recorded.
+    needs_first_look: bool,
+    state: State,
+}
+
+/// A reconciliation that ended.
+struct Finished {
+    name: RecordName,
+    run: u64,
+    registry: Arc<str>,
+    reconciled: Reconciled,
+}
+
+/// Work on a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum State {
+    /// The record waits in the queue, or nothing is due.
+    #[default]
+    Waiting,
+    /// The record is reconciled now.
+    Running {
+        run: u64,
+        uid: Box<str>,
+        /// The record or its consumers have changed since.
+        is_outdated: bool,
+    },
+    /// A write waits or runs. The record isn't reconciled meanwhile.
+    Writing(Write),
+}
+
+impl Scheduler {
+    fn new(context: Arc<Context>, freed: UnboundedSender<Arc<str>>) -> Self {
+        Self {
+            context,
+            records: WatchCache::default(),
+            entries: HashMap::new(),
+            queue: Queue::default(),
+            to_write: BTreeSet::new(),
+            api_server: Breaker::new(1, API_PROBES),
+            looks: 0,
+            reconciliations: JoinSet::new(),
+            runs: 0,
+            writes: JoinSet::new(),
+            freed,
+        }
+    }
+
+    /// Applies an event on records.
+    fn apply(&mut self, event: Event<PartialObjectMeta<ImageConversion>>) {
+        let was_synced = self.records.is_synced();
+        let changed = self
+            .records
+            .apply(event, |record| (record.name_any().into(), Some(RecordMeta::of(&record.metadata))));
+        for name in &changed {
+            let entry = self.entries.entry(Arc::clone(name)).or_default();
+            entry.needs_first_look |= was_synced;
+        }
+        if !was_synced && self.records.is_synced() {
+            self.refresh_all();
+        }
+        for name in &changed {
+            self.refresh(name);
+        }
+    }
+
+    /// Applies changes of the demand. The first ones name every source.
+    fn apply_changes(&mut self, changes: &Changes) {
+        for source in &changes.sources {
+            let name: RecordName = record_name(source).into();
+            self.entries.entry(Arc::clone(&name)).or_default().source = Some(Source::clone(source));
+            self.refresh(&name);
+        }
+        if changes.platforms {
+            self.refresh_all();
+        }
+    }
+
+    fn refresh_all(&mut self) {
+        let names: Vec<RecordName> = self.entries.keys().cloned().collect();
+        for name in &names {
+            self.refresh(name);
+        }
+    }
+
+    /// Brings the next step of a record up to date.
+    fn refresh(&mut self, name: &RecordName) {
+        // Before the first list is complete, every record would seem to be missing.
+        if !self.records.is_synced() {
+            return;
+        }
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let record = self.records.get(name).cloned();
+        match &mut entry.state {
+            State::Waiting => {}
+            // The run of a record that was deleted goes on: the next record finds its variant.
+            State::Running { uid, .. } if record.as_ref().is_none_or(|record| record.uid != *uid) => {
+                entry.state = State::Waiting;
+            }
+            State::Running { is_outdated, .. } => {
+                *is_outdated = true;
+                return;
+            }
+            State::Writing(_) => return,
+        }
+        let source = entry.source.clone();
+        let consumers = match &source {
+            Some(source) => self.context.demand.read(|demand| demand.consumers(source)),
+            None => Vec::new(),
+        };
+        match (record, source) {
+            (None, Some(source)) if !consumers.is_empty() => {
+                self.write_at(name, Write::Create(Reference::clone(&source)), Instant::now());
+            }
+            (None, _) => self.forget(name),
+            (Some(record), None) if !record.is_own => self.write_at(name, Write::ReadSource, Instant::now()),
+            (Some(_), None) => {}
+            (Some(record), Some(source)) => self.enqueue(name, &record, &source, &consumers),
+        }
+    }
+
+    /// Removes a record that is gone, and not in demand.
+    fn forget(&mut self, name: &RecordName) {
+        self.queue.remove(name);
+        self.entries.remove(name);
+        self.context.attempts.remove(name);
+        self.context.repositories.remove(name);
+    }
+
+    /// Queues the next look at a record.
+    fn enqueue(
+        &mut self,
+        name: &RecordName,
+        record: &RecordMeta,
+        source: &Reference,
+        consumers: &[Consumer],
+    ) {
+        let Some(next) = reconcile::next_look(&self.context, name, record, source, consumers) else {
+            self.queue.remove(name);
+            return;
+        };
+        let needs_first_look = self.entries.get(name).is_some_and(|entry| entry.needs_first_look);
+        let kind = match next.kind {
+            Kind::First if next.is_unknown && !needs_first_look => Kind::Routine,
+            kind => kind,
+        };
+        let namespace = consumers.first().map_or("", |consumer| consumer.namespace.as_str());
+        let look =
+            Look { registry: source.registry().into(), namespace: namespace.into(), kind, due: next.due };
+        self.queue.insert(name, look, Instant::now());
+    }
+
+    /// Starts everything that can start now. Returns the time at which more can start.
+    fn start(&mut self) -> Option<Instant> {
+        if !self.records.is_synced() {
+            return None;
+        }
+        loop {
+            let now = Instant::now();
+            let may_start = self.api_server.may_start_at(now, self.looks + self.writes.len())?;
+            if may_start > now {
+                return Some(may_start);
+            }
+            let next_write =
+                self.to_write.first().map(|(at, _)| *at).filter(|_| self.writes.len() < MAX_WRITES);
+            if next_write.is_some_and(|at| at <= now) {
+                self.start_write();
+                continue;
+            }
+            let planned = self.reconciliations.len().saturating_sub(self.looks);
+            match self.queue.next(now, planned) {
+                Next::Start(name, look) => self.start_look(name, look),
+                Next::Wait(at) => return Some(next_write.map_or(at, |write| write.min(at))),
+                Next::Idle => return next_write,
+            }
+        }
+    }
+
+    fn start_look(&mut self, name: RecordName, look: Look) {
+        let slot = LookSlot::new(Arc::clone(&look.registry), self.freed.clone());
+        self.looks += 1;
+        let (Some(record), Some(entry)) = (self.records.get(&name).cloned(), self.entries.get_mut(&name))
+        else {
+            return;
+        };
+        self.runs += 1;
+        let run = self.runs;
+        entry.state = State::Running { run, uid: record.uid.clone(), is_outdated: false };
+        let (context, permits_first) = (Arc::clone(&self.context), look.kind != Kind::Routine);
+        self.reconciliations.spawn(async move {
+            let job = Job { name: &name, record: &record, permits_first, slot: &slot };
+            let reconciled = reconcile::reconcile(&context, job).await;
+            drop(slot);
+            Finished { name, run, registry: look.registry, reconciled }
+        });
+    }
+
+    /// Ends a look: the reconciliation is complete, or a conversion follows.
+    fn free(&mut self, registry: &Arc<str>) {
+        self.looks = self.looks.saturating_sub(1);
+        self.queue.release(registry);
+    }
+
+    fn finish(&mut self, done: Result<Finished, JoinError>) {
+        let done = done.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        let Finished { name, run, registry, reconciled } = done;
+        let now = Instant::now();
+        let mut may_be_due = false;
+        if let Some(entry) = self.entries.get_mut(&name)
+            && let State::Running { run: current, is_outdated, .. } = entry.state
+            && current == run
+        {
+            // The watch reports a record that is gone, or has done so already.
+            may_be_due = is_outdated || reconciled != Reconciled::Gone;
+            entry.state = State::Waiting;
+            entry.needs_first_look |= reconciled == Reconciled::NeedsFirstLook;
+        }
+        let reachability = match reconciled {
+            Reconciled::Done(reachability) => {
+                self.api_server_answered();
+                reachability
+            }
+            Reconciled::Rejected { reachability, is_outage } => {
+                if is_outage {
+                    self.api_server_failed(now);
+                }
+                reachability
+            }
+            Reconciled::NeedsFirstLook | Reconciled::Gone => Reachability::Unknown,
+        };
+        if self.queue.record(&registry, reachability, now) {
+            self.hold(&registry);
+        }
+        if may_be_due {
+            self.refresh(&name);
+        }
+    }
+
+    /// Notes on the records of an unreachable registry that they wait.
+    fn hold(&mut self, registry: &Arc<str>) {
+        let waiting = self.queue.waiting_for_first_look(registry);
+        warn!(%registry, waiting = waiting.len(), "registry doesn't answer, probing it until it does");
+        for name in waiting {
+            self.queue.remove(&name);
+            self.write_at(&name, Write::Hold(Arc::clone(registry)), Instant::now());
+        }
+    }
+
+    fn write_at(&mut self, name: &RecordName, write: Write, at: Instant) {
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.state = State::Writing(write);
+            self.to_write.insert((at, Arc::clone(name)));
+        }
+    }
+
+    fn start_write(&mut self) {
+        let Some((_, name)) = self.to_write.pop_first() else { return };
+        let Some(Entry { state: State::Writing(write), .. }) = self.entries.get(&name) else { return };
+        let (context, write) = (Arc::clone(&self.context), write.clone());
+        let is_reachable = match &write {
+            Write::Create(source) => !self.queue.is_unreachable(source.registry()),
+            Write::ReadSource | Write::Hold(_) => true,
+        };
+        self.writes.spawn(async move {
+            let written = writes::carry_out(&context, &name, write, is_reachable).await;
+            (name, written)
+        });
+    }
+
+    fn finish_write(&mut self, done: Result<(RecordName, kube::Result<Written>), JoinError>) {
+        let (name, written) = done.unwrap_or_else(|error| resume_unwind(error.into_panic()));
+        let now = Instant::now();
+        let Some(entry) = self.entries.get_mut(&name) else { return };
+        match written {
+            Ok(written) => {
+                entry.state = State::Waiting;
+                match written {
+                    Written::Created(record) => {
+                        entry.needs_first_look = true;
+                        self.records.insert(Arc::clone(&name), record);
+                    }
+                    Written::Source(source) => entry.source = source.map(Source::new),
+                    Written::Held => {}
+                }
+                self.api_server_answered();
+                self.refresh(&name);
+            }
+            Err(error) => {
+                let is_outage = reconcile::is_outage(&error);
+                warn!(record = %name, error = chain(&error), "failed to create or update a record");
+                let delay = if is_outage { Duration::ZERO } else { REJECTED_DELAY };
+                self.to_write.insert((now + delay, name));
+                if is_outage {
+                    self.api_server_failed(now);
+                }
+            }
+        }
+    }
+
+    /// Counts the work that waits.
+    fn count(&self) {
+        let Context { metrics, conversion_permits, attempts, .. } = &*self.context;
+        let looks = self.queue.overdue(Instant::now());
+        metrics.set_backlog(looks, conversion_permits.waiting(), self.queue.unreachable_registries());
+        let mut reasons = attempts.reasons();
+        let known: usize = reasons.values().sum();
+        *reasons.entry(RecordReason::Pending).or_default() += self.records.len().saturating_sub(known);
+        metrics.set_records(&reasons);
+    }
+
+    fn api_server_answered(&mut self) {
+        if self.api_server.record_answer() {
+            info!("the API server accepts writes again");
+        }
+    }
+
+    fn api_server_failed(&mut self, now: Instant) {
+        if self.api_server.record_failure(now) {
+            warn!("the API server accepts no writes, so looks at registries pause");
+        }
+    }
+}
