@@ -12,7 +12,8 @@ use zstart_admission::snapshot::Snapshot;
 use zstart_admission::snapshot::watch::ReadRecord;
 use zstart_core::owner_hold::OwnerHold;
 use zstart_core::record::record_name;
-use zstart_core::{Reference, originals};
+use zstart_core::sweep::SWEEP;
+use zstart_core::{FreshnessSweep, Reference, originals};
 
 use super::Subject;
 use crate::cluster::{Cluster, ClusterError, is_forbidden, is_missing, list_all, request};
@@ -32,6 +33,14 @@ pub(super) async fn of(
     snapshot.apply_namespace(Event::Apply(found));
     for record in records(cluster, subject).await? {
         snapshot.apply_record(Event::Apply(record));
+    }
+    // Before the controller's first sweep, there is none.
+    if let Some(sweep) = Api::<FreshnessSweep>::all(client())
+        .get_opt(SWEEP)
+        .await
+        .map_err(request("read the freshness sweep".to_owned()))?
+    {
+        snapshot.apply_sweep(Event::Apply(DeserializeGuard(Ok(sweep))));
     }
     let nodes = Api::<Node>::all(client());
     let found = list_all(async |page| nodes.list(page).await).await.map_err(request("list nodes"))?;

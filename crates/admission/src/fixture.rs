@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::variant::ContentHash;
-use zstart_core::{Digest, Reference, VariantNames};
+use zstart_core::{Digest, FreshnessSweep, Reference, VariantNames};
 use zstart_process::watch::Heard;
 
 use crate::config::{Config, Policy};
@@ -124,6 +124,7 @@ impl Cluster {
         for done in [Event::Init, Event::InitDone] {
             snapshot.apply_record(done);
         }
+        snapshot.apply_sweep(Event::InitDone);
         for done in [Event::Init, Event::InitDone] {
             snapshot.apply_node(done);
         }
@@ -144,6 +145,13 @@ impl Cluster {
     #[must_use]
     pub fn with_record(self, record: Value) -> Self {
         self.snapshot.apply_record(Event::Apply(parse(record)));
+        self
+    }
+
+    /// Adds or replaces the sweep.
+    #[must_use]
+    pub fn with_sweep(self, sweep: FreshnessSweep) -> Self {
+        self.snapshot.apply_sweep(Event::Apply(DeserializeGuard(Ok(sweep))));
         self
     }
 

@@ -12,15 +12,17 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::Event;
 use kube::{Resource, ResourceExt as _};
-use zstart_core::eligibility::{Node, NodeSet, RecordView};
+use zstart_core::eligibility::{Candidates, NodeSet, RecordView};
 use zstart_core::owner_hold::{Owner, OwnerHold, OwnerHoldSpec, hold_name};
 use zstart_core::record::record_name;
-use zstart_core::{ImageConversion, Reference, keys};
+use zstart_core::sweep::{SWEEP, SweepView};
+use zstart_core::{FreshnessSweep, ImageConversion, Reference, keys};
 use zstart_process::watch::WatchCache;
 
 use self::nodes::NodeCache;
 use self::template::{Revisions, TemplateTime};
 
+mod node_images;
 mod nodes;
 pub mod template;
 #[cfg(test)]
@@ -68,6 +70,7 @@ impl NamespaceView {
 pub struct Snapshot {
     namespaces: RwLock<WatchCache<String, NamespaceView>>,
     records: RwLock<WatchCache<String, Arc<RecordView>>>,
+    sweep: RwLock<WatchCache<String, Arc<SweepView>>>,
     nodes: RwLock<NodeCache>,
     replica_sets: RwLock<Revisions>,
     revisions: RwLock<Revisions>,
@@ -77,6 +80,13 @@ pub struct Snapshot {
 /// Nodes, locked against changes.
 #[derive(Debug)]
 pub struct Nodes<'a>(RwLockReadGuard<'a, NodeCache>);
+
+impl Nodes<'_> {
+    /// Returns whether a candidate node reports the image, and so starts it without a registry.
+    pub fn report(&self, candidates: &Candidates<'_>, image: &Reference) -> bool {
+        self.0.report(candidates, image)
+    }
+}
 
 impl Deref for Nodes<'_> {
     type Target = NodeSet;
@@ -117,6 +127,12 @@ impl Snapshot {
         (found.source() == source.identity().to_string()).then(|| Arc::clone(found))
     }
 
+    /// Confirmations that the records don't tell, and the registries that don't answer. Empty before the controller's
+    /// first sweep: then only the records' own times count.
+    pub fn sweep(&self) -> Arc<SweepView> {
+        read(&self.sweep).get(SWEEP).cloned().unwrap_or_default()
+    }
+
     /// All nodes. Watches wait until the result is dropped.
     pub fn nodes(&self) -> Nodes<'_> {
         Nodes(read(&self.nodes))
@@ -141,6 +157,7 @@ impl Snapshot {
     pub fn is_synced(&self) -> bool {
         read(&self.namespaces).is_synced()
             && read(&self.records).is_synced()
+            && read(&self.sweep).is_synced()
             && read(&self.nodes).is_synced()
             && read(&self.replica_sets).is_synced()
             && read(&self.revisions).is_synced()
@@ -188,15 +205,26 @@ impl Snapshot {
         });
     }
 
+    /// Applies an event on the sweep. An unreadable sweep counts as absent.
+    pub fn apply_sweep(&self, event: Event<DeserializeGuard<FreshnessSweep>>) {
+        write(&self.sweep).apply(event, |sweep| {
+            let name = sweep.name_any();
+            let unreadable = |error: &dyn std::fmt::Display| {
+                tracing::warn!(sweep = name, %error, "ignoring an unreadable sweep");
+            };
+            let view = match sweep.0 {
+                Ok(sweep) => SweepView::try_from(sweep).inspect_err(|error| unreadable(error)).ok(),
+                Err(error) => {
+                    unreadable(&error);
+                    None
+                }
+            };
+            (name, view.map(Arc::new))
+        });
+    }
+
     /// Applies an event on nodes.
     pub fn apply_node(&self, event: Event<ApiNode>) {
-        let event = match event {
-            Event::Apply(node) => Event::Apply(Node::from(node)),
-            Event::Delete(node) => Event::Delete(Node::from(node)),
-            Event::Init => Event::Init,
-            Event::InitApply(node) => Event::InitApply(Node::from(node)),
-            Event::InitDone => Event::InitDone,
-        };
         write(&self.nodes).apply(event);
     }
 

@@ -20,6 +20,9 @@ pub const ORIGINALS: &str = "zstart.dev/originals";
 /// full. Users write the time.
 pub const RETRY: &str = "zstart.dev/retry";
 
+/// Annotation of a record that no workload uses: the time since when, by the controller.
+pub const UNUSED_SINCE: &str = "zstart.dev/unused-since";
+
 /// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
 pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";
 

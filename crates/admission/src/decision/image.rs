@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Pod;
 use zstart_core::eligibility::record_view::Freshness;
-use zstart_core::eligibility::{Blocked, Candidates, NodeSet, Reason, pod as pod_rules};
+use zstart_core::eligibility::{Blocked, Candidates, Reason, pod as pod_rules};
 use zstart_core::{Reference, keys, variant};
 
 use super::trace::Trace;
 use super::{Context, Image, PullPolicy, candidates};
+use crate::snapshot::Nodes;
 use crate::snapshot::template::TemplateTime;
 
 /// Reason for which an image keeps its source.
@@ -39,7 +40,7 @@ pub(super) struct ImageDecider<'a> {
     /// A policy of the namespace requires signatures.
     requires_signature: bool,
     context: &'a Context<'a>,
-    nodes: &'a NodeSet,
+    nodes: &'a Nodes<'a>,
     kept: BTreeSet<&'a str>,
     /// Found for the first image that needs them, because this is the most expensive step.
     candidates: Option<Candidates<'a>>,
@@ -52,7 +53,7 @@ impl<'a> ImageDecider<'a> {
         namespace: &'a str,
         requires_signature: bool,
         context: &'a Context<'a>,
-        nodes: &'a NodeSet,
+        nodes: &'a Nodes<'a>,
     ) -> Self {
         let kept = pod_rules::kept_images(&pod.metadata);
         Self { pod, namespace, requires_signature, context, nodes, kept, candidates: None, template: None }
@@ -77,11 +78,12 @@ impl<'a> ImageDecider<'a> {
             template_time: self.template_time(),
             pulled_always: image.pull_policy == PullPolicy::Always,
         };
-        let found = record.variant(&policy.variants, freshness, self.context.now);
+        let sweep = self.context.snapshot.sweep();
+        let found = record.variant(&policy.variants, freshness, &sweep.confirmations, self.context.now);
         trace.step(found.is_ok(), || match &found {
             Ok(variant) => format!(
                 "the record is ready and fresh: the registry confirmed the source at {}",
-                variant.checked_at()
+                variant.checked_at(&sweep.confirmations)
             ),
             Err(reason) => describe_refusal(*reason, freshness),
         });
@@ -91,6 +93,15 @@ impl<'a> ImageDecider<'a> {
         let checked = candidates.check(found, written, &policy.runtimes);
         trace.step(checked.is_ok(), || describe_candidates(candidates, checked.as_ref().err()));
         checked?;
+        // Where a node has the original, the pod starts without the registry, unless the kubelet asks at each start.
+        let registry = found.registry().unwrap_or(source.registry());
+        if sweep.unreachable.contains(registry)
+            && !freshness.pulled_always
+            && nodes.report(candidates, &source)
+        {
+            trace.step(false, || format!("{registry} doesn't answer, and a candidate node has {written}"));
+            return Err(Reason::RegistryUnreachable.into());
+        }
         Ok(found.reference_for(written))
     }
 

@@ -1,6 +1,10 @@
+use k8s_openapi::ByteString;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
-use zstart_core::Digest;
+use zstart_core::record::record_name;
+use zstart_core::sweep::{ConfirmationKey, Confirmations, FreshnessSweepSpec, SWEEP, SweptRegistry};
+use zstart_core::{Digest, FreshnessSweep, Reference};
 
 use super::*;
 use crate::fixture::{Cluster, node, pod, pod_of, record, variant_of};
@@ -36,11 +40,13 @@ fn short_name_finds_the_record_of_its_full_name() {
 }
 
 #[test]
-fn digest_reference_is_rewritten_at_any_record_age() {
+fn digest_reference_is_rewritten_for_a_day() {
     let source = format!("r.example/app@{}", Digest::sha256_of(b"x"));
     let mut cluster = Cluster::with_records(&[&source]);
-    cluster.now += jiff::SignedDuration::from_hours(24 * 365);
+    cluster.now += jiff::SignedDuration::from_hours(24);
     assert_eq!(reason(&cluster, &pod_of(&source)), Reason::Rewritten);
+    cluster.now += jiff::SignedDuration::from_secs(1);
+    assert_eq!(reason(&cluster, &pod_of(&source)), Reason::RecordStale);
 }
 
 #[test]
@@ -86,6 +92,75 @@ fn pod_exclusions_precede_image_decisions() {
     for (metadata, spec, expected) in cases {
         assert_eq!(with(metadata.clone(), spec.clone()), expected, "{metadata} {spec}");
     }
+}
+
+/// Sweep with a look at [`APP`] of this time, and these registries that don't answer.
+fn sweep(looked_at: &str, unreachable: &[&str]) -> FreshnessSweep {
+    let source: Reference = APP.parse().unwrap();
+    let record = record(APP);
+    let digest = record["status"]["source"]["digest"].as_str().unwrap().parse().unwrap();
+    let mut confirmations = Confirmations::default();
+    confirmations.insert(ConfirmationKey::new(&record_name(&source), &digest), looked_at.parse().unwrap());
+    let registry = |registry: &&str| SweptRegistry {
+        registry: (*registry).to_owned(),
+        reachable: false,
+        confirmed: 0,
+        confirmed_since: None,
+        unconfirmed: Vec::new(),
+    };
+    let spec = FreshnessSweepSpec {
+        swept_at: Time(looked_at.parse().unwrap()),
+        confirmed: 1,
+        unconfirmed: 0,
+        registries: unreachable.iter().map(registry).collect(),
+        confirmations: ByteString(confirmations.to_bytes()),
+    };
+    FreshnessSweep::new(SWEEP, spec)
+}
+
+#[test]
+fn sweep_keeps_an_old_record_in_use() {
+    let old = |cluster: Cluster| {
+        cluster.with_record(changed(record(APP), "/status/source/checkedAt", json!("2026-11-23T09:00:00Z")))
+    };
+    let cluster = old(Cluster::with_records(&[]));
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::RecordStale);
+    let cluster = cluster.with_sweep(sweep("2026-11-23T11:59:00Z", &[]));
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::Rewritten);
+    // A sweep that can't be read counts as none.
+    let mut broken = sweep("2026-11-23T11:59:00Z", &[]);
+    broken.spec.confirmations.0.pop();
+    let cluster = cluster.with_sweep(broken);
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::RecordStale);
+}
+
+#[test]
+fn original_on_a_node_is_kept_while_the_registry_is_away() {
+    let with_image = |name: &str, zone: &str, image: &str| {
+        let mut node = node(name, "amd64");
+        node["metadata"]["labels"]["zone"] = json!(zone);
+        node["status"]["images"] = json!([{"names": [image]}]);
+        node
+    };
+    let away = sweep("2026-11-23T12:00:00Z", &["r.example"]);
+    let cluster = Cluster::empty().with_record(record(APP)).with_node(with_image("a", "a", APP));
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::Rewritten);
+    let cluster = cluster.with_sweep(away.clone());
+    assert_eq!(reason(&cluster, &pod_of(APP)), Reason::RegistryUnreachable);
+    // The kubelet asks the registry at each start, so the original is no help.
+    let always = pod(json!({"metadata": {}, "spec": {"containers": [
+        {"name": "app", "image": APP, "imagePullPolicy": "Always"}]}}));
+    assert_eq!(reason(&cluster, &always), Reason::Rewritten);
+    // Nodes that the pod can't run on don't count, and another registry neither.
+    let cluster = cluster.with_node(with_image("b", "b", "r.example/other:v1"));
+    let zone = |zone: &str| {
+        pod(json!({"metadata": {}, "spec": {"nodeSelector": {"zone": zone}, "containers": [
+            {"name": "app", "image": APP}]}}))
+    };
+    assert_eq!(reason(&cluster, &zone("a")), Reason::RegistryUnreachable);
+    assert_eq!(reason(&cluster, &zone("b")), Reason::Rewritten);
+    let cluster = cluster.with_sweep(sweep("2026-11-23T12:00:00Z", &["other.example"]));
+    assert_eq!(reason(&cluster, &zone("a")), Reason::Rewritten);
 }
 
 #[test]

@@ -9,6 +9,7 @@ fn snapshot_is_synced_after_every_first_list() {
     snapshot.apply_namespace(Event::InitDone);
     snapshot.apply_record(Event::InitDone);
     assert!(!snapshot.is_synced());
+    snapshot.apply_sweep(Event::InitDone);
     snapshot.apply_node(Event::InitDone);
     snapshot.apply_replica_set(Event::InitDone);
     assert!(!snapshot.is_synced());

@@ -8,7 +8,7 @@ use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::watcher::Config;
 use kube::{Api, Client, Resource};
 use zstart_core::owner_hold::OwnerHold;
-use zstart_core::{ImageConversion, keys};
+use zstart_core::{FreshnessSweep, ImageConversion, keys};
 use zstart_process::watch::{self, Heard};
 
 use super::Snapshot;
@@ -25,10 +25,11 @@ const WATCH_SECONDS: u32 = 120;
 const NODES_PER_PAGE: u32 = 50;
 
 /// Kinds that decisions depend on, with the path of their lists and watches.
-fn paths() -> [(&'static str, String); 6] {
+fn paths() -> [(&'static str, String); 7] {
     [
         ("namespaces", Namespace::url_path(&(), None)),
         ("imageconversions", ImageConversion::url_path(&(), None)),
+        ("freshnesssweeps", FreshnessSweep::url_path(&(), None)),
         ("nodes", Node::url_path(&(), None)),
         ("replicasets", ReplicaSet::url_path(&(), None)),
         ("controllerrevisions", ControllerRevision::url_path(&(), None)),
@@ -40,7 +41,7 @@ fn paths() -> [(&'static str, String); 6] {
 #[derive(Debug)]
 pub struct CacheAges {
     heard: Heard,
-    paths: [(&'static str, String); 6],
+    paths: [(&'static str, String); 7],
 }
 
 impl CacheAges {
@@ -67,6 +68,7 @@ pub async fn follow(client: Client, snapshot: &Snapshot) {
     let opted_in = all().labels(&format!("{} in ({}, {})", keys::REWRITE, keys::ENABLED, keys::AUDIT));
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
     let records = Api::<ReadRecord>::all(client.clone());
+    let sweeps = Api::<DeserializeGuard<FreshnessSweep>>::all(client.clone());
     let replica_sets = Api::<PartialObjectMeta<ReplicaSet>>::all(client.clone());
     let revisions = Api::<PartialObjectMeta<ControllerRevision>>::all(client.clone());
     let holds = Api::<DeserializeGuard<OwnerHold>>::all(client.clone());
@@ -74,6 +76,7 @@ pub async fn follow(client: Client, snapshot: &Snapshot) {
     futures::join!(
         watch::drain("namespaces", namespaces, opted_in, |event| snapshot.apply_namespace(event)),
         watch::drain("imageconversions", records, all(), |event| snapshot.apply_record(event)),
+        watch::drain("freshnesssweeps", sweeps, all(), |event| snapshot.apply_sweep(event)),
         watch::drain("nodes", nodes, all().page_size(NODES_PER_PAGE), |event| snapshot.apply_node(event)),
         watch::drain("replicasets", replica_sets, all(), |event| snapshot.apply_replica_set(event)),
         watch::drain("controllerrevisions", revisions, all(), |event| snapshot.apply_revision(event)),

@@ -113,6 +113,11 @@ impl NodeSet {
         self.classes.len()
     }
 
+    /// Names of the nodes of a class.
+    pub fn names(&self, class: &NodeClass) -> impl Iterator<Item = &str> {
+        self.classes.get(class).into_iter().flatten().map(|name| &**name)
+    }
+
     /// A node by its name.
     pub fn get(&self, name: &str) -> Option<Node> {
         let (name, Member { class, own }) = self.nodes.get_key_value(name)?;

@@ -72,6 +72,8 @@ pub enum Reason {
     /// No node matches the pod now and `whenNoNode` doesn't vouch for its future nodes, or the pod names an
     /// unknown node.
     NoCandidateNode,
+    /// The registry doesn't answer, and a candidate node has the original.
+    RegistryUnreachable,
     /// The webhook's data about the cluster is old: the API server hasn't been heard for minutes.
     CacheStale,
     /// The patch didn't apply to the pod, which is a defect in zstart. The pod was admitted unchanged.
@@ -111,6 +113,7 @@ impl Reason {
             Self::RuntimeUnsupported => "RuntimeUnsupported",
             Self::AmbiguousName => "AmbiguousName",
             Self::NoCandidateNode => "NoCandidateNode",
+            Self::RegistryUnreachable => "RegistryUnreachable",
             Self::CacheStale => "CacheStale",
             Self::Failed => "Failed",
         }

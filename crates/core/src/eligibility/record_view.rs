@@ -11,9 +11,14 @@ use crate::glob::Glob;
 use crate::platform::Platform;
 use crate::record::{HEALTHY, ImageConversion, ImageConversionStatus, READY, RecordReason, condition};
 use crate::reference::{self, Reference};
+use crate::sweep::{ConfirmationKey, Confirmations};
 
 #[cfg(test)]
 mod tests;
+
+/// Longest time for which a variant is used without a sign that the registry still has it. The controller asks for a
+/// variant of a tag that can't move every few hours.
+pub const MAX_UNCONFIRMED: Duration = Duration::from_hours(24);
 
 /// Record, reduced to the fields that decide. Clusters have tens of thousands of records, so the type is small.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,8 +42,10 @@ pub struct ReadyVariant {
     is_of_source: bool,
     /// The source names its image by tag, and the registry may move the tag.
     is_movable: bool,
-    /// Time at which the registry last confirmed the source's digest.
+    /// Time at which the registry last confirmed the source's digest, by the record.
     checked_at: Timestamp,
+    /// Entry of the record in the sweep, which has later confirmations.
+    confirmation: ConfirmationKey,
     /// Registry and repository, if they aren't the source's own.
     target: Option<Box<str>>,
     /// Tag and digest as they follow the name: `:tag@sha256:…`. One text takes less memory than its parts.
@@ -97,8 +104,9 @@ impl TargetPrefix {
 impl From<ImageConversion> for RecordView {
     fn from(record: ImageConversion) -> Self {
         let source = record.spec.source.identity();
+        let name = record.metadata.name.unwrap_or_default();
         let state = match record.status {
-            Some(status) => State::of(&source, status),
+            Some(status) => State::of(&name, &source, status),
             None => State::NoVariant(Reason::RecordConverting),
         };
         Self { source: source.to_string().into(), state }
@@ -106,7 +114,7 @@ impl From<ImageConversion> for RecordView {
 }
 
 impl State {
-    fn of(source: &Reference, status: ImageConversionStatus) -> Self {
+    fn of(name: &str, source: &Reference, status: ImageConversionStatus) -> Self {
         let ready = condition(&status, READY);
         if ready.is_none_or(|ready| ready.status != "True") {
             return Self::NoVariant(unready_reason(ready.map(|ready| ready.reason.as_str())));
@@ -128,6 +136,7 @@ impl State {
                 is_of_source: *source.digest().unwrap_or(&resolved.digest) == variant.source_digest,
                 is_movable: source.digest().is_none() && !resolved.immutable,
                 checked_at: resolved.checked_at.0,
+                confirmation: ConfirmationKey::new(name, &resolved.digest),
                 target: (reference.name() != source.name()).then(|| reference.name().into()),
                 pin: pin(reference)?,
                 source_bytes: sum(|platform| platform.source_bytes),
@@ -182,11 +191,13 @@ impl RecordView {
         &self.source
     }
 
-    /// Returns the variant that may replace the source now, before candidate nodes are checked.
+    /// Returns the variant that may replace the source now, before candidate nodes are checked. `sweep` has the
+    /// confirmations that the record doesn't tell.
     pub fn variant(
         &self,
         policy: &VariantPolicy,
         freshness: Freshness,
+        sweep: &Confirmations,
         now: Timestamp,
     ) -> Result<&ReadyVariant, Reason> {
         let variant = match &self.state {
@@ -201,7 +212,9 @@ impl RecordView {
             return Err(Reason::TargetNotAllowed);
         }
         if variant.is_movable && !policy.immutable_tags.iter().any(|tag| tag.matches(&self.source)) {
-            variant.check_freshness(policy, freshness, now)?;
+            variant.check_freshness(policy, freshness, sweep, now)?;
+        } else if variant.is_older(MAX_UNCONFIRMED, sweep, now) {
+            return Err(Reason::RecordStale);
         }
         if variant.source_bytes < policy.min_size {
             return Err(Reason::TooSmall);
@@ -218,6 +231,7 @@ impl ReadyVariant {
         &self,
         policy: &VariantPolicy,
         freshness: Freshness,
+        sweep: &Confirmations,
         now: Timestamp,
     ) -> Result<(), Reason> {
         let max_staleness = if freshness.pulled_always {
@@ -225,14 +239,13 @@ impl ReadyVariant {
         } else {
             policy.max_staleness
         };
-        // A check time slightly in the future comes from a clock that runs ahead. A check time far in the
-        // future would keep the record fresh for longer than `max_staleness`.
-        if now.duration_since(self.checked_at).unsigned_abs() > max_staleness {
+        if self.is_older(max_staleness, sweep, now) {
             return Err(Reason::RecordStale);
         }
         // Kubernetes keeps times in whole seconds. In the same second, the tag may have moved after the look
         // and before the template's change.
-        let is_later = |time: Timestamp| time.as_second() >= self.checked_at.as_second();
+        let checked_at = self.checked_at(sweep);
+        let is_later = |time: Timestamp| time.as_second() >= checked_at.as_second();
         if freshness.template_time.is_some_and(is_later) { Err(Reason::NotFresh) } else { Ok(()) }
     }
 
@@ -247,9 +260,20 @@ impl ReadyVariant {
         (source - variant) / source * 100.0
     }
 
-    /// Time at which the registry last confirmed the source's digest.
-    pub fn checked_at(&self) -> Timestamp {
-        self.checked_at
+    fn is_older(&self, max: Duration, sweep: &Confirmations, now: Timestamp) -> bool {
+        // A check time slightly in the future comes from a clock that runs ahead. A check time far in the
+        // future would keep the record fresh for longer than `max`.
+        now.duration_since(self.checked_at(sweep)).unsigned_abs() > max
+    }
+
+    /// Time at which the registry last confirmed the source's digest, or the variant of a source that can't move.
+    pub fn checked_at(&self, sweep: &Confirmations) -> Timestamp {
+        sweep.get(self.confirmation).map_or(self.checked_at, |swept| swept.max(self.checked_at))
+    }
+
+    /// Registry of the variant, if it isn't in the source's repository.
+    pub fn registry(&self) -> Option<&str> {
+        Some(self.target.as_deref()?.split_once('/')?.0)
     }
 
     /// Returns whether an image of this variant was converted for `platform`.

@@ -4,6 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::ImageConversionStatus;
 
@@ -18,7 +19,7 @@ pub const READY: &str = "Ready";
 pub const HEALTHY: &str = "Healthy";
 
 /// Reason for a condition's status. Users and alerts match on these words, so the words are never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 pub enum RecordReason {
     /// No attempt has been made yet.
     Pending,
@@ -64,52 +65,11 @@ pub enum RecordReason {
 
 impl RecordReason {
     /// Every reason.
-    pub const ALL: [Self; 19] = [
-        Self::Pending,
-        Self::Resolved,
-        Self::Converting,
-        Self::Converted,
-        Self::Reused,
-        Self::Verified,
-        Self::AlreadyZstd,
-        Self::NotConvertible,
-        Self::SourceNotFound,
-        Self::PullDenied,
-        Self::PushDenied,
-        Self::RegistryUnavailable,
-        Self::RateLimited,
-        Self::ContentMismatch,
-        Self::SourceMoved,
-        Self::VariantConflict,
-        Self::PullFailed,
-        Self::PullsKeepFailing,
-        Self::Failed,
-    ];
+    pub const ALL: &[Self] = Self::VARIANTS;
 
     /// CamelCase word in the condition.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pending => "Pending",
-            Self::Resolved => "Resolved",
-            Self::Converting => "Converting",
-            Self::Converted => "Converted",
-            Self::Reused => "Reused",
-            Self::Verified => "Verified",
-            Self::AlreadyZstd => "AlreadyZstd",
-            Self::NotConvertible => "NotConvertible",
-            Self::SourceNotFound => "SourceNotFound",
-            Self::PullDenied => "PullDenied",
-            Self::PushDenied => "PushDenied",
-            Self::RegistryUnavailable => "RegistryUnavailable",
-            Self::RateLimited => "RateLimited",
-            Self::ContentMismatch => "ContentMismatch",
-            Self::NotVerified => "NotVerified",
-            Self::SourceMoved => "SourceMoved",
-            Self::VariantConflict => "VariantConflict",
-            Self::PullFailed => "PullFailed",
-            Self::PullsKeepFailing => "PullsKeepFailing",
-            Self::Failed => "Failed",
-        }
+        self.into()
     }
 }
 

@@ -7,6 +7,7 @@ use crate::eligibility::record_view::{Freshness, VariantPolicy};
 use crate::eligibility::runtime::Runtime;
 use crate::eligibility::{Node, NodeSet, Placement, RecordView};
 use crate::record::{ImageConversion, ImageConversionSpec};
+use crate::sweep::Confirmations;
 
 const APP: &str = "r.example/app:v1";
 
@@ -48,7 +49,8 @@ fn check(platforms: &[&str], written: &str, nodes: &[&str]) -> Result<(), (Reaso
     let record = record(platforms);
     let policy = VariantPolicy { max_staleness: std::time::Duration::MAX, ..VariantPolicy::default() };
     let freshness = Freshness { template_time: None, pulled_always: false };
-    let variant = record.variant(&policy, freshness, jiff::Timestamp::now()).unwrap();
+    let variant =
+        record.variant(&policy, freshness, &Confirmations::default(), jiff::Timestamp::now()).unwrap();
     let spec: PodSpec = serde_json::from_value(json!({"containers": []})).unwrap();
     let candidates = Candidates { nodes: set.candidates(&Placement::of(&spec)), future: None };
     let runtimes = SupportedRuntimes::parse([("containerd", "1.5"), ("cri-o", "1.16")]).unwrap();
@@ -120,7 +122,8 @@ fn future_nodes_need_one_converted_platform() {
     let record = record(&["linux/amd64"]);
     let policy = VariantPolicy { max_staleness: std::time::Duration::MAX, ..VariantPolicy::default() };
     let freshness = Freshness { template_time: None, pulled_always: false };
-    let variant = record.variant(&policy, freshness, jiff::Timestamp::now()).unwrap();
+    let variant =
+        record.variant(&policy, freshness, &Confirmations::default(), jiff::Timestamp::now()).unwrap();
     let on = |platforms: Option<&[&str]>| {
         let platforms =
             platforms.map(|names| names.iter().map(|name| name.parse().unwrap()).collect::<BTreeSet<_>>());

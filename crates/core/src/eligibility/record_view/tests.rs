@@ -34,6 +34,11 @@ fn record(source: &str, change: impl FnOnce(&mut Value)) -> RecordView {
 
 const AT_NOON: Freshness = Freshness { template_time: None, pulled_always: false };
 
+/// A sweep without entries.
+fn unswept() -> Confirmations {
+    Confirmations::default()
+}
+
 fn policy(targets: &[&str]) -> VariantPolicy {
     VariantPolicy {
         max_staleness: Duration::from_mins(15),
@@ -48,7 +53,7 @@ fn after(minutes: u64) -> Timestamp {
 }
 
 fn offered(record: &RecordView, minutes: u64, targets: &[&str]) -> Result<String, Reason> {
-    let found = record.variant(&policy(targets), AT_NOON, after(minutes));
+    let found = record.variant(&policy(targets), AT_NOON, &unswept(), after(minutes));
     found.map(|variant| variant.reference_for(record.source()))
 }
 
@@ -109,7 +114,7 @@ fn unready_record_tells_waiting_from_failed() {
 fn template_newer_than_the_look_is_not_fresh() {
     let offered = |record: &RecordView, template: &str| {
         let freshness = Freshness { template_time: Some(template.parse().unwrap()), pulled_always: false };
-        record.variant(&policy(&[]), freshness, after(1)).map(|_| ())
+        record.variant(&policy(&[]), freshness, &unswept(), after(1)).map(|_| ())
     };
     let tagged = record("r.example/app:v1", |_| {});
     assert_eq!(offered(&tagged, "2026-11-23T11:59:59Z"), Ok(()));
@@ -126,12 +131,13 @@ fn template_newer_than_the_look_is_not_fresh() {
 fn image_that_is_always_pulled_has_a_bound_of_its_own() {
     let always = Freshness { template_time: None, pulled_always: true };
     let tagged = record("r.example/app:v1", |_| {});
-    let offered =
-        |policy: &VariantPolicy, minutes| tagged.variant(policy, always, after(minutes)).map(|_| ());
+    let offered = |policy: &VariantPolicy, minutes| {
+        tagged.variant(policy, always, &unswept(), after(minutes)).map(|_| ())
+    };
     assert_eq!(offered(&policy(&[]), 2), Ok(()));
     assert_eq!(offered(&policy(&[]), 3), Err(Reason::RecordStale));
     let immutable = VariantPolicy { immutable_tags: vec!["r.example/*:v1".parse().unwrap()], ..policy(&[]) };
-    assert_eq!(offered(&immutable, 10_000), Ok(()));
+    assert_eq!(offered(&immutable, 24 * 60), Ok(()));
     let longer = VariantPolicy { max_staleness_always: Duration::from_hours(9), ..policy(&[]) };
     assert_eq!(offered(&longer, 16), Err(Reason::RecordStale));
 }
@@ -144,7 +150,7 @@ fn small_images_and_small_gains_are_left_alone() {
     });
     let offered = |min_size, min_gain| {
         let policy = VariantPolicy { min_size, min_gain, ..policy(&[]) };
-        record.variant(&policy, AT_NOON, after(0)).map(|_| ())
+        record.variant(&policy, AT_NOON, &unswept(), after(0)).map(|_| ())
     };
     assert_eq!(offered(1000, 10.0), Ok(()));
     assert_eq!(offered(1001, 0.0), Err(Reason::TooSmall));
@@ -158,7 +164,8 @@ fn replacement_keeps_the_authors_spelling_of_the_name() {
         record(source, |status| status["variant"]["reference"] = json!(reference))
     };
     let replacement = |record: &RecordView, written: &str| {
-        let found = record.variant(&policy(&["mirror.example"]), AT_NOON, after(0)).unwrap();
+        let policy = policy(&["mirror.example"]);
+        let found = record.variant(&policy, AT_NOON, &unswept(), after(0)).unwrap();
         found.reference_for(written).split_once('@').unwrap().0.to_owned()
     };
     let own = variant("team/app:v1", "docker.io/team/app");
@@ -180,10 +187,35 @@ fn unpinned_variant_is_never_offered() {
 }
 
 #[test]
-fn tag_record_grows_stale_and_digest_record_does_not() {
+fn unconfirmed_record_grows_stale() {
     assert_eq!(offered(&record("r.example/app:v1", |_| {}), 16, &[]), Err(Reason::RecordStale));
     let pinned = record(&format!("r.example/app@{}", digest("one")), |_| {});
-    assert!(offered(&pinned, 100_000, &[]).is_ok());
+    assert!(offered(&pinned, 24 * 60, &[]).is_ok());
+    assert_eq!(offered(&pinned, 24 * 60 + 1, &[]), Err(Reason::RecordStale));
+}
+
+#[test]
+fn sweep_renews_a_record_of_the_same_digest() {
+    let offered = |record: &RecordView, confirmed: &str, template: Option<&str>| {
+        let mut sweep = Confirmations::default();
+        sweep.insert(ConfirmationKey::new("a", &digest(confirmed)), after(60));
+        let template_time = template.map(|time| time.parse().unwrap());
+        let freshness = Freshness { template_time, pulled_always: true };
+        record.variant(&policy(&[]), freshness, &sweep, after(61)).map(|variant| variant.checked_at(&sweep))
+    };
+    let tagged = record("r.example/app:v1", |_| {});
+    assert_eq!(offered(&tagged, "one", None), Ok(after(60)));
+    assert_eq!(
+        offered(&tagged, "two", None),
+        Err(Reason::RecordStale),
+        "the tag moved, the record doesn't say so"
+    );
+    assert_eq!(offered(&tagged, "one", Some("2026-11-23T12:59:59Z")), Ok(after(60)));
+    assert_eq!(offered(&tagged, "one", Some("2026-11-23T13:00:00Z")), Err(Reason::NotFresh));
+    // The record's own time may be later.
+    let later =
+        record("r.example/app:v1", |status| status["source"]["checkedAt"] = json!("2026-11-23T13:00:59Z"));
+    assert_eq!(offered(&later, "one", None), Ok("2026-11-23T13:00:59Z".parse().unwrap()));
 }
 
 #[test]
