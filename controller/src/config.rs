@@ -19,6 +19,10 @@ use crate::certificates::CertificateSettings;
 use crate::credentials::PullSecretAccess;
 use crate::demand::Exclusions;
 
+/// Longest `confirmInterval`: the webhook's bound ([`MAX_UNCONFIRMED`](zstart_core::eligibility::record_view::MAX_UNCONFIRMED))
+/// without some attempts that fail.
+const MAX_CONFIRM_INTERVAL: Duration = Duration::from_hours(20);
+
 /// Configuration of the controller.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -48,6 +52,11 @@ pub struct Config {
     /// Interval between lookups of a tag that the kubelet pulls at each start (`imagePullPolicy: Always`).
     /// Default: 1 minute; never longer than `recheck_interval`.
     pub recheck_interval_always: Duration,
+    /// Interval between confirmations that the registry still has the variant of a source that can't move. Default:
+    /// 8 hours; at most 20, because the webhook uses no variant that wasn't confirmed for a day.
+    pub confirm_interval: Duration,
+    /// Time for which a record is kept that no workload uses. Its variant stays. Default: 7 days.
+    pub keep_records_for: Duration,
     /// Tags that never move, as patterns of `registry/repository:tag`.
     pub immutable_tags: Vec<Glob>,
     /// Registries that are reached over plain HTTP.
@@ -120,6 +129,15 @@ pub enum ConfigError {
         /// The invalid value.
         value: String,
     },
+    /// An interval that is too long for the webhook.
+    #[error(
+        "{}: confirmInterval must be at most 20h, because the webhook uses no variant that wasn't confirmed for a day",
+        file.display()
+    )]
+    ConfirmInterval {
+        /// Path of the file.
+        file: PathBuf,
+    },
     /// A Lease without a name.
     #[error("{}: lease is empty; write the name of the Lease, or leave the field out", file.display())]
     Lease {
@@ -153,6 +171,8 @@ struct File {
     conversion_timeout: SignedDuration,
     recheck_interval: SignedDuration,
     recheck_interval_always: SignedDuration,
+    confirm_interval: SignedDuration,
+    keep_records_for: SignedDuration,
     immutable_tags: Vec<Glob>,
     plain_http_registries: BTreeSet<String>,
     token_servers: BTreeSet<String>,
@@ -189,6 +209,8 @@ impl Default for File {
             conversion_timeout: SignedDuration::from_hours(1),
             recheck_interval: SignedDuration::from_mins(5),
             recheck_interval_always: SignedDuration::from_mins(1),
+            confirm_interval: SignedDuration::from_hours(8),
+            keep_records_for: SignedDuration::from_hours(7 * 24),
             immutable_tags: Vec::new(),
             plain_http_registries: BTreeSet::new(),
             token_servers: BTreeSet::new(),
@@ -228,6 +250,8 @@ impl Config {
             conversion_timeout,
             recheck_interval,
             recheck_interval_always,
+            confirm_interval,
+            keep_records_for,
             immutable_tags,
             plain_http_registries,
             token_servers,
@@ -265,12 +289,19 @@ impl Config {
         let conversion_timeout = Duration::try_from(conversion_timeout).unwrap_or_default();
         let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
+        let confirm_interval = Duration::try_from(confirm_interval).unwrap_or_default();
+        let keep_records_for = Duration::try_from(keep_records_for).unwrap_or_default();
+        if confirm_interval > MAX_CONFIRM_INTERVAL {
+            return Err(ConfigError::ConfirmInterval { file: named() });
+        }
         for (field, is_zero) in [
             ("platformRetention", platform_retention.is_zero()),
             ("workers", workers == 0),
             ("conversionTimeout", conversion_timeout.is_zero()),
             ("recheckInterval", recheck_interval.is_zero()),
             ("recheckIntervalAlways", recheck_interval_always.is_zero()),
+            ("confirmInterval", confirm_interval.is_zero()),
+            ("keepRecordsFor", keep_records_for.is_zero()),
         ] {
             if is_zero {
                 return Err(zero(field));
@@ -289,6 +320,8 @@ impl Config {
             conversion_timeout,
             recheck_interval,
             recheck_interval_always,
+            confirm_interval,
+            keep_records_for,
             immutable_tags,
             plain_http_registries,
             token_servers,
@@ -337,7 +370,8 @@ mod tests {
             "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nplatforms: [linux/amd64]\n\
              platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
              tagChildren: never\nconversionTimeout: 2h\n\
-             recheckInterval: 90s\nrecheckIntervalAlways: 2s\nimmutableTags: ['r.example/*:v*']\n\
+             recheckInterval: 90s\nrecheckIntervalAlways: 2s\nconfirmInterval: 3h\n\
+             keepRecordsFor: 24h\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
              usePullSecrets: false\npullSecretNames: [pull]\npullSecretNamespaces: [shop]\n\
@@ -360,6 +394,8 @@ mod tests {
             conversion_timeout,
             recheck_interval,
             recheck_interval_always,
+            confirm_interval,
+            keep_records_for,
             immutable_tags,
             plain_http_registries,
             token_servers,
@@ -378,6 +414,7 @@ mod tests {
         assert_eq!(conversion_timeout, Duration::from_hours(2));
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
+        assert_eq!((confirm_interval, keep_records_for), (Duration::from_hours(3), Duration::from_hours(24)));
         assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
         assert!(plain_http_registries.contains("registry.lab:5000"));
         assert!(token_servers.contains("login.example"));
@@ -402,6 +439,9 @@ mod tests {
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),
+            ("confirmInterval: 0s", "confirmInterval"),
+            ("confirmInterval: 21h", "at most 20h"),
+            ("keepRecordsFor: 0s", "keepRecordsFor"),
             ("conversionTimeout: 0s", "conversionTimeout"),
             ("immutableTags: ['a b']", "white space"),
             ("tagChildren: sometimes", "auto, always, never"),

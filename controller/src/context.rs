@@ -23,6 +23,7 @@ use crate::metrics::Metrics;
 use crate::reconcile::requeue::Attempts;
 use crate::repositories::Repositories;
 use crate::scheduler::conversions::ConversionPermits;
+use crate::sweep::SweepState;
 
 /// An image, independent of its tags: repository and source digest.
 pub(crate) type ImageKey = (String, Digest);
@@ -53,6 +54,8 @@ pub(crate) struct Context {
     /// Variants that this process made, by image.
     converted: Mutex<HashMap<ImageKey, Digest>>,
     pub(crate) attempts: Attempts,
+    /// Confirmations that this process hasn't made, and registries that don't answer.
+    pub(crate) sweep: SweepState,
     /// Repositories that stay open between two looks.
     pub(crate) repositories: Repositories,
     pub(crate) events: Events,
@@ -93,6 +96,7 @@ impl Context {
             layer_cache: LayerCache::default(),
             converted: Mutex::default(),
             attempts: Attempts::default(),
+            sweep: SweepState::default(),
             repositories: Repositories::default(),
             events,
             metrics,

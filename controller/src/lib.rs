@@ -4,6 +4,7 @@
 //! - [`demand`], [`watches`], [`watched`]: the sources that workloads run, and their consumers.
 //! - `platform_memory`: the platforms of nodes that left a short time ago.
 //! - `scheduler`: an `ImageConversion` for each source, and the order in which sources are looked at.
+//! - `sweep`: the last confirmations of all records, in one object that the webhook reads.
 //! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - `heal`: pods that can't pull their variant get their original back.
@@ -18,7 +19,8 @@
 //!   names, and nothing more; create evictions of pods whose image volume can't be changed;
 //! - get service accounts and secrets: pull secrets, by name. Without this right only the controller's own
 //!   credentials are used;
-//! - get, list, watch, create and patch imageconversions, and patch their status;
+//! - get, list, watch, create, patch and delete imageconversions, and patch their status;
+//! - get, create and patch freshnesssweeps;
 //! - get, list, watch, create and delete ownerholds;
 //! - create and patch events;
 //! - create leases in its own namespace; by name, get and update its Lease;
@@ -47,5 +49,6 @@ mod records;
 mod repositories;
 pub mod run;
 mod scheduler;
+mod sweep;
 pub mod watched;
 pub mod watches;

@@ -37,6 +37,14 @@ struct Backlog {
     unreachable_registries: Gauge,
 }
 
+/// Content of the freshness sweep.
+#[derive(Clone, Debug, Default)]
+struct Sweep {
+    confirmed: Gauge,
+    unconfirmed: Gauge,
+    writes: Counter,
+}
+
 /// The metrics and the registry that encodes them.
 pub(crate) struct Metrics {
     registry: Registry,
@@ -49,6 +57,7 @@ pub(crate) struct Metrics {
     seconds: Histogram,
     running: Gauge,
     backlog: Backlog,
+    sweep: Sweep,
     records: Family<ReasonLabel, Gauge>,
     held_back: Family<ReasonLabel, Counter>,
     owner_holds: Family<ReasonLabel, Gauge>,
@@ -90,6 +99,13 @@ impl Metrics {
         registry.register("conversions_waiting", help, backlog.conversions.clone());
         let help = "Registries that don't answer";
         registry.register("registries_unreachable", help, backlog.unreachable_registries.clone());
+        let sweep = Sweep::default();
+        let help = "Records that a registry confirmed at their last look";
+        registry.register("records_confirmed", help, sweep.confirmed.clone());
+        let help = "Records whose last look failed";
+        registry.register("records_unconfirmed", help, sweep.unconfirmed.clone());
+        let help = "Writes of the freshness sweep, which has the confirmations of all records";
+        registry.register("sweep_writes", help, sweep.writes.clone());
         let records = Family::default();
         registry.register("records", "Records, by the reason of their last result", records.clone());
         let held_back = Family::default();
@@ -115,6 +131,7 @@ impl Metrics {
             seconds,
             running,
             backlog,
+            sweep,
             records,
             held_back,
             owner_holds,
@@ -162,13 +179,20 @@ impl Metrics {
         gauge(&self.backlog.unreachable_registries, unreachable_registries);
     }
 
+    /// Notes that a sweep with these numbers of records was written.
+    pub(crate) fn set_sweep(&self, confirmed: i64, unconfirmed: i64) {
+        self.sweep.confirmed.set(confirmed);
+        self.sweep.unconfirmed.set(unconfirmed);
+        self.sweep.writes.inc();
+    }
+
     pub(crate) fn count_held_back(&self, reason: HeldBack) {
         self.held_back.get_or_create(&ReasonLabel { reason: reason.as_str() }).inc();
     }
 
     /// Sets the number of records by reason.
     pub(crate) fn set_records(&self, reasons: &HashMap<RecordReason, usize>) {
-        for reason in RecordReason::ALL {
+        for &reason in RecordReason::ALL {
             let count = reasons.get(&reason).copied().unwrap_or_default();
             let gauge = self.records.get_or_create(&ReasonLabel { reason: reason.as_str() });
             gauge.set(i64::try_from(count).unwrap_or(i64::MAX));

@@ -4,6 +4,7 @@
 //! [`status`]. [`result`] records how they ended. The scheduler decides when; [`next_look`] tells it.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -11,7 +12,7 @@ use kube::{Api, ResourceExt as _};
 use tracing::warn;
 use zstart_convert::PlatformSelection;
 use zstart_core::record::{ImageConversionStatus, RecordReason};
-use zstart_core::{ImageConversion, Reference};
+use zstart_core::{ImageConversion, Platform, Reference};
 
 use crate::config::Config;
 use crate::context::Context;
@@ -62,7 +63,11 @@ pub(crate) struct Job<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Reconciled {
     /// The result is recorded.
-    Done(Reachability),
+    Done {
+        reachability: Reachability,
+        /// The status changed. Otherwise the sweep records the look.
+        is_written: bool,
+    },
     /// The record has no verdict, and the job permits no first look. No request was sent to the registry.
     NeedsFirstLook,
     /// The record is gone or replaced. The watch reports that.
@@ -89,26 +94,48 @@ pub(crate) fn next_look(
     if consumers.is_empty() && record.is_own {
         return None;
     }
-    let inputs = inputs_of(record, consumers, &context.platforms());
+    let inputs = inputs_of(record, consumers);
+    let platforms = context.platforms();
     let at_once = |is_unknown| Some(NextLook { kind: Kind::First, due: Instant::now(), is_unknown });
-    let last = match context.attempts.last(name, inputs.image) {
-        Last::None => return at_once(true),
+    let (last, is_unknown) = match context.attempts.last(name, inputs.image, only(&platforms)) {
+        Last::None => match earlier_attempt(context, name, record, source, inputs) {
+            Some(earlier) => (Box::new(earlier), true),
+            None => return at_once(true),
+        },
         Last::Outdated => return at_once(false),
-        Last::Same(last) => last,
+        Last::Same(last) => (last, false),
     };
     if consumers.is_empty() && last.failure.is_none() && last.unwritten.is_none() {
         return None;
     }
     let requested = context.demand.read(|demand| demand.requested_look(source));
-    let is_movable = source.digest().is_none() && !last.is_immutable;
-    let schedule = schedule_of(name, is_movable, consumers, requested, &context.config);
+    let schedule = schedule_of(name, source, &last, consumers, requested, &context.config);
     let Due { at: due, is_requested } = last.due(inputs.access, &schedule);
     let kind = match last.verdict {
         _ if is_requested => Kind::Requested,
         Some(_) => Kind::Routine,
         None => Kind::First,
     };
-    Some(NextLook { kind, due, is_unknown: false })
+    Some(NextLook { kind, due, is_unknown })
+}
+
+/// The attempt that an earlier process made, as far as the sweep tells; `None` if the source is to be looked at now.
+fn earlier_attempt(
+    context: &Context,
+    name: &str,
+    record: &RecordMeta,
+    source: &Reference,
+    inputs: Inputs,
+) -> Option<Attempt> {
+    let at = context.sweep.earlier_look(name)?;
+    // A request of the time without a controller.
+    let retry = record.retry.as_deref().and_then(|retry| retry.parse::<Timestamp>().ok());
+    if record.retry.is_some() && retry.is_none_or(|retry| retry >= at) {
+        return None;
+    }
+    let age = context.api_clock.now().duration_since(at).try_into().unwrap_or_default();
+    let looked_at = Instant::now().checked_sub(age)?;
+    Some(Attempt::unknown(inputs, source.registry().into(), looked_at))
 }
 
 /// Reconciles a record, and remembers when it is due again.
@@ -127,8 +154,8 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         return Reconciled::Gone;
     }
     let platforms = context.platforms();
-    let inputs = inputs_of(job.record, &consumers, &platforms);
-    let last = context.attempts.last(job.name, inputs.image);
+    let inputs = inputs_of(job.record, &consumers);
+    let last = context.attempts.last(job.name, inputs.image, only(&platforms));
     let is_retry = matches!(last, Last::Outdated);
     let (last, verdict) = match last {
         Last::Same(last) => {
@@ -137,12 +164,8 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         }
         Last::Outdated => (None, None),
         Last::None => {
-            let wanted = match &platforms {
-                PlatformSelection::All => None,
-                PlatformSelection::Only(platforms) => Some(platforms.as_slice()),
-            };
             let status = record.status.as_ref();
-            (None, status.and_then(|status| Verdict::recorded(status, wanted)))
+            (None, status.and_then(|status| Verdict::recorded(status, only(&platforms))))
         }
     };
     // A record whose variant a pod couldn't pull asks for a verification in full.
@@ -163,12 +186,13 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record, unwritten);
     if let (Some(_), Some(last)) = (unwritten, &last) {
         // The result is known: the registry isn't asked again because the API server rejected it.
-        let attempt = Attempt { unwritten: None, ..last.clone() };
+        let attempt = Attempt { unwritten: None, ..(**last).clone() };
         return conclude(context, &job, attempt, writer, rejections, Reachability::Unknown).await;
     }
     // The backoff begins again with other credentials.
     let failure = last.as_ref().filter(|last| last.inputs == inputs).and_then(|last| last.failure);
     let failures = failure.map_or(0, |failure| failure.count);
+    let wanted = only(&platforms).map(<[Platform]>::to_vec);
     let reconciliation = Reconciliation {
         context,
         record: &record,
@@ -182,13 +206,25 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let recorded = record_result(&reconciliation, &mut writer, result, failures).await;
     let looked_at = writer.looked_at().unwrap_or(started);
     let is_immutable = writer.status().source.as_ref().is_some_and(|source| source.immutable);
-    let attempt =
-        |failure, verdict| Attempt { inputs, looked_at, is_immutable, failure, verdict, unwritten: None };
+    let confirmation = writer.confirmation().or_else(|| last.and_then(|last| last.confirmation));
+    let settled = writer.status().platforms.clone();
+    let attempt = |failure, verdict: Option<Verdict>, is_recovered: bool| Attempt {
+        inputs,
+        platforms: verdict.as_ref().map_or(wanted, |_| settled).map(Arc::from),
+        registry: Arc::clone(job.slot.registry()),
+        confirmation: confirmation.clone(),
+        looked_at,
+        is_immutable,
+        is_unhealthy: !is_recovered && health::is_unhealthy(record.status.as_ref()),
+        failure,
+        verdict,
+        unwritten: None,
+    };
     match recorded {
         Ok(Ended { failure, verdict, reachability }) => {
             let is_recovered = failure.is_none()
                 && health::is_recovered(record.status.as_ref(), writer.status(), Timestamp::now());
-            let attempt = attempt(failure, verdict);
+            let attempt = attempt(failure, verdict, is_recovered);
             let reconciled = conclude(context, &job, attempt, writer, rejections, reachability).await;
             if is_recovered && let Err(error) = recover(context, &record).await {
                 // The next routine look verifies the variant again.
@@ -198,7 +234,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
             reconciled
         }
         Err(error) => {
-            let attempt = attempt(failure, reconciliation.verdict);
+            let attempt = attempt(failure, reconciliation.verdict, false);
             reject(context, &job, attempt, None, rejections, Reachability::Answered, &error)
         }
     }
@@ -214,9 +250,9 @@ async fn conclude(
     reachability: Reachability,
 ) -> Reconciled {
     match writer.write().await {
-        Ok(()) => {
+        Ok(is_written) => {
             context.attempts.insert(job.name, attempt);
-            Reconciled::Done(reachability)
+            Reconciled::Done { reachability, is_written }
         }
         Err(error) => {
             let status = Some(Box::new(writer.status().clone()));
@@ -273,39 +309,47 @@ pub(crate) async fn set_waiting(
     }
     let mut writer = StatusWriter::new(&context.client, &context.api_clock, &found, None);
     writer.set_waiting(reason, message);
-    writer.write().await
+    writer.write().await.map(drop)
 }
 
 /// Returns the time at which the record's source is looked at.
 fn schedule_of(
     name: &str,
-    is_movable: bool,
+    source: &Reference,
+    last: &Attempt,
     consumers: &[Consumer],
     requested: Option<Instant>,
     config: &Config,
 ) -> Schedule {
+    let is_movable = source.digest().is_none() && !last.is_immutable;
     let pulls_always = consumers.iter().any(|consumer| consumer.pulls_always);
     let interval = if is_movable && pulls_always {
         config.recheck_interval_always.min(config.recheck_interval)
-    } else {
+    } else if is_movable || last.is_unhealthy {
         config.recheck_interval
+    } else {
+        config.confirm_interval
     };
     // Never later than the setting.
     let interval: Duration = interval.saturating_sub(backoff::jitter(interval, name));
     Schedule { interval, requested, is_movable }
 }
 
-fn inputs_of(record: &RecordMeta, consumers: &[Consumer], platforms: &PlatformSelection) -> Inputs {
+fn inputs_of(record: &RecordMeta, consumers: &[Consumer]) -> Inputs {
     let consumers: BTreeSet<_> = consumers
         .iter()
         .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
         .collect();
-    let platforms: Option<Vec<String>> = match platforms {
-        PlatformSelection::All => None,
-        PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
-    };
     Inputs {
-        image: InputsHash::of((&record.uid, record.generation, &record.retry, platforms)),
+        image: InputsHash::of((&record.uid, record.generation, &record.retry)),
         access: InputsHash::of(consumers),
+    }
+}
+
+/// The selected platforms; `None` if all are.
+fn only(platforms: &PlatformSelection) -> Option<&[Platform]> {
+    match platforms {
+        PlatformSelection::All => None,
+        PlatformSelection::Only(platforms) => Some(platforms),
     }
 }

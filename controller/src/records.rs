@@ -1,10 +1,13 @@
-//! The records that exist, reduced to what the scheduler needs, and the creation of new ones.
+//! The records that exist, reduced to what the scheduler needs, and the requests that create, mark and delete them.
 //!
 //! The watch carries metadata alone. The status is read when a record is reconciled.
 
+use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
-use kube::api::{Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::Status;
 use kube::{Api, Client};
+use serde_json::json;
 use zstart_core::record::ImageConversionSpec;
 use zstart_core::{ImageConversion, Reference, keys};
 
@@ -17,6 +20,8 @@ pub(crate) struct RecordMeta {
     pub(crate) retry: Option<Box<str>>,
     /// The controller made the record, for a source in demand.
     pub(crate) is_own: bool,
+    /// Time since which no workload uses the source, by [`keys::UNUSED_SINCE`].
+    pub(crate) unused_since: Option<Timestamp>,
 }
 
 impl RecordMeta {
@@ -24,15 +29,13 @@ impl RecordMeta {
         let is_spec_of_controller = |entry: &ManagedFieldsEntry| {
             entry.manager.as_deref() == Some(keys::CONTROLLER) && entry.subresource.is_none()
         };
+        let annotation = |key| metadata.annotations.as_ref().and_then(|all| all.get(key));
         Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
-            retry: metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(keys::RETRY))
-                .map(|value| (**value).into()),
+            retry: annotation(keys::RETRY).map(|value| (**value).into()),
             is_own: metadata.managed_fields.iter().flatten().any(is_spec_of_controller),
+            unused_since: annotation(keys::UNUSED_SINCE).and_then(|time| time.parse().ok()),
         }
     }
 }
@@ -49,4 +52,39 @@ pub(crate) async fn create(client: &Client, name: &str, source: Reference) -> ku
 pub(crate) async fn source_of(client: &Client, name: &str) -> kube::Result<Option<Reference>> {
     let record = Api::<ImageConversion>::all(client.clone()).get_opt(name).await?;
     Ok(record.map(|record| record.spec.source))
+}
+
+/// Notes since when no workload uses a record, or with `None` that one does. Returns the record; `None` if it is gone.
+pub(crate) async fn mark_unused(
+    client: &Client,
+    name: &str,
+    uid: &str,
+    since: Option<Timestamp>,
+) -> kube::Result<Option<RecordMeta>> {
+    let annotations = json!({ keys::UNUSED_SINCE: since.map(|since| since.to_string()) });
+    let patch = json!({"metadata": {"uid": uid, "annotations": annotations}});
+    let parameters =
+        PatchParams { field_manager: Some(keys::CONTROLLER.to_owned()), ..PatchParams::default() };
+    let records: Api<ImageConversion> = Api::all(client.clone());
+    match records.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await {
+        Ok(record) => Ok(Some(RecordMeta::of(&record.metadata))),
+        Err(kube::Error::Api(status)) if is_gone(&status) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Deletes a record. A record that was deleted and created again stays.
+pub(crate) async fn delete(client: &Client, name: &str, uid: &str) -> kube::Result<()> {
+    let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
+    let records: Api<ImageConversion> = Api::all(client.clone());
+    match records.delete(name, &parameters).await {
+        Err(kube::Error::Api(status)) if is_gone(&status) => Ok(()),
+        result => result.map(drop),
+    }
+}
+
+/// Returns whether a record is gone, or another one has its name.
+fn is_gone(status: &Status) -> bool {
+    status.is_not_found() || status.is_conflict()
 }

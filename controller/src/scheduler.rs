@@ -13,10 +13,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::StreamExt as _;
+use futures::future::join;
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
-use tokio::sync::mpsc::{self, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tracing::{info, warn};
@@ -27,16 +28,19 @@ use zstart_registry::Backoff;
 
 use self::breaker::Breaker;
 use self::queue::{Look, Next, Queue, RecordName};
+use self::unused::Unused;
 use self::writes::{Write, Written};
 use crate::context::Context;
 use crate::demand::{Changes, Consumer, Source};
 use crate::reconcile::{self, Job, Reconciled};
 use crate::records::RecordMeta;
+use crate::sweep;
 
 mod breaker;
 pub(crate) mod conversions;
 mod queue;
 mod slot;
+mod unused;
 mod writes;
 
 pub(crate) use queue::{Kind, Reachability};
@@ -53,6 +57,13 @@ const API_PROBES: Backoff = Backoff { initial: Duration::from_secs(5), max: Dura
 
 /// Runs forever.
 pub(crate) async fn run(context: Arc<Context>) {
+    // Without the looks of an earlier process, all sources would be due now.
+    sweep::restore(&context).await;
+    let (written, sweeps) = mpsc::unbounded_channel();
+    join(schedule(Arc::clone(&context), sweeps), sweep::keep(&context, written)).await;
+}
+
+async fn schedule(context: Arc<Context>, mut sweeps: UnboundedReceiver<bool>) {
     let watched = Api::<PartialObjectMeta<ImageConversion>>::all(context.client.clone());
     let mut events = watch::events("imageconversions", watched, watcher::Config::default());
     let mut changes = pin!(context.demand.changes());
@@ -72,6 +83,13 @@ pub(crate) async fn run(context: Arc<Context>) {
                 scheduler.apply_changes(&changed);
             }
             _ = counts.tick() => scheduler.count(),
+            Some(is_accepted) = sweeps.recv() => {
+                if is_accepted {
+                    scheduler.api_server_answered();
+                } else {
+                    scheduler.api_server_failed(Instant::now());
+                }
+            }
             Some(registry) = slots.recv() => scheduler.free(&registry),
             Some(done) = scheduler.reconciliations.join_next() => scheduler.finish(done),
             Some(done) = scheduler.writes.join_next() => scheduler.finish_write(done),
@@ -88,6 +106,8 @@ struct Scheduler {
     queue: Queue,
     /// Records that wait for a write, and the earliest time of the write.
     to_write: BTreeSet<(Instant, RecordName)>,
+    /// Records that no workload uses, and the time at which they are marked or deleted.
+    unused: BTreeSet<(Instant, RecordName)>,
     api_server: Breaker,
     /// Looks that hold a slot.
     looks: usize,
@@ -103,6 +123,8 @@ struct Scheduler {
 struct Entry {
     /// `None` until the record of a source without consumers is read.
     source: Option<Source>,
+    /// Present as long as no workload uses the record.
+    unused: Option<Unused>,
     /// The first look may be more than the confirmation of a verdict that an earlier process recorded.
     needs_first_look: bool,
     state: State,
@@ -133,6 +155,18 @@ enum State {
     Writing(Write),
 }
 
+impl State {
+    /// Returns whether this is a write about the record with this UID.
+    fn is_about(&self, uid: &str) -> bool {
+        match self {
+            Self::Writing(Write::MarkUnused { uid: own, .. } | Write::Delete { uid: own, .. }) => {
+                **own == *uid
+            }
+            _ => false,
+        }
+    }
+}
+
 impl Scheduler {
     fn new(context: Arc<Context>, freed: UnboundedSender<Arc<str>>) -> Self {
         Self {
@@ -141,6 +175,7 @@ impl Scheduler {
             entries: HashMap::new(),
             queue: Queue::default(),
             to_write: BTreeSet::new(),
+            unused: BTreeSet::new(),
             api_server: Breaker::new(1, API_PROBES),
             looks: 0,
             reconciliations: JoinSet::new(),
@@ -212,6 +247,11 @@ impl Scheduler {
             Some(source) => self.context.demand.read(|demand| demand.consumers(source)),
             None => Vec::new(),
         };
+        if let Some(record) = &record
+            && self.mark_or_delete(name, record, !consumers.is_empty())
+        {
+            return;
+        }
         match (record, source) {
             (None, Some(source)) if !consumers.is_empty() => {
                 self.write_at(name, Write::Create(Reference::clone(&source)), Instant::now());
@@ -226,9 +266,12 @@ impl Scheduler {
     /// Removes a record that is gone, and not in demand.
     fn forget(&mut self, name: &RecordName) {
         self.queue.remove(name);
-        self.entries.remove(name);
+        if let Some(Unused { at, .. }) = self.entries.remove(name).and_then(|entry| entry.unused) {
+            self.unused.remove(&(at, Arc::clone(name)));
+        }
         self.context.attempts.remove(name);
         self.context.repositories.remove(name);
+        self.context.sweep.forget(name);
     }
 
     /// Queues the next look at a record.
@@ -265,6 +308,7 @@ impl Scheduler {
             if may_start > now {
                 return Some(may_start);
             }
+            self.refresh_unused(now);
             let next_write =
                 self.to_write.first().map(|(at, _)| *at).filter(|_| self.writes.len() < MAX_WRITES);
             if next_write.is_some_and(|at| at <= now) {
@@ -274,8 +318,11 @@ impl Scheduler {
             let planned = self.reconciliations.len().saturating_sub(self.looks);
             match self.queue.next(now, planned) {
                 Next::Start(name, look) => self.start_look(name, look),
-                Next::Wait(at) => return Some(next_write.map_or(at, |write| write.min(at))),
-                Next::Idle => return next_write,
+                next => {
+                    let next_unused = self.unused.first().map(|(at, _)| *at);
+                    let next_look = if let Next::Wait(at) = next { Some(at) } else { None };
+                    return [next_write, next_unused, next_look].into_iter().flatten().min();
+                }
             }
         }
     }
@@ -320,8 +367,11 @@ impl Scheduler {
             entry.needs_first_look |= reconciled == Reconciled::NeedsFirstLook;
         }
         let reachability = match reconciled {
-            Reconciled::Done(reachability) => {
-                self.api_server_answered();
+            Reconciled::Done { reachability, is_written } => {
+                // A look that finds nothing new proves nothing about the API server.
+                if is_written {
+                    self.api_server_answered();
+                }
                 reachability
             }
             Reconciled::Rejected { reachability, is_outage } => {
@@ -332,8 +382,13 @@ impl Scheduler {
             }
             Reconciled::NeedsFirstLook | Reconciled::Gone => Reachability::Unknown,
         };
+        let before = self.queue.unreachable_registries();
         if self.queue.record(&registry, reachability, now) {
             self.hold(&registry);
+        }
+        let unreachable = self.queue.unreachable_registries();
+        if unreachable != before {
+            self.context.sweep.set_unreachable(unreachable);
         }
         if may_be_due {
             self.refresh(&name);
@@ -363,7 +418,7 @@ impl Scheduler {
         let (context, write) = (Arc::clone(&self.context), write.clone());
         let is_reachable = match &write {
             Write::Create(source) => !self.queue.is_unreachable(source.registry()),
-            Write::ReadSource | Write::Hold(_) => true,
+            Write::ReadSource | Write::MarkUnused { .. } | Write::Delete { .. } | Write::Hold(_) => true,
         };
         self.writes.spawn(async move {
             let written = writes::carry_out(&context, &name, write, is_reachable).await;
@@ -377,17 +432,24 @@ impl Scheduler {
         let Some(entry) = self.entries.get_mut(&name) else { return };
         match written {
             Ok(written) => {
-                entry.state = State::Waiting;
+                let state = std::mem::take(&mut entry.state);
+                let is_gone = matches!(written, Written::Marked(None) | Written::Deleted);
                 match written {
                     Written::Created(record) => {
                         entry.needs_first_look = true;
                         self.records.insert(Arc::clone(&name), record);
                     }
                     Written::Source(source) => entry.source = source.map(Source::new),
-                    Written::Held => {}
+                    Written::Marked(Some(record)) => self.records.insert(Arc::clone(&name), record),
+                    Written::Marked(None) | Written::Deleted | Written::Held => {}
                 }
                 self.api_server_answered();
-                self.refresh(&name);
+                // The watch reports a record that is gone, or has done so already.
+                let is_known_gone =
+                    is_gone && self.records.get(&name).is_some_and(|record| state.is_about(&record.uid));
+                if !is_known_gone {
+                    self.refresh(&name);
+                }
             }
             Err(error) => {
                 let is_outage = reconcile::is_outage(&error);
@@ -405,7 +467,7 @@ impl Scheduler {
     fn count(&self) {
         let Context { metrics, conversion_permits, attempts, .. } = &*self.context;
         let looks = self.queue.overdue(Instant::now());
-        metrics.set_backlog(looks, conversion_permits.waiting(), self.queue.unreachable_registries());
+        metrics.set_backlog(looks, conversion_permits.waiting(), self.queue.unreachable_registries().len());
         let mut reasons = attempts.reasons();
         let known: usize = reasons.values().sum();
         *reasons.entry(RecordReason::Pending).or_default() += self.records.len().saturating_sub(known);

@@ -33,7 +33,7 @@ const NAMESPACED: [(&str, &str); 8] = [
 ];
 
 /// Rights that the controller can't work without: verb, group and resource, in the whole cluster.
-const CONTROLLER: [(&str, &str, &str); 10] = [
+const CONTROLLER: [(&str, &str, &str); 12] = [
     ("list", "", "namespaces"),
     ("list", "", "nodes"),
     ("list", "", "pods"),
@@ -42,16 +42,19 @@ const CONTROLLER: [(&str, &str, &str); 10] = [
     ("list", "batch", "cronjobs"),
     ("create", "zstart.dev", "imageconversions"),
     ("patch", "zstart.dev", "imageconversions"),
+    ("delete", "zstart.dev", "imageconversions"),
+    ("patch", "zstart.dev", "freshnesssweeps"),
     ("create", "zstart.dev", "ownerholds"),
     ("create", "events.k8s.io", "events"),
 ];
 /// Rights that the webhook can't work without.
-const WEBHOOK: [(&str, &str, &str); 6] = [
+const WEBHOOK: [(&str, &str, &str); 7] = [
     ("list", "", "namespaces"),
     ("list", "", "nodes"),
     ("list", "apps", "replicasets"),
     ("list", "apps", "controllerrevisions"),
     ("list", "zstart.dev", "imageconversions"),
+    ("list", "zstart.dev", "freshnesssweeps"),
     ("list", "zstart.dev", "ownerholds"),
 ];
 

@@ -129,9 +129,7 @@ async fn set_unhealthy(
     warn!(%source, reason = reason.as_str(), message, "a record became unhealthy");
     let status = record.status.clone().unwrap_or_default();
     write_health(context, record, health::health(&status, false, reason, message.clone(), now)).await?;
-    if reason == RecordReason::PullFailed {
-        request_verification(context, record, now).await?;
-    }
+    request_verification(context, record, now).await?;
     context.events.publish(record, &[], EventType::Warning, reason, &message).await;
     Ok(())
 }

@@ -48,6 +48,11 @@ pub(crate) fn is_proof_due(status: Option<&ImageConversionStatus>, now: Timestam
     unhealthy.is_some_and(|health| !keeps_failing(health) || age(health, now) >= RELAPSE)
 }
 
+/// Returns whether a record with this status is unhealthy.
+pub(crate) fn is_unhealthy(status: Option<&ImageConversionStatus>) -> bool {
+    status.and_then(unhealthy).is_some()
+}
+
 /// Returns whether a record recovers that had the status `before` when its variant was verified in full or made
 /// again, and has the status `after` now.
 pub(crate) fn is_recovered(

@@ -19,6 +19,7 @@ use super::status_writer::StatusWriter;
 use super::target::Target;
 use super::verdict::Verdict;
 use super::{plan, resolve};
+use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::Candidates;
 use crate::demand::Consumer;
@@ -162,7 +163,9 @@ impl Reconciliation<'_> {
         writer: &mut StatusWriter<'_>,
     ) -> Result<Looked, ReconcileError> {
         if let Some(verdict) = self.verdict.as_ref().filter(|verdict| verdict.is_shown(writer.status())) {
-            let recheck = self.context.config.recheck_interval;
+            let Config { recheck_interval, confirm_interval, .. } = self.context.config;
+            let is_movable = source.digest().is_none() && !writer.is_immutable();
+            let recheck = if is_movable { recheck_interval } else { confirm_interval };
             if let Some(unchanged) = resolve::look(repository, source, verdict, recheck, writer).await? {
                 return Ok(Looked::Done(Outcome::Unchanged(unchanged)));
             }

@@ -5,13 +5,15 @@
 use std::collections::HashMap;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use zstart_core::record::{ImageConversionStatus, RecordReason};
 use zstart_core::sync::lock;
+use zstart_core::{Digest, Platform};
 
-use super::verdict::Verdict;
+use super::verdict::{self, Verdict};
 
 /// The last attempt for each record, by the record's name.
 #[derive(Debug, Default)]
@@ -26,21 +28,38 @@ pub(crate) struct InputsHash(u64);
 /// Inputs of an attempt, but for time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Inputs {
-    /// Record and platforms. When they change, the next attempt is due at once and verifies everything.
+    /// Record. When it changes, the next attempt is due at once and verifies everything.
     pub(crate) image: InputsHash,
     /// Consumers and their credentials. When they change, an attempt that failed is repeated at once.
     pub(crate) access: InputsHash,
+}
+
+/// The last confirmation of a source's digest, or of the variant of a source that can't move.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Confirmation {
+    /// Digest of the source.
+    pub(crate) digest: Digest,
+    /// Time of the request, on the API server's clock.
+    pub(crate) at: Timestamp,
 }
 
 /// The last attempt for a record.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
     pub(crate) inputs: Inputs,
+    /// Platforms that the verdict covers, or that the attempt took into account; `None`: all.
+    pub(crate) platforms: Option<Arc<[Platform]>>,
+    /// Registry of the source.
+    pub(crate) registry: Arc<str>,
+    /// The last confirmation that this process had, of this attempt or an earlier one.
+    pub(crate) confirmation: Option<Confirmation>,
     /// Time of the last request for the source's digest that the registry answered; the attempt's start if
     /// there was none.
     pub(crate) looked_at: Instant,
     /// The source's tag can't move.
     pub(crate) is_immutable: bool,
+    /// A pod couldn't pull the variant, and the record hasn't recovered.
+    pub(crate) is_unhealthy: bool,
     /// Failure of the attempt, if it failed.
     pub(crate) failure: Option<Failure>,
     /// Present after a verdict, and after failures that followed it.
@@ -76,7 +95,7 @@ pub(crate) enum Last {
     /// The record or the platforms have changed since.
     Outdated,
     /// The attempt for the same record and platforms.
-    Same(Attempt),
+    Same(Box<Attempt>),
 }
 
 /// Times at which a source is looked at.
@@ -109,12 +128,20 @@ impl InputsHash {
 }
 
 impl Attempts {
-    /// The last attempt for the record. `image` are the inputs of the next one.
-    pub(crate) fn last(&self, record: &str, image: InputsHash) -> Last {
+    /// The last attempt for the record. `image` and `platforms` are the inputs of the next one.
+    pub(crate) fn last(&self, record: &str, image: InputsHash, platforms: Option<&[Platform]>) -> Last {
+        let covers = |attempt: &Attempt| verdict::covers(attempt.platforms.as_deref(), platforms);
         match lock(&self.entries).get(record) {
             None => Last::None,
-            Some(attempt) if attempt.inputs.image != image => Last::Outdated,
-            Some(attempt) => Last::Same(attempt.clone()),
+            Some(attempt) if attempt.inputs.image != image || !covers(attempt) => Last::Outdated,
+            Some(attempt) => Last::Same(Box::new(attempt.clone())),
+        }
+    }
+
+    /// Calls `visit` with each record and its last attempt, under a lock.
+    pub(crate) fn each(&self, mut visit: impl FnMut(&str, &Attempt)) {
+        for (record, attempt) in &*lock(&self.entries) {
+            visit(record, attempt);
         }
     }
 
@@ -141,6 +168,22 @@ impl Attempts {
 }
 
 impl Attempt {
+    /// An attempt of which only the time is known: that of an earlier process.
+    pub(crate) fn unknown(inputs: Inputs, registry: Arc<str>, looked_at: Instant) -> Self {
+        Self {
+            inputs,
+            platforms: None,
+            registry,
+            confirmation: None,
+            looked_at,
+            is_immutable: false,
+            is_unhealthy: false,
+            failure: None,
+            verdict: None,
+            unwritten: None,
+        }
+    }
+
     /// Time of the next attempt.
     pub(crate) fn due(&self, access: InputsHash, schedule: &Schedule) -> Due {
         let routine = |at| Due { at, is_requested: false };
@@ -174,8 +217,11 @@ mod tests {
     }
 
     fn attempt(looked_at: Instant, failure: Option<Failure>) -> Attempt {
-        let inputs = inputs("uid", "secret");
-        Attempt { inputs, looked_at, is_immutable: false, failure, verdict: None, unwritten: None }
+        Attempt {
+            looked_at,
+            failure,
+            ..Attempt::unknown(inputs("uid", "secret"), "r.example".into(), looked_at)
+        }
     }
 
     fn schedule(requested: Option<Instant>) -> Schedule {
@@ -186,10 +232,23 @@ mod tests {
     fn attempt_is_dropped_when_the_record_changes() {
         let attempts = Attempts::default();
         attempts.insert("record", attempt(Instant::now(), None));
-        assert!(matches!(attempts.last("record", InputsHash::of("uid")), Last::Same(_)));
-        assert!(matches!(attempts.last("record", InputsHash::of("another uid")), Last::Outdated));
+        assert!(matches!(attempts.last("record", InputsHash::of("uid"), None), Last::Same(_)));
+        assert!(matches!(attempts.last("record", InputsHash::of("another uid"), None), Last::Outdated));
         attempts.remove("record");
-        assert!(matches!(attempts.last("record", InputsHash::of("uid")), Last::None));
+        assert!(matches!(attempts.last("record", InputsHash::of("uid"), None), Last::None));
+    }
+
+    #[test]
+    fn platform_that_left_keeps_the_attempt() {
+        let [amd64, arm64] = ["amd64", "arm64"].map(|name| Platform::new("linux", name));
+        let attempts = Attempts::default();
+        let both = Some([amd64.clone(), arm64.clone()].into());
+        attempts.insert("record", Attempt { platforms: both, ..attempt(Instant::now(), None) });
+        let last = |platforms: Option<&[Platform]>| attempts.last("record", InputsHash::of("uid"), platforms);
+        assert!(matches!(last(Some(&[arm64.clone(), amd64.clone()])), Last::Same(_)));
+        assert!(matches!(last(Some(&[amd64])), Last::Same(_)));
+        assert!(matches!(last(Some(&[arm64, Platform::new("linux", "s390x")])), Last::Outdated));
+        assert!(matches!(last(None), Last::Outdated), "the setting changed");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use zstart_core::{Digest, ImageConversion, Platform, keys};
 
 use super::error::ReconcileError;
 use super::request_time::RequestTime;
+use super::requeue::Confirmation;
 use super::status::{self, VerifiedVariant};
 use crate::api_clock::ApiClock;
 
@@ -58,6 +59,17 @@ impl<'a> StatusWriter<'a> {
     /// Time of the last request whose answer had the source's digest.
     pub(super) fn looked_at(&self) -> Option<Instant> {
         self.looked_at
+    }
+
+    /// The confirmation that the last request got.
+    pub(super) fn confirmation(&self) -> Option<Confirmation> {
+        self.looked_at?;
+        let source = self.status.source.as_ref()?;
+        Some(Confirmation { digest: source.digest.clone(), at: source.checked_at.0 })
+    }
+
+    pub(super) fn is_immutable(&self) -> bool {
+        self.is_immutable
     }
 
     /// Sets whether the source's tag can't move. Recorded with the next digest.
@@ -119,11 +131,12 @@ impl<'a> StatusWriter<'a> {
         self.written.conditions.iter().any(is_reported)
     }
 
-    /// Writes the status if it changed. The patch carries the record's UID, so a record that was deleted
-    /// and created again under the same name rejects it.
-    pub(super) async fn write(&mut self) -> kube::Result<()> {
-        if self.status == self.written {
-            return Ok(());
+    /// Writes the status if it changed in more than the time of the look, which the sweep has. Returns whether it
+    /// did. The patch carries the record's UID, so a record that was deleted and created again under the same name
+    /// rejects it.
+    pub(super) async fn write(&mut self) -> kube::Result<bool> {
+        if !self.is_changed() {
+            return Ok(false);
         }
         let patch = json!({
             "apiVersion": ImageConversion::api_version(&()),
@@ -134,6 +147,14 @@ impl<'a> StatusWriter<'a> {
         let parameters = PatchParams::apply(keys::CONTROLLER).force();
         self.records.patch_status(&self.record.name_any(), &parameters, &Patch::Apply(&patch)).await?;
         self.written = self.status.clone();
-        Ok(())
+        Ok(true)
+    }
+
+    fn is_changed(&self) -> bool {
+        let (Some(now), Some(before)) = (&self.status.source, &self.written.source) else {
+            return self.status != self.written;
+        };
+        let source = ResolvedSource { checked_at: before.checked_at.clone(), ..now.clone() };
+        ImageConversionStatus { source: Some(source), ..self.status.clone() } != self.written
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct VerifiedTag {
 impl Verdict {
     /// Reads the verdict that an earlier process recorded for `platforms`.
     pub(super) fn recorded(status: &ImageConversionStatus, platforms: Option<&[Platform]>) -> Option<Self> {
-        if status.platforms.as_deref() != platforms {
+        if !covers(status.platforms.as_deref(), platforms) {
             return None;
         }
         let source = status.source.as_ref()?.digest.clone();
@@ -63,6 +63,17 @@ impl Verdict {
             VerdictKind::AlreadyZstd => RecordReason::AlreadyZstd,
             VerdictKind::Refused(reason) => *reason,
         }
+    }
+}
+
+/// Returns whether a verdict for the platforms `judged` holds for `wanted` too. `None`: all platforms. A cluster that
+/// lost the last node of a platform needs no new look.
+pub(super) fn covers(judged: Option<&[Platform]>, wanted: Option<&[Platform]>) -> bool {
+    match (judged, wanted) {
+        (None, None) => true,
+        (Some(judged), Some(wanted)) => wanted.iter().all(|platform| judged.contains(platform)),
+        // A status of an earlier version names no platforms.
+        (None, Some(_)) | (Some(_), None) => false,
     }
 }
 

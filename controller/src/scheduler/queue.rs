@@ -202,9 +202,10 @@ impl Queue {
         lanes.flat_map(|lane| lane.first.iter().map(|(_, record)| Arc::clone(record))).collect()
     }
 
-    /// Number of registries that count as unreachable.
-    pub(super) fn unreachable_registries(&self) -> usize {
-        self.registries.values().filter(|registry| registry.breaker.is_open()).count()
+    /// Registries that count as unreachable.
+    pub(super) fn unreachable_registries(&self) -> BTreeSet<Arc<str>> {
+        let unreachable = self.registries.iter().filter(|(_, registry)| registry.breaker.is_open());
+        unreachable.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Number of records whose look is due.

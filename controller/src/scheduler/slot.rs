@@ -19,6 +19,11 @@ impl LookSlot {
         Self { registry, is_held: AtomicBool::new(true), freed }
     }
 
+    /// Registry that is looked at.
+    pub(crate) fn registry(&self) -> &Arc<str> {
+        &self.registry
+    }
+
     /// Gives the slot back: a conversion follows, which has limits of its own.
     pub(crate) fn release(&self) {
         if self.is_held.swap(false, Ordering::Relaxed) {

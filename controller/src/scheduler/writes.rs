@@ -1,7 +1,8 @@
-//! Writes that prepare a record for its first look.
+//! Writes that prepare a record for its first look, or end one that no workload uses.
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use zstart_core::Reference;
 use zstart_core::record::RecordReason;
 
@@ -16,6 +17,10 @@ pub(super) enum Write {
     Create(Reference),
     /// Reads the source of a record that a user made.
     ReadSource,
+    /// Notes since when no workload uses the record with this UID, or that one does again.
+    MarkUnused { uid: Box<str>, since: Option<Timestamp> },
+    /// Deletes the record with this UID.
+    Delete { uid: Box<str>, unused_since: Timestamp },
     /// Notes that the first look waits for this registry, which doesn't answer.
     Hold(Arc<str>),
 }
@@ -24,6 +29,9 @@ pub(super) enum Write {
 #[derive(Debug)]
 pub(super) enum Written {
     Created(RecordMeta),
+    /// `None` if the record is gone.
+    Marked(Option<RecordMeta>),
+    Deleted,
     /// `None` if the record is gone.
     Source(Option<Reference>),
     Held,
@@ -50,6 +58,14 @@ pub(super) async fn carry_out(
                 reconcile::hold(context, name, &registry).await?;
             }
             Ok(Written::Created(record))
+        }
+        Write::MarkUnused { uid, since } => {
+            Ok(Written::Marked(records::mark_unused(client, name, &uid, since).await?))
+        }
+        Write::Delete { uid, unused_since } => {
+            records::delete(client, name, &uid).await?;
+            tracing::info!(record = name, %unused_since, "deleted a record that no workload uses");
+            Ok(Written::Deleted)
         }
         Write::ReadSource => Ok(Written::Source(records::source_of(client, name).await?)),
         Write::Hold(registry) => {

@@ -64,6 +64,7 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "webhook.minSize=999999999999999,webhook.minGain=0.5",
         "webhook.signedImages={*,registry.example/a?/*}",
         "controller.recheckIntervalAlways=1s,webhook.maxStalenessAlways=2s,webhook.maxCacheAge=9999999h",
+        "controller.confirmInterval=20h,records.keepFor=1s",
         "records.immutableTags={*:v?*,docker.io/library/*}",
     ] {
         parse(&helm.render("zstart", &[set]).await?).with_context(|| set.to_owned())?;

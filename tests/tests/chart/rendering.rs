@@ -74,6 +74,8 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "conversionTimeout": "30m",
             "recheckInterval": "90s",
             "recheckIntervalAlways": "30s",
+            "confirmInterval": "4h",
+            "keepRecordsFor": "24h",
             "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],
             "plainHttpRegistries": ["registry.example:5000"],
             "tokenServers": ["login.example"],
@@ -375,7 +377,7 @@ async fn crd_is_rendered_unchanged_and_kept_on_uninstall() -> Result<()> {
     let file: Vec<Value> = serde_saphyr::from_multiple(&fs::read_to_string(chart().join("files/crd.yaml"))?)?;
     assert_eq!(
         file.iter().map(name).collect::<Vec<_>>(),
-        ["imageconversions.zstart.dev", "ownerholds.zstart.dev"]
+        ["imageconversions.zstart.dev", "ownerholds.zstart.dev", "freshnesssweeps.zstart.dev"]
     );
     for definition in &file {
         let rendered = find(&objects, "CustomResourceDefinition", name(definition))?;

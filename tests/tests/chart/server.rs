@@ -79,7 +79,7 @@ impl Installation {
             "metadata": {"name": "record-writer"},
             "rules": [{
                 "apiGroups": ["zstart.dev"],
-                "resources": ["imageconversions", "imageconversions/status", "ownerholds"],
+                "resources": ["imageconversions", "imageconversions/status", "ownerholds", "freshnesssweeps"],
                 "verbs": ["*"],
             }],
         }))?;

@@ -14,7 +14,7 @@ use zstart_core::record::{ImageConversionStatus, READY, condition, record_name};
 use zstart_core::{Digest, ImageConversion};
 use zstart_tests::cluster::{self, Cluster, LOCAL_REGISTRY, REGISTRY};
 use zstart_tests::images::Fixture;
-use zstart_tests::wait;
+use zstart_tests::{sweep, wait};
 
 /// Namespace that is opted in.
 pub(crate) const NAMESPACE: &str = "shop";
@@ -92,7 +92,9 @@ impl Shop {
     /// Status of the record of an image, if it has one.
     pub(crate) async fn record(&self, name: &str) -> Result<Option<ImageConversionStatus>> {
         let records: Api<ImageConversion> = Api::all(self.cluster.client());
-        Ok(records.get(&record_name(&source(name).parse()?)).await?.status)
+        let mut record = records.get(&record_name(&source(name).parse()?)).await?;
+        sweep::refresh(&self.cluster.client(), &mut record).await?;
+        Ok(record.status)
     }
 
     /// Applies an object, as its user does.

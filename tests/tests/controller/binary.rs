@@ -114,7 +114,10 @@ async fn immutable_ecr_repository_is_recorded() -> Result<()> {
         let config = lab.plane.folder().join("controller.yaml");
         std::fs::write(
             &config,
-            configuration(&[], &format!("ecrRegistries: [{PRIVATE}]\nrecheckInterval: 1s")),
+            configuration(
+                &[],
+                &format!("ecrRegistries: [{PRIVATE}]\nrecheckInterval: 1s\nconfirmInterval: 1s"),
+            ),
         )?;
         let mut command = command(lab.plane.kubeconfig(), &config)?;
         command.envs(ecr.environment(&Identity::WebIdentity)?);

@@ -161,7 +161,7 @@ async fn zstd_image_and_digest_cost_no_pull_a_look() -> Result<()> {
     let (zstd, pinned) = (lab.image("zstd:v1"), format!("{}@{source}", lab.image("app")));
     lab.deploy("on", "zstd", &zstd).await?;
     lab.deploy("on", "pinned", &pinned).await?;
-    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s\nconfirmInterval: 1s").await?;
     lab.not_ready(&zstd, RecordReason::AlreadyZstd).await?;
     let status = lab.ready(&pinned).await?;
     let recording = lab.gateway.record();

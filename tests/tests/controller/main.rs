@@ -20,3 +20,4 @@ mod refusals;
 mod request_gate;
 mod restraint;
 mod sharing;
+mod sweep;

@@ -11,7 +11,9 @@ use k8s_openapi::api::admissionregistration::v1::{
 use kube::Api;
 use kube::api::DeleteParams;
 use serde_json::json;
+use zstart_core::FreshnessSweep;
 use zstart_core::record::{READY, RESOLVED, RecordReason};
+use zstart_core::sweep::SWEEP;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::{Fault, Gateway};
 use zstart_tests::tcp_proxy::TcpProxy;
@@ -230,7 +232,7 @@ async fn dead_registry_is_probed_by_one_source_at_a_time() -> Result<()> {
     Ok(())
 }
 
-/// Writes of status that the API server has refused because of the policy.
+/// Writes that the API server has refused because of the policy.
 async fn refusals(lab: &Lab) -> Result<u64> {
     let metrics = lab.admin.request_text(Request::get("/metrics").body(Vec::new())?).await?;
     let counter = "apiserver_validating_admission_policy_check_total{";
@@ -256,22 +258,25 @@ async fn registries_are_left_alone_while_no_status_is_accepted() -> Result<()> {
     for image in &images {
         lab.ready(image).await?;
     }
+    // An update is refused, and not the creation.
+    let sweeps = Api::<FreshnessSweep>::all(lab.admin.clone());
+    wait::until("the first sweep", WITHIN, || async { Ok(sweeps.get_opt(SWEEP).await?.map(drop)) }).await?;
     let policies = Api::<ValidatingAdmissionPolicy>::all(lab.admin.clone());
     let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(lab.admin.clone());
     let rule = json!({"apiGroups": ["zstart.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
-        "resources": ["imageconversions/status"]});
+        "resources": ["freshnesssweeps", "imageconversions/status"]});
     let refusal = json!({"expression": "false", "message": "etcd has no space", "reason": "Forbidden"});
     let policy = json!({"metadata": {"name": "refuse"},
         "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [refusal]}});
     lab.create(&policies, policy).await?;
     let binding = json!({"policyName": "refuse", "validationActions": ["Deny"]});
     lab.create(&bindings, json!({"metadata": {"name": "refuse"}, "spec": binding})).await?;
-    wait::until("a refused status", WITHIN, || async { Ok((refusals(&lab).await? > 0).then_some(())) })
+    wait::until("a refused write", WITHIN, || async { Ok((refusals(&lab).await? > 0).then_some(())) })
         .await?;
 
     let (recording, before) = (lab.gateway.record(), refusals(&lab).await?);
     let more = || async { Ok((refusals(&lab).await? >= before + 3).then_some(())) };
-    wait::until("further refused statuses", WITHIN, more).await?;
+    wait::until("further refused writes", WITHIN, more).await?;
     let calls = recording.calls();
     assert!(calls.len() <= 4, "{calls:?}");
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
 use zstart_core::{Digest, Reference, VariantNames, keys};
 use zstart_tests::registry::repository_reader::RepositoryReader;
-use zstart_tests::wait;
+use zstart_tests::{sweep, wait};
 
 use crate::lab::{Lab, WITHIN};
 
@@ -87,7 +87,9 @@ impl Lab {
     ) -> Result<ImageConversionStatus> {
         let holds = &holds;
         wait::until(format!("the record of {what}"), WITHIN, || async move {
-            let Some(record) = self.records().get_opt(name).await? else { bail!("the record doesn't exist") };
+            let found = self.records().get_opt(name).await?;
+            let Some(mut record) = found else { bail!("the record doesn't exist") };
+            sweep::refresh(&self.admin, &mut record).await?;
             let status = record.status.unwrap_or_default();
             if holds(&status) {
                 return Ok(Some(status));

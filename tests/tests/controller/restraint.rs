@@ -132,7 +132,7 @@ async fn refused_images_cost_one_head_a_look() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn restart_costs_a_pair_of_heads_a_record() -> Result<()> {
+async fn restart_costs_no_pull() -> Result<()> {
     let lab = Lab::start().await?;
     let mut images = Vec::new();
     for number in 0..5 {
@@ -147,12 +147,12 @@ async fn restart_costs_a_pair_of_heads_a_record() -> Result<()> {
     }
     controller.stop().await?;
     let recording = lab.gateway.record();
-    let _controller = lab.start_controller().await?;
+    let _controller = lab.start_controller_with("recheckInterval: 1s").await?;
     let heads = || async {
         let heads = recording.calls().iter().filter(|call| call.starts_with("HEAD ")).count();
         Ok((heads >= 2 * images.len()).then_some(heads))
     };
-    assert_eq!(wait::until("a pair of HEADs a record", WITHIN, heads).await?, 2 * images.len());
+    wait::until("a pair of HEADs a record", WITHIN, heads).await?;
     let calls = recording.calls();
     assert!(pulls(&calls).is_empty(), "{calls:?}");
     Ok(())

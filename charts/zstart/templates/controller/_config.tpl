@@ -10,6 +10,9 @@
 {{- if ge (min $always $recheck) (include "zstart.seconds" $maxAlways | int64) -}}
 {{- fail (printf "controller.recheckIntervalAlways (%s) must be shorter than webhook.maxStalenessAlways (%s): otherwise a record would be too old for pods with imagePullPolicy: Always before its tag is resolved again" $values.recheckIntervalAlways $maxAlways) -}}
 {{- end -}}
+{{- if gt (include "zstart.seconds" $values.confirmInterval | int64) 72000 -}}
+{{- fail (printf "controller.confirmInterval (%s) must be at most 20h: the webhook uses no variant that wasn't confirmed for a day" $values.confirmInterval) -}}
+{{- end -}}
 healthListen: 0.0.0.0:8080
 lease: {{ include "zstart.controller.fullname" . }}
 level: {{ $values.level | int }}
@@ -22,6 +25,8 @@ tagChildren: {{ $values.tagChildren }}
 conversionTimeout: {{ $values.conversionTimeout }}
 recheckInterval: {{ $values.recheckInterval }}
 recheckIntervalAlways: {{ $values.recheckIntervalAlways }}
+confirmInterval: {{ $values.confirmInterval }}
+keepRecordsFor: {{ .Values.records.keepFor }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
 plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
 tokenServers: {{ $values.tokenServers | default list | toJson }}
