@@ -67,6 +67,12 @@ inventory: ## Measure the controller with 10,000 references, 5,000 nodes and 50,
 	cargo build --release --package zstart-controller --package zstart-tests --bins
 	@$(RELEASE)/lab inventory --controller $(RELEASE)/zstart-controller
 
+.PHONY: restraint
+restraint: ## Count the requests, events and writes about 1,001 images that can't be converted (31 minutes)
+	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-controller --package zstart-tests --bins
+	@$(RELEASE)/lab restraint --controller $(RELEASE)/zstart-controller
+
 .PHONY: soak
 soak: ## Restart, upgrade and drain the webhook on a real cluster that creates 25 pods a second (8 minutes; needs root)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"

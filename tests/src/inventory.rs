@@ -1,7 +1,6 @@
 //! `make inventory`: memory and processor time that the controller needs to know a large cluster.
 //!
-//! The API server is real and holds all objects. No conversion runs: the API server doesn't know records, so the
-//! controller follows workloads and nodes, and looks at no registry.
+//! API server and registry are real, and hold all objects and tags. No conversion runs: the images are zstd already.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -25,6 +24,8 @@ pub use table::tables;
 const GOAL_MEMORY: u64 = 128 << 20;
 /// Goal for the processor time of a pod's change.
 const GOAL_CHANGE: Duration = Duration::from_millis(10);
+/// Goal for the first look at all tags after a start: the webhook's default `maxStaleness`.
+const GOAL_PASS: Duration = Duration::from_mins(15);
 
 /// Number of objects in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::Args)]
@@ -41,6 +42,9 @@ pub struct Size {
     /// Changes of pods that are measured.
     #[arg(long, default_value_t = 500)]
     pub changes: usize,
+    /// Seconds for which the controller is measured without changes.
+    #[arg(long, default_value_t = 120)]
+    pub steady_seconds: u64,
 }
 
 /// Processor time of the same change of many pods.
@@ -65,8 +69,23 @@ pub struct Start {
     pub cpu: Duration,
     /// Memory then.
     pub memory: Memory,
-    /// List requests that the API server counted, by resource: a page each.
+    /// List requests that the API server counted until then, by resource: a page each.
     pub lists: BTreeMap<String, u64>,
+    /// Time from the start until every tag was looked at.
+    pub confirmed: Duration,
+}
+
+/// Work while nothing changes but the time.
+#[derive(Clone, Debug)]
+pub struct Steady {
+    /// Time of the measurement.
+    pub time: Duration,
+    /// Processor time of the controller.
+    pub cpu: Duration,
+    /// Writes of records and their statuses.
+    pub record_writes: u64,
+    /// Writes of the freshness sweep.
+    pub sweep_writes: u64,
 }
 
 /// Results.
@@ -74,8 +93,10 @@ pub struct Start {
 pub struct Report {
     /// Size of the cluster.
     pub size: Size,
-    /// The first start, and a restart.
-    pub starts: [Start; 2],
+    /// The first start, a restart, and a restart without the freshness sweep.
+    pub starts: [Start; 3],
+    /// Looks at all tags, each five minutes.
+    pub steady: Steady,
     /// Changes of pods.
     pub changes: Vec<Changes>,
     /// Sources in demand at the end.
@@ -85,36 +106,49 @@ pub struct Report {
 }
 
 /// Measures the program `controller` in a cluster of this size.
-pub async fn run(controller: &Path, size: Size) -> Result<Report> {
-    ensure!(controller.is_file(), "the program {} is missing: run `make inventory`", controller.display());
-    let cluster = step("starting an API server", Cluster::start()).await?;
+pub async fn run(controller_program: &Path, size: Size) -> Result<Report> {
+    let missing = || format!("the program {} is missing: run `make inventory`", controller_program.display());
+    ensure!(controller_program.is_file(), missing());
+    let cluster = step("starting an API server and a registry", Cluster::start()).await?;
+    step(&format!("pushing {} tags", size.references + 1), cluster.push(size)).await?;
     let what = format!(
         "writing {} Deployments, {} pods and {} nodes to the API server",
         size.references, size.pods, size.nodes
     );
     step(&what, cluster.fill(size)).await?;
-    let first = step("starting the controller", async {
-        Ok(MeasuredController::start(controller, &cluster).await?.start.clone())
-    })
-    .await?;
-    let restarted =
-        step("restarting the controller", MeasuredController::start(controller, &cluster)).await?;
+    let all = size.references + 1;
+    // No look is due while the changes are measured.
+    let quiet = "recheckInterval: 10h\n";
+    let what = "starting the controller, and waiting until it has looked at all tags";
+    let controller = step(what, MeasuredController::start(controller_program, &cluster, quiet, all)).await?;
     let mut changes = Vec::new();
     let what = format!("changing {} pods in three ways", size.changes);
     step(&what, async {
-        changes.push(restarted.measure("status of a pod", size.changes, cluster.report_running(size)).await?);
+        controller.settle().await?;
         changes
-            .push(restarted.measure("new pod of a Deployment", size.changes, cluster.add_pods(size)).await?);
+            .push(controller.measure("status of a pod", size.changes, cluster.report_running(size)).await?);
         changes
-            .push(restarted.measure("pod with a new image", size.changes, cluster.add_images(size)).await?);
+            .push(controller.measure("new pod of a Deployment", size.changes, cluster.add_pods(size)).await?);
+        changes
+            .push(controller.measure("pod with a new image", size.changes, cluster.add_images(size)).await?);
         Ok(())
     })
     .await?;
-    Ok(Report {
-        size,
-        starts: [first, restarted.start.clone()],
-        changes,
-        sources: restarted.sources().await?,
-        memory: restarted.memory()?,
-    })
+    let (sources, memory, first) =
+        (controller.sources().await?, controller.memory()?, controller.start.clone());
+    drop(controller);
+    cluster.forget_leader().await?;
+    let what = "restarting the controller, and waiting until it has looked at all tags";
+    let controller = step(what, MeasuredController::start(controller_program, &cluster, "", all)).await?;
+    let steady = Duration::from_secs(size.steady_seconds);
+    let what = format!("measuring for {} s without changes", size.steady_seconds);
+    let steady = step(&what, controller.measure_steady(&cluster, steady)).await?;
+    let restarted = controller.start.clone();
+    drop(controller);
+    cluster.forget_leader().await?;
+    cluster.forget_sweep().await?;
+    let what = "restarting the controller without the freshness sweep, and waiting again";
+    let controller = step(what, MeasuredController::start(controller_program, &cluster, "", all)).await?;
+    let starts = [first, restarted, controller.start.clone()];
+    Ok(Report { size, starts, steady, changes, sources, memory })
 }

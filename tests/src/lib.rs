@@ -21,6 +21,7 @@
 //! Every component ends with the test or program that started it, even if that one is killed.
 #![allow(clippy::missing_panics_doc, reason = "a lab that can't start ends the test")]
 
+pub mod api_requests;
 pub mod bench;
 pub mod bench_webhook;
 pub mod chart;
@@ -39,12 +40,14 @@ pub mod ports;
 mod process;
 pub mod proxy;
 pub mod registry;
+pub mod restraint;
 pub mod review_load;
 pub mod scanners;
 pub mod settings;
 pub mod simulation;
 pub mod soak;
 mod steps;
+pub mod sweep;
 mod table;
 pub mod tcp_proxy;
 pub mod tls;

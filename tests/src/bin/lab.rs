@@ -44,6 +44,8 @@ enum Command {
         #[command(flatten)]
         size: zstart_tests::inventory::Size,
     },
+    /// Count the requests about images that can't be converted; this is what `make restraint` does.
+    Restraint(zstart_tests::restraint::Options),
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
     Demo {
         /// Keep the cluster running, with a shell in it.
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::Scanners => zstart_tests::demo::commands::scanners(),
         Command::Soak(options) => zstart_tests::demo::commands::soak(options),
         Command::Inventory { controller, size } => zstart_tests::demo::commands::inventory(&controller, size),
+        Command::Restraint(options) => zstart_tests::demo::commands::restraint(options),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };
     match result {

@@ -39,6 +39,15 @@ pub fn inventory(controller: &Path, size: Size) -> Result<()> {
     Ok(())
 }
 
+/// Counts the requests about images that can't be converted.
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+pub fn restraint(options: crate::restraint::Options) -> Result<()> {
+    let controller = std::path::absolute(options.controller)?;
+    let options = crate::restraint::Options { controller, ..options };
+    println!("{}", crate::restraint::text(&options, &runtime()?.block_on(crate::restraint::run(&options))?));
+    Ok(())
+}
+
 /// Restarts, upgrades and drains the webhook while pods are created.
 pub fn soak(options: crate::soak::Options) -> Result<()> {
     if !cluster::is_inside() {

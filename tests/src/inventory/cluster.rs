@@ -1,35 +1,56 @@
-//! A real API server that holds a large cluster.
+//! A real API server that holds a large cluster, and a real registry with its images.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::Request;
-use kube::Client;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::api::{DeleteParams, ListParams};
+use kube::{Api, Client};
 use serde_json::{Value, json};
+use zstart_core::sweep::SWEEP;
+use zstart_core::{FreshnessSweep, ImageConversion};
 
 use super::{Size, objects};
+use crate::api_requests::Requests;
 use crate::bench_webhook::nodes;
 use crate::chart::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
+use crate::images::{Compression, Fixture};
+use crate::registry::Registry;
+use crate::wait;
 
 /// Concurrent writes. The API server doesn't limit the administrator's requests (priority level `exempt`).
 const CONCURRENT_WRITES: usize = 32;
+/// Time limit for the API server to serve the records.
+const WITHIN: Duration = Duration::from_mins(1);
 
-/// The API server.
+/// The API server and the registry.
 pub(super) struct Cluster {
     plane: ControlPlane,
     client: Client,
+    registry: Registry,
 }
 
 impl Cluster {
-    /// Starts an API server with opted-in namespaces.
+    /// Starts a registry, and an API server with opted-in namespaces.
     pub(super) async fn start() -> Result<Self> {
         // The plugin would taint each node until a controller finds the node ready, and no controller runs.
-        let plane = ControlPlane::start_with(&["--disable-admission-plugins=TaintNodesByCondition"]).await?;
-        let cluster = Self { client: plane.client().await?, plane };
+        let plane = ControlPlane::start_with(&["--disable-admission-plugins=TaintNodesByCondition"]);
+        let (plane, registry) = tokio::try_join!(plane, Registry::start())?;
+        let cluster = Self { client: plane.client().await?, plane, registry };
+        for definition in zstart_core::custom_resources() {
+            let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+            cluster.create(path, &serde_json::to_value(definition)?).await?;
+        }
+        wait::until("records to be served", WITHIN, || async {
+            Api::<ImageConversion>::all(cluster.client.clone()).list(&ListParams::default()).await?;
+            Ok(Some(()))
+        })
+        .await?;
         cluster.create("/api/v1/namespaces", &json!({"metadata": {"name": SYSTEM}})).await?;
         for number in 0..objects::NAMESPACES {
             let labels = json!({"zstart.dev/rewrite": "enabled"});
@@ -39,12 +60,27 @@ impl Cluster {
         Ok(cluster)
     }
 
+    /// Pushes an image to the registry under the tags of all references. Its layer is zstd, so that no conversion runs.
+    pub(super) async fn push(&self, size: Size) -> Result<()> {
+        let image = Fixture::new().oci().layer_as(Compression::Zstd, &[("etc/app", b"app")]);
+        let repositories = objects::repositories(size.references).into_iter().map(|(repository, tags)| {
+            let (image, host) = (&image, self.registry.host());
+            async move {
+                for tag in tags {
+                    image.push(&host, &format!("{repository}:{tag}")).await?;
+                }
+                anyhow::Ok(())
+            }
+        });
+        stream::iter(repositories).buffer_unordered(CONCURRENT_WRITES).try_collect().await
+    }
+
     /// Creates all objects.
     pub(super) async fn fill(&self, size: Size) -> Result<()> {
         self.create_all(0..size.nodes, |number| ("/api/v1/nodes".to_owned(), nodes::node(number))).await?;
         self.create_all(0..size.references, |number| {
             let path = format!("/apis/apps/v1/namespaces/{}/deployments", objects::namespace(number));
-            (path, objects::deployment(number))
+            (path, objects::deployment(&self.registry(), number))
         })
         .await?;
         self.create_pods(0..size.pods, size, None).await
@@ -87,7 +123,10 @@ impl Cluster {
         self.create_all(numbers, |number| {
             let owner = number % size.references;
             let image = new_images.map_or(owner, |new| new + number - first);
-            (pods(&objects::namespace(owner)), objects::pod(number, owner, image, size.nodes))
+            (
+                pods(&objects::namespace(owner)),
+                objects::pod(&self.registry(), number, owner, image, size.nodes),
+            )
         })
         .await
     }
@@ -110,10 +149,27 @@ impl Cluster {
         created.map(drop).with_context(|| format!("failed to create an object at {path}"))
     }
 
-    /// List requests that the API server has answered so far, by resource.
-    pub(super) async fn lists(&self) -> Result<BTreeMap<String, u64>> {
-        let text = self.client.request_text(Request::get("/metrics").body(Vec::new())?).await?;
-        Ok(parse_lists(&text))
+    /// Requests that the API server has answered so far.
+    pub(super) async fn requests(&self) -> Result<Requests> {
+        Requests::read(&self.client).await
+    }
+
+    /// Deletes the freshness sweep.
+    pub(super) async fn forget_sweep(&self) -> Result<()> {
+        Api::<FreshnessSweep>::all(self.client.clone()).delete(SWEEP, &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// Deletes the Lease of a controller that was killed, so that the next one doesn't wait for its end.
+    pub(super) async fn forget_leader(&self) -> Result<()> {
+        let leases = Api::<Lease>::namespaced(self.client.clone(), SYSTEM);
+        leases.delete("zstart-controller", &DeleteParams::default()).await?;
+        Ok(())
+    }
+
+    /// `host:port` of the registry.
+    pub(super) fn registry(&self) -> String {
+        self.registry.host()
     }
 
     pub(super) fn folder(&self) -> &Path {
@@ -127,40 +183,4 @@ impl Cluster {
 
 fn pods(namespace: &str) -> String {
     format!("/api/v1/namespaces/{namespace}/pods")
-}
-
-/// Sums `apiserver_request_total` of the verb LIST.
-fn parse_lists(metrics: &str) -> BTreeMap<String, u64> {
-    let mut lists = BTreeMap::new();
-    for line in metrics.lines().filter(|line| line.starts_with("apiserver_request_total{")) {
-        let label = |name: &str| Some(line.split_once(&format!("{name}=\""))?.1.split_once('"')?.0);
-        let count = line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
-        if let (Some("LIST"), Some(resource), Some(count)) = (label("verb"), label("resource"), count) {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "a count of requests"
-            )]
-            let count = count as u64;
-            *lists.entry(resource.to_owned()).or_default() += count;
-        }
-    }
-    lists
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn list_requests_are_summed_by_resource() {
-        let metrics = "# HELP x\napiserver_request_total{code=\"200\",resource=\"pods\",verb=\"LIST\"} 500\n\
-                       apiserver_request_total{code=\"410\",resource=\"pods\",verb=\"LIST\"} 1\n\
-                       apiserver_request_total{code=\"200\",resource=\"nodes\",verb=\"LIST\"} 1.2e+01\n\
-                       apiserver_request_total{code=\"200\",resource=\"pods\",verb=\"WATCH\"} 7\n";
-        assert_eq!(
-            parse_lists(metrics),
-            BTreeMap::from([("nodes".to_owned(), 12), ("pods".to_owned(), 501)])
-        );
-    }
 }

@@ -1,6 +1,5 @@
 //! The measured controller.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -8,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::cluster::Cluster;
-use super::{Changes, Start};
+use super::{Changes, Start, Steady};
 use crate::bench_webhook::Memory;
 use crate::bench_webhook::processor::{cpu_time, memory};
 use crate::chart::NAMESPACE as SYSTEM;
@@ -18,6 +17,8 @@ use crate::wait;
 
 /// Time limit for the lists, and for handling all changes.
 const WITHIN: Duration = Duration::from_mins(5);
+/// Time limit for the first look at all tags: the webhook's default `maxStaleness`.
+const PASS_WITHIN: Duration = Duration::from_mins(15);
 /// Time without work after which all changes are handled: several times the delay of notices.
 const QUIET: Duration = Duration::from_secs(1);
 /// Processor time within [`QUIET`] that is no work. A clock tick has 10 ms.
@@ -31,12 +32,24 @@ pub(super) struct MeasuredController {
 }
 
 impl MeasuredController {
-    /// Starts the program, and waits until it has listed everything.
-    pub(super) async fn start(program: &Path, cluster: &Cluster) -> Result<Self> {
+    /// Starts the program with more settings, and waits until it has confirmed the tags of all `references`.
+    pub(super) async fn start(
+        program: &Path,
+        cluster: &Cluster,
+        more: &str,
+        references: usize,
+    ) -> Result<Self> {
         let [port] = free_ports()?;
         let config = cluster.folder().join("controller.yaml");
-        fs::write(&config, format!("healthListen: 127.0.0.1:{port}\nrotateCertificates: false\n"))?;
-        let before = cluster.lists().await?;
+        let registry = cluster.registry();
+        fs::write(
+            &config,
+            format!(
+                "healthListen: 127.0.0.1:{port}\nrotateCertificates: false\n\
+                 plainHttpRegistries: ['{registry}']\n{more}"
+            ),
+        )?;
+        let before = cluster.requests().await?;
         let started = Instant::now();
         let mut component = Component::start("zstart-controller", cluster.folder(), program, |command| {
             command.arg("--config").arg(&config).env("KUBECONFIG", cluster.kubeconfig());
@@ -49,15 +62,35 @@ impl MeasuredController {
         .await?;
         let (ready, id) = (started.elapsed(), component.id());
         let (cpu, memory) = (cpu_time(id)?, memory(id)?);
-        let mut lists: BTreeMap<String, u64> = cluster.lists().await?;
-        for (resource, count) in &mut lists {
-            *count -= before.get(resource).copied().unwrap_or_default();
-        }
-        lists.retain(|_, count| *count > 0);
-        let start = Start { ready, cpu, memory, lists };
-        let controller = Self { component, metrics: format!("{url}/metrics"), start };
-        controller.settle().await?;
+        let lists = cluster.requests().await?.since(&before).of("LIST");
+        let start = Start { ready, cpu, memory, lists, confirmed: Duration::ZERO };
+        let mut controller = Self { component, metrics: format!("{url}/metrics"), start };
+        controller.wait_until_confirmed(references).await?;
+        controller.start.confirmed = started.elapsed();
         Ok(controller)
+    }
+
+    /// Waits until every tag was looked at since the start.
+    async fn wait_until_confirmed(&self, references: usize) -> Result<()> {
+        let expected = u64::try_from(references)?;
+        wait::until(format!("{expected} confirmed records"), PASS_WITHIN, || async {
+            let confirmed = self.metric("zstart_controller_records_confirmed").await?;
+            Ok((confirmed >= Some(expected)).then_some(()))
+        })
+        .await
+    }
+
+    /// Measures the processor time and the API server's work while nothing changes.
+    pub(super) async fn measure_steady(&self, cluster: &Cluster, time: Duration) -> Result<Steady> {
+        let (cpu, requests) = (cpu_time(self.component.id())?, cluster.requests().await?);
+        tokio::time::sleep(time).await;
+        let requests = cluster.requests().await?.since(&requests);
+        Ok(Steady {
+            time,
+            cpu: cpu_time(self.component.id())?.saturating_sub(cpu),
+            record_writes: requests.writes("imageconversions"),
+            sweep_writes: requests.writes("freshnesssweeps"),
+        })
     }
 
     /// Measures the processor time of changes.
@@ -79,7 +112,7 @@ impl MeasuredController {
     }
 
     /// Waits until the controller has nothing to do.
-    async fn settle(&self) -> Result<()> {
+    pub(super) async fn settle(&self) -> Result<()> {
         let id = self.component.id();
         wait::until("the controller to be idle", WITHIN, || async move {
             let before = cpu_time(id)?;

@@ -5,15 +5,17 @@ use std::time::Duration;
 
 use zstart_core::units;
 
-use super::{GOAL_CHANGE, GOAL_MEMORY, Report, Start};
+use super::{GOAL_CHANGE, GOAL_MEMORY, GOAL_PASS, Report, Start};
 use crate::table::table;
 
 /// Formats the report, then the goals.
 pub fn tables(report: &Report) -> String {
     let cells = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_owned()).collect::<Vec<_>>();
-    let mut starts = vec![cells(&["start", "ready", "cpu", "resident", "peak", "list requests"])];
-    for (name, start) in ["first", "restart"].into_iter().zip(&report.starts) {
-        let Start { ready, cpu, memory, lists } = start;
+    let mut starts =
+        vec![cells(&["start", "ready", "cpu", "resident", "peak", "list requests", "all tags looked at"])];
+    let names = ["first", "restart", "restart without the sweep"];
+    for (name, start) in names.into_iter().zip(&report.starts) {
+        let Start { ready, cpu, memory, lists, confirmed } = start;
         starts.push(vec![
             name.to_owned(),
             units::duration(*ready),
@@ -21,6 +23,7 @@ pub fn tables(report: &Report) -> String {
             units::size(memory.resident),
             units::size(memory.peak),
             lists.values().sum::<u64>().to_string(),
+            units::duration(*confirmed),
         ]);
     }
     let mut changes = vec![cells(&["change", "count", "cpu each", "sources named"])];
@@ -32,7 +35,7 @@ pub fn tables(report: &Report) -> String {
     lists.extend(
         report.starts[1].lists.iter().map(|(resource, count)| vec![resource.clone(), count.to_string()]),
     );
-    let size = report.size;
+    let (size, steady) = (report.size, &report.steady);
     let mut text = format!(
         "\n{} references, {} nodes, {} pods; {} sources in demand at the end\n\n{}\n\n{}\n\n{}\n",
         size.references,
@@ -42,6 +45,15 @@ pub fn tables(report: &Report) -> String {
         table(&starts),
         table(&lists),
         table(&changes)
+    );
+    // Writing into a String can't fail.
+    let _ = writeln!(
+        text,
+        "\nwithout changes, in {}: {} of processor time, {} writes of records, {} of the sweep",
+        units::duration(steady.time),
+        units::duration(steady.cpu),
+        steady.record_writes,
+        steady.sweep_writes
     );
     goals(&mut text, report);
     text
@@ -77,5 +89,20 @@ fn goals(text: &mut String, report: &Report) {
         milliseconds(GOAL_CHANGE),
         yes_or_no(slowest < GOAL_CHANGE),
         milliseconds(slowest)
+    );
+    let slowest = report.starts.iter().map(|start| start.confirmed).max().unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "all tags looked at within {}, the webhook's maxStaleness: {} ({})",
+        units::duration(GOAL_PASS),
+        yes_or_no(slowest <= GOAL_PASS),
+        units::duration(slowest)
+    );
+    let writes = report.steady.record_writes + report.steady.sweep_writes;
+    let _ = writeln!(
+        text,
+        "less than one write a second: {} ({writes} in {})",
+        yes_or_no(u128::from(writes) * 1000 < report.steady.time.as_millis()),
+        units::duration(report.steady.time)
     );
 }
