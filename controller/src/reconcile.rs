@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use tracing::warn;
-use zstart_convert::PlatformSelection;
-use zstart_core::record::{ImageConversionStatus, RecordReason};
+use zstart_convert::{AcceptedSettings, PlatformSelection};
+use zstart_core::record::{ImageConversionStatus, RecordReason, Requests};
 use zstart_core::{ImageConversion, Reference};
 
 use crate::config::Config;
@@ -129,6 +129,8 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let platforms = context.platforms();
     let inputs = inputs_of(job.record, &consumers, &platforms);
     let last = context.attempts.last(job.name, inputs.image);
+    // A request may be older than this process.
+    let requests = Requests::of(&record.metadata).into_some();
     let is_retry = matches!(last, Last::Outdated);
     let (last, verdict) = match last {
         Last::Same(last) => {
@@ -141,7 +143,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
                 PlatformSelection::All => None,
                 PlatformSelection::Only(platforms) => Some(platforms.as_slice()),
             };
-            let status = record.status.as_ref();
+            let status = record.status.as_ref().filter(|status| status.answered == requests);
             (None, status.and_then(|status| Verdict::recorded(status, wanted)))
         }
     };
@@ -176,6 +178,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         settings: context.settings(platforms),
         verdict,
         is_retry,
+        accepts: accepted_settings(requests.as_ref(), record.status.as_ref()),
         slot: job.slot,
     };
     let result = reconciliation.run(&mut writer).await;
@@ -295,6 +298,21 @@ fn schedule_of(
     Schedule { interval, requested, is_movable }
 }
 
+/// Returns the variants that suffice: any, unless a user has asked for one of the current settings.
+fn accepted_settings(
+    requests: Option<&Requests>,
+    status: Option<&ImageConversionStatus>,
+) -> AcceptedSettings {
+    let reconvert = |requests: &Requests| requests.reconvert.clone();
+    let requested = requests.and_then(reconvert);
+    let answered = status.and_then(|status| status.answered.as_ref()).and_then(reconvert);
+    if requested.is_some() && requested != answered {
+        AcceptedSettings::Current
+    } else {
+        AcceptedSettings::Any
+    }
+}
+
 fn inputs_of(record: &RecordMeta, consumers: &[Consumer], platforms: &PlatformSelection) -> Inputs {
     let consumers: BTreeSet<_> = consumers
         .iter()
@@ -305,7 +323,7 @@ fn inputs_of(record: &RecordMeta, consumers: &[Consumer], platforms: &PlatformSe
         PlatformSelection::Only(list) => Some(list.iter().map(ToString::to_string).collect()),
     };
     Inputs {
-        image: InputsHash::of((&record.uid, record.generation, &record.retry, platforms)),
+        image: InputsHash::of((&record.uid, record.generation, &record.requests, platforms)),
         access: InputsHash::of(consumers),
     }
 }

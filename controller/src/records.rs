@@ -5,7 +5,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client};
-use zstart_core::record::ImageConversionSpec;
+use zstart_core::record::{ImageConversionSpec, Requests};
 use zstart_core::{ImageConversion, Reference, keys};
 
 /// Record, reduced. A status that changes doesn't change it.
@@ -13,8 +13,7 @@ use zstart_core::{ImageConversion, Reference, keys};
 pub(crate) struct RecordMeta {
     pub(crate) uid: Box<str>,
     pub(crate) generation: Option<i64>,
-    /// Value of [`keys::RETRY`].
-    pub(crate) retry: Option<Box<str>>,
+    pub(crate) requests: Requests,
     /// The controller made the record, for a source in demand.
     pub(crate) is_own: bool,
 }
@@ -27,11 +26,7 @@ impl RecordMeta {
         Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
-            retry: metadata
-                .annotations
-                .as_ref()
-                .and_then(|all| all.get(keys::RETRY))
-                .map(|value| (**value).into()),
+            requests: Requests::of(metadata),
             is_own: metadata.managed_fields.iter().flatten().any(is_spec_of_controller),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 use tokio::time::timeout;
-use zstart_convert::{ErrorClass, NamedVariant, Plan, PlatformSelection, Settings};
+use zstart_convert::{AcceptedSettings, ErrorClass, NamedVariant, Plan, PlatformSelection, Settings};
 use zstart_core::record::RecordReason;
 use zstart_core::{Digest, ImageConversion, Platform, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
@@ -56,6 +56,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) verdict: Option<Verdict>,
     /// A user wants a look that relies on nothing remembered.
     pub(super) is_retry: bool,
+    /// Variants that suffice.
+    pub(super) accepts: AcceptedSettings,
     /// Right to look at the registry. Returned before a conversion.
     pub(super) slot: &'a LookSlot,
 }
@@ -173,38 +175,45 @@ impl Reconciliation<'_> {
             writer.write().await?;
         }
         let names = VariantNames::of(source, &digest);
-        self.require_push_right(repository, account, &names, writer).await?;
+        let denial = self.require_push_right(repository, account, &names, writer).await?;
         let resolved = resolve::resolve(repository, source, &digest, writer).await?;
         let target = Target { repository, source, names: &names };
-        Ok(match plan::plan(target, &resolved, &self.settings, writer).await? {
+        Ok(match plan::plan(target, &resolved, &self.settings, self.accepts, writer).await? {
             Planned::AlreadyZstd => Looked::Done(Outcome::AlreadyZstd(digest)),
             Planned::Existing(variant) => Looked::Done(ready(source, digest, variant, Origin::Existing)),
-            Planned::Convert { plan, listing } => Looked::Convert { plan, listing, digest },
+            Planned::Convert { plan, listing } => match denial {
+                // The variant of other settings serves on. No layer is pulled for one that can't be pushed.
+                Some(message) if self.accepts == AcceptedSettings::Current => {
+                    return Err(ReconcileError::PushDenied { message });
+                }
+                _ => Looked::Convert { plan, listing, digest },
+            },
         })
     }
 
-    /// Requires the right to push, or a variant that exists. Pulls nothing.
+    /// Requires the right to push, or a variant that exists. Returns the registry's denial in the second case. Pulls
+    /// nothing.
     async fn require_push_right(
         &self,
         repository: &dyn Store,
         account: &Account,
         names: &VariantNames,
         writer: &StatusWriter<'_>,
-    ) -> Result<(), ReconcileError> {
+    ) -> Result<Option<Arc<str>>, ReconcileError> {
         let governor = &self.context.governor;
         let right = governor.push_right(account, repository, self.is_retry).await;
         let PushRight::Denied(message) = right.map_err(|error| ReconcileError::Convert(error.into()))? else {
-            return Ok(());
+            return Ok(None);
         };
         if writer.status().variant.is_some() {
-            return Ok(());
+            return Ok(Some(message));
         }
         let listing = repository.look_up_tags(MAX_TAGS).await;
         let has_variant = match listing.map_err(|error| ReconcileError::Convert(error.into()))? {
             TagListing::Read(tags) => tags.iter().any(|tag| names.contains(tag)),
             TagListing::Refused(_) => false,
         };
-        if has_variant { Ok(()) } else { Err(ReconcileError::PushDenied { message }) }
+        if has_variant { Ok(Some(message)) } else { Err(ReconcileError::PushDenied { message }) }
     }
 
     /// Whether the record had a variant when it was read.

@@ -59,12 +59,12 @@ async fn record_outcome(
         }
         Outcome::AlreadyZstd(source) => {
             writer.set_already_zstd();
-            writer.set_platforms(reconciliation.platforms());
+            writer.set_answered(reconciliation.platforms());
             Verdict { source, kind: VerdictKind::AlreadyZstd }
         }
         Outcome::Ready { variant, tag } => {
             writer.set_ready(&variant);
-            writer.set_platforms(reconciliation.platforms());
+            writer.set_answered(reconciliation.platforms());
             announce(reconciliation, &variant).await;
             let checked_at = Some(Instant::now());
             let tag = VerifiedTag { tag, digest: variant.image.digest.clone(), checked_at };
@@ -108,7 +108,7 @@ async fn record_error(
     writer.set_failed(error);
     let verdict = refusal(writer, error);
     let failure = if verdict.is_some() {
-        writer.set_platforms(reconciliation.platforms());
+        writer.set_answered(reconciliation.platforms());
         warn!(%source, reason = reason.as_str(), error = text, "leaving a source alone until it changes");
         None
     } else {

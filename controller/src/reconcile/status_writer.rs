@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason, ResolvedSource};
+use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason, Requests, ResolvedSource};
 use zstart_core::{Digest, ImageConversion, Platform, keys};
 
 use super::error::ReconcileError;
@@ -78,9 +78,10 @@ impl<'a> StatusWriter<'a> {
         self.update(|status, now| status::set_resolved(status, source, now));
     }
 
-    /// Sets the platforms that the verdict in the status covers.
-    pub(super) fn set_platforms(&mut self, platforms: Option<Vec<Platform>>) {
+    /// Sets the platforms that the verdict in the status covers, and the requests on the record as answered.
+    pub(super) fn set_answered(&mut self, platforms: Option<Vec<Platform>>) {
         self.status.platforms = platforms;
+        self.status.answered = Requests::of(&self.record.metadata).into_some();
     }
 
     pub(super) fn set_pending(&mut self, digest: &Digest) {

@@ -19,6 +19,9 @@ pub const ORIGINALS: &str = "zstart.dev/originals";
 /// Annotation of a record: a new value asks the controller to look at the source now, and to verify the variant in
 /// full. Users write the time.
 pub const RETRY: &str = "zstart.dev/retry";
+/// Annotation of a record: a new value asks the controller for a variant of the current settings, once. The variant
+/// that exists serves until the new one is verified. Users write the time.
+pub const RECONVERT: &str = "zstart.dev/reconvert";
 
 /// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
 pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";

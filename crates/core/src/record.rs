@@ -13,11 +13,13 @@ use crate::reference::Reference;
 
 mod condition;
 mod name;
+mod requests;
 #[cfg(test)]
 mod tests;
 
 pub use condition::{CONVERTED, HEALTHY, READY, RESOLVED, RecordReason, condition, set_condition};
 pub use name::record_name;
+pub use requests::Requests;
 
 /// Source to convert. The source of a record never changes.
 ///
@@ -73,6 +75,9 @@ pub struct ImageConversionStatus {
     /// setting. Absent: all platforms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<Platform>>,
+    /// Requests of users that the last complete look has answered. After a restart, the controller answers others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Requests>,
     /// Variant that pods may be rewritten to; absent until a variant was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,

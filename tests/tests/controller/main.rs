@@ -18,5 +18,6 @@ mod program;
 mod records;
 mod refusals;
 mod request_gate;
+mod requests;
 mod restraint;
 mod sharing;
