@@ -44,7 +44,8 @@ pub const GROUP: &str = "zstart.dev";
 /// Field manager of the controller's server-side applies, and `reportingController` of the controller's
 /// events.
 pub const CONTROLLER: &str = "zstart-controller";
-/// Field manager of the condition `Healthy`. An apply of the whole status by [`CONTROLLER`] leaves it alone.
+/// Field manager of the condition `Healthy` of a record whose variant a pod couldn't pull. An apply of the whole
+/// status by [`CONTROLLER`] leaves it alone.
 pub const HEALER: &str = "zstart-healer";
 /// `reportingController` and log name of the webhook.
 pub const WEBHOOK: &str = "zstart-webhook";

@@ -47,12 +47,23 @@ pub use requests::Requests;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
+    printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Healthy\")].status"
+    ),
     printcolumn(name = "Gzip", type_ = "string", json_path = ".status.summary.sourceSize"),
     printcolumn(name = "Zstd", type_ = "string", json_path = ".status.summary.variantSize"),
     printcolumn(name = "Saved", type_ = "string", json_path = ".status.summary.saved"),
     printcolumn(name = "Took", type_ = "string", json_path = ".status.summary.took"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Variant", type_ = "string", json_path = ".status.variant.reference", priority = 1)
+    printcolumn(name = "Variant", type_ = "string", json_path = ".status.variant.reference", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ImageConversionSpec {
@@ -84,7 +95,7 @@ pub struct ImageConversionStatus {
     /// Sizes and times in readable form, as `kubectl get` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` once a pod couldn't pull the variant.
+    /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` while there is a variant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

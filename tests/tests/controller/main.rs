@@ -8,6 +8,7 @@ mod conversion;
 mod demand;
 mod freshness;
 mod heal;
+mod health;
 mod lab;
 mod leader;
 mod loop_guard;
