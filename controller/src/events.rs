@@ -40,7 +40,12 @@ struct Report<'a> {
     reason: &'a str,
     action: &'a str,
     note: &'a str,
+    /// Identity of the content; `None` for an event that isn't published twice.
+    id: Option<u64>,
 }
+
+/// Reason of the event on the owner of rewritten pods. Users match on the word.
+const USES_VARIANT: &str = "UsesVariant";
 
 impl Events {
     /// `instance` is the name of the reporting pod.
@@ -58,7 +63,7 @@ impl Events {
         note: &str,
     ) {
         let subject = &record.name_any();
-        let report = Report { subject, type_, reason: reason.as_str(), action: "Convert", note };
+        let report = Report { subject, type_, reason: reason.as_str(), action: "Convert", note, id: None };
         self.publish_on(&report, &record.object_ref(&())).await;
         let targets = consumers.iter().flat_map(|consumer| &consumer.event_target);
         for object in targets.take(MAX_CONSUMERS) {
@@ -70,14 +75,21 @@ impl Events {
     pub(crate) async fn publish_hold(&self, owner: &ObjectReference, reason: HoldReason, note: &str) {
         let subject = owner.name.as_deref().unwrap_or("owner");
         let (type_, reason) = (EventType::Warning, reason.as_str());
-        self.publish_on(&Report { subject, type_, reason, action: "Hold", note }, owner).await;
+        self.publish_on(&Report { subject, type_, reason, action: "Hold", note, id: None }, owner).await;
     }
 
     /// Publishes an event on a pod that can't pull its variant.
     pub(crate) async fn publish_heal(&self, pod: &ObjectReference, reason: &str, note: &str) {
         let subject = pod.name.as_deref().unwrap_or("pod");
         let type_ = EventType::Warning;
-        self.publish_on(&Report { subject, type_, reason, action: "Heal", note }, pod).await;
+        self.publish_on(&Report { subject, type_, reason, action: "Heal", note, id: None }, pod).await;
+    }
+
+    /// Publishes an event on the owner of pods that use a variant. Nothing is published if an event of this `id` exists.
+    pub(crate) async fn publish_use(&self, owner: &ObjectReference, id: u64, note: &str) {
+        let subject = owner.name.as_deref().unwrap_or("owner");
+        let (type_, reason, action) = (EventType::Normal, USES_VARIANT, "Rewrite");
+        self.publish_on(&Report { subject, type_, reason, action, note, id: Some(id) }, owner).await;
     }
 
     async fn publish_on(&self, report: &Report<'_>, object: &ObjectReference) {
@@ -91,10 +103,13 @@ impl Events {
     }
 
     fn event(&self, report: &Report<'_>, object: &ObjectReference, namespace: &str, now: Timestamp) -> Event {
-        let Report { subject, type_, reason, action, note } = *report;
+        let Report { subject, type_, reason, action, note, id } = *report;
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         // The form of client-go's names, and a number.
-        let name = format!("{subject}.{:x}.{number:x}", now.as_microsecond());
+        let name = match id {
+            Some(id) => format!("{subject}.{id:016x}"),
+            None => format!("{subject}.{:x}.{number:x}", now.as_microsecond()),
+        };
         let type_ = match type_ {
             EventType::Normal => "Normal",
             EventType::Warning => "Warning",

@@ -21,4 +21,5 @@ mod refusals;
 mod request_gate;
 mod requests;
 mod restraint;
+mod rollouts;
 mod sharing;
