@@ -22,6 +22,10 @@ use crate::demand::Consumer;
 const MAX_CONSUMERS: usize = 10;
 /// Namespace of events about objects without a namespace.
 const CLUSTER_NAMESPACE: &str = "default";
+/// Namespace of events about records. They tell about images of all tenants, and a tenant may read events of the
+/// namespace `default`. The API server accepts these two namespaces (`pkg/apis/core/validation/events.go`,
+/// `legacyValidateEvent`), and `kubectl describe` finds an event in either.
+const RECORD_NAMESPACE: &str = "kube-system";
 
 /// Publishes events.
 pub(crate) struct Events {
@@ -53,7 +57,7 @@ impl Events {
         Self { client, instance, published: AtomicU64::default() }
     }
 
-    /// Publishes an event on the record and on its consumers.
+    /// Publishes an event on the record and on these consumers.
     pub(crate) async fn publish(
         &self,
         record: &ImageConversion,
@@ -64,7 +68,7 @@ impl Events {
     ) {
         let subject = &record.name_any();
         let report = Report { subject, type_, reason: reason.as_str(), action: "Convert", note, id: None };
-        self.publish_on(&report, &record.object_ref(&())).await;
+        self.publish_in(RECORD_NAMESPACE, &report, &record.object_ref(&())).await;
         let targets = consumers.iter().flat_map(|consumer| &consumer.event_target);
         for object in targets.take(MAX_CONSUMERS) {
             self.publish_on(&report, object).await;
@@ -94,6 +98,10 @@ impl Events {
 
     async fn publish_on(&self, report: &Report<'_>, object: &ObjectReference) {
         let namespace = object.namespace.as_deref().unwrap_or(CLUSTER_NAMESPACE);
+        self.publish_in(namespace, report, object).await;
+    }
+
+    async fn publish_in(&self, namespace: &str, report: &Report<'_>, object: &ObjectReference) {
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let event = self.event(report, object, namespace, Timestamp::now());
         if let Err(error) = events.create(&PostParams::default(), &event).await {

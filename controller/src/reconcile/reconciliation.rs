@@ -20,7 +20,7 @@ use super::target::Target;
 use super::verdict::Verdict;
 use super::{plan, resolve};
 use crate::context::Context;
-use crate::credentials::Candidates;
+use crate::credentials::{Audience, Candidates};
 use crate::demand::Consumer;
 use crate::governor::{Account, GovernedStore, PushRight};
 use crate::scheduler::LookSlot;
@@ -75,33 +75,53 @@ enum Looked {
 }
 
 impl Reconciliation<'_> {
+    /// Runs the phases. Returns the result, and the namespaces whose events may tell it.
+    pub(super) async fn run(
+        &self,
+        writer: &mut StatusWriter<'_>,
+    ) -> (Result<Outcome, ReconcileError>, Audience) {
+        let mut audience = Audience::Everyone;
+        let result = self.try_candidates(writer, &mut audience).await;
+        (result, audience)
+    }
+
     /// Tries the candidate credentials in turn until the registry accepts one of them.
-    pub(super) async fn run(&self, writer: &mut StatusWriter<'_>) -> Result<Outcome, ReconcileError> {
+    async fn try_candidates(
+        &self,
+        writer: &mut StatusWriter<'_>,
+        audience: &mut Audience,
+    ) -> Result<Outcome, ReconcileError> {
         let source = resolve::valid_source(self.record)?;
         let Context { client, own_credentials, logins, config, immutable_tags, .. } = self.context;
         writer.set_immutable(immutable_tags.contains(source, own_credentials).await);
         let mut candidates =
             Candidates::new(client, own_credentials, &config.pull_secrets, logins, self.consumers, source);
-        let mut denied: Option<ReconcileError> = None;
+        let mut denied: Option<(ReconcileError, usize)> = None;
         while let Some(credentials) = candidates.next().await? {
             match self.run_with(credentials, source, writer).await {
                 Err(error) if error.depends_on_credentials() => {
                     if error.is_denial() {
                         candidates.refused(error.is_login_refusal());
                     }
-                    denied = Some(match denied {
-                        Some(earlier) => earlier.more_specific(error),
-                        None => error,
-                    });
+                    if denied.as_ref().is_none_or(|(earlier, _)| error.is_more_specific_than(earlier)) {
+                        denied = Some((error, candidates.position()));
+                    }
                 }
-                Ok(outcome) => {
-                    candidates.accepted();
-                    return Ok(outcome);
+                result => {
+                    if result.is_ok() {
+                        candidates.accepted();
+                    }
+                    if tells_about_image(&result) {
+                        *audience = candidates.audience(candidates.position()).await;
+                    }
+                    return result;
                 }
-                Err(error) => return Err(error),
             }
         }
-        let Some(error) = denied else { unreachable!("anonymous is always a candidate") };
+        let Some((error, position)) = denied else { unreachable!("anonymous is always a candidate") };
+        if error.tells_about_image() {
+            *audience = candidates.audience(position).await;
+        }
         Err(error.with_credentials(candidates.into_report()))
     }
 
@@ -229,9 +249,25 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Publishes an event on the record and on its consumers.
-    pub(super) async fn publish(&self, type_: EventType, reason: RecordReason, note: &str) {
-        self.context.events.publish(self.record, self.consumers, type_, reason, note).await;
+    /// Publishes an event on the record, and on those of its consumers that may read it.
+    pub(super) async fn publish(
+        &self,
+        type_: EventType,
+        reason: RecordReason,
+        note: &str,
+        audience: &Audience,
+    ) {
+        let consumers = audience.of(self.consumers);
+        self.context.events.publish(self.record, &consumers, type_, reason, note).await;
+    }
+}
+
+/// Returns whether an event about the result would tell about the image. Nothing is published about an unchanged one.
+fn tells_about_image(result: &Result<Outcome, ReconcileError>) -> bool {
+    match result {
+        Ok(Outcome::Unchanged(_)) => false,
+        Ok(Outcome::Ready { .. } | Outcome::AlreadyZstd(_)) => true,
+        Err(error) => error.tells_about_image(),
     }
 }
 

@@ -23,3 +23,4 @@ mod requests;
 mod restraint;
 mod rollouts;
 mod sharing;
+mod tenants;
