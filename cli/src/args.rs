@@ -12,6 +12,7 @@ use zstart_process::log_filter::{self, LogFilter};
 use crate::cluster::ClusterArguments;
 use crate::image_ref::ImageRef;
 use crate::output::OutputFormat;
+use crate::records::RecordArguments;
 use crate::registries::RegistryArguments;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
@@ -101,6 +102,23 @@ pub(crate) enum Command {
     ///
     /// Exit code 0 means that no check failed (there may be warnings), 1 that one failed.
     Check(CheckArguments),
+    /// Ask the controller to look at sources now and to verify their variants in full.
+    ///
+    /// Use the command after the cause of a failure was removed, for example a right to push was granted. The
+    /// controller forgets its backoff for these sources. A look in full reads the manifests of source and variant, and
+    /// no layer.
+    ///
+    /// The request is the annotation `zstart.dev/retry` of a record. It waits there while no controller runs.
+    Retry(RetryArguments),
+    /// Ask the controller to convert sources again whose variants were made with another level.
+    ///
+    /// The controller keeps a variant when its level changes, and uses the new level for new sources. This command
+    /// applies the level to existing variants. A new variant has a tag of its own; the old one serves until the new
+    /// one is verified, and stays in the registry. A variant of the current level is left as it is.
+    ///
+    /// The request is the annotation `zstart.dev/reconvert` of a record. It counts once: a later change of the level
+    /// needs another request.
+    Reconvert(ReconvertArguments),
     /// Print the custom resource definitions.
     #[command(hide = true)]
     Crd,
@@ -257,6 +275,24 @@ pub(crate) struct CheckArguments {
     pub(crate) output: OutputArguments,
 }
 
+/// Arguments of `zstart retry`.
+#[derive(Debug, Args)]
+pub(crate) struct RetryArguments {
+    #[command(flatten)]
+    pub(crate) records: RecordArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart reconvert`.
+#[derive(Debug, Args)]
+pub(crate) struct ReconvertArguments {
+    #[command(flatten)]
+    pub(crate) records: RecordArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
 /// Arguments for the form of the result.
 #[derive(Clone, Copy, Debug, Args)]
 pub(crate) struct OutputArguments {
@@ -307,6 +343,9 @@ mod tests {
             (&["zstart", "tune", "app", "--bandwidth", "1G,fast"], "\"fast\" is not a bandwidth"),
             (&["zstart", "tune", "app", "--sample", "1M"], "at least 96.0 MiB"),
             (&["zstart", "crd", "--log", "inof"], "\"inof\" is neither a level"),
+            (&["zstart", "retry"], "<SOURCE>"),
+            (&["zstart", "retry", "app", "--all"], "cannot be used with"),
+            (&["zstart", "retry", "--reason", "Broken"], "the reasons are Pending"),
         ] {
             let error = Arguments::try_parse_from(arguments).unwrap_err().to_string();
             assert!(error.contains(said), "{error}");

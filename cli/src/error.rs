@@ -114,6 +114,28 @@ pub(crate) enum CliError {
     /// The cluster has no such namespace.
     #[error("namespace {namespace} doesn't exist; name another one with -n")]
     NoNamespace { namespace: String },
+    /// A source has no record.
+    #[error(
+        "zstart has no record of {sources}: the controller makes one when a workload in an opted-in namespace names \
+         the image; kubectl get imgconv lists the records"
+    )]
+    NoRecord { sources: String },
+    /// The cluster has no records at all.
+    #[error(
+        "the cluster doesn't know imageconversions.zstart.dev: zstart isn't installed there; name another cluster \
+         with --context"
+    )]
+    NoRecordKind,
+    /// RBAC or the admission policy protects the records.
+    #[error(
+        "you may not change record {record}: ask an administrator of the cluster, or to be listed in the chart's \
+         value records.writers with the right to patch imageconversions.zstart.dev"
+    )]
+    MayNotWriteRecords {
+        record: String,
+        #[source]
+        source: Box<kube::Error>,
+    },
     /// `zstart check` found something that doesn't work.
     #[error("{failed} of {all} checks failed; the lines below each ✗ say what to do")]
     ChecksFailed { failed: usize, all: usize },
@@ -208,13 +230,18 @@ impl CliError {
             | Self::TargetHoldsSource { .. }
             | Self::PodName { .. }
             | Self::Manifest { .. } => 2,
-            Self::NoPod { .. } | Self::NoNamespace { .. } | Self::NotInstalled => 3,
+            Self::NoPod { .. }
+            | Self::NoNamespace { .. }
+            | Self::NotInstalled
+            | Self::NoRecord { .. }
+            | Self::NoRecordKind => 3,
             Self::TargetUnreadable { .. } => 4,
             Self::Stopped => 130,
             Self::Credentials { .. }
             | Self::Client(_)
             | Self::Aws(_)
             | Self::Cluster(_)
+            | Self::MayNotWriteRecords { .. }
             | Self::ChecksFailed { .. }
             | Self::ReadManifest { .. }
             | Self::Print { .. }

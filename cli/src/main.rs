@@ -14,7 +14,10 @@ mod inspect;
 mod layer_cache;
 mod output;
 mod progress;
+mod reconvert;
+mod records;
 mod registries;
+mod retry;
 mod tune;
 mod verify;
 
@@ -62,6 +65,8 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Verify(arguments) => verify::run(arguments).await,
                 Command::Explain(arguments) => explain::run(arguments).await,
                 Command::Check(arguments) => check::run(arguments).await,
+                Command::Retry(arguments) => retry::run(arguments).await,
+                Command::Reconvert(arguments) => reconvert::run(arguments).await,
                 Command::Crd => crd::print(),
             }
         };

@@ -1,6 +1,7 @@
 //! Credentials tried for a registry, in order: the controller's own, the workloads' pull secrets, anonymous.
 
 mod access;
+mod audience;
 mod login_memory;
 mod pull_secrets;
 mod report;
@@ -22,6 +23,7 @@ use self::report::SecretResult;
 use crate::demand::Consumer;
 
 pub use self::access::PullSecretAccess;
+pub(crate) use self::audience::Audience;
 pub use self::login_memory::LoginMemory;
 pub(crate) use self::report::CredentialReport;
 
@@ -99,6 +101,8 @@ pub struct Candidates<'a> {
     of_file: VecDeque<Credentials>,
     pull_secrets: PullSecrets,
     tried: Vec<Credentials>,
+    /// Namespaces of pull secrets, with the position of their login in `tried`.
+    sharing: Vec<(usize, String)>,
     current: Current,
     report: CredentialReport,
 }
@@ -154,6 +158,7 @@ impl<'a> Candidates<'a> {
             of_file: VecDeque::new(),
             pull_secrets,
             tried: Vec::new(),
+            sharing: Vec::new(),
             current: Current::default(),
             report,
         }
@@ -181,6 +186,9 @@ impl<'a> Candidates<'a> {
         let (next, current) = next.unwrap_or_else(|| (Credentials::Anonymous, Current::default()));
         self.current = current;
         self.tried.push(next.clone());
+        if let Some((namespace, _)) = &self.current.secret {
+            self.sharing.push((self.position(), namespace.clone()));
+        }
         Ok(Some(next))
     }
 
@@ -228,12 +236,14 @@ impl<'a> Candidates<'a> {
         while let Some(step) = self.pull_secrets.step() {
             match step {
                 Step::Try(credentials, secret) => {
-                    let is_known = self.tried.contains(&credentials);
+                    let (is_known, tried) = (self.tried.contains(&credentials), credentials.clone());
                     if let Some(next) = self.untried(credentials, Some(secret.clone())) {
                         self.pull_secrets.end_turn();
                         return Ok(Some(next));
                     }
-                    if !is_known {
+                    if is_known {
+                        self.note_sharing(&tried, secret.0);
+                    } else {
                         self.report.note(&secret, SecretResult::Held);
                     }
                 }

@@ -22,6 +22,10 @@ use crate::demand::Consumer;
 const MAX_CONSUMERS: usize = 10;
 /// Namespace of events about objects without a namespace.
 const CLUSTER_NAMESPACE: &str = "default";
+/// Namespace of events about records. They tell about images of all tenants, and a tenant may read events of the
+/// namespace `default`. The API server accepts these two namespaces (`pkg/apis/core/validation/events.go`,
+/// `legacyValidateEvent`), and `kubectl describe` finds an event in either.
+const RECORD_NAMESPACE: &str = "kube-system";
 
 /// Publishes events.
 pub(crate) struct Events {
@@ -40,7 +44,12 @@ struct Report<'a> {
     reason: &'a str,
     action: &'a str,
     note: &'a str,
+    /// Identity of the content; `None` for an event that isn't published twice.
+    id: Option<u64>,
 }
+
+/// Reason of the event on the owner of rewritten pods. Users match on the word.
+const USES_VARIANT: &str = "UsesVariant";
 
 impl Events {
     /// `instance` is the name of the reporting pod.
@@ -48,7 +57,7 @@ impl Events {
         Self { client, instance, published: AtomicU64::default() }
     }
 
-    /// Publishes an event on the record and on its consumers.
+    /// Publishes an event on the record and on these consumers.
     pub(crate) async fn publish(
         &self,
         record: &ImageConversion,
@@ -58,8 +67,8 @@ impl Events {
         note: &str,
     ) {
         let subject = &record.name_any();
-        let report = Report { subject, type_, reason: reason.as_str(), action: "Convert", note };
-        self.publish_on(&report, &record.object_ref(&())).await;
+        let report = Report { subject, type_, reason: reason.as_str(), action: "Convert", note, id: None };
+        self.publish_in(RECORD_NAMESPACE, &report, &record.object_ref(&())).await;
         let targets = consumers.iter().flat_map(|consumer| &consumer.event_target);
         for object in targets.take(MAX_CONSUMERS) {
             self.publish_on(&report, object).await;
@@ -70,18 +79,29 @@ impl Events {
     pub(crate) async fn publish_hold(&self, owner: &ObjectReference, reason: HoldReason, note: &str) {
         let subject = owner.name.as_deref().unwrap_or("owner");
         let (type_, reason) = (EventType::Warning, reason.as_str());
-        self.publish_on(&Report { subject, type_, reason, action: "Hold", note }, owner).await;
+        self.publish_on(&Report { subject, type_, reason, action: "Hold", note, id: None }, owner).await;
     }
 
     /// Publishes an event on a pod that can't pull its variant.
     pub(crate) async fn publish_heal(&self, pod: &ObjectReference, reason: &str, note: &str) {
         let subject = pod.name.as_deref().unwrap_or("pod");
         let type_ = EventType::Warning;
-        self.publish_on(&Report { subject, type_, reason, action: "Heal", note }, pod).await;
+        self.publish_on(&Report { subject, type_, reason, action: "Heal", note, id: None }, pod).await;
+    }
+
+    /// Publishes an event on the owner of pods that use a variant. Nothing is published if an event of this `id` exists.
+    pub(crate) async fn publish_use(&self, owner: &ObjectReference, id: u64, note: &str) {
+        let subject = owner.name.as_deref().unwrap_or("owner");
+        let (type_, reason, action) = (EventType::Normal, USES_VARIANT, "Rewrite");
+        self.publish_on(&Report { subject, type_, reason, action, note, id: Some(id) }, owner).await;
     }
 
     async fn publish_on(&self, report: &Report<'_>, object: &ObjectReference) {
         let namespace = object.namespace.as_deref().unwrap_or(CLUSTER_NAMESPACE);
+        self.publish_in(namespace, report, object).await;
+    }
+
+    async fn publish_in(&self, namespace: &str, report: &Report<'_>, object: &ObjectReference) {
         let events: Api<Event> = Api::namespaced(self.client.clone(), namespace);
         let event = self.event(report, object, namespace, Timestamp::now());
         if let Err(error) = events.create(&PostParams::default(), &event).await {
@@ -91,10 +111,13 @@ impl Events {
     }
 
     fn event(&self, report: &Report<'_>, object: &ObjectReference, namespace: &str, now: Timestamp) -> Event {
-        let Report { subject, type_, reason, action, note } = *report;
+        let Report { subject, type_, reason, action, note, id } = *report;
         let number = self.published.fetch_add(1, Ordering::Relaxed);
         // The form of client-go's names, and a number.
-        let name = format!("{subject}.{:x}.{number:x}", now.as_microsecond());
+        let name = match id {
+            Some(id) => format!("{subject}.{id:016x}"),
+            None => format!("{subject}.{:x}.{number:x}", now.as_microsecond()),
+        };
         let type_ = match type_ {
             EventType::Normal => "Normal",
             EventType::Warning => "Warning",

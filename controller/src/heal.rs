@@ -35,6 +35,7 @@ mod pod;
 mod tests;
 
 pub(crate) use blame::recover;
+pub(crate) use memory::BoundedMap;
 
 /// Time between two cures. The API server isn't flooded when a whole cluster fails.
 const SPACING: Duration = Duration::from_millis(50);

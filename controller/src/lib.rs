@@ -9,6 +9,7 @@
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
+//! - `rollouts`: an event on the owner of pods that use a variant.
 //! - [`certificates`]: the webhook's authority and serving certificate.
 //! - [`leader`]: of all replicas, one does the above; the others watch and stand by.
 //!
@@ -47,6 +48,7 @@ mod platform_memory;
 mod reconcile;
 mod records;
 mod repositories;
+mod rollouts;
 pub mod run;
 mod scheduler;
 mod sweep;

@@ -43,6 +43,7 @@ mod verdict;
 use guard::Removal;
 
 pub use guard::Guard;
+pub(crate) use pod::deployment_name;
 pub use verdict::{Lift, NewHold, Verdict};
 
 /// Interval between sweeps, which release the memory of owners without evidence.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use tracing::warn;
-use zstart_convert::PlatformSelection;
-use zstart_core::record::{ImageConversionStatus, RecordReason};
+use zstart_convert::{AcceptedSettings, PlatformSelection};
+use zstart_core::record::{ImageConversionStatus, RecordReason, Requests};
 use zstart_core::{ImageConversion, Platform, Reference};
 
 use crate::config::Config;
@@ -128,9 +128,10 @@ fn earlier_attempt(
     inputs: Inputs,
 ) -> Option<Attempt> {
     let at = context.sweep.earlier_look(name)?;
-    // A request of the time without a controller.
-    let retry = record.retry.as_deref().and_then(|retry| retry.parse::<Timestamp>().ok());
-    if record.retry.is_some() && retry.is_none_or(|retry| retry >= at) {
+    // A request of the time without a controller wants a look now.
+    let Requests { retry, reconvert } = &record.requests;
+    let is_earlier = |request: &String| request.parse::<Timestamp>().is_ok_and(|time| time < at);
+    if !retry.iter().chain(reconvert).all(is_earlier) {
         return None;
     }
     let age = context.api_clock.now().duration_since(at).try_into().unwrap_or_default();
@@ -156,6 +157,8 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let platforms = context.platforms();
     let inputs = inputs_of(job.record, &consumers);
     let last = context.attempts.last(job.name, inputs.image, only(&platforms));
+    // A request may be older than this process.
+    let requests = Requests::of(&record.metadata).into_some();
     let is_retry = matches!(last, Last::Outdated);
     let (last, verdict) = match last {
         Last::Same(last) => {
@@ -164,7 +167,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         }
         Last::Outdated => (None, None),
         Last::None => {
-            let status = record.status.as_ref();
+            let status = record.status.as_ref().filter(|status| status.answered == requests);
             (None, status.and_then(|status| Verdict::recorded(status, only(&platforms))))
         }
     };
@@ -200,6 +203,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         settings: context.settings(platforms),
         verdict,
         is_retry,
+        accepts: accepted_settings(requests.as_ref(), record.status.as_ref()),
         slot: job.slot,
     };
     let result = reconciliation.run(&mut writer).await;
@@ -335,13 +339,28 @@ fn schedule_of(
     Schedule { interval, requested, is_movable }
 }
 
+/// Returns the variants that suffice: any, unless a user has asked for one of the current settings.
+fn accepted_settings(
+    requests: Option<&Requests>,
+    status: Option<&ImageConversionStatus>,
+) -> AcceptedSettings {
+    let reconvert = |requests: &Requests| requests.reconvert.clone();
+    let requested = requests.and_then(reconvert);
+    let answered = status.and_then(|status| status.answered.as_ref()).and_then(reconvert);
+    if requested.is_some() && requested != answered {
+        AcceptedSettings::Current
+    } else {
+        AcceptedSettings::Any
+    }
+}
+
 fn inputs_of(record: &RecordMeta, consumers: &[Consumer]) -> Inputs {
     let consumers: BTreeSet<_> = consumers
         .iter()
         .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
         .collect();
     Inputs {
-        image: InputsHash::of((&record.uid, record.generation, &record.retry)),
+        image: InputsHash::of((&record.uid, record.generation, &record.requests)),
         access: InputsHash::of(consumers),
     }
 }

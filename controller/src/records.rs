@@ -8,7 +8,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::Status;
 use kube::{Api, Client};
 use serde_json::json;
-use zstart_core::record::ImageConversionSpec;
+use zstart_core::record::{ImageConversionSpec, Requests};
 use zstart_core::{ImageConversion, Reference, keys};
 
 /// Record, reduced. A status that changes doesn't change it.
@@ -16,8 +16,7 @@ use zstart_core::{ImageConversion, Reference, keys};
 pub(crate) struct RecordMeta {
     pub(crate) uid: Box<str>,
     pub(crate) generation: Option<i64>,
-    /// Value of [`keys::RETRY`].
-    pub(crate) retry: Option<Box<str>>,
+    pub(crate) requests: Requests,
     /// The controller made the record, for a source in demand.
     pub(crate) is_own: bool,
     /// Time since which no workload uses the source, by [`keys::UNUSED_SINCE`].
@@ -33,7 +32,7 @@ impl RecordMeta {
         Self {
             uid: metadata.uid.as_deref().unwrap_or_default().into(),
             generation: metadata.generation,
-            retry: annotation(keys::RETRY).map(|value| (**value).into()),
+            requests: Requests::of(metadata),
             is_own: metadata.managed_fields.iter().flatten().any(is_spec_of_controller),
             unused_since: annotation(keys::UNUSED_SINCE).and_then(|time| time.parse().ok()),
         }

@@ -22,6 +22,7 @@ use crate::events::Events;
 use crate::heal::Healer;
 use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
+use crate::rollouts::{self, Rollouts};
 use crate::{certificates, heal, loop_guard, platform_memory, scheduler, watches};
 
 /// Cause of a controller that ended without a shutdown request.
@@ -84,8 +85,9 @@ pub async fn run(
         Arc::new(Context::new(fenced, leadership, config, own, registries, events, working.clone()));
     tracing::info!(health = %address, namespace, "controller started");
 
-    let healer = Healer::default();
-    let mut replica = every_replica(&context, client, healer.clone(), &namespace);
+    let (healer, rollouts) = (Healer::default(), Rollouts::default());
+    let observers = (healer.clone(), rollouts.clone());
+    let mut replica = every_replica(&context, client, observers, &namespace);
     replica.spawn("health", health::serve(listener, Arc::clone(&context) as Arc<_>));
     let is_leader = tokio::select! {
         ended = replica.run_until(&shutdown) => {
@@ -95,7 +97,7 @@ pub async fn run(
         () = elector.acquire() => true,
     };
     let ended = if is_leader {
-        let mut leader = lead(&context, healer, namespace);
+        let mut leader = lead(&context, (healer, rollouts), namespace);
         let ended = tokio::select! {
             ended = replica.run_until(&shutdown) => ended.map_err(RunError::from),
             ended = leader.run_until(&shutdown) => ended.map_err(RunError::from),
@@ -116,26 +118,34 @@ pub async fn run(
 }
 
 /// Starts the tasks of every replica. A replica that stands by knows the cluster, so a takeover is quick.
-fn every_replica(context: &Arc<Context>, client: Client, healer: Healer, namespace: &str) -> Supervisor {
+fn every_replica(
+    context: &Arc<Context>,
+    client: Client,
+    (healer, rollouts): (Healer, Rollouts),
+    namespace: &str,
+) -> Supervisor {
     let mut exclusions = context.config.exclusions.clone();
     exclusions.namespaces.extend(["kube-system".to_owned(), namespace.to_owned()]);
     let (demand, clock) = (context.demand.clone(), context.api_clock.clone());
     let (loop_guard, verdicts) = LoopGuard::new(demand.clone());
     let mut supervisor = Supervisor::default();
     supervisor.spawn("clock", clock.clone().follow(client.clone()));
-    supervisor
-        .spawn("watches", watches::follow(client, demand, loop_guard.clone(), healer, exclusions, clock));
+    supervisor.spawn(
+        "watches",
+        watches::follow(client, demand, loop_guard.clone(), healer, rollouts, exclusions, clock),
+    );
     supervisor.spawn("platforms", platform_memory::follow(Arc::clone(context), namespace.to_owned()));
     supervisor.spawn("loop guard", loop_guard::keep(Arc::clone(context), loop_guard, verdicts));
     supervisor
 }
 
 /// Starts the tasks that write: those of the leader.
-fn lead(context: &Arc<Context>, healer: Healer, namespace: String) -> Supervisor {
+fn lead(context: &Arc<Context>, (healer, rollouts): (Healer, Rollouts), namespace: String) -> Supervisor {
     let Context { client, shutdown, config, .. } = &**context;
     let mut supervisor = Supervisor::default();
     supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
     supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
+    supervisor.spawn("rollouts", rollouts::announce(Arc::clone(context), rollouts));
     supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
     if let Some(settings) = config.certificates.clone() {
         let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());

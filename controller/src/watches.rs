@@ -18,14 +18,16 @@ use crate::api_clock::ApiClock;
 use crate::demand::{Exclusions, SharedDemand, look_time};
 use crate::heal::Healer;
 use crate::loop_guard::{LoopGuard, NodeState};
+use crate::rollouts::Rollouts;
 use crate::watched::{PAGE_SIZE, TemplateOwner, UNFINISHED_PODS, WatchedPod, WatchedWorkload};
 
-/// Keeps `demand` and `guard` up to date forever, and shows `healer` every pod.
+/// Keeps `demand` and `guard` up to date forever, and shows `healer` and `rollouts` every pod.
 pub async fn follow(
     client: Client,
     demand: SharedDemand,
     guard: LoopGuard,
     healer: Healer,
+    rollouts: Rollouts,
     exclusions: Exclusions,
     clock: ApiClock,
 ) {
@@ -33,8 +35,14 @@ pub async fn follow(
     // Metadata is enough: labels decide.
     let namespaces = Api::<PartialObjectMeta<Namespace>>::all(client.clone());
     let nodes = Api::<NodeState>::all(client.clone());
-    let observers =
-        Observers { client: &client, demand: &demand, guard: &guard, healer: &healer, clock: &clock };
+    let observers = Observers {
+        client: &client,
+        demand: &demand,
+        guard: &guard,
+        healer: &healer,
+        rollouts: &rollouts,
+        clock: &clock,
+    };
     tokio::join!(
         pods(&observers, allowed),
         workloads::<Deployment>(&observers, allowed, "deployments"),
@@ -62,6 +70,7 @@ struct Observers<'a> {
     demand: &'a SharedDemand,
     guard: &'a LoopGuard,
     healer: &'a Healer,
+    rollouts: &'a Rollouts,
     clock: &'a ApiClock,
 }
 
@@ -74,6 +83,7 @@ async fn pods(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>) {
             tracing::info!(resource = "pods", "listed all objects");
         }
         observers.healer.observe_pods(&event);
+        observers.rollouts.observe_pods(&event);
         observers.guard.observe_pods(observers.client, &event).await;
         let time = look_time_now(observers.clock);
         observers.demand.change(|demand| demand.apply_workload(event, allowed, time));

@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
+use zstart_core::owner_hold::HoldReason;
+use zstart_core::record::RecordReason;
 use zstart_tests::registry::profiles::{PRODUCTS, table};
 
 fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
@@ -32,6 +34,7 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         ("docs/decisions.md", 12),
         ("docs/pods.md", 25),
         ("docs/install.md", 10),
+        ("docs/credentials.md", 2),
     ];
     for (document, min) in documents {
         let text = std::fs::read_to_string(root.join(document))?;
@@ -39,6 +42,8 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         let named: BTreeSet<&str> = rows
             .filter_map(|row| row.trim_end_matches([' ', '|']).rsplit('|').next())
             .flat_map(|cell| cell.split('`').filter(|word| word.contains('_')))
+            // A variable of the environment is no test.
+            .filter(|word| !word.contains(char::is_uppercase))
             .collect();
         assert!(named.len() > min, "{document} names {named:?}");
         for name in named {
@@ -87,6 +92,51 @@ fn registries_document_has_the_products_table() -> Result<()> {
     for product in PRODUCTS {
         let line = format!("    {}: {:?};", product.test, product.name);
         assert!(suite.contains(&line), "the suite lacks {line}");
+    }
+    Ok(())
+}
+
+/// Words of a troubleshooting document that must be complete: reasons of records, metrics, and reasons of events.
+#[test]
+fn troubleshooting_lists_reasons_metrics_and_events() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path));
+    let text = read("docs/troubleshooting.md")?;
+    let reasons = RecordReason::ALL.iter().map(|reason| reason.as_str());
+    let lacking = reasons.filter(|reason| !text.contains(&format!("\n### `{reason}`\n\n")));
+    assert_eq!(lacking.collect::<Vec<_>>(), [""; 0], "docs/troubleshooting.md lacks sections");
+
+    let quoted = |code: &str, before: &str| -> BTreeSet<String> {
+        let found = code.split(before).skip(1);
+        let words = found.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
+        words.map(str::to_owned).collect()
+    };
+    for (program, file) in
+        [("controller", "controller/src/metrics.rs"), ("webhook", "webhook/src/metrics.rs")]
+    {
+        let code = read(file)?;
+        let mut names = quoted(&code, ".register(");
+        names.extend(quoted(&code, ".register_with_unit("));
+        names.extend(quoted(&code, ".encode_descriptor("));
+        names.insert("log_lines_dropped".to_owned());
+        assert!(names.len() > 6, "{names:?}");
+        for name in names {
+            let name = format!("`zstart_{program}_{name}");
+            assert!(text.contains(&name), "docs/troubleshooting.md lacks {name}");
+        }
+    }
+
+    let words = |code: &str| -> BTreeSet<String> {
+        let lines = code.lines().filter(|line| line.trim_start().starts_with("const "));
+        let values = lines.filter_map(|line| line.split_once(": &str = \"")?.1.split('"').next());
+        values.filter(|word| word.starts_with(char::is_uppercase)).map(str::to_owned).collect()
+    };
+    let mut events = words(&read("controller/src/heal/cure.rs")?);
+    events.extend(words(&read("controller/src/events.rs")?));
+    events.extend(HoldReason::ALL.iter().map(|reason| reason.as_str().to_owned()));
+    assert!(events.len() > 7, "{events:?}");
+    for word in events {
+        assert!(text.contains(&format!("`{word}`")), "docs/troubleshooting.md lacks the event {word}");
     }
     Ok(())
 }

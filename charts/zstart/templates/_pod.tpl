@@ -127,6 +127,8 @@ env:
         fieldPath: metadata.name
   - name: RUST_LOG
     value: {{ .root.Values.logLevel | quote }}
+  - name: ZSTART_LOG_FORMAT
+    value: {{ .root.Values.logFormat | default "text" | quote }}
   {{- with .values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}

@@ -42,6 +42,11 @@ fn find<'a>(deployments: &'a [Deployment], component: &str) -> Option<&'a Deploy
     deployments.iter().find(is_component)
 }
 
+/// Returns the name of a component's Deployment.
+pub(super) fn name(deployments: &[Deployment], component: &str) -> Option<String> {
+    find(deployments, component).map(kube::ResourceExt::name_any)
+}
+
 /// Returns the service account of a component's pods.
 pub(super) fn service_account<'a>(deployments: &'a [Deployment], component: &str) -> Option<&'a str> {
     let pod = find(deployments, component)?.spec.as_ref()?.template.spec.as_ref()?;

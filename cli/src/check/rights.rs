@@ -47,6 +47,8 @@ const CONTROLLER: [(&str, &str, &str); 12] = [
     ("create", "zstart.dev", "ownerholds"),
     ("create", "events.k8s.io", "events"),
 ];
+/// Rights on Leases in zstart's own namespace: without them, no replica leads. Only the first isn't limited to a name.
+const LEASES: [&str; 3] = ["create", "get", "update"];
 /// Rights that the webhook can't work without.
 const WEBHOOK: [(&str, &str, &str); 7] = [
     ("list", "", "namespaces"),
@@ -65,12 +67,24 @@ pub(super) async fn of_programs(client: &Client, namespace: &str, deployments: &
     for (component, rights) in [("controller", &CONTROLLER[..]), ("webhook", &WEBHOOK[..])] {
         let Some(account) = programs::service_account(deployments, component) else { continue };
         let user = format!("system:serviceaccount:{namespace}:{account}");
+        let mut needed: Vec<ResourceAttributes> =
+            rights.iter().map(|(verb, group, resource)| attributes(verb, group, resource)).collect();
+        if component == "controller" {
+            // The chart gives Lease and Deployment one name.
+            let lease = programs::name(deployments, component);
+            needed.extend(LEASES.map(|verb| ResourceAttributes {
+                namespace: Some(namespace.to_owned()),
+                name: lease.clone().filter(|_| verb != "create"),
+                ..attributes(verb, "coordination.k8s.io", "leases")
+            }));
+        }
         let mut missing = Vec::new();
         let mut unread = None;
-        for (verb, group, resource) in rights {
-            match may(client, &user, verb, group, resource).await {
+        for right in needed {
+            let named = text(&right);
+            match may(client, &user, right).await {
                 Ok(true) => {}
-                Ok(false) => missing.push(format!("{verb} {}", full_name(group, resource))),
+                Ok(false) => missing.push(named),
                 Err(error) => {
                     unread = Some(error);
                     break;
@@ -92,13 +106,24 @@ pub(super) async fn of_programs(client: &Client, namespace: &str, deployments: &
     checks
 }
 
-async fn may(client: &Client, user: &str, verb: &str, group: &str, resource: &str) -> Read<bool> {
-    let attributes = ResourceAttributes {
+/// Right in the whole cluster.
+fn attributes(verb: &str, group: &str, resource: &str) -> ResourceAttributes {
+    ResourceAttributes {
         group: Some(group.to_owned()),
         resource: Some(resource.to_owned()),
         verb: Some(verb.to_owned()),
         ..ResourceAttributes::default()
-    };
+    }
+}
+
+/// Text of a right, e.g. `update leases.coordination.k8s.io in zstart-system`.
+fn text(right: &ResourceAttributes) -> String {
+    let word = |member: &Option<String>| member.clone().unwrap_or_default();
+    let place = right.namespace.as_ref().map_or_else(String::new, |namespace| format!(" in {namespace}"));
+    format!("{} {}{place}", word(&right.verb), full_name(&word(&right.group), &word(&right.resource)))
+}
+
+async fn may(client: &Client, user: &str, attributes: ResourceAttributes) -> Read<bool> {
     let spec = SubjectAccessReviewSpec {
         resource_attributes: Some(attributes),
         user: Some(user.to_owned()),

@@ -1,8 +1,8 @@
 //! Look-ups before a conversion: a variant that exists already is reused.
 
 use zstart_convert::{
-    Error, ErrorClass, Existing, FoundVariants, NamedVariant, Plan, Resolved, Settings, VariantImage,
-    VariantSearch, find_variant, find_variants,
+    AcceptedSettings, Error, ErrorClass, Existing, FoundVariants, NamedVariant, Plan, Resolved, Settings,
+    VariantImage, VariantSearch, find_variant, find_variants,
 };
 use zstart_core::{Tag, VariantNames};
 use zstart_registry::{Store, TagListing};
@@ -58,7 +58,7 @@ impl Lookup<'_> {
     /// Searches the variants of the source under derived names, which the conversion never overwrites.
     pub(super) async fn under(self, names: &VariantNames, plan: Plan) -> Result<Work, CliError> {
         let Self { source, target, resolved, settings } = self;
-        let search = VariantSearch { target, names, known: None, settings };
+        let search = VariantSearch { target, names, known: None, settings, accepts: AcceptedSettings::Any };
         let FoundVariants { best, other_platforms, listing, .. } = find_variants(search, &plan).await?;
         if let Some(variant) = best.filter(|variant| variant.is_complete) {
             return Ok(Work::Reuse { plan, variant });

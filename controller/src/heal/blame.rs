@@ -126,7 +126,7 @@ async fn set_unhealthy(
     now: Timestamp,
 ) -> kube::Result<()> {
     let source = &record.spec.source;
-    warn!(%source, reason = reason.as_str(), message, "a record became unhealthy");
+    warn!(%source, reason = reason.as_str(), cause = message, "a record became unhealthy");
     let status = record.status.clone().unwrap_or_default();
     write_health(context, record, health::health(&status, false, reason, message.clone(), now)).await?;
     request_verification(context, record, now).await?;
@@ -201,7 +201,7 @@ async fn hold_node(
         }
         result => drop(result?),
     }
-    warn!(node = name, runtime, hold, message, "put a node on hold");
+    warn!(node = name, runtime, hold, cause = message, "put a node on hold");
     context.metrics.count_owner_hold(reason);
     let reference = ObjectReference {
         api_version: Some(owner.api_version),

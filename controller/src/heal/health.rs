@@ -1,8 +1,9 @@
 //! Health of a record: its condition `Healthy`. Pure.
 //!
-//! The webhook points no pod at the variant of an unhealthy record. The condition belongs to the healer's own field
-//! manager, because a reconciliation that is under way would write an older state back. A record without the
-//! condition is healthy.
+//! The webhook points no pod at the variant of an unhealthy record. A reconciliation writes `Healthy` along with
+//! `Ready` when a record gets its first variant ([`RecordReason::NoFailedPull`]). From the first failure on, the
+//! condition belongs to the healer's own field manager, because a reconciliation that is under way would write an
+//! older state back.
 //!
 //! - A pod that can't pull the variant makes the record unhealthy ([`RecordReason::PullFailed`]).
 //! - That asks for a verification in full, by the annotation `zstart.dev/retry`. The record recovers when the variant is whole, or was made again.
@@ -37,6 +38,9 @@ pub(crate) fn report(status: &ImageConversionStatus, now: Timestamp) -> Report {
     };
     if health.status != "True" {
         return Report { is_new: false, is_relapse: false };
+    }
+    if health.reason == RecordReason::NoFailedPull.as_str() {
+        return Report { is_new: true, is_relapse: false };
     }
     let since = age(health, now);
     Report { is_new: since >= GRACE, is_relapse: since < RELAPSE }
@@ -145,6 +149,7 @@ mod tests {
     fn failed_pull_makes_a_healthy_record_unhealthy() {
         for (health, is_new, is_relapse) in [
             (None, true, false),
+            (Some((true, RecordReason::NoFailedPull, SignedDuration::ZERO)), true, false),
             (Some((true, VERIFIED, RELAPSE)), true, false),
             (Some((true, VERIFIED, GRACE)), true, true),
             (Some((true, VERIFIED, SECOND)), false, true),

@@ -45,7 +45,7 @@ pub(super) fn owner_id(namespace: &str, owner: &Owner) -> u64 {
 }
 
 /// Name of the Deployment of a `ReplicaSet`: a Deployment gives its `ReplicaSet`s the names `DEPLOYMENT-HASH`.
-pub(super) fn deployment_name<'a>(replica_set: &'a str, hash: &str) -> Option<&'a str> {
+pub(crate) fn deployment_name<'a>(replica_set: &'a str, hash: &str) -> Option<&'a str> {
     replica_set.strip_suffix(hash)?.strip_suffix('-').filter(|name| !name.is_empty())
 }
 

@@ -260,15 +260,33 @@ impl ReconcileError {
         }
     }
 
-    /// The error of the credentials that got further: denied to push, then not found, then denied to
+    /// Returns whether the credentials of this error got further: denied to push, then not found, then denied to
     /// pull.
-    pub(super) fn more_specific(self, other: Self) -> Self {
+    pub(super) fn is_more_specific_than(&self, other: &Self) -> bool {
         let rank = |error: &Self| match error.class() {
             ErrorClass::PushDenied => 2,
             ErrorClass::NotFound => 1,
             _ => 0,
         };
-        if rank(&other) > rank(&self) { other } else { self }
+        rank(self) > rank(other)
+    }
+
+    /// Returns whether the error tells that the image exists or doesn't, or about its content.
+    pub(super) fn tells_about_image(&self) -> bool {
+        match self {
+            Self::Record(_) | Self::Credentials(_) | Self::Status(_) | Self::LookTimeout { .. } => false,
+            Self::NoAccess { error, .. } => error.tells_about_image(),
+            // A registry that denies a pull doesn't say whether the image exists.
+            Self::Resolve(error) => !matches!(
+                error.class(),
+                ErrorClass::PullDenied | ErrorClass::Unavailable | ErrorClass::RateLimited { .. }
+            ),
+            Self::Convert(_)
+            | Self::AddPlatforms { .. }
+            | Self::Variant(_)
+            | Self::PushDenied { .. }
+            | Self::ConversionTimeout { .. } => true,
+        }
     }
 }
 

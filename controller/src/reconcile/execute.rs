@@ -30,7 +30,7 @@ impl Reconciliation<'_> {
         let context = self.context;
         let Target { repository, source, .. } = target;
         let digest = &plan.source.digest;
-        writer.set_pending(digest);
+        writer.set_pending(digest, context.conversion_permits.waiting());
         writer.write().await?;
         let key = (repository.location().to_owned(), digest.clone());
         let _image_lock = context.image_locks.acquire(key.clone()).await;

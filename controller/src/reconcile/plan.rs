@@ -1,8 +1,8 @@
 //! Phase *plan*: reuse a variant in the registry, or convert.
 
 use zstart_convert::{
-    Error, ErrorClass, FoundVariants, NamedVariant, Plan, Resolved, Settings, VariantSearch, find_variants,
-    resolve_digest,
+    AcceptedSettings, Error, ErrorClass, FoundVariants, NamedVariant, Plan, Resolved, Settings,
+    VariantSearch, find_variants, resolve_digest,
 };
 use zstart_core::Reference;
 use zstart_registry::{ManifestKey, Store, TagListing};
@@ -34,6 +34,7 @@ pub(super) async fn plan(
     target: Target<'_>,
     resolved: &Resolved,
     settings: &Settings,
+    accepts: AcceptedSettings,
     writer: &mut StatusWriter<'_>,
 ) -> Result<Planned, ReconcileError> {
     let Target { repository, source, names } = target;
@@ -52,7 +53,7 @@ pub(super) async fn plan(
     if plan.already_zstd() {
         return Ok(Planned::AlreadyZstd);
     }
-    let search = VariantSearch { target: repository, names, known: recorded.as_ref(), settings };
+    let search = VariantSearch { target: repository, names, known: recorded.as_ref(), settings, accepts };
     let FoundVariants { best, known_is_whole, other_platforms, listing } =
         find_variants(search, &plan).await.map_err(ReconcileError::Variant)?;
     if !known_is_whole {

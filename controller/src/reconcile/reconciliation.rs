@@ -6,7 +6,7 @@ use std::time::Duration;
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 use tokio::time::timeout;
-use zstart_convert::{ErrorClass, NamedVariant, Plan, PlatformSelection, Settings};
+use zstart_convert::{AcceptedSettings, ErrorClass, NamedVariant, Plan, PlatformSelection, Settings};
 use zstart_core::record::RecordReason;
 use zstart_core::{Digest, ImageConversion, Platform, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
@@ -21,7 +21,7 @@ use super::verdict::Verdict;
 use super::{plan, resolve};
 use crate::config::Config;
 use crate::context::Context;
-use crate::credentials::Candidates;
+use crate::credentials::{Audience, Candidates};
 use crate::demand::Consumer;
 use crate::governor::{Account, GovernedStore, PushRight};
 use crate::scheduler::LookSlot;
@@ -57,6 +57,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) verdict: Option<Verdict>,
     /// A user wants a look that relies on nothing remembered.
     pub(super) is_retry: bool,
+    /// Variants that suffice.
+    pub(super) accepts: AcceptedSettings,
     /// Right to look at the registry. Returned before a conversion.
     pub(super) slot: &'a LookSlot,
 }
@@ -74,33 +76,53 @@ enum Looked {
 }
 
 impl Reconciliation<'_> {
+    /// Runs the phases. Returns the result, and the namespaces whose events may tell it.
+    pub(super) async fn run(
+        &self,
+        writer: &mut StatusWriter<'_>,
+    ) -> (Result<Outcome, ReconcileError>, Audience) {
+        let mut audience = Audience::Everyone;
+        let result = self.try_candidates(writer, &mut audience).await;
+        (result, audience)
+    }
+
     /// Tries the candidate credentials in turn until the registry accepts one of them.
-    pub(super) async fn run(&self, writer: &mut StatusWriter<'_>) -> Result<Outcome, ReconcileError> {
+    async fn try_candidates(
+        &self,
+        writer: &mut StatusWriter<'_>,
+        audience: &mut Audience,
+    ) -> Result<Outcome, ReconcileError> {
         let source = resolve::valid_source(self.record)?;
         let Context { client, own_credentials, logins, config, immutable_tags, .. } = self.context;
         writer.set_immutable(immutable_tags.contains(source, own_credentials).await);
         let mut candidates =
             Candidates::new(client, own_credentials, &config.pull_secrets, logins, self.consumers, source);
-        let mut denied: Option<ReconcileError> = None;
+        let mut denied: Option<(ReconcileError, usize)> = None;
         while let Some(credentials) = candidates.next().await? {
             match self.run_with(credentials, source, writer).await {
                 Err(error) if error.depends_on_credentials() => {
                     if error.is_denial() {
                         candidates.refused(error.is_login_refusal());
                     }
-                    denied = Some(match denied {
-                        Some(earlier) => earlier.more_specific(error),
-                        None => error,
-                    });
+                    if denied.as_ref().is_none_or(|(earlier, _)| error.is_more_specific_than(earlier)) {
+                        denied = Some((error, candidates.position()));
+                    }
                 }
-                Ok(outcome) => {
-                    candidates.accepted();
-                    return Ok(outcome);
+                result => {
+                    if result.is_ok() {
+                        candidates.accepted();
+                    }
+                    if tells_about_image(&result) {
+                        *audience = candidates.audience(candidates.position()).await;
+                    }
+                    return result;
                 }
-                Err(error) => return Err(error),
             }
         }
-        let Some(error) = denied else { unreachable!("anonymous is always a candidate") };
+        let Some((error, position)) = denied else { unreachable!("anonymous is always a candidate") };
+        if error.tells_about_image() {
+            *audience = candidates.audience(position).await;
+        }
         Err(error.with_credentials(candidates.into_report()))
     }
 
@@ -176,38 +198,45 @@ impl Reconciliation<'_> {
             writer.write().await?;
         }
         let names = VariantNames::of(source, &digest);
-        self.require_push_right(repository, account, &names, writer).await?;
+        let denial = self.require_push_right(repository, account, &names, writer).await?;
         let resolved = resolve::resolve(repository, source, &digest, writer).await?;
         let target = Target { repository, source, names: &names };
-        Ok(match plan::plan(target, &resolved, &self.settings, writer).await? {
+        Ok(match plan::plan(target, &resolved, &self.settings, self.accepts, writer).await? {
             Planned::AlreadyZstd => Looked::Done(Outcome::AlreadyZstd(digest)),
             Planned::Existing(variant) => Looked::Done(ready(source, digest, variant, Origin::Existing)),
-            Planned::Convert { plan, listing } => Looked::Convert { plan, listing, digest },
+            Planned::Convert { plan, listing } => match denial {
+                // The variant of other settings serves on. No layer is pulled for one that can't be pushed.
+                Some(message) if self.accepts == AcceptedSettings::Current => {
+                    return Err(ReconcileError::PushDenied { message });
+                }
+                _ => Looked::Convert { plan, listing, digest },
+            },
         })
     }
 
-    /// Requires the right to push, or a variant that exists. Pulls nothing.
+    /// Requires the right to push, or a variant that exists. Returns the registry's denial in the second case. Pulls
+    /// nothing.
     async fn require_push_right(
         &self,
         repository: &dyn Store,
         account: &Account,
         names: &VariantNames,
         writer: &StatusWriter<'_>,
-    ) -> Result<(), ReconcileError> {
+    ) -> Result<Option<Arc<str>>, ReconcileError> {
         let governor = &self.context.governor;
         let right = governor.push_right(account, repository, self.is_retry).await;
         let PushRight::Denied(message) = right.map_err(|error| ReconcileError::Convert(error.into()))? else {
-            return Ok(());
+            return Ok(None);
         };
         if writer.status().variant.is_some() {
-            return Ok(());
+            return Ok(Some(message));
         }
         let listing = repository.look_up_tags(MAX_TAGS).await;
         let has_variant = match listing.map_err(|error| ReconcileError::Convert(error.into()))? {
             TagListing::Read(tags) => tags.iter().any(|tag| names.contains(tag)),
             TagListing::Refused(_) => false,
         };
-        if has_variant { Ok(()) } else { Err(ReconcileError::PushDenied { message }) }
+        if has_variant { Ok(Some(message)) } else { Err(ReconcileError::PushDenied { message }) }
     }
 
     /// Whether the record had a variant when it was read.
@@ -223,9 +252,25 @@ impl Reconciliation<'_> {
         }
     }
 
-    /// Publishes an event on the record and on its consumers.
-    pub(super) async fn publish(&self, type_: EventType, reason: RecordReason, note: &str) {
-        self.context.events.publish(self.record, self.consumers, type_, reason, note).await;
+    /// Publishes an event on the record, and on those of its consumers that may read it.
+    pub(super) async fn publish(
+        &self,
+        type_: EventType,
+        reason: RecordReason,
+        note: &str,
+        audience: &Audience,
+    ) {
+        let consumers = audience.of(self.consumers);
+        self.context.events.publish(self.record, &consumers, type_, reason, note).await;
+    }
+}
+
+/// Returns whether an event about the result would tell about the image. Nothing is published about an unchanged one.
+fn tells_about_image(result: &Result<Outcome, ReconcileError>) -> bool {
+    match result {
+        Ok(Outcome::Unchanged(_)) => false,
+        Ok(Outcome::Ready { .. } | Outcome::AlreadyZstd(_)) => true,
+        Err(error) => error.tells_about_image(),
     }
 }
 

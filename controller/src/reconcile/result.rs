@@ -15,6 +15,7 @@ use super::requeue::Failure;
 use super::status::VerifiedVariant;
 use super::status_writer::StatusWriter;
 use super::verdict::{Verdict, VerdictKind, VerifiedTag};
+use crate::credentials::Audience;
 use crate::scheduler::Reachability;
 
 /// End of a reconciliation.
@@ -31,17 +32,20 @@ pub(super) struct Ended {
 pub(super) async fn record_result(
     reconciliation: &Reconciliation<'_>,
     writer: &mut StatusWriter<'_>,
-    result: Result<Outcome, ReconcileError>,
+    (result, audience): (Result<Outcome, ReconcileError>, Audience),
     failures: u32,
 ) -> kube::Result<Ended> {
     match result {
         Ok(outcome) => {
-            let verdict = record_outcome(reconciliation, writer, outcome).await;
+            let verdict = record_outcome(reconciliation, writer, outcome, &audience).await;
             Ok(Ended { failure: None, verdict: Some(verdict), reachability: Reachability::Answered })
         }
         // The status can't be written, so it can't report the error either.
         Err(ReconcileError::Status(error)) => Err(error),
-        Err(error) => Ok(record_error(reconciliation, writer, &error, failures.saturating_add(1)).await),
+        Err(error) => {
+            let failures = failures.saturating_add(1);
+            Ok(record_error(reconciliation, writer, &error, failures, &audience).await)
+        }
     }
 }
 
@@ -49,6 +53,7 @@ async fn record_outcome(
     reconciliation: &Reconciliation<'_>,
     writer: &mut StatusWriter<'_>,
     outcome: Outcome,
+    audience: &Audience,
 ) -> Verdict {
     let verdict = match outcome {
         Outcome::Unchanged(verdict) => {
@@ -59,13 +64,13 @@ async fn record_outcome(
         }
         Outcome::AlreadyZstd(source) => {
             writer.set_already_zstd();
-            writer.set_platforms(reconciliation.platforms());
+            writer.set_answered(reconciliation.platforms());
             Verdict { source, kind: VerdictKind::AlreadyZstd }
         }
         Outcome::Ready { variant, tag } => {
             writer.set_ready(&variant);
-            writer.set_platforms(reconciliation.platforms());
-            announce(reconciliation, &variant).await;
+            writer.set_answered(reconciliation.platforms());
+            announce(reconciliation, &variant, audience).await;
             let checked_at = Some(Instant::now());
             let tag = VerifiedTag { tag, digest: variant.image.digest.clone(), checked_at };
             Verdict { source: variant.source.clone(), kind: VerdictKind::Variant(tag) }
@@ -76,7 +81,7 @@ async fn record_outcome(
 }
 
 /// Logs and publishes a variant that the record didn't have yet.
-async fn announce(reconciliation: &Reconciliation<'_>, variant: &VerifiedVariant) {
+async fn announce(reconciliation: &Reconciliation<'_>, variant: &VerifiedVariant, audience: &Audience) {
     let record = reconciliation.record;
     let (source, reference) = (&record.spec.source, &variant.reference);
     let recorded = record.status.as_ref().and_then(|status| status.variant.as_ref());
@@ -91,7 +96,7 @@ async fn announce(reconciliation: &Reconciliation<'_>, variant: &VerifiedVariant
         units::saving(before, after),
     );
     info!(%source, variant = %reference, before, after, "a variant is ready");
-    reconciliation.publish(EventType::Normal, RecordReason::Converted, &note).await;
+    reconciliation.publish(EventType::Normal, RecordReason::Converted, &note, audience).await;
 }
 
 /// `failures` counts this failure too.
@@ -100,6 +105,7 @@ async fn record_error(
     writer: &mut StatusWriter<'_>,
     error: &ReconcileError,
     failures: u32,
+    audience: &Audience,
 ) -> Ended {
     let Reconciliation { context, record, .. } = reconciliation;
     let (source, reason, text) = (&record.spec.source, error.reason(), error.to_string());
@@ -108,7 +114,7 @@ async fn record_error(
     writer.set_failed(error);
     let verdict = refusal(writer, error);
     let failure = if verdict.is_some() {
-        writer.set_platforms(reconciliation.platforms());
+        writer.set_answered(reconciliation.platforms());
         warn!(%source, reason = reason.as_str(), error = text, "leaving a source alone until it changes");
         None
     } else {
@@ -120,7 +126,7 @@ async fn record_error(
     };
     if !is_reported {
         let note = format!("{source}: {text}");
-        reconciliation.publish(EventType::Warning, reason, &note).await;
+        reconciliation.publish(EventType::Warning, reason, &note, audience).await;
     }
     // A variant that stays ready is compared again as soon as the registry answers.
     let verdict = verdict.or_else(|| reconciliation.verdict.clone());

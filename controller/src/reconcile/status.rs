@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use zstart_convert::{NamedVariant, PlatformReport, VariantImage};
 use zstart_core::record::{
-    CONVERTED, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason, ResolvedSource,
-    Summary, Variant, condition, set_condition,
+    CONVERTED, HEALTHY, ImageConversionStatus, PlatformVariant, READY, RESOLVED, RecordReason,
+    ResolvedSource, Summary, Variant, condition, set_condition,
 };
 use zstart_core::{Digest, Reference, units};
 
@@ -49,7 +49,7 @@ pub(super) fn set_resolved(status: &mut ImageConversionStatus, source: ResolvedS
     let message = format!("the source resolves to {digest}");
     set_condition(status, RESOLVED, true, RecordReason::Resolved, &message, now);
     if let Some(old) = status.variant.take_if(|variant| &variant.source_digest != digest) {
-        status.summary = None;
+        remove_variant(status);
         let message = format!("the source moved from {} to {digest}", old.source_digest);
         set_condition(status, CONVERTED, false, RecordReason::SourceMoved, &message, now);
         set_condition(status, READY, false, RecordReason::SourceMoved, &message, now);
@@ -57,9 +57,19 @@ pub(super) fn set_resolved(status: &mut ImageConversionStatus, source: ResolvedS
     status.source = Some(source);
 }
 
-/// Records a conversion that waits for a permit.
-pub(super) fn set_pending(status: &mut ImageConversionStatus, digest: &Digest, now: Timestamp) {
-    set_unconverted(status, RecordReason::Pending, &format!("waiting to convert {digest}"), now);
+/// Records a conversion that waits for a permit, as `waiting` others do.
+pub(super) fn set_pending(
+    status: &mut ImageConversionStatus,
+    digest: &Digest,
+    waiting: usize,
+    now: Timestamp,
+) {
+    let others = match waiting {
+        0 => String::new(),
+        1 => "; 1 conversion waited already".to_owned(),
+        count => format!("; {count} conversions waited already"),
+    };
+    set_unconverted(status, RecordReason::Pending, &format!("waiting to convert {digest}{others}"), now);
 }
 
 /// Records the start of a conversion.
@@ -84,6 +94,15 @@ pub(super) fn set_unconverted(
 pub(super) fn remove_variant(status: &mut ImageConversionStatus) {
     status.variant = None;
     status.summary = None;
+    status.conditions.retain(|condition| condition.type_ != HEALTHY);
+}
+
+/// Records that no pod has failed to pull the variant.
+fn set_healthy(status: &mut ImageConversionStatus, now: Timestamp) {
+    if condition(status, HEALTHY).is_none() {
+        let message = "no pod has failed to pull the variant";
+        set_condition(status, HEALTHY, true, RecordReason::NoFailedPull, message, now);
+    }
 }
 
 /// Whether the webhook may use a variant.
@@ -122,6 +141,7 @@ pub(super) fn set_ready(status: &mut ImageConversionStatus, variant: &VerifiedVa
     set_converted(status, reason, reference, now);
     let message = format!("{verified}; new pods start from the variant");
     set_condition(status, READY, true, RecordReason::Verified, &message, now);
+    set_healthy(status, now);
 }
 
 /// Ends the report of a platform that couldn't be added, because the variant suffices again.
@@ -129,6 +149,10 @@ pub(super) fn set_unchanged(status: &mut ImageConversionStatus, now: Timestamp) 
     let Some(reference) = status.variant.as_ref().map(|variant| variant.reference.clone()) else { return };
     if condition(status, CONVERTED).is_none_or(|converted| converted.status != "True") {
         set_converted(status, recorded_reason(status, &reference), &reference, now);
+    }
+    // Earlier versions wrote no such condition.
+    if is_ready(status) {
+        set_healthy(status, now);
     }
 }
 

@@ -3,11 +3,13 @@
 use std::time::Instant;
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, ObjectMeta, Time};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Client, Resource as _, ResourceExt as _};
 use serde_json::json;
-use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason, ResolvedSource};
+use zstart_core::record::{
+    HEALTHY, ImageConversionStatus, RecordReason, Requests, ResolvedSource, condition,
+};
 use zstart_core::{Digest, ImageConversion, Platform, keys};
 
 use super::error::ReconcileError;
@@ -23,6 +25,8 @@ pub(super) struct StatusWriter<'a> {
     clock: &'a ApiClock,
     status: ImageConversionStatus,
     written: ImageConversionStatus,
+    /// The healer owns the condition `Healthy`. An older copy of it would be written back.
+    is_healers: bool,
     /// The source's tag can't move.
     is_immutable: bool,
     /// Time of the last request whose answer had the source's digest.
@@ -38,13 +42,26 @@ impl<'a> StatusWriter<'a> {
         record: &'a ImageConversion,
         unwritten: Option<&ImageConversionStatus>,
     ) -> Self {
-        let mut written = record.status.clone().unwrap_or_default();
-        // The healer owns this condition. An older copy of it would be written back.
-        written.conditions.retain(|condition| condition.type_ != HEALTHY);
+        let written = record.status.clone().unwrap_or_default();
+        let is_healers = condition(&written, HEALTHY).is_some() && !owns_health(&record.metadata);
         let mut status = unwritten.unwrap_or(&written).clone();
         status.observed_generation = record.metadata.generation;
         let records = Api::all(client.clone());
-        Self { records, record, clock, status, written, is_immutable: false, looked_at: None }
+        let looked_at = None;
+        let mut writer =
+            Self { records, record, clock, status, written, is_healers, is_immutable: false, looked_at };
+        if is_healers {
+            writer.leave_health();
+        }
+        writer
+    }
+
+    /// Leaves the condition `Healthy` to the healer.
+    fn leave_health(&mut self) {
+        self.is_healers = true;
+        for status in [&mut self.status, &mut self.written] {
+            status.conditions.retain(|condition| condition.type_ != HEALTHY);
+        }
     }
 
     pub(super) fn status(&self) -> &ImageConversionStatus {
@@ -54,6 +71,9 @@ impl<'a> StatusWriter<'a> {
     /// Changes the status in memory.
     pub(super) fn update(&mut self, change: impl FnOnce(&mut ImageConversionStatus, Timestamp)) {
         change(&mut self.status, Timestamp::now());
+        if self.is_healers {
+            self.leave_health();
+        }
     }
 
     /// Time of the last request whose answer had the source's digest.
@@ -90,13 +110,14 @@ impl<'a> StatusWriter<'a> {
         self.update(|status, now| status::set_resolved(status, source, now));
     }
 
-    /// Sets the platforms that the verdict in the status covers.
-    pub(super) fn set_platforms(&mut self, platforms: Option<Vec<Platform>>) {
+    /// Sets the platforms that the verdict in the status covers, and the requests on the record as answered.
+    pub(super) fn set_answered(&mut self, platforms: Option<Vec<Platform>>) {
         self.status.platforms = platforms;
+        self.status.answered = Requests::of(&self.record.metadata).into_some();
     }
 
-    pub(super) fn set_pending(&mut self, digest: &Digest) {
-        self.update(|status, now| status::set_pending(status, digest, now));
+    pub(super) fn set_pending(&mut self, digest: &Digest, waiting: usize) {
+        self.update(|status, now| status::set_pending(status, digest, waiting, now));
     }
 
     pub(super) fn set_converting(&mut self, digest: &Digest) {
@@ -138,16 +159,29 @@ impl<'a> StatusWriter<'a> {
         if !self.is_changed() {
             return Ok(false);
         }
+        // The API server refuses an apply without force if another manager has changed a field since.
+        let has_health = condition(&self.status, HEALTHY).is_some();
+        match self.apply(!has_health).await {
+            Err(kube::Error::Api(status)) if status.code == 409 && has_health => {
+                self.leave_health();
+                self.apply(true).await?;
+            }
+            result => result?,
+        }
+        self.written = self.status.clone();
+        Ok(true)
+    }
+
+    async fn apply(&self, is_forced: bool) -> kube::Result<()> {
         let patch = json!({
             "apiVersion": ImageConversion::api_version(&()),
             "kind": ImageConversion::kind(&()),
             "metadata": {"name": self.record.name_any(), "uid": self.record.uid()},
             "status": self.status,
         });
-        let parameters = PatchParams::apply(keys::CONTROLLER).force();
+        let parameters = PatchParams { force: is_forced, ..PatchParams::apply(keys::CONTROLLER) };
         self.records.patch_status(&self.record.name_any(), &parameters, &Patch::Apply(&patch)).await?;
-        self.written = self.status.clone();
-        Ok(true)
+        Ok(())
     }
 
     fn is_changed(&self) -> bool {
@@ -157,4 +191,15 @@ impl<'a> StatusWriter<'a> {
         let source = ResolvedSource { checked_at: before.checked_at.clone(), ..now.clone() };
         ImageConversionStatus { source: Some(source), ..self.status.clone() } != self.written
     }
+}
+
+/// Returns whether a reconciliation was the last to write the condition `Healthy`.
+fn owns_health(record: &ObjectMeta) -> bool {
+    let key = format!("k:{}", json!({"type": HEALTHY}));
+    record.managed_fields.iter().flatten().any(|entry| {
+        let conditions =
+            entry.fields_v1.as_ref().and_then(|fields| fields.0.get("f:status")?.get("f:conditions"));
+        entry.manager.as_deref() == Some(keys::CONTROLLER)
+            && conditions.and_then(|conditions| conditions.get(&key)?.get("f:status")).is_some()
+    })
 }

@@ -58,7 +58,7 @@ pub use planner::{plan, platform_of};
 pub use progress::Progress;
 pub use publish::{VariantTagging, adopt};
 pub use resolve::{Resolved, resolve, resolve_digest};
-pub use search::{FoundVariants, NamedVariant, VariantSearch, find_variants};
+pub use search::{AcceptedSettings, FoundVariants, NamedVariant, VariantSearch, find_variants};
 pub use settings::{PlatformSelection, Settings, TagChildren};
 pub use variant::{Existing, find_variant};
 pub use variant_image::{PlatformReport, VariantImage};

@@ -31,16 +31,26 @@ pub struct VariantSearch<'a> {
     pub names: &'a VariantNames,
     /// Tag and digest of a variant that is known already. If that tag suffices, no tags are listed.
     pub known: Option<&'a Reference>,
-    /// Settings of the conversion. A variant with other settings suffices too: a finished variant is worth
-    /// more than a few percent of size.
+    /// Settings of the conversion.
     pub settings: &'a Settings,
+    /// Variants that suffice.
+    pub accepts: AcceptedSettings,
+}
+
+/// Settings of the variants that suffice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AcceptedSettings {
+    /// Any: a finished variant is worth more than a few percent of size.
+    Any,
+    /// Those of the conversion. Other variants are looked at, because a new one must have their platforms.
+    Current,
 }
 
 /// Variants of a source.
 #[derive(Debug)]
 pub struct FoundVariants {
-    /// The best whole variant: of those with the most platforms of the plan, one with the settings of the
-    /// search.
+    /// The best whole variant that suffices: of those with the most platforms of the plan, one with the settings of
+    /// the search.
     pub best: Option<NamedVariant>,
     /// The known tag names the known digest, and the variant is whole: everything that it names exists.
     pub known_is_whole: bool,
@@ -93,11 +103,12 @@ struct Rank {
 
 /// Searches the variants of a plan's source.
 pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<FoundVariants, Error> {
-    let VariantSearch { target, names, known, settings } = search;
+    let VariantSearch { target, names, known, settings, accepts } = search;
     let settings = ZstdConverter::new(settings.level).settings();
     let mut candidates = Vec::new();
     let mut found =
         FoundVariants { best: None, known_is_whole: false, other_platforms: Vec::new(), listing: None };
+    let suffices = |rank: &Rank| accepts == AcceptedSettings::Any || rank.has_settings;
     let known_tag = known.and_then(Reference::tag);
     if let Some(tag) = known_tag
         && let Some(candidate) = read(target, names, tag, plan, &settings).await?
@@ -107,6 +118,7 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
         found.known_is_whole = checked.is_some() && is_unmoved;
         if let Some(best) = &checked
             && best.is_complete
+            && suffices(&candidate.rank)
         {
             found.best = checked;
             return Ok(found);
@@ -132,7 +144,8 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
         }
     }
     candidates.sort_by(|one, other| other.rank.cmp(&one.rank));
-    for candidate in candidates.into_iter().filter(|candidate| candidate.rank.wanted > 0) {
+    let eligible = |candidate: &Candidate| candidate.rank.wanted > 0 && suffices(&candidate.rank);
+    for candidate in candidates.into_iter().filter(eligible) {
         found.best = match candidate.checked {
             Checked::As(whole) => whole,
             Checked::NotYet => check(target, &candidate, plan).await?,

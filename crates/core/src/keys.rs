@@ -19,6 +19,9 @@ pub const ORIGINALS: &str = "zstart.dev/originals";
 /// Annotation of a record: a new value asks the controller to look at the source now, and to verify the variant in
 /// full. Users write the time.
 pub const RETRY: &str = "zstart.dev/retry";
+/// Annotation of a record: a new value asks the controller for a variant of the current settings, once. The variant
+/// that exists serves until the new one is verified. Users write the time.
+pub const RECONVERT: &str = "zstart.dev/reconvert";
 
 /// Annotation of a record that no workload uses: the time since when, by the controller.
 pub const UNUSED_SINCE: &str = "zstart.dev/unused-since";
@@ -44,7 +47,8 @@ pub const GROUP: &str = "zstart.dev";
 /// Field manager of the controller's server-side applies, and `reportingController` of the controller's
 /// events.
 pub const CONTROLLER: &str = "zstart-controller";
-/// Field manager of the condition `Healthy`. An apply of the whole status by [`CONTROLLER`] leaves it alone.
+/// Field manager of the condition `Healthy` of a record whose variant a pod couldn't pull. An apply of the whole
+/// status by [`CONTROLLER`] leaves it alone.
 pub const HEALER: &str = "zstart-healer";
 /// `reportingController` and log name of the webhook.
 pub const WEBHOOK: &str = "zstart-webhook";

@@ -13,11 +13,13 @@ use crate::reference::Reference;
 
 mod condition;
 mod name;
+mod requests;
 #[cfg(test)]
 mod tests;
 
 pub use condition::{CONVERTED, HEALTHY, READY, RESOLVED, RecordReason, condition, set_condition};
 pub use name::record_name;
+pub use requests::Requests;
 
 /// Source to convert. The source of a record never changes.
 ///
@@ -45,12 +47,23 @@ pub use name::record_name;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
+    printcolumn(
+        name = "Healthy",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Healthy\")].status"
+    ),
     printcolumn(name = "Gzip", type_ = "string", json_path = ".status.summary.sourceSize"),
     printcolumn(name = "Zstd", type_ = "string", json_path = ".status.summary.variantSize"),
     printcolumn(name = "Saved", type_ = "string", json_path = ".status.summary.saved"),
     printcolumn(name = "Took", type_ = "string", json_path = ".status.summary.took"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    printcolumn(name = "Variant", type_ = "string", json_path = ".status.variant.reference", priority = 1)
+    printcolumn(name = "Variant", type_ = "string", json_path = ".status.variant.reference", priority = 1),
+    printcolumn(
+        name = "Message",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].message",
+        priority = 1
+    )
 )]
 #[serde(rename_all = "camelCase")]
 pub struct ImageConversionSpec {
@@ -73,13 +86,16 @@ pub struct ImageConversionStatus {
     /// setting. Absent: all platforms.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub platforms: Option<Vec<Platform>>,
+    /// Requests of users that the last complete look has answered. After a restart, the controller answers others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered: Option<Requests>,
     /// Variant that pods may be rewritten to; absent until a variant was verified.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub variant: Option<Variant>,
     /// Sizes and times in readable form, as `kubectl get` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
-    /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` once a pod couldn't pull the variant.
+    /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` while there is a variant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,

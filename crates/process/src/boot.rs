@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::BoxError;
 use crate::log_filter::{self, LogFilter};
+use crate::log_format::LogFormat;
 use crate::log_writer::{self, LogWriter};
 use crate::signals::StopSignals;
 
@@ -29,6 +30,9 @@ pub struct ServerArguments {
     /// Log filter: a level or `target=level`, separated by commas, e.g. "info" or "`zstart_webhook=debug`".
     #[arg(long, env = "RUST_LOG", default_value = "info", value_parser = log_filter::parse)]
     log: LogFilter,
+    /// Form of the log lines. An argument, because a faulty configuration file is reported in this form too.
+    #[arg(long, env = "ZSTART_LOG_FORMAT", value_name = "FORM", value_enum, default_value = "text")]
+    log_format: LogFormat,
 }
 
 /// Identity of the pod that runs this process.
@@ -48,15 +52,16 @@ pub async fn run<F>(arguments: ServerArguments, serve: F) -> ExitCode
 where
     F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), BoxError>,
 {
-    let ServerArguments { config, identity, log } = arguments;
+    let ServerArguments { config, identity, log, log_format } = arguments;
     // Fails only if the process has a crypto provider already. None is installed before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Without an output there is nothing to report the error with.
     let Ok(output) = log_writer::standard_output() else { return ExitCode::FAILURE };
     let colours = std::io::stdout().is_terminal();
     let lines = output.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).with_ansi(colours);
-    subscriber.with_env_filter(log.into_filter()).init();
+    let subscriber = log_format.subscriber(log.into_filter(), move || lines.clone(), colours);
+    // Fails only if the process has a subscriber already. None is installed before this line.
+    let _ = tracing::subscriber::set_global_default(subscriber);
     std::panic::set_hook(Box::new(log_panic));
     let shutdown = CancellationToken::new();
     let served = match watch_signals(shutdown.clone(), output.clone()) {
@@ -82,7 +87,7 @@ fn log_panic(panic: &PanicHookInfo<'_>) {
     let backtrace = Backtrace::capture();
     let backtrace = (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
     let location = panic.location().map(ToString::to_string);
-    tracing::error!(location, message = panic.payload_as_str(), backtrace, "a thread panicked");
+    tracing::error!(location, panic = panic.payload_as_str(), backtrace, "a thread panicked");
 }
 
 fn watch_signals(
@@ -98,4 +103,59 @@ fn watch_signals(
         output.flush_within(FLUSH_LIMIT);
         std::process::exit(1);
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::panic::{catch_unwind, set_hook, take_hook};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tracing_subscriber::EnvFilter;
+    use zstart_core::sync::lock;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).write(line)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn log(format: LogFormat, act: impl FnOnce()) -> String {
+        let lines = Lines::default();
+        let output = lines.clone();
+        let subscriber = format.subscriber(EnvFilter::new("info"), move || output.clone(), false);
+        tracing::subscriber::with_default(subscriber, act);
+        String::from_utf8(lock(&lines.0).clone()).unwrap()
+    }
+
+    #[test]
+    fn panic_is_one_json_object() {
+        let text = log(LogFormat::Json, || {
+            let standard = take_hook();
+            set_hook(Box::new(log_panic));
+            assert!(catch_unwind(|| panic!("line one\nline two")).is_err());
+            set_hook(standard);
+        });
+        let line: Value = serde_json::from_str(&text).unwrap();
+        let members =
+            ["level", "message", "panic", "target"].map(|key| line[key].as_str().unwrap_or_default());
+        assert_eq!(members, ["ERROR", "a thread panicked", "line one\nline two", "zstart_process::boot"]);
+        assert!(line["location"].as_str().unwrap().contains("boot.rs"), "{line}");
+    }
+
+    #[test]
+    fn text_has_the_same_fields() {
+        let text = log(LogFormat::Text, || tracing::info!(waiting = 3, "registry doesn't answer"));
+        assert!(text.contains("INFO") && text.contains("registry doesn't answer waiting=3"), "{text}");
+    }
 }

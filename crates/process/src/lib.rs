@@ -7,6 +7,7 @@
 //! - [`health`]: `/livez`, `/readyz`, `/metrics`.
 //! - [`listen`]: listening sockets.
 //! - [`log_filter`]: the filter of log lines.
+//! - [`log_format`]: their form.
 //! - [`log_writer`]: log output that never blocks.
 //! - [`signals`]: SIGTERM and SIGINT.
 //! - [`supervisor`]: long-running tasks.
@@ -21,6 +22,7 @@ pub mod dropped_log_lines;
 pub mod health;
 pub mod listen;
 pub mod log_filter;
+pub mod log_format;
 pub mod log_writer;
 pub mod signals;
 pub mod supervisor;

@@ -102,6 +102,26 @@ async fn lowest_runtime_versions_agree_with_the_webhook() -> Result<()> {
     Ok(())
 }
 
+/// Value of an environment variable of a component's container.
+fn variable<'a>(objects: &'a [Value], component: &str, name: &str) -> Result<&'a str> {
+    let deployment = find(objects, "Deployment", name_of(objects, component)?)?;
+    let environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
+    let found = environment.into_iter().flatten().find(|variable| variable["name"] == name);
+    found.and_then(|variable| variable["value"].as_str()).with_context(|| format!("no variable {name}"))
+}
+
+#[tokio::test]
+async fn log_format_reaches_both_programs() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (set, expected) in [(&[][..], "text"), (&["logFormat=json"], "json")] {
+        let objects = helm.render("zstart", set).await?;
+        for component in ["controller", "webhook"] {
+            assert_eq!(variable(&objects, component, "ZSTART_LOG_FORMAT")?, expected);
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn log_levels_of_the_schema_are_read_by_the_programs() -> Result<()> {
     let helm = Helm::find().await?;
@@ -110,10 +130,7 @@ async fn log_levels_of_the_schema_are_read_by_the_programs() -> Result<()> {
     {
         let objects = helm.render("zstart", &[&format!("logLevel={}", level.replace(',', "\\,"))]).await?;
         for component in ["controller", "webhook"] {
-            let deployment = find(&objects, "Deployment", name_of(&objects, component)?)?;
-            let environment = deployment["spec"]["template"]["spec"]["containers"][0]["env"].as_array();
-            let filter = environment.into_iter().flatten().find(|variable| variable["name"] == "RUST_LOG");
-            let filter = filter.and_then(|variable| variable["value"].as_str()).context("no RUST_LOG")?;
+            let filter = variable(&objects, component, "RUST_LOG")?;
             assert_eq!(filter, level);
             zstart_process::log_filter::parse(filter)?;
         }

@@ -269,6 +269,14 @@ async fn upgrade_keeps_the_ca_bundle_of_the_controller() -> Result<()> {
 }
 
 #[tokio::test]
+async fn upgrade_notes_say_how_a_level_is_applied() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    let notes = zstart.helm("upgrade", "--server-side=true", &["controller.level=9"]).await?;
+    assert!(notes.contains("The zstd level is 9.") && notes.contains("zstart reconvert --all"), "{notes}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn uninstall_keeps_records_and_removes_the_rest() -> Result<()> {
     let zstart = Installation::start(&[]).await?;
     let records: Api<ImageConversion> = Api::all(zstart.client.clone());

@@ -92,6 +92,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ),
         ("fullnameOverride=on", ["\"on\"", "not be a YAML keyword"]),
         ("logLevel=inof", ["/logLevel", "pattern"]),
+        ("logFormat=xml", ["/logFormat", "value must be one of"]),
         ("logLevel=foo=verbose", ["/logLevel", "pattern"]),
         ("logLevel=info\\,", ["/logLevel", "pattern"]),
         (

@@ -1,7 +1,11 @@
 //! `zstart check` in good clusters and in broken ones.
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::rbac::v1::RoleBinding;
+use kube::Api;
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
+use zstart_tests::chart::NAMESPACE;
 
 use crate::lab::{Installation, Lab, authority, find};
 use crate::objects;
@@ -127,5 +131,23 @@ async fn mistyped_label_old_node_and_policy_are_warnings() -> Result<()> {
     );
     assert!(text(&report, "node-runtimes", "warning")?.contains("node old-node (containerd://1.4.13)"));
     assert!(text(&report, "signature-policies", "warning")?.ends_with("replace: ghcr.io/shop/*"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_right_on_leases_is_a_cross() -> Result<()> {
+    let zstart = Installation::start().await?;
+    let lab = &zstart.lab;
+    let ended = lab.zstart(&["check"]).await?;
+    let passed = "✓ the controller has its rights (system:serviceaccount:zstart-system:zstart-controller)";
+    assert!(ended.stdout.contains(passed), "{}", ended.stdout);
+    let bindings: Api<RoleBinding> = Api::namespaced(lab.admin.clone(), NAMESPACE);
+    bindings.delete("zstart-controller", &DeleteParams::default()).await?;
+    let (code, report) = lab.check_until("program-rights", "failed").await?;
+    assert_eq!(code, Some(1), "{report:#}");
+    let expected = "may not create leases.coordination.k8s.io in zstart-system, get leases.coordination.k8s.io in \
+                    zstart-system, update leases.coordination.k8s.io in zstart-system";
+    let text = text(&report, "program-rights", "failed")?;
+    assert!(text.ends_with(expected), "{text}");
     Ok(())
 }

@@ -4,3 +4,4 @@ mod check;
 mod explain;
 mod lab;
 mod objects;
+mod requests;

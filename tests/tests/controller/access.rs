@@ -33,7 +33,7 @@ fn small() -> Fixture {
 }
 
 /// A pull secret for `host`.
-fn pull_secret(name: &str, host: &str, username: &str, password: &str) -> Value {
+pub(crate) fn pull_secret(name: &str, host: &str, username: &str, password: &str) -> Value {
     let auth = STANDARD.encode(format!("{username}:{password}"));
     let config = json!({"auths": {host: {"auth": auth}}}).to_string();
     json!({
@@ -212,7 +212,9 @@ async fn all_entries_of_all_pull_secrets_are_tried() -> Result<()> {
 }
 
 /// A lab whose registry knows the user `user` with the password `right`, and has the image `app:v1`.
-async fn lab_with_login(plane: impl Future<Output = Result<ControlPlane>>) -> Result<(Lab, String)> {
+pub(crate) async fn lab_with_login(
+    plane: impl Future<Output = Result<ControlPlane>>,
+) -> Result<(Lab, String)> {
     let mut lab = Lab::start_on(plane).await?;
     let login = TokenLogin { username: "user".into(), password: "right".into() };
     lab.gateway = Gateway::start_with(&lab.registry.host(), Some(login)).await?;
@@ -221,7 +223,12 @@ async fn lab_with_login(plane: impl Future<Output = Result<ControlPlane>>) -> Re
     Ok((lab, image))
 }
 
-async fn deploy_with_secrets(lab: &Lab, namespace: &str, image: &str, secrets: &[&str]) -> Result<()> {
+pub(crate) async fn deploy_with_secrets(
+    lab: &Lab,
+    namespace: &str,
+    image: &str,
+    secrets: &[&str],
+) -> Result<()> {
     let named: Vec<Value> = secrets.iter().map(|name| json!({"name": name})).collect();
     lab.deploy_with(namespace, "web", image, &json!({"imagePullSecrets": named})).await
 }

@@ -204,3 +204,17 @@ async fn invalid_configuration_is_reported_and_exits_1() -> Result<()> {
     assert!(said.contains("controller.yaml") && said.contains("recheckInterval"), "{said}");
     Ok(())
 }
+
+#[tokio::test]
+async fn json_log_reports_the_startup_error() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("controller.yaml");
+    std::fs::write(&config, "recheckInterval: soon\n")?;
+    let mut command = Command::new(built_binaries()?.join("zstart-controller"));
+    command.arg("--config").arg(&config).args(["--namespace", SYSTEM]).env("ZSTART_LOG_FORMAT", "json");
+    let ended = tokio::time::timeout(WITHIN, command.output()).await??;
+    let line: serde_json::Value = serde_json::from_slice(&ended.stdout)?;
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the server failed".into()), "{line}");
+    assert!(line["error"].as_str().is_some_and(|error| error.contains("recheckInterval")), "{line}");
+    Ok(())
+}

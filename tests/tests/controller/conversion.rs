@@ -79,7 +79,7 @@ async fn conversion_events_reach_record_and_deployment() -> Result<()> {
     let status = lab.ready(&image).await?;
     let variant = status.variant.context("no variant")?.reference.to_string();
     let record = record_name_of(&image)?;
-    let on_record = lab.events("default", "ImageConversion", &record).await?;
+    let on_record = lab.events("kube-system", "ImageConversion", &record).await?;
     let on_deployment = lab.events("on", "Deployment", "web").await?;
     for told in [on_record, on_deployment] {
         let [ReportedEvent { type_, reason, note }] = &*told else { panic!("{told:?}") };

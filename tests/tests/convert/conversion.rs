@@ -6,8 +6,8 @@ use anyhow::Result;
 use http::{Method, StatusCode};
 use zstart_convert::progress::Silent;
 use zstart_convert::{
-    Error, Execution, FoundVariants, Job, LayerCache, NamedVariant, Settings, VariantImage, VariantSearch,
-    VariantTagging, execute, find_variants, plan, resolve, verify_pushed,
+    AcceptedSettings, Error, Execution, FoundVariants, Job, LayerCache, NamedVariant, Settings, VariantImage,
+    VariantSearch, VariantTagging, execute, find_variants, plan, resolve, verify_pushed,
 };
 use zstart_core::{Digest, Reference, Tag, VariantNames};
 use zstart_registry::auth::Credentials;
@@ -163,8 +163,13 @@ impl Conversion {
         let planned = plan(&*store, &resolved, &self.settings).await?;
         let names = self.names(resolved.digest());
         let known = self.source.with_tag_and_digest(tag.clone(), digest.clone());
-        let search =
-            VariantSearch { target: &*store, names: &names, known: Some(&known), settings: &self.settings };
+        let search = VariantSearch {
+            target: &*store,
+            names: &names,
+            known: Some(&known),
+            settings: &self.settings,
+            accepts: AcceptedSettings::Any,
+        };
         find_variants(search, &planned).await
     }
 
@@ -175,8 +180,13 @@ impl Conversion {
         let names = self.names(resolved.digest());
         let mut listing = None;
         if !self.settings.force {
-            let search =
-                VariantSearch { target: &*target, names: &names, known: None, settings: &self.settings };
+            let search = VariantSearch {
+                target: &*target,
+                names: &names,
+                known: None,
+                settings: &self.settings,
+                accepts: AcceptedSettings::Any,
+            };
             let found = find_variants(search, &planned).await?;
             if let Some(NamedVariant { tag, image, is_complete: true }) = found.best {
                 return Ok(Converted { tag, image, reused: true, layers_reused: 0 });

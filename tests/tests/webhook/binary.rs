@@ -6,13 +6,19 @@ use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::{Value, json};
 use zstart_tests::cluster::built_binaries;
 use zstart_tests::ports::free_ports;
 
 /// Starts the webhook with a configuration and an unreachable API server.
 fn start(config: &Path) -> Child {
+    start_with(config, &[])
+}
+
+fn start_with(config: &Path, arguments: &[&str]) -> Child {
     Command::new(built_binaries().expect("built binaries").join("zstart-webhook"))
         .arg(format!("--config={}", config.display()))
+        .args(arguments)
         .env("POD_NAMESPACE", "zstart-system")
         .env("KUBECONFIG", config.with_file_name("kubeconfig"))
         .stdout(Stdio::piped())
@@ -92,6 +98,41 @@ fn second_signal_exits_immediately() {
     let output = child.wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
     assert!(printed(&output).contains("a second signal"), "{}", printed(&output));
+}
+
+/// Lines of a log in JSON.
+fn json_lines(output: &Output) -> Vec<Value> {
+    let text = printed(output);
+    let lines: Result<Vec<Value>, _> = text.lines().map(serde_json::from_str).collect();
+    lines.expect(&text)
+}
+
+#[test]
+fn json_log_has_one_object_a_line() {
+    let [port] = free_ports().expect("a port");
+    let folder = folder(&format!("listen: 127.0.0.1:0\nhealthListen: 127.0.0.1:{port}\n"));
+    let child = start_with(&folder.path().join("config.yaml"), &["--log-format=json"]);
+    until(port, "/readyz", |answer| answer.contains("503"));
+    terminate(&child);
+    let output = child.wait_with_output().expect("the program ends");
+    let lines = json_lines(&output);
+    let started = lines.iter().find(|line| line["health"] == format!("127.0.0.1:{port}")).expect("a start");
+    assert_eq!((&started["level"], started["target"].is_string()), (&json!("INFO"), true), "{started}");
+    for line in &lines {
+        let has = |key: &str| line[key].as_str().is_some_and(|text| !text.is_empty());
+        assert!(has("timestamp") && has("level") && has("message"), "{line}");
+    }
+}
+
+#[test]
+fn startup_error_follows_the_log_format() {
+    let folder = folder("maxStalenes: 10m\n");
+    let config = folder.path().join("config.yaml");
+    let output = start_with(&config, &["--log-format=json"]).wait_with_output().expect("the program ends");
+    assert_eq!(output.status.code(), Some(1));
+    let lines = json_lines(&output);
+    assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&json!("ERROR"), &json!("the server failed")));
+    assert!(lines[0]["error"].as_str().is_some_and(|error| error.contains("maxStalenes")), "{lines:?}");
 }
 
 #[test]

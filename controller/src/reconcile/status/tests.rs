@@ -85,6 +85,38 @@ fn verified_variant_sets_ready_and_sizes() {
 }
 
 #[test]
+fn variant_is_healthy_as_long_as_there_is_one() {
+    let mut status = ready_status(&digest("source"));
+    let health = condition(&status, HEALTHY).unwrap().clone();
+    assert_eq!((&*health.status, &*health.reason), ("True", "NoFailedPull"));
+    let later = now() + Duration::from_mins(1);
+    set_ready(&mut status, &variant_of(&digest("source"), Origin::Existing), later);
+    assert_eq!(condition(&status, HEALTHY), Some(&health));
+    set_resolved(&mut status, resolved(&digest("another")), later);
+    assert_eq!(condition(&status, HEALTHY), None);
+}
+
+#[test]
+fn record_of_an_earlier_version_becomes_healthy() {
+    let mut status = ready_status(&digest("source"));
+    status.conditions.retain(|condition| condition.type_ != HEALTHY);
+    set_unchanged(&mut status, now());
+    assert_eq!(condition(&status, HEALTHY).unwrap().status, "True");
+}
+
+#[test]
+fn waiting_conversion_says_how_many_wait() {
+    for (waiting, expected) in
+        [(0, ""), (1, "; 1 conversion waited already"), (7, "; 7 conversions waited already")]
+    {
+        let mut status = ImageConversionStatus::default();
+        set_pending(&mut status, &digest("source"), waiting, now());
+        let ready = condition(&status, READY).unwrap();
+        assert_eq!(ready.message, format!("waiting to convert {}{expected}", digest("source")));
+    }
+}
+
+#[test]
 fn moved_tag_removes_the_variant() {
     let mut status = ready_status(&digest("source"));
     set_resolved(&mut status, resolved(&digest("another")), now());

@@ -14,8 +14,9 @@ pub const RESOLVED: &str = "Resolved";
 pub const CONVERTED: &str = "Converted";
 /// Condition type: the variant was verified, and pods are rewritten to the variant.
 pub const READY: &str = "Ready";
-/// Condition type: nodes can pull the variant. A record without this condition is healthy. The controller applies
-/// this condition under a field manager of its own ([`keys::HEALER`](crate::keys::HEALER)).
+/// Condition type: nodes can pull the variant. A variant is healthy until a pod couldn't pull it; a record without a
+/// variant has no such condition. From the first failure on, the condition belongs to a field manager of its own
+/// ([`keys::HEALER`](crate::keys::HEALER)).
 pub const HEALTHY: &str = "Healthy";
 
 /// Reason for a condition's status. Users and alerts match on these words, so the words are never renamed.
@@ -55,6 +56,8 @@ pub enum RecordReason {
     SourceMoved,
     /// The variant's tag names an image that zstart didn't make from this source.
     VariantConflict,
+    /// No pod has failed to pull the variant.
+    NoFailedPull,
     /// A pod couldn't pull the variant. The variant is verified again.
     PullFailed,
     /// The variant is whole for the controller, and nodes still can't pull it. It isn't used for an hour.
