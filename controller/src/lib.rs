@@ -6,6 +6,7 @@
 //! - `scheduler`: an `ImageConversion` for each source, and the order in which sources are looked at.
 //! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - `pull_times`: measured pulls of sources and of their variants.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - [`certificates`]: the webhook's authority and serving certificate.
@@ -20,7 +21,7 @@
 //!   credentials are used;
 //! - get, list, watch, create and patch imageconversions, and patch their status;
 //! - get, list, watch, create and delete ownerholds;
-//! - create and patch events;
+//! - create and patch events; list and watch them: the kubelets report pull times there;
 //! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - get and patch one `ConfigMap` in its own namespace;
@@ -42,6 +43,7 @@ pub mod leader;
 pub mod loop_guard;
 mod metrics;
 mod platform_memory;
+mod pull_times;
 mod reconcile;
 mod records;
 mod repositories;

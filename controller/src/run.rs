@@ -22,7 +22,7 @@ use crate::events::Events;
 use crate::heal::Healer;
 use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
-use crate::{certificates, heal, loop_guard, platform_memory, scheduler, watches};
+use crate::{certificates, heal, loop_guard, platform_memory, pull_times, scheduler, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -136,6 +136,7 @@ fn lead(context: &Arc<Context>, healer: Healer, namespace: String) -> Supervisor
     let mut supervisor = Supervisor::default();
     supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
     supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
+    supervisor.spawn("pull times", pull_times::keep(Arc::clone(context)));
     supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
     if let Some(settings) = config.certificates.clone() {
         let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());

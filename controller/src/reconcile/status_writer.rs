@@ -40,6 +40,8 @@ impl<'a> StatusWriter<'a> {
         let mut written = record.status.clone().unwrap_or_default();
         // The healer owns this condition. An older copy of it would be written back.
         written.conditions.retain(|condition| condition.type_ != HEALTHY);
+        // The measured pulls have a field manager of their own for the same reason.
+        written.pulls = None;
         let mut status = unwritten.unwrap_or(&written).clone();
         status.observed_generation = record.metadata.generation;
         let records = Api::all(client.clone());
