@@ -215,6 +215,11 @@ impl Demand {
         self.workloads.index.is_in_demand(source)
     }
 
+    /// Returns a source in demand that fits, the first of those in no particular order. Visits every source.
+    pub fn find_source(&self, fits: impl Fn(&Reference) -> bool) -> Option<Source> {
+        self.workloads.index.sources().find(|source| fits(source)).cloned()
+    }
+
     /// The consumers of a source, sorted by namespace. Workloads with equal credentials are one consumer, except
     /// that each of the first ten event targets has a consumer of its own.
     pub fn consumers(&self, source: &Reference) -> Vec<Consumer> {

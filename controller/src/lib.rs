@@ -7,6 +7,7 @@
 //! - `sweep`: the last confirmations of all records, in one object that the webhook reads.
 //! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - `pull_times`: measured pulls of sources and of their variants.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - `rollouts`: an event on the owner of pods that use a variant.
@@ -23,7 +24,7 @@
 //! - get, list, watch, create, patch and delete imageconversions, and patch their status;
 //! - get, create and patch freshnesssweeps;
 //! - get, list, watch, create and delete ownerholds;
-//! - create and patch events;
+//! - create and patch events; list and watch them: the kubelets report pull times there;
 //! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - get and patch one `ConfigMap` in its own namespace;
@@ -45,6 +46,7 @@ pub mod leader;
 pub mod loop_guard;
 mod metrics;
 mod platform_memory;
+mod pull_times;
 mod reconcile;
 mod records;
 mod repositories;

@@ -17,6 +17,7 @@ use zstart_core::record::RecordReason;
 use zstart_process::dropped_log_lines::DroppedLogLines;
 
 use crate::governor::HeldBack;
+use crate::pull_times::PullMetrics;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ReasonLabel {
@@ -63,6 +64,8 @@ pub(crate) struct Metrics {
     owner_holds: Family<ReasonLabel, Gauge>,
     owner_holds_created: Family<ReasonLabel, Counter>,
     cures: Family<CureLabels, Counter>,
+    /// Measured pulls.
+    pub(crate) pulls: PullMetrics,
 }
 
 impl Metrics {
@@ -120,6 +123,8 @@ impl Metrics {
         let cures = Family::default();
         let help = "Images of pods that couldn't pull their variant, by the cure and the cause";
         registry.register("cures", help, cures.clone());
+        let pulls = PullMetrics::default();
+        pulls.register(&mut registry);
         Self {
             registry,
             leader,
@@ -137,6 +142,7 @@ impl Metrics {
             owner_holds,
             owner_holds_created,
             cures,
+            pulls,
         }
     }
 

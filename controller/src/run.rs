@@ -23,7 +23,7 @@ use crate::heal::Healer;
 use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
 use crate::rollouts::{self, Rollouts};
-use crate::{certificates, heal, loop_guard, platform_memory, scheduler, watches};
+use crate::{certificates, heal, loop_guard, platform_memory, pull_times, scheduler, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -146,6 +146,7 @@ fn lead(context: &Arc<Context>, (healer, rollouts): (Healer, Rollouts), namespac
     supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
     supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
     supervisor.spawn("rollouts", rollouts::announce(Arc::clone(context), rollouts));
+    supervisor.spawn("pull times", pull_times::keep(Arc::clone(context)));
     supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
     if let Some(settings) = config.certificates.clone() {
         let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());

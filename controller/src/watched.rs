@@ -10,10 +10,12 @@
 mod metadata;
 mod pod;
 mod pod_spec;
+mod pulled_event;
 mod workload;
 
 pub(crate) use metadata::deserialize as deserialize_metadata;
 pub use pod::{UNFINISHED_PODS, WatchedPod};
+pub use pulled_event::{PULLED_EVENTS, WatchedPulledEvent};
 pub use workload::{TemplateOwner, WatchedWorkload};
 
 /// Objects in one page of a list. A page is in memory as text and as objects.

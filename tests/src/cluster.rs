@@ -34,7 +34,7 @@ mod pulls;
 pub use images::BUSYBOX;
 pub use install::{Installation, NAMESPACE, built_binaries};
 pub use namespaces::{is_inside, run, run_program};
-pub use pulls::{Pull, parse_pulled};
+pub use pulls::Pull;
 
 /// Address of the first node. Each cluster has its own network namespace, so all clusters can use this address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);

@@ -42,7 +42,9 @@ impl<'a> StatusWriter<'a> {
         record: &'a ImageConversion,
         unwritten: Option<&ImageConversionStatus>,
     ) -> Self {
-        let written = record.status.clone().unwrap_or_default();
+        let mut written = record.status.clone().unwrap_or_default();
+        // The measured pulls have a field manager of their own. An older copy of them would be written back.
+        written.pulls = None;
         let is_healers = condition(&written, HEALTHY).is_some() && !owns_health(&record.metadata);
         let mut status = unwritten.unwrap_or(&written).clone();
         status.observed_generation = record.metadata.generation;

@@ -50,6 +50,8 @@ pub const CONTROLLER: &str = "zstart-controller";
 /// Field manager of the condition `Healthy` of a record whose variant a pod couldn't pull. An apply of the whole
 /// status by [`CONTROLLER`] leaves it alone.
 pub const HEALER: &str = "zstart-healer";
+/// Field manager of the measured pulls of a record. An apply of the whole status by [`CONTROLLER`] leaves them alone.
+pub const PULL_METER: &str = "zstart-pull-meter";
 /// `reportingController` and log name of the webhook.
 pub const WEBHOOK: &str = "zstart-webhook";
 

@@ -13,12 +13,14 @@ use crate::reference::Reference;
 
 mod condition;
 mod name;
+mod pulls;
 mod requests;
 #[cfg(test)]
 mod tests;
 
 pub use condition::{CONVERTED, HEALTHY, READY, RESOLVED, RecordReason, condition, set_condition};
 pub use name::record_name;
+pub use pulls::{MIN_COMPARED_PULLS, MeasuredPulls, PullFigures, PullSummary};
 pub use requests::Requests;
 
 /// Source to convert. The source of a record never changes.
@@ -57,6 +59,24 @@ pub use requests::Requests;
     printcolumn(name = "Saved", type_ = "string", json_path = ".status.summary.saved"),
     printcolumn(name = "Took", type_ = "string", json_path = ".status.summary.took"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "Gzip Pull",
+        type_ = "string",
+        json_path = ".status.pulls.summary.original",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Zstd Pull",
+        type_ = "string",
+        json_path = ".status.pulls.summary.variant",
+        priority = 1
+    ),
+    printcolumn(
+        name = "Pull Saved",
+        type_ = "string",
+        json_path = ".status.pulls.summary.saved",
+        priority = 1
+    ),
     printcolumn(name = "Variant", type_ = "string", json_path = ".status.variant.reference", priority = 1),
     printcolumn(
         name = "Message",
@@ -95,6 +115,10 @@ pub struct ImageConversionStatus {
     /// Sizes and times in readable form, as `kubectl get` prints them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
+    /// Pulls of the source and of its variant that kubelets reported. Absent until the first one. The controller
+    /// applies this member under a field manager of its own, at most every ten minutes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pulls: Option<MeasuredPulls>,
     /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` while there is a variant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]

@@ -37,6 +37,8 @@ const CONTROLLER_MAY: &[AccessRequest] = &[
     ("watch", "zstart.dev", "ownerholds", "", ""),
     ("delete", "zstart.dev", "ownerholds", "team-a", "statefulset-db"),
     ("create", "events.k8s.io", "events", "team-a", ""),
+    ("list", "", "events", "", ""),
+    ("watch", "", "events", "", ""),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-tls"),
     ("create", "", "secrets", "zstart-system", ""),
@@ -47,6 +49,8 @@ const CONTROLLER_MAY: &[AccessRequest] = &[
 ];
 
 const CONTROLLER_MAY_NOT: &[AccessRequest] = &[
+    ("create", "", "events", "team-a", ""),
+    ("delete", "", "events", "team-a", ""),
     ("get", "", "pods", "team-a", "web"),
     ("patch", "", "nodes", "", "a"),
     ("patch", "", "nodes/status", "", "a"),

@@ -9,5 +9,6 @@ mod freshness;
 mod heal;
 mod lab;
 mod power;
+mod pull_times;
 mod scenarios;
 mod shop;

@@ -16,6 +16,7 @@ mod moved_tags;
 mod outage;
 mod platforms;
 mod program;
+mod pull_times;
 mod records;
 mod refusals;
 mod request_gate;

@@ -1,0 +1,142 @@
+//! The figures of every source, and the times at which records are written. Pure.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+use super::figures::Figures;
+use super::recent_pulls::RecentPulls;
+use super::sources::PulledSource;
+use crate::demand::Source;
+
+#[cfg(test)]
+mod tests;
+
+/// Delay from the first pull to the write of the record. A rollout pulls on many nodes at once.
+const DEBOUNCE: Duration = Duration::from_secs(10);
+/// Least time between two writes of one record.
+const WRITE_INTERVAL: Duration = Duration::from_mins(10);
+/// Least time between two reads of one record.
+const READ_INTERVAL: Duration = Duration::from_mins(1);
+
+/// A pull by a node.
+#[derive(Clone, Debug)]
+pub(super) struct Pull<'a> {
+    pub(super) pulled: PulledSource,
+    pub(super) node: &'a str,
+    pub(super) took: Duration,
+    pub(super) image_bytes: Option<u64>,
+}
+
+/// Effect of a pull.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Observed {
+    /// The pull counts.
+    Counted,
+    /// The node had the layers.
+    Repeated,
+    /// The variant belongs to another digest of the source. The tag may have moved since the record was read.
+    OtherDigest,
+}
+
+/// Figures by source. One source takes less than 1 KiB.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    entries: HashMap<Source, LedgerEntry>,
+    due: BTreeSet<(Instant, Source)>,
+    recent: RecentPulls,
+}
+
+#[derive(Debug, Default)]
+struct LedgerEntry {
+    figures: Figures,
+    /// Time in [`Ledger::due`].
+    due: Option<Instant>,
+    /// Time of the last read of the record.
+    read: Option<Instant>,
+    /// Time of the last write of the record.
+    written: Option<Instant>,
+}
+
+impl Ledger {
+    /// Counts a pull, unless the node had the layers or the image is of another digest.
+    pub(super) fn observe(&mut self, pull: Pull<'_>, now: Instant) -> Observed {
+        let Pull { pulled: PulledSource { source, kind, variant_of }, node, took, image_bytes } = pull;
+        let entry = self.entries.entry(source.clone()).or_default();
+        if variant_of.is_some_and(|short| !entry.figures.accepts_variants_of(&short)) {
+            let at = entry.read.map_or(now, |read| read + READ_INTERVAL);
+            self.schedule(&source, at.max(now + DEBOUNCE));
+            return Observed::OtherDigest;
+        }
+        if !self.recent.insert(node, &source, entry.figures.generation(), now) {
+            return Observed::Repeated;
+        }
+        entry.figures.add(kind, took, image_bytes);
+        let at = entry.written.map_or(now, |written| written + WRITE_INTERVAL);
+        self.schedule(&source, at.max(now + DEBOUNCE));
+        Observed::Counted
+    }
+
+    /// Makes a record due at `at`, or leaves it at an earlier time.
+    fn schedule(&mut self, source: &Source, at: Instant) {
+        let Some(entry) = self.entries.get_mut(source) else { return };
+        if entry.due.is_some_and(|due| due <= at) {
+            return;
+        }
+        if let Some(due) = entry.due.replace(at) {
+            self.due.remove(&(due, source.clone()));
+        }
+        self.due.insert((at, source.clone()));
+    }
+
+    /// Time at which the next record is due.
+    pub(super) fn next_due(&self) -> Option<Instant> {
+        self.due.first().map(|(due, _)| *due)
+    }
+
+    /// Takes the record that is due first, if one is due.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<Source> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let (_, source) = self.due.pop_first()?;
+        if let Some(entry) = self.entries.get_mut(&source) {
+            entry.due = None;
+        }
+        Some(source)
+    }
+
+    /// The figures of a source whose record was read.
+    pub(super) fn read(&mut self, source: &Source, now: Instant) -> Option<&mut Figures> {
+        let entry = self.entries.get_mut(source)?;
+        entry.read = Some(now);
+        Some(&mut entry.figures)
+    }
+
+    /// Notes that a record was written.
+    pub(super) fn written(&mut self, source: &Source, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(source) {
+            entry.written = Some(now);
+        }
+    }
+
+    /// Makes a record due again that couldn't be written.
+    pub(super) fn postpone(&mut self, source: &Source, now: Instant) {
+        self.schedule(source, now + WRITE_INTERVAL);
+    }
+
+    /// Drops the figures of a source without a record.
+    pub(super) fn forget(&mut self, source: &Source) {
+        let entry = self.entries.remove(source);
+        if let Some(due) = entry.and_then(|entry| entry.due) {
+            self.due.remove(&(due, source.clone()));
+        }
+    }
+
+    /// Drops the figures of sources that don't count any more.
+    pub(super) fn retain(&mut self, counts: impl Fn(&Source) -> bool) {
+        let gone: Vec<Source> = self.entries.keys().filter(|source| !counts(source)).cloned().collect();
+        for source in &gone {
+            self.forget(source);
+        }
+    }
+}
