@@ -21,7 +21,7 @@ use crate::heal::{health, recover};
 use crate::records::RecordMeta;
 use crate::scheduler::{Kind, LookSlot, Reachability};
 use reconciliation::Reconciliation;
-use requeue::{Attempt, Due, Inputs, InputsHash, Last, Schedule, Unwritten};
+use requeue::{Attempt, Due, Failure, Inputs, InputsHash, Last, Schedule, Unwritten};
 use result::{Ended, record_result};
 use status_writer::StatusWriter;
 use verdict::Verdict;
@@ -141,14 +141,9 @@ fn earlier_attempt(
 
 /// Reconciles a record, and remembers when it is due again.
 pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
-    let records = Api::<ImageConversion>::all(context.client.clone());
-    let record = match records.get_opt(job.name).await {
-        Ok(Some(record)) if record.uid().as_deref() == Some(&*job.record.uid) => record,
-        Ok(_) => return Reconciled::Gone,
-        Err(error) => {
-            warn!(record = job.name, error = zstart_core::chain(&error), "failed to read a record");
-            return Reconciled::Rejected { reachability: Reachability::Unknown, is_outage: true };
-        }
+    let record = match read(context, &job).await {
+        Ok(record) => record,
+        Err(ended) => return ended,
     };
     let consumers = context.demand.read(|demand| demand.consumers(&record.spec.source));
     if consumers.is_empty() && job.record.is_own {
@@ -170,6 +165,11 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
             let status = record.status.as_ref().filter(|status| status.answered == requests);
             (None, status.and_then(|status| Verdict::recorded(status, only(&platforms))))
         }
+    };
+    let held_back = last.as_ref().and_then(|last| held_back(last, inputs));
+    let verdict = match held_back {
+        Some(_) => record.status.as_ref().and_then(Verdict::serving),
+        None => verdict,
     };
     // A record whose variant a pod couldn't pull asks for a verification in full.
     let is_questioned = health::is_proof_due(record.status.as_ref(), Timestamp::now());
@@ -202,6 +202,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         consumers: &consumers,
         settings: context.settings(platforms),
         verdict,
+        held_back,
         is_retry,
         accepts: accepted_settings(requests.as_ref(), record.status.as_ref()),
         slot: job.slot,
@@ -212,6 +213,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let is_immutable = writer.status().source.as_ref().is_some_and(|source| source.immutable);
     let confirmation = writer.confirmation().or_else(|| last.and_then(|last| last.confirmation));
     let settled = writer.status().platforms.clone();
+    let is_serving = status::is_ready(writer.status());
     let attempt = |failure, verdict: Option<Verdict>, is_recovered: bool| Attempt {
         inputs,
         platforms: verdict.as_ref().map_or(wanted, |_| settled).map(Arc::from),
@@ -220,6 +222,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         looked_at,
         is_immutable,
         is_unhealthy: !is_recovered && health::is_unhealthy(record.status.as_ref()),
+        is_serving,
         failure,
         verdict,
         unwritten: None,
@@ -242,6 +245,26 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
             reject(context, &job, attempt, None, rejections, Reachability::Answered, &error)
         }
     }
+}
+
+/// Reads the record.
+async fn read(context: &Context, job: &Job<'_>) -> Result<ImageConversion, Reconciled> {
+    let records = Api::<ImageConversion>::all(context.client.clone());
+    match records.get_opt(job.name).await {
+        Ok(Some(record)) if record.uid().as_deref() == Some(&*job.record.uid) => Ok(record),
+        Ok(_) => Err(Reconciled::Gone),
+        Err(error) => {
+            warn!(record = job.name, error = zstart_core::chain(&error), "failed to read a record");
+            Err(Reconciled::Rejected { reachability: Reachability::Unknown, is_outage: true })
+        }
+    }
+}
+
+/// Returns the failure to add a platform whose next attempt isn't due. Until then, looks only confirm the variant that
+/// serves.
+fn held_back(last: &Attempt, inputs: Inputs) -> Option<Failure> {
+    let is_held_back = last.is_serving && last.verdict.is_none() && last.inputs == inputs;
+    last.failure.filter(|failure| is_held_back && failure.retry_at > Instant::now())
 }
 
 /// Writes the status and remembers the attempt.

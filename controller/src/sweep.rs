@@ -82,12 +82,11 @@ pub(crate) async fn keep(context: &Context, outcomes: UnboundedSender<bool>) {
     let sweeps: Api<FreshnessSweep> = Api::all(context.client.clone());
     let mut written: Option<FreshnessSweepSpec> = None;
     loop {
-        let spec = sweep(context);
+        let (spec, entries) = sweep(context);
         let is_changed = written.as_ref().is_none_or(|written| {
             FreshnessSweepSpec { swept_at: written.swept_at.clone(), ..spec.clone() } != *written
         });
-        let records = usize::try_from(spec.confirmed).unwrap_or(usize::MAX);
-        let mut delay = MIN_INTERVAL * u32::try_from(records / PER_SECOND).unwrap_or(u32::MAX).max(1);
+        let mut delay = MIN_INTERVAL * u32::try_from(entries / PER_SECOND).unwrap_or(u32::MAX).max(1);
         if is_changed {
             let object = FreshnessSweep::new(SWEEP, spec.clone());
             let parameters = PatchParams::apply(keys::CONTROLLER).force();
@@ -108,8 +107,8 @@ pub(crate) async fn keep(context: &Context, outcomes: UnboundedSender<bool>) {
     }
 }
 
-/// The sweep of now.
-fn sweep(context: &Context) -> FreshnessSweepSpec {
+/// The sweep of now, and its number of confirmations.
+fn sweep(context: &Context) -> (FreshnessSweepSpec, usize) {
     let mut confirmations = lock(&context.sweep.earlier).clone();
     let mut registries: BTreeMap<Arc<str>, Swept> = BTreeMap::new();
     let (mut confirmed, mut unconfirmed) = (0, 0);
@@ -147,13 +146,14 @@ fn sweep(context: &Context) -> FreshnessSweepSpec {
         confirmed_since: swept.since.map(Time),
         unconfirmed: swept.unconfirmed.into_iter().collect(),
     });
-    FreshnessSweepSpec {
+    let spec = FreshnessSweepSpec {
         swept_at: Time(context.api_clock.now()),
         confirmed,
         unconfirmed,
         registries: registries.collect(),
         confirmations: ByteString(confirmations.to_bytes()),
-    }
+    };
+    (spec, confirmations.len())
 }
 
 /// Records of one registry.

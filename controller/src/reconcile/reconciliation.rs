@@ -14,6 +14,7 @@ use zstart_registry::{Store, TagListing};
 
 use super::error::ReconcileError;
 use super::plan::Planned;
+use super::requeue::Failure;
 use super::status::{Origin, Produced, VerifiedVariant};
 use super::status_writer::StatusWriter;
 use super::target::Target;
@@ -55,6 +56,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) settings: Settings,
     /// Last verdict, if its other inputs are unchanged.
     pub(super) verdict: Option<Verdict>,
+    /// Failure to replace the variant that serves, as long as the next attempt isn't due.
+    pub(super) held_back: Option<Failure>,
     /// A user wants a look that relies on nothing remembered.
     pub(super) is_retry: bool,
     /// Variants that suffice.

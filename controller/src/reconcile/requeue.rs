@@ -60,6 +60,8 @@ pub(crate) struct Attempt {
     pub(crate) is_immutable: bool,
     /// A pod couldn't pull the variant, and the record hasn't recovered.
     pub(crate) is_unhealthy: bool,
+    /// The status offers a variant. It serves on if a platform couldn't be added, and its tag is looked at on time.
+    pub(crate) is_serving: bool,
     /// Failure of the attempt, if it failed.
     pub(crate) failure: Option<Failure>,
     /// Present after a verdict, and after failures that followed it.
@@ -178,6 +180,7 @@ impl Attempt {
             looked_at,
             is_immutable: false,
             is_unhealthy: false,
+            is_serving: false,
             failure: None,
             verdict: None,
             unwritten: None,
@@ -200,6 +203,9 @@ impl Attempt {
             Some(_) if access != self.inputs.access => Due { at: self.looked_at, is_requested: true },
             // The registry asked for a pause.
             Some(Failure { reason: RecordReason::RateLimited, retry_at, .. }) => routine(retry_at),
+            Some(Failure { retry_at, .. }) if self.is_serving && schedule.is_movable => {
+                no_later_than(retry_at.min(self.looked_at + schedule.interval))
+            }
             Some(Failure { retry_at, .. }) => no_later_than(retry_at),
         }
     }
@@ -285,6 +291,19 @@ mod tests {
         assert_eq!(limited.due(access, &requested).at - now, INTERVAL);
         let immovable = Schedule { is_movable: false, ..requested };
         assert_eq!(failed.due(access, &immovable).at - now, SECOND);
+    }
+
+    #[test]
+    fn serving_variant_is_confirmed_despite_a_failure() {
+        let now = Instant::now();
+        let failure = Failure { reason: RecordReason::PushDenied, count: 1, retry_at: now + 9 * INTERVAL };
+        let failed = attempt(now, Some(failure));
+        let access = failed.inputs.access;
+        assert_eq!(failed.due(access, &schedule(None)).at - now, 9 * INTERVAL);
+        let serving = Attempt { is_serving: true, ..failed };
+        assert_eq!(serving.due(access, &schedule(None)).at - now, INTERVAL);
+        let immovable = Schedule { is_movable: false, ..schedule(None) };
+        assert_eq!(serving.due(access, &immovable).at - now, 9 * INTERVAL);
     }
 
     #[test]

@@ -36,6 +36,12 @@ pub(super) async fn record_result(
     failures: u32,
 ) -> kube::Result<Ended> {
     match result {
+        // The variant serves on, and still lacks what failed.
+        Ok(Outcome::Unchanged(_)) if reconciliation.held_back.is_some() => Ok(Ended {
+            failure: reconciliation.held_back,
+            verdict: None,
+            reachability: Reachability::Answered,
+        }),
         Ok(outcome) => {
             let verdict = record_outcome(reconciliation, writer, outcome, &audience).await;
             Ok(Ended { failure: None, verdict: Some(verdict), reachability: Reachability::Answered })

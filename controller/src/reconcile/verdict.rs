@@ -47,6 +47,13 @@ impl Verdict {
         Some(Self { source, kind })
     }
 
+    /// Reads the verdict on the variant that a status offers, whichever platforms it covers.
+    pub(super) fn serving(status: &ImageConversionStatus) -> Option<Self> {
+        let source = status.source.as_ref()?.digest.clone();
+        let kind = VerdictKind::recorded(status, &source)?;
+        matches!(kind, VerdictKind::Variant(_)).then_some(Self { source, kind })
+    }
+
     /// Returns whether the status still shows this verdict. An error may have removed a variant.
     pub(super) fn is_shown(&self, status: &ImageConversionStatus) -> bool {
         let shown = VerdictKind::recorded(status, &self.source);

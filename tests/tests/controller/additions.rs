@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
+use jiff::Timestamp;
 use tokio::process::Child;
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason, Variant};
 use zstart_core::{Digest, VariantNames};
@@ -14,7 +15,8 @@ use zstart_tests::registry::repository_reader::{RepositoryReader, text};
 
 use crate::lab::{Lab, configuration};
 use crate::program::{command, terminate};
-use crate::records::{condition_of, is_upload};
+use crate::records::{condition_of, is_upload, record_name_of};
+use crate::sweep::swept;
 
 /// Pushes an index for amd64, arm64 and s390x.
 async fn push_index(lab: &Lab, name: &str) -> Result<Digest> {
@@ -89,6 +91,12 @@ async fn failed_addition_of_a_platform_keeps_the_variant() -> Result<()> {
         assert_eq!(&lab.stored(name).digest(variant.as_str()).await?, variant, "pods pull it");
     }
 
+    // The next attempt is due in a minute. The tag is looked at meanwhile: otherwise the variant would become stale.
+    let denied = image("denied");
+    let first = swept(&lab, &denied, Timestamp::now()).await?;
+    swept(&lab, &denied, first).await?;
+    let status = lab.records().get(&record_name_of(&denied)?).await?.status.context("no status")?;
+    assert_eq!(condition_of(&status, CONVERTED).1, "PushDenied");
     lab.gateway.clear_faults();
     for (name, ..) in &cases {
         // A denial is remembered for hours.

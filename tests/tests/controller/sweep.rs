@@ -40,7 +40,7 @@ async fn versions(lab: &Lab) -> Result<BTreeMap<String, Option<String>>> {
 }
 
 /// Waits until the sweep has a look at this image of a later second than `after`. Returns its time.
-async fn swept(lab: &Lab, image: &str, after: Timestamp) -> Result<Timestamp> {
+pub(crate) async fn swept(lab: &Lab, image: &str, after: Timestamp) -> Result<Timestamp> {
     let name = record_name_of(image)?;
     wait::until(format!("a look at {image} in the sweep"), WITHIN, || async {
         let look = sweep::sweep(&lab.admin).await?.confirmations.last_look(&name);
