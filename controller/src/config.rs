@@ -18,6 +18,7 @@ use zstart_registry::ecr::EcrRegistry;
 use crate::certificates::CertificateSettings;
 use crate::credentials::PullSecretAccess;
 use crate::demand::Exclusions;
+use crate::executor::settings::{ExecutorError, ExecutorField, ExecutorSettings, JobsField};
 
 /// Configuration of the controller.
 #[derive(Clone, Debug)]
@@ -35,8 +36,8 @@ pub struct Config {
     /// Name of the `ConfigMap` that remembers these platforms, in zstart's own namespace. Default:
     /// `zstart-controller-platforms`.
     pub platforms_config_map: String,
-    /// Maximum number of concurrent conversions. Default: 2.
-    pub workers: usize,
+    /// Executor of conversions. Default: the leader's own process.
+    pub executor: ExecutorSettings,
     /// Maximum number of concurrent layers of one image. Default: 2.
     pub layers_at_once: NonZero<usize>,
     /// Tags for the converted manifests that an index lists. Default: auto.
@@ -120,6 +121,14 @@ pub enum ConfigError {
         /// The invalid value.
         value: String,
     },
+    /// Unusable settings of the executor.
+    #[error("{}: {source}", file.display())]
+    Executor {
+        /// Path of the file.
+        file: PathBuf,
+        /// Cause. Its text is part of the message.
+        source: ExecutorError,
+    },
     /// A Lease without a name.
     #[error("{}: lease is empty; write the name of the Lease, or leave the field out", file.display())]
     Lease {
@@ -147,7 +156,9 @@ struct File {
     platforms: PlatformsField,
     platform_retention: SignedDuration,
     platforms_config_map: String,
+    executor: ExecutorField,
     workers: usize,
+    jobs: JobsField,
     layers_at_once: usize,
     tag_children: TagChildren,
     conversion_timeout: SignedDuration,
@@ -183,7 +194,9 @@ impl Default for File {
             platforms: PlatformsField::Word("nodes".to_owned()),
             platform_retention: SignedDuration::from_hours(7 * 24),
             platforms_config_map: "zstart-controller-platforms".to_owned(),
+            executor: ExecutorField::default(),
             workers: 2,
+            jobs: JobsField::default(),
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             tag_children: TagChildren::default(),
             conversion_timeout: SignedDuration::from_hours(1),
@@ -222,7 +235,9 @@ impl Config {
             platforms,
             platform_retention,
             platforms_config_map,
+            executor,
             workers,
+            jobs,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -267,7 +282,6 @@ impl Config {
         let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
         for (field, is_zero) in [
             ("platformRetention", platform_retention.is_zero()),
-            ("workers", workers == 0),
             ("conversionTimeout", conversion_timeout.is_zero()),
             ("recheckInterval", recheck_interval.is_zero()),
             ("recheckIntervalAlways", recheck_interval_always.is_zero()),
@@ -276,6 +290,8 @@ impl Config {
                 return Err(zero(field));
             }
         }
+        let executor = ExecutorSettings::new(executor, workers, jobs)
+            .map_err(|source| ConfigError::Executor { file: named(), source })?;
         Ok(Self {
             health_listen,
             lease,
@@ -283,7 +299,7 @@ impl Config {
             platforms,
             platform_retention,
             platforms_config_map,
-            workers,
+            executor,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -354,7 +370,7 @@ mod tests {
             platforms,
             platform_retention,
             platforms_config_map,
-            workers,
+            executor,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -371,7 +387,8 @@ mod tests {
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
         assert_eq!(lease, "seat");
-        assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
+        assert_eq!((level.get(), layers_at_once.get()), (19, 3));
+        assert_eq!(executor, ExecutorSettings::Pool { workers: 4 });
         assert_eq!(tag_children, TagChildren::Never);
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!((platform_retention, &*platforms_config_map), (Duration::from_hours(48), "seen"));
@@ -392,6 +409,22 @@ mod tests {
     }
 
     #[test]
+    fn jobs_have_settings_of_their_own() {
+        let template = "template: {spec: {containers: [{name: convert, image: c}]}}";
+        let config = parse(&format!(
+            "executor: jobs\njobs: {{maxJobs: 7, queue: batch, ttl: 2m, ecrRole: 'arn:aws:iam::1:role/r', {template}}}"
+        ));
+        let executor = config.unwrap().executor;
+        assert_eq!(executor.max_conversions(), 7);
+        let ExecutorSettings::Jobs(jobs) = executor else { panic!("{executor:?}") };
+        assert_eq!((jobs.queue.as_deref(), jobs.ttl), (Some("batch"), Duration::from_mins(2)));
+        assert_eq!(jobs.ecr_role.as_deref(), Some("arn:aws:iam::1:role/r"));
+        let config = parse(&format!("executor: jobs\njobs: {{{template}}}")).unwrap();
+        let ExecutorSettings::Jobs(jobs) = config.executor else { panic!("no jobs") };
+        assert_eq!((jobs.max_jobs, jobs.queue, jobs.ttl), (20, None, Duration::from_hours(1)));
+    }
+
+    #[test]
     fn errors_name_the_file_and_the_field() {
         for (text, part) in [
             ("level: 23", "level"),
@@ -399,6 +432,11 @@ mod tests {
             ("platforms: some", "platforms"),
             ("platformRetention: 0s", "platformRetention"),
             ("workers: 0", "workers"),
+            ("executor: cloud", "executor"),
+            ("executor: jobs", "container named convert"),
+            ("executor: jobs\njobs: {maxJobs: 0}", "jobs.maxJobs"),
+            ("executor: jobs\njobs: {ttl: 0s}", "jobs.ttl"),
+            ("executor: jobs\njobs: {template: {spec: {containers: [{name: convert}]}}}", "has an image"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),

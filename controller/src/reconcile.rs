@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
-use tracing::warn;
+use tracing::{debug, warn};
 use zstart_convert::PlatformSelection;
 use zstart_core::record::{ImageConversionStatus, RecordReason};
 use zstart_core::{ImageConversion, Reference};
@@ -19,6 +19,8 @@ use crate::demand::Consumer;
 use crate::heal::{health, recover};
 use crate::records::RecordMeta;
 use crate::scheduler::{Kind, LookSlot, Reachability};
+use error::ReconcileError;
+pub(crate) use error::chain_with_hint;
 use reconciliation::Reconciliation;
 use requeue::{Attempt, Due, Inputs, InputsHash, Last, Schedule, Unwritten};
 use result::{Ended, record_result};
@@ -179,6 +181,9 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         slot: job.slot,
     };
     let result = reconciliation.run(&mut writer).await;
+    if matches!(result, Err(ReconcileError::Abandoned)) {
+        return abandon(context, &job, writer).await;
+    }
     let recorded = record_result(&reconciliation, &mut writer, result, failures).await;
     let looked_at = writer.looked_at().unwrap_or(started);
     let is_immutable = writer.status().source.as_ref().is_some_and(|source| source.immutable);
@@ -202,6 +207,18 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
             reject(context, &job, attempt, None, rejections, Reachability::Answered, &error)
         }
     }
+}
+
+/// Ends a reconciliation whose conversion was stopped, because no workload uses the source any more. A variant that
+/// serves goes on serving, and the next consumer gets a look at once.
+async fn abandon(context: &Context, job: &Job<'_>, mut writer: StatusWriter<'_>) -> Reconciled {
+    context.attempts.remove(job.name);
+    writer.set_waiting(RecordReason::Pending, "stopped the conversion, because no workload uses the source");
+    if let Err(error) = writer.write().await {
+        // The record may be gone.
+        debug!(record = job.name, error = zstart_core::chain(&error), "failed to note a stopped conversion");
+    }
+    Reconciled::Gone
 }
 
 /// Writes the status and remembers the attempt.
