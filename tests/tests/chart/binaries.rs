@@ -65,6 +65,9 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "webhook.signedImages={*,registry.example/a?/*}",
         "controller.recheckIntervalAlways=1s,webhook.maxStalenessAlways=2s,webhook.maxCacheAge=9999999h",
         "records.immutableTags={*:v?*,docker.io/library/*}",
+        "controller.executor=jobs",
+        "controller.executor=jobs,controller.jobs.ecrRole=arn:aws-us-gov:iam::123456789012:role/a/b+=\\,.@-_c",
+        "controller.executor=jobs,controller.jobs.nodeSelector=null,controller.jobs.resources=null",
     ] {
         parse(&helm.render("zstart", &[set]).await?).with_context(|| set.to_owned())?;
     }
