@@ -133,7 +133,7 @@ generate: ## Regenerate the generated files
 .PHONY: generated
 generated: ## Check that the generated files match the code
 	cargo run --quiet --package zstart-cli -- crd | diff charts/zstart/files/crd.yaml - \
-	  || { echo "charts/zstart/files/crd.yaml does not match crates/core/src/record.rs and owner_hold.rs; run: make generate" >&2; exit 1; }
+	  || { echo "charts/zstart/files/crd.yaml does not match the definitions in crates/core; run: make generate" >&2; exit 1; }
 
 .PHONY: tools
 tools: ## Find or build Kubernetes and the other components that tests need

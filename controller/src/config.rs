@@ -18,6 +18,7 @@ use zstart_registry::ecr::EcrRegistry;
 use crate::certificates::CertificateSettings;
 use crate::credentials::PullSecretAccess;
 use crate::demand::Exclusions;
+use crate::executor::settings::{ExecutorError, ExecutorField, ExecutorSettings, JobsField};
 
 /// Longest `confirmInterval`: the webhook's bound ([`MAX_UNCONFIRMED`](zstart_core::eligibility::record_view::MAX_UNCONFIRMED))
 /// without some attempts that fail.
@@ -39,8 +40,8 @@ pub struct Config {
     /// Name of the `ConfigMap` that remembers these platforms, in zstart's own namespace. Default:
     /// `zstart-controller-platforms`.
     pub platforms_config_map: String,
-    /// Maximum number of concurrent conversions. Default: 2.
-    pub workers: usize,
+    /// Executor of conversions. Default: the leader's own process.
+    pub executor: ExecutorSettings,
     /// Maximum number of concurrent layers of one image. Default: 2.
     pub layers_at_once: NonZero<usize>,
     /// Tags for the converted manifests that an index lists. Default: auto.
@@ -138,6 +139,14 @@ pub enum ConfigError {
         /// Path of the file.
         file: PathBuf,
     },
+    /// Unusable settings of the executor.
+    #[error("{}: {source}", file.display())]
+    Executor {
+        /// Path of the file.
+        file: PathBuf,
+        /// Cause. Its text is part of the message.
+        source: ExecutorError,
+    },
     /// A Lease without a name.
     #[error("{}: lease is empty; write the name of the Lease, or leave the field out", file.display())]
     Lease {
@@ -165,7 +174,9 @@ struct File {
     platforms: PlatformsField,
     platform_retention: SignedDuration,
     platforms_config_map: String,
+    executor: ExecutorField,
     workers: usize,
+    jobs: JobsField,
     layers_at_once: usize,
     tag_children: TagChildren,
     conversion_timeout: SignedDuration,
@@ -203,7 +214,9 @@ impl Default for File {
             platforms: PlatformsField::Word("nodes".to_owned()),
             platform_retention: SignedDuration::from_hours(7 * 24),
             platforms_config_map: "zstart-controller-platforms".to_owned(),
+            executor: ExecutorField::default(),
             workers: 2,
+            jobs: JobsField::default(),
             layers_at_once: Settings::LAYERS_AT_ONCE.get(),
             tag_children: TagChildren::default(),
             conversion_timeout: SignedDuration::from_hours(1),
@@ -244,7 +257,9 @@ impl Config {
             platforms,
             platform_retention,
             platforms_config_map,
+            executor,
             workers,
+            jobs,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -285,28 +300,20 @@ impl Config {
             return Err(ConfigError::Lease { file: named() });
         }
         let layers_at_once = NonZero::new(layers_at_once).ok_or(zero("layersAtOnce"))?;
-        let platform_retention = Duration::try_from(platform_retention).unwrap_or_default();
-        let conversion_timeout = Duration::try_from(conversion_timeout).unwrap_or_default();
-        let recheck_interval = Duration::try_from(recheck_interval).unwrap_or_default();
-        let recheck_interval_always = Duration::try_from(recheck_interval_always).unwrap_or_default();
-        let confirm_interval = Duration::try_from(confirm_interval).unwrap_or_default();
-        let keep_records_for = Duration::try_from(keep_records_for).unwrap_or_default();
+        let positive = |setting: SignedDuration, field| {
+            Duration::try_from(setting).ok().filter(|setting| !setting.is_zero()).ok_or(zero(field))
+        };
+        let platform_retention = positive(platform_retention, "platformRetention")?;
+        let conversion_timeout = positive(conversion_timeout, "conversionTimeout")?;
+        let recheck_interval = positive(recheck_interval, "recheckInterval")?;
+        let recheck_interval_always = positive(recheck_interval_always, "recheckIntervalAlways")?;
+        let keep_records_for = positive(keep_records_for, "keepRecordsFor")?;
+        let confirm_interval = positive(confirm_interval, "confirmInterval")?;
         if confirm_interval > MAX_CONFIRM_INTERVAL {
             return Err(ConfigError::ConfirmInterval { file: named() });
         }
-        for (field, is_zero) in [
-            ("platformRetention", platform_retention.is_zero()),
-            ("workers", workers == 0),
-            ("conversionTimeout", conversion_timeout.is_zero()),
-            ("recheckInterval", recheck_interval.is_zero()),
-            ("recheckIntervalAlways", recheck_interval_always.is_zero()),
-            ("confirmInterval", confirm_interval.is_zero()),
-            ("keepRecordsFor", keep_records_for.is_zero()),
-        ] {
-            if is_zero {
-                return Err(zero(field));
-            }
-        }
+        let executor = ExecutorSettings::new(executor, workers, jobs)
+            .map_err(|source| ConfigError::Executor { file: named(), source })?;
         Ok(Self {
             health_listen,
             lease,
@@ -314,7 +321,7 @@ impl Config {
             platforms,
             platform_retention,
             platforms_config_map,
-            workers,
+            executor,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -388,7 +395,7 @@ mod tests {
             platforms,
             platform_retention,
             platforms_config_map,
-            workers,
+            executor,
             layers_at_once,
             tag_children,
             conversion_timeout,
@@ -407,7 +414,8 @@ mod tests {
         } = config;
         assert_eq!(health_listen.to_string(), "127.0.0.1:1");
         assert_eq!(lease, "seat");
-        assert_eq!((level.get(), workers, layers_at_once.get()), (19, 4, 3));
+        assert_eq!((level.get(), layers_at_once.get()), (19, 3));
+        assert_eq!(executor, ExecutorSettings::Pool { workers: 4 });
         assert_eq!(tag_children, TagChildren::Never);
         assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
         assert_eq!((platform_retention, &*platforms_config_map), (Duration::from_hours(48), "seen"));
@@ -429,6 +437,22 @@ mod tests {
     }
 
     #[test]
+    fn jobs_have_settings_of_their_own() {
+        let template = "template: {spec: {containers: [{name: convert, image: c}]}}";
+        let config = parse(&format!(
+            "executor: jobs\njobs: {{maxJobs: 7, queue: batch, ttl: 2m, ecrRole: 'arn:aws:iam::1:role/r', {template}}}"
+        ));
+        let executor = config.unwrap().executor;
+        assert_eq!(executor.max_conversions(), 7);
+        let ExecutorSettings::Jobs(jobs) = executor else { panic!("{executor:?}") };
+        assert_eq!((jobs.queue.as_deref(), jobs.ttl), (Some("batch"), Duration::from_mins(2)));
+        assert_eq!(jobs.ecr_role.as_deref(), Some("arn:aws:iam::1:role/r"));
+        let config = parse(&format!("executor: jobs\njobs: {{{template}}}")).unwrap();
+        let ExecutorSettings::Jobs(jobs) = config.executor else { panic!("no jobs") };
+        assert_eq!((jobs.max_jobs, jobs.queue, jobs.ttl), (20, None, Duration::from_hours(1)));
+    }
+
+    #[test]
     fn errors_name_the_file_and_the_field() {
         for (text, part) in [
             ("level: 23", "level"),
@@ -436,6 +460,11 @@ mod tests {
             ("platforms: some", "platforms"),
             ("platformRetention: 0s", "platformRetention"),
             ("workers: 0", "workers"),
+            ("executor: cloud", "executor"),
+            ("executor: jobs", "container named convert"),
+            ("executor: jobs\njobs: {maxJobs: 0}", "jobs.maxJobs"),
+            ("executor: jobs\njobs: {ttl: 0s}", "jobs.ttl"),
+            ("executor: jobs\njobs: {template: {spec: {containers: [{name: convert}]}}}", "has an image"),
             ("recheckInterval: 0s", "recheckInterval"),
             ("recheckInterval: -5m", "recheckInterval"),
             ("recheckIntervalAlways: 0s", "recheckIntervalAlways"),

@@ -16,6 +16,7 @@ use crate::config::{Config, Platforms};
 use crate::credentials::{LoginMemory, OwnCredentials};
 use crate::demand::{Demand, SharedDemand};
 use crate::events::Events;
+use crate::executor::Executor;
 use crate::governor::Governor;
 use crate::immutable_tags::ImmutableTags;
 use crate::leader::Leadership;
@@ -45,6 +46,8 @@ pub(crate) struct Context {
     pub(crate) api_clock: ApiClock,
     /// Tags that can't move.
     pub(crate) immutable_tags: ImmutableTags,
+    /// Executor of conversions.
+    pub(crate) executor: Executor,
     /// Permits for conversions.
     pub(crate) conversion_permits: ConversionPermits,
     /// Locks by image. Of two tags of one image, the second waits and reuses the variant of the first.
@@ -77,7 +80,7 @@ impl Context {
         events: Events,
         shutdown: CancellationToken,
     ) -> Self {
-        let workers = config.workers;
+        let max_conversions = config.executor.max_conversions();
         let metrics = Arc::new(Metrics::new());
         let immutable_tags = ImmutableTags::new(config.immutable_tags.clone());
         Self {
@@ -91,7 +94,8 @@ impl Context {
             governor: Arc::new(Governor::new(Arc::clone(&metrics))),
             api_clock: ApiClock::default(),
             immutable_tags,
-            conversion_permits: ConversionPermits::new(workers),
+            executor: Executor::Pool,
+            conversion_permits: ConversionPermits::new(max_conversions),
             image_locks: KeyedSemaphore::new(1),
             layer_cache: LayerCache::default(),
             converted: Mutex::default(),
@@ -102,6 +106,11 @@ impl Context {
             metrics,
             shutdown,
         }
+    }
+
+    /// Hands conversions to another executor than the leader's own process.
+    pub(crate) fn with_executor(self, executor: Executor) -> Self {
+        Self { executor, ..self }
     }
 
     /// Platforms to convert, given the nodes of the last days.

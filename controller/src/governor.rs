@@ -145,6 +145,11 @@ impl Governor {
         Ok(right)
     }
 
+    /// Remembers that the registry asked the account for a pause in another process: a conversion's Job.
+    pub(crate) fn remember_pause(&self, account: &Account, retry_after: Option<Duration>) {
+        self.pauses.ask(account, retry_after, Instant::now());
+    }
+
     /// Remembers that the registry denied a push.
     pub(crate) fn remember_denial(&self, account: &Account, location: &str, message: &str) {
         self.push_rights.deny(account, location, message, Instant::now());

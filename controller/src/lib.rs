@@ -7,6 +7,7 @@
 //! - `sweep`: the last confirmations of all records, in one object that the webhook reads.
 //! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
+//! - [`executor`]: runs conversions in the leader, or as Kubernetes Jobs; [`convert_one`] is the program of such a Job.
 //! - `pull_times`: measured pulls of sources and of their variants.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
@@ -28,6 +29,8 @@
 //! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - get and patch one `ConfigMap` in its own namespace;
+//! - with conversions as Jobs: create, get, list, watch, patch and delete jobs, create secrets, and get, list and watch
+//!   pods in its own namespace;
 //! - create Secrets in its own namespace; by name, get, list, watch and update its two Secrets, and get, list,
 //!   watch and patch the webhook configuration.
 
@@ -35,9 +38,11 @@ pub mod api_clock;
 pub mod certificates;
 pub mod config;
 mod context;
+pub mod convert_one;
 pub mod credentials;
 pub mod demand;
 mod events;
+pub mod executor;
 mod governor;
 mod heal;
 mod health;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
-use tracing::warn;
+use tracing::{debug, warn};
 use zstart_convert::{AcceptedSettings, PlatformSelection};
 use zstart_core::record::{ImageConversionStatus, RecordReason, Requests};
 use zstart_core::{ImageConversion, Platform, Reference};
@@ -20,6 +20,8 @@ use crate::demand::Consumer;
 use crate::heal::{health, recover};
 use crate::records::RecordMeta;
 use crate::scheduler::{Kind, LookSlot, Reachability};
+use error::ReconcileError;
+pub(crate) use error::chain_with_hint;
 use reconciliation::Reconciliation;
 use requeue::{Attempt, Due, Failure, Inputs, InputsHash, Last, Schedule, Unwritten};
 use result::{Ended, record_result};
@@ -105,11 +107,13 @@ pub(crate) fn next_look(
         Last::Outdated => return at_once(false),
         Last::Same(last) => (last, false),
     };
-    if consumers.is_empty() && last.failure.is_none() && last.unwritten.is_none() {
+    if consumers.is_empty() && !is_unknown && last.failure.is_none() && last.unwritten.is_none() {
         return None;
     }
     let requested = context.demand.read(|demand| demand.requested_look(source));
-    let schedule = schedule_of(name, source, &last, consumers, requested, &context.config);
+    // Of an earlier process's attempt, only the time is known.
+    let is_movable = is_unknown || (source.digest().is_none() && !last.is_immutable);
+    let schedule = schedule_of(name, is_movable, last.is_unhealthy, consumers, requested, &context.config);
     let Due { at: due, is_requested } = last.due(inputs.access, &schedule);
     let kind = match last.verdict {
         _ if is_requested => Kind::Requested,
@@ -156,10 +160,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
     let requests = Requests::of(&record.metadata).into_some();
     let is_retry = matches!(last, Last::Outdated);
     let (last, verdict) = match last {
-        Last::Same(last) => {
-            let verdict = last.verdict.clone();
-            (Some(last), verdict)
-        }
+        Last::Same(last) => (Some(last.clone()), last.verdict),
         Last::Outdated => (None, None),
         Last::None => {
             let status = record.status.as_ref().filter(|status| status.answered == requests);
@@ -182,10 +183,8 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         return Reconciled::NeedsFirstLook;
     }
     let started = Instant::now();
-    let (rejections, unwritten) = match last.as_ref().and_then(|last| last.unwritten.as_ref()) {
-        Some(unwritten) => (unwritten.count, unwritten.status.as_deref()),
-        None => (0, None),
-    };
+    let rejected = last.as_ref().and_then(|last| last.unwritten.as_ref());
+    let (rejections, unwritten) = rejected.map_or((0, None), |last| (last.count, last.status.as_deref()));
     let mut writer = StatusWriter::new(&context.client, &context.api_clock, &record, unwritten);
     if let (Some(_), Some(last)) = (unwritten, &last) {
         // The result is known: the registry isn't asked again because the API server rejected it.
@@ -208,6 +207,9 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         slot: job.slot,
     };
     let result = reconciliation.run(&mut writer).await;
+    if matches!(result.0, Err(ReconcileError::Abandoned)) {
+        return abandon(context, &job, writer).await;
+    }
     let recorded = record_result(&reconciliation, &mut writer, result, failures).await;
     let looked_at = writer.looked_at().unwrap_or(started);
     let is_immutable = writer.status().source.as_ref().is_some_and(|source| source.immutable);
@@ -241,7 +243,7 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
             reconciled
         }
         Err(error) => {
-            let attempt = attempt(failure, reconciliation.verdict, false);
+            let attempt = attempt(failure, reconciliation.last_verdict(), false);
             reject(context, &job, attempt, None, rejections, Reachability::Answered, &error)
         }
     }
@@ -255,9 +257,29 @@ async fn read(context: &Context, job: &Job<'_>) -> Result<ImageConversion, Recon
         Ok(_) => Err(Reconciled::Gone),
         Err(error) => {
             warn!(record = job.name, error = zstart_core::chain(&error), "failed to read a record");
-            Err(Reconciled::Rejected { reachability: Reachability::Unknown, is_outage: true })
+            if !is_outage(&error) {
+                postpone(context, job);
+            }
+            Err(Reconciled::Rejected { reachability: Reachability::Unknown, is_outage: is_outage(&error) })
         }
     }
+}
+
+/// Postpones the next look at a record that can't be read.
+fn postpone(context: &Context, job: &Job<'_>) {
+    let (inputs, platforms) = (inputs_of(job.record, &[]), context.platforms());
+    let rejections = match context.attempts.last(job.name, inputs.image, only(&platforms)) {
+        Last::Same(last) => last.unwritten.map_or(0, |unwritten| unwritten.count),
+        Last::None | Last::Outdated => 0,
+    };
+    let count = rejections.saturating_add(1);
+    let retry_at = Instant::now() + backoff::api_retry_delay(count);
+    let attempt = Attempt {
+        platforms: only(&platforms).map(Arc::from),
+        unwritten: Some(Unwritten { status: None, count, retry_at }),
+        ..Attempt::unknown(inputs, Arc::clone(job.slot.registry()), Instant::now())
+    };
+    context.attempts.insert(job.name, attempt);
 }
 
 /// Returns the failure to add a platform whose next attempt isn't due. Until then, looks only confirm the variant that
@@ -265,6 +287,18 @@ async fn read(context: &Context, job: &Job<'_>) -> Result<ImageConversion, Recon
 fn held_back(last: &Attempt, inputs: Inputs) -> Option<Failure> {
     let is_held_back = last.is_serving && last.verdict.is_none() && last.inputs == inputs;
     last.failure.filter(|failure| is_held_back && failure.retry_at > Instant::now())
+}
+
+/// Ends a reconciliation whose conversion was stopped, because no workload uses the source any more. A variant that
+/// serves goes on serving, and the next consumer gets a look at once.
+async fn abandon(context: &Context, job: &Job<'_>, mut writer: StatusWriter<'_>) -> Reconciled {
+    context.attempts.remove(job.name);
+    writer.set_waiting(RecordReason::Pending, "stopped the conversion, because no workload uses the source");
+    if let Err(error) = writer.write().await {
+        // The record may be gone.
+        debug!(record = job.name, error = zstart_core::chain(&error), "failed to note a stopped conversion");
+    }
+    Reconciled::Gone
 }
 
 /// Writes the status and remembers the attempt.
@@ -311,6 +345,7 @@ fn reject(
 pub(crate) fn is_outage(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => !matches!(status.code, 400 | 404 | 409 | 413 | 422),
+        kube::Error::SerdeError(_) => false,
         _ => true,
     }
 }
@@ -342,17 +377,16 @@ pub(crate) async fn set_waiting(
 /// Returns the time at which the record's source is looked at.
 fn schedule_of(
     name: &str,
-    source: &Reference,
-    last: &Attempt,
+    is_movable: bool,
+    is_unhealthy: bool,
     consumers: &[Consumer],
     requested: Option<Instant>,
     config: &Config,
 ) -> Schedule {
-    let is_movable = source.digest().is_none() && !last.is_immutable;
     let pulls_always = consumers.iter().any(|consumer| consumer.pulls_always);
     let interval = if is_movable && pulls_always {
         config.recheck_interval_always.min(config.recheck_interval)
-    } else if is_movable || last.is_unhealthy {
+    } else if is_movable || is_unhealthy {
         config.recheck_interval
     } else {
         config.confirm_interval

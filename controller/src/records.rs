@@ -5,8 +5,7 @@
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ManagedFieldsEntry, ObjectMeta};
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
-use kube::core::Status;
-use kube::{Api, Client};
+use kube::{Api, Client, ResourceExt as _};
 use serde_json::json;
 use zstart_core::record::{ImageConversionSpec, Requests};
 use zstart_core::{ImageConversion, Reference, keys};
@@ -67,8 +66,20 @@ pub(crate) async fn mark_unused(
     let records: Api<ImageConversion> = Api::all(client.clone());
     match records.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await {
         Ok(record) => Ok(Some(RecordMeta::of(&record.metadata))),
-        Err(kube::Error::Api(status)) if is_gone(&status) => Ok(None),
-        Err(error) => Err(error),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+        Err(error) => {
+            // Another record may have the name. Other writers can be the cause of a conflict too.
+            let is_conflict = matches!(&error, kube::Error::Api(status) if status.is_conflict());
+            if is_conflict
+                && records
+                    .get_metadata_opt(name)
+                    .await?
+                    .is_none_or(|found| found.uid() != Some(uid.to_owned()))
+            {
+                return Ok(None);
+            }
+            Err(error)
+        }
     }
 }
 
@@ -78,12 +89,8 @@ pub(crate) async fn delete(client: &Client, name: &str, uid: &str) -> kube::Resu
     let parameters = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() };
     let records: Api<ImageConversion> = Api::all(client.clone());
     match records.delete(name, &parameters).await {
-        Err(kube::Error::Api(status)) if is_gone(&status) => Ok(()),
+        // The record is gone, or another one has its name.
+        Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => Ok(()),
         result => result.map(drop),
     }
-}
-
-/// Returns whether a record is gone, or another one has its name.
-fn is_gone(status: &Status) -> bool {
-    status.is_not_found() || status.is_conflict()
 }

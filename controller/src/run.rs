@@ -19,11 +19,13 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::OwnCredentials;
 use crate::events::Events;
+use crate::executor::settings::{ExecutorSettings, JobSettings};
+use crate::executor::{Executor, JobExecutor};
 use crate::heal::Healer;
 use crate::leader::{Elector, Leadership, LeadershipLost, Seat};
 use crate::loop_guard::LoopGuard;
 use crate::rollouts::{self, Rollouts};
-use crate::{certificates, heal, loop_guard, platform_memory, pull_times, scheduler, watches};
+use crate::{certificates, executor, heal, loop_guard, platform_memory, pull_times, scheduler, watches};
 
 /// Cause of a controller that ended without a shutdown request.
 #[derive(Debug, Error)]
@@ -81,8 +83,9 @@ pub async fn run(
     let mut elector = Elector::new(builder(api_server.clone())?.build(), seat, leadership.clone());
     let events = Events::new(fenced.clone(), pod);
     let working = shutdown.child_token();
-    let context =
-        Arc::new(Context::new(fenced, leadership, config, own, registries, events, working.clone()));
+    let executor = executor_of(&fenced, &namespace, &config);
+    let context = Context::new(fenced, leadership, config, own, registries, events, working.clone());
+    let context = Arc::new(context.with_executor(executor));
     tracing::info!(health = %address, namespace, "controller started");
 
     let (healer, rollouts) = (Healer::default(), Rollouts::default());
@@ -117,6 +120,18 @@ pub async fn run(
     ended
 }
 
+/// The executor of conversions.
+fn executor_of(client: &Client, namespace: &str, config: &Config) -> Executor {
+    match &config.executor {
+        ExecutorSettings::Pool { .. } => Executor::Pool,
+        ExecutorSettings::Jobs(settings) => {
+            let deadline = config.conversion_timeout;
+            let jobs = JobExecutor::new(client, namespace, JobSettings::clone(settings), deadline);
+            Executor::Jobs(Box::new(jobs))
+        }
+    }
+}
+
 /// Starts the tasks of every replica. A replica that stands by knows the cluster, so a takeover is quick.
 fn every_replica(
     context: &Arc<Context>,
@@ -147,6 +162,9 @@ fn lead(context: &Arc<Context>, (healer, rollouts): (Healer, Rollouts), namespac
     supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
     supervisor.spawn("rollouts", rollouts::announce(Arc::clone(context), rollouts));
     supervisor.spawn("pull times", pull_times::keep(Arc::clone(context)));
+    if let Executor::Jobs(_) = context.executor {
+        supervisor.spawn("jobs", executor::follow_jobs(Arc::clone(context)));
+    }
     supervisor.spawn("healer", heal::keep(Arc::clone(context), healer, namespace.clone()));
     if let Some(settings) = config.certificates.clone() {
         let rotation = certificates::rotate(client.clone(), settings, namespace, shutdown.clone());

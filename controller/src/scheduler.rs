@@ -22,7 +22,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tracing::{info, warn};
 use zstart_core::record::{RecordReason, record_name};
-use zstart_core::{ImageConversion, Reference, chain};
+use zstart_core::{ImageConversion, Reference};
 use zstart_process::watch::{self, WatchCache};
 use zstart_registry::Backoff;
 
@@ -50,8 +50,6 @@ pub(crate) use slot::LookSlot;
 const MAX_WRITES: usize = 8;
 /// Interval between two counts of the work that waits.
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
-/// Delay before a write is tried again that the API server rejected because of its content.
-const REJECTED_DELAY: Duration = Duration::from_mins(5);
 /// Delays between probes of an API server that accepts no writes.
 const API_PROBES: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_mins(5) };
 
@@ -155,18 +153,6 @@ enum State {
     Writing(Write),
 }
 
-impl State {
-    /// Returns whether this is a write about the record with this UID.
-    fn is_about(&self, uid: &str) -> bool {
-        match self {
-            Self::Writing(Write::MarkUnused { uid: own, .. } | Write::Delete { uid: own, .. }) => {
-                **own == *uid
-            }
-            _ => false,
-        }
-    }
-}
-
 impl Scheduler {
     fn new(context: Arc<Context>, freed: UnboundedSender<Arc<str>>) -> Self {
         Self {
@@ -196,6 +182,7 @@ impl Scheduler {
             entry.needs_first_look |= was_synced;
         }
         if !was_synced && self.records.is_synced() {
+            self.context.sweep.retain(self.records.iter().map(|(name, _)| &**name));
             self.refresh_all();
         }
         for name in &changed {
@@ -254,6 +241,8 @@ impl Scheduler {
         }
         match (record, source) {
             (None, Some(source)) if !consumers.is_empty() => {
+                // A new record doesn't inherit the look at an old one.
+                self.context.sweep.forget(name);
                 self.write_at(name, Write::Create(Reference::clone(&source)), Instant::now());
             }
             (None, _) => self.forget(name),
@@ -390,6 +379,10 @@ impl Scheduler {
         if unreachable != before {
             self.context.sweep.set_unreachable(unreachable);
         }
+        if !self.entries.contains_key(&name) {
+            // The record went while the run went on.
+            self.forget(&name);
+        }
         if may_be_due {
             self.refresh(&name);
         }
@@ -405,72 +398,17 @@ impl Scheduler {
         }
     }
 
-    fn write_at(&mut self, name: &RecordName, write: Write, at: Instant) {
-        if let Some(entry) = self.entries.get_mut(name) {
-            entry.state = State::Writing(write);
-            self.to_write.insert((at, Arc::clone(name)));
-        }
-    }
-
-    fn start_write(&mut self) {
-        let Some((_, name)) = self.to_write.pop_first() else { return };
-        let Some(Entry { state: State::Writing(write), .. }) = self.entries.get(&name) else { return };
-        let (context, write) = (Arc::clone(&self.context), write.clone());
-        let is_reachable = match &write {
-            Write::Create(source) => !self.queue.is_unreachable(source.registry()),
-            Write::ReadSource | Write::MarkUnused { .. } | Write::Delete { .. } | Write::Hold(_) => true,
-        };
-        self.writes.spawn(async move {
-            let written = writes::carry_out(&context, &name, write, is_reachable).await;
-            (name, written)
-        });
-    }
-
-    fn finish_write(&mut self, done: Result<(RecordName, kube::Result<Written>), JoinError>) {
-        let (name, written) = done.unwrap_or_else(|error| resume_unwind(error.into_panic()));
-        let now = Instant::now();
-        let Some(entry) = self.entries.get_mut(&name) else { return };
-        match written {
-            Ok(written) => {
-                let state = std::mem::take(&mut entry.state);
-                let is_gone = matches!(written, Written::Marked(None) | Written::Deleted);
-                match written {
-                    Written::Created(record) => {
-                        entry.needs_first_look = true;
-                        self.records.insert(Arc::clone(&name), record);
-                    }
-                    Written::Source(source) => entry.source = source.map(Source::new),
-                    Written::Marked(Some(record)) => self.records.insert(Arc::clone(&name), record),
-                    Written::Marked(None) | Written::Deleted | Written::Held => {}
-                }
-                self.api_server_answered();
-                // The watch reports a record that is gone, or has done so already.
-                let is_known_gone =
-                    is_gone && self.records.get(&name).is_some_and(|record| state.is_about(&record.uid));
-                if !is_known_gone {
-                    self.refresh(&name);
-                }
-            }
-            Err(error) => {
-                let is_outage = reconcile::is_outage(&error);
-                warn!(record = %name, error = chain(&error), "failed to create or update a record");
-                let delay = if is_outage { Duration::ZERO } else { REJECTED_DELAY };
-                self.to_write.insert((now + delay, name));
-                if is_outage {
-                    self.api_server_failed(now);
-                }
-            }
-        }
-    }
-
     /// Counts the work that waits.
     fn count(&self) {
         let Context { metrics, conversion_permits, attempts, .. } = &*self.context;
         let looks = self.queue.overdue(Instant::now());
         metrics.set_backlog(looks, conversion_permits.waiting(), self.queue.unreachable_registries().len());
         let mut reasons = attempts.reasons();
-        let known: usize = reasons.values().sum();
-        *reasons.entry(RecordReason::Pending).or_default() += self.records.len().saturating_sub(known);
+        // An earlier process has looked at the others.
+        let is_pending =
+            |name: &str| !attempts.contains(name) && self.context.sweep.earlier_look(name).is_none();
+        let pending = self.records.iter().filter(|(name, _)| is_pending(name)).count();
+        *reasons.entry(RecordReason::Pending).or_default() += pending;
         metrics.set_records(&reasons);
     }
 

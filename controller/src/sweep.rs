@@ -23,6 +23,7 @@ use zstart_core::sync::lock;
 use zstart_core::{FreshnessSweep, chain, keys};
 
 use crate::context::Context;
+use crate::reconcile::is_outage;
 use crate::reconcile::requeue::{Attempt, Confirmation};
 
 /// Shortest time between two writes. With ten thousand records, ten seconds.
@@ -49,6 +50,11 @@ impl SweepState {
         lock(&self.earlier).last_look(record)
     }
 
+    /// Keeps the confirmations of these records alone.
+    pub(crate) fn retain<'a>(&self, records: impl Iterator<Item = &'a str>) {
+        lock(&self.earlier).retain(records);
+    }
+
     /// Forgets a record that is gone.
     pub(crate) fn forget(&self, record: &str) {
         lock(&self.earlier).remove(record);
@@ -67,6 +73,10 @@ pub(crate) async fn restore(context: &Context) {
     let found = loop {
         match sweeps.get_opt(SWEEP).await {
             Ok(found) => break found,
+            Err(error @ kube::Error::SerdeError(_)) => {
+                warn!(error = chain(&error), "ignoring an unreadable freshness sweep");
+                break None;
+            }
             Err(error) => warn!(error = chain(&error), "failed to read the freshness sweep, retrying"),
         }
         sleep(RETRY_DELAY).await;
@@ -98,7 +108,9 @@ pub(crate) async fn keep(context: &Context, outcomes: UnboundedSender<bool>) {
                 }
                 Err(error) => {
                     warn!(error = chain(&error), "failed to write the freshness sweep, retrying");
-                    let _ = outcomes.send(false);
+                    if is_outage(&error) {
+                        let _ = outcomes.send(false);
+                    }
                     delay = delay.max(RETRY_DELAY);
                 }
             }
@@ -113,10 +125,12 @@ fn sweep(context: &Context) -> (FreshnessSweepSpec, usize) {
     let mut registries: BTreeMap<Arc<str>, Swept> = BTreeMap::new();
     let (mut confirmed, mut unconfirmed) = (0, 0);
     context.attempts.each(|record, attempt| {
-        let Attempt { registry, confirmation, failure, .. } = attempt;
+        let Attempt { registry, confirmation, failure, is_serving, .. } = attempt;
         let swept = registries.entry(Arc::clone(registry)).or_default();
-        // Without a confirmation of this process, that of an earlier one counts.
-        if let Some(Confirmation { digest, at }) = confirmation {
+        if failure.is_some() && !is_serving {
+            // A leader that starts takes each record of the sweep for one whose last look succeeded.
+            confirmations.remove(record);
+        } else if let Some(Confirmation { digest, at }) = confirmation {
             confirmations.insert(ConfirmationKey::new(record, digest), *at);
         }
         match confirmation.as_ref().filter(|_| failure.is_none()) {

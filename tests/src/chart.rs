@@ -13,7 +13,7 @@ use tokio::process::Command;
 pub mod cert_manager;
 mod rights;
 
-pub use rights::grant;
+pub use rights::{grant, grant_with};
 
 /// Namespace of every test installation.
 pub const NAMESPACE: &str = "zstart-system";

@@ -42,6 +42,9 @@ pub struct Size {
     /// Changes of pods that are measured.
     #[arg(long, default_value_t = 500)]
     pub changes: usize,
+    /// Seconds between two looks at a tag, after a restart.
+    #[arg(long, default_value_t = 300)]
+    pub recheck_seconds: u64,
     /// Seconds for which the controller is measured without changes.
     #[arg(long, default_value_t = 120)]
     pub steady_seconds: u64,
@@ -138,8 +141,10 @@ pub async fn run(controller_program: &Path, size: Size) -> Result<Report> {
         (controller.sources().await?, controller.memory()?, controller.start.clone());
     drop(controller);
     cluster.forget_leader().await?;
+    let recheck = format!("recheckInterval: {}s\n", size.recheck_seconds);
     let what = "restarting the controller, and waiting until it has looked at all tags";
-    let controller = step(what, MeasuredController::start(controller_program, &cluster, "", all)).await?;
+    let controller =
+        step(what, MeasuredController::start(controller_program, &cluster, &recheck, all)).await?;
     let steady = Duration::from_secs(size.steady_seconds);
     let what = format!("measuring for {} s without changes", size.steady_seconds);
     let steady = step(&what, controller.measure_steady(&cluster, steady)).await?;
@@ -148,7 +153,8 @@ pub async fn run(controller_program: &Path, size: Size) -> Result<Report> {
     cluster.forget_leader().await?;
     cluster.forget_sweep().await?;
     let what = "restarting the controller without the freshness sweep, and waiting again";
-    let controller = step(what, MeasuredController::start(controller_program, &cluster, "", all)).await?;
+    let controller =
+        step(what, MeasuredController::start(controller_program, &cluster, &recheck, all)).await?;
     let starts = [first, restarted, controller.start.clone()];
     Ok(Report { size, starts, steady, changes, sources, memory })
 }

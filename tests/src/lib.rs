@@ -30,6 +30,7 @@ pub mod control_plane;
 pub mod demo;
 pub mod images;
 pub mod inventory;
+pub mod kueue;
 mod kwok;
 pub mod objects;
 pub mod oracle;

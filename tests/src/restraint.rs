@@ -68,8 +68,10 @@ pub struct Row {
     pub elapsed: Duration,
     /// HEAD requests to the registry that permits no push.
     pub heads: usize,
-    /// GET requests to it, which may count as pulls.
-    pub gets: usize,
+    /// GET requests for manifests and blobs, which may count as pulls.
+    pub pulls: usize,
+    /// Other GET requests to it: the API's version, and lists of tags.
+    pub others: usize,
     /// Attempts to push to it.
     pub pushes: usize,
     /// Connections that the other registry closed.
@@ -151,10 +153,13 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
         let count = |methods: &[&str]| {
             calls.iter().filter(|call| methods.iter().any(|method| call.starts_with(method))).count()
         };
+        let is_pull = |call: &&String| call.contains("/manifests/") || call.contains("/blobs/");
+        let pulls = calls.iter().filter(|call| call.starts_with("GET ")).filter(is_pull).count();
         report.push(Row {
             elapsed: started.elapsed(),
             heads: count(&["HEAD "]),
-            gets: count(&["GET "]),
+            pulls,
+            others: count(&["GET "]) - pulls,
             pushes: count(&["POST ", "PUT ", "PATCH "]),
             connections: dead.connections.load(Ordering::Relaxed),
             events: Api::<Event>::all(client.clone()).list(&ListParams::default()).await?.items.len(),
@@ -166,11 +171,13 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
 
 /// Formats the rows.
 pub fn text(options: &Options, rows: &[Row]) -> String {
-    let head = ["minutes", "HEAD", "GET", "push attempts", "connections", "events", "record writes"];
+    let head =
+        ["minutes", "HEAD", "pulls", "other GET", "push attempts", "connections", "events", "record writes"];
     let mut cells = vec![head.map(str::to_owned).to_vec()];
-    for Row { elapsed, heads, gets, pushes, connections, events, record_writes } in rows {
+    for Row { elapsed, heads, pulls, others, pushes, connections, events, record_writes } in rows {
         let minutes = format!("{:.1}", elapsed.as_secs_f64() / 60.0);
-        let numbers = [*heads, *gets, *pushes, *connections, *events].map(|number| number.to_string());
+        let numbers =
+            [*heads, *pulls, *others, *pushes, *connections, *events].map(|number| number.to_string());
         cells.push([vec![minutes], numbers.to_vec(), vec![record_writes.to_string()]].concat());
     }
     format!(

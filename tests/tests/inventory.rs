@@ -11,7 +11,8 @@ fn changes(report: &Report) -> Vec<(&str, Option<u64>)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn change_of_a_pod_names_only_its_own_sources() -> Result<()> {
     let controller = built_binaries()?.join("zstart-controller");
-    let size = Size { references: 30, nodes: 20, pods: 150, changes: 10, steady_seconds: 5 };
+    let size =
+        Size { references: 30, nodes: 20, pods: 150, changes: 10, recheck_seconds: 5, steady_seconds: 5 };
     let report = run(&controller, size).await?;
     let expected = [
         ("status of a pod", Some(0)),

@@ -11,11 +11,12 @@ async fn images_that_cannot_be_converted_cost_few_requests() -> Result<()> {
     let rows = run(&options).await?;
     let [first, second] = &rows[..] else { anyhow::bail!("{rows:?}") };
     let report = text(&options, &rows);
-    assert_eq!((first.gets, first.pushes), (0, 1), "{report}");
-    assert_eq!((second.gets, second.pushes), (0, 1), "{report}");
-    // The breaker opens after three looks. Up to eight run at once, each with attempts of its own.
-    assert!(second.connections < 40, "{report}");
-    assert!(second.events <= 10, "{report}");
+    assert_eq!((first.pulls, first.pushes), (0, 1), "{report}");
+    assert_eq!((second.pulls, second.pushes), (0, 1), "{report}");
+    // Eight looks run at once, each with attempts of its own, before the registry counts as unreachable. More images
+    // make no difference.
+    assert!(first.connections < 100 && second.connections < 120, "{report}");
+    assert!(second.events <= 30, "{report}");
     let each = second.record_writes.checked_div(41).context("no record")?;
     assert!(each <= 4, "{report}");
     Ok(())

@@ -1,11 +1,24 @@
-{{/* Egress that both components need. */}}
-{{- define "zstart.network.egress" -}}
+{{- define "zstart.network.dns" -}}
 # DNS.
 - ports:
     - protocol: UDP
       port: 53
     - protocol: TCP
       port: 53
+{{- end -}}
+
+{{- define "zstart.network.registries" -}}
+# Registries.
+- ports:
+    {{- range required "networkPolicy.registryPorts is unset: every port would be open" .Values.networkPolicy.registryPorts }}
+    - protocol: TCP
+      port: {{ . | int }}
+    {{- end }}
+{{- end -}}
+
+{{/* Egress that both components need. */}}
+{{- define "zstart.network.egress" -}}
+{{ include "zstart.network.dns" . }}
 # The API server. The chart doesn't know its address, and a pod selector doesn't match it.
 - ports:
     {{- range required "networkPolicy.apiServerPorts is unset: every port would be open" .Values.networkPolicy.apiServerPorts }}

@@ -96,7 +96,8 @@ impl Workloads {
         }
         let hash = self.hasher.hash(key);
         let objects = self.kinds.entry(key.kind).or_default();
-        // The first list has the templates of all times. A controller that starts looks at every source.
+        // The first list has the templates of all times. A controller that starts looks at every source within the
+        // interval between looks.
         let is_synced = objects.is_synced();
         let old = objects.touch(&hash);
         if old.is_some_and(|old| old.has(&requirements)) {

@@ -11,6 +11,7 @@ use zstart_registry::ConnectionError;
 
 use super::status::is_ready;
 use crate::credentials::{CandidateError, CredentialReport};
+use crate::executor::{ConversionError, JobError};
 use crate::scheduler::Reachability;
 
 /// Cause of a reconciliation without a variant.
@@ -72,6 +73,23 @@ pub(super) enum ReconcileError {
         /// Longest time of a conversion.
         limit: Duration,
     },
+    /// The Job of the conversion failed.
+    #[error("{}", zstart_core::chain(.0))]
+    Job(Box<JobError>),
+    /// The conversion was stopped, because no workload uses the source any more. It isn't recorded as a failure.
+    #[error("no workload uses the source any more")]
+    Abandoned,
+}
+
+impl From<ConversionError> for ReconcileError {
+    fn from(error: ConversionError) -> Self {
+        match error {
+            ConversionError::Convert(error) => Self::Convert(error),
+            ConversionError::Timeout { limit } => Self::ConversionTimeout { limit },
+            ConversionError::Job(error) => Self::Job(error),
+            ConversionError::Abandoned => Self::Abandoned,
+        }
+    }
 }
 
 /// Defect of a record that a user created.
@@ -102,7 +120,7 @@ pub(super) enum RecordError {
 }
 
 /// An error and its causes in one line, with the setting that mends the error.
-fn chain_with_hint(error: &Error) -> String {
+pub(crate) fn chain_with_hint(error: &Error) -> String {
     let mut text = error.chain();
     if let Some(server) = ConnectionError::find(error).and_then(ConnectionError::plain_http_server) {
         text.push_str("; if you trust the network, add ");
@@ -129,7 +147,10 @@ impl ReconcileError {
             Self::NoAccess { error, .. } => error.class(),
             Self::PushDenied { .. } => ErrorClass::PushDenied,
             Self::LookTimeout { .. } => ErrorClass::Unavailable,
-            Self::Credentials(_) | Self::Status(_) | Self::ConversionTimeout { .. } => ErrorClass::Other,
+            Self::Job(error) => error.class(),
+            Self::Credentials(_) | Self::Status(_) | Self::ConversionTimeout { .. } | Self::Abandoned => {
+                ErrorClass::Other
+            }
         }
     }
 
@@ -196,10 +217,8 @@ impl ReconcileError {
     /// Returns whether the content of the source is the cause. Another attempt for the same digest ends the same way.
     pub(super) fn is_caused_by_content(&self) -> bool {
         match self {
-            // A blob that doesn't have its digest may be pushed again.
-            Self::Resolve(error) | Self::Convert(error) => {
-                matches!(error, Error::DiffId(_)) || error.class() == ErrorClass::Refused
-            }
+            Self::Resolve(error) | Self::Convert(error) => error.is_caused_by_content(),
+            Self::Job(error) => error.is_caused_by_content(),
             Self::Record(_)
             | Self::AddPlatforms { .. }
             | Self::Variant(_)
@@ -208,14 +227,18 @@ impl ReconcileError {
             | Self::Credentials(_)
             | Self::Status(_)
             | Self::LookTimeout { .. }
-            | Self::ConversionTimeout { .. } => false,
+            | Self::ConversionTimeout { .. }
+            | Self::Abandoned => false,
         }
     }
 
     /// Evidence about the registry.
     pub(super) fn reachability(&self) -> Reachability {
         match self {
-            Self::Record(_) | Self::Credentials(_) | Self::Status(_) => Reachability::Unknown,
+            // A Job runs on another node: its trouble is no evidence about the leader's.
+            Self::Record(_) | Self::Credentials(_) | Self::Status(_) | Self::Job(_) | Self::Abandoned => {
+                Reachability::Unknown
+            }
             Self::Resolve(_)
             | Self::Convert(_)
             | Self::AddPlatforms { .. }
@@ -252,9 +275,10 @@ impl ReconcileError {
             | Self::Status(_)
             | Self::PushDenied { .. }
             | Self::LookTimeout { .. }
-            | Self::ConversionTimeout { .. } => true,
+            | Self::ConversionTimeout { .. }
+            | Self::Abandoned => true,
             // The variant is of the source's digest. The phases have removed one that the registry lost.
-            Self::Convert(_) | Self::AddPlatforms { .. } | Self::Variant(_) => {
+            Self::Convert(_) | Self::AddPlatforms { .. } | Self::Variant(_) | Self::Job(_) => {
                 self.class() != ErrorClass::SourceMoved
             }
         }
@@ -274,7 +298,11 @@ impl ReconcileError {
     /// Returns whether the error tells that the image exists or doesn't, or about its content.
     pub(super) fn tells_about_image(&self) -> bool {
         match self {
-            Self::Record(_) | Self::Credentials(_) | Self::Status(_) | Self::LookTimeout { .. } => false,
+            Self::Record(_)
+            | Self::Credentials(_)
+            | Self::Status(_)
+            | Self::LookTimeout { .. }
+            | Self::Abandoned => false,
             Self::NoAccess { error, .. } => error.tells_about_image(),
             // A registry that denies a pull doesn't say whether the image exists.
             Self::Resolve(error) => !matches!(
@@ -285,6 +313,7 @@ impl ReconcileError {
             | Self::AddPlatforms { .. }
             | Self::Variant(_)
             | Self::PushDenied { .. }
+            | Self::Job(_)
             | Self::ConversionTimeout { .. } => true,
         }
     }

@@ -1,13 +1,14 @@
 //! Phase *execute*: converts the source and pushes its variant.
 
-use std::time::Instant;
+use std::pin::pin;
 
-use tokio::time::timeout;
-use tracing::info;
+use tokio::sync::watch;
 use zstart_convert::plan::ManifestPlan;
-use zstart_convert::progress::Silent;
-use zstart_convert::{Error, Execution, Job, NamedVariant, Plan, VariantTagging};
+use zstart_convert::{Error, NamedVariant, Plan};
+use zstart_core::Digest;
+use zstart_core::record::RecordReason;
 use zstart_registry::TagListing;
+use zstart_registry::auth::Credentials;
 
 use super::error::ReconcileError;
 use super::reconciliation::Reconciliation;
@@ -15,20 +16,30 @@ use super::status::{Origin, Produced};
 use super::status_writer::StatusWriter;
 use super::target::Target;
 use crate::context::ImageKey;
+use crate::executor::{Conversion, Converted};
 use crate::scheduler::conversions::Request;
+
+/// A conversion that was planned.
+#[derive(Clone, Copy)]
+pub(super) struct Planned<'a> {
+    pub(super) plan: &'a Plan,
+    /// The repository's tags, if they were read.
+    pub(super) listing: Option<&'a TagListing>,
+    pub(super) credentials: &'a Credentials,
+}
 
 impl Reconciliation<'_> {
     /// Waits for a permit, then converts. A variant that another tag of the image got in the meantime is
-    /// tagged instead. `listing` are the repository's tags, if they were read.
+    /// tagged instead.
     pub(super) async fn convert(
         &self,
         target: Target<'_>,
-        plan: &Plan,
-        listing: Option<&TagListing>,
+        planned: Planned<'_>,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Produced, ReconcileError> {
         let context = self.context;
-        let Target { repository, source, .. } = target;
+        let Target { repository, source, names } = target;
+        let Planned { plan, listing, credentials } = planned;
         let digest = &plan.source.digest;
         writer.set_pending(digest, context.conversion_permits.waiting());
         writer.write().await?;
@@ -42,17 +53,45 @@ impl Reconciliation<'_> {
         let request = Request { registry: source.registry().to_owned(), namespace, bytes };
         let _permit = context.conversion_permits.acquire(request).await;
         let _running = context.metrics.start_conversion();
-        let started = Instant::now();
-        writer.set_converting(digest);
-        writer.write().await?;
-        let limit = context.config.conversion_timeout;
-        let converted = timeout(limit, self.execute(target, plan, listing)).await;
-        let variant = converted.map_err(|_| ReconcileError::ConversionTimeout { limit })??;
+        let settings = &self.settings;
+        let conversion = Conversion {
+            record: self.record,
+            source,
+            repository,
+            credentials,
+            names,
+            plan,
+            settings,
+            listing,
+        };
+        let Converted { variant, took } = self.execute(conversion, writer).await?;
         let image = &variant.image;
         context.remember_variant(key, image.digest.clone());
-        let took = started.elapsed();
         context.metrics.count_conversion(image.source_bytes(), image.variant_bytes(), took);
         Ok(Produced { variant, origin: Origin::Converted { took } })
+    }
+
+    /// Hands a conversion to the executor, and records for what the conversion waits meanwhile.
+    async fn execute(
+        &self,
+        conversion: Conversion<'_>,
+        writer: &mut StatusWriter<'_>,
+    ) -> Result<Converted, ReconcileError> {
+        let digest = &conversion.plan.source.digest;
+        writer.set_converting(digest);
+        writer.write().await?;
+        let (told, mut waiting) = watch::channel(None);
+        let mut converting = pin!(self.context.executor.convert(self.context, conversion, &told));
+        loop {
+            tokio::select! {
+                converted = &mut converting => return Ok(converted?),
+                changed = waiting.changed() => if changed.is_ok() {
+                    let reason = waiting.borrow_and_update().clone();
+                    set_waiting(writer, digest, reason.as_deref());
+                    writer.write().await?;
+                },
+            }
+        }
     }
 
     /// Tags the variant that this process made of the same image under another tag, if it is complete.
@@ -75,31 +114,13 @@ impl Reconciliation<'_> {
             Err(error) => Err(ReconcileError::Convert(error)),
         }
     }
+}
 
-    /// Converts, pushes and verifies the variant.
-    async fn execute(
-        &self,
-        target: Target<'_>,
-        plan: &Plan,
-        listing: Option<&TagListing>,
-    ) -> Result<NamedVariant, ReconcileError> {
-        let Target { repository, source, names } = target;
-        let digest = &plan.source.digest;
-        info!(%source, %digest, "converting an image");
-        let job = Job {
-            source: repository,
-            target: repository,
-            settings: &self.settings,
-            layer_cache: &self.context.layer_cache,
-            progress: &Silent,
-        };
-        let tagging = VariantTagging::Derived { names, listing };
-        let Execution { image, tag, layers_reused } =
-            zstart_convert::execute(job, source, tagging, plan).await.map_err(ReconcileError::Convert)?;
-        info!(%source, %digest, layers_reused, "converted an image");
-        zstart_convert::verify_pushed(repository, &tag, plan, &image)
-            .await
-            .map_err(ReconcileError::Convert)?;
-        Ok(NamedVariant { tag, image, is_complete: true })
+fn set_waiting(writer: &mut StatusWriter<'_>, digest: &Digest, reason: Option<&str>) {
+    if let Some(reason) = reason {
+        let message = format!("waiting to convert {digest}: {reason}");
+        writer.set_waiting(RecordReason::Pending, &message);
+    } else {
+        writer.set_converting(digest);
     }
 }

@@ -19,7 +19,7 @@ use super::status::{Origin, Produced, VerifiedVariant};
 use super::status_writer::StatusWriter;
 use super::target::Target;
 use super::verdict::Verdict;
-use super::{plan, resolve};
+use super::{execute, plan, resolve};
 use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::{Audience, Candidates};
@@ -140,12 +140,17 @@ impl Reconciliation<'_> {
         let account = Account::new(source.registry(), &credentials);
         let repository = repositories.get(&name, registries, source, credentials.clone());
         let governed = GovernedStore::new(Arc::clone(&repository), Arc::clone(governor), account.clone());
-        let outcome = self.run_in(&governed, &account, source, writer).await;
-        if let Err(error) = &outcome
-            && error.class() == ErrorClass::PushDenied
-        {
+        let outcome = self.run_in(&governed, (&account, &credentials), source, writer).await;
+        match outcome.as_ref().map_err(|error| (error, error.class())) {
             // The registry may have opened an upload, and refused what followed.
-            governor.remember_denial(&account, repository.location(), &error.to_string());
+            Err((error, ErrorClass::PushDenied)) => {
+                governor.remember_denial(&account, repository.location(), &error.to_string());
+            }
+            // The leader's own requests have told the governor.
+            Err((ReconcileError::Job(_), ErrorClass::RateLimited { retry_after })) => {
+                governor.remember_pause(&account, retry_after);
+            }
+            _ => {}
         }
         repositories.keep(name, credentials, repository);
         outcome
@@ -154,7 +159,7 @@ impl Reconciliation<'_> {
     async fn run_in(
         &self,
         repository: &dyn Store,
-        account: &Account,
+        (account, credentials): (&Account, &Credentials),
         source: &Reference,
         writer: &mut StatusWriter<'_>,
     ) -> Result<Outcome, ReconcileError> {
@@ -167,7 +172,8 @@ impl Reconciliation<'_> {
         self.slot.release();
         let names = VariantNames::of(source, &digest);
         let target = Target { repository, source, names: &names };
-        let produced = self.convert(target, &plan, listing.as_ref(), writer).await;
+        let planned = execute::Planned { plan: &plan, listing: listing.as_ref(), credentials };
+        let produced = self.convert(target, planned, writer).await;
         let Produced { variant, origin } =
             produced.map_err(|error| error.while_serving(&plan, writer.status()))?;
         // The tag may have moved during the conversion.
@@ -240,6 +246,11 @@ impl Reconciliation<'_> {
             TagListing::Refused(_) => false,
         };
         if has_variant { Ok(Some(message)) } else { Err(ReconcileError::PushDenied { message }) }
+    }
+
+    /// The last verdict, which stays after a failure. That on a variant which is to be replaced doesn't.
+    pub(super) fn last_verdict(&self) -> Option<Verdict> {
+        self.verdict.clone().filter(|_| self.held_back.is_none())
     }
 
     /// Whether the record had a variant when it was read.

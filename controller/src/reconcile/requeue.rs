@@ -140,6 +140,11 @@ impl Attempts {
         }
     }
 
+    /// Returns whether there is an attempt for the record.
+    pub(crate) fn contains(&self, record: &str) -> bool {
+        lock(&self.entries).contains_key(record)
+    }
+
     /// Calls `visit` with each record and its last attempt, under a lock.
     pub(crate) fn each(&self, mut visit: impl FnMut(&str, &Attempt)) {
         for (record, attempt) in &*lock(&self.entries) {

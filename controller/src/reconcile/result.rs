@@ -135,7 +135,7 @@ async fn record_error(
         reconciliation.publish(EventType::Warning, reason, &note, audience).await;
     }
     // A variant that stays ready is compared again as soon as the registry answers.
-    let verdict = verdict.or_else(|| reconciliation.verdict.clone());
+    let verdict = verdict.or_else(|| reconciliation.last_verdict());
     Ended { failure, verdict, reachability: error.reachability() }
 }
 

@@ -191,7 +191,9 @@ pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileEr
         | ReconcileError::PushDenied { .. }
         | ReconcileError::Credentials(_)
         | ReconcileError::Status(_)
-        | ReconcileError::ConversionTimeout { .. } => CONVERTED,
+        | ReconcileError::ConversionTimeout { .. }
+        | ReconcileError::Job(_)
+        | ReconcileError::Abandoned => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
         // The variant goes on serving. `Resolved` reports a failed lookup of the source, and `Converted` a
@@ -202,14 +204,16 @@ pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileEr
             | ReconcileError::Convert(_)
             | ReconcileError::AddPlatforms { .. }
             | ReconcileError::PushDenied { .. }
-            | ReconcileError::ConversionTimeout { .. } => {
+            | ReconcileError::ConversionTimeout { .. }
+            | ReconcileError::Job(_) => {
                 set_condition(status, type_, false, reason, &message, now);
             }
             ReconcileError::Record(_)
             | ReconcileError::Variant(_)
             | ReconcileError::NoAccess { .. }
             | ReconcileError::Credentials(_)
-            | ReconcileError::Status(_) => {}
+            | ReconcileError::Status(_)
+            | ReconcileError::Abandoned => {}
         }
         return;
     }

@@ -20,6 +20,8 @@ pub(super) struct Unused {
     since: Instant,
     /// Time at which the record is marked or deleted.
     pub(super) at: Instant,
+    /// A write failed, and none is sent before `at`.
+    is_postponed: bool,
 }
 
 impl Scheduler {
@@ -31,12 +33,18 @@ impl Scheduler {
         if let Some(Unused { at, .. }) = before {
             self.unused.remove(&(at, Arc::clone(name)));
         }
-        if is_used || !record.is_own {
-            let is_marked = record.unused_since.is_some();
-            if is_marked {
-                self.write_at(name, Write::MarkUnused { uid, since: None }, now);
-            }
-            return is_marked;
+        let is_kept = is_used || !record.is_own;
+        if is_kept && record.unused_since.is_none() {
+            return false;
+        }
+        if let Some(postponed) = before.filter(|unused| unused.is_postponed && unused.at > now) {
+            entry.unused = Some(postponed);
+            self.unused.insert((postponed.at, Arc::clone(name)));
+            return false;
+        }
+        if is_kept {
+            self.write_at(name, Write::MarkUnused { uid, since: None }, now);
+            return true;
         }
         let keep_for = self.context.config.keep_records_for;
         let since = before.map_or(now, |unused| unused.since);
@@ -57,9 +65,17 @@ impl Scheduler {
             self.write_at(name, write, now);
             return true;
         }
-        entry.unused = Some(Unused { since, at });
+        entry.unused = Some(Unused { since, at, is_postponed: false });
         self.unused.insert((at, Arc::clone(name)));
         false
+    }
+
+    /// Sends no write about the use of a record before this time.
+    pub(super) fn postpone(&mut self, name: &RecordName, at: Instant) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let since = entry.unused.map_or_else(Instant::now, |unused| unused.since);
+        entry.unused = Some(Unused { since, at, is_postponed: true });
+        self.unused.insert((at, Arc::clone(name)));
     }
 
     /// Looks at the records that are unused for long enough.

@@ -206,6 +206,12 @@ impl Error {
         }
     }
 
+    /// Returns whether the content of the source is the cause. Another attempt for the same digest ends the same way.
+    pub fn is_caused_by_content(&self) -> bool {
+        // A blob that doesn't have its digest may be pushed again.
+        matches!(self, Self::DiffId(_)) || self.class() == ErrorClass::Refused
+    }
+
     /// The error and its causes, in one line.
     pub fn chain(&self) -> String {
         zstart_core::chain(self)

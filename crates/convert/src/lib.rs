@@ -62,5 +62,5 @@ pub use search::{AcceptedSettings, FoundVariants, NamedVariant, VariantSearch, f
 pub use settings::{PlatformSelection, Settings, TagChildren};
 pub use variant::{Existing, find_variant};
 pub use variant_image::{PlatformReport, VariantImage};
-pub use verify::{verify, verify_pushed};
+pub use verify::{prove_pushed, verify, verify_pushed};
 pub use zstart_codec::{Level, LevelError, UnpackLimits};

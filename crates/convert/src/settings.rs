@@ -2,7 +2,7 @@
 
 use std::num::NonZero;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use zstart_codec::{Level, UnpackLimits};
 use zstart_core::Platform;
 
@@ -27,7 +27,7 @@ impl PlatformSelection {
 }
 
 /// Tags for the converted manifests that a variant's index lists.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TagChildren {
     /// Tags where a clean-up of the registry may delete untagged manifests that an index lists: everywhere but

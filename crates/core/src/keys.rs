@@ -29,6 +29,13 @@ pub const UNUSED_SINCE: &str = "zstart.dev/unused-since";
 /// Annotation of a pod that opts out single images: names of containers and image volumes, joined by commas.
 pub const KEEP_IMAGES: &str = "zstart.dev/keep-images";
 
+/// Label of a Job that converts an image, and of its pod. The value is the short digest of the source.
+pub const CONVERSION: &str = "zstart.dev/conversion";
+/// Annotation of a Job that converts an image: the source.
+pub const SOURCE: &str = "zstart.dev/source";
+/// Label of a Job that Kueue starts: name of the `LocalQueue`, in the Job's namespace.
+pub const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
+
 /// Annotation of a pod that `zstart check` creates as a dry run: the webhook answers with [`PROBE_REPLY`].
 pub const PROBE: &str = "zstart.dev/probe";
 /// Start of the webhook's warning about a dry run with [`PROBE`]. The webhook's version follows.

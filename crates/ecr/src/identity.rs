@@ -16,6 +16,7 @@ use crate::error::SetupError;
 use crate::mutability::MutabilityCache;
 use crate::proxy::proxy_config;
 use crate::service::{self, Service};
+use crate::session::PrivateRepository;
 use crate::token_provider::TokenProvider;
 
 /// Identity that AWS's tools and SDKs find for this process: from the environment, a profile, a web
@@ -45,6 +46,25 @@ impl EcrIdentity {
         };
         let provider = lock(&self.providers).get_or_create(service)?;
         Ok(Some(Credentials::Provider(SharedProvider(provider))))
+    }
+
+    /// Requests a new token that is valid for one repository, from a session of `role` that this identity assumes.
+    /// `None` if the registry isn't a private one of Amazon ECR.
+    pub async fn repository_credentials(
+        &self,
+        registry: &str,
+        repository: &str,
+        role: &str,
+    ) -> Result<Option<Credentials>, ProviderError> {
+        let Some(EcrRegistry::Private { account, endpoint }) = EcrRegistry::of(registry) else {
+            return Ok(None);
+        };
+        let http = lock(&self.providers).http();
+        let http = http.map_err(|error| ProviderError { message: error.0, kind: ErrorKind::Other })?;
+        let repository = PrivateRepository { account: &account, endpoint: &endpoint, name: repository };
+        // Futures of the AWS SDK are large.
+        let password = Box::pin(service::repository_token(&repository, role, &http)).await?;
+        Ok(Some(Credentials::Basic(password)))
     }
 
     /// Returns whether no push can move a tag, by the settings of its repository. The repository is asked for at most

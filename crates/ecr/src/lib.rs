@@ -8,6 +8,7 @@ mod identity;
 mod mutability;
 mod proxy;
 mod service;
+mod session;
 mod token_provider;
 
 pub use error::SetupError;

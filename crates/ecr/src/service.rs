@@ -17,6 +17,7 @@ use zstart_registry::ecr::EcrEndpoint;
 
 use crate::error;
 use crate::mutability::TagMutability;
+use crate::session::{self, PrivateRepository};
 
 /// Only region where ECR Public issues tokens.
 const PUBLIC_REGION: &str = "us-east-1";
@@ -101,6 +102,19 @@ fn private_config(config: &SdkConfig, endpoint: &EcrEndpoint) -> aws_sdk_ecr::co
         .region(Region::new(region.clone()))
         .use_fips(*fips)
         .use_dual_stack(*dual_stack)
+}
+
+/// Requests a token of a session of `role`, whose policy allows one repository.
+pub(crate) async fn repository_token(
+    repository: &PrivateRepository<'_>,
+    role: &str,
+    http: &pool::Client,
+) -> Result<Password, ProviderError> {
+    let service = Service::Private(repository.endpoint.clone());
+    let config = service.config_with_identity(http).await?.ok_or_else(error::missing_identity)?;
+    let config = session::assume(config, role, repository).await?;
+    let (token, _) = private_token(&config, repository.endpoint).await?;
+    token.as_deref().and_then(decode).ok_or_else(error::unreadable_token)
 }
 
 /// Asks whether the tags of a private registry's repository can move.

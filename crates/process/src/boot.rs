@@ -53,6 +53,15 @@ where
     F: AsyncFnOnce(&Path, Identity, CancellationToken) -> Result<(), BoxError>,
 {
     let ServerArguments { config, identity, log, log_format } = arguments;
+    run_task(log, log_format, async |shutdown| serve(&config, identity, shutdown).await).await
+}
+
+/// Runs a task until it ends, or until a signal. The first SIGTERM or SIGINT cancels the token, the second one exits
+/// at once.
+pub async fn run_task<F>(log: LogFilter, log_format: LogFormat, task: F) -> ExitCode
+where
+    F: AsyncFnOnce(CancellationToken) -> Result<(), BoxError>,
+{
     // Fails only if the process has a crypto provider already. None is installed before this line.
     let _ = rustls::crypto::ring::default_provider().install_default();
     // Without an output there is nothing to report the error with.
@@ -67,14 +76,14 @@ where
     let served = match watch_signals(shutdown.clone(), output.clone()) {
         Ok(watching) => {
             tokio::spawn(watching);
-            serve(&config, identity, shutdown).await
+            task(shutdown).await
         }
         Err(error) => Err(error.into()),
     };
     let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(error = zstart_core::chain(&*error), "the server failed");
+            tracing::error!(error = zstart_core::chain(&*error), "the program failed");
             ExitCode::FAILURE
         }
     };

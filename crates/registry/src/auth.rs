@@ -15,6 +15,7 @@ mod helper_process;
 mod identity_token;
 mod login;
 mod members;
+mod one_login;
 mod password;
 mod ping;
 mod provider;

@@ -13,7 +13,12 @@ use super::{Helm, NAMESPACE, find};
 /// Grants a service account (`zstart-controller`, `zstart-webhook`) its rights in a cluster that has the
 /// namespace [`NAMESPACE`]. Returns the account's user name for the API server.
 pub async fn grant(admin: &Client, account: &str) -> Result<String> {
-    let objects = Helm::find().await?.render("zstart", &[]).await?;
+    grant_with(admin, account, &[]).await
+}
+
+/// Grants like [`grant`] the rights of an installation with `--set` values.
+pub async fn grant_with(admin: &Client, account: &str, sets: &[&str]) -> Result<String> {
+    let objects = Helm::find().await?.render("zstart", sets).await?;
     create::<ClusterRole>(Api::all(admin.clone()), &objects, account).await?;
     create::<ClusterRoleBinding>(Api::all(admin.clone()), &objects, account).await?;
     create::<Role>(Api::namespaced(admin.clone(), NAMESPACE), &objects, account).await?;

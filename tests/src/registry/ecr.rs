@@ -34,7 +34,7 @@ mod rules;
 mod tokens;
 mod uploads;
 
-pub use identities::Identity;
+pub use identities::{Identity, Session};
 
 /// Account of all private registries.
 const ACCOUNT: &str = "123456789012";
@@ -74,6 +74,8 @@ struct EcrState {
     rules: Mutex<RegistryRules>,
     uploads: Mutex<Uploads>,
     calls: RequestLog,
+    /// Sessions of roles.
+    sessions: Mutex<Vec<Session>>,
     /// HTTP versions of the requests to the registries.
     http_versions: Mutex<BTreeSet<String>>,
 }
@@ -93,6 +95,7 @@ impl FakeEcr {
             rules: Mutex::new(RegistryRules::of(repositories)),
             uploads: Mutex::default(),
             calls: RequestLog::default(),
+            sessions: Mutex::default(),
             http_versions: Mutex::default(),
         });
         let router = Router::new().fallback(handle).with_state(Arc::clone(&state));
@@ -203,6 +206,11 @@ impl FakeEcr {
         self.state.rules().puts.iter().map(|(_, status)| *status).collect()
     }
 
+    /// Sessions of roles that were opened with a policy.
+    pub fn sessions(&self) -> Vec<Session> {
+        lock(&self.state.sessions).clone()
+    }
+
     /// Access keys of the token requests.
     pub fn access_keys(&self) -> BTreeSet<String> {
         self.state.tokens().access_keys.clone()
@@ -233,7 +241,7 @@ async fn handle(State(state): State<Arc<EcrState>>, request: Request) -> Respons
         return serve_blob(&state, request).await;
     }
     if host == STS_HOST {
-        return identities::assume_role(request).await;
+        return identities::assume_role(&state, request).await;
     }
     if host.starts_with("127.0.0.1:") {
         return identities::machine_endpoint(&request);

@@ -25,6 +25,7 @@ pub enum Tool {
     Trivy,
     Kwok,
     NodeMatch,
+    Kueue,
 }
 
 /// A Go module under `tests/tools/`.
@@ -189,6 +190,17 @@ static SYFT: Module = Module {
     cold_build: "4 minutes",
 };
 
+static KUEUE: Module = Module {
+    name: "kueue",
+    version: "v0.17.0",
+    packages: &[("sigs.k8s.io/kueue/cmd/kueue", "kueue")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "5 minutes",
+};
+
 /// A release has the same experiment: trivy imports `encoding/json/v2`.
 static TRIVY: Module = Module {
     name: "trivy",
@@ -273,6 +285,7 @@ impl Tool {
             Self::Trivy => "trivy",
             Self::Kwok => "kwok",
             Self::NodeMatch => "node-match",
+            Self::Kueue => "kueue",
         }
     }
 
@@ -309,6 +322,7 @@ impl Tool {
             Self::Trivy => &TRIVY,
             Self::Kwok => &KWOK,
             Self::NodeMatch => &NODE_MATCH,
+            Self::Kueue => &KUEUE,
         }
     }
 }
@@ -336,6 +350,7 @@ mod tests {
             &TRIVY,
             &KWOK,
             &NODE_MATCH,
+            &KUEUE,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();

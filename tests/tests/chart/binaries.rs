@@ -66,6 +66,9 @@ async fn unusual_values_are_read_by_their_programs() -> Result<()> {
         "controller.recheckIntervalAlways=1s,webhook.maxStalenessAlways=2s,webhook.maxCacheAge=9999999h",
         "controller.confirmInterval=20h,records.keepFor=1s",
         "records.immutableTags={*:v?*,docker.io/library/*}",
+        "controller.executor=jobs",
+        "controller.executor=jobs,controller.jobs.ecrRole=arn:aws-us-gov:iam::123456789012:role/a/b+=\\,.@-_c",
+        "controller.executor=jobs,controller.jobs.nodeSelector=null,controller.jobs.resources=null",
     ] {
         parse(&helm.render("zstart", &[set]).await?).with_context(|| set.to_owned())?;
     }

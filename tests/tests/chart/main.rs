@@ -3,6 +3,7 @@
 
 mod binaries;
 mod certificates;
+mod jobs;
 mod modes;
 mod placement;
 mod rendering;

@@ -68,6 +68,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "platforms": ["linux/amd64", "linux/arm/v7"],
             "platformRetention": "48h",
             "platformsConfigMap": "zstart-controller-platforms",
+            "executor": "pool",
             "workers": 4,
             "layersAtOnce": 1,
             "tagChildren": "always",

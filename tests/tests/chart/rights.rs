@@ -154,6 +154,42 @@ async fn service_accounts_have_exactly_their_rights() -> Result<()> {
     check(client, "zstart-webhook", WEBHOOK_MAY_NOT, false).await
 }
 
+const JOB_RIGHTS: &[AccessRequest] = &[
+    ("create", "batch", "jobs", "zstart-system", ""),
+    ("get", "batch", "jobs", "zstart-system", "zstart-convert-0"),
+    ("patch", "batch", "jobs", "zstart-system", "zstart-convert-0"),
+    ("delete", "batch", "jobs", "zstart-system", "zstart-convert-0"),
+    ("get", "", "pods", "zstart-system", "zstart-convert-0-abcde"),
+];
+
+const BEYOND_JOB_RIGHTS: &[AccessRequest] = &[
+    ("create", "batch", "jobs", "team-a", ""),
+    ("delete", "batch", "jobs", "team-a", "backup"),
+    ("update", "batch", "jobs", "zstart-system", "zstart-convert-0"),
+    ("patch", "batch", "jobs/status", "zstart-system", "zstart-convert-0"),
+    ("get", "", "pods", "team-a", "web"),
+    ("delete", "", "secrets", "zstart-system", "zstart-convert-0"),
+    ("list", "", "secrets", "zstart-system", ""),
+    ("get", "", "pods/log", "zstart-system", "zstart-convert-0-abcde"),
+];
+
+#[tokio::test]
+async fn jobs_need_rights_in_the_own_namespace_alone() -> Result<()> {
+    let zstart = Installation::start(&[]).await?;
+    check(zstart.client(), "zstart-controller", JOB_RIGHTS, false).await?;
+    for mode in ["zstart", "certManager"] {
+        let mode = format!("webhook.certificate.mode={mode}");
+        let zstart = Installation::start(&["controller.executor=jobs", &mode]).await?;
+        let client = zstart.client();
+        check(client, "zstart-controller", JOB_RIGHTS, true).await?;
+        check(client, "zstart-controller", &[("create", "", "secrets", "zstart-system", "")], true).await?;
+        check(client, "zstart-controller", BEYOND_JOB_RIGHTS, false).await?;
+        let all = [JOB_RIGHTS, CONTROLLER_MAY, BEYOND_JOB_RIGHTS].concat();
+        check(client, "zstart-converter", &all, false).await?;
+    }
+    Ok(())
+}
+
 const CERTIFICATE_RIGHTS: &[AccessRequest] = &[
     ("create", "", "secrets", "zstart-system", ""),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),

@@ -7,6 +7,7 @@ mod end_to_end;
 mod fields;
 mod freshness;
 mod heal;
+mod jobs;
 mod lab;
 mod power;
 mod pull_times;

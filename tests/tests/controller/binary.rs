@@ -214,7 +214,7 @@ async fn json_log_reports_the_startup_error() -> Result<()> {
     command.arg("--config").arg(&config).args(["--namespace", SYSTEM]).env("ZSTART_LOG_FORMAT", "json");
     let ended = tokio::time::timeout(WITHIN, command.output()).await??;
     let line: serde_json::Value = serde_json::from_slice(&ended.stdout)?;
-    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the server failed".into()), "{line}");
+    assert_eq!((&line["level"], &line["message"]), (&"ERROR".into(), &"the program failed".into()), "{line}");
     assert!(line["error"].as_str().is_some_and(|error| error.contains("recheckInterval")), "{line}");
     Ok(())
 }

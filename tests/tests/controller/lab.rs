@@ -63,6 +63,14 @@ impl Lab {
 
     /// A lab on another API server.
     pub(crate) async fn start_on(plane: impl Future<Output = Result<ControlPlane>>) -> Result<Self> {
+        Self::start_with(plane, &[]).await
+    }
+
+    /// A lab with the rights of an installation with `--set` values.
+    pub(crate) async fn start_with(
+        plane: impl Future<Output = Result<ControlPlane>>,
+        sets: &[&str],
+    ) -> Result<Self> {
         let (plane, registry) = tokio::try_join!(plane, Registry::start())?;
         let gateway = Gateway::start(&registry.host()).await?;
         let admin = plane.client().await?;
@@ -72,7 +80,7 @@ impl Lab {
         {
             lab.namespace(name, label).await?;
         }
-        chart::grant(&lab.admin, "zstart-controller").await?;
+        chart::grant_with(&lab.admin, "zstart-controller", sets).await?;
         lab.node("lab", "amd64").await?;
         lab.define_records().await?;
         Ok(lab)

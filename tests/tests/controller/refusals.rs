@@ -2,6 +2,9 @@
 
 use anyhow::Result;
 use http::{Method, StatusCode};
+use kube::Api;
+use kube::api::PostParams;
+use kube::core::{ApiResource, DynamicObject};
 use serde_json::json;
 use zstart_core::record::RecordReason;
 use zstart_core::{ImageConversion, Reference};
@@ -164,6 +167,24 @@ async fn invalid_records_name_the_expected_record() -> Result<()> {
     // A valid record created by hand is treated like zstart's own.
     let record = json!({"metadata": {"name": expected}, "spec": {"source": image}});
     lab.create::<ImageConversion>(&lab.records(), record).await?;
+    lab.ready(&image).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_record_stops_no_other() -> Result<()> {
+    let lab = Lab::start().await?;
+    let broken = json!({
+        "apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion",
+        "metadata": {"name": "broken"}, "spec": {"source": "No Reference"},
+    });
+    let records =
+        Api::<DynamicObject>::all_with(lab.admin.clone(), &ApiResource::erase::<ImageConversion>(&()));
+    records.create(&PostParams::default(), &serde_json::from_value(broken)?).await?;
+    let _controller = lab.start_controller().await?;
+    lab.push("app:v1", &Fixture::new().layer(&[("etc/app", b"app")])).await?;
+    let image = lab.image("app:v1");
+    lab.deploy("on", "web", &image).await?;
     lab.ready(&image).await?;
     Ok(())
 }

@@ -131,7 +131,7 @@ fn startup_error_follows_the_log_format() {
     let output = start_with(&config, &["--log-format=json"]).wait_with_output().expect("the program ends");
     assert_eq!(output.status.code(), Some(1));
     let lines = json_lines(&output);
-    assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&json!("ERROR"), &json!("the server failed")));
+    assert_eq!((&lines[0]["level"], &lines[0]["message"]), (&json!("ERROR"), &json!("the program failed")));
     assert!(lines[0]["error"].as_str().is_some_and(|error| error.contains("maxStalenes")), "{lines:?}");
 }
 

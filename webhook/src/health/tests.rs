@@ -24,6 +24,7 @@ fn readiness_needs_certificate_and_lists_and_ends_on_drain() {
     snapshot.apply_replica_set(Event::InitDone);
     snapshot.apply_revision(Event::InitDone);
     snapshot.apply_hold(Event::InitDone);
+    snapshot.apply_sweep(Event::InitDone);
     assert_eq!(health.missing(), None);
     health.drain();
     assert_eq!(health.missing().as_deref(), Some("shutting down"));

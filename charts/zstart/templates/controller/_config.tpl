@@ -19,7 +19,17 @@ level: {{ $values.level | int }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 platformRetention: {{ $values.platformRetention }}
 platformsConfigMap: {{ include "zstart.controller.fullname" . }}-platforms
+executor: {{ $values.executor }}
 workers: {{ $values.workers | int }}
+{{- if eq $values.executor "jobs" }}
+jobs:
+  maxJobs: {{ $values.jobs.maxJobs | int }}
+  queue: {{ $values.jobs.queue | quote }}
+  ttl: {{ $values.jobs.ttl }}
+  ecrRole: {{ $values.jobs.ecrRole | quote }}
+  template:
+    {{- include "zstart.converter.template" . | nindent 4 }}
+{{- end }}
 layersAtOnce: {{ $values.layersAtOnce | int }}
 tagChildren: {{ $values.tagChildren }}
 conversionTimeout: {{ $values.conversionTimeout }}

@@ -1,6 +1,6 @@
 //! Confirmations in memory, and their encoding in the sweep.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
@@ -74,6 +74,12 @@ impl Confirmations {
         self.0.remove(&hash(record));
     }
 
+    /// Removes the confirmations of all records but these.
+    pub fn retain<'a>(&mut self, records: impl Iterator<Item = &'a str>) {
+        let names: HashSet<NameHash> = records.map(hash).collect();
+        self.0.retain(|name, _| names.contains(name));
+    }
+
     /// Number of confirmations.
     pub fn len(&self) -> usize {
         self.0.len()
@@ -144,6 +150,11 @@ mod tests {
         confirmations.insert(ConfirmationKey::new("app", &new), at(20));
         assert_eq!(confirmations.get(ConfirmationKey::new("app", &old)), None, "the tag moved");
         assert_eq!(confirmations.last_look("app"), Some(at(20)));
+        confirmations.retain(["app"].into_iter());
+        assert_eq!(confirmations.len(), 1);
+        confirmations.retain(["other"].into_iter());
+        assert!(confirmations.is_empty());
+        confirmations.insert(ConfirmationKey::new("app", &new), at(20));
         confirmations.remove("app");
         assert!(confirmations.is_empty());
     }

@@ -11,7 +11,9 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use serde_json::{Value, json};
 
-use super::header_text;
+use zstart_core::sync::lock;
+
+use super::{EcrState, header_text};
 
 /// Expiry of all credentials, in AWS's format.
 const EXPIRES: &str = "2099-01-01T00:00:00Z";
@@ -96,10 +98,38 @@ impl Identity {
     }
 }
 
-/// STS: returns a role for a service account's token.
-pub(super) async fn assume_role(request: Request) -> Response {
+/// A session that a program opened with an identity that it had.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Session {
+    /// ARN of the role.
+    pub role: String,
+    /// Session policy.
+    pub policy: Value,
+}
+
+impl Session {
+    /// Access key of every session.
+    pub const ACCESS_KEY: &'static str = "ASIASESSION000000000";
+
+    /// Reads the parameters of `AssumeRole`; `None` for another request.
+    fn of(body: &str) -> Option<Self> {
+        let url = reqwest::Url::parse(&format!("http://sts/?{body}")).ok()?;
+        let parameter =
+            |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+        (parameter("Action")? == "AssumeRole").then_some(())?;
+        let policy = serde_json::from_str(&parameter("Policy")?).ok()?;
+        Some(Self { role: parameter("RoleArn")?, policy })
+    }
+}
+
+/// STS: returns a role for a service account's token, or a session for an identity.
+pub(super) async fn assume_role(state: &EcrState, request: Request) -> Response {
     let body = to_bytes(request.into_body(), 64 * 1024).await.unwrap_or_default();
     let body = String::from_utf8_lossy(&body);
+    if let Some(session) = Session::of(&body) {
+        lock(&state.sessions).push(session);
+        return assumed("AssumeRole", Session::ACCESS_KEY);
+    }
     let has_parameter = |part: &str| body.split('&').any(|found| found == part);
     if !has_parameter("Action=AssumeRoleWithWebIdentity")
         || !has_parameter(&format!("WebIdentityToken={SERVICE_ACCOUNT_TOKEN}"))
@@ -108,15 +138,18 @@ pub(super) async fn assume_role(request: Request) -> Response {
                        <Message>no</Message></Error></ErrorResponse>";
         return (StatusCode::BAD_REQUEST, error).into_response();
     }
-    let key = Identity::WebIdentity.access_key();
+    assumed("AssumeRoleWithWebIdentity", Identity::WebIdentity.access_key())
+}
+
+fn assumed(operation: &str, key: &str) -> Response {
     format!(
-        "<AssumeRoleWithWebIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
-         <AssumeRoleWithWebIdentityResult><Credentials><AccessKeyId>{key}</AccessKeyId>\
+        "<{operation}Response xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\">\
+         <{operation}Result><Credentials><AccessKeyId>{key}</AccessKeyId>\
          <SecretAccessKey>secret</SecretAccessKey><SessionToken>session</SessionToken>\
          <Expiration>{EXPIRES}</Expiration></Credentials><AssumedRoleUser>\
          <Arn>arn:aws:sts::123456789012:assumed-role/zstart/session</Arn>\
          <AssumedRoleId>AROA:session</AssumedRoleId></AssumedRoleUser>\
-         </AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>"
+         </{operation}Result></{operation}Response>"
     )
     .into_response()
 }
