@@ -62,7 +62,7 @@ bench-webhook: ## Measure the webhook at 2,000 reviews a second with 100 to 50,0
 	@$(RELEASE)/bench-webhook --webhook $(RELEASE)/zstart-webhook
 
 .PHONY: inventory
-inventory: ## Measure the controller with 10,000 references, 5,000 nodes and 50,000 pods (6 minutes)
+inventory: ## Measure the controller with 10,000 references, 5,000 nodes and 50,000 pods (25 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-controller --package zstart-tests --bins
 	@$(RELEASE)/lab inventory --controller $(RELEASE)/zstart-controller
