@@ -27,6 +27,7 @@ pub mod bench_webhook;
 pub mod chart;
 pub mod cluster;
 pub mod control_plane;
+pub mod definitions;
 pub mod demo;
 pub mod images;
 pub mod inventory;

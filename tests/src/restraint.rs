@@ -15,7 +15,6 @@ use http::{Method, StatusCode};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use k8s_openapi::api::events::v1::Event;
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ListParams, PostParams};
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -28,6 +27,7 @@ use zstart_core::ImageConversion;
 use crate::api_requests::Requests;
 use crate::chart::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
+use crate::definitions;
 use crate::images::Fixture;
 use crate::ports::free_ports;
 use crate::process::Component;
@@ -118,7 +118,7 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
     let dead = DeadRegistry::start().await?;
     Fixture::new().layer(&[("etc/app", b"app")]).push(&registry.host(), "app:v1").await?;
     let client = plane.client().await?;
-    define(&client).await?;
+    set_up(&client).await?;
     step(&format!("creating {} Deployments", images + 1), async {
         deploy(&client, "unpushable", &format!("{}/app:v1", gateway.host())).await?;
         let all = stream::iter(0..*images).map(|number| {
@@ -189,16 +189,8 @@ pub fn text(options: &Options, rows: &[Row]) -> String {
 }
 
 /// Creates zstart's definitions, namespaces and a node.
-async fn define(client: &Client) -> Result<()> {
-    let definitions = Api::<CustomResourceDefinition>::all(client.clone());
-    for definition in zstart_core::custom_resources() {
-        definitions.create(&PostParams::default(), &definition).await?;
-    }
-    wait::until("records to be served", WITHIN, || async {
-        Api::<ImageConversion>::all(client.clone()).list(&ListParams::default()).await?;
-        Ok(Some(()))
-    })
-    .await?;
+async fn set_up(client: &Client) -> Result<()> {
+    definitions::define(client).await?;
     let labels = json!({"zstart.dev/rewrite": "enabled"});
     let namespaces = Api::<Namespace>::all(client.clone());
     create(&namespaces, json!({"metadata": {"name": SYSTEM}})).await?;

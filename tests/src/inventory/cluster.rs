@@ -2,31 +2,28 @@
 
 use std::ops::Range;
 use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::Request;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::DeleteParams;
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use zstart_core::FreshnessSweep;
 use zstart_core::sweep::SWEEP;
-use zstart_core::{FreshnessSweep, ImageConversion};
 
 use super::{Size, objects};
 use crate::api_requests::Requests;
 use crate::bench_webhook::nodes;
 use crate::chart::NAMESPACE as SYSTEM;
 use crate::control_plane::ControlPlane;
+use crate::definitions;
 use crate::images::{Compression, Fixture};
 use crate::registry::Registry;
-use crate::wait;
 
 /// Concurrent writes. The API server doesn't limit the administrator's requests (priority level `exempt`).
 const CONCURRENT_WRITES: usize = 32;
-/// Time limit for the API server to serve the records.
-const WITHIN: Duration = Duration::from_mins(1);
 
 /// The API server and the registry.
 pub(super) struct Cluster {
@@ -42,15 +39,7 @@ impl Cluster {
         let plane = ControlPlane::start_with(&["--disable-admission-plugins=TaintNodesByCondition"]);
         let (plane, registry) = tokio::try_join!(plane, Registry::start())?;
         let cluster = Self { client: plane.client().await?, plane, registry };
-        for definition in zstart_core::custom_resources() {
-            let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
-            cluster.create(path, &serde_json::to_value(definition)?).await?;
-        }
-        wait::until("records to be served", WITHIN, || async {
-            Api::<ImageConversion>::all(cluster.client.clone()).list(&ListParams::default()).await?;
-            Ok(Some(()))
-        })
-        .await?;
+        definitions::define(&cluster.client).await?;
         cluster.create("/api/v1/namespaces", &json!({"metadata": {"name": SYSTEM}})).await?;
         for number in 0..objects::NAMESPACES {
             let labels = json!({"zstart.dev/rewrite": "enabled"});

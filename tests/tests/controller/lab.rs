@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{Namespace, Node};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use serde::Serialize;
@@ -18,17 +17,16 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use zstart_controller::config::Config;
 use zstart_controller::run::{RunError, run};
-use zstart_core::{Digest, ImageConversion, OwnerHold};
+use zstart_core::{Digest, ImageConversion};
 use zstart_process::boot::Identity;
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
+use zstart_tests::definitions::define;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
-use zstart_tests::wait;
 
 use zstart_tests::registry::repository_reader::RepositoryReader;
-
 /// Namespace of the installation.
 pub(crate) const SYSTEM: &str = chart::NAMESPACE;
 /// Lease of the controllers.
@@ -82,7 +80,7 @@ impl Lab {
         }
         chart::grant_with(&lab.admin, "zstart-controller", sets).await?;
         lab.node("lab", "amd64").await?;
-        lab.define_records().await?;
+        define(&lab.admin).await?;
         Ok(lab)
     }
 
@@ -101,20 +99,6 @@ impl Lab {
     pub(crate) async fn forget_leader(&self) -> Result<()> {
         self.namespaced::<Lease>(SYSTEM).delete(LEASE, &DeleteParams::default()).await?;
         Ok(())
-    }
-
-    /// Installs zstart's definitions and waits until the API server serves them.
-    async fn define_records(&self) -> Result<()> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
-        for definition in zstart_core::custom_resources() {
-            api.create(&PostParams::default(), &definition).await?;
-        }
-        wait::until("records and holds to be served", WITHIN, || async {
-            self.records().list(&ListParams::default()).await?;
-            Api::<OwnerHold>::all(self.admin.clone()).list(&ListParams::default()).await?;
-            Ok(Some(()))
-        })
-        .await
     }
 
     pub(crate) fn records(&self) -> Api<ImageConversion> {

@@ -7,13 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use k8s_openapi::api::apps::v1::ReplicaSet;
 use k8s_openapi::api::core::v1::{Namespace, Node as ApiNode, Pod};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, Patch, PatchParams, PostParams};
-use kube::{Api, Client, Resource, ResourceExt as _};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Resource, ResourceExt as _};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use zstart_core::{ImageConversion, OwnerHold};
+use zstart_core::ImageConversion;
+use zstart_tests::definitions::define;
 use zstart_tests::simulation::{Simulation, WebhookProcess};
 use zstart_tests::{chart, wait};
 
@@ -50,7 +50,7 @@ impl Cluster {
             owners.push(owner.metadata.uid.context("the API server set no UID")?);
         }
         let user = chart::grant(&client, "zstart-webhook").await?;
-        define(client).await?;
+        define(&client).await?;
         let webhook = WebhookProcess::start(&simulation, &user).await?;
         webhook.register(&simulation).await?;
         Ok(Self { simulation, owners, _webhook: webhook })
@@ -141,22 +141,6 @@ impl Cluster {
         });
         stream::iter(requests).buffered(CONCURRENCY).try_collect().await
     }
-}
-
-/// Installs zstart's definitions and waits until the API server serves them.
-async fn define(client: Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for definition in zstart_core::custom_resources() {
-        definitions.create(&PostParams::default(), &definition).await?;
-    }
-    let records: Api<ImageConversion> = Api::all(client.clone());
-    let holds: Api<OwnerHold> = Api::all(client);
-    wait::until("records and holds to be served", WITHIN, || async {
-        records.list(&ListParams::default()).await?;
-        holds.list(&ListParams::default()).await?;
-        Ok(Some(()))
-    })
-    .await
 }
 
 fn replica_set() -> Value {

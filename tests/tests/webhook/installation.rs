@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Node, Pod, Secret};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{Patch, PatchParams, PostParams};
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
@@ -16,9 +15,10 @@ use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use zstart_admission::config::Config;
-use zstart_core::{ImageConversion, OwnerHold};
+use zstart_core::ImageConversion;
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
+use zstart_tests::definitions::define;
 use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 use zstart_webhook::run::{RunError, Webhook};
@@ -75,7 +75,7 @@ impl Installation {
     /// `off`.
     pub(crate) async fn ready_for_webhook() -> Result<Self> {
         let installation = Self::without_webhook().await?;
-        installation.define_records().await?;
+        define(&installation.admin).await?;
         installation.write_serving_secret(&installation.authority.issue()?).await?;
         for (name, label) in [("on", "enabled"), ("audit", "audit"), ("off", "disabled")] {
             installation.namespace(name, &json!({"zstart.dev/rewrite": label})).await?;
@@ -129,22 +129,6 @@ impl Installation {
     pub(crate) async fn namespace(&self, name: &str, labels: &Value) -> Result<()> {
         let object = json!({"metadata": {"name": name, "labels": labels}});
         self.create::<Namespace>(Api::all(self.admin.clone()), object).await
-    }
-
-    /// Installs zstart's definitions and waits until the API server serves them.
-    pub(crate) async fn define_records(&self) -> Result<()> {
-        let api: Api<CustomResourceDefinition> = Api::all(self.admin.clone());
-        for definition in zstart_core::custom_resources() {
-            api.create(&PostParams::default(), &definition).await?;
-        }
-        let records: Api<ImageConversion> = Api::all(self.admin.clone());
-        let holds: Api<OwnerHold> = Api::all(self.admin.clone());
-        wait::until("records and holds to be served", WITHIN, || async {
-            records.list(&kube::api::ListParams::default()).await?;
-            holds.list(&kube::api::ListParams::default()).await?;
-            Ok(Some(()))
-        })
-        .await
     }
 
     /// Creates or replaces the serving Secret.

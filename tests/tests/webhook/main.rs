@@ -14,6 +14,7 @@ use anyhow::{Context as _, Result};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
+use zstart_tests::definitions::define;
 use zstart_tests::wait;
 
 use crate::installation::{Installation, Registration, WITHIN};
@@ -167,7 +168,7 @@ async fn readiness_needs_a_certificate_and_complete_lists() -> Result<()> {
     assert_eq!(status, 503);
     assert!(why.contains("first list"), "{why}");
 
-    zstart.define_records().await?;
+    define(&zstart.admin).await?;
     webhook.wait_until_ready().await?;
     webhook.stop().await
 }
