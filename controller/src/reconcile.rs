@@ -272,11 +272,9 @@ fn postpone(context: &Context, job: &Job<'_>) {
         Last::Same(last) => last.unwritten.map_or(0, |unwritten| unwritten.count),
         Last::None | Last::Outdated => 0,
     };
-    let count = rejections.saturating_add(1);
-    let retry_at = Instant::now() + backoff::api_retry_delay(count);
     let attempt = Attempt {
         platforms: only(&platforms).map(Arc::from),
-        unwritten: Some(Unwritten { status: None, count, retry_at }),
+        unwritten: Some(Unwritten::after(rejections, None)),
         ..Attempt::unknown(inputs, Arc::clone(job.slot.registry()), Instant::now())
     };
     context.attempts.insert(job.name, attempt);
@@ -332,12 +330,11 @@ fn reject(
     reachability: Reachability,
     error: &kube::Error,
 ) -> Reconciled {
-    let count = rejections.saturating_add(1);
-    let delay = backoff::api_retry_delay(count);
     let text = zstart_core::chain(error);
+    let unwritten = Unwritten::after(rejections, status);
+    let delay = backoff::api_retry_delay(unwritten.count);
     warn!(record = job.name, error = text, ?delay, "failed to write the status of a record");
-    let unwritten = Some(Unwritten { status, count, retry_at: Instant::now() + delay });
-    context.attempts.insert(job.name, Attempt { unwritten, ..attempt });
+    context.attempts.insert(job.name, Attempt { unwritten: Some(unwritten), ..attempt });
     Reconciled::Rejected { reachability, is_outage: is_outage(error) }
 }
 

@@ -16,9 +16,7 @@ use kube::api::{Patch, PatchParams};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::sleep;
 use tracing::warn;
-use zstart_core::sweep::{
-    ConfirmationKey, Confirmations, FreshnessSweepSpec, SWEEP, SweepView, SweptRegistry,
-};
+use zstart_core::sweep::{Confirmations, FreshnessSweepSpec, SWEEP, SweepView, SweptRegistry};
 use zstart_core::sync::lock;
 use zstart_core::{FreshnessSweep, chain, keys};
 
@@ -130,8 +128,8 @@ fn sweep(context: &Context) -> (FreshnessSweepSpec, usize) {
         if failure.is_some() && !is_serving {
             // A leader that starts takes each record of the sweep for one whose last look succeeded.
             confirmations.remove(record);
-        } else if let Some(Confirmation { digest, at }) = confirmation {
-            confirmations.insert(ConfirmationKey::new(record, digest), *at);
+        } else if let Some(Confirmation { key, at }) = confirmation {
+            confirmations.insert(*key, *at);
         }
         match confirmation.as_ref().filter(|_| failure.is_none()) {
             Some(Confirmation { at, .. }) => {

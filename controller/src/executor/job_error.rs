@@ -77,7 +77,7 @@ pub(crate) enum Death {
     Deadline {
         /// Deadline of the Job.
         limit: Duration,
-        /// What the Job waited for last.
+        /// Last reason for which the Job waited.
         waiting: Option<String>,
     },
     /// Kubernetes ended the pod: an eviction, a node that was lost, an admission on the node that failed.

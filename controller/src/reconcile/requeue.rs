@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use zstart_core::Platform;
 use zstart_core::record::{ImageConversionStatus, RecordReason};
+use zstart_core::sweep::ConfirmationKey;
 use zstart_core::sync::lock;
-use zstart_core::{Digest, Platform};
 
+use super::backoff;
 use super::verdict::{self, Verdict};
 
 /// The last attempt for each record, by the record's name.
@@ -37,8 +39,8 @@ pub(crate) struct Inputs {
 /// The last confirmation of a source's digest, or of the variant of a source that can't move.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Confirmation {
-    /// Digest of the source.
-    pub(crate) digest: Digest,
+    /// Record and digest of the source.
+    pub(crate) key: ConfirmationKey,
     /// Time of the request, on the API server's clock.
     pub(crate) at: Timestamp,
 }
@@ -119,6 +121,14 @@ pub(crate) struct Due {
     pub(crate) at: Instant,
     /// A changed pod template asks for the attempt.
     pub(crate) is_requested: bool,
+}
+
+impl Unwritten {
+    /// The next rejection after `rejections` in a row.
+    pub(super) fn after(rejections: u32, status: Option<Box<ImageConversionStatus>>) -> Self {
+        let count = rejections.saturating_add(1);
+        Self { status, count, retry_at: Instant::now() + backoff::api_retry_delay(count) }
+    }
 }
 
 impl InputsHash {

@@ -10,6 +10,7 @@ use serde_json::json;
 use zstart_core::record::{
     HEALTHY, ImageConversionStatus, RecordReason, Requests, ResolvedSource, condition,
 };
+use zstart_core::sweep::ConfirmationKey;
 use zstart_core::{Digest, ImageConversion, Platform, keys};
 
 use super::error::ReconcileError;
@@ -87,7 +88,8 @@ impl<'a> StatusWriter<'a> {
     pub(super) fn confirmation(&self) -> Option<Confirmation> {
         self.looked_at?;
         let source = self.status.source.as_ref()?;
-        Some(Confirmation { digest: source.digest.clone(), at: source.checked_at.0 })
+        let key = ConfirmationKey::new(&self.record.name_any(), &source.digest);
+        Some(Confirmation { key, at: source.checked_at.0 })
     }
 
     pub(super) fn is_immutable(&self) -> bool {

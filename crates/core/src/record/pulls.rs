@@ -78,7 +78,7 @@ impl MeasuredPulls {
 }
 
 impl PullFigures {
-    /// Whether the pulls are enough for a comparison.
+    /// Returns whether the pulls are enough for a comparison.
     pub fn suffices(&self) -> bool {
         self.pulls >= MIN_COMPARED_PULLS
     }
