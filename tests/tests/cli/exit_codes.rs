@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use futures::future::BoxFuture;
 use http::{Method, StatusCode};
 use serde_json::json;
@@ -97,19 +97,25 @@ async fn registry_denial_exits_4_and_outage_exits_5() -> Result<()> {
 #[tokio::test]
 async fn content_mismatch_exits_6() -> Result<()> {
     let zstart = Zstart::find()?;
-    image().with_wrong_diff_id().prepare()?.write(&zstart.folder().join("images"), "v1").await?;
+    let folder = zstart.folder().join("images");
+    image().with_wrong_diff_id().prepare()?.write(&folder, "wrong").await?;
+    image().prepare()?.write(&folder, "cut").await?;
     let layout = Layout::new(zstart.folder(), "images");
-    let layers = layout.manifest("v1")?["layers"].clone();
-    let layer = |index: usize| layers[index]["digest"].as_str().unwrap_or_default();
-    let promised = [layer(1), "promises diff_id"];
-    require_failure(&zstart, &["convert", &zstart.oci("images:v1")], 6, &promised).await?;
+    let layer = |tag: &str, index: usize| -> Result<String> {
+        Ok(layout.manifest(tag)?["layers"][index]["digest"]
+            .as_str()
+            .context("a layer without digest")?
+            .to_owned())
+    };
+    let promised = [&layer("wrong", 1)?, "promises diff_id"];
+    require_failure(&zstart, &["convert", &zstart.oci("images:wrong")], 6, &promised).await?;
 
-    let blob = zstart.folder().join("images/blobs").join(layer(0).replace(':', "/"));
-    std::fs::write(blob, b"other bytes")?;
-    let served = [layer(0), "served 11 bytes"];
-    require_failure(&zstart, &["convert", &zstart.oci("images:v1"), &zstart.oci("out:v1")], 6, &served)
+    let first = layer("cut", 0)?;
+    std::fs::write(folder.join("blobs").join(first.replace(':', "/")), b"other bytes")?;
+    let served = [&first, "served 11 bytes"];
+    require_failure(&zstart, &["convert", &zstart.oci("images:cut"), &zstart.oci("out:v1")], 6, &served)
         .await?;
-    assert_eq!(layout.tags()?, ["v1"]);
+    assert_eq!(layout.tags()?, ["cut", "wrong"]);
     assert_eq!(Layout::new(zstart.folder(), "out").tags()?, [""; 0]);
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::core::v1::{Event, Pod};
-use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_core::keys;
@@ -51,16 +50,15 @@ fn templates<'a>(pods: impl IntoIterator<Item = &'a Pod>) -> BTreeSet<String> {
 
 /// Requires that the kubelet never got an image for a pod of the same template, by its events.
 async fn require_never_started(shop: &Shop, pods: &[Pod], image: &str) -> Result<()> {
-    let events: Api<Event> = Api::namespaced(shop.cluster.client(), NAMESPACE);
-    let events = events.list(&ListParams::default().fields("reason=Pulled")).await?.items;
     let templates = templates(pods);
     let of_template = |event: &&Event| {
         let pod = event.involved_object.name.as_deref().unwrap_or_default();
         templates.iter().any(|template| pod.starts_with(&format!("{APP}-{template}-")))
     };
+    let is_complete = |events: &[Event]| events.iter().filter(of_template).count() >= pods.len();
+    let events = shop.events(NAMESPACE, "reason=Pulled", is_complete).await?;
     let messages: Vec<String> =
         events.iter().filter(of_template).filter_map(|event| event.message.clone()).collect();
-    ensure!(messages.len() >= pods.len(), "the kubelet reported too little: {messages:#?}");
     ensure!(!messages.iter().any(|message| message.contains(image)), "{messages:#?}");
     Ok(())
 }

@@ -42,16 +42,13 @@ impl Shop {
             let annotations = pod.metadata.annotations.as_ref();
             ensure!(annotations.is_none_or(|all| !all.contains_key(keys::ORIGINALS)), "{pod:#?}");
         }
-        let events: Api<Event> = Api::namespaced(self.cluster.client(), NAMESPACE);
-        let told = wait::until(format!("events of {replicas} pods"), WITHIN, || async {
-            let events = events.list(&ListParams::default().fields("reason=PutBackOnOriginal")).await?.items;
-            let is_of = |pod: &Pod| events.iter().find(|event| event.involved_object.uid == pod.metadata.uid);
-            let told: Option<Vec<&Event>> = pods.iter().map(is_of).collect();
-            Ok(told
-                .map(|told| told.into_iter().filter_map(|event| event.message.clone()).collect::<Vec<_>>()))
-        });
-        let told = told.await.with_context(|| self.diagnostics())?;
-        self.say(&told[0]);
+        let told = |events: &[Event], pod: &Pod| {
+            let of_pod = events.iter().find(|event| event.involved_object.uid == pod.metadata.uid);
+            of_pod.and_then(|event| event.message.clone())
+        };
+        let all_told = |events: &[Event]| pods.iter().all(|pod| told(events, pod).is_some());
+        let events = self.events(NAMESPACE, "reason=PutBackOnOriginal", all_told).await?;
+        self.say(&told(&events, &pods[0]).unwrap_or_default());
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::{Pod, Secret};
+use k8s_openapi::api::core::v1::{Event, Pod, Secret};
 use kube::api::{EvictParams, ListParams};
 use kube::{Api, ResourceExt};
 use zstart_core::keys;
@@ -64,15 +64,8 @@ async fn killed_leader(shop: &Shop) -> Result<()> {
     shop.say("deleted the leader");
     shop.cluster.kubectl(&["label", "node", "--all", &format!("{POOL}=batch")])?;
     shop.variant("first", &digest).await?;
-    let events = shop.cluster.kubectl(&[
-        "-n",
-        cluster::NAMESPACE,
-        "get",
-        "events",
-        "--field-selector",
-        "reason=Completed",
-    ])?;
-    ensure!(events.contains(&format!("job/{}", job.name_any())), "{events}");
+    let is_of_job = |event: &Event| event.involved_object.name.as_deref() == Some(&job.name_any());
+    shop.events(cluster::NAMESPACE, "reason=Completed", |events| events.iter().any(is_of_job)).await?;
     shop.tidy().await
 }
 
@@ -135,19 +128,10 @@ async fn evicted_pod(shop: &Shop) -> Result<()> {
     pods.evict(&pod.name_any(), &EvictParams::default()).await?;
     shop.say(&format!("evicted {}", pod.name_any()));
     shop.variant("drained", &digest).await?;
-    let selector = format!("involvedObject.name={job},reason=SuccessfulCreate");
-    let events = shop.cluster.kubectl(&[
-        "-n",
-        cluster::NAMESPACE,
-        "get",
-        "events",
-        "--field-selector",
-        &selector,
-        "-o",
-        "jsonpath={.items[*].involvedObject.uid}",
-    ])?;
-    let uids: Vec<&str> = events.split_whitespace().collect();
-    ensure!(uids.len() == 2 && uids[0] == uids[1], "one Job had two pods: {events}");
+    let fields = format!("involvedObject.name={job},reason=SuccessfulCreate");
+    let events = shop.events(cluster::NAMESPACE, &fields, |events| events.len() > 1).await?;
+    let uids: Vec<_> = events.iter().map(|event| event.involved_object.uid.as_deref()).collect();
+    ensure!(uids.len() == 2 && uids[0] == uids[1], "one Job had two pods: {events:#?}");
     shop.tidy().await
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use k8s_openapi::api::apps::v1::ReplicaSet;
-use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
+use k8s_openapi::api::core::v1::{ContainerStatus, Event, Pod};
 use kube::api::ListParams;
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
@@ -210,6 +210,21 @@ impl Shop {
     pub(crate) fn show_output(&self, command: &str, finished: &Finished) {
         let code = finished.code.map_or_else(|| "none".to_owned(), |code| code.to_string());
         self.say(&format!("$ {command}\n{}(exit code {code})\n", finished.text));
+    }
+
+    /// Waits until the events with these fields fit `accept`: their components write them some time after the change.
+    pub(crate) async fn events(
+        &self,
+        namespace: &str,
+        fields: &str,
+        accept: impl Fn(&[Event]) -> bool,
+    ) -> Result<Vec<Event>> {
+        let events: Api<Event> = Api::namespaced(self.cluster.client(), namespace);
+        let found = wait::until(format!("accepted events with {fields}"), WITHIN, || async {
+            let events = events.list(&ListParams::default().fields(fields)).await?.items;
+            Ok(accept(&events).then_some(events))
+        });
+        found.await.with_context(|| self.diagnostics())
     }
 
     /// State of the workloads and of zstart, for an error message.
