@@ -141,6 +141,8 @@ pub(crate) async fn announce(context: Arc<Context>, rollouts: Rollouts) {
     let mut turns = tokio::time::interval(SPACING);
     turns.set_missed_tick_behavior(MissedTickBehavior::Delay);
     lock(&rollouts.state).since = Some(context.api_clock.now());
+    // Before the first lists, no namespace is opted in, and no Deployment is known as an owner's owner.
+    context.demand.wait_until_synced().await;
     // The pods of each run of a CronJob have a Job of their own.
     let mut told: BoundedMap<u64, ()> = BoundedMap::new(MAX_TOLD);
     loop {

@@ -115,7 +115,7 @@ async fn content_mismatch_exits_6() -> Result<()> {
     let served = [&first, "served 11 bytes"];
     require_failure(&zstart, &["convert", &zstart.oci("images:cut"), &zstart.oci("out:v1")], 6, &served)
         .await?;
-    assert_eq!(layout.tags()?, ["cut", "wrong"]);
+    assert_eq!(layout.tags()?, ["wrong", "cut"]);
     assert_eq!(Layout::new(zstart.folder(), "out").tags()?, [""; 0]);
     Ok(())
 }

@@ -1,8 +1,14 @@
 //! The event on the owner of rewritten pods.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use anyhow::Result;
 use k8s_openapi::api::batch::v1::CronJob;
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::api::rbac::v1::ClusterRole;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use zstart_core::keys;
 use zstart_tests::images::Fixture;
@@ -91,6 +97,41 @@ async fn deployment_gets_one_event_a_rollout() -> Result<()> {
     assert_eq!(rollout.wait_for("Deployment", "web", 3).await?.len(), 3);
     assert_eq!(rollout.told("off", "Deployment", "web").await?, [""; 0]);
     assert_eq!(rollout.told("on", "ReplicaSet", "web-aaa").await?, [""; 0]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn deployment_is_told_though_its_list_comes_late() -> Result<()> {
+    let (rollout, controller) = Rollout::start().await?;
+    controller.stop().await?;
+    // A controller that may not list Deployments knows none, as before its first list.
+    let roles: Api<ClusterRole> = Api::all(rollout.lab.admin.clone());
+    let role = roles.get("zstart-controller").await?;
+    let mut without = role.clone();
+    let rules = without.rules.iter_mut().flatten();
+    for resources in rules.filter_map(|rule| rule.resources.as_mut()) {
+        resources.retain(|resource| resource != "deployments");
+    }
+    assert_ne!(without, role);
+    let version = roles.replace(&role.name_any(), &PostParams::default(), &without).await?.resource_version();
+    let _controller = rollout.lab.start_controller().await?;
+    wait::until("a leader", WITHIN, || async {
+        let lease = rollout.lab.lease().await?;
+        Ok(lease.and_then(|lease| lease.holder_identity).filter(|holder| !holder.is_empty()))
+    })
+    .await?;
+    rollout.replica("web-ddd-0", "ddd").await?;
+    let role = ClusterRole { metadata: ObjectMeta { resource_version: version, ..role.metadata }, ..role };
+    roles.replace("zstart-controller", &PostParams::default(), &role).await?;
+    // The first pod may precede the second from which pods count.
+    let pods = AtomicUsize::new(1);
+    wait::until("an event on the Deployment", WITHIN, || async {
+        rollout.replica(&format!("web-ddd-{}", pods.fetch_add(1, Ordering::Relaxed)), "ddd").await?;
+        let told = rollout.told("on", "Deployment", "web").await?;
+        Ok((!told.is_empty()).then_some(()))
+    })
+    .await?;
+    assert_eq!(rollout.told("on", "ReplicaSet", "web-ddd").await?, [""; 0]);
     Ok(())
 }
 
