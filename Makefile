@@ -15,8 +15,8 @@ FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package zstart-tests --bin lab --
 RELEASE := target/$(shell rustc --print host-tuple)/release
-# Tests wait half their time for servers to start and for retries, so a core runs two.
-TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+# Tests wait two thirds of their time for servers to start and for retries, so a core runs three.
+TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 ROOT := $(filter 0,$(shell id -u))
 NEEDS_ROOT := the tests of a whole cluster (binary "cluster"), which create namespaces. Run: sudo make test
 
@@ -81,10 +81,10 @@ soak: ## Restart, upgrade and drain the webhook on a real cluster that creates 2
 	@$(RELEASE)/lab soak
 
 .PHONY: scenarios
-scenarios: tools $(NEXTEST) ## Run users' scenarios on whole clusters, among them a CronJob of each minute; needs root (10 minutes)
+scenarios: tools $(NEXTEST) ## Run the long tests: users' scenarios on whole clusters, and Kueue; needs root (12 minutes, and 5 more to build Kueue once)
 	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
 	cargo build --workspace --bins
-	$(NEXTEST) nextest run --workspace --test cluster --run-ignored all --no-capture -E 'test(/^scenarios::/)'
+	$(NEXTEST) nextest run --workspace --test cluster --test controller --run-ignored only --no-capture
 
 .PHONY: scanners
 scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)

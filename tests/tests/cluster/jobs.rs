@@ -141,7 +141,15 @@ fn jobs_convert_on_a_real_node() {
         let selector = format!("controller.jobs.nodeSelector.{POOL}=batch");
         let shop = Shop::open(cluster, &["controller.executor=jobs", &selector])?;
         killed_leader(&shop).await?;
-        many_images(&shop).await?;
+        many_images(&shop).await
+    });
+}
+
+#[test]
+#[ignore = "takes over a minute; make scenarios runs it"]
+fn jobs_survive_a_memory_limit_and_a_drain() {
+    cluster::run("jobs::jobs_survive_a_memory_limit_and_a_drain", |cluster| async move {
+        let shop = Shop::open(cluster, &["controller.executor=jobs"])?;
         out_of_memory(&shop).await?;
         evicted_pod(&shop).await
     });

@@ -54,6 +54,7 @@ async fn measure(mut shop: Shop) -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes most of a minute; make scenarios runs it"]
 fn pulls_by_two_nodes_are_on_the_record() {
     cluster::run("pull_times::pulls_by_two_nodes_are_on_the_record", |cluster| async move {
         measure(Shop::open(cluster, &[])?).await

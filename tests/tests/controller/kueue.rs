@@ -1,7 +1,6 @@
 //! Jobs that the real Kueue starts, suspends and starts again.
 //!
-//! Ignored: the first run builds Kueue, which takes minutes. Run:
-//! `cargo nextest run --workspace --test controller --run-ignored only -E 'test(kueue::)'`
+//! Ignored: the first run builds Kueue, which takes minutes. `make scenarios` runs it.
 
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::batch::v1::Job;
@@ -34,7 +33,7 @@ async fn running(jobs: &JobLab, number: usize) -> Result<Job> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds Kueue"]
+#[ignore = "builds Kueue; make scenarios runs it"]
 async fn kueue_runs_jobs_within_its_quota() -> Result<()> {
     let jobs = JobLab::start(&["controller.jobs.queue=conversions"]).await?;
     let lab = &jobs.lab;
