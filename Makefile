@@ -55,6 +55,18 @@ bench: ## Compare zstart with other tools on real images, in alternation (15 min
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
+.PHONY: bench-node
+bench-node: ## Measure how fast nodes decode gzip and zstd layers, for `zstart tune` (2 minutes)
+	@echo "==> building the benchmark (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-tests --bin bench
+	@$(RELEASE)/bench --node
+
+.PHONY: bench-pull
+bench-pull: ## Measure the kubelet's pull of a real image as gzip and zstd, from memory and from disk; needs root (10 minutes)
+	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-cli --package zstart-tests --bins
+	@$(RELEASE)/lab pulls --zstart $(RELEASE)/zstart
+
 .PHONY: bench-webhook
 bench-webhook: ## Measure the webhook at 2,000 reviews a second with 100 to 50,000 records (6 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"

@@ -29,12 +29,15 @@ mod network;
 mod node;
 mod outage;
 mod power;
+pub(crate) mod pull_times;
 mod pulls;
+mod storage;
 
 pub use images::BUSYBOX;
 pub use install::{Installation, NAMESPACE, built_binaries};
 pub use namespaces::{is_inside, run, run_program};
 pub use pulls::Pull;
+pub use storage::Storage;
 
 /// Address of the first node. Each cluster has its own network namespace, so all clusters can use this address.
 pub const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 200, 0, 1);
@@ -56,6 +59,7 @@ pub struct Cluster {
     kubeconfig: PathBuf,
     client: Client,
     pki: Pki,
+    storage: Storage,
     /// Number of nodes that joined.
     joined: u8,
     components: Vec<Component>,
@@ -75,7 +79,8 @@ impl Cluster {
 
         let client = Client::try_from(read_config(&kubeconfig).await?)?;
         let (folder, components) = (folder.to_owned(), Vec::new());
-        let mut cluster = Self { folder, binaries, kubeconfig, client, pki, joined: 0, components };
+        let storage = Storage::inherited();
+        let mut cluster = Self { folder, binaries, kubeconfig, client, pki, storage, joined: 0, components };
         cluster.start_control_plane().await?;
         cluster.push_base_images().await?;
         cluster.start_node().await?;
@@ -102,7 +107,7 @@ impl Cluster {
             &Login::Anonymous,
         )?);
         let mut apiserver = start_apiserver(folder, binaries, &self.pki)?;
-        self.components.push(Node::first(folder).start_containerd(binaries)?);
+        self.components.push(Node::first(folder).start_containerd(binaries, self.storage)?);
         control_plane::wait_until_ready(&self.kubeconfig, &mut apiserver).await?;
         self.components.push(apiserver);
         self.components.extend(start_controllers(folder, binaries, &self.pki)?);
@@ -121,7 +126,7 @@ impl Cluster {
         self.joined += 1;
         let node = Node::additional(&self.folder, self.joined)?;
         network::add_address(node.address)?;
-        self.components.push(node.start_containerd(&self.binaries)?);
+        self.components.push(node.start_containerd(&self.binaries, self.storage)?);
         self.start_kubelet(&node).await?;
         Ok(node.name)
     }
@@ -158,6 +163,11 @@ impl Cluster {
     /// Run folder: logs, certificates, files of the registry and containerd.
     pub fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// Place of the nodes' images.
+    pub(crate) fn storage(&self) -> Storage {
+        self.storage
     }
 
     /// Folder with a link to each tool.

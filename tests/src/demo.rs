@@ -5,14 +5,13 @@ pub mod scenario;
 
 pub(crate) mod application;
 mod layer_check;
-mod pull_times;
 mod rootless;
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::cluster;
+use crate::cluster::{self, Storage};
 use crate::images::real;
 use crate::settings;
 use crate::steps::step;
@@ -36,7 +35,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     };
     if cluster::is_inside() {
         let layout = image()?;
-        return cluster::run_program(&[], |cluster| async move {
+        return cluster::run_program(Storage::Disk, &[], |cluster| async move {
             scenario::run(&cluster, &binaries, &layout, PULLS).await?;
             if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
         });
@@ -51,7 +50,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the new process, which takes the branch above.
-    cluster::run_program(&arguments, |_| async { Ok(()) })
+    cluster::run_program(Storage::with_free_memory()?, &arguments, |_| async { Ok(()) })
 }
 
 /// Layout folder of the demo's image, built on the first call. Call it before entering a cluster: packages

@@ -13,6 +13,7 @@
 //! - [`ports`]: loopback ports without collisions.
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
+//! - [`bench_pull`]: `make bench-pull`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`inventory`]: `make inventory`.
 //! - [`scanners`]: `make scanners`.
@@ -23,6 +24,7 @@
 
 pub mod api_requests;
 pub mod bench;
+pub mod bench_pull;
 pub mod bench_webhook;
 pub mod chart;
 pub mod cluster;

@@ -44,6 +44,8 @@ enum Command {
         #[command(flatten)]
         size: zstart_tests::inventory::Size,
     },
+    /// Pull an image as gzip and as zstd of several levels with the kubelet; this is what `make bench-pull` does.
+    Pulls(zstart_tests::bench_pull::Options),
     /// Count the requests about images that can't be converted; this is what `make restraint` does.
     Restraint(zstart_tests::restraint::Options),
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         Command::Scanners => zstart_tests::demo::commands::scanners(),
         Command::Soak(options) => zstart_tests::demo::commands::soak(options),
         Command::Inventory { controller, size } => zstart_tests::demo::commands::inventory(&controller, size),
+        Command::Pulls(options) => zstart_tests::demo::commands::pulls(&options),
         Command::Restraint(options) => zstart_tests::demo::commands::restraint(options),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };

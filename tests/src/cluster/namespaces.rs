@@ -10,7 +10,7 @@ use std::process::{Command, ExitStatus};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::Cluster;
+use super::{Cluster, Storage};
 use crate::packages;
 use crate::settings;
 
@@ -30,7 +30,7 @@ where
     R: Future<Output = Result<()>>,
 {
     let arguments = [test, "--exact", "--include-ignored", "--nocapture"].map(str::to_owned);
-    run_program(&arguments, body).expect("the test in the cluster succeeds");
+    run_program(Storage::Disk, &arguments, body).expect("the test in the cluster succeeds");
 }
 
 /// Whether this process runs inside a cluster's namespaces.
@@ -38,9 +38,10 @@ pub fn is_inside() -> bool {
     std::env::var_os(RUN_FOLDER).is_some()
 }
 
-/// Runs `body` in a cluster, by starting this program again with `arguments`.
+/// Runs `body` in a cluster, by starting this program again with `arguments`. Inside the namespaces, the storage is the
+/// one that was chosen outside.
 #[expect(clippy::print_stderr, reason = "the user must see which tests are left out")]
-pub fn run_program<F, R>(arguments: &[String], body: F) -> Result<()>
+pub fn run_program<F, R>(storage: Storage, arguments: &[String], body: F) -> Result<()>
 where
     F: FnOnce(Cluster) -> R,
     R: Future<Output = Result<()>>,
@@ -62,7 +63,7 @@ where
     }
     packages::require(&packages::CLUSTER)?;
     let folder = tempfile::Builder::new().prefix("zstart-cluster-").tempdir()?;
-    let status = enter(folder.path(), arguments);
+    let status = enter(folder.path(), storage, arguments);
     remove_cgroups(folder.path());
     let status = status?;
     let ended = match (status.code(), status.signal()) {
@@ -74,7 +75,7 @@ where
     bail!("the program in the cluster {ended}; the logs are in {}", folder.keep().display())
 }
 
-fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
+fn enter(folder: &Path, storage: Storage, arguments: &[String]) -> Result<ExitStatus> {
     let program = std::env::current_exe().context("failed to find the path of this program")?;
     // If this process dies, the kernel kills unshare, and unshare's end kills everything inside.
     Command::new("setpriv")
@@ -83,6 +84,7 @@ fn enter(folder: &Path, arguments: &[String]) -> Result<ExitStatus> {
         .arg(program)
         .args(arguments)
         .env(RUN_FOLDER, folder)
+        .env(Storage::VARIABLE, storage.value())
         .status()
         .context("failed to start unshare (package util-linux)")
 }

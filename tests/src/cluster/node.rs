@@ -12,7 +12,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::images::PAUSE;
-use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY};
+use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY, Storage};
 use crate::objects::is_node_ready;
 use crate::pki::{Pki, Subject};
 use crate::process::Component;
@@ -49,8 +49,9 @@ impl Node {
         Ok(Self { name, address: Ipv4Addr::new(a, b, c, d + number), folder, number })
     }
 
-    pub(super) fn start_containerd(&self, binaries: &Path) -> Result<Component> {
+    pub(super) fn start_containerd(&self, binaries: &Path, storage: Storage) -> Result<Component> {
         let folder = &self.folder;
+        storage.prepare(&folder.join("containerd"))?;
         write_registry_names(folder)?;
         self.write_pod_network()?;
         // The link in `binaries` points to the first CNI plugin; the other plugins are in the same folder.

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::cluster::{self, Cluster};
+use crate::cluster::{self, Cluster, Storage};
 use crate::control_plane::ControlPlane;
 use crate::images::real;
 use crate::inventory::{Size, tables};
@@ -54,13 +54,32 @@ pub fn soak(options: crate::soak::Options) -> Result<()> {
         runtime()?.block_on(tools::all())?;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    cluster::run_program(&arguments, |cluster| crate::soak::run(cluster, options))
+    cluster::run_program(Storage::Disk, &arguments, |cluster| crate::soak::run(cluster, options))
+}
+
+/// Pulls an image in each compression, in a cluster with its images in memory and in one with its images on the disk.
+pub fn pulls(options: &crate::bench_pull::Options) -> Result<()> {
+    let run = |storage, arguments: &[String]| {
+        cluster::run_program(storage, arguments, |cluster| async move {
+            crate::bench_pull::run(&cluster, options).await
+        })
+    };
+    if cluster::is_inside() {
+        return run(Storage::Disk, &[]);
+    }
+    runtime()?.block_on(async {
+        tools::all().await?;
+        real::layout(real::RealImage::Python).await
+    })?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    run(Storage::Memory, &arguments)?;
+    run(Storage::Disk, &arguments)
 }
 
 /// Starts a cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    cluster::run_program(&arguments, |cluster| async move { shell(&cluster, &command) })
+    cluster::run_program(Storage::Disk, &arguments, |cluster| async move { shell(&cluster, &command) })
 }
 
 /// Runs a command or a shell with the cluster's tools on PATH and its kubeconfig.

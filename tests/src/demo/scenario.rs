@@ -12,7 +12,7 @@ use zstart_core::{Reference, keys, units};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::layer_check::{self, LayerCheck};
-use super::pull_times::{PullTimes, median};
+use crate::cluster::pull_times::{median, pull_times};
 use crate::cluster::{Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::steps::{print_below, print_block, step};
 use crate::table::table;
@@ -25,8 +25,9 @@ const STARTED_WITHIN: Duration = Duration::from_mins(3);
 pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     print_below(&format!(
-        "a single-node Kubernetes {} is running",
-        cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?
+        "a single-node Kubernetes {} is running; {}",
+        cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].status.nodeInfo.kubeletVersion}"])?,
+        cluster.storage(),
     ));
     let pushing = application::push_image(layout, LOCAL_REGISTRY);
     let digest = step(&format!("pushing the gzip image as {source}"), pushing).await?;
@@ -61,11 +62,12 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
     scale(cluster, 0).await?;
     let (gzip, zstd) = (source.to_string(), variant.to_string());
     cluster.remove_image(&zstd).await?;
-    let pulling = PullTimes::measure(cluster, &gzip, &zstd, pulls);
-    let pulls =
+    let images = [&*gzip, &*zstd];
+    let pulling = pull_times(cluster, &images, pulls);
+    let times =
         step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
-    report(&ready, &pod, &check, &pulls);
+    report(&ready, &pod, &check, &times);
     Ok(())
 }
 
@@ -142,15 +144,15 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     .await
 }
 
-fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, pulls: &PullTimes) {
+fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, times: &[Vec<Duration>]) {
     let (gzip, zstd) = ready.sizes();
-    let (slow, fast) = (median(&pulls.source), median(&pulls.variant));
+    let [slow, fast] = [0, 1].map(|image| times.get(image).map(|times| median(times)).unwrap_or_default());
     let shorter = 100.0 * (1.0 - fast.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE));
     let rows = [
         vec![String::new(), "gzip".into(), "zstd".into(), "saved".into()],
         vec!["compressed size".into(), units::size(gzip), units::size(zstd), units::saving(gzip, zstd)],
         vec![
-            format!("kubelet's pull (median of {})", pulls.source.len()),
+            format!("kubelet's pull (median of {})", times.first().map_or(0, Vec::len)),
             units::duration(slow),
             units::duration(fast),
             format!("{shorter:.1}%"),

@@ -8,40 +8,33 @@ use kube::api::{DeleteParams, PostParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 
-use crate::cluster::Cluster;
+use super::Cluster;
 use crate::wait;
 
 /// Namespace that isn't opted in: the webhook leaves its pods unchanged.
 const NAMESPACE: &str = "measure";
 const PULLED_WITHIN: Duration = Duration::from_mins(5);
 
-/// Pull times of two images, measured in turns, each from a clean content store.
-pub(super) struct PullTimes {
-    pub(super) source: Vec<Duration>,
-    pub(super) variant: Vec<Duration>,
-}
-
-impl PullTimes {
-    /// Pulls both images `pulls` times. No container may use either image.
-    pub(super) async fn measure(
-        cluster: &Cluster,
-        source: &str,
-        variant: &str,
-        pulls: usize,
-    ) -> Result<Self> {
-        let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
-        Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
-        let mut times = Self { source: Vec::new(), variant: Vec::new() };
-        for round in 0..pulls {
-            times.source.push(pull_and_remove(cluster, &format!("source-{round}"), source).await?);
-            times.variant.push(pull_and_remove(cluster, &format!("variant-{round}"), variant).await?);
+/// Pulls each image `pulls` times, in turns, each time from a clean content store. No container may use one of the
+/// images. Returns the times of each image.
+pub(crate) async fn pull_times(
+    cluster: &Cluster,
+    images: &[&str],
+    pulls: usize,
+) -> Result<Vec<Vec<Duration>>> {
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
+    let mut times = vec![Vec::new(); images.len()];
+    for round in 0..pulls {
+        for (index, (image, times)) in images.iter().zip(&mut times).enumerate() {
+            times.push(pull_and_remove(cluster, &format!("pull-{round}-{index}"), image).await?);
         }
-        Ok(times)
     }
+    Ok(times)
 }
 
 /// Median of the durations.
-pub(super) fn median(times: &[Duration]) -> Duration {
+pub(crate) fn median(times: &[Duration]) -> Duration {
     let mut sorted = times.to_vec();
     sorted.sort();
     sorted.get(sorted.len() / 2).copied().unwrap_or_default()
