@@ -14,6 +14,7 @@ use crate::image_ref::ImageRef;
 use crate::output::OutputFormat;
 use crate::records::RecordArguments;
 use crate::registries::RegistryArguments;
+use crate::tune::node::GzipDecoder;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
 /// Convert container images to zstd layers, and verify that the layers unpack to the same bytes.
@@ -206,6 +207,10 @@ pub(crate) struct TuneArguments {
     /// commas, or repeat the flag.
     #[arg(long = "bandwidth", value_name = "BITS", default_value = "200M,1G,5G", value_delimiter = ',')]
     pub(crate) bandwidths: Vec<Bandwidth>,
+    /// Program that unpacks gzip on the node. containerd runs igzip or unpigz (pigz) if the node has one of them, and
+    /// its own slower decoder otherwise. Amazon Linux 2023 has unpigz, Bottlerocket has igzip, Fargate has neither.
+    #[arg(long, value_name = "DECODER", default_value = "containerd")]
+    pub(crate) node: GzipDecoder,
     /// Amount of the unpacked image to encode, in bytes, with K, M or G (binary). At least 96M.
     ///
     /// The sample is spread evenly over the image and kept in memory. A larger sample narrows the

@@ -12,6 +12,7 @@ use crate::image_ref::SourceImage;
 use crate::progress;
 use crate::registries::Registries;
 
+pub(crate) mod node;
 pub(crate) mod quantity;
 mod report;
 mod table;
@@ -29,14 +30,20 @@ pub(crate) async fn run(arguments: TuneArguments) -> Result<(), CliError> {
         zstart_convert::plan(&*source, &resolved, &Settings { platforms, ..Settings::default() }).await?;
     let image = choose(&plan);
     let bandwidths = arguments.bandwidths.iter().map(|bandwidth| bandwidth.bits_per_second()).collect();
-    let options =
-        TuneOptions { levels: arguments.levels, sample_bytes: arguments.sample.bytes(), bandwidths };
+    let options = TuneOptions {
+        levels: arguments.levels,
+        sample_bytes: arguments.sample.bytes(),
+        bandwidths,
+        node: arguments.node.into(),
+    };
     let format = arguments.output.format();
     let progress = progress::reporter(format);
     let tune_report = zstart_tune::tune(&*source, image, &options, &*progress).await?;
     drop(progress);
     let report = JsonTuneReport::new(&arguments.image, image, &options, &tune_report);
-    format.print(&report, || table::lines(&arguments.image, image, &arguments.bandwidths, &tune_report))
+    format.print(&report, || {
+        table::lines(&arguments.image, image, &arguments.bandwidths, options.node, &tune_report)
+    })
 }
 
 /// Returns the image of this machine's platform, or the first image if none fits.

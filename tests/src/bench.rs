@@ -19,6 +19,7 @@ mod floor;
 mod incremental;
 mod large;
 mod measure;
+mod node;
 mod peer;
 mod table;
 
@@ -72,6 +73,15 @@ pub async fn run(zstart: PathBuf) -> Result<()> {
     }
     println!("{}", table::incremental_table(&incremental_times));
     println!("{}", table::memory_table(&large));
+    decoders().await
+}
+
+/// Decodes the image of `make run` with the decoders of nodes, and prints the table.
+#[expect(clippy::print_stdout, reason = "this is a command line")]
+pub async fn decoders() -> Result<()> {
+    println!("==> python: decoding the image with each decoder of nodes, {ROUNDS} times in turns");
+    let folder = real::layout(real::RealImage::Python).await?;
+    println!("{}", table::node_table(&node::measure(&folder, LEVEL, ROUNDS).await?));
     Ok(())
 }
 

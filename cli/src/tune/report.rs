@@ -18,6 +18,8 @@ pub(super) struct JsonTuneReport {
     digest: Digest,
     platform: Platform,
     layers: usize,
+    /// Node that the speeds and times are estimated for.
+    node: &'static str,
     /// Number of layers that are already zstd.
     layers_kept: usize,
     plain_bytes: u64,
@@ -84,6 +86,7 @@ impl JsonTuneReport {
             digest: image.raw.digest.clone(),
             platform: image.platform.clone(),
             layers: image.manifest.layers.len(),
+            node: options.node.name(),
             layers_kept: *layers_kept,
             plain_bytes: *uncompressed_bytes,
             now: BaselineReport {

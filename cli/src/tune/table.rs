@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use zstart_convert::plan::ManifestPlan;
 use zstart_core::units;
-use zstart_tune::{Estimate, LevelEstimate, PullEstimate, Rank, TuneReport};
+use zstart_tune::{Estimate, LevelEstimate, Node, PullEstimate, Rank, TuneReport};
 
 use super::quantity::Bandwidth;
 use crate::image_ref::ImageRef;
@@ -14,11 +14,10 @@ use crate::output;
 const LINKS_PER_TABLE: usize = 3;
 
 /// Footnotes of every table.
-const FOOTNOTES: [&str; 4] = [
+const FOOTNOTES: [&str; 3] = [
     "± is a 95 % confidence interval, ±? means that the sample is too small for one.",
     "* is the fastest level, ~ is not significantly slower.",
-    "Not counted: writing to disk, which takes equally long at every level. Decoding is measured with",
-    "zlib-rs and libzstd on one thread of this machine; a node may be slower.",
+    "Not counted: writing to disk, which takes equally long at every level.",
 ];
 
 /// Returns all lines.
@@ -26,6 +25,7 @@ pub(super) fn lines(
     image_ref: &ImageRef,
     image: &ManifestPlan,
     links: &[Bandwidth],
+    node: Node,
     report: &TuneReport,
 ) -> Vec<String> {
     let mut lines = vec![format!("{image_ref}@{}", image.raw.digest)];
@@ -53,7 +53,27 @@ pub(super) fn lines(
     lines.extend(links.iter().enumerate().filter_map(|(index, link)| best_level(*link, index, report)));
     lines.push(precision(report));
     lines.extend(FOOTNOTES.map(str::to_owned));
+    lines.extend(decoders(node));
     lines
+}
+
+/// Names the node's decoders, and how their times follow from this machine's.
+fn decoders(node: Node) -> [String; 2] {
+    let gzip = match node {
+        Node::Containerd => "containerd's in Go",
+        Node::Pigz => "unpigz",
+        Node::Igzip => "igzip",
+    };
+    [
+        format!(
+            "Decoders of the node: {gzip} for gzip ({:.1} × the time of zlib-rs on this machine),",
+            node.gzip_factor()
+        ),
+        format!(
+            "and Go's for zstd ({:.1} × libzstd's). Other nodes: --node containerd|pigz|igzip.",
+            node.zstd_factor()
+        ),
+    ]
 }
 
 /// Returns the table for some of the links.

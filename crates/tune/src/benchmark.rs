@@ -7,8 +7,10 @@ use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
+use super::node::Node;
 use super::sample::{PieceKey, Run, Selection};
 use super::stopwatch::Stopwatch;
+use zstart_codec::compression::Compression;
 use zstart_codec::{LayerError, Level, ZstdConverter, zstd_frames};
 use zstart_core::sync::lock;
 
@@ -29,7 +31,7 @@ pub(super) struct PieceMeasurement {
     pub(super) size: f64,
     /// Seconds to encode.
     pub(super) encode: f64,
-    /// Seconds to decode.
+    /// Seconds in which the node decodes.
     pub(super) decode: f64,
 }
 
@@ -40,9 +42,10 @@ struct Encoded {
     parts: Vec<(u64, Duration)>,
 }
 
-/// Measures a level. Encoding uses all cores, like a conversion. Decoding uses one thread, like container
-/// runtimes.
+/// Measures a level. Encoding uses all cores, like a conversion. Decoding uses one thread; the node's factor makes it
+/// the node's time.
 pub(super) fn benchmark_level(
+    node: Node,
     level: Level,
     selection: &Selection<'_>,
 ) -> Result<BTreeMap<PieceKey, PieceMeasurement>, LayerError> {
@@ -57,6 +60,7 @@ pub(super) fn benchmark_level(
     }
     let decoded = decode_all(selection, &passes[0])?;
 
+    let factor = node.factor(Compression::Zstd);
     let mut measurements = BTreeMap::new();
     let mut decoded = decoded.into_iter();
     for (index, run) in selection.runs.iter().enumerate() {
@@ -65,7 +69,7 @@ pub(super) fn benchmark_level(
             let Some(decode) = decoded.next() else { continue };
             #[expect(clippy::cast_precision_loss, reason = "a piece has 4 MiB")]
             let (uncompressed_size, size) = (bytes.len() as f64, passes[0][index].parts[part].0 as f64);
-            let (encode, decode) = (encode.as_secs_f64(), decode.as_secs_f64());
+            let (encode, decode) = (encode.as_secs_f64(), decode.as_secs_f64() * factor);
             measurements.insert(*key, PieceMeasurement { uncompressed_size, size, encode, decode });
         }
     }

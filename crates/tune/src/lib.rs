@@ -13,11 +13,12 @@
 //! 2. `sample` keeps the pieces.
 //! 3. `benchmark` encodes and decodes the pieces at one level.
 //! 4. `estimates` scales the exact sizes by ratios on the pieces; `jackknife` gives the 95 % confidence
-//!    intervals; `pull` models a node's pull.
+//!    intervals; `node` has the speed of a node's decoders; `pull` models a node's pull.
 
 mod benchmark;
 mod estimates;
 mod jackknife;
+mod node;
 mod pull;
 mod run;
 mod sample;
@@ -27,6 +28,7 @@ mod stopwatch;
 mod tests;
 mod types;
 
+pub use node::Node;
 pub use run::tune;
 pub use types::{Baseline, Estimate, LevelEstimate, PullEstimate, Rank, TuneOptions, TuneReport};
 

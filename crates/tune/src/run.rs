@@ -44,7 +44,12 @@ pub async fn tune(
     let exact_levels: Vec<Level> =
         needed.iter().copied().filter(|level| *level <= Level::FAST_BASE).collect();
     let layers = image.manifest.layers.len();
-    let scan = Arc::new(Mutex::new(SourceScan::new(exact_levels.clone(), layers, options.sample_bytes)));
+    let scan = Arc::new(Mutex::new(SourceScan::new(
+        options.node,
+        exact_levels.clone(),
+        layers,
+        options.sample_bytes,
+    )));
     read_layers(source, image, &scan, progress).await?;
     let layers = mark_repeated(image, &lock(&scan));
     let mut measurements = Measurements { layers, exact_levels, levels: BTreeMap::new() };
@@ -102,7 +107,7 @@ fn mark_repeated(image: &ManifestPlan, scan: &SourceScan) -> Vec<MeasuredLayer> 
 fn measure(level: Level, scan: &SourceScan, sample: u64) -> Result<LevelMeasurement, LayerError> {
     let budget = if level.get() >= FIRST_SLOW_LEVEL { sample / SLOW_SAMPLE_DIVISOR } else { sample };
     let selection = scan.sample.select(budget);
-    let mut pieces = benchmark::benchmark_level(level, &selection)?;
+    let mut pieces = benchmark::benchmark_level(scan.node, level, &selection)?;
     let exact = match scan.levels.iter().position(|exact| *exact == level) {
         Some(index) => {
             // The exact sizes from the scan. Encoded after the warm-up pieces alone, a piece has almost the

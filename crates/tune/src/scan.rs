@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use zstd::stream::write::Encoder;
 
+use super::node::Node;
 use super::sample::{PIECE_BYTES, PieceKey, Sample};
 use super::stopwatch::Stopwatch;
 use zstart_codec::DiffIdHasher;
@@ -25,7 +26,7 @@ pub(super) struct LayerMeasurement {
     /// Size of the source's layer, in bytes.
     pub(super) compressed_size: u64,
     pub(super) uncompressed_size: u64,
-    /// Processor time of unpacking.
+    /// Time in which the node unpacks the layer.
     pub(super) unpack: Duration,
     /// Size at each of the exact levels; empty for a zstd layer, which every level keeps.
     pub(super) sizes: Vec<u64>,
@@ -34,6 +35,7 @@ pub(super) struct LayerMeasurement {
 /// Measurements of an image's source.
 #[derive(Debug)]
 pub(super) struct SourceScan {
+    pub(super) node: Node,
     /// Levels that encoded the whole image.
     pub(super) levels: Vec<Level>,
     pub(super) layers: Vec<LayerMeasurement>,
@@ -50,9 +52,9 @@ impl LayerMeasurement {
 }
 
 impl SourceScan {
-    pub(super) fn new(levels: Vec<Level>, layers: usize, budget: u64) -> Self {
+    pub(super) fn new(node: Node, levels: Vec<Level>, layers: usize, budget: u64) -> Self {
         let layers = vec![LayerMeasurement::default(); layers];
-        Self { levels, layers, sample: Sample::new(budget), piece_sizes: BTreeMap::new() }
+        Self { node, levels, layers, sample: Sample::new(budget), piece_sizes: BTreeMap::new() }
     }
 }
 
@@ -83,12 +85,12 @@ pub(super) fn scan_layer(
             pieces.as_mut().map_or(Ok(()), |pieces| pieces.push(bytes)).map_err(failed)
         })
     })?;
-    let unpack = watch.total();
+    let took = watch.total();
     let sizes = pieces.map_or(Ok(Vec::new()), PieceEncoder::finish).map_err(failed)?;
     scan.layers[layer] = LayerMeasurement {
         compressed_size: compressed_size.get(),
         uncompressed_size: hasher.count(),
-        unpack,
+        unpack: took.mul_f64(scan.node.factor(compression)),
         sizes,
     };
     Ok(hasher.diff_id())
@@ -210,7 +212,7 @@ mod tests {
         let levels: Vec<Level> = (1..=3).map(|level| Level::try_from(level).unwrap()).collect();
         for compressed_size in [1, 32 << 20] {
             let limits = LayerLimits { compressed_size, max_uncompressed: u64::MAX };
-            let scan = Mutex::new(SourceScan::new(levels.clone(), 1, 1 << 30));
+            let scan = Mutex::new(SourceScan::new(Node::Containerd, levels.clone(), 1, 1 << 30));
             scan_layer(&scan, 0, &mut &plain[..], limits).unwrap();
             let converted = levels.iter().map(|level| {
                 let mut target = CountingWriter(0);

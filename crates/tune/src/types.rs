@@ -2,6 +2,8 @@
 
 use zstart_codec::Level;
 
+use super::Node;
+
 /// Options of a measurement.
 #[derive(Clone, Debug)]
 pub struct TuneOptions {
@@ -12,6 +14,8 @@ pub struct TuneOptions {
     pub sample_bytes: u64,
     /// Bandwidths to estimate pulls for, in bits per second.
     pub bandwidths: Vec<u64>,
+    /// Node that pulls the image.
+    pub node: Node,
 }
 
 /// An estimated number.
@@ -50,7 +54,7 @@ pub struct TuneReport {
 pub struct Baseline {
     /// Size of the compressed layers, in bytes.
     pub bytes: u64,
-    /// Decoding speed in uncompressed bytes per second; `None` if the image has none.
+    /// The node's decoding speed in uncompressed bytes per second; `None` if the image has none.
     pub decode_speed: Option<f64>,
     /// Seconds to pull and unpack the image, for each bandwidth.
     pub seconds: Vec<f64>,
@@ -67,7 +71,7 @@ pub struct LevelEstimate {
     pub bytes: Estimate,
     /// Encoding speed of one thread, in uncompressed bytes per second.
     pub encode_speed: Option<f64>,
-    /// Decoding speed of one thread, in uncompressed bytes per second; `None` if the image has none.
+    /// The node's decoding speed, in uncompressed bytes per second; `None` if the image has none.
     pub decode_speed: Option<Estimate>,
     /// Pull times, for each bandwidth.
     pub pulls: Vec<PullEstimate>,

@@ -7,6 +7,7 @@ use zstart_core::units;
 
 use super::incremental::IncrementalTimes;
 use super::large::LargeImage;
+use super::node::NodeSpeeds;
 use super::{Comparison, Row, median};
 
 /// Rows of one image, then zstart's ratio to every other tool and to the lower bound.
@@ -76,6 +77,19 @@ pub(super) fn memory_table(runs: &[LargeImage]) -> String {
             text,
             "{layers:<10}{uncompressed:>12}{compressed:>12}{wall:>10}{memory:>12}{written:>12}"
         );
+    }
+    text
+}
+
+/// Speed of each decoder, and its time as a multiple of zlib-rs's or libzstd's.
+pub(super) fn node_table(speeds: &NodeSpeeds) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{:<20}{:>12}{:>12}", "decoder", "MB/s", "time");
+    let NodeSpeeds { uncompressed, times } = speeds;
+    for (decoder, took) in times {
+        let speed = u128::from(*uncompressed) / took.as_micros().max(1);
+        let own = times.get(&decoder.own()).map_or(1.0, |own| took.as_secs_f64() / own.as_secs_f64());
+        let _ = writeln!(text, "{:<20}{speed:>12}{own:>12.2}", decoder.name());
     }
     text
 }

@@ -26,6 +26,7 @@ pub enum Tool {
     Kwok,
     NodeMatch,
     Kueue,
+    Decode,
 }
 
 /// A Go module under `tests/tools/`.
@@ -190,6 +191,18 @@ static SYFT: Module = Module {
     cold_build: "4 minutes",
 };
 
+/// The lab's own program on containerd's package `compression`.
+static DECODE: Module = Module {
+    name: "decode",
+    version: CONTAINERD.version,
+    packages: &[("zstart.dev/lab/decode", "node-decode")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "10 seconds",
+};
+
 static KUEUE: Module = Module {
     name: "kueue",
     version: "v0.17.0",
@@ -286,6 +299,7 @@ impl Tool {
             Self::Kwok => "kwok",
             Self::NodeMatch => "node-match",
             Self::Kueue => "kueue",
+            Self::Decode => "node-decode",
         }
     }
 
@@ -323,6 +337,7 @@ impl Tool {
             Self::Kwok => &KWOK,
             Self::NodeMatch => &NODE_MATCH,
             Self::Kueue => &KUEUE,
+            Self::Decode => &DECODE,
         }
     }
 }
@@ -351,6 +366,7 @@ mod tests {
             &KWOK,
             &NODE_MATCH,
             &KUEUE,
+            &DECODE,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
