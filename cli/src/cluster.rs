@@ -14,8 +14,8 @@ use zstart_admission::config::{Config, ConfigError};
 pub(crate) const WEBHOOK: &str = "pods.zstart.dev";
 /// Selects the `ConfigMap` with the webhook's settings.
 const WEBHOOK_LABELS: &str = "app.kubernetes.io/name=zstart,app.kubernetes.io/component=webhook";
-/// Key of the settings in the `ConfigMap`.
-const CONFIG_KEY: &str = "config.yaml";
+/// Key of a program's settings in its `ConfigMap`.
+pub(crate) const CONFIG_KEY: &str = "config.yaml";
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
 

@@ -2,12 +2,17 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
+use serde::Deserialize;
+use zstart_core::chain;
+use zstart_process::config_file::{self, ConfigFileError};
 
 use super::VERSION;
 use super::outcome::{Check, Read, Unread, count};
+use crate::cluster::CONFIG_KEY;
 
 /// Labels of everything that the chart creates.
 const LABELS: &str = "app.kubernetes.io/name=zstart";
@@ -51,6 +56,36 @@ pub(super) fn name(deployments: &[Deployment], component: &str) -> Option<String
 pub(super) fn service_account<'a>(deployments: &'a [Deployment], component: &str) -> Option<&'a str> {
     let pod = find(deployments, component)?.spec.as_ref()?.template.spec.as_ref()?;
     pod.service_account_name.as_deref()
+}
+
+/// Settings of the controller that decide about its rights.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ControllerSettings {
+    executor: String,
+}
+
+/// Returns whether the controller converts in Jobs, by the settings in its `ConfigMap`. Otherwise, the check `name`
+/// says why they can't be read.
+pub(super) async fn makes_jobs(client: &Client, namespace: &str, name: &'static str) -> Result<bool, Check> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let own = ListParams::default().labels(&format!("{LABELS},{COMPONENT}=controller"));
+    let found = maps.list(&own).await;
+    let found = found.map_err(Unread::new(format!("list ConfigMaps in namespace {namespace}")));
+    let found = found.map_err(|unread| Check::unread(name, &unread))?;
+    let text = found.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY));
+    is_jobs(&text.unwrap_or_default()).map_err(|error| {
+        Check::failed(
+            name,
+            format!("the controller's settings can't be read: {}", chain(&error)),
+            "helm upgrade writes them again",
+        )
+    })
+}
+
+fn is_jobs(settings: &str) -> Result<bool, ConfigFileError> {
+    let settings: ControllerSettings = config_file::parse(CONFIG_KEY.as_ref(), settings)?;
+    Ok(settings.executor == "jobs")
 }
 
 fn available(component: &'static str, deployment: Option<&Deployment>, namespace: &str) -> Check {
@@ -157,6 +192,19 @@ mod tests {
 
     use super::super::outcome::Outcome;
     use super::*;
+
+    #[test]
+    fn executor_is_read_from_the_settings() {
+        for (text, expected) in [
+            ("executor: jobs\njobs: {maxJobs: 7}", true),
+            ("executor: pool\nworkers: 2", false),
+            ("level: 3", false),
+            ("", false),
+        ] {
+            assert_eq!(is_jobs(text).unwrap(), expected, "{text}");
+        }
+        assert!(is_jobs("[").is_err());
+    }
 
     fn deployment(component: &str, version: &str, available: u32) -> Deployment {
         let labels = json!({COMPONENT: component, CHART_VERSION: version});

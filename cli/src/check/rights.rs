@@ -49,6 +49,19 @@ const CONTROLLER: [(&str, &str, &str); 12] = [
 ];
 /// Rights on Leases in zstart's own namespace: without them, no replica leads. Only the first isn't limited to a name.
 const LEASES: [&str; 3] = ["create", "get", "update"];
+/// Rights in zstart's own namespace that conversions as Jobs need.
+const JOBS: [(&str, &str, &str); 10] = [
+    ("get", "batch", "jobs"),
+    ("list", "batch", "jobs"),
+    ("watch", "batch", "jobs"),
+    ("create", "batch", "jobs"),
+    ("patch", "batch", "jobs"),
+    ("delete", "batch", "jobs"),
+    ("get", "", "pods"),
+    ("list", "", "pods"),
+    ("watch", "", "pods"),
+    ("create", "", "secrets"),
+];
 /// Rights that the webhook can't work without.
 const WEBHOOK: [(&str, &str, &str); 7] = [
     ("list", "", "namespaces"),
@@ -70,13 +83,15 @@ pub(super) async fn of_programs(client: &Client, namespace: &str, deployments: &
         let mut needed: Vec<ResourceAttributes> =
             rights.iter().map(|(verb, group, resource)| attributes(verb, group, resource)).collect();
         if component == "controller" {
-            // The chart gives Lease and Deployment one name.
-            let lease = programs::name(deployments, component);
-            needed.extend(LEASES.map(|verb| ResourceAttributes {
-                namespace: Some(namespace.to_owned()),
-                name: lease.clone().filter(|_| verb != "create"),
-                ..attributes(verb, "coordination.k8s.io", "leases")
-            }));
+            needed.extend(leases(namespace, programs::name(deployments, component).as_deref()));
+            match programs::makes_jobs(client, namespace, NAME).await {
+                Ok(true) => {
+                    let jobs = JOBS.map(|(verb, group, resource)| attributes(verb, group, resource));
+                    needed.extend(jobs.map(|right| in_namespace(namespace, right)));
+                }
+                Ok(false) => {}
+                Err(check) => checks.push(check),
+            }
         }
         let mut missing = Vec::new();
         let mut unread = None;
@@ -104,6 +119,19 @@ pub(super) async fn of_programs(client: &Client, namespace: &str, deployments: &
         });
     }
     checks
+}
+
+/// Rights on the Lease. The chart gives Lease and Deployment one name.
+fn leases(namespace: &str, name: Option<&str>) -> [ResourceAttributes; 3] {
+    LEASES.map(|verb| ResourceAttributes {
+        name: name.filter(|_| verb != "create").map(str::to_owned),
+        ..in_namespace(namespace, attributes(verb, "coordination.k8s.io", "leases"))
+    })
+}
+
+/// The right in this namespace alone.
+fn in_namespace(namespace: &str, right: ResourceAttributes) -> ResourceAttributes {
+    ResourceAttributes { namespace: Some(namespace.to_owned()), ..right }
 }
 
 /// Right in the whole cluster.

@@ -1,9 +1,9 @@
 //! `zstart check` in good clusters and in broken ones.
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::api::rbac::v1::RoleBinding;
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::Api;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
 use zstart_tests::chart::NAMESPACE;
 
@@ -149,5 +149,34 @@ async fn missing_right_on_leases_is_a_cross() -> Result<()> {
                     zstart-system, update leases.coordination.k8s.io in zstart-system";
     let text = text(&report, "program-rights", "failed")?;
     assert!(text.ends_with(expected), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn missing_right_on_jobs_is_a_cross_with_that_executor() -> Result<()> {
+    for (executor, is_missing) in [("pool", false), ("jobs", true)] {
+        let zstart = Installation::start_with(&format!("controller.executor={executor}")).await?;
+        let lab = &zstart.lab;
+        lab.check_until("program-rights", "passed").await?;
+        let roles: Api<Role> = Api::namespaced(lab.admin.clone(), NAMESPACE);
+        let mut role = roles.get("zstart-controller").await?;
+        let is_for_jobs = |resources: &[String]| resources.iter().any(|one| one == "jobs" || one == "pods");
+        let rules = role.rules.as_mut().context("no rules")?;
+        rules.retain(|rule| !rule.resources.as_deref().is_some_and(is_for_jobs));
+        roles.replace("zstart-controller", &PostParams::default(), &role).await?;
+        if !is_missing {
+            let (code, report) = lab.check_until("program-rights", "passed").await?;
+            assert_eq!((code, &report["failed"]), (Some(0), &json!(0)), "{report:#}");
+            continue;
+        }
+        let (code, report) = lab.check_until("program-rights", "failed").await?;
+        assert_eq!(code, Some(1), "{report:#}");
+        let text = text(&report, "program-rights", "failed")?;
+        // The controller lists the Jobs and pods of all namespaces anyway.
+        let expected =
+            ["get jobs.batch", "create jobs.batch", "patch jobs.batch", "delete jobs.batch", "get pods"];
+        let expected = expected.map(|right| format!("{right} in zstart-system")).join(", ");
+        assert!(text.ends_with(&format!("may not {expected}")), "{text}");
+    }
     Ok(())
 }

@@ -173,11 +173,17 @@ pub(crate) fn authority() -> Result<Authority> {
 impl Installation {
     /// Installs the chart, starts the webhook, and opts the namespace `on` in.
     pub(crate) async fn start() -> Result<Self> {
+        Self::start_with("controller.executor=pool").await
+    }
+
+    /// Installs the chart with `--set` values.
+    pub(crate) async fn start_with(sets: &str) -> Result<Self> {
         let lab = Lab::start().await?;
         let [port, health] = free_ports()?;
         let helm = Helm::find().await?.with_kubeconfig(lab.plane.kubeconfig());
         let (chart, ports) = (chart(), format!("webhook.port={port},webhook.healthPort={health}"));
-        let options = ["--create-namespace", "--namespace", NAMESPACE, "--set", ports.as_str()];
+        let options =
+            ["--create-namespace", "--namespace", NAMESPACE, "--set", ports.as_str(), "--set", sets];
         helm.run(["install", "zstart"].into_iter().chain(options), [chart.as_os_str()]).await?;
         lab.namespace("on", "enabled").await?;
         let authority = authority()?;
