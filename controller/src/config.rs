@@ -56,6 +56,8 @@ pub struct Config {
     /// Interval between confirmations that the registry still has the variant of a source that can't move. Default:
     /// 8 hours; at most 20, because the webhook uses no variant that wasn't confirmed for a day.
     pub confirm_interval: Duration,
+    /// The pulls of sources and variants are measured by the kubelets' events. Default: true.
+    pub measure_pulls: bool,
     /// Time for which a record is kept that no workload uses. Its variant stays. Default: 7 days.
     pub keep_records_for: Duration,
     /// Tags that never move, as patterns of `registry/repository:tag`.
@@ -183,6 +185,7 @@ struct File {
     recheck_interval: SignedDuration,
     recheck_interval_always: SignedDuration,
     confirm_interval: SignedDuration,
+    measure_pulls: bool,
     keep_records_for: SignedDuration,
     immutable_tags: Vec<Glob>,
     plain_http_registries: BTreeSet<String>,
@@ -223,6 +226,7 @@ impl Default for File {
             recheck_interval: SignedDuration::from_mins(5),
             recheck_interval_always: SignedDuration::from_mins(1),
             confirm_interval: SignedDuration::from_hours(8),
+            measure_pulls: true,
             keep_records_for: SignedDuration::from_hours(7 * 24),
             immutable_tags: Vec::new(),
             plain_http_registries: BTreeSet::new(),
@@ -266,6 +270,7 @@ impl Config {
             recheck_interval,
             recheck_interval_always,
             confirm_interval,
+            measure_pulls,
             keep_records_for,
             immutable_tags,
             plain_http_registries,
@@ -328,6 +333,7 @@ impl Config {
             recheck_interval,
             recheck_interval_always,
             confirm_interval,
+            measure_pulls,
             keep_records_for,
             immutable_tags,
             plain_http_registries,
@@ -378,7 +384,7 @@ mod tests {
              platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
              tagChildren: never\nconversionTimeout: 2h\n\
              recheckInterval: 90s\nrecheckIntervalAlways: 2s\nconfirmInterval: 3h\n\
-             keepRecordsFor: 24h\nimmutableTags: ['r.example/*:v*']\n\
+             measurePulls: false\nkeepRecordsFor: 24h\nimmutableTags: ['r.example/*:v*']\n\
              plainHttpRegistries: ['registry.lab:5000']\ntokenServers: [login.example]\n\
              credentialsFile: /a/config.json\necrRegistries: [public.ecr.aws]\n\
              usePullSecrets: false\npullSecretNames: [pull]\npullSecretNamespaces: [shop]\n\
@@ -402,6 +408,7 @@ mod tests {
             recheck_interval,
             recheck_interval_always,
             confirm_interval,
+            measure_pulls,
             keep_records_for,
             immutable_tags,
             plain_http_registries,
@@ -423,6 +430,7 @@ mod tests {
         assert_eq!(recheck_interval, Duration::from_secs(90));
         assert_eq!(recheck_interval_always, Duration::from_secs(2));
         assert_eq!((confirm_interval, keep_records_for), (Duration::from_hours(3), Duration::from_hours(24)));
+        assert!(!measure_pulls);
         assert_eq!(immutable_tags, ["r.example/*:v*".parse().unwrap()]);
         assert!(plain_http_registries.contains("registry.lab:5000"));
         assert!(token_servers.contains("login.example"));

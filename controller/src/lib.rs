@@ -8,7 +8,7 @@
 //! - `governor`: pull allowances, pauses and rights to push, by registry and identity.
 //! - `reconcile`: resolve, plan, execute, verify, status.
 //! - [`executor`]: runs conversions in the leader, or as Kubernetes Jobs; [`convert_one`] is the program of such a Job.
-//! - `pull_times`: measured pulls of sources and of their variants.
+//! - `pull_times`: measured pulls of sources and of their variants, unless `measurePulls` is false.
 //! - `heal`: pods that can't pull their variant get their original back.
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - `rollouts`: an event on the owner of pods that use a variant.
@@ -25,7 +25,7 @@
 //! - get, list, watch, create, patch and delete imageconversions, and patch their status;
 //! - get, create and patch freshnesssweeps;
 //! - get, list, watch, create and delete ownerholds;
-//! - create and patch events; list and watch them: the kubelets report pull times there;
+//! - create and patch events; list and watch them if pulls are measured: the kubelets report pull times there;
 //! - create leases in its own namespace; by name, get and update its Lease;
 //! - create selfsubjectreviews, which every authenticated user may: the answer has the API server's time;
 //! - get and patch one `ConfigMap` in its own namespace;

@@ -161,7 +161,9 @@ fn lead(context: &Arc<Context>, (healer, rollouts): (Healer, Rollouts), namespac
     supervisor.spawn("platform memory", platform_memory::record(Arc::clone(context), namespace.clone()));
     supervisor.spawn("scheduler", scheduler::run(Arc::clone(context)));
     supervisor.spawn("rollouts", rollouts::announce(Arc::clone(context), rollouts));
-    supervisor.spawn("pull times", pull_times::keep(Arc::clone(context)));
+    if config.measure_pulls {
+        supervisor.spawn("pull times", pull_times::keep(Arc::clone(context)));
+    }
     if let Executor::Jobs(_) = context.executor {
         supervisor.spawn("jobs", executor::follow_jobs(Arc::clone(context)));
     }

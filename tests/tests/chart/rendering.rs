@@ -76,6 +76,7 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
             "recheckInterval": "90s",
             "recheckIntervalAlways": "30s",
             "confirmInterval": "4h",
+            "measurePulls": false,
             "keepRecordsFor": "24h",
             "immutableTags": ["registry.example:5000/*:v?*.?*.?*"],
             "plainHttpRegistries": ["registry.example:5000"],

@@ -190,6 +190,17 @@ async fn jobs_need_rights_in_the_own_namespace_alone() -> Result<()> {
     Ok(())
 }
 
+const EVENT_RIGHTS: &[AccessRequest] = &[("list", "", "events", "", ""), ("watch", "", "events", "", "")];
+
+#[tokio::test]
+async fn events_are_unreadable_without_measured_pulls() -> Result<()> {
+    let zstart = Installation::start(&["controller.measurePulls=false"]).await?;
+    let client = zstart.client();
+    // The API server knows the role, so that a denial isn't one of the time before.
+    check(client, "zstart-controller", &[("create", "events.k8s.io", "events", "team-a", "")], true).await?;
+    check(client, "zstart-controller", EVENT_RIGHTS, false).await
+}
+
 const CERTIFICATE_RIGHTS: &[AccessRequest] = &[
     ("create", "", "secrets", "zstart-system", ""),
     ("update", "", "secrets", "zstart-system", "zstart-webhook-ca"),

@@ -27,6 +27,7 @@ async fn invalid_value_is_refused_with_its_path() -> Result<()> {
         ("controller.usePullSecrets.names={a}", ["/controller/usePullSecrets", "namespaces"]),
         ("controller.level=three", ["/controller/level", "want integer"]),
         ("controller.platforms=linux", ["/controller/platforms", "'nodes', 'all'"]),
+        ("controller.measurePulls=sometimes", ["/controller/measurePulls", "want boolean"]),
         ("controller.tagChildren=sometimes", ["/controller/tagChildren", "'auto', 'always', 'never'"]),
         (
             "controller.plainHttpRegistries={http://registry.lab}",

@@ -131,7 +131,7 @@ async fn paused_leader_writes_nothing_after_its_return() -> Result<()> {
     let mut first = Replica::start(&lab, "first", &server).await?;
     wait_for_leader(&lab, "first").await?;
     // The audit log tells the replicas apart by their users.
-    let second = Replica::start_as(&lab, "second", &server, None).await?;
+    let second = Replica::start_as(&lab, "second", &server, None, "").await?;
 
     // The leader waits for the answer to its last request, and would then write that the record is Ready.
     let gate = RequestGate::default();

@@ -63,15 +63,16 @@ impl Replica {
     /// Starts a replica that reaches the API server at `server` (`host:port`), and waits until it is ready: it leads
     /// or stands by.
     pub(crate) async fn start(lab: &Lab, name: &'static str, server: &str) -> Result<Self> {
-        Self::start_as(lab, name, server, Some(USER)).await
+        Self::start_as(lab, name, server, Some(USER), "").await
     }
 
-    /// Starts a replica with the rights of a user; without one, with all rights.
+    /// Starts a replica with the rights of a user, and with more settings; without a user, with all rights.
     pub(crate) async fn start_as(
         lab: &Lab,
         name: &'static str,
         server: &str,
         user: Option<&str>,
+        more: &str,
     ) -> Result<Self> {
         let folder = lab.plane.folder();
         let mut kubeconfig: Value = serde_json::from_slice(&std::fs::read(lab.plane.kubeconfig())?)?;
@@ -84,7 +85,7 @@ impl Replica {
         let [port] = zstart_tests::ports::free_ports()?;
         let health = format!("127.0.0.1:{port}");
         let config = folder.join(format!("{name}.yaml"));
-        let text = configuration(&[&lab.gateway.host()], "").replace("127.0.0.1:0", &health);
+        let text = configuration(&[&lab.gateway.host()], more).replace("127.0.0.1:0", &health);
         std::fs::write(&config, text)?;
         let log = folder.join(format!("{name}.log"));
         let mut command = command(&file, &config)?;

@@ -10,11 +10,12 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zstart_core::record::{ImageConversionStatus, MeasuredPulls, PullFigures};
 use zstart_core::{Digest, keys};
+use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::images::Fixture;
 use zstart_tests::tcp_proxy::TcpProxy;
 use zstart_tests::wait;
 
-use crate::lab::{Lab, WITHIN};
+use crate::lab::{Lab, USER, WITHIN};
 use crate::program::Replica;
 use crate::records::record_name_of;
 
@@ -286,5 +287,16 @@ async fn records_are_written_at_most_every_two_seconds() -> Result<()> {
     written.sort_unstable();
     // Times are whole seconds.
     assert!(written[written.len() - 1] - written[0] >= 2 * (RECORDS - 1) - 1, "{written:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn measurement_that_is_off_asks_for_no_events() -> Result<()> {
+    let lab = Lab::start_with(ControlPlane::start(), &["controller.measurePulls=false"]).await?;
+    lab.application("app:v1", "app").await?;
+    let (server, image) = (lab.api_server().await?, lab.image("app:v1"));
+    let replica = Replica::start_as(&lab, "meter", &server, Some(USER), "measurePulls: false").await?;
+    lab.ready(&image).await.with_context(|| replica.log())?;
+    assert!(!replica.log().contains("kubelets' events"), "{}", replica.log());
     Ok(())
 }

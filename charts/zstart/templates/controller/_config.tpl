@@ -36,6 +36,7 @@ conversionTimeout: {{ $values.conversionTimeout }}
 recheckInterval: {{ $values.recheckInterval }}
 recheckIntervalAlways: {{ $values.recheckIntervalAlways }}
 confirmInterval: {{ $values.confirmInterval }}
+measurePulls: {{ $values.measurePulls }}
 keepRecordsFor: {{ .Values.records.keepFor }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
 plainHttpRegistries: {{ $values.plainHttpRegistries | default list | toJson }}
