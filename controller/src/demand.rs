@@ -34,7 +34,7 @@ mod workload;
 mod workloads;
 
 pub use changes::Changes;
-pub use look_time::look_time;
+pub use look_time::LookTime;
 pub use requirements::{Access, Consumer, EventTarget, Requirements, Source};
 pub use revisions::Revision;
 pub use shared::SharedDemand;
@@ -101,7 +101,7 @@ pub struct Demand {
 }
 
 impl Demand {
-    /// Applies an event on namespaces. `look_time` is [`look_time()`] of the event.
+    /// Applies an event on namespaces. `look_time` is that of a [`LookTime`] after the event.
     pub fn apply_namespace(
         &mut self,
         event: Event<PartialObjectMeta<Namespace>>,
@@ -131,12 +131,12 @@ impl Demand {
     }
 
     /// Applies an event on workloads of one kind. Workloads without sources are dropped. `look_time` is
-    /// [`look_time()`] of the event.
+    /// [`LookTime::after_change`] of the event.
     pub fn apply_workload<W: Workload>(
         &mut self,
         event: Event<W>,
         allowed: &BTreeSet<ControllerKind>,
-        look_time: Instant,
+        look_time: LookTime,
     ) -> Changes {
         match event {
             Event::Init => {
@@ -144,11 +144,28 @@ impl Demand {
                 Changes::default()
             }
             Event::InitApply(workload) | Event::Apply(workload) => {
-                self.workloads.set(&workload.key(), workload.requirements(allowed), look_time)
+                let (key, look) = (workload.key(), self.requested_by(&workload, look_time));
+                self.workloads.set(&key, workload.requirements(allowed), look)
             }
             Event::Delete(workload) => self.workloads.remove(&workload.key()),
             Event::InitDone => self.workloads.end_list(W::KIND),
         }
+    }
+
+    /// Time of the look that a workload requests if its template is new.
+    ///
+    /// The first list has the templates of all times, and looks of an earlier process, or of the same second, may
+    /// precede some. No template was created before its object.
+    fn requested_by<W: Workload>(&self, workload: &W, look_time: LookTime) -> Option<Instant> {
+        let namespace = workload.meta().namespace.as_deref().unwrap_or_default();
+        // Which namespaces are opted in is known after their first list.
+        if self.namespaces.is_synced() && !self.is_opted_in(namespace) {
+            return None;
+        }
+        if self.workloads.are_synced(&[W::KIND]) {
+            return Some(look_time.instant);
+        }
+        look_time.after_creation(workload.meta().creation_timestamp.as_ref()?.0)
     }
 
     /// Applies an event on nodes at the time `now`. Their labels name the platform.

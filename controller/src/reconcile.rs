@@ -138,7 +138,9 @@ fn earlier_attempt(
     if !retry.iter().chain(reconvert).all(is_earlier) {
         return None;
     }
-    let age = context.api_clock.now().duration_since(at).try_into().unwrap_or_default();
+    // The sweep has whole seconds. The look was made in that second, so a request of an earlier second is answered.
+    let latest = at + Duration::from_secs(1);
+    let age = context.api_clock.now().duration_since(latest).try_into().unwrap_or_default();
     let looked_at = Instant::now().checked_sub(age)?;
     Some(Attempt::unknown(inputs, source.registry().into(), looked_at))
 }

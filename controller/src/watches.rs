@@ -15,7 +15,7 @@ use zstart_core::eligibility::pod::ControllerKind;
 use zstart_process::watch;
 
 use crate::api_clock::ApiClock;
-use crate::demand::{Exclusions, SharedDemand, look_time};
+use crate::demand::{Exclusions, LookTime, SharedDemand};
 use crate::heal::Healer;
 use crate::loop_guard::{LoopGuard, NodeState};
 use crate::rollouts::Rollouts;
@@ -51,7 +51,7 @@ pub async fn follow(
         workloads::<Job>(&observers, allowed, "jobs"),
         workloads::<CronJob>(&observers, allowed, "cronjobs"),
         watch::drain("namespaces", namespaces, config(), |event| {
-            demand.change(|demand| demand.apply_namespace(event, excluded, look_time_now(&clock)));
+            demand.change(|demand| demand.apply_namespace(event, excluded, look_time(&clock).instant));
         }),
         watch::drain("nodes", nodes, config(), |event| {
             guard.observe_nodes(&event);
@@ -85,7 +85,7 @@ async fn pods(observers: &Observers<'_>, allowed: &BTreeSet<ControllerKind>) {
         observers.healer.observe_pods(&event);
         observers.rollouts.observe_pods(&event);
         observers.guard.observe_pods(observers.client, &event).await;
-        let time = look_time_now(observers.clock);
+        let time = look_time(observers.clock);
         observers.demand.change(|demand| demand.apply_workload(event, allowed, time));
     }
 }
@@ -108,13 +108,14 @@ async fn workloads<K: TemplateOwner>(
 ) {
     watch::drain(resource, Api::<WatchedWorkload<K>>::all(observers.client.clone()), config(), |event| {
         observers.guard.observe_workloads(&event);
-        let time = look_time_now(observers.clock);
+        let time = look_time(observers.clock);
         observers.demand.change(|demand| demand.apply_workload(event, allowed, time));
     })
     .await;
 }
 
 /// Time of the look for a change that a watch reports now.
-fn look_time_now(clock: &ApiClock) -> Instant {
-    look_time(Instant::now(), clock.now()) + clock.uncertainty()
+fn look_time(clock: &ApiClock) -> LookTime {
+    let time = LookTime::after_change(Instant::now(), clock.now());
+    LookTime { instant: time.instant + clock.uncertainty(), ..time }
 }

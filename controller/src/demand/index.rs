@@ -166,10 +166,10 @@ impl Index {
         inside
     }
 
-    /// Requests a look at a source at `time`.
+    /// Requests a look at a source at `time`. The latest request counts.
     pub(super) fn request_look(&mut self, source: &Source, time: Instant) {
         if let Some(entry) = self.sources.get_mut(source) {
-            entry.requested = Some(time);
+            entry.requested = entry.requested.max(Some(time));
         }
     }
 

@@ -37,9 +37,14 @@ fn set_namespace(demand: &mut Demand, label: Option<&str>) -> bool {
     !demand.apply_namespace(event, &BTreeSet::new(), Instant::now()).is_empty()
 }
 
+/// Time of a look. Only objects with a creation time need the API server's clock.
+fn at(instant: Instant) -> LookTime {
+    LookTime { instant, clock: Timestamp::UNIX_EPOCH }
+}
+
 /// Returns whether the demand changed.
 fn apply(demand: &mut Demand, event: Event<Pod>) -> bool {
-    !demand.apply_workload(event, &BTreeSet::new(), Instant::now()).is_empty()
+    !demand.apply_workload(event, &BTreeSet::new(), at(Instant::now())).is_empty()
 }
 
 fn demand(objects: &[Pod]) -> Demand {
@@ -250,7 +255,7 @@ fn relist_drops_absent_workloads() {
     let (one, two) = (pod("one", &running("a/one")), pod("two", &running("a/two")));
     let mut demand = demand(&[one, two.clone()]);
     for event in [Event::Init, Event::InitDone] {
-        let changed = demand.apply_workload::<Job>(event, &BTreeSet::new(), Instant::now());
+        let changed = demand.apply_workload::<Job>(event, &BTreeSet::new(), at(Instant::now()));
         assert!(changed.is_empty(), "the kinds are listed independently");
     }
     assert_eq!(sources(&demand).len(), 2);
@@ -296,13 +301,13 @@ fn demand_is_synced_after_every_first_list() {
     let (none, now) = (BTreeSet::new(), Instant::now());
     let _ = demand.apply_namespace(Event::InitDone, &BTreeSet::new(), now);
     let _ = demand.apply_node(Event::InitDone, Timestamp::UNIX_EPOCH);
-    let _ = demand.apply_workload::<Pod>(Event::InitDone, &none, now);
-    let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none, now);
-    let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none, now);
-    let _ = demand.apply_workload::<DaemonSet>(Event::InitDone, &none, now);
-    let _ = demand.apply_workload::<Job>(Event::InitDone, &none, now);
+    let _ = demand.apply_workload::<Pod>(Event::InitDone, &none, at(now));
+    let _ = demand.apply_workload::<Deployment>(Event::InitDone, &none, at(now));
+    let _ = demand.apply_workload::<StatefulSet>(Event::InitDone, &none, at(now));
+    let _ = demand.apply_workload::<DaemonSet>(Event::InitDone, &none, at(now));
+    let _ = demand.apply_workload::<Job>(Event::InitDone, &none, at(now));
     assert!(!demand.is_synced());
-    let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none, now);
+    let _ = demand.apply_workload::<CronJob>(Event::InitDone, &none, at(now));
     assert!(!demand.is_synced());
     let _ = demand.restore_platforms(BTreeMap::new());
     assert!(demand.is_synced());

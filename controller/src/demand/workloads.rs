@@ -87,8 +87,14 @@ impl Workloads {
         changes
     }
 
-    /// Sets the requirements of a workload. A new version of its pod template requests a look at `look_time`.
-    pub(super) fn set(&mut self, key: &Key, requirements: Requirements, look_time: Instant) -> Changes {
+    /// Sets the requirements of a workload. A new version of its pod template requests a look at `look_time`, if that
+    /// is present.
+    pub(super) fn set(
+        &mut self,
+        key: &Key,
+        requirements: Requirements,
+        look_time: Option<Instant>,
+    ) -> Changes {
         let mut changes = Changes::default();
         if requirements.sources.is_empty() {
             self.replace(key.kind, self.hasher.hash(key), None, &mut changes);
@@ -96,9 +102,6 @@ impl Workloads {
         }
         let hash = self.hasher.hash(key);
         let objects = self.kinds.entry(key.kind).or_default();
-        // The first list has the templates of all times. A controller that starts looks at every source within the
-        // interval between looks.
-        let is_synced = objects.is_synced();
         let old = objects.touch(&hash);
         if old.is_some_and(|old| old.has(&requirements)) {
             return changes;
@@ -110,10 +113,13 @@ impl Workloads {
             (_, revision) => old.is_none_or(|old| old.revision != revision),
         };
         let sources: Vec<Source> = self.replace(key.kind, hash, Some(requirements), &mut changes);
-        if is_new && is_synced && self.index.is_opted_in(&key.namespace) {
+        if let Some(look_time) = look_time.filter(|_| is_new) {
+            let is_opted_in = self.index.is_opted_in(&key.namespace);
             for source in sources {
                 self.index.request_look(&source, look_time);
-                changes.sources.insert(source);
+                if is_opted_in {
+                    changes.sources.insert(source);
+                }
             }
         }
         self.prune_revisions(key.kind);

@@ -70,6 +70,7 @@ impl Sources {
 mod tests {
     use std::collections::BTreeSet;
 
+    use jiff::Timestamp;
     use k8s_openapi::api::core::v1::Pod;
     use kube::runtime::watcher::Event;
     use serde_json::json;
@@ -77,9 +78,11 @@ mod tests {
     use zstart_core::{Digest, keys};
 
     use super::*;
+    use crate::demand::LookTime;
 
     fn demand(images: &[&str]) -> Demand {
         let (mut demand, now) = (Demand::default(), Instant::now());
+        let time = LookTime { instant: now, clock: Timestamp::UNIX_EPOCH };
         for (name, label) in [("on", keys::ENABLED), ("off", keys::DISABLED)] {
             let namespace = json!({"metadata": {"name": name, "labels": {keys::REWRITE: label}}});
             let event = Event::Apply(serde_json::from_value(namespace).unwrap());
@@ -92,7 +95,7 @@ mod tests {
             let metadata = json!({"name": "web", "namespace": namespace});
             let pod = json!({"metadata": metadata, "spec": {"containers": containers}});
             let pod: Pod = serde_json::from_value(pod).unwrap();
-            let _ = demand.apply_workload(Event::Apply(pod), &BTreeSet::new(), now);
+            let _ = demand.apply_workload(Event::Apply(pod), &BTreeSet::new(), time);
         }
         demand
     }

@@ -189,7 +189,7 @@ async fn cron_job_that_always_pulls_stays_fresh_without_pods() -> Result<()> {
     lab.create::<CronJob>(&lab.namespaced("on"), cron_job("app", &image, "Always")).await?;
     lab.create::<CronJob>(&lab.namespaced("on"), cron_job("other", &other, "IfNotPresent")).await?;
     let _controller = lab.start_controller_with("recheckIntervalAlways: 2s").await?;
-    lab.ready(&other).await?;
+    lab.settled_after_list(&lab.namespaced::<CronJob>("on").get("other").await?, &other).await?;
     let status = lab.ready(&image).await?;
     let recording = lab.gateway.record();
     looked_at_again(&lab, &image, &status, 6).await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Node};
 use kube::Api;
 use kube::api::DeleteParams;
@@ -45,10 +46,12 @@ async fn platform_scaled_to_zero_counts_for_days_and_restarts() -> Result<()> {
         lab.push_both(name).await?;
     }
     lab.node("graviton", "arm64").await?;
+    lab.deploy("on", "one", &lab.image("one:v1")).await?;
     let controller = lab.start_controller().await?;
     let both = BTreeSet::from(["amd64".to_owned(), "arm64".to_owned()]);
-    lab.deploy("on", "one", &lab.image("one:v1")).await?;
     assert_eq!(lab.architectures(&lab.image("one:v1")).await?, both);
+    let one = lab.namespaced::<Deployment>("on").get("one").await?;
+    lab.settled_after_list(&one, &lab.image("one:v1")).await?;
 
     let calls = |name: &str| lab.gateway.calls().iter().filter(|call| call.contains(name)).count();
     let before = calls("/v2/one/");

@@ -3,6 +3,7 @@
 use anyhow::{Context as _, Result, bail};
 use jiff::Timestamp;
 use k8s_openapi::api::events::v1::Event;
+use kube::Resource;
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
@@ -103,6 +104,19 @@ impl Lab {
             bail!("the record's conditions: {}", conditions.collect::<Vec<_>>().join("; "))
         })
         .await
+    }
+
+    /// Waits for the look that an object of the controller's first list asks for, two seconds after its creation.
+    pub(crate) async fn settled_after_list<K>(&self, object: &K, image: &str) -> Result<()>
+    where
+        K: Resource<DynamicType = ()>,
+    {
+        let created = object.meta().creation_timestamp.as_ref().context("no time")?.0.as_second();
+        self.wait_for(image, "settled", |status| {
+            status.source.as_ref().is_some_and(|source| source.checked_at.0.as_second() > created + 1)
+        })
+        .await?;
+        Ok(())
     }
 
     /// Waits until a verified variant serves.

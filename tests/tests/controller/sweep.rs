@@ -1,6 +1,7 @@
 //! The freshness sweep, and records that no workload uses.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use http::{Method, StatusCode};
@@ -49,6 +50,12 @@ pub(crate) async fn swept(lab: &Lab, image: &str, after: Timestamp) -> Result<Ti
     .await
 }
 
+/// Creation time of a Deployment.
+async fn created(lab: &Lab, name: &str) -> Result<Timestamp> {
+    let deployment = lab.namespaced::<Deployment>("on").get(name).await?;
+    Ok(deployment.creation_timestamp().context("no time")?.0)
+}
+
 async fn delete_deployment(lab: &Lab, name: &str) -> Result<()> {
     lab.namespaced::<Deployment>("on").delete(name, &DeleteParams::default()).await?;
     Ok(())
@@ -83,9 +90,10 @@ async fn restarted_controller_goes_on_with_the_sweep() -> Result<()> {
     let lab = Lab::start().await?;
     let images = deploy_all(&lab, &["v1", "v2"]).await?;
     let controller = lab.start_controller().await?;
-    for image in &images {
+    for (tag, image) in ["v1", "v2"].into_iter().zip(&images) {
         lab.ready(image).await?;
-        swept(&lab, image, Timestamp::UNIX_EPOCH).await?;
+        // A look of the seconds in which the template settles is repeated.
+        swept(&lab, image, created(&lab, tag).await? + Duration::from_secs(1)).await?;
     }
     controller.stop().await?;
     let before = sweep::sweep(&lab.admin).await?;
@@ -93,7 +101,7 @@ async fn restarted_controller_goes_on_with_the_sweep() -> Result<()> {
     let controller = lab.start_controller().await?;
     let [new] = &deploy_all(&lab, &["v3"]).await?[..] else { bail!("one image") };
     lab.ready(new).await?;
-    swept(&lab, new, Timestamp::UNIX_EPOCH).await?;
+    swept(&lab, new, created(&lab, "v3").await?).await?;
     let of_old = |call: &&String| call.contains("/manifests/v1") || call.contains("/manifests/v2");
     let calls = recording.calls();
     assert_eq!(calls.iter().filter(of_old).count(), 0, "the looks of the first process count: {calls:?}");
@@ -106,8 +114,14 @@ async fn restarted_controller_goes_on_with_the_sweep() -> Result<()> {
     controller.stop().await?;
     lab.retry(&images[0]).await?;
     let earlier = after.last_look(&record_name_of(&images[0])?).context("no look")?;
+    let controller = lab.start_controller().await?;
+    let earlier = swept(&lab, &images[0], earlier).await?;
+    // A template that is created meanwhile is newer than the last look.
+    controller.stop().await?;
+    lab.deploy("on", "second", &images[0]).await?;
+    let created = created(&lab, "second").await?;
     let _controller = lab.start_controller().await?;
-    swept(&lab, &images[0], earlier).await?;
+    swept(&lab, &images[0], created.max(earlier)).await?;
     Ok(())
 }
 

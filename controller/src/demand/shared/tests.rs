@@ -14,7 +14,7 @@ fn add(demand: &SharedDemand, source: &str) {
     let mut requirements =
         Requirements { sources: [(reference(source), false)].into(), ..Requirements::default() };
     requirements.access.namespace.clone_from(&key.namespace);
-    demand.change(|demand| demand.workloads.set(&key, requirements, Instant::now()));
+    demand.change(|demand| demand.workloads.set(&key, requirements, Some(Instant::now())));
 }
 
 fn opted_in() -> SharedDemand {

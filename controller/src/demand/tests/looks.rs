@@ -1,5 +1,7 @@
 //! Looks that changed pod templates ask for.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
 use super::*;
 
 fn deployment(image: &str, template: &Value, status: &Value) -> Deployment {
@@ -18,7 +20,7 @@ fn synced() -> (Demand, impl Iterator<Item = Instant>) {
     let mut demand = demand(&[]);
     let now = Instant::now();
     for event in [Event::Init, Event::InitApply(deployment(APP, &json!({}), &json!({}))), Event::InitDone] {
-        let _ = demand.apply_workload(event, &BTreeSet::new(), now);
+        let _ = demand.apply_workload(event, &BTreeSet::new(), at(now));
     }
     apply(&mut demand, Event::InitDone);
     for event in [Event::Init, Event::InitApply(namespace("shop", Some(keys::ENABLED))), Event::InitDone] {
@@ -43,16 +45,49 @@ fn changed_template_requests_a_look() {
     ];
     for (object, is_look) in steps {
         let (before, time) = (requested(&demand), times.next().unwrap());
-        let _ = demand.apply_workload(Event::Apply(object.clone()), &BTreeSet::new(), time);
+        let _ = demand.apply_workload(Event::Apply(object.clone()), &BTreeSet::new(), at(time));
         assert_eq!(requested(&demand), if is_look { Some(time) } else { before }, "{object:?}");
     }
 }
 
 #[test]
-fn first_list_requests_no_look() {
-    let (demand, _) = synced();
-    assert_eq!(demand.sources().len(), 1);
-    assert_eq!(requested(&demand), None);
+fn object_of_the_first_list_requests_a_look_after_its_creation() {
+    let (now, clock) = (Instant::now(), Timestamp::from_second(1_700_000_000).unwrap());
+    let time = LookTime::after_change(now, clock);
+    let created = |seconds| Some(Time(clock - std::time::Duration::from_secs(seconds)));
+    let mut web = deployment(APP, &json!({}), &json!({}));
+    web.metadata.creation_timestamp = created(60);
+    let mut pod = owned_pod("web-1", "apps/v1", "ReplicaSet");
+    pod.metadata.creation_timestamp = created(3);
+    // The namespaces are listed last, before them, or not opted in.
+    for (is_first, label, is_requested) in
+        [(false, keys::ENABLED, true), (true, keys::ENABLED, true), (true, keys::DISABLED, false)]
+    {
+        let mut demand = Demand::default();
+        let list_namespaces = |demand: &mut Demand| {
+            for event in [Event::Init, Event::InitApply(namespace("shop", Some(label))), Event::InitDone] {
+                let _ = demand.apply_namespace(event, &BTreeSet::new(), time.instant);
+            }
+        };
+        if is_first {
+            list_namespaces(&mut demand);
+        }
+        for event in [Event::Init, Event::InitApply(web.clone()), Event::InitDone] {
+            let _ = demand.apply_workload(event, &BTreeSet::new(), time);
+        }
+        let before = requested(&demand);
+        for event in [Event::Init, Event::InitApply(pod.clone()), Event::InitDone] {
+            let _ = demand.apply_workload(event, &BTreeSet::new(), time);
+        }
+        if !is_first {
+            list_namespaces(&mut demand);
+        }
+        let expected = |seconds| {
+            let created = created(seconds).filter(|_| is_requested);
+            created.and_then(|created| time.after_creation(created.0))
+        };
+        assert_eq!((before, requested(&demand)), (expected(60), expected(3)), "{is_first} {label}");
+    }
 }
 
 #[test]
@@ -71,7 +106,7 @@ fn first_pod_of_a_revision_requests_a_look() {
         (pod("bare", &running(APP)), false),
     ] {
         let (before, time) = (requested(&demand), times.next().unwrap());
-        let _ = demand.apply_workload(Event::Apply(pod.clone()), &BTreeSet::new(), time);
+        let _ = demand.apply_workload(Event::Apply(pod.clone()), &BTreeSet::new(), at(time));
         assert_eq!(requested(&demand), if is_look { Some(time) } else { before }, "{:?}", pod.metadata);
     }
 }
@@ -79,7 +114,7 @@ fn first_pod_of_a_revision_requests_a_look() {
 #[test]
 fn run_of_a_cron_job_requests_no_look() {
     let (mut demand, mut times) = synced();
-    let _ = demand.apply_workload::<Job>(Event::InitDone, &BTreeSet::new(), Instant::now());
+    let _ = demand.apply_workload::<Job>(Event::InitDone, &BTreeSet::new(), at(Instant::now()));
     let job = |name: &str, owned: bool| {
         let template = json!({"metadata": {}, "spec": running(APP)});
         let job = json!({"metadata": {"name": name, "namespace": "shop"}, "spec": {"template": template}});
@@ -89,10 +124,11 @@ fn run_of_a_cron_job_requests_no_look() {
         }
         job
     };
-    let _ = demand.apply_workload(Event::Apply(job("run", true)), &BTreeSet::new(), times.next().unwrap());
+    let _ =
+        demand.apply_workload(Event::Apply(job("run", true)), &BTreeSet::new(), at(times.next().unwrap()));
     assert_eq!(requested(&demand), None);
     let time = times.next().unwrap();
-    let _ = demand.apply_workload(Event::Apply(job("migration", false)), &BTreeSet::new(), time);
+    let _ = demand.apply_workload(Event::Apply(job("migration", false)), &BTreeSet::new(), at(time));
     assert_eq!(requested(&demand), Some(time));
 }
 
@@ -101,7 +137,7 @@ fn namespace_that_opts_in_requests_looks_at_its_images() {
     let (mut demand, mut times) = synced();
     set_namespace(&mut demand, None);
     let changed = deployment(APP, &json!({"a": "b"}), &json!({}));
-    let _ = demand.apply_workload(Event::Apply(changed), &BTreeSet::new(), times.next().unwrap());
+    let _ = demand.apply_workload(Event::Apply(changed), &BTreeSet::new(), at(times.next().unwrap()));
     assert_eq!(requested(&demand), None);
     let (event, time) = (Event::Apply(namespace("shop", Some(keys::ENABLED))), times.next().unwrap());
     let _ = demand.apply_namespace(event, &BTreeSet::new(), time);

@@ -159,7 +159,10 @@ fn apply_step(demand: &mut Demand, step: Step, time: Instant) -> Changes {
             let event = Event::Apply(namespace(name, is_opted_in.then_some(keys::ENABLED)));
             demand.apply_namespace(event, &BTreeSet::new(), time)
         }
-        Step::Set { key, requirements } => demand.workloads.set(&key, requirements, time),
+        Step::Set { key, requirements } => {
+            let is_asked = demand.workloads.are_synced(&[key.kind]) && demand.is_opted_in(&key.namespace);
+            demand.workloads.set(&key, requirements, is_asked.then_some(time))
+        }
         Step::Remove { key } => demand.workloads.remove(&key),
         Step::BeginList { kind } => {
             demand.workloads.begin_list(kind);
