@@ -118,17 +118,12 @@ impl Governor {
         }
     }
 
-    /// Asks whether the account may push to the store's repository, or remembers the answer. `is_retry`: a user wants
-    /// a new answer.
+    /// Asks whether the account may push to the store's repository, or remembers the answer.
     pub(crate) async fn push_right(
         &self,
         account: &Account,
         store: &dyn Store,
-        is_retry: bool,
     ) -> Result<PushRight, RegistryError> {
-        if is_retry {
-            self.push_rights.forget(account, store.location());
-        }
         if let Some(known) = self.push_rights.get(account, store.location(), Instant::now()) {
             return Ok(known);
         }
@@ -148,6 +143,12 @@ impl Governor {
     /// Remembers that the registry asked the account for a pause in another process: a conversion's Job.
     pub(crate) fn remember_pause(&self, account: &Account, retry_after: Option<Duration>) {
         self.pauses.ask(account, retry_after, Instant::now());
+    }
+
+    /// Forgets who may push to a repository: a user wants new answers. They are asked for as soon as no pause holds
+    /// them back.
+    pub(crate) fn forget_push_rights(&self, location: &str) {
+        self.push_rights.forget(location);
     }
 
     /// Remembers that the registry denied a push.

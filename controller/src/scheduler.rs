@@ -40,6 +40,8 @@ mod breaker;
 pub(crate) mod conversions;
 mod queue;
 mod slot;
+#[cfg(test)]
+mod tests;
 mod unused;
 mod writes;
 

@@ -53,8 +53,9 @@ impl PushRights {
         }
     }
 
-    pub(super) fn forget(&self, account: &Account, location: &str) {
-        lock(&self.0).remove(&(account.clone(), location.into()));
+    /// Forgets the answers about a repository.
+    pub(super) fn forget(&self, location: &str) {
+        lock(&self.0).retain(|(_, other), _| **other != *location);
     }
 }
 
@@ -79,7 +80,9 @@ mod tests {
         rights.deny(&account, "r.example/b", "HTTP 405", later);
         rights.deny(&account, "r.example/b", "HTTP 403", later);
         assert_eq!(rights.get(&account, "r.example/b", later), Some(PushRight::Denied("HTTP 405".into())));
-        rights.forget(&account, "r.example/b");
+        rights.insert(&account, "r.example/c", PushRight::Granted, later);
+        rights.forget("r.example/b");
         assert_eq!(rights.get(&account, "r.example/b", later), None);
+        assert_eq!(rights.get(&account, "r.example/c", later), Some(PushRight::Granted));
     }
 }

@@ -96,7 +96,10 @@ impl Reconciliation<'_> {
         audience: &mut Audience,
     ) -> Result<Outcome, ReconcileError> {
         let source = resolve::valid_source(self.record)?;
-        let Context { client, own_credentials, logins, config, immutable_tags, .. } = self.context;
+        let Context { client, own_credentials, logins, config, immutable_tags, governor, .. } = self.context;
+        if self.is_retry {
+            governor.forget_push_rights(&source.name());
+        }
         writer.set_immutable(immutable_tags.contains(source, own_credentials).await);
         let mut candidates =
             Candidates::new(client, own_credentials, &config.pull_secrets, logins, self.consumers, source);
@@ -233,7 +236,7 @@ impl Reconciliation<'_> {
         writer: &StatusWriter<'_>,
     ) -> Result<Option<Arc<str>>, ReconcileError> {
         let governor = &self.context.governor;
-        let right = governor.push_right(account, repository, self.is_retry).await;
+        let right = governor.push_right(account, repository).await;
         let PushRight::Denied(message) = right.map_err(|error| ReconcileError::Convert(error.into()))? else {
             return Ok(None);
         };

@@ -7,7 +7,7 @@ use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use zstart_core::keys;
-use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, Requests};
+use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RESOLVED, RecordReason, Requests};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::gateway::Fault;
 
@@ -149,5 +149,64 @@ async fn reconversion_without_the_right_to_push_leaves_the_variant() -> Result<(
     let blobs: Vec<&String> =
         calls.iter().filter(|call| call.starts_with("GET ") && call.contains("/blobs/")).collect();
     assert_eq!(blobs.len(), 1, "the config, and no layer: {calls:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn request_outlives_a_failed_look_at_the_serving_variant() -> Result<()> {
+    let lab = Lab::start().await?;
+    let (image, before) = lab.converted_at_level_3().await?;
+    let _controller = lab.start_controller_with("level: 9\nrecheckInterval: 1s").await?;
+    let trouble = Fault::Respond(StatusCode::BAD_GATEWAY, vec![], "out of order");
+    lab.gateway.fault(Method::PUT, "/manifests/", trouble);
+    lab.reconvert(&image).await?;
+    let unavailable = RecordReason::RegistryUnavailable.as_str();
+    lab.wait_for(&image, "not reconverted", |status| condition_of(status, CONVERTED).1 == unavailable)
+        .await?;
+    // Until the next attempt, looks only confirm the variant that serves. One of them fails.
+    let headers = vec![("retry-after", "11".to_owned())];
+    let pause = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, headers, "slow down");
+    lab.gateway.fault(Method::HEAD, "/manifests/", pause);
+    let limited = RecordReason::RateLimited.as_str();
+    let status = lab.wait_for(&image, "paused", |status| condition_of(status, RESOLVED).1 == limited).await?;
+    assert_eq!((condition_of(&status, READY).0, settings(&status)), ("True", settings(&before)));
+    assert_eq!(status.answered, None);
+    lab.gateway.clear_faults();
+    let after = lab.answered(&image).await?;
+    assert!(settings(&after).contains("level=9"), "{after:#?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn retry_during_a_pause_asks_for_the_right_to_push_again() -> Result<()> {
+    let lab = Lab::start().await?;
+    let tags = ["v1", "v2", "v3", "v4"];
+    for tag in tags {
+        lab.push(&format!("app:{tag}"), &small()).await?;
+    }
+    let [image, others @ ..] = tags.map(|tag| lab.image(&format!("app:{tag}")));
+    let body = r#"{"errors":[{"code":"DENIED","message":"read only"}]}"#;
+    lab.gateway.fault(Method::POST, "/blobs/uploads/", Fault::Respond(StatusCode::FORBIDDEN, vec![], body));
+    lab.deploy("on", "web", &image).await?;
+    let _controller = lab.start_controller().await?;
+    lab.not_ready(&image, RecordReason::PushDenied).await?;
+    lab.gateway.clear_faults();
+
+    // The answers to three looks ask for a pause of all repositories.
+    let headers = vec![("retry-after", "11".to_owned())];
+    let pause = Fault::Respond(StatusCode::TOO_MANY_REQUESTS, headers, "slow down");
+    lab.gateway.fault(Method::HEAD, "/manifests/", pause);
+    for (tag, other) in tags[1..].iter().zip(&others) {
+        lab.deploy("on", tag, other).await?;
+        lab.not_ready(other, RecordReason::RateLimited).await?;
+    }
+    lab.retry(&image).await?;
+    lab.wait_for(&image, "held back", |status| {
+        let (_, reason, message) = condition_of(status, READY);
+        reason == RecordReason::RateLimited.as_str() && message.contains("asked for a pause")
+    })
+    .await?;
+    lab.gateway.clear_faults();
+    lab.ready(&image).await?;
     Ok(())
 }

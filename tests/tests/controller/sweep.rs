@@ -7,8 +7,9 @@ use anyhow::{Context as _, Result, bail};
 use http::{Method, StatusCode};
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::api::{DeleteParams, ListParams};
+use kube::api::{ApiResource, DeleteParams, DynamicObject, ListParams, PostParams};
 use kube::{Api, ResourceExt as _};
+use serde_json::json;
 use zstart_core::sweep::SWEEP;
 use zstart_core::{FreshnessSweep, keys};
 use zstart_tests::images::Fixture;
@@ -16,6 +17,7 @@ use zstart_tests::registry::gateway::Fault;
 use zstart_tests::{sweep, wait};
 
 use crate::lab::{Lab, WITHIN};
+use crate::program::Replica;
 use crate::records::{is_upload, record_name_of, recorded_tag};
 
 fn small(content: &[u8]) -> Fixture {
@@ -194,5 +196,30 @@ async fn record_that_is_used_again_stays() -> Result<()> {
     lab.deploy("on", "v1", &images[0]).await?;
     is_marked(false).await?;
     assert_eq!(lab.records().get(&name).await?.uid(), uid);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unreadable_sweep_is_reported_and_replaced() -> Result<()> {
+    let lab = Lab::start().await?;
+    let images = deploy_all(&lab, &["v1"]).await?;
+    let kind = ApiResource::erase::<FreshnessSweep>(&());
+    let sweeps: Api<DynamicObject> = Api::all_with(lab.admin.clone(), &kind);
+    // Base64 of seven bytes, and a text that is no base64.
+    for (damaged, cause) in [("ZGFtYWdlZA==", "the confirmations have 7 bytes"), ("%", "Invalid symbol")] {
+        let spec =
+            json!({"sweptAt": Timestamp::now(), "confirmed": 1, "unconfirmed": 0, "confirmations": damaged});
+        let object = DynamicObject::new(SWEEP, &kind).data(json!({"spec": spec}));
+        sweeps.create(&PostParams::default(), &object).await?;
+        let mut replica = Replica::start(&lab, "reader", &lab.api_server().await?).await?;
+        lab.ready(&images[0]).await.with_context(|| replica.log())?;
+        swept(&lab, &images[0], Timestamp::UNIX_EPOCH).await.with_context(|| replica.log())?;
+        let log = replica.log();
+        let line = log.lines().find(|line| line.contains("ignoring an unreadable freshness sweep"));
+        assert!(line.is_some_and(|line| line.contains(cause)), "{cause}: {log}");
+        replica.child.kill().await?;
+        lab.forget_leader().await?;
+        sweeps.delete(SWEEP, &DeleteParams::default()).await?;
+    }
     Ok(())
 }
