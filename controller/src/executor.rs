@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::sync::watch;
-use zstart_convert::{NamedVariant, Plan, Settings};
+use zstart_convert::{ErrorClass, NamedVariant, Plan, Settings};
 use zstart_core::{ImageConversion, Reference, VariantNames, units};
 use zstart_registry::auth::Credentials;
 use zstart_registry::{Store, TagListing};
@@ -19,6 +19,7 @@ use zstart_registry::{Store, TagListing};
 pub(crate) use self::job_error::JobError;
 pub(crate) use self::jobs::JobExecutor;
 use crate::context::Context;
+use crate::scheduler::RecordChanges;
 
 mod job_error;
 pub(crate) mod job_result;
@@ -52,6 +53,8 @@ pub(crate) struct Conversion<'a> {
     pub(crate) settings: &'a Settings,
     /// The repository's tags, if they were read.
     pub(crate) listing: Option<&'a TagListing>,
+    /// Notices of changes of the record and its consumers.
+    pub(crate) changes: &'a RecordChanges,
 }
 
 /// A conversion whose variant was read back.
@@ -80,9 +83,30 @@ pub(crate) enum ConversionError {
     /// The Job of the conversion failed.
     #[error(transparent)]
     Job(#[from] Box<JobError>),
-    /// No workload uses the source any more, or the record is gone. The conversion was stopped.
+    /// No workload uses the source any more, or the record is gone. The conversion was stopped. It isn't recorded as a
+    /// failure.
     #[error("stopped the conversion, because no workload uses the source any more")]
     Abandoned,
+}
+
+impl ConversionError {
+    /// Class of this error.
+    pub(crate) fn class(&self) -> ErrorClass {
+        match self {
+            Self::Convert(error) => error.class(),
+            Self::Job(error) => error.class(),
+            Self::Timeout { .. } | Self::Abandoned => ErrorClass::Other,
+        }
+    }
+
+    /// Returns whether the content of the source is the cause.
+    pub(crate) fn is_caused_by_content(&self) -> bool {
+        match self {
+            Self::Convert(error) => error.is_caused_by_content(),
+            Self::Job(error) => error.is_caused_by_content(),
+            Self::Timeout { .. } | Self::Abandoned => false,
+        }
+    }
 }
 
 impl Executor {

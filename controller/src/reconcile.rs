@@ -17,9 +17,10 @@ use zstart_core::{ImageConversion, Platform, Reference};
 use crate::config::Config;
 use crate::context::Context;
 use crate::demand::Consumer;
+use crate::executor::ConversionError;
 use crate::heal::{health, recover};
 use crate::records::RecordMeta;
-use crate::scheduler::{Kind, LookSlot, Reachability};
+use crate::scheduler::{Kind, LookSlot, Reachability, RecordChanges};
 use error::ReconcileError;
 pub(crate) use error::chain_with_hint;
 use reconciliation::Reconciliation;
@@ -59,6 +60,8 @@ pub(crate) struct Job<'a> {
     /// Permits a look that isn't just the confirmation of a verdict.
     pub(crate) permits_first: bool,
     pub(crate) slot: &'a LookSlot,
+    /// Notices of changes of the record and its consumers.
+    pub(crate) changes: RecordChanges,
 }
 
 /// End of a reconciliation.
@@ -207,9 +210,10 @@ pub(crate) async fn reconcile(context: &Context, job: Job<'_>) -> Reconciled {
         is_retry,
         accepts: accepted_settings(requests.as_ref(), record.status.as_ref()),
         slot: job.slot,
+        changes: &job.changes,
     };
     let result = reconciliation.run(&mut writer).await;
-    if matches!(result.0, Err(ReconcileError::Abandoned)) {
+    if matches!(result.0, Err(ReconcileError::Conversion(ConversionError::Abandoned))) {
         return abandon(context, &job, writer).await;
     }
     let recorded = record_result(&reconciliation, &mut writer, result, failures).await;

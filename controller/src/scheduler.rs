@@ -18,6 +18,7 @@ use kube::core::PartialObjectMeta;
 use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::watch::{Receiver, Sender};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep_until;
 use tracing::{info, warn};
@@ -54,6 +55,10 @@ const MAX_WRITES: usize = 8;
 const COUNT_INTERVAL: Duration = Duration::from_secs(10);
 /// Delays between probes of an API server that accepts no writes.
 const API_PROBES: Backoff = Backoff { initial: Duration::from_secs(5), max: Duration::from_mins(5) };
+
+/// Notices of changes of a record that is reconciled, and of its consumers. The sender is dropped when the record is
+/// gone or another one.
+pub(crate) type RecordChanges = Receiver<()>;
 
 /// Runs forever.
 pub(crate) async fn run(context: Arc<Context>) {
@@ -139,7 +144,7 @@ struct Finished {
 }
 
 /// Work on a record.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default)]
 enum State {
     /// The record waits in the queue, or nothing is due.
     #[default]
@@ -150,6 +155,8 @@ enum State {
         uid: Box<str>,
         /// The record or its consumers have changed since.
         is_outdated: bool,
+        /// Tells the run of each such change.
+        changes: Sender<()>,
     },
     /// A write waits or runs. The record isn't reconciled meanwhile.
     Writing(Write),
@@ -225,8 +232,9 @@ impl Scheduler {
             State::Running { uid, .. } if record.as_ref().is_none_or(|record| record.uid != *uid) => {
                 entry.state = State::Waiting;
             }
-            State::Running { is_outdated, .. } => {
+            State::Running { is_outdated, changes, .. } => {
                 *is_outdated = true;
+                changes.send_replace(());
                 return;
             }
             State::Writing(_) => return,
@@ -327,10 +335,11 @@ impl Scheduler {
         };
         self.runs += 1;
         let run = self.runs;
-        entry.state = State::Running { run, uid: record.uid.clone(), is_outdated: false };
+        let (told, changes) = tokio::sync::watch::channel(());
+        entry.state = State::Running { run, uid: record.uid.clone(), is_outdated: false, changes: told };
         let (context, permits_first) = (Arc::clone(&self.context), look.kind != Kind::Routine);
         self.reconciliations.spawn(async move {
-            let job = Job { name: &name, record: &record, permits_first, slot: &slot };
+            let job = Job { name: &name, record: &record, permits_first, slot: &slot, changes };
             let reconciled = reconcile::reconcile(&context, job).await;
             drop(slot);
             Finished { name, run, registry: look.registry, reconciled }

@@ -13,13 +13,12 @@ use super::{Changes, Demand};
 /// Delay from a change to its notification. A rollout changes many objects at once.
 const DEBOUNCE: Duration = Duration::from_millis(200);
 
-/// A demand behind a lock, which notifies subscribers of changes.
+/// A demand behind a lock, which gives one receiver notice of changes.
 #[derive(Clone)]
 pub struct SharedDemand {
     state: Arc<Mutex<State>>,
     /// Wakes the receiver of [`changes`](Self::changes).
     collected: Arc<Notify>,
-    notices: watch::Sender<u64>,
     synced: watch::Sender<bool>,
 }
 
@@ -34,12 +33,7 @@ struct State {
 
 impl Default for SharedDemand {
     fn default() -> Self {
-        Self {
-            state: Arc::default(),
-            collected: Arc::default(),
-            notices: watch::Sender::new(0),
-            synced: watch::Sender::new(false),
-        }
+        Self { state: Arc::default(), collected: Arc::default(), synced: watch::Sender::new(false) }
     }
 }
 
@@ -49,7 +43,7 @@ impl SharedDemand {
         read(&lock(&self.state).demand)
     }
 
-    /// Changes the demand under the lock, then notifies subscribers if it reports a change.
+    /// Changes the demand under the lock, then notifies the receiver if it reports a change.
     pub fn change(&self, change: impl FnOnce(&mut Demand) -> Changes) {
         let (is_changed, is_synced) = {
             let mut state = lock(&self.state);
@@ -63,7 +57,6 @@ impl SharedDemand {
         };
         if is_changed {
             self.collected.notify_one();
-            self.notices.send_modify(|count| *count += 1);
         }
         // Never back to false: callers on other threads may arrive here in another order.
         self.synced.send_if_modified(|synced| is_synced && !mem::replace(synced, true));
@@ -104,16 +97,6 @@ impl SharedDemand {
             tokio::time::sleep(DEBOUNCE).await;
             let changes = lock(&shared.state).pending.as_mut().map(mem::take)?;
             Some((changes, shared))
-        })
-    }
-
-    /// Notifications of changes from now on: one item for all changes within 200 milliseconds.
-    pub fn subscribe(&self) -> impl Stream<Item = ()> + Send + Sync + use<> {
-        stream::unfold(self.notices.subscribe(), async |mut notices| {
-            notices.changed().await.ok()?;
-            tokio::time::sleep(DEBOUNCE).await;
-            notices.mark_unchanged();
-            Some(((), notices))
         })
     }
 }

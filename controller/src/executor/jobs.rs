@@ -9,10 +9,8 @@
 
 use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
-use std::pin::pin;
 use std::time::{Duration, Instant};
 
-use futures::StreamExt as _;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions, PropagationPolicy};
@@ -36,6 +34,7 @@ use super::work::Work;
 use super::{Conversion, ConversionError, Converted};
 use crate::context::Context;
 use crate::records::RecordMeta;
+use crate::scheduler::RecordChanges;
 
 /// Interval at which a conversion looks at its Job and its record without a notice.
 const RESYNC: Duration = Duration::from_secs(20);
@@ -97,14 +96,14 @@ impl JobExecutor {
         conversion: Conversion<'_>,
         waiting: &watch::Sender<Option<String>>,
     ) -> Result<Converted, ConversionError> {
-        let Conversion { record, source, plan, settings, .. } = conversion;
+        let Conversion { record, source, plan, settings, changes, .. } = conversion;
         let work = Work::new(source, plan, settings, &context.config);
         let name = work.job_name();
         let failed = |problem| Box::new(JobError { job: self.reference(&name), problem });
         let _claim = self.observed.claim(&name);
         let job = self.find_or_create(record, &work, &name).await.map_err(failed)?;
         self.release(context, &conversion, &job).await.map_err(failed)?;
-        let wanted = Wanted { context, record };
+        let wanted = Wanted { context, record, changes };
         let ended = self.await_end(&job, &wanted, waiting).await.map_err(failed)?;
         let Some((result, job)) = ended else {
             info!(%source, job = name, "deleting the Job of a source that no workload uses any more");
@@ -249,7 +248,8 @@ impl JobExecutor {
         waiting: &watch::Sender<Option<String>>,
     ) -> Result<Option<(JobResult, JobView)>, JobProblem> {
         let mut changes = self.observed.changes();
-        let mut demand = pin!(wanted.context.demand.subscribe());
+        let mut of_record = wanted.changes.clone();
+        let mut is_told = true;
         let mut last_wait: Option<String> = None;
         let mut seen = None;
         loop {
@@ -276,7 +276,13 @@ impl JobExecutor {
             }
             tokio::select! {
                 changed = changes.changed() => if changed.is_err() { pending::<()>().await },
-                Some(()) = demand.next() => if !wanted.is_in_demand() { return Ok(None) },
+                changed = of_record.changed(), if is_told => {
+                    is_told = changed.is_ok();
+                    let is_wanted = if is_told { wanted.is_in_demand() } else { wanted.is_wanted().await };
+                    if !is_wanted {
+                        return Ok(None);
+                    }
+                }
                 () = tokio::time::sleep(RESYNC) => {
                     if !wanted.is_wanted().await {
                         return Ok(None);
@@ -357,12 +363,13 @@ async fn prove(conversion: Conversion<'_>, claim: &job_result::Claim) -> Result<
 struct Wanted<'a> {
     context: &'a Context,
     record: &'a ImageConversion,
+    changes: &'a RecordChanges,
 }
 
 impl Wanted<'_> {
     /// Returns whether workloads use the source. A record that a user made needs none.
     fn is_in_demand(&self) -> bool {
-        let Self { context, record } = self;
+        let Self { context, record, .. } = self;
         let has_consumers =
             || context.demand.read(|demand| !demand.consumers(&record.spec.source).is_empty());
         !RecordMeta::of(&record.metadata).is_own || has_consumers()
@@ -370,7 +377,7 @@ impl Wanted<'_> {
 
     /// Returns whether workloads use the source and the record exists. An API server that doesn't answer says nothing.
     async fn is_wanted(&self) -> bool {
-        let Self { context, record } = self;
+        let Self { context, record, .. } = self;
         if !self.is_in_demand() {
             return false;
         }

@@ -11,7 +11,7 @@ use zstart_registry::ConnectionError;
 
 use super::status::is_ready;
 use crate::credentials::{CandidateError, CredentialReport};
-use crate::executor::{ConversionError, JobError};
+use crate::executor::ConversionError;
 use crate::scheduler::Reachability;
 
 /// Cause of a reconciliation without a variant.
@@ -24,8 +24,8 @@ pub(super) enum ReconcileError {
     #[error("{}", chain_with_hint(.0))]
     Resolve(#[source] Error),
     /// The source is resolved, but has no variant.
-    #[error("{}", chain_with_hint(.0))]
-    Convert(#[source] Error),
+    #[error("{}", conversion_chain(.0))]
+    Conversion(#[from] ConversionError),
     /// The variant serves, and other platforms can't be added.
     #[error("failed to add {} to the variant: {}", list(.platforms), chain_with_hint(.source))]
     AddPlatforms {
@@ -63,33 +63,6 @@ pub(super) enum ReconcileError {
         /// Longest time of a look.
         limit: Duration,
     },
-    /// The conversion took too long.
-    #[error(
-        "failed to convert the source within {}, the limit controller.conversionTimeout; layers that are done are \
-         reused by the next attempt",
-        units::duration(*limit)
-    )]
-    ConversionTimeout {
-        /// Longest time of a conversion.
-        limit: Duration,
-    },
-    /// The Job of the conversion failed.
-    #[error("{}", zstart_core::chain(.0))]
-    Job(Box<JobError>),
-    /// The conversion was stopped, because no workload uses the source any more. It isn't recorded as a failure.
-    #[error("no workload uses the source any more")]
-    Abandoned,
-}
-
-impl From<ConversionError> for ReconcileError {
-    fn from(error: ConversionError) -> Self {
-        match error {
-            ConversionError::Convert(error) => Self::Convert(error),
-            ConversionError::Timeout { limit } => Self::ConversionTimeout { limit },
-            ConversionError::Job(error) => Self::Job(error),
-            ConversionError::Abandoned => Self::Abandoned,
-        }
-    }
 }
 
 /// Defect of a record that a user created.
@@ -130,27 +103,39 @@ pub(crate) fn chain_with_hint(error: &Error) -> String {
     text
 }
 
+/// The same of a conversion.
+fn conversion_chain(error: &ConversionError) -> String {
+    match error {
+        ConversionError::Convert(error) => chain_with_hint(error),
+        ConversionError::Timeout { .. } | ConversionError::Job(_) | ConversionError::Abandoned => {
+            zstart_core::chain(error)
+        }
+    }
+}
+
 fn list(platforms: &[Platform]) -> String {
     platforms.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl ReconcileError {
+    /// A step from the resolved source to its variant failed.
+    pub(super) fn convert(error: impl Into<Error>) -> Self {
+        Self::Conversion(ConversionError::Convert(error.into()))
+    }
+
     pub(super) fn class(&self) -> ErrorClass {
         match self {
             Self::Record(_) => ErrorClass::Refused,
             // It isn't the source that is missing.
             Self::Variant(error) if error.class() == ErrorClass::NotFound => ErrorClass::NotVerified,
             Self::Resolve(error)
-            | Self::Convert(error)
             | Self::AddPlatforms { platforms: _, source: error }
             | Self::Variant(error) => error.class(),
+            Self::Conversion(error) => error.class(),
             Self::NoAccess { error, .. } => error.class(),
             Self::PushDenied { .. } => ErrorClass::PushDenied,
             Self::LookTimeout { .. } => ErrorClass::Unavailable,
-            Self::Job(error) => error.class(),
-            Self::Credentials(_) | Self::Status(_) | Self::ConversionTimeout { .. } | Self::Abandoned => {
-                ErrorClass::Other
-            }
+            Self::Credentials(_) | Self::Status(_) => ErrorClass::Other,
         }
     }
 
@@ -173,12 +158,12 @@ impl ReconcileError {
     /// Names the platforms that a failed conversion would have added to the variant that serves.
     pub(super) fn while_serving(self, plan: &Plan, status: &ImageConversionStatus) -> Self {
         let Some(variant) = status.variant.as_ref().filter(|_| is_ready(status)) else { return self };
-        let Self::Convert(source) = self else { return self };
+        let Self::Conversion(ConversionError::Convert(source)) = self else { return self };
         let serves =
             |platform: &Platform| variant.platforms.iter().any(|served| &served.platform == platform);
         let platforms = plan.conversions().map(|conversion| &conversion.platform);
         let platforms: Vec<Platform> = platforms.filter(|platform| !serves(platform)).cloned().collect();
-        if platforms.is_empty() { Self::Convert(source) } else { Self::AddPlatforms { platforms, source } }
+        if platforms.is_empty() { Self::convert(source) } else { Self::AddPlatforms { platforms, source } }
     }
 
     /// The error itself, without the results of the pull secrets.
@@ -217,8 +202,8 @@ impl ReconcileError {
     /// Returns whether the content of the source is the cause. Another attempt for the same digest ends the same way.
     pub(super) fn is_caused_by_content(&self) -> bool {
         match self {
-            Self::Resolve(error) | Self::Convert(error) => error.is_caused_by_content(),
-            Self::Job(error) => error.is_caused_by_content(),
+            Self::Resolve(error) => error.is_caused_by_content(),
+            Self::Conversion(error) => error.is_caused_by_content(),
             Self::Record(_)
             | Self::AddPlatforms { .. }
             | Self::Variant(_)
@@ -226,9 +211,7 @@ impl ReconcileError {
             | Self::PushDenied { .. }
             | Self::Credentials(_)
             | Self::Status(_)
-            | Self::LookTimeout { .. }
-            | Self::ConversionTimeout { .. }
-            | Self::Abandoned => false,
+            | Self::LookTimeout { .. } => false,
         }
     }
 
@@ -236,17 +219,17 @@ impl ReconcileError {
     pub(super) fn reachability(&self) -> Reachability {
         match self {
             // A Job runs on another node: its trouble is no evidence about the leader's.
-            Self::Record(_) | Self::Credentials(_) | Self::Status(_) | Self::Job(_) | Self::Abandoned => {
-                Reachability::Unknown
-            }
+            Self::Record(_)
+            | Self::Credentials(_)
+            | Self::Status(_)
+            | Self::Conversion(ConversionError::Job(_) | ConversionError::Abandoned) => Reachability::Unknown,
             Self::Resolve(_)
-            | Self::Convert(_)
+            | Self::Conversion(ConversionError::Convert(_) | ConversionError::Timeout { .. })
             | Self::AddPlatforms { .. }
             | Self::Variant(_)
             | Self::NoAccess { .. }
             | Self::PushDenied { .. }
-            | Self::LookTimeout { .. }
-            | Self::ConversionTimeout { .. } => match self.class() {
+            | Self::LookTimeout { .. } => match self.class() {
                 ErrorClass::Unavailable => Reachability::Unreachable,
                 _ => Reachability::Answered,
             },
@@ -271,14 +254,11 @@ impl ReconcileError {
                     ErrorClass::Unavailable | ErrorClass::RateLimited { .. } | ErrorClass::Other
                 )
             }
-            Self::Credentials(_)
-            | Self::Status(_)
-            | Self::PushDenied { .. }
-            | Self::LookTimeout { .. }
-            | Self::ConversionTimeout { .. }
-            | Self::Abandoned => true,
+            Self::Credentials(_) | Self::Status(_) | Self::PushDenied { .. } | Self::LookTimeout { .. } => {
+                true
+            }
             // The variant is of the source's digest. The phases have removed one that the registry lost.
-            Self::Convert(_) | Self::AddPlatforms { .. } | Self::Variant(_) | Self::Job(_) => {
+            Self::Conversion(_) | Self::AddPlatforms { .. } | Self::Variant(_) => {
                 self.class() != ErrorClass::SourceMoved
             }
         }
@@ -302,19 +282,16 @@ impl ReconcileError {
             | Self::Credentials(_)
             | Self::Status(_)
             | Self::LookTimeout { .. }
-            | Self::Abandoned => false,
+            | Self::Conversion(ConversionError::Abandoned) => false,
             Self::NoAccess { error, .. } => error.tells_about_image(),
             // A registry that denies a pull doesn't say whether the image exists.
             Self::Resolve(error) => !matches!(
                 error.class(),
                 ErrorClass::PullDenied | ErrorClass::Unavailable | ErrorClass::RateLimited { .. }
             ),
-            Self::Convert(_)
-            | Self::AddPlatforms { .. }
-            | Self::Variant(_)
-            | Self::PushDenied { .. }
-            | Self::Job(_)
-            | Self::ConversionTimeout { .. } => true,
+            Self::Conversion(_) | Self::AddPlatforms { .. } | Self::Variant(_) | Self::PushDenied { .. } => {
+                true
+            }
         }
     }
 }

@@ -63,6 +63,7 @@ impl Reconciliation<'_> {
             plan,
             settings,
             listing,
+            changes: self.changes,
         };
         let Converted { variant, took } = self.execute(conversion, writer).await?;
         let image = &variant.image;
@@ -104,14 +105,14 @@ impl Reconciliation<'_> {
         let Target { repository, source, names } = target;
         let Some(variant) = self.context.converted_variant(key) else { return Ok(None) };
         let adopted = zstart_convert::adopt(repository, source, names, plan, &variant).await;
-        let Some(variant) = adopted.map_err(ReconcileError::Convert)? else { return Ok(None) };
+        let Some(variant) = adopted.map_err(ReconcileError::convert)? else { return Ok(None) };
         match zstart_convert::verify_pushed(repository, &variant.tag, plan, &variant.image).await {
             Ok(()) => Ok(Some(variant)),
             Err(error @ Error::NotVerified { .. }) => {
                 tracing::warn!(%source, error = error.chain(), "variant is incomplete, converting again");
                 Ok(None)
             }
-            Err(error) => Err(ReconcileError::Convert(error)),
+            Err(error) => Err(ReconcileError::convert(error)),
         }
     }
 }

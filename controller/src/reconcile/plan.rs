@@ -47,7 +47,7 @@ pub(super) async fn plan(
             {
                 writer.update(|status, _| status::remove_variant(status));
             }
-            return Err(ReconcileError::Convert(error));
+            return Err(ReconcileError::convert(error));
         }
     };
     if plan.already_zstd() {
@@ -73,7 +73,7 @@ pub(super) async fn plan(
     // The new variant must be able to take the place of each.
     let settings = settings.with_platforms(&other_platforms);
     let plan = zstart_convert::plan(repository, resolved, &settings).await;
-    Ok(Planned::Convert { plan: plan.map_err(ReconcileError::Convert)?, listing })
+    Ok(Planned::Convert { plan: plan.map_err(ReconcileError::convert)?, listing })
 }
 
 fn verified(source: &Reference, resolved: &Resolved, variant: NamedVariant) -> VerifiedVariant {

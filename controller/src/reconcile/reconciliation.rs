@@ -24,8 +24,9 @@ use crate::config::Config;
 use crate::context::Context;
 use crate::credentials::{Audience, Candidates};
 use crate::demand::Consumer;
+use crate::executor::ConversionError;
 use crate::governor::{Account, GovernedStore, PushRight};
-use crate::scheduler::LookSlot;
+use crate::scheduler::{LookSlot, RecordChanges};
 
 /// Longest time of a look with one identity. A look is some small requests, each with attempts and time-outs of its
 /// own.
@@ -64,6 +65,8 @@ pub(super) struct Reconciliation<'a> {
     pub(super) accepts: AcceptedSettings,
     /// Right to look at the registry. Returned before a conversion.
     pub(super) slot: &'a LookSlot,
+    /// Notices of changes of the record and its consumers.
+    pub(super) changes: &'a RecordChanges,
 }
 
 /// Result of a look.
@@ -150,7 +153,10 @@ impl Reconciliation<'_> {
                 governor.remember_denial(&account, repository.location(), &error.to_string());
             }
             // The leader's own requests have told the governor.
-            Err((ReconcileError::Job(_), ErrorClass::RateLimited { retry_after })) => {
+            Err((
+                ReconcileError::Conversion(ConversionError::Job(_)),
+                ErrorClass::RateLimited { retry_after },
+            )) => {
                 governor.remember_pause(&account, retry_after);
             }
             _ => {}
@@ -183,7 +189,7 @@ impl Reconciliation<'_> {
         let asked = writer.request_time();
         zstart_convert::ensure_source_unchanged(repository, source, &digest)
             .await
-            .map_err(ReconcileError::Convert)?;
+            .map_err(ReconcileError::convert)?;
         writer.set_resolved(&digest, asked);
         Ok(ready(source, digest, variant, origin))
     }
@@ -237,14 +243,14 @@ impl Reconciliation<'_> {
     ) -> Result<Option<Arc<str>>, ReconcileError> {
         let governor = &self.context.governor;
         let right = governor.push_right(account, repository).await;
-        let PushRight::Denied(message) = right.map_err(|error| ReconcileError::Convert(error.into()))? else {
+        let PushRight::Denied(message) = right.map_err(ReconcileError::convert)? else {
             return Ok(None);
         };
         if writer.status().variant.is_some() {
             return Ok(Some(message));
         }
         let listing = repository.look_up_tags(MAX_TAGS).await;
-        let has_variant = match listing.map_err(|error| ReconcileError::Convert(error.into()))? {
+        let has_variant = match listing.map_err(ReconcileError::convert)? {
             TagListing::Read(tags) => tags.iter().any(|tag| names.contains(tag)),
             TagListing::Refused(_) => false,
         };

@@ -184,16 +184,13 @@ pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileEr
         ReconcileError::Record(_) | ReconcileError::Resolve(_) | ReconcileError::LookTimeout { .. } => {
             RESOLVED
         }
-        ReconcileError::Convert(_)
+        ReconcileError::Conversion(_)
         | ReconcileError::AddPlatforms { .. }
         | ReconcileError::Variant(_)
         | ReconcileError::NoAccess { .. }
         | ReconcileError::PushDenied { .. }
         | ReconcileError::Credentials(_)
-        | ReconcileError::Status(_)
-        | ReconcileError::ConversionTimeout { .. }
-        | ReconcileError::Job(_)
-        | ReconcileError::Abandoned => CONVERTED,
+        | ReconcileError::Status(_) => CONVERTED,
     };
     if is_ready(status) && error.keeps_variant_ready() {
         // The variant goes on serving. `Resolved` reports a failed lookup of the source, and `Converted` a
@@ -201,19 +198,16 @@ pub(super) fn set_failed(status: &mut ImageConversionStatus, error: &ReconcileEr
         match error.cause() {
             ReconcileError::Resolve(_)
             | ReconcileError::LookTimeout { .. }
-            | ReconcileError::Convert(_)
+            | ReconcileError::Conversion(_)
             | ReconcileError::AddPlatforms { .. }
-            | ReconcileError::PushDenied { .. }
-            | ReconcileError::ConversionTimeout { .. }
-            | ReconcileError::Job(_) => {
+            | ReconcileError::PushDenied { .. } => {
                 set_condition(status, type_, false, reason, &message, now);
             }
             ReconcileError::Record(_)
             | ReconcileError::Variant(_)
             | ReconcileError::NoAccess { .. }
             | ReconcileError::Credentials(_)
-            | ReconcileError::Status(_)
-            | ReconcileError::Abandoned => {}
+            | ReconcileError::Status(_) => {}
         }
         return;
     }

@@ -6,7 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, PostParams};
 use serde_json::{Value, json};
-use zstart_core::record::{CONVERTED, READY, RecordReason, record_name};
+use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason, record_name};
 use zstart_core::{ImageConversion, keys};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, Session};
@@ -167,8 +167,11 @@ async fn job_goes_with_the_last_consumer() -> Result<()> {
     let first = jobs.started_job().await?;
     remove_deployment(&jobs.lab).await?;
     jobs.no_job().await?;
-    let message = jobs.lab.not_ready(&image, RecordReason::Pending).await?;
-    assert!(message.contains("no workload uses the source"), "{message}");
+    let is_stopped = |status: &ImageConversionStatus| {
+        let (_, reason, message) = condition_of(status, READY);
+        reason == "Pending" && message.contains("no workload uses the source")
+    };
+    jobs.lab.wait_for(&image, "stopped", is_stopped).await?;
     // The next consumer gets a Job at once.
     jobs.lab.deploy("on", "web", &image).await?;
     assert_ne!(jobs.started_job().await?.uid(), first.uid());

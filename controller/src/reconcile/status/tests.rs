@@ -65,7 +65,7 @@ fn addition_errors() -> Vec<(ReconcileError, &'static str)> {
         (add(pull(ErrorKind::Denied)), "PullDenied"),
         (add(pull(ErrorKind::Unavailable)), "RegistryUnavailable"),
         // A plan may fail before the platforms are known.
-        (ReconcileError::Convert(pull(ErrorKind::ContentMismatch)), "ContentMismatch"),
+        (ReconcileError::convert(pull(ErrorKind::ContentMismatch)), "ContentMismatch"),
     ]
 }
 
@@ -180,7 +180,7 @@ fn variant_of_another_digest_is_not_kept_by_an_error() {
     let mut status = ready_status(&digest("source"));
     let (from, to) = (digest("source"), digest("another"));
     let moved = Error::SourceMoved { reference: "registry.lab/app:v1".to_owned(), from, to };
-    set_failed(&mut status, &ReconcileError::Convert(moved), now());
+    set_failed(&mut status, &ReconcileError::convert(moved), now());
     assert_eq!(ready(&status), ("False", "SourceMoved"));
 }
 
