@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use tracing::{debug, warn};
 use zstart_convert::{AcceptedSettings, PlatformSelection};
-use zstart_core::record::{ImageConversionStatus, RecordReason, Requests};
+use zstart_core::record::{ImageConversionStatus, READY, RecordReason, Requests, condition};
 use zstart_core::{ImageConversion, Platform, Reference};
 
 use crate::config::Config;
@@ -356,20 +356,29 @@ pub(crate) fn is_outage(error: &kube::Error) -> bool {
 /// Records that a record's first look waits for `registry`, which doesn't answer. Nothing is sent to the registry.
 pub(crate) async fn hold(context: &Context, name: &str, registry: &str) -> kube::Result<()> {
     let message = format!("{registry} doesn't answer; the source waits for its first look until it does");
-    set_waiting(context, name, RecordReason::RegistryUnavailable, &message).await
+    set_waiting(context, name, RecordReason::RegistryUnavailable, &message, |_| true).await
 }
 
-/// Records that a record waits for its first look.
-pub(crate) async fn set_waiting(
+/// Records that a record waits for its first look, unless it has the result of an earlier process.
+pub(crate) async fn wait(context: &Context, name: &str, message: &str) -> kube::Result<()> {
+    let waits = [RecordReason::Pending, RecordReason::RegistryUnavailable].map(RecordReason::as_str);
+    let is_waiting = |status: &ImageConversionStatus| {
+        condition(status, READY).is_none_or(|ready| waits.contains(&&*ready.reason))
+    };
+    set_waiting(context, name, RecordReason::Pending, message, is_waiting).await
+}
+
+/// Records for what a first look waits, if the source has no digest yet and the status permits it.
+async fn set_waiting(
     context: &Context,
     name: &str,
     reason: RecordReason,
     message: &str,
+    permits: impl Fn(&ImageConversionStatus) -> bool,
 ) -> kube::Result<()> {
     let records = Api::<ImageConversion>::all(context.client.clone());
     let Some(found) = records.get_opt(name).await? else { return Ok(()) };
-    let has_verdict = found.status.as_ref().is_some_and(|status| status.source.is_some());
-    if has_verdict {
+    if found.status.as_ref().is_some_and(|status| status.source.is_some() || !permits(status)) {
         return Ok(());
     }
     let mut writer = StatusWriter::new(&context.client, &context.api_clock, &found, None);

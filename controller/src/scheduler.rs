@@ -28,6 +28,7 @@ use zstart_process::watch::{self, WatchCache};
 use zstart_registry::Backoff;
 
 use self::breaker::Breaker;
+use self::positions::Shown;
 use self::queue::{Look, Next, Queue, RecordName};
 use self::unused::Unused;
 use self::writes::{Write, Written};
@@ -39,6 +40,7 @@ use crate::sweep;
 
 mod breaker;
 pub(crate) mod conversions;
+mod positions;
 mod queue;
 mod slot;
 #[cfg(test)]
@@ -87,7 +89,10 @@ async fn schedule(context: Arc<Context>, mut sweeps: UnboundedReceiver<bool>) {
                 let Some(changed) = changed else { return };
                 scheduler.apply_changes(&changed);
             }
-            _ = counts.tick() => scheduler.count(),
+            _ = counts.tick() => {
+                scheduler.count();
+                scheduler.write_positions(Instant::now());
+            }
             Some(is_accepted) = sweeps.recv() => {
                 if is_accepted {
                     scheduler.api_server_answered();
@@ -132,6 +137,10 @@ struct Entry {
     unused: Option<Unused>,
     /// The first look may be more than the confirmation of a verdict that an earlier process recorded.
     needs_first_look: bool,
+    /// Time since which the next look is due. It decides the record's place in the queue.
+    due_since: Option<Instant>,
+    /// Position that the record shows while it waits for its first look.
+    shown: Option<Shown>,
     state: State,
 }
 
@@ -281,19 +290,28 @@ impl Scheduler {
         source: &Reference,
         consumers: &[Consumer],
     ) {
-        let Some(next) = reconcile::next_look(&self.context, name, record, source, consumers) else {
+        let next = reconcile::next_look(&self.context, name, record, source, consumers);
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let Some(next) = next else {
+            entry.due_since = None;
             self.queue.remove(name);
             return;
         };
-        let needs_first_look = self.entries.get(name).is_some_and(|entry| entry.needs_first_look);
         let kind = match next.kind {
-            Kind::First if next.is_unknown && !needs_first_look => Kind::Routine,
+            Kind::First if next.is_unknown && !entry.needs_first_look => Kind::Routine,
             kind => kind,
         };
+        let now = Instant::now();
+        let is_due = next.due <= now;
+        // A record that waits keeps its place.
+        entry.due_since = is_due.then(|| entry.due_since.unwrap_or(next.due));
+        if is_due && kind == Kind::First && next.is_unknown {
+            entry.shown.get_or_insert(Shown::unknown(now));
+        }
+        let due = entry.due_since.unwrap_or(next.due);
         let namespace = consumers.first().map_or("", |consumer| consumer.namespace.as_str());
-        let look =
-            Look { registry: source.registry().into(), namespace: namespace.into(), kind, due: next.due };
-        self.queue.insert(name, look, Instant::now());
+        let look = Look { registry: source.registry().into(), namespace: namespace.into(), kind, due };
+        self.queue.insert(name, look, now);
     }
 
     /// Starts everything that can start now. Returns the time at which more can start.
@@ -333,6 +351,7 @@ impl Scheduler {
         else {
             return;
         };
+        (entry.due_since, entry.shown) = (None, None);
         self.runs += 1;
         let run = self.runs;
         let (told, changes) = tokio::sync::watch::channel(());
@@ -401,10 +420,13 @@ impl Scheduler {
 
     /// Notes on the records of an unreachable registry that they wait.
     fn hold(&mut self, registry: &Arc<str>) {
-        let waiting = self.queue.waiting_for_first_look(registry);
+        let waiting = self.queue.first_looks(registry);
         warn!(%registry, waiting = waiting.len(), "registry doesn't answer, probing it until it does");
         for name in waiting {
             self.queue.remove(&name);
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.shown = None;
+            }
             self.write_at(&name, Write::Hold(Arc::clone(registry)), Instant::now());
         }
     }

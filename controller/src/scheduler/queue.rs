@@ -196,10 +196,33 @@ impl Queue {
         self.registries.get(registry).is_some_and(|registry| registry.breaker.is_open())
     }
 
-    /// The records of a registry that wait for their first look.
-    pub(super) fn waiting_for_first_look(&self, registry: &str) -> Vec<RecordName> {
-        let lanes = self.registries.get(registry).into_iter().flat_map(|registry| registry.lanes.values());
-        lanes.flat_map(|lane| lane.first.iter().map(|(_, record)| Arc::clone(record))).collect()
+    /// The records of a registry that wait for their first look, in the order of the namespaces' turns.
+    pub(super) fn first_looks(&self, registry: &str) -> Vec<RecordName> {
+        let Some(registry) = self.registries.get(registry) else { return Vec::new() };
+        let mut order = Vec::new();
+        let mut lanes: Vec<_> = registry.in_turn().map(|(_, lane)| lane.first.iter()).collect();
+        while !lanes.is_empty() {
+            lanes.retain_mut(|lane| {
+                let next = lane.next();
+                order.extend(next.map(|(_, record)| Arc::clone(record)));
+                next.is_some()
+            });
+        }
+        order
+    }
+
+    /// Number of first looks before that of a record which is added now. The turns of another namespace may be fewer.
+    pub(super) fn ahead_of_new(&self, registry: &str, namespace: &str) -> usize {
+        let Some(registry) = self.registries.get(registry) else { return 0 };
+        let own = registry.lanes.get(namespace).map_or(0, |lane| lane.first.len());
+        let others = registry.lanes.iter().filter(|(name, _)| &***name != namespace);
+        others.map(|(_, lane)| lane.first.len().min(own + 1)).sum::<usize>() + own
+    }
+
+    /// Registries with records that wait, except those that count as unreachable.
+    pub(super) fn reachable_registries(&self) -> Vec<Arc<str>> {
+        let reachable = self.registries.iter().filter(|(_, registry)| !registry.breaker.is_open());
+        reachable.map(|(name, _)| Arc::clone(name)).collect()
     }
 
     /// Registries that count as unreachable.
@@ -249,15 +272,17 @@ impl Registry {
         Some(if reachable > now || paced > now { due.max(reachable).max(paced) } else { due })
     }
 
+    /// The namespaces, beginning with the one whose turn is next.
+    fn in_turn(&self) -> impl Iterator<Item = (&Arc<str>, &Lane)> {
+        let last = &self.last_turn;
+        let later = self.lanes.range::<Arc<str>, _>((Bound::Excluded(last), Bound::Unbounded));
+        later.chain(self.lanes.range::<Arc<str>, _>((Bound::Unbounded, Bound::Included(last))))
+    }
+
     /// Takes the record whose turn it is.
     fn take_turn(&mut self, permits_first: bool, now: Instant) -> Option<RecordName> {
-        let after = (Bound::Excluded(Arc::clone(&self.last_turn)), Bound::Unbounded);
         let is_due = |lane: &Lane| lane.earliest(permits_first).is_some_and(|due| due <= now);
-        let later = self.lanes.range::<Arc<str>, _>(after).find(|(_, lane)| is_due(lane));
-        let namespace = match later {
-            Some((namespace, _)) => Arc::clone(namespace),
-            None => Arc::clone(self.lanes.iter().find(|(_, lane)| is_due(lane))?.0),
-        };
+        let namespace = Arc::clone(self.in_turn().find(|(_, lane)| is_due(lane))?.0);
         let lane = self.lanes.get_mut(&namespace)?;
         let record = lane.take(permits_first, now)?;
         if lane.is_empty() {

@@ -121,3 +121,65 @@ async fn denied_deletion_pauses_no_look() {
     let next = scheduler.unused.first().map(|(at, _)| at.duration_since(now));
     assert!(next.is_some_and(|delay| delay > Duration::from_mins(4)), "{next:?}");
 }
+
+/// Names and positions that are to be written.
+fn position_writes(scheduler: &Scheduler) -> Vec<(RecordName, usize)> {
+    let position = |name: &RecordName| match &scheduler.entries[name].state {
+        State::Writing(Write::Position(position)) => Some((Arc::clone(name), position.ahead)),
+        _ => None,
+    };
+    scheduler.to_write.iter().filter_map(|(_, name)| position(name)).collect()
+}
+
+#[tokio::test]
+async fn positions_are_written_once_a_second_and_keep_the_order() {
+    let mut scheduler = scheduler("");
+    scheduler.list([]);
+    let tags: Vec<String> = (0..25).map(|number| format!("v{number}")).collect();
+    for tag in &tags {
+        scheduler.set_used(tag, true);
+        scheduler.notice(tag);
+        scheduler.to_write.clear();
+        let created = RecordMeta::of(&record(tag, None).metadata);
+        scheduler.finish_write(Ok((name_of(tag), Ok(Written::Created(created)))));
+    }
+    let order = scheduler.queue.first_looks("r.example");
+    assert_eq!(order, tags.iter().map(|tag| name_of(tag)).collect::<Vec<_>>());
+
+    let now = Instant::now();
+    scheduler.write_positions(now);
+    assert_eq!(position_writes(&scheduler), [], "the wait is shorter than a minute");
+    let mut now = now + Duration::from_mins(1);
+    let mut written = Vec::new();
+    for _ in 0..4 {
+        scheduler.write_positions(now);
+        let writes = position_writes(&scheduler);
+        assert!(writes.len() <= 10, "{writes:?}");
+        scheduler.to_write.clear();
+        for (name, _) in &writes {
+            scheduler.finish_write(Ok((Arc::clone(name), Ok(Written::Waiting))));
+        }
+        assert_eq!(scheduler.queue.first_looks("r.example"), order, "a write costs no place");
+        written.extend(writes);
+        now += COUNT_INTERVAL;
+    }
+    written.sort_by_key(|(_, ahead)| *ahead);
+    assert_eq!(written, order.iter().cloned().zip(0..25).collect::<Vec<_>>(), "each once");
+
+    // Half of them are looked at.
+    now += Duration::from_mins(1);
+    while let Next::Start(name, _) = scheduler.queue.next(now, 0)
+        && name != order[12]
+    {
+        scheduler.queue.release(&"r.example".into());
+    }
+    scheduler.write_positions(now);
+    let writes: Vec<usize> = position_writes(&scheduler).into_iter().map(|(_, ahead)| ahead).collect();
+    assert!(writes.contains(&0) && writes.iter().all(|ahead| *ahead < 12), "{writes:?}");
+
+    // The API server rejects a message: the look goes on.
+    let name = &order[13];
+    let rejected = Status::failure("no", "Invalid").with_code(422);
+    scheduler.finish_write(Ok((Arc::clone(name), Err(kube::Error::Api(Box::new(rejected))))));
+    assert_eq!(scheduler.queue.first_looks("r.example").first(), Some(name));
+}

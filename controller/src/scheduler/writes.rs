@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::task::JoinError;
 use tracing::warn;
-use zstart_core::record::RecordReason;
 use zstart_core::{Reference, chain};
 
+use super::positions::{Position, Shown};
 use super::queue::RecordName;
 use super::{Scheduler, State};
 use crate::context::Context;
@@ -33,6 +33,8 @@ pub(super) enum Write {
     Delete { uid: Box<str>, unused_since: Timestamp },
     /// Notes that the first look waits for this registry, which doesn't answer.
     Hold(Arc<str>),
+    /// Notes the position of the first look.
+    Position(Position),
 }
 
 /// Result of a [`Write`].
@@ -44,15 +46,16 @@ pub(super) enum Written {
     Deleted,
     /// `None` if the record is gone.
     Source(Option<Reference>),
-    Held,
+    /// The record says for what its first look waits.
+    Waiting,
 }
 
-/// Carries out a write. `is_reachable` says whether the registry of a new record answers.
+/// Carries out a write. `position` is that of a new record whose registry answers.
 pub(super) async fn carry_out(
     context: &Context,
     name: &str,
     write: Write,
-    is_reachable: bool,
+    position: Option<Position>,
 ) -> kube::Result<Written> {
     let client = &context.client;
     match write {
@@ -61,11 +64,9 @@ pub(super) async fn carry_out(
             let record = records::create(client, name, source.clone()).await?;
             tracing::info!(record = name, %source, "created a record");
             // A record without conditions would look like one that is forgotten.
-            if is_reachable {
-                let message = "the source waits for its first look";
-                reconcile::set_waiting(context, name, RecordReason::Pending, message).await?;
-            } else {
-                reconcile::hold(context, name, &registry).await?;
+            match position {
+                Some(position) => reconcile::wait(context, name, &position.message()).await?,
+                None => reconcile::hold(context, name, &registry).await?,
             }
             Ok(Written::Created(record))
         }
@@ -80,7 +81,11 @@ pub(super) async fn carry_out(
         Write::ReadSource => Ok(Written::Source(records::source_of(client, name).await?)),
         Write::Hold(registry) => {
             reconcile::hold(context, name, &registry).await?;
-            Ok(Written::Held)
+            Ok(Written::Waiting)
+        }
+        Write::Position(position) => {
+            reconcile::wait(context, name, &position.message()).await?;
+            Ok(Written::Waiting)
         }
     }
 }
@@ -121,12 +126,18 @@ impl Scheduler {
             return;
         }
         let (context, write) = (Arc::clone(&self.context), write.clone());
-        let is_reachable = match &write {
-            Write::Create(source) => !self.queue.is_unreachable(source.registry()),
-            Write::ReadSource | Write::MarkUnused { .. } | Write::Delete { .. } | Write::Hold(_) => true,
-        };
+        let mut position = None;
+        if let Write::Create(source) = &write
+            && !self.queue.is_unreachable(source.registry())
+        {
+            let consumers = demand.read(|demand| demand.consumers(source));
+            let namespace = consumers.first().map_or("", |consumer| consumer.namespace.as_str());
+            let new = Position::of_new(&self.queue, source.registry(), namespace);
+            entry.shown = Some(Shown::new(new.ahead, Instant::now()));
+            position = Some(new);
+        }
         self.writes.spawn(async move {
-            let written = carry_out(&context, &name, write, is_reachable).await;
+            let written = carry_out(&context, &name, write, position).await;
             (name, written)
         });
     }
@@ -148,7 +159,7 @@ impl Scheduler {
                     }
                     Written::Source(source) => entry.source = source.map(Source::new),
                     Written::Marked(Some(record)) => self.records.insert(Arc::clone(&name), record),
-                    Written::Marked(None) | Written::Deleted | Written::Held => {}
+                    Written::Marked(None) | Written::Deleted | Written::Waiting => {}
                 }
                 self.api_server_answered();
                 // The watch reports a record that is gone, or has done so already.
@@ -161,6 +172,15 @@ impl Scheduler {
             }
             Err(error) => {
                 warn!(record = %name, error = chain(&error), "failed to write a record");
+                if let State::Writing(Write::Position(_)) = entry.state {
+                    // The look doesn't wait for its message.
+                    entry.state = State::Waiting;
+                    if reconcile::is_outage(&error) {
+                        self.api_server_failed(now);
+                    }
+                    self.refresh(&name);
+                    return;
+                }
                 if entry.state.unused_record().is_some() {
                     // Without the right to delete records, the rest of the work goes on.
                     entry.state = State::Waiting;

@@ -18,6 +18,7 @@ mod loop_guard;
 mod moved_tags;
 mod outage;
 mod platforms;
+mod positions;
 mod program;
 mod pull_times;
 mod records;

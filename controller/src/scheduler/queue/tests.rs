@@ -34,6 +34,28 @@ fn namespaces_take_turns() {
 }
 
 #[test]
+fn positions_of_first_looks_are_the_order_of_their_starts() {
+    let (mut queue, start) = (Queue::default(), Instant::now());
+    let now = start + SECOND;
+    for (due, record) in (0..).zip(["b0", "a0", "a1", "a2", "c0", "c1"]) {
+        let due = start + due * SECOND / 10;
+        queue.insert(&name(record), look("r", &record[..1], Kind::First, due), now);
+    }
+    queue.insert(&name("routine"), look("r", "a", Kind::Routine, now + SECOND), now);
+    queue.insert(&name("other"), look("other", "a", Kind::First, now), now);
+    let positions =
+        |queue: &Queue| queue.first_looks("r").iter().map(ToString::to_string).collect::<Vec<_>>();
+    let expected = ["a0", "b0", "c0", "a1", "c1", "a2"];
+    assert_eq!(positions(&queue), expected);
+    let of_new = ["a", "b", "c", "d", "Z"].map(|namespace| queue.ahead_of_new("r", namespace));
+    assert_eq!(of_new, [6, 5, 6, 3, 3]);
+    for (number, record) in expected.into_iter().enumerate() {
+        assert_eq!(positions(&queue), expected[number..]);
+        assert!(matches!(queue.next(now, 0), Next::Start(next, _) if &*next == record));
+    }
+}
+
+#[test]
 fn requested_look_is_first_in_its_namespace() {
     let (mut queue, start) = (Queue::default(), Instant::now());
     let now = start + 2 * SECOND;
@@ -109,7 +131,7 @@ fn unreachable_registry_gets_one_probe_at_a_time() {
     });
     assert_eq!(opened.count(), 1);
     assert!(queue.is_unreachable("r"));
-    assert_eq!(queue.waiting_for_first_look("r").len(), 20 - MAX_REGISTRY_LOOKS);
+    assert_eq!(queue.first_looks("r").len(), 20 - MAX_REGISTRY_LOOKS);
     assert_eq!(queue.next(now, 0), Next::Wait(now + PROBES.initial));
 
     let probe = now + PROBES.initial;
