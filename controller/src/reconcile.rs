@@ -1,37 +1,39 @@
 //! Reconciles a record: finds or makes the variant of its source and records the result.
 //!
 //! [`reconciliation`] runs the phases, one file each: [`resolve`], [`plan`], [`execute`],
-//! [`status`]. [`result`] records how they ended. The scheduler decides when; [`next_look`] tells it.
+//! [`status`]. [`result`] records how they ended. The scheduler decides when; [`next_look()`] tells
+//! it. [`waiting`] has the messages of records that wait.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use jiff::Timestamp;
 use kube::{Api, ResourceExt as _};
 use tracing::{debug, warn};
-use zstart_convert::{AcceptedSettings, PlatformSelection};
-use zstart_core::record::{ImageConversionStatus, READY, RecordReason, Requests, condition};
-use zstart_core::{ImageConversion, Platform, Reference};
+use zstart_convert::AcceptedSettings;
+use zstart_core::record::{ImageConversionStatus, RecordReason, Requests};
+use zstart_core::{ImageConversion, Platform};
 
-use crate::config::Config;
 use crate::context::Context;
-use crate::demand::Consumer;
 use crate::executor::ConversionError;
 use crate::heal::{health, recover};
 use crate::records::RecordMeta;
-use crate::scheduler::{Kind, LookSlot, Reachability, RecordChanges};
+use crate::scheduler::{LookSlot, Reachability, RecordChanges};
 use error::ReconcileError;
 pub(crate) use error::chain_with_hint;
+pub(crate) use next_look::next_look;
+use next_look::{inputs_of, only};
 use reconciliation::Reconciliation;
-use requeue::{Attempt, Due, Failure, Inputs, InputsHash, Last, Schedule, Unwritten};
+use requeue::{Attempt, Failure, Inputs, Last, Unwritten};
 use result::{Ended, record_result};
 use status_writer::StatusWriter;
 use verdict::Verdict;
+pub(crate) use waiting::{hold, wait};
 
 mod backoff;
 mod error;
 mod execute;
+mod next_look;
 mod plan;
 mod reconciliation;
 mod request_time;
@@ -42,16 +44,7 @@ mod status;
 mod status_writer;
 mod target;
 mod verdict;
-
-/// The next look at a source.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct NextLook {
-    pub(crate) kind: Kind,
-    /// Possibly in the past.
-    pub(crate) due: Instant,
-    /// This process hasn't looked at the source yet. An earlier one may have.
-    pub(crate) is_unknown: bool,
-}
+mod waiting;
 
 /// Record to reconcile.
 pub(crate) struct Job<'a> {
@@ -83,69 +76,6 @@ pub(crate) enum Reconciled {
         /// The API server as a whole is affected, as far as the error tells.
         is_outage: bool,
     },
-}
-
-/// Returns the next look at a source; `None` if nothing asks for one.
-///
-/// A record that the controller made has consumers, or is kept for its variant. A record that a user made is looked
-/// at once without consumers.
-pub(crate) fn next_look(
-    context: &Context,
-    name: &str,
-    record: &RecordMeta,
-    source: &Reference,
-    consumers: &[Consumer],
-) -> Option<NextLook> {
-    if consumers.is_empty() && record.is_own {
-        return None;
-    }
-    let inputs = inputs_of(record, consumers);
-    let platforms = context.platforms();
-    let at_once = |is_unknown| Some(NextLook { kind: Kind::First, due: Instant::now(), is_unknown });
-    let (last, is_unknown) = match context.attempts.last(name, inputs.image, only(&platforms)) {
-        Last::None => match earlier_attempt(context, name, record, source, inputs) {
-            Some(earlier) => (Box::new(earlier), true),
-            None => return at_once(true),
-        },
-        Last::Outdated => return at_once(false),
-        Last::Same(last) => (last, false),
-    };
-    if consumers.is_empty() && !is_unknown && last.failure.is_none() && last.unwritten.is_none() {
-        return None;
-    }
-    let requested = context.demand.read(|demand| demand.requested_look(source));
-    // Of an earlier process's attempt, only the time is known.
-    let is_movable = is_unknown || (source.digest().is_none() && !last.is_immutable);
-    let schedule = schedule_of(name, is_movable, last.is_unhealthy, consumers, requested, &context.config);
-    let Due { at: due, is_requested } = last.due(inputs.access, &schedule);
-    let kind = match last.verdict {
-        _ if is_requested => Kind::Requested,
-        Some(_) => Kind::Routine,
-        None => Kind::First,
-    };
-    Some(NextLook { kind, due, is_unknown })
-}
-
-/// The attempt that an earlier process made, as far as the sweep tells; `None` if the source is to be looked at now.
-fn earlier_attempt(
-    context: &Context,
-    name: &str,
-    record: &RecordMeta,
-    source: &Reference,
-    inputs: Inputs,
-) -> Option<Attempt> {
-    let at = context.sweep.earlier_look(name)?;
-    // A request of the time without a controller wants a look now.
-    let Requests { retry, reconvert } = &record.requests;
-    let is_earlier = |request: &String| request.parse::<Timestamp>().is_ok_and(|time| time < at);
-    if !retry.iter().chain(reconvert).all(is_earlier) {
-        return None;
-    }
-    // The sweep has whole seconds. The look was made in that second, so a request of an earlier second is answered.
-    let latest = at + Duration::from_secs(1);
-    let age = context.api_clock.now().duration_since(latest).try_into().unwrap_or_default();
-    let looked_at = Instant::now().checked_sub(age)?;
-    Some(Attempt::unknown(inputs, source.registry().into(), looked_at))
 }
 
 /// Reconciles a record, and remembers when it is due again.
@@ -353,61 +283,6 @@ pub(crate) fn is_outage(error: &kube::Error) -> bool {
     }
 }
 
-/// Records that a record's first look waits for `registry`, which doesn't answer. Nothing is sent to the registry.
-pub(crate) async fn hold(context: &Context, name: &str, registry: &str) -> kube::Result<()> {
-    let message = format!("{registry} doesn't answer; the source waits for its first look until it does");
-    set_waiting(context, name, RecordReason::RegistryUnavailable, &message, |_| true).await
-}
-
-/// Records that a record waits for its first look, unless it has the result of an earlier process.
-pub(crate) async fn wait(context: &Context, name: &str, message: &str) -> kube::Result<()> {
-    let waits = [RecordReason::Pending, RecordReason::RegistryUnavailable].map(RecordReason::as_str);
-    let is_waiting = |status: &ImageConversionStatus| {
-        condition(status, READY).is_none_or(|ready| waits.contains(&&*ready.reason))
-    };
-    set_waiting(context, name, RecordReason::Pending, message, is_waiting).await
-}
-
-/// Records for what a first look waits, if the source has no digest yet and the status permits it.
-async fn set_waiting(
-    context: &Context,
-    name: &str,
-    reason: RecordReason,
-    message: &str,
-    permits: impl Fn(&ImageConversionStatus) -> bool,
-) -> kube::Result<()> {
-    let records = Api::<ImageConversion>::all(context.client.clone());
-    let Some(found) = records.get_opt(name).await? else { return Ok(()) };
-    if found.status.as_ref().is_some_and(|status| status.source.is_some() || !permits(status)) {
-        return Ok(());
-    }
-    let mut writer = StatusWriter::new(&context.client, &context.api_clock, &found, None);
-    writer.set_waiting(reason, message);
-    writer.write().await.map(drop)
-}
-
-/// Returns the time at which the record's source is looked at.
-fn schedule_of(
-    name: &str,
-    is_movable: bool,
-    is_unhealthy: bool,
-    consumers: &[Consumer],
-    requested: Option<Instant>,
-    config: &Config,
-) -> Schedule {
-    let pulls_always = consumers.iter().any(|consumer| consumer.pulls_always);
-    let interval = if is_movable && pulls_always {
-        config.recheck_interval_always.min(config.recheck_interval)
-    } else if is_movable || is_unhealthy {
-        config.recheck_interval
-    } else {
-        config.confirm_interval
-    };
-    // Never later than the setting.
-    let interval: Duration = interval.saturating_sub(backoff::jitter(interval, name));
-    Schedule { interval, requested, is_movable }
-}
-
 /// Returns the variants that suffice: any, unless a user has asked for one of the current settings.
 fn accepted_settings(
     requests: Option<&Requests>,
@@ -420,24 +295,5 @@ fn accepted_settings(
         AcceptedSettings::Current
     } else {
         AcceptedSettings::Any
-    }
-}
-
-fn inputs_of(record: &RecordMeta, consumers: &[Consumer]) -> Inputs {
-    let consumers: BTreeSet<_> = consumers
-        .iter()
-        .map(|consumer| (&consumer.namespace, &consumer.pull_secrets, &consumer.service_account))
-        .collect();
-    Inputs {
-        image: InputsHash::of((&record.uid, record.generation, &record.requests)),
-        access: InputsHash::of(consumers),
-    }
-}
-
-/// The selected platforms; `None` if all are.
-fn only(platforms: &PlatformSelection) -> Option<&[Platform]> {
-    match platforms {
-        PlatformSelection::All => None,
-        PlatformSelection::Only(platforms) => Some(platforms),
     }
 }

@@ -7,7 +7,6 @@
 //! While the API server accepts no writes, no registry is asked: the answer couldn't be recorded.
 
 use std::collections::{BTreeSet, HashMap};
-use std::panic::resume_unwind;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,27 +18,28 @@ use kube::runtime::watcher::{self, Event};
 use kube::{Api, ResourceExt as _};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch::{Receiver, Sender};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::JoinSet;
 use tokio::time::sleep_until;
-use tracing::{info, warn};
 use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, Reference};
 use zstart_process::watch::{self, WatchCache};
 use zstart_registry::Backoff;
 
 use self::breaker::Breaker;
+use self::looks::Finished;
 use self::positions::Shown;
 use self::queue::{Look, Next, Queue, RecordName};
 use self::unused::Unused;
 use self::writes::{Write, Written};
 use crate::context::Context;
 use crate::demand::{Changes, Consumer, Source};
-use crate::reconcile::{self, Job, Reconciled};
+use crate::reconcile;
 use crate::records::RecordMeta;
 use crate::sweep;
 
 mod breaker;
 pub(crate) mod conversions;
+mod looks;
 mod positions;
 mod queue;
 mod slot;
@@ -142,14 +142,6 @@ struct Entry {
     /// Position that the record shows while it waits for its first look.
     shown: Option<Shown>,
     state: State,
-}
-
-/// A reconciliation that ended.
-struct Finished {
-    name: RecordName,
-    run: u64,
-    registry: Arc<str>,
-    reconciled: Reconciled,
 }
 
 /// Work on a record.
@@ -344,93 +336,6 @@ impl Scheduler {
         }
     }
 
-    fn start_look(&mut self, name: RecordName, look: Look) {
-        let slot = LookSlot::new(Arc::clone(&look.registry), self.freed.clone());
-        self.looks += 1;
-        let (Some(record), Some(entry)) = (self.records.get(&name).cloned(), self.entries.get_mut(&name))
-        else {
-            return;
-        };
-        (entry.due_since, entry.shown) = (None, None);
-        self.runs += 1;
-        let run = self.runs;
-        let (told, changes) = tokio::sync::watch::channel(());
-        entry.state = State::Running { run, uid: record.uid.clone(), is_outdated: false, changes: told };
-        let (context, permits_first) = (Arc::clone(&self.context), look.kind != Kind::Routine);
-        self.reconciliations.spawn(async move {
-            let job = Job { name: &name, record: &record, permits_first, slot: &slot, changes };
-            let reconciled = reconcile::reconcile(&context, job).await;
-            drop(slot);
-            Finished { name, run, registry: look.registry, reconciled }
-        });
-    }
-
-    /// Ends a look: the reconciliation is complete, or a conversion follows.
-    fn free(&mut self, registry: &Arc<str>) {
-        self.looks = self.looks.saturating_sub(1);
-        self.queue.release(registry);
-    }
-
-    fn finish(&mut self, done: Result<Finished, JoinError>) {
-        let done = done.unwrap_or_else(|error| resume_unwind(error.into_panic()));
-        let Finished { name, run, registry, reconciled } = done;
-        let now = Instant::now();
-        let mut may_be_due = false;
-        if let Some(entry) = self.entries.get_mut(&name)
-            && let State::Running { run: current, is_outdated, .. } = entry.state
-            && current == run
-        {
-            // The watch reports a record that is gone, or has done so already.
-            may_be_due = is_outdated || reconciled != Reconciled::Gone;
-            entry.state = State::Waiting;
-            entry.needs_first_look |= reconciled == Reconciled::NeedsFirstLook;
-        }
-        let reachability = match reconciled {
-            Reconciled::Done { reachability, is_written } => {
-                // A look that finds nothing new proves nothing about the API server.
-                if is_written {
-                    self.api_server_answered();
-                }
-                reachability
-            }
-            Reconciled::Rejected { reachability, is_outage } => {
-                if is_outage {
-                    self.api_server_failed(now);
-                }
-                reachability
-            }
-            Reconciled::NeedsFirstLook | Reconciled::Gone => Reachability::Unknown,
-        };
-        let before = self.queue.unreachable_registries();
-        if self.queue.record(&registry, reachability, now) {
-            self.hold(&registry);
-        }
-        let unreachable = self.queue.unreachable_registries();
-        if unreachable != before {
-            self.context.sweep.set_unreachable(unreachable);
-        }
-        if !self.entries.contains_key(&name) {
-            // The record went while the run went on.
-            self.forget(&name);
-        }
-        if may_be_due {
-            self.refresh(&name);
-        }
-    }
-
-    /// Notes on the records of an unreachable registry that they wait.
-    fn hold(&mut self, registry: &Arc<str>) {
-        let waiting = self.queue.first_looks(registry);
-        warn!(%registry, waiting = waiting.len(), "registry doesn't answer, probing it until it does");
-        for name in waiting {
-            self.queue.remove(&name);
-            if let Some(entry) = self.entries.get_mut(&name) {
-                entry.shown = None;
-            }
-            self.write_at(&name, Write::Hold(Arc::clone(registry)), Instant::now());
-        }
-    }
-
     /// Counts the work that waits.
     fn count(&self) {
         let Context { metrics, conversion_permits, attempts, .. } = &*self.context;
@@ -443,17 +348,5 @@ impl Scheduler {
         let pending = self.records.iter().filter(|(name, _)| is_pending(name)).count();
         *reasons.entry(RecordReason::Pending).or_default() += pending;
         metrics.set_records(&reasons);
-    }
-
-    fn api_server_answered(&mut self) {
-        if self.api_server.record_answer() {
-            info!("the API server accepts writes again");
-        }
-    }
-
-    fn api_server_failed(&mut self, now: Instant) {
-        if self.api_server.record_failure(now) {
-            warn!("the API server accepts no writes, so looks at registries pause");
-        }
     }
 }
