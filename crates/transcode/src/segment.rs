@@ -1,0 +1,132 @@
+//! Segments: about half a mebibyte of blocks that zstd encodes in one call. Every sequence is compared with the
+//! plain bytes first.
+
+use zstd_sys::ZSTD_Sequence;
+
+use super::assumed::AssumedOffsets;
+use super::bytes::is_equal;
+use super::error::Fault;
+use super::far::Block;
+use super::sequence::Sequence;
+use super::tokens::{MAX_SEQUENCES, MIN_MATCH};
+use super::window::{BLOCK_BYTES, WINDOW_BYTES, Window};
+
+/// Plain bytes from which a segment is full. A segment can have almost a block more.
+const FULL_BYTES: usize = 512 << 10;
+/// Sequences from which a segment is full. Limits memory: a sequence of zstd's interface has 16 bytes.
+const FULL_SEQUENCES: usize = 32 << 10;
+/// Largest number of plain bytes of a segment.
+pub(crate) const MAX_BYTES: usize = FULL_BYTES + BLOCK_BYTES;
+
+/// Sequences of neighbouring blocks.
+pub(crate) struct Segment {
+    /// Position of the first plain byte.
+    start: u64,
+    /// Number of plain bytes.
+    length: usize,
+    /// Checked sequences. Each block ends with a delimiter, whose offset and match length are zero.
+    sequences: Vec<ZSTD_Sequence>,
+    assumed: AssumedOffsets,
+}
+
+/// A segment's sequences and plain bytes, which fit each other.
+#[derive(Clone, Copy)]
+pub(crate) struct CheckedSegment<'a> {
+    sequences: &'a [ZSTD_Sequence],
+    plain: &'a [u8],
+}
+
+impl CheckedSegment<'_> {
+    pub(crate) fn sequences(&self) -> &[ZSTD_Sequence] {
+        self.sequences
+    }
+
+    pub(crate) fn plain(&self) -> &[u8] {
+        self.plain
+    }
+}
+
+impl Segment {
+    pub(crate) fn new() -> Self {
+        let sequences = Vec::with_capacity(FULL_SEQUENCES + MAX_SEQUENCES);
+        Self { start: 0, length: 0, sequences, assumed: AssumedOffsets::default() }
+    }
+
+    /// Position of the first plain byte.
+    pub(crate) fn start(&self) -> u64 {
+        self.start
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.length >= FULL_BYTES || self.sequences.len() >= FULL_SEQUENCES
+    }
+
+    /// Starts an empty segment behind this one.
+    pub(crate) fn start_next(&mut self) {
+        self.start += self.length as u64;
+        self.length = 0;
+        self.sequences.clear();
+        self.assumed = AssumedOffsets::default();
+    }
+
+    /// Adds a block whose bytes are at the window's end. `literals` is the index of the first literal behind
+    /// the last match. Fails if a sequence doesn't fit the plain bytes.
+    #[expect(clippy::cast_possible_truncation, reason = "a block has 128 KiB")]
+    pub(crate) fn add_block(
+        &mut self,
+        block: Block<'_>,
+        sequences: &mut Vec<Sequence>,
+        literals: usize,
+    ) -> Result<(), Fault> {
+        let mut tail = block.end.saturating_sub(literals) as u32;
+        self.assumed.avoid(sequences, &mut tail);
+        let first = self.sequences.len();
+        self.sequences.extend(sequences.iter().map(|sequence| ZSTD_Sequence {
+            offset: sequence.offset,
+            litLength: sequence.literals,
+            matchLength: sequence.length,
+            rep: 0,
+        }));
+        #[cfg(test)]
+        super::sabotage::strike(super::sabotage::Stage::Block, &mut self.sequences[first..]);
+        check(block, &self.sequences[first..], tail as usize)?;
+        self.sequences.push(ZSTD_Sequence { offset: 0, litLength: tail, matchLength: 0, rep: 0 });
+        self.length += block.end - block.start;
+        Ok(())
+    }
+
+    /// The sequences with their plain bytes.
+    pub(crate) fn checked<'a>(&'a self, window: &'a Window) -> Option<CheckedSegment<'a>> {
+        let plain = window.since(self.start).get(..self.length)?;
+        Some(CheckedSegment { sequences: &self.sequences, plain })
+    }
+}
+
+/// Checks that the sequences and the literals behind them describe exactly the block's bytes.
+fn check(block: Block<'_>, sequences: &[ZSTD_Sequence], tail: usize) -> Result<(), Fault> {
+    let Block { bytes, oldest, start, end, .. } = block;
+    let mut at = start;
+    for (number, sequence) in sequences.iter().enumerate() {
+        let ZSTD_Sequence { offset, litLength, matchLength, .. } = *sequence;
+        let (offset, length) = (offset as usize, matchLength as usize);
+        at += litLength as usize;
+        let is_match = length >= MIN_MATCH
+            && at <= end
+            && length <= end - at
+            && (1..=WINDOW_BYTES.min(at - oldest)).contains(&offset)
+            && is_equal(bytes, at - offset, at, length);
+        if !is_match {
+            return Err(Fault::Match { sequence: number });
+        }
+        at += length;
+    }
+    if at + tail == end {
+        Ok(())
+    } else {
+        Err(Fault::Length { described: at + tail - start, expected: end - start })
+    }
+}

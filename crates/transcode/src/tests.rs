@@ -1,0 +1,9 @@
+//! Tests of the transcoder.
+
+mod breakage;
+mod codes;
+mod damage;
+mod deflate;
+mod gzip_forms;
+mod round_trips;
+mod support;

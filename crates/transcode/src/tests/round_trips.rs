@@ -1,0 +1,212 @@
+//! Random streams, long streams, and properties of the result.
+
+use std::io::{self, Read, Write as _};
+
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use proptest::prelude::*;
+
+use super::super::{Settings, Sink, TranscodeError, Transcoder, Verify, transcode};
+use super::support::{FULL, assert_transcodes, gzip, gzip_at, noise, text, transcode_all, transcode_pieces};
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn random_streams_survive(
+        parts in prop::collection::vec((any::<u64>(), 0..200_000_usize, 0..4_u8, 0..=9_u32), 1..5),
+        piece_bytes in 1..300_000_usize,
+        one_in in 0..4_u64,
+    ) {
+        let (mut stream, mut plain) = (Vec::new(), Vec::new());
+        for (seed, count, kind, level) in parts {
+            let part = match kind {
+                0 => noise(seed, count),
+                1 => text(seed, count),
+                2 => text(seed % 3, count),
+                _ => noise(seed, 1 + count % 300).repeat(1 + count / 300),
+            };
+            stream.extend(gzip_at(&part, level));
+            plain.extend(part);
+        }
+        let settings = Settings { verify: Verify::Sampled { one_in }, ..Settings::default() };
+        let (_, kept) = transcode_pieces(&stream, piece_bytes, settings).unwrap();
+        prop_assert!(kept.plain == plain);
+        prop_assert!(zstd::decode_all(&kept.frame[..]).unwrap() == plain);
+        let whole = transcode_all(&stream).unwrap();
+        prop_assert!(kept.frame == whole.frame);
+    }
+}
+
+#[test]
+fn repetition_farther_than_deflates_window_is_found() {
+    for plain in [text(20, 1 << 20), noise(20, 1 << 20)] {
+        let once = transcode_all(&gzip(&plain)).unwrap().frame.len();
+        let twice = transcode_all(&gzip(&plain.repeat(2))).unwrap().frame.len();
+        assert!(twice < once + once / 20, "{twice} of {once}");
+    }
+}
+
+#[test]
+fn repetition_across_the_windows_moves_is_transcoded() {
+    // 40 MiB: the window moves several times, and repetitions reach over all of it.
+    let parts: Vec<Vec<u8>> = (0..40).map(|part| text(30 + part % 7, 1 << 20)).collect();
+    let plain = parts.concat();
+    let gzip = gzip_at(&plain, 1);
+    let (summary, kept) = transcode_pieces(&gzip, 100_000, FULL).unwrap();
+    assert!(kept.plain == plain && zstd::decode_all(&kept.frame[..]).unwrap() == plain);
+    assert_eq!(summary.verified, summary.segments);
+    assert!(summary.segments > 40);
+}
+
+#[test]
+fn verified_segments_follow_the_setting() {
+    let gzip = gzip(&noise(21, 40 << 20));
+    let verified = |verify| {
+        let (summary, _) = transcode_pieces(&gzip, usize::MAX, Settings { verify, ..FULL }).unwrap();
+        (summary.segments, summary.verified)
+    };
+    let (segments, all) = verified(Verify::Full);
+    assert!(segments > 50 && all == segments);
+    assert_eq!(verified(Verify::Off), (segments, 0));
+    assert_eq!(verified(Verify::Sampled { one_in: 0 }), (segments, 2));
+    let (_, some) = verified(Verify::Sampled { one_in: 16 });
+    assert_eq!(some, (segments - 1) / 16 + 1 + u64::from((segments - 1) % 16 != 0));
+}
+
+#[test]
+fn frame_has_the_window_and_the_checksum_of_the_codec() {
+    let frame = transcode_all(&gzip(b"abc")).unwrap().frame;
+    assert_eq!(frame[..6], [0x28, 0xb5, 0x2f, 0xfd, 4, 13 << 3]);
+    let mut wrong = frame.clone();
+    *wrong.last_mut().unwrap() ^= 1;
+    assert!(zstd::decode_all(&wrong[..]).is_err(), "the checksum isn't the content's");
+}
+
+/// A sink that fails after a number of calls.
+struct FailingSink(usize);
+
+impl FailingSink {
+    fn step(&mut self) -> io::Result<()> {
+        self.0 = self.0.checked_sub(1).ok_or(io::ErrorKind::StorageFull)?;
+        Ok(())
+    }
+}
+
+impl Sink for FailingSink {
+    fn plain(&mut self, _: &[u8]) -> io::Result<()> {
+        self.step()
+    }
+
+    fn frame(&mut self, _: &[u8]) -> io::Result<()> {
+        self.step()
+    }
+}
+
+#[test]
+fn failure_of_the_sink_ends_the_transcoding() {
+    let gzip = gzip(&text(22, 2 << 20));
+    for calls in 0..20 {
+        let mut transcoder = Transcoder::new(FULL).unwrap();
+        let mut sink = FailingSink(calls);
+        let error = match transcoder.push(&gzip, &mut sink) {
+            Ok(()) => transcoder.finish(&mut sink).unwrap_err(),
+            Err(error) => {
+                let again = transcoder.push(&gzip, &mut sink).unwrap_err();
+                assert!(matches!(again, TranscodeError::Failed), "{again}");
+                assert!(matches!(transcoder.finish(&mut sink), Err(TranscodeError::Failed)));
+                error
+            }
+        };
+        assert!(matches!(error, TranscodeError::Sink { .. }), "{error}");
+    }
+}
+
+#[test]
+fn failure_of_the_source_is_reported() {
+    struct Broken;
+    impl Read for Broken {
+        fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::ConnectionReset.into())
+        }
+    }
+    let gzip = gzip(b"abc");
+    let mut source = io::BufReader::new(gzip[..5].chain(Broken));
+    let error = transcode(&mut source, FULL, &mut FailingSink(100)).unwrap_err();
+    assert!(matches!(error, TranscodeError::Read { .. }), "{error}");
+}
+
+#[test]
+fn transcoder_moves_between_threads() {
+    fn assert_send<T: Send>() {}
+    assert_send::<Transcoder>();
+}
+
+/// A sink that compares the frame's content with a repeated pattern.
+struct LongSink<'a> {
+    decoder: zstd::stream::write::Decoder<'a, PatternCheck<'a>>,
+    plain: PatternCheck<'a>,
+}
+
+/// Compares bytes with a repeated pattern.
+#[derive(Clone)]
+struct PatternCheck<'a> {
+    pattern: &'a [u8],
+    count: u64,
+}
+
+impl io::Write for PatternCheck<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let at = usize::try_from(self.count % self.pattern.len() as u64).unwrap();
+        let count = bytes.len().min(self.pattern.len() - at);
+        assert!(bytes[..count] == self.pattern[at..at + count], "wrong bytes near {}", self.count);
+        self.count += count as u64;
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Sink for LongSink<'_> {
+    fn plain(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.plain.write_all(bytes)
+    }
+
+    fn frame(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.decoder.write_all(bytes)
+    }
+}
+
+#[test]
+#[ignore = "takes half a minute"]
+fn positions_over_four_gibibytes_are_transcoded() {
+    // One member of 4.5 GiB. The pattern is longer than deflate's window, so that far matches occur throughout.
+    let pattern = [text(23, 700_000), vec![0; 3_000_000], noise(23, 100_000)].concat();
+    let times = (9 << 29) / pattern.len() + 1;
+    let check = PatternCheck { pattern: &pattern, count: 0 };
+    let decoder = zstd::stream::write::Decoder::new(check.clone()).unwrap();
+    let mut sink = LongSink { decoder, plain: check };
+    let mut transcoder = Transcoder::new(Settings::default()).unwrap();
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::new(1));
+    for _ in 0..times {
+        encoder.write_all(&pattern).unwrap();
+        transcoder.push(&std::mem::take(encoder.get_mut()), &mut sink).unwrap();
+    }
+    transcoder.push(&encoder.finish().unwrap(), &mut sink).unwrap();
+    let summary = transcoder.finish(&mut sink).unwrap();
+    sink.decoder.flush().unwrap();
+    let expected = (times * pattern.len()) as u64;
+    assert!(expected > 4 << 30);
+    assert_eq!([summary.plain, sink.plain.count, sink.decoder.get_ref().count], [expected; 3]);
+    assert!(summary.frame < expected / 200, "far matches were lost: {} bytes", summary.frame);
+}
+
+#[test]
+fn frame_of_incompressible_bytes_grows_little() {
+    let plain = noise(24, 3 << 20);
+    let frame = transcode_all(&gzip_at(&plain, 0)).unwrap().frame;
+    assert!(frame.len() < plain.len() + 200, "{}", frame.len());
+    assert_transcodes(&gzip_at(&plain, 9), &plain);
+}

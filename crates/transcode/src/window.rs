@@ -1,0 +1,77 @@
+//! The plain bytes: the block in work, the segment that it belongs to, and the window before them.
+
+/// Binary logarithm of the window. RFC 8878 recommends that every decoder supports 8 MiB, and no more.
+pub(crate) const WINDOW_LOG: u32 = 23;
+/// Largest offset of a match in bytes.
+pub(crate) const WINDOW_BYTES: usize = 1 << WINDOW_LOG;
+/// Largest number of plain bytes in a zstd block (RFC 8878, 3.1.1.2.4).
+pub(crate) const BLOCK_BYTES: usize = 128 << 10;
+/// Bytes behind a block that copies in steps may overwrite, and that comparisons may read.
+const SLACK_BYTES: usize = 512;
+/// Plain bytes between two moves of the window to the start of its buffer. Fewer moves cost less time and
+/// more memory.
+const MOVE_BYTES: usize = 8 << 20;
+
+/// A buffer of the last plain bytes. A position counts from the start of the stream; an index counts from the
+/// start of the buffer.
+pub(crate) struct Window {
+    bytes: Box<[u8]>,
+    /// Position of index 0.
+    base: u64,
+    /// Index behind the last plain byte.
+    end: usize,
+}
+
+impl Window {
+    /// A window for segments of at most `segment_bytes`.
+    pub(crate) fn new(segment_bytes: usize) -> Self {
+        let size = WINDOW_BYTES + segment_bytes + MOVE_BYTES + BLOCK_BYTES + SLACK_BYTES;
+        Self { bytes: vec![0; size].into(), base: 0, end: 0 }
+    }
+
+    /// Position behind the last plain byte.
+    pub(crate) fn position(&self) -> u64 {
+        self.base + self.end as u64
+    }
+
+    /// Index of a position that the buffer holds.
+    pub(crate) fn index(&self, position: u64) -> usize {
+        usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX)
+    }
+
+    /// Position of index 0.
+    pub(crate) fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// Index behind the last plain byte.
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+
+    /// All bytes of the buffer. Bytes at and behind the [`end`](Self::end) have no meaning.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The buffer and the index behind its last plain byte, for the inflater.
+    pub(crate) fn parts(&mut self) -> (&mut [u8], &mut usize) {
+        (&mut self.bytes, &mut self.end)
+    }
+
+    /// Plain bytes from `start` on.
+    pub(crate) fn since(&self, start: u64) -> &[u8] {
+        &self.bytes[self.index(start).min(self.end)..self.end]
+    }
+
+    /// Makes room for a block. Keeps the bytes from `oldest` on and one window before them.
+    pub(crate) fn make_room(&mut self, oldest: u64) {
+        if self.end + BLOCK_BYTES + SLACK_BYTES <= self.bytes.len() {
+            return;
+        }
+        let from = self.index(oldest).saturating_sub(WINDOW_BYTES);
+        self.bytes.copy_within(from..self.end, 0);
+        self.base += from as u64;
+        self.end -= from;
+    }
+}
