@@ -15,8 +15,10 @@ use super::window::WINDOW_BYTES;
 const TABLE_LOG: u32 = 18;
 /// Shortest run of literals that is looked at not only at its start.
 const LONG_RUN: usize = 64;
-/// Binary logarithm of the share of places in a long run that are looked at.
-const RUN_SAMPLING_LOG: u32 = 5;
+/// Bytes that mark the places in a long run that are looked at: one in 32 of bytes without a pattern, as
+/// compressed files have them.
+const RUN_MASK: u8 = 0b1_1111;
+const RUN_MARK: u8 = 0b0_0111;
 /// Number of bytes that are hashed, and the shortest far match from the table.
 const HASHED_BYTES: usize = 16;
 /// Shortest far match that is used.
@@ -144,11 +146,9 @@ impl FarMatcher {
 
     /// Adds the anchors of a run of literals. The bytes choose the places, so that a repetition has the same ones.
     fn add_anchors_in_run(&mut self, bytes: &[u8], run: Range<usize>, number: usize) {
-        let Some(literals) = bytes.get(run.start..run.end + 7) else { return };
-        for (distance, word) in literals.windows(8).enumerate().skip(1) {
-            let Some(word) = word.first_chunk() else { return };
-            let mixed = u64::from_le_bytes(*word).wrapping_mul(0x9E37_79B1_85EB_CA87);
-            if mixed >> (64 - RUN_SAMPLING_LOG) == 0 {
+        let Some(literals) = bytes.get(run.clone()) else { return };
+        for (distance, literal) in literals.iter().enumerate().skip(1) {
+            if literal & RUN_MASK == RUN_MARK {
                 self.add_anchor(bytes, run.start + distance, number);
             }
         }
