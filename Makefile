@@ -111,7 +111,7 @@ microbench: ## Measure inflating, hashing, encoding, and the whole conversion of
 
 .PHONY: fuzz
 fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs rustup's nightly toolchain
-	@for target in reference challenge manifest layer; do \
+	@for target in reference challenge manifest layer transcode; do \
 	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (up to 10 minutes on 2 cores the first time, with the build of all targets)"; \
 	  mkdir -p $(CACHE)/fuzz/$$target; \
 	  PATH="$(dir $(FUZZ)):$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \

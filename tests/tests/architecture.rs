@@ -39,12 +39,15 @@ fn workspace_graph() -> Result<Graph> {
     Ok(graph)
 }
 
-/// The arrows of the first Mermaid block below the heading "Crates".
+/// The arrows of the first Mermaid block below the heading "Crates", and its crates without arrows.
 fn pictured_graph(document: &str) -> Result<Graph> {
     let (_, section) = document.split_once("\n## Crates\n").context("no heading \"Crates\"")?;
     let (_, block) = section.split_once("```mermaid\n").context("no Mermaid block below \"Crates\"")?;
     let (block, _) = block.split_once("```").context("the Mermaid block has no end")?;
     let mut graph = Graph::new();
+    for line in block.lines().map(str::trim).filter(|line| !line.is_empty() && !line.contains(' ')) {
+        graph.entry(line.to_owned()).or_default();
+    }
     for (from, to) in block.lines().filter_map(|line| line.split_once(" --> ")) {
         let (from, to) = (from.trim().to_owned(), to.trim().to_owned());
         graph.entry(to.clone()).or_default();

@@ -19,6 +19,9 @@ const TURN_INPUT_BYTES: usize = 32;
 /// rest of a step of 32 bytes.
 const TURN_OUTPUT_BYTES: usize = 2 + 258 + 32;
 
+/// Largest number of bits of a distance: 15 of its code, 13 extra ones.
+const DISTANCE_MAX_BITS: u32 = 28;
+
 /// The reason why the loop stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stop {
@@ -269,7 +272,7 @@ fn run_symbols(
             }
         }
         let length = value(entry, symbol_bits);
-        if bits.count < 32 {
+        if bits.count < DISTANCE_MAX_BITS {
             // SAFETY: (1), the first refill of the turn.
             unsafe { refill(&mut bits, source) };
         }

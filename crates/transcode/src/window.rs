@@ -10,7 +10,7 @@ pub(crate) const BLOCK_BYTES: usize = 128 << 10;
 const SLACK_BYTES: usize = 512;
 /// Plain bytes between two moves of the window to the start of its buffer. Fewer moves cost less time and
 /// more memory.
-const MOVE_BYTES: usize = 8 << 20;
+const MOVE_BYTES: usize = 7 << 20;
 
 /// A buffer of the last plain bytes. A position counts from the start of the stream; an index counts from the
 /// start of the buffer.
