@@ -3,7 +3,12 @@
 //! zstd encodes each segment as if it were a frame of its own, and may write an offset as "the offset used
 //! last, last but one, or last but two". A frame starts with 1, 4 and 8 in these places (RFC 8878, 3.1.1.5).
 //! In the written frame, a segment follows another one, whose offsets are in these places. Therefore the first
-//! matches of a segment must not have these three offsets, until three other ones have replaced them.
+//! matches must not have these three offsets, until three other ones have replaced them.
+//!
+//! This holds for each block: zstd forgets the offsets of a block that it leaves uncompressed, and decides that
+//! afterwards.
+
+use zstd_sys::ZSTD_Sequence;
 
 use super::sequence::Sequence;
 
@@ -15,48 +20,123 @@ const MULTIPLE: u32 = 3;
 /// Shortest match that gets a multiple of its offset. A shorter one becomes literals.
 const MIN_LENGTH: u32 = 64;
 
-/// The offsets that have replaced the initial ones.
+/// Offsets that have occurred in a block. Each has replaced an initial one.
 #[derive(Default)]
-pub(crate) struct AssumedOffsets {
-    replaced: [u32; INITIAL.len()],
+struct Seen {
+    offsets: [u32; INITIAL.len()],
     count: usize,
 }
 
-impl AssumedOffsets {
-    /// Changes a block's sequences so that none needs an offset that zstd assumes wrongly. `tail` is the number
-    /// of literals behind them.
-    pub(crate) fn avoid(&mut self, sequences: &mut Vec<Sequence>, tail: &mut u32) {
-        if self.count == INITIAL.len() {
-            return;
-        }
-        let mut literals = 0;
-        sequences.retain_mut(|sequence| {
-            sequence.literals += literals;
-            literals = 0;
-            if self.count == INITIAL.len() || self.accept(sequence) {
-                return true;
-            }
-            literals = sequence.literals + sequence.length;
-            false
-        });
-        *tail += literals;
+impl Seen {
+    /// Whether no initial offset is left.
+    fn is_complete(&self) -> bool {
+        self.count == INITIAL.len()
     }
 
-    /// Whether the sequence can be encoded. A long one may get another offset.
-    fn accept(&mut self, sequence: &mut Sequence) -> bool {
-        if INITIAL.contains(&sequence.offset) {
-            let distance = (MULTIPLE - 1) * sequence.offset;
-            if sequence.length < MIN_LENGTH {
-                return false;
-            }
-            sequence.literals += distance;
-            sequence.length -= distance;
-            sequence.offset *= MULTIPLE;
-        }
-        if !self.replaced[..self.count].contains(&sequence.offset) {
-            self.replaced[self.count] = sequence.offset;
+    fn add(&mut self, offset: u32) {
+        if !self.is_complete() && !self.offsets[..self.count].contains(&offset) {
+            self.offsets[self.count] = offset;
             self.count += 1;
         }
-        true
+    }
+}
+
+/// Changes a block's sequences so that none needs an offset that zstd assumes. Returns the number of literals
+/// that the sequences lost at their end.
+pub(crate) fn avoid(sequences: &mut Vec<Sequence>) -> u32 {
+    let (mut seen, mut literals, mut first_kept) = (Seen::default(), 0, 0);
+    let mut kept = 0;
+    while !seen.is_complete()
+        && let Some(sequence) = sequences.get(first_kept)
+    {
+        let mut sequence = Sequence { literals: sequence.literals + literals, ..*sequence };
+        literals = 0;
+        first_kept += 1;
+        if INITIAL.contains(&sequence.offset) && !use_multiple(&mut sequence) {
+            literals = sequence.literals + sequence.length;
+            continue;
+        }
+        seen.add(sequence.offset);
+        sequences[kept] = sequence;
+        kept += 1;
+    }
+    sequences.drain(kept..first_kept);
+    literals
+}
+
+/// Gives a long match another offset.
+fn use_multiple(sequence: &mut Sequence) -> bool {
+    let distance = (MULTIPLE - 1) * sequence.offset;
+    if sequence.length < MIN_LENGTH {
+        return false;
+    }
+    sequence.literals += distance;
+    sequence.length -= distance;
+    sequence.offset *= MULTIPLE;
+    true
+}
+
+/// Number of the first sequence of a block whose offset zstd could take for one that it assumes. Checks the result
+/// of [`avoid`] on the sequences that zstd gets.
+pub(crate) fn find_assumed(sequences: &[ZSTD_Sequence]) -> Option<usize> {
+    let mut seen = Seen::default();
+    for (number, sequence) in sequences.iter().enumerate() {
+        if seen.is_complete() {
+            return None;
+        }
+        if INITIAL.contains(&sequence.offset) {
+            return Some(number);
+        }
+        seen.add(sequence.offset);
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn list(offsets: &[(u32, u32)]) -> Vec<Sequence> {
+        offsets
+            .iter()
+            .map(|(offset, length)| Sequence { literals: 1, length: *length, offset: *offset })
+            .collect()
+    }
+
+    #[test]
+    fn initial_offsets_are_avoided_until_three_others_occurred() {
+        let mut sequences = list(&[(4, 10), (9, 5), (9, 5), (8, 100), (1, 63), (7, 5), (1, 9), (4, 9)]);
+        assert_eq!(avoid(&mut sequences), 0);
+        let sequence = |literals, length, offset| Sequence { literals, length, offset };
+        let expected = [
+            sequence(12, 5, 9),
+            sequence(1, 5, 9),
+            sequence(17, 84, 24),
+            sequence(65, 5, 7),
+            sequence(1, 9, 1),
+            sequence(1, 9, 4),
+        ];
+        assert_eq!(sequences, expected);
+    }
+
+    #[test]
+    fn matches_at_the_end_become_literals() {
+        let mut sequences = list(&[(20, 4), (8, 10), (1, 5)]);
+        assert_eq!(avoid(&mut sequences), 17);
+        assert_eq!(sequences, list(&[(20, 4)]));
+        assert_eq!(avoid(&mut Vec::new()), 0);
+    }
+
+    #[test]
+    fn assumed_offset_is_found() {
+        let with = |offsets: &[u32]| {
+            let sequence =
+                |offset: &u32| ZSTD_Sequence { offset: *offset, litLength: 1, matchLength: 3, rep: 0 };
+            find_assumed(&offsets.iter().map(sequence).collect::<Vec<_>>())
+        };
+        assert_eq!(with(&[]), None);
+        assert_eq!(with(&[4]), Some(0));
+        assert_eq!(with(&[9, 9, 10, 8]), Some(3));
+        assert_eq!(with(&[9, 10, 11, 8]), None);
     }
 }

@@ -126,6 +126,13 @@ pub enum Fault {
         /// Number of bytes of the block.
         expected: usize,
     },
+    /// A sequence at a block's start has an offset that zstd could encode as a repetition of an offset that the
+    /// decoder doesn't have.
+    #[error("sequence {sequence} of the block has an offset that zstd assumes")]
+    AssumedOffset {
+        /// Number of the sequence in its block.
+        sequence: usize,
+    },
     /// zstd refused the sequences.
     #[error("zstd failed to encode the segment: {message}")]
     Encode {

@@ -13,6 +13,8 @@ pub(super) enum Stage {
     Tokens,
     /// Sequences with far matches.
     Far,
+    /// Sequences without offsets that zstd assumes wrongly.
+    Assumed,
     /// Sequences as zstd gets them.
     Block,
     /// zstd's output.
@@ -29,6 +31,11 @@ pub(super) fn during<T>(stage: Stage, number: usize, run: impl FnOnce() -> T) ->
     let result = run();
     BROKEN.set(None);
     result
+}
+
+/// Whether a test breaks a stage as a whole.
+pub(super) fn is_broken(stage: Stage) -> bool {
+    BROKEN.get().is_some_and(|(broken, _)| broken == stage)
 }
 
 /// An element of a list that a stage hands on.

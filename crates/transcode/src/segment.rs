@@ -3,7 +3,7 @@
 
 use zstd_sys::ZSTD_Sequence;
 
-use super::assumed::AssumedOffsets;
+use super::assumed::{self, find_assumed};
 use super::bytes::is_equal;
 use super::error::Fault;
 use super::far::Block;
@@ -26,7 +26,6 @@ pub(crate) struct Segment {
     length: usize,
     /// Checked sequences. Each block ends with a delimiter, whose offset and match length are zero.
     sequences: Vec<ZSTD_Sequence>,
-    assumed: AssumedOffsets,
 }
 
 /// A segment's sequences and plain bytes, which fit each other.
@@ -49,7 +48,7 @@ impl CheckedSegment<'_> {
 impl Segment {
     pub(crate) fn new() -> Self {
         let sequences = Vec::with_capacity(FULL_SEQUENCES + MAX_SEQUENCES);
-        Self { start: 0, length: 0, sequences, assumed: AssumedOffsets::default() }
+        Self { start: 0, length: 0, sequences }
     }
 
     /// Position of the first plain byte.
@@ -70,7 +69,6 @@ impl Segment {
         self.start += self.length as u64;
         self.length = 0;
         self.sequences.clear();
-        self.assumed = AssumedOffsets::default();
     }
 
     /// Adds a block whose bytes are at the window's end. `literals` is the index of the first literal behind
@@ -83,7 +81,13 @@ impl Segment {
         literals: usize,
     ) -> Result<(), Fault> {
         let mut tail = block.end.saturating_sub(literals) as u32;
-        self.assumed.avoid(sequences, &mut tail);
+        #[cfg(test)]
+        let is_broken = super::sabotage::is_broken(super::sabotage::Stage::Assumed);
+        #[cfg(not(test))]
+        let is_broken = false;
+        if !is_broken {
+            tail += assumed::avoid(sequences);
+        }
         let first = self.sequences.len();
         self.sequences.extend(sequences.iter().map(|sequence| ZSTD_Sequence {
             offset: sequence.offset,
@@ -123,6 +127,9 @@ fn check(block: Block<'_>, sequences: &[ZSTD_Sequence], tail: usize) -> Result<(
             return Err(Fault::Match { sequence: number });
         }
         at += length;
+    }
+    if let Some(sequence) = find_assumed(sequences) {
+        return Err(Fault::AssumedOffset { sequence });
     }
     if at + tail == end {
         Ok(())

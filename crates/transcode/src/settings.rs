@@ -26,7 +26,7 @@ pub enum Verify {
         /// Number of segments of which one is decoded. 0 means that only the first and the last one are.
         one_in: u64,
     },
-    /// All segments.
+    /// The whole frame, by a decoder that needs 9 MiB more memory.
     Full,
 }
 

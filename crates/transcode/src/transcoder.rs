@@ -9,15 +9,16 @@ use twox_hash::XxHash64;
 use super::encoder::Encoder;
 use super::error::{Damage, Fault, TranscodeError};
 use super::far::{Block, FarMatcher};
+use super::frame;
 use super::inflate::{Inflater, Progress};
 use super::input::Input;
 use super::member::HeaderParser;
 use super::segment::{self, Segment};
 use super::sequence::Sequence;
-use super::settings::Settings;
+use super::settings::{Settings, Verify};
 use super::tokens::Tokens;
+use super::verify::{self, FrameVerifier};
 use super::window::{BLOCK_BYTES, WINDOW_BYTES, Window};
-use super::{frame, verify};
 
 /// Room for the last symbols of a block: three literals and a match of 258 bytes.
 const LAST_SYMBOLS_BYTES: usize = 262;
@@ -72,6 +73,8 @@ pub struct Transcoder {
     sequences: Vec<Sequence>,
     segment: Segment,
     encoder: Encoder,
+    /// Decoder of the whole frame, if the settings want it.
+    verifier: Option<FrameVerifier>,
     /// Position of the member's first byte.
     member_start: u64,
     /// Position of the first byte of the block in work, once it has been started.
@@ -119,6 +122,7 @@ impl Transcoder {
             sequences: Vec::new(),
             segment: Segment::new(),
             encoder,
+            verifier: (settings.verify == Verify::Full).then(FrameVerifier::new),
             member_start: 0,
             block_start: None,
             unsent: 0,
@@ -156,6 +160,12 @@ impl Transcoder {
             }
             let [a, b, c, d, ..] = transcoder.checksum.finish().to_le_bytes();
             transcoder.write(&[&frame::END[..], &[a, b, c, d]].concat(), sink)?;
+            if let Some(verifier) = &transcoder.verifier {
+                let position = transcoder.segment.start();
+                verifier
+                    .finish(&transcoder.window)
+                    .map_err(|fault| TranscodeError::Internal { position, fault })?;
+            }
             transcoder.summary.gzip = transcoder.input.offset();
             transcoder.summary.plain = transcoder.window.position();
             Ok(transcoder.summary)
@@ -324,10 +334,13 @@ impl Transcoder {
         #[cfg(test)]
         super::sabotage::strike(super::sabotage::Stage::Entropy, frame);
         let blocks = frame::take_blocks(frame).map_err(internal)?;
-        if self.settings.verify.includes(number, is_last) {
+        if let Some(verifier) = &mut self.verifier {
+            verifier.push(blocks, &self.window).map_err(internal)?;
+            self.summary.verified += 1;
+        } else if self.settings.verify.includes(number, is_last) {
             let index = self.window.index(start);
             let before = &self.window.bytes()[index.saturating_sub(WINDOW_BYTES)..index];
-            verify::verify(blocks, before, segment.plain()).map_err(internal)?;
+            verify::verify_segment(blocks, before, segment.plain()).map_err(internal)?;
             self.summary.verified += 1;
         }
         sink.frame(blocks).map_err(|source| TranscodeError::Sink { source })?;
@@ -341,7 +354,14 @@ impl Transcoder {
         self.write(&frame::header(true), sink)
     }
 
+    /// Writes bytes of the frame that aren't a segment's.
     fn write(&mut self, bytes: &[u8], sink: &mut dyn Sink) -> Result<(), TranscodeError> {
+        if let Some(verifier) = &mut self.verifier {
+            let position = self.segment.start();
+            verifier
+                .push(bytes, &self.window)
+                .map_err(|fault| TranscodeError::Internal { position, fault })?;
+        }
         self.summary.frame += bytes.len() as u64;
         sink.frame(bytes).map_err(|source| TranscodeError::Sink { source })
     }

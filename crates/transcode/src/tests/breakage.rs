@@ -2,11 +2,11 @@
 
 use super::super::sabotage::{Stage, during};
 use super::super::{Fault, Settings, TranscodeError, Verify};
-use super::support::{FULL, gzip, text, transcode_pieces};
+use super::support::{FULL, gzip, matches, text, transcode_pieces};
 
 /// The fault that a transcoding fails for while element `number` of every list of `stage` is wrong.
 fn fault(stage: Stage, number: usize, settings: Settings) -> Option<Fault> {
-    let gzip = gzip(&text(8, 300_000));
+    let gzip = gzip(&if stage == Stage::Assumed { matches(8, 20 << 20) } else { text(8, 300_000) });
     match during(stage, number, || transcode_pieces(&gzip, usize::MAX, settings)) {
         Ok((_, kept)) => {
             let decoded = zstd::decode_all(&kept.frame[..]);
@@ -42,4 +42,11 @@ fn wrong_bytes_of_zstd_are_noticed() {
             assert!(number >= 6 || fault.is_some(), "{number}");
         }
     }
+}
+
+#[test]
+fn offsets_that_zstd_assumes_are_noticed() {
+    let unverified = Settings { verify: Verify::Off, ..FULL };
+    let fault = fault(Stage::Assumed, 0, unverified);
+    assert!(matches!(fault, Some(Fault::AssumedOffset { .. })), "{fault:?}");
 }

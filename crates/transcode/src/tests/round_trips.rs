@@ -7,7 +7,10 @@ use flate2::write::GzEncoder;
 use proptest::prelude::*;
 
 use super::super::{Settings, Sink, TranscodeError, Transcoder, Verify, transcode};
-use super::support::{FULL, assert_transcodes, gzip, gzip_at, noise, text, transcode_all, transcode_pieces};
+use super::deflate::BitWriter;
+use super::support::{
+    FULL, assert_transcodes, gzip, gzip_at, matches, member, noise, text, transcode_all, transcode_pieces,
+};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -57,6 +60,42 @@ fn repetition_across_the_windows_moves_is_transcoded() {
     assert!(kept.plain == plain && zstd::decode_all(&kept.frame[..]).unwrap() == plain);
     assert_eq!(summary.verified, summary.segments);
     assert!(summary.segments > 40);
+}
+
+#[test]
+fn offsets_that_zstd_assumes_are_transcoded() {
+    for seed in [40, 41] {
+        let plain = matches(seed, 20 << 20);
+        let (summary, kept) = transcode_pieces(&gzip(&plain), usize::MAX, Settings::default()).unwrap();
+        assert!(summary.segments > 20);
+        assert!(zstd::decode_all(&kept.frame[..]).unwrap() == plain, "{seed}");
+    }
+}
+
+#[test]
+fn offsets_behind_blocks_that_stay_uncompressed_are_transcoded() {
+    // The second segment starts with noise. zstd doesn't use its few matches, and forgets their offsets.
+    for seed in 0..10 {
+        let first = &matches(50 + seed, 653_900)[..653_800];
+        let (mut writer, mut quiet) = (BitWriter::default(), Vec::new());
+        writer.bits(3, 3);
+        for (number, chunk) in noise(70 + seed, 133_000).chunks(9_000).enumerate() {
+            writer.fixed_literals(chunk);
+            quiet.extend_from_slice(chunk);
+            // Length 5 at a distance of 257 and more.
+            let distance = 7 * u32::try_from(number).unwrap();
+            writer.fixed(259).code(16, 5).bits(distance, 7);
+            let start = quiet.len() - 257 - 7 * number;
+            quiet.extend_from_within(start..start + 5);
+        }
+        writer.fixed(256);
+        let last = matches(90 + seed, 100_000).split_off(3_000);
+        let stream = [gzip(first), member(&writer.finish(), &quiet), gzip(&last)].concat();
+        let (_, kept) = transcode_pieces(&stream, usize::MAX, Settings::default()).unwrap();
+        let decoded = zstd::decode_all(&kept.frame[..]);
+        let plain = [first, &quiet, &last].concat();
+        assert!(decoded.is_ok_and(|decoded| decoded == plain), "{seed}");
+    }
 }
 
 #[test]

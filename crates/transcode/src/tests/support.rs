@@ -129,6 +129,24 @@ pub(super) fn noise(seed: u64, count: usize) -> Vec<u8> {
     (0..count).map(|_| next()).collect()
 }
 
+/// Short matches at many different offsets. A third of them has the offsets 1, 4 and 8, which zstd assumes at a
+/// segment's start.
+pub(super) fn matches(seed: u64, count: usize) -> Vec<u8> {
+    let mut plain = noise(seed, 3000);
+    for choice in noise(seed + 1, count).chunks_exact(4) {
+        let far = 20 + usize::from(choice[0]) * 11 + usize::from(choice[1]) % 11;
+        let offset = [1, 4, 8, far, far, far, far, far, far][usize::from(choice[2]) % 9];
+        plain.extend([choice[1] ^ choice[0], choice[3]]);
+        for _ in 0..6 + choice[3] % 32 {
+            plain.push(plain[plain.len() - offset]);
+        }
+        if plain.len() >= count {
+            break;
+        }
+    }
+    plain
+}
+
 /// Text of words, with repetitions at all distances.
 pub(super) fn text(seed: u64, count: usize) -> Vec<u8> {
     let mut text = Vec::with_capacity(count + 64);
