@@ -65,7 +65,7 @@ fn subtable_index(entry: u32, bits: u64) -> usize {
 /// Eight bytes from `bits.next` on are in `source`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
-#[expect(unsafe_code, reason = "a check at each load costs a twentieth of the loop")]
+#[expect(unsafe_code, reason = "the loop has checked the index")]
 unsafe fn refill(bits: &mut Bits, source: &[u8]) {
     // SAFETY: the caller has checked the index. An array of bytes has no alignment.
     let word = unsafe { source.as_ptr().add(bits.next).cast::<[u8; 8]>().read() };
@@ -79,7 +79,7 @@ unsafe fn refill(bits: &mut Bits, source: &[u8]) {
 /// Index `at` is in `bytes`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
-#[expect(unsafe_code, reason = "a check at each literal costs a twentieth of the loop")]
+#[expect(unsafe_code, reason = "the loop has checked the index")]
 #[expect(clippy::cast_possible_truncation, reason = "a literal's entry has a byte there")]
 unsafe fn put(bytes: &mut [u8], at: usize, entry: u32) {
     // SAFETY: the caller has checked the index.
@@ -93,7 +93,7 @@ unsafe fn put(bytes: &mut [u8], at: usize, entry: u32) {
 /// `N` bytes from `from` and from `to` on are in `bytes`.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
-#[expect(unsafe_code, reason = "two checks at each step cost a tenth of the loop")]
+#[expect(unsafe_code, reason = "the loop has checked both ranges")]
 unsafe fn copy<const N: usize>(bytes: &mut [u8], from: usize, to: usize) {
     let start = bytes.as_mut_ptr();
     // SAFETY: the caller has checked the indices. An array of bytes has no alignment, and is loaded before it is
@@ -178,7 +178,7 @@ fn run_bmi2(
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled for several processors")]
 #[expect(clippy::too_many_lines, reason = "the loop's variables stay in registers only in one function")]
-#[expect(unsafe_code, reason = "checks at each access cost a third of the loop")]
+#[expect(unsafe_code, reason = "indices are checked once a turn")]
 #[expect(clippy::cast_possible_truncation, reason = "distances have 15 bits")]
 fn run_symbols(
     tables: &Tables,

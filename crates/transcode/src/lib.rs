@@ -6,8 +6,8 @@
 //! fewer bytes (`cargo bench -p zstart-transcode` measures both).
 //!
 //! - **Streaming.** The gzip stream arrives in pieces of any size. The uncompressed bytes and one zstd frame with a
-//!   window of 8 MiB and a checksum leave in pieces, through a [`Sink`]. A stream needs 22 MiB of memory, whatever
-//!   its length.
+//!   window of 8 MiB and a checksum leave in pieces, through a [`Sink`]. The memory of a stream doesn't depend on its
+//!   length.
 //! - **Never wrong bytes.** Safe code compares every sequence with the uncompressed bytes before zstd gets it: the
 //!   match is inside window and stream, its bytes equal those at its source, and the lengths add up to the block.
 //!   libzstd decodes a part of the frame again ([`Verify`]), and the result is compared. A difference is an error

@@ -18,7 +18,7 @@ use super::sequence::Sequence;
 use super::settings::{Settings, Verify};
 use super::tokens::Tokens;
 use super::verify::{self, FrameVerifier};
-use super::window::{BLOCK_BYTES, WINDOW_BYTES, Window};
+use super::window::{BLOCK_BYTES, HEADROOM_BYTES, Window};
 
 /// Room for the last symbols of a block: three literals and a match of 258 bytes.
 const LAST_SYMBOLS_BYTES: usize = 262;
@@ -307,7 +307,7 @@ impl Transcoder {
         let block = Block {
             bytes: self.window.bytes(),
             base: self.window.base(),
-            oldest: 0,
+            oldest: HEADROOM_BYTES,
             start: self.window.index(start),
             end: self.window.end(),
         };
@@ -330,6 +330,7 @@ impl Transcoder {
             self.write_header(sink)?;
         }
         let segment = self.segment.checked(&self.window).ok_or_else(|| internal(Fault::Frame))?;
+        let length = segment.plain().len();
         let frame = self.encoder.encode(segment).map_err(internal)?;
         #[cfg(test)]
         super::sabotage::strike(super::sabotage::Stage::Entropy, frame);
@@ -338,9 +339,7 @@ impl Transcoder {
             verifier.push(blocks, &self.window).map_err(internal)?;
             self.summary.verified += 1;
         } else if self.settings.verify.includes(number, is_last) {
-            let index = self.window.index(start);
-            let before = &self.window.bytes()[index.saturating_sub(WINDOW_BYTES)..index];
-            verify::verify_segment(blocks, before, segment.plain()).map_err(internal)?;
+            verify::verify_segment(blocks, &mut self.window, start, length).map_err(internal)?;
             self.summary.verified += 1;
         }
         sink.frame(blocks).map_err(|source| TranscodeError::Sink { source })?;

@@ -12,11 +12,14 @@ const SLACK_BYTES: usize = 512;
 /// more memory.
 const MOVE_BYTES: usize = 7 << 20;
 
+/// Bytes before the oldest plain byte, for a header that turns a part of the buffer into a dictionary.
+pub(crate) const HEADROOM_BYTES: usize = 64;
+
 /// A buffer of the last plain bytes. A position counts from the start of the stream; an index counts from the
 /// start of the buffer.
 pub(crate) struct Window {
     bytes: Box<[u8]>,
-    /// Position of index 0.
+    /// Position of index [`HEADROOM_BYTES`].
     base: u64,
     /// Index behind the last plain byte.
     end: usize,
@@ -25,21 +28,22 @@ pub(crate) struct Window {
 impl Window {
     /// A window for segments of at most `segment_bytes`.
     pub(crate) fn new(segment_bytes: usize) -> Self {
-        let size = WINDOW_BYTES + segment_bytes + MOVE_BYTES + BLOCK_BYTES + SLACK_BYTES;
-        Self { bytes: vec![0; size].into(), base: 0, end: 0 }
+        let size = HEADROOM_BYTES + WINDOW_BYTES + segment_bytes + MOVE_BYTES + BLOCK_BYTES + SLACK_BYTES;
+        Self { bytes: vec![0; size].into(), base: 0, end: HEADROOM_BYTES }
     }
 
     /// Position behind the last plain byte.
     pub(crate) fn position(&self) -> u64 {
-        self.base + self.end as u64
+        self.base + (self.end - HEADROOM_BYTES) as u64
     }
 
-    /// Index of a position that the buffer holds.
+    /// Index of a position that the buffer holds. For an older position, the index of the oldest byte.
     pub(crate) fn index(&self, position: u64) -> usize {
-        usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX)
+        let distance = usize::try_from(position.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        distance.saturating_add(HEADROOM_BYTES)
     }
 
-    /// Position of index 0.
+    /// Position of index [`HEADROOM_BYTES`], where the oldest byte is.
     pub(crate) fn base(&self) -> u64 {
         self.base
     }
@@ -69,9 +73,27 @@ impl Window {
         if self.end + BLOCK_BYTES + SLACK_BYTES <= self.bytes.len() {
             return;
         }
-        let from = self.index(oldest).saturating_sub(WINDOW_BYTES);
-        self.bytes.copy_within(from..self.end, 0);
-        self.base += from as u64;
-        self.end -= from;
+        let moved = self.index(oldest).saturating_sub(HEADROOM_BYTES + WINDOW_BYTES);
+        self.bytes.copy_within(moved + HEADROOM_BYTES..self.end, HEADROOM_BYTES);
+        self.base += moved as u64;
+        self.end -= moved;
+    }
+
+    /// Calls `run` with a dictionary, which is `header` followed by the bytes of one window before index `end`, and
+    /// with the bytes from `end` on. The header replaces older bytes meanwhile.
+    pub(crate) fn with_dictionary<T>(
+        &mut self,
+        header: &[u8; HEADROOM_BYTES],
+        end: usize,
+        run: impl FnOnce(&[u8], &[u8]) -> T,
+    ) -> T {
+        let first = end.saturating_sub(WINDOW_BYTES).max(HEADROOM_BYTES);
+        let place = first - HEADROOM_BYTES..first;
+        let mut replaced = *header;
+        self.bytes[place.clone()].swap_with_slice(&mut replaced);
+        let (before, after) = self.bytes[place.start..self.end].split_at(end - place.start);
+        let result = run(before, after);
+        self.bytes[place].copy_from_slice(&replaced);
+        result
     }
 }
