@@ -208,7 +208,7 @@ pub(crate) struct TuneArguments {
     #[arg(long = "bandwidth", value_name = "BITS", default_value = "200M,1G,5G", value_delimiter = ',')]
     pub(crate) bandwidths: Vec<Bandwidth>,
     /// Program that unpacks gzip on the node. containerd runs igzip or unpigz (pigz) if the node has one of them, and
-    /// its own slower decoder otherwise. Amazon Linux 2023 has unpigz, Bottlerocket has igzip, Fargate has neither.
+    /// uses its own decoder otherwise. Amazon Linux 2023 has unpigz, Bottlerocket has igzip, Fargate has neither.
     #[arg(long, value_name = "DECODER", default_value = "containerd")]
     pub(crate) node: GzipDecoder,
     /// Amount of the unpacked image to encode, in bytes, with K, M or G (binary). At least 96M.

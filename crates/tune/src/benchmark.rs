@@ -60,7 +60,6 @@ pub(super) fn benchmark_level(
     }
     let decoded = decode_all(selection, &passes[0])?;
 
-    let factor = node.factor(Compression::Zstd);
     let mut measurements = BTreeMap::new();
     let mut decoded = decoded.into_iter();
     for (index, run) in selection.runs.iter().enumerate() {
@@ -69,7 +68,8 @@ pub(super) fn benchmark_level(
             let Some(decode) = decoded.next() else { continue };
             #[expect(clippy::cast_precision_loss, reason = "a piece has 4 MiB")]
             let (uncompressed_size, size) = (bytes.len() as f64, passes[0][index].parts[part].0 as f64);
-            let (encode, decode) = (encode.as_secs_f64(), decode.as_secs_f64() * factor);
+            let (encode, decode) =
+                (encode.as_secs_f64(), node.decode_time(Compression::Zstd, decode).as_secs_f64());
             measurements.insert(*key, PieceMeasurement { uncompressed_size, size, encode, decode });
         }
     }

@@ -90,7 +90,7 @@ pub(super) fn scan_layer(
     scan.layers[layer] = LayerMeasurement {
         compressed_size: compressed_size.get(),
         uncompressed_size: hasher.count(),
-        unpack: took.mul_f64(scan.node.factor(compression)),
+        unpack: scan.node.decode_time(compression, took),
         sizes,
     };
     Ok(hasher.diff_id())

@@ -134,25 +134,18 @@ async fn best_level_is_unique_and_times_respect_the_bandwidth() -> Result<()> {
 }
 
 #[tokio::test]
-async fn node_decides_about_the_speed_of_gzip_alone() -> Result<()> {
+async fn node_and_its_decoders_are_named() -> Result<()> {
     let zstart = Zstart::find()?;
     image().prepare()?.write(&zstart.folder().join("images"), "v1").await?;
     let source = zstart.oci("images:v1");
-    // At 1 Tbit/s, only unpacking counts.
-    let tune = ["tune", &source, "--level", "3", "--bandwidth", "1000G"];
-    let mut speeds = Vec::new();
+    let tune = ["tune", &source, "--level", "3"];
     for node in ["containerd", "pigz", "igzip"] {
         let found = zstart.json(&[&tune[..], &["--node", node]].concat()).await?;
         assert_eq!(found["node"], node);
-        let unpack = |times: &Value| number(&times[0]["seconds"]);
-        let ratio = unpack(&found["now"]["times"])? / unpack(&level(&found, 3)?["times"])?;
-        speeds.push(ratio);
         let shown = zstart.print(&[&tune[..], &["--node", node]].concat()).await?;
         let program = if node == "pigz" { "unpigz" } else { node };
         assert!(shown.contains(&format!("Decoders of the node: {program}")), "{shown}");
     }
-    // The factors differ by 1.5 and more, measurements of so small an image by less.
-    assert!(speeds[0] > speeds[1] && speeds[1] > speeds[2], "{speeds:?}");
     assert_eq!(zstart.json(&tune).await?["node"], "containerd", "the default");
     require_failure(&zstart, &["tune", &source, "--node", "crio"], 2, &["containerd, pigz, igzip"]).await
 }
