@@ -12,8 +12,6 @@ use zstart_admission::config::{Config, ConfigError};
 
 /// Name of the webhook in its configuration, as the chart writes it.
 pub(crate) const WEBHOOK: &str = "pods.zstart.dev";
-/// Selects the `ConfigMap` with the webhook's settings.
-const WEBHOOK_LABELS: &str = "app.kubernetes.io/name=zstart,app.kubernetes.io/component=webhook";
 /// Key of a program's settings in its `ConfigMap`.
 pub(crate) const CONFIG_KEY: &str = "config.yaml";
 /// Objects in a page of a list.
@@ -116,9 +114,8 @@ impl Cluster {
                 Some("the webhook has no Service: its settings are taken as the defaults".to_owned()),
             ));
         };
-        let maps = Api::<ConfigMap>::namespaced(client.clone(), &namespace);
-        let text = match maps.list(&ListParams::default().labels(WEBHOOK_LABELS)).await {
-            Ok(maps) => maps.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY)),
+        let text = match settings_text(client, &namespace, "webhook").await {
+            Ok(text) => text,
             Err(error) if is_forbidden(&error) => None,
             Err(error) => return Err(request("list ConfigMaps of the webhook")(error)),
         };
@@ -130,6 +127,18 @@ impl Cluster {
             None => Ok((default_settings()?, Some(remark))),
         }
     }
+}
+
+/// Text of the settings of a program of zstart, from its `ConfigMap`.
+pub(crate) async fn settings_text(
+    client: &Client,
+    namespace: &str,
+    component: &str,
+) -> Result<Option<String>, kube::Error> {
+    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
+    let own = format!("app.kubernetes.io/name=zstart,app.kubernetes.io/component={component}");
+    let maps = maps.list(&ListParams::default().labels(&own)).await?;
+    Ok(maps.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY)))
 }
 
 /// Settings of a webhook whose file is empty.

@@ -2,7 +2,6 @@
 
 use k8s_openapi::api::admissionregistration::v1::ValidatingAdmissionPolicyBinding;
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
@@ -12,7 +11,7 @@ use zstart_process::config_file::{self, ConfigFileError};
 
 use super::VERSION;
 use super::outcome::{Check, Read, Unread, count};
-use crate::cluster::CONFIG_KEY;
+use crate::cluster::{CONFIG_KEY, settings_text};
 
 /// Labels of everything that the chart creates.
 const LABELS: &str = "app.kubernetes.io/name=zstart";
@@ -68,12 +67,9 @@ struct ControllerSettings {
 /// Returns whether the controller converts in Jobs, by the settings in its `ConfigMap`. Otherwise, the check `name`
 /// says why they can't be read.
 pub(super) async fn makes_jobs(client: &Client, namespace: &str, name: &'static str) -> Result<bool, Check> {
-    let maps = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-    let own = ListParams::default().labels(&format!("{LABELS},{COMPONENT}=controller"));
-    let found = maps.list(&own).await;
-    let found = found.map_err(Unread::new(format!("list ConfigMaps in namespace {namespace}")));
-    let found = found.map_err(|unread| Check::unread(name, &unread))?;
-    let text = found.items.into_iter().find_map(|map| map.data?.remove(CONFIG_KEY));
+    let text = settings_text(client, namespace, "controller").await;
+    let text = text.map_err(Unread::new(format!("list ConfigMaps in namespace {namespace}")));
+    let text = text.map_err(|unread| Check::unread(name, &unread))?;
     is_jobs(&text.unwrap_or_default()).map_err(|error| {
         Check::failed(
             name,
