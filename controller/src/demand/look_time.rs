@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn look_at_a_listed_object_begins_two_seconds_after_its_creation() {
+    fn listed_object_is_looked_at_two_seconds_after_creation() {
         let (now, clock) = (Instant::now(), Timestamp::from_millisecond(1_700_000_000_300).unwrap());
         let look = LookTime::after_change(now, clock);
         let created = |second: i64| Timestamp::from_second(1_700_000_000 + second).unwrap();

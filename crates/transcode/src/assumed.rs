@@ -28,7 +28,7 @@ struct Seen {
 }
 
 impl Seen {
-    /// Whether no initial offset is left.
+    /// Returns whether no initial offset is left.
     fn is_complete(&self) -> bool {
         self.count == INITIAL.len()
     }

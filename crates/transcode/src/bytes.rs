@@ -27,8 +27,8 @@ pub(crate) fn common_length(bytes: &[u8], earlier: usize, later: usize, end: usi
     length
 }
 
-/// Whether `length` bytes from index `earlier` and from index `later` on are equal. Bytes near the end of `bytes`
-/// are never equal.
+/// Returns whether `length` bytes from index `earlier` and from index `later` on are equal. Bytes near the end of
+/// `bytes` are never equal.
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "part of the loop over all sequences")]
 #[expect(clippy::cast_possible_truncation, reason = "takes the halves of a double word")]

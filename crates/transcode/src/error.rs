@@ -58,7 +58,7 @@ pub enum TranscodeError {
 }
 
 impl TranscodeError {
-    /// Whether the gzip stream is good, so that encoding it in the ordinary way may succeed.
+    /// Returns whether the gzip stream is good, so that encoding it in the ordinary way may succeed.
     pub fn is_internal(&self) -> bool {
         matches!(self, Self::Internal { .. })
     }

@@ -12,7 +12,7 @@ pub(crate) struct Input {
     bytes: Box<[u8]>,
     /// Index behind the last byte.
     end: usize,
-    /// Whether no bytes will follow.
+    /// No bytes will follow.
     is_final: bool,
     /// Number of bytes that left the buffer.
     dropped: u64,
@@ -95,12 +95,12 @@ impl Input {
         if self.is_final { Some(self.end + 8) } else { self.end.checked_sub(MARGIN) }
     }
 
-    /// Whether the reader has used bits behind the end of a final buffer.
+    /// Returns whether the reader has used bits behind the end of a final buffer.
     pub(crate) fn is_overrun(&self) -> bool {
         self.bits.next > self.end + (self.bits.count >> 3) as usize
     }
 
-    /// Whether `count` bytes are loaded or in the buffer, or the stream has ended.
+    /// Returns whether `count` bytes are loaded or in the buffer, or the stream has ended.
     pub(crate) fn can_read(&self, count: usize) -> bool {
         self.is_final || self.end + (self.bits.count >> 3) as usize >= self.bits.next + count
     }
@@ -142,7 +142,7 @@ impl Input {
         self.bits.next += count;
     }
 
-    /// Whether the stream has ended.
+    /// Returns whether the stream has ended.
     pub(crate) fn is_final(&self) -> bool {
         self.is_final
     }

@@ -33,7 +33,7 @@ pub(super) fn during<T>(stage: Stage, number: usize, run: impl FnOnce() -> T) ->
     result
 }
 
-/// Whether a test breaks a stage as a whole.
+/// Returns whether a test breaks a stage as a whole.
 pub(super) fn is_broken(stage: Stage) -> bool {
     BROKEN.get().is_some_and(|(broken, _)| broken == stage)
 }

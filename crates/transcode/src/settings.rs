@@ -37,7 +37,7 @@ impl Default for Verify {
 }
 
 impl Verify {
-    /// Whether segment `number`, counted from 0, is decoded again.
+    /// Returns whether segment `number`, counted from 0, is decoded again.
     pub(crate) fn includes(self, number: u64, is_last: bool) -> bool {
         match self {
             Self::Off => false,

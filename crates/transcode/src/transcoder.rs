@@ -61,7 +61,7 @@ enum Stage {
 /// Transcodes one gzip stream.
 pub struct Transcoder {
     settings: Settings,
-    /// Whether a call failed. The state has no meaning then.
+    /// A call failed. The state has no meaning then.
     has_failed: bool,
     stage: Stage,
     input: Input,

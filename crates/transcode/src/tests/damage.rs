@@ -55,7 +55,7 @@ fn stream_with_each_bit_flipped_gets_zlibs_verdict() {
 }
 
 #[test]
-fn stream_with_wrong_bytes_and_fixed_checksums_gets_zlibs_verdict() {
+fn wrong_bytes_with_fixed_checksums_get_zlibs_verdict() {
     // With the right trailer, damage of the deflate stream itself decides.
     let gzip = gzip(&text(13, 3000));
     let changes = noise(13, 3 * 1000);
