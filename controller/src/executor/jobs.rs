@@ -5,7 +5,8 @@
 //! its predecessor awaits that one. The Job's result is a claim that the leader proves against the registry.
 //!
 //! A Job that failed stays for its logs until its time to live is over, or until the next attempt replaces it. A Job
-//! whose variant was proven is deleted at once, with its login.
+//! whose variant was proven is deleted at once, with its login. If its leader ended before, the next leader deletes it
+//! when the record serves the variant.
 
 use std::future::pending;
 use std::hash::{BuildHasher as _, RandomState};
@@ -20,6 +21,7 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use zstart_convert::{Error, NamedVariant};
+use zstart_core::record::{READY, condition};
 use zstart_core::{ImageConversion, keys};
 use zstart_process::watch as watches;
 use zstart_registry::auth::{Credentials, ProviderError};
@@ -38,6 +40,9 @@ use crate::scheduler::RecordChanges;
 
 /// Interval at which a conversion looks at its Job and its record without a notice.
 const RESYNC: Duration = Duration::from_secs(20);
+/// Time after which a Job that waits or is complete, and that no conversion claims, is deleted. A new leader needs some
+/// minutes to look at all sources.
+const UNCLAIMED: Duration = Duration::from_mins(15);
 /// Longest time for which a former Job of the same name may take to disappear.
 const DELETION_LIMIT: Duration = Duration::from_mins(2);
 /// Attempts to create a Job while others come and go under its name.
@@ -51,6 +56,7 @@ pub(crate) struct JobExecutor {
     jobs: Api<Job>,
     pods: Api<Pod>,
     secrets: Api<Secret>,
+    records: Api<ImageConversion>,
     observed: Observed,
 }
 
@@ -64,29 +70,47 @@ impl JobExecutor {
             jobs: Api::namespaced(client.clone(), namespace),
             pods: Api::namespaced(client.clone(), namespace),
             secrets: Api::namespaced(client.clone(), namespace),
+            records: Api::all(client.clone()),
             observed: Observed::default(),
         }
     }
 
-    /// Follows the Jobs and their pods, and deletes Jobs that nothing asks for. Runs forever.
+    /// Follows the Jobs and their pods, and deletes Jobs that earlier leaders left. Runs forever.
     pub(crate) async fn follow(&self) {
         let own = watcher::Config::default().labels(keys::CONVERSION);
         let jobs =
             watches::drain("jobs", self.jobs.clone(), own.clone(), |event| self.observed.apply_job(event));
         let pods =
             watches::drain("pods of jobs", self.pods.clone(), own, |event| self.observed.apply_pod(event));
-        tokio::join!(jobs, pods, self.delete_abandoned());
+        tokio::join!(jobs, pods, self.delete_unclaimed());
     }
 
-    async fn delete_abandoned(&self) {
-        let mut ticks = tokio::time::interval(Duration::from_mins(1));
+    async fn delete_unclaimed(&self) {
+        let mut ticks = tokio::time::interval(RESYNC);
         loop {
             ticks.tick().await;
-            for job in self.observed.abandoned(Instant::now()) {
-                info!(job = job.name, "deleting a Job, because nothing asks for its conversion");
+            for (job, since) in self.observed.unclaimed(Instant::now()) {
+                let reason = if self.is_served(&job).await {
+                    "its record serves the variant"
+                } else if since >= UNCLAIMED {
+                    "nothing asks for its conversion"
+                } else {
+                    continue;
+                };
+                info!(job = job.name, reason, "deleting a Job of an earlier leader");
                 self.delete_or_warn(&job).await;
             }
         }
+    }
+
+    /// Returns whether a Job is complete and its record serves a variant of the Job's source. An API server that
+    /// doesn't answer says nothing.
+    async fn is_served(&self, job: &JobView) -> bool {
+        let Some(record) = job.record.as_ref().filter(|_| job.end.is_some()) else { return false };
+        let Ok(Some(record)) = self.records.get_opt(record).await else { return false };
+        let Some(status) = record.status else { return false };
+        let is_ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
+        is_ready && status.variant.is_some_and(|variant| variant.source_digest.short() == job.digest)
     }
 
     /// Converts an image in a Job, and proves the variant.

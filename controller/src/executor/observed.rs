@@ -7,24 +7,24 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
-use kube::ResourceExt as _;
+use kube::{Resource as _, ResourceExt as _};
 use kube::runtime::watcher::Event;
 use tokio::sync::watch;
-use zstart_core::keys;
+use zstart_core::{ImageConversion, keys};
 use zstart_core::sync::lock;
 use zstart_process::watch::WatchCache;
 
 use super::job_spec::login_secret;
-
-/// Time after which a Job that waits or is complete, and that no conversion claims, is deleted. A new leader needs some minutes to
-/// look at all sources.
-const UNCLAIMED: Duration = Duration::from_mins(15);
 
 /// Job, reduced.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct JobView {
     pub(super) name: String,
     pub(super) uid: String,
+    /// Record that the Job was made for.
+    pub(super) record: Option<String>,
+    /// Start of the source's digest ([`zstart_core::Digest::short`]).
+    pub(super) digest: String,
     /// Kueue's queue that starts the Job.
     pub(super) queue: Option<String>,
     /// Secret with the Job's login.
@@ -78,9 +78,13 @@ impl JobView {
         let is_end = |condition: &&JobCondition| {
             condition.status == "True" && ["Complete", "Failed"].contains(&&*condition.type_)
         };
+        let owners = job.owner_references();
+        let record = owners.iter().find(|owner| owner.kind == ImageConversion::kind(&()));
         Self {
             name: job.name_any(),
             uid: job.uid().unwrap_or_default(),
+            record: record.map(|record| record.name.clone()),
+            digest: labels.get(keys::CONVERSION).cloned().unwrap_or_default(),
             queue: labels.get(keys::KUEUE_QUEUE).cloned(),
             secret: spec.and_then(|spec| login_secret(&spec.template)).map(ToOwned::to_owned),
             is_own: labels.contains_key(keys::CONVERSION),
@@ -186,10 +190,10 @@ impl Observed {
         Claim { observed: self.clone(), name: name.to_owned() }
     }
 
-    /// Jobs that have waited or been complete for long without a claim. The leader that made them ended, and nothing
-    /// asks for them any more, or the next leader found the variant in the registry. Jobs that run end by themselves,
-    /// and Jobs that failed stay for their logs.
-    pub(super) fn abandoned(&self, now: Instant) -> Vec<JobView> {
+    /// Jobs that wait or are complete, and that no conversion claims, with the time since that was first seen. The
+    /// leader that made them ended, and nothing asks for them any more, or the next leader found the variant in the
+    /// registry. Jobs that run end by themselves, and Jobs that failed stay for their logs.
+    pub(super) fn unclaimed(&self, now: Instant) -> Vec<(JobView, Duration)> {
         let mut state = lock(&self.state);
         let State { jobs, claimed, unclaimed, .. } = &mut *state;
         let is_left = |job: &JobView| match &job.end {
@@ -199,12 +203,11 @@ impl Observed {
         let left: HashMap<&String, &JobView> =
             jobs.iter().filter(|(name, job)| is_left(job) && !claimed.contains(*name)).collect();
         unclaimed.retain(|name, _| left.contains_key(name));
-        for name in left.keys() {
-            unclaimed.entry((*name).clone()).or_insert(now);
-        }
-        let is_over =
-            |name: &str| unclaimed.get(name).is_some_and(|since| now.duration_since(*since) >= UNCLAIMED);
-        left.iter().filter(|(name, _)| is_over(name)).map(|(_, job)| (*job).clone()).collect()
+        let since = |(name, job): (&String, &JobView)| {
+            let first = *unclaimed.entry(name.clone()).or_insert(now);
+            (job.clone(), now.duration_since(first))
+        };
+        left.into_iter().map(since).collect()
     }
 }
 
@@ -216,7 +219,7 @@ impl Drop for Claim {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::BTreeMap;
 
     use serde_json::json;
 
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_job_without_a_claim_is_abandoned() {
+    fn waiting_or_complete_job_without_a_claim_is_unclaimed() {
         let observed = Observed::default();
         for (name, suspend) in [("claimed", true), ("running", false), ("left", true)] {
             observed.apply_job(Event::Apply(job(name, suspend)));
@@ -244,14 +247,20 @@ mod tests {
         }
         let claim = observed.claim("claimed");
         let start = Instant::now();
-        let names = |now| observed.abandoned(now).into_iter().map(|job| job.name).collect::<BTreeSet<_>>();
-        let left = BTreeSet::from(["complete", "left"].map(ToOwned::to_owned));
-        assert!(names(start).is_empty());
-        assert!(names(start + UNCLAIMED / 2).is_empty());
-        assert_eq!(names(start + UNCLAIMED), left);
+        let seconds = |after: u64| {
+            let unclaimed = observed.unclaimed(start + Duration::from_secs(after));
+            let seconds = unclaimed.into_iter().map(|(job, since)| (job.name, since.as_secs()));
+            seconds.collect::<BTreeMap<_, _>>()
+        };
+        let times = |times: &[(&str, u64)]| -> BTreeMap<String, u64> {
+            times.iter().map(|(name, since)| ((*name).to_owned(), *since)).collect()
+        };
+        assert_eq!(seconds(0), times(&[("complete", 0), ("left", 0)]));
+        assert_eq!(seconds(5), times(&[("complete", 5), ("left", 5)]));
         drop(claim);
-        assert_eq!(names(start + UNCLAIMED), left, "the time begins with the end of the claim");
-        assert_eq!(names(start + 2 * UNCLAIMED).len(), 3);
+        assert_eq!(seconds(9), times(&[("complete", 9), ("left", 9), ("claimed", 0)]));
+        let _claim = observed.claim("left");
+        assert_eq!(seconds(10), times(&[("complete", 10), ("claimed", 1)]));
     }
 
     #[test]

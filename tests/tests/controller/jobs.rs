@@ -160,6 +160,20 @@ async fn suspended_job_of_a_dead_leader_is_started() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn job_that_completes_without_a_leader_is_deleted() -> Result<()> {
+    let jobs = JobLab::start(&[]).await?;
+    let image = deploy(&jobs.lab).await?;
+    let first = jobs.start_controller().await?;
+    jobs.started_job().await?;
+    first.stop().await?;
+    jobs.complete_job().await?;
+    let _second = jobs.start_controller().await?;
+    let status = jobs.lab.ready(&image).await?;
+    assert_eq!(condition_of(&status, CONVERTED).1, "Reused", "{status:?}");
+    jobs.no_job().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn job_goes_with_the_last_consumer() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
     let image = deploy(&jobs.lab).await?;
