@@ -8,8 +8,6 @@
 //! This holds for each block: zstd forgets the offsets of a block that it leaves uncompressed, and decides that
 //! afterwards.
 
-use zstd_sys::ZSTD_Sequence;
-
 use super::sequence::Sequence;
 
 /// The offsets at a frame's start.
@@ -41,15 +39,16 @@ impl Seen {
     }
 }
 
-/// Changes a block's sequences so that none needs an offset that zstd assumes. Returns the number of literals
-/// that the sequences lost at their end.
-pub(crate) fn avoid(sequences: &mut Vec<Sequence>) -> u32 {
-    let (mut seen, mut literals, mut first_kept) = (Seen::default(), 0, 0);
-    let mut kept = 0;
+/// Changes a block's sequences, which start at number `first`, so that none needs an offset that zstd assumes.
+/// Returns the number of literals that the sequences lost at their end.
+pub(crate) fn avoid(sequences: &mut Vec<Sequence>, first: usize) -> u32 {
+    let (mut seen, mut literals, mut first_kept) = (Seen::default(), 0, first);
+    let mut kept = first;
     while !seen.is_complete()
         && let Some(sequence) = sequences.get(first_kept)
     {
-        let mut sequence = Sequence { literals: sequence.literals + literals, ..*sequence };
+        let mut sequence = *sequence;
+        sequence.literals += literals;
         literals = 0;
         first_kept += 1;
         if INITIAL.contains(&sequence.offset) && !use_multiple(&mut sequence) {
@@ -78,7 +77,7 @@ fn use_multiple(sequence: &mut Sequence) -> bool {
 
 /// Number of the first sequence of a block whose offset zstd could take for one that it assumes. Checks the result
 /// of [`avoid`] on the sequences that zstd gets.
-pub(crate) fn find_assumed(sequences: &[ZSTD_Sequence]) -> Option<usize> {
+pub(crate) fn find_assumed(sequences: &[Sequence]) -> Option<usize> {
     let mut seen = Seen::default();
     for (number, sequence) in sequences.iter().enumerate() {
         if seen.is_complete() {
@@ -97,17 +96,14 @@ mod tests {
     use super::*;
 
     fn list(offsets: &[(u32, u32)]) -> Vec<Sequence> {
-        offsets
-            .iter()
-            .map(|(offset, length)| Sequence { literals: 1, length: *length, offset: *offset })
-            .collect()
+        offsets.iter().map(|(offset, length)| Sequence::new(1, *length, *offset)).collect()
     }
 
     #[test]
     fn initial_offsets_are_avoided_until_three_others_occurred() {
         let mut sequences = list(&[(4, 10), (9, 5), (9, 5), (8, 100), (1, 63), (7, 5), (1, 9), (4, 9)]);
-        assert_eq!(avoid(&mut sequences), 0);
-        let sequence = |literals, length, offset| Sequence { literals, length, offset };
+        assert_eq!(avoid(&mut sequences, 0), 0);
+        let sequence = Sequence::new;
         let expected = [
             sequence(12, 5, 9),
             sequence(1, 5, 9),
@@ -122,16 +118,15 @@ mod tests {
     #[test]
     fn matches_at_the_end_become_literals() {
         let mut sequences = list(&[(20, 4), (8, 10), (1, 5)]);
-        assert_eq!(avoid(&mut sequences), 17);
+        assert_eq!(avoid(&mut sequences, 0), 17);
         assert_eq!(sequences, list(&[(20, 4)]));
-        assert_eq!(avoid(&mut Vec::new()), 0);
+        assert_eq!(avoid(&mut Vec::new(), 0), 0);
     }
 
     #[test]
     fn assumed_offset_is_found() {
         let with = |offsets: &[u32]| {
-            let sequence =
-                |offset: &u32| ZSTD_Sequence { offset: *offset, litLength: 1, matchLength: 3, rep: 0 };
+            let sequence = |offset: &u32| Sequence::new(1, 3, *offset);
             find_assumed(&offsets.iter().map(sequence).collect::<Vec<_>>())
         };
         assert_eq!(with(&[]), None);

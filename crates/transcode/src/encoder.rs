@@ -4,8 +4,8 @@ use std::ffi::CStr;
 use std::ptr::NonNull;
 
 use zstd_sys::{
-    ZSTD_CCtx, ZSTD_CCtx_setParameter, ZSTD_cParameter, ZSTD_compressBound, ZSTD_compressSequences,
-    ZSTD_createCCtx, ZSTD_freeCCtx, ZSTD_getErrorName, ZSTD_isError,
+    ZSTD_CCtx, ZSTD_CCtx_setParameter, ZSTD_Sequence, ZSTD_cParameter, ZSTD_compressBound,
+    ZSTD_compressSequences, ZSTD_createCCtx, ZSTD_freeCCtx, ZSTD_getErrorName, ZSTD_isError,
 };
 
 use super::error::Fault;
@@ -67,7 +67,8 @@ impl Encoder {
     #[expect(unsafe_code, reason = "zstd-safe doesn't offer ZSTD_compressSequences")]
     pub(crate) fn encode(&mut self, segment: CheckedSegment<'_>) -> Result<&mut [u8], Fault> {
         let (sequences, plain) = (segment.sequences(), segment.plain());
-        // SAFETY: pointers and lengths belong to slices that outlive the call. zstd reads `plain` and writes
+        // SAFETY: pointers and lengths belong to slices that outlive the call. A `Sequence` has the layout of
+        // zstd's type. zstd reads `plain` and writes
         // up to the given capacity. A `CheckedSegment` exists only for sequences whose lengths add up to the
         // block that a delimiter ends, and whose matches have at least 3 bytes and offsets within the window,
         // which is all that zstd's encoder needs without its own validation.
@@ -76,7 +77,7 @@ impl Encoder {
                 self.context.as_ptr(),
                 self.output.as_mut_ptr().cast(),
                 self.output.len(),
-                sequences.as_ptr(),
+                sequences.as_ptr().cast::<ZSTD_Sequence>(),
                 sequences.len(),
                 plain.as_ptr().cast(),
                 plain.len(),

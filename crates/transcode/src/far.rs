@@ -4,23 +4,16 @@
 //! longer text starts there, too. Long runs of literals have more such places. A table holds the last position of
 //! each hash of 16 bytes. A far match replaces the sequences that it covers.
 
-use std::ops::Range;
-
-use super::bytes::{common_length, is_equal, load};
+use super::anchors::{Anchors, HASHED_BYTES};
+use super::bytes::{common_length, load};
 use super::sequence::Sequence;
-use super::tokens::MIN_MATCH;
-use super::window::WINDOW_BYTES;
+use super::tokens::{MAX_MATCHES, MIN_MATCH, Token};
 
-/// Binary logarithm of the table's entries. Half as many make the output 0.6 % larger and save 1 to 2 % of time.
-const TABLE_LOG: u32 = 18;
+/// Largest offset at which a match of three bytes pays: farther ones need more bits than three literals.
+const MAX_SHORT_OFFSET: u32 = 1024;
+
 /// Shortest run of literals that is looked at not only at its start.
 const LONG_RUN: usize = 64;
-/// Bytes that mark the places in a long run that are looked at: one in 32 of bytes without a pattern, as
-/// compressed files have them.
-const RUN_MASK: u8 = 0b1_1111;
-const RUN_MARK: u8 = 0b0_0111;
-/// Number of bytes that are hashed, and the shortest far match from the table.
-const HASHED_BYTES: usize = 16;
 /// Shortest far match that is used.
 const MIN_FAR: usize = 24;
 /// A far match must be so many bytes longer than deflate's match at its place, because its offset costs more.
@@ -31,34 +24,8 @@ const RETRIES: u32 = 8;
 const MIN_RETRY_GAIN: usize = 2;
 /// A rest of a sequence behind a far match that is shorter becomes literals.
 const MIN_REST: usize = 5;
-/// Bits of a position that the table holds. Twice the window, so that few old positions look like new ones; the
-/// comparison of bytes removes those.
-const POSITION: u32 = (1 << 24) - 1;
 /// Bytes at a block's end where no far match starts.
 const TAIL_BYTES: usize = 24;
-
-/// A place whose bytes may have occurred before.
-#[derive(Clone, Copy)]
-struct Anchor {
-    /// Index in the window.
-    at: u32,
-    /// Number of the sequence that the place belongs to.
-    sequence: u32,
-    /// Number of the table's entry.
-    slot: u32,
-    /// More bits of the hash, in the upper byte.
-    tag: u32,
-}
-
-/// A place whose bytes occurred before.
-#[derive(Clone, Copy)]
-struct Candidate {
-    /// Index in the window.
-    at: usize,
-    /// Number of the sequence that the place belongs to.
-    sequence: usize,
-    offset: usize,
-}
 
 /// A far match at the start of a sequence.
 #[derive(Clone, Copy)]
@@ -69,10 +36,9 @@ struct Hit {
 
 /// The matcher.
 pub(crate) struct FarMatcher {
-    /// The last 16 bytes of each hash: eight more bits of their hash, and the lowest 24 bits of their position.
-    table: Box<[u32]>,
-    anchors: Vec<Anchor>,
-    candidates: Vec<Candidate>,
+    anchors: Anchors,
+    /// Sequences of deflate's matches, behind a first one without bytes, so that each has a predecessor.
+    sequences: Box<[Sequence]>,
 }
 
 /// A block of plain bytes.
@@ -92,31 +58,34 @@ pub(crate) struct Block<'a> {
 
 impl FarMatcher {
     pub(crate) fn new() -> Self {
-        Self { table: vec![0; 1 << TABLE_LOG].into(), anchors: Vec::new(), candidates: Vec::new() }
+        Self { anchors: Anchors::new(), sequences: vec![Sequence::default(); MAX_MATCHES + 1].into() }
     }
 
-    /// Appends the sequences of a block to `out`, with far matches where they pay. Returns the index of the
-    /// first literal behind the last sequence.
+    /// Appends the sequences of a block to `out`, with far matches where they pay. `first` is the index of the
+    /// block's first byte in the inflater's output. Returns the index of the first literal behind the last
+    /// sequence.
     pub(crate) fn rewrite(
         &mut self,
         block: Block<'_>,
-        sequences: &[Sequence],
+        tokens: &[Token],
+        first: usize,
         out: &mut Vec<Sequence>,
     ) -> usize {
-        self.find_anchors(block, sequences);
-        self.find_candidates(block);
-        let mut rewriter = Rewriter::new(block, sequences, out);
-        for candidate in &self.candidates {
-            if candidate.at < rewriter.at {
+        let (count, end) = self.expand(block, tokens, first);
+        self.find_anchors(block, count, end);
+        let mut rewriter = Rewriter::new(block, &self.sequences[1..count], end, out);
+        for candidate in self.anchors.candidates(block) {
+            let (at, sequence) = (candidate.at as usize, candidate.sequence as usize);
+            if at < rewriter.at {
                 continue;
             }
-            rewriter.retry_until(candidate.sequence);
-            if candidate.at < rewriter.at {
+            rewriter.retry_until(sequence);
+            if at < rewriter.at {
                 continue;
             }
-            rewriter.copy_until(candidate.sequence);
-            rewriter.pass_literals(candidate.at);
-            if let Some(hit) = rewriter.far_match(candidate.offset) {
+            rewriter.copy_until(sequence, candidate.start as usize);
+            rewriter.pass_literals(at);
+            if let Some(hit) = rewriter.far_match(candidate.offset as usize) {
                 rewriter.replace(hit);
             }
         }
@@ -124,90 +93,56 @@ impl FarMatcher {
         rewriter.finish()
     }
 
-    /// Collects the places where sequences start, and some places in long runs of literals, with the hash of the
-    /// bytes there.
-    fn find_anchors(&mut self, block: Block<'_>, sequences: &[Sequence]) {
-        self.anchors.clear();
+    /// Makes sequences of deflate's matches. Neighbouring matches of one offset become one, because deflate's
+    /// longest match has 258 bytes. A match that doesn't pay becomes literals. Returns the number of sequences and
+    /// the index behind the last one.
+    #[expect(clippy::cast_possible_truncation, reason = "the window has fewer than 2^32 bytes")]
+    #[inline(never)]
+    fn expand(&mut self, block: Block<'_>, tokens: &[Token], first: usize) -> (usize, usize) {
+        let sequences = &mut self.sequences[..];
+        let first = first as u32;
+        let (mut count, mut end) = (1, first);
+        let mut last_offset = 0;
+        for token in tokens {
+            let (at, length, offset) = (token.at(), token.length(), token.offset());
+            if token.continues(end, last_offset) {
+                if let Some(sequence) = sequences.get_mut(count - 1) {
+                    sequence.length += length;
+                }
+                end = at + length;
+                continue;
+            }
+            if let Some(sequence) = sequences.get_mut(count) {
+                *sequence = Sequence::new(at - end, length, offset);
+            }
+            // No jump depends on whether the match pays: the processor couldn't predict it.
+            let pays = length as usize > MIN_MATCH || offset <= MAX_SHORT_OFFSET;
+            count += usize::from(pays);
+            last_offset = if pays { offset } else { last_offset };
+            end = if pays { at + length } else { end };
+        }
+        (count, block.start + (end - first) as usize)
+    }
+
+    /// Makes anchors of the places where sequences start, and of some places in long runs of literals. `end` is the
+    /// index behind the last sequence.
+    fn find_anchors(&mut self, block: Block<'_>, count: usize, end: usize) {
         let last = block.end.saturating_sub(TAIL_BYTES);
+        self.anchors.clear();
         let mut at = block.start;
-        for (number, sequence) in sequences.iter().enumerate() {
+        for (number, sequence) in self.sequences[1..count].iter().enumerate() {
             if at >= last {
                 return;
             }
-            self.add_anchor(block.bytes, at, number);
+            self.anchors.add(block.bytes, at, number);
             let literals = sequence.literals as usize;
             if literals >= LONG_RUN {
-                self.add_anchors_in_run(block.bytes, at..(at + literals).min(last), number);
+                self.anchors.add_in_run(block.bytes, at..(at + literals).min(last), number);
             }
-            at += sequence.total();
+            at += literals + sequence.length as usize;
         }
-        self.add_anchors_in_run(block.bytes, at..last, sequences.len());
+        self.anchors.add_in_run(block.bytes, end..last, count - 1);
     }
-
-    /// Adds the anchors of a run of literals. The bytes choose the places, so that a repetition has the same ones.
-    fn add_anchors_in_run(&mut self, bytes: &[u8], run: Range<usize>, number: usize) {
-        let Some(literals) = bytes.get(run.clone()) else { return };
-        for (distance, literal) in literals.iter().enumerate().skip(1) {
-            if literal & RUN_MASK == RUN_MARK {
-                self.add_anchor(bytes, run.start + distance, number);
-            }
-        }
-    }
-
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the loop over all sequences")]
-    #[expect(clippy::cast_possible_truncation, reason = "the window has fewer than 2^32 bytes")]
-    fn add_anchor(&mut self, bytes: &[u8], at: usize, number: usize) {
-        let (Some(first), Some(second)) = (load(bytes, at), load(bytes, at + 8)) else { return };
-        let hash = hash(first, second);
-        let slot = hash >> (64 - TABLE_LOG);
-        prefetch(&self.table, slot as usize);
-        let tag = (hash as u32) & !POSITION;
-        self.anchors.push(Anchor { at: at as u32, sequence: number as u32, slot: slot as u32, tag });
-    }
-
-    /// Looks up every anchor and enters it into the table. Keeps those whose bytes really occurred before.
-    #[expect(clippy::cast_possible_truncation, reason = "the table holds the lowest bits of positions")]
-    fn find_candidates(&mut self, block: Block<'_>) {
-        self.candidates.clear();
-        for anchor in &self.anchors {
-            let at = anchor.at as usize;
-            let Some(entry) = self.table.get_mut(anchor.slot as usize) else { continue };
-            let position = (block.base + at as u64) as u32 & POSITION;
-            let earlier = std::mem::replace(entry, anchor.tag | position);
-            let offset = (position.wrapping_sub(earlier) & POSITION) as usize;
-            if (earlier ^ anchor.tag) & !POSITION == 0
-                && (1..=WINDOW_BYTES.min(at - block.oldest)).contains(&offset)
-            {
-                prefetch(block.bytes, at - offset);
-                self.candidates.push(Candidate { at, sequence: anchor.sequence as usize, offset });
-            }
-        }
-        self.candidates.retain(|candidate| {
-            is_equal(block.bytes, candidate.at - candidate.offset, candidate.at, HASHED_BYTES)
-        });
-    }
-}
-
-/// Asks the processor to load an element that is used soon.
-#[inline]
-#[expect(unsafe_code, reason = "the instruction takes a pointer")]
-fn prefetch<T>(list: &[T], index: usize) {
-    #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction reads nothing that the program could notice, and never fails.
-    unsafe {
-        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-        _mm_prefetch::<_MM_HINT_T0>(list.as_ptr().wrapping_add(index).cast());
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    let _ = (list, index);
-}
-
-/// Hashes 16 bytes.
-fn hash(first: u64, second: u64) -> u64 {
-    let mixed = (first ^ second.rotate_left(29).wrapping_mul(0xC2B2_AE3D_27D4_EB4F))
-        .wrapping_mul(0x9E37_79B1_85EB_CA87);
-    mixed ^ (mixed >> 32)
 }
 
 /// Copies a block's sequences and replaces those that far matches cover.
@@ -226,10 +161,12 @@ struct Rewriter<'a> {
     /// Offset of the last far match, and the number of sequences at which it is still tried.
     last_offset: usize,
     retries: u32,
+    /// Index behind the last sequence.
+    end: usize,
 }
 
 impl<'a> Rewriter<'a> {
-    fn new(block: Block<'a>, sequences: &'a [Sequence], out: &'a mut Vec<Sequence>) -> Self {
+    fn new(block: Block<'a>, sequences: &'a [Sequence], end: usize, out: &'a mut Vec<Sequence>) -> Self {
         let start = block.start;
         let mut rewriter = Self {
             block,
@@ -241,6 +178,7 @@ impl<'a> Rewriter<'a> {
             current: Sequence::default(),
             last_offset: 0,
             retries: 0,
+            end,
         };
         rewriter.load_current();
         rewriter
@@ -253,10 +191,11 @@ impl<'a> Rewriter<'a> {
     /// Loads the current sequence, or the last literals.
     #[expect(clippy::cast_possible_truncation, reason = "a block has 128 KiB")]
     fn load_current(&mut self) {
-        self.current = self.sequences.get(self.number).copied().unwrap_or_else(|| Sequence {
-            literals: (self.block.end - self.at) as u32,
-            ..Sequence::default()
-        });
+        self.current = self
+            .sequences
+            .get(self.number)
+            .copied()
+            .unwrap_or_else(|| Sequence::delimiter((self.block.end - self.at) as u32));
     }
 
     fn next(&mut self) {
@@ -268,7 +207,7 @@ impl<'a> Rewriter<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "a block has 128 KiB, the window 8 MiB")]
     fn write(&mut self, start: usize, length: usize, offset: usize) {
         let literals = (start - self.literals) as u32;
-        self.out.push(Sequence { literals, length: length as u32, offset: offset as u32 });
+        self.out.push(Sequence::new(literals, length as u32, offset as u32));
         self.literals = start + length;
     }
 
@@ -280,20 +219,18 @@ impl<'a> Rewriter<'a> {
         self.next();
     }
 
-    /// Copies the sequences before `number`.
-    fn copy_until(&mut self, number: usize) {
-        let number = number.min(self.sequences.len());
+    /// Copies the sequences before `number`, which starts at index `start`.
+    fn copy_until(&mut self, number: usize, start: usize) {
         if self.number >= number {
             return;
         }
         // The first one may follow literals that a far match left.
         self.copy();
-        let copied = &self.sequences[self.number.min(number)..number];
-        self.out.extend_from_slice(copied);
-        self.at += copied.iter().map(|sequence| sequence.total()).sum::<usize>();
-        self.literals = self.at;
-        self.number = number;
-        self.load_current();
+        if self.number < number {
+            self.out.extend_from_slice(&self.sequences[self.number..number]);
+            (self.at, self.literals, self.number) = (start, start, number);
+            self.load_current();
+        }
     }
 
     /// Moves to index `at`, over literals of the current sequence that were the rest of a match.
@@ -387,7 +324,7 @@ impl<'a> Rewriter<'a> {
 
     /// Copies the rest, and returns the index of the first literal behind the last match.
     fn finish(mut self) -> usize {
-        self.copy_until(usize::MAX);
+        self.copy_until(self.sequences.len(), self.end);
         self.literals
     }
 }

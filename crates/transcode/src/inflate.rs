@@ -4,8 +4,8 @@ use super::error::Damage;
 use super::huffman::{self, Tables};
 use super::inflate_loop::{self, Stop};
 use super::input::Input;
+use super::output::Output;
 use super::tokens::Tokens;
-use super::window::Window;
 
 /// Largest number of bytes of a dynamic block's header: 14 bits, 19 code lengths of 3 bits, and 316 code
 /// lengths of at most 7 + 7 bits. One byte more for the bits in front.
@@ -57,12 +57,12 @@ impl Inflater {
         self.is_last_block = false;
     }
 
-    /// Decodes until the window's end reaches index `limit` or the input ends. Writes at most 261 bytes
+    /// Decodes until the output's end reaches index `limit` or the input ends. Writes at most 261 bytes
     /// more than `limit`, and 64 bytes behind that. Matches start at index `oldest` or later.
     pub(crate) fn run(
         &mut self,
         input: &mut Input,
-        window: &mut Window,
+        output: &mut Output,
         tokens: &mut Tokens,
         oldest: usize,
         limit: usize,
@@ -87,7 +87,7 @@ impl Inflater {
                 }
                 State::Stored(0) => self.state = State::Header,
                 State::Stored(remaining) => {
-                    let (bytes, end) = window.parts();
+                    let (bytes, end) = output.parts();
                     let source = input.rest();
                     let count = remaining.min(source.len()).min(limit.saturating_sub(*end));
                     bytes[*end..*end + count].copy_from_slice(&source[..count]);
@@ -106,7 +106,7 @@ impl Inflater {
                     }
                 }
                 State::Symbols => {
-                    let stop = inflate_loop::run(&self.tables, input, window, tokens, oldest, limit);
+                    let stop = inflate_loop::run(&self.tables, input, output, tokens, oldest, limit);
                     if input.is_overrun() {
                         return Err(Damage::Truncated);
                     }

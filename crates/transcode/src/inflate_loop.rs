@@ -9,8 +9,8 @@ use super::huffman::{
     LITERAL_ENTRIES, Tables,
 };
 use super::input::{Bits, Input};
-use super::tokens::Tokens;
-use super::window::Window;
+use super::output::Output;
+use super::tokens::{Token, Tokens};
 
 /// Bytes behind a turn's first input byte that the turn may load: three refills advance by 7 bytes each, and load
 /// 8.
@@ -142,12 +142,12 @@ unsafe fn copy_match(bytes: &mut [u8], at: usize, offset: usize, length: usize) 
     }
 }
 
-/// Decodes symbols until the block ends, the window's end reaches `limit`, or the input ends. The window must
+/// Decodes symbols until the block ends, the window's end reaches `limit`, or the input ends. The output must
 /// have room for 512 bytes behind `limit`.
 pub(crate) fn run(
     tables: &Tables,
     input: &mut Input,
-    window: &mut Window,
+    output: &mut Output,
     tokens: &mut Tokens,
     oldest: usize,
     limit: usize,
@@ -156,9 +156,9 @@ pub(crate) fn run(
     if std::arch::is_x86_feature_detected!("bmi2") {
         #[expect(unsafe_code, reason = "the processor has the instructions")]
         // SAFETY: the processor has the instructions.
-        return unsafe { run_bmi2(tables, input, window, tokens, oldest, limit) };
+        return unsafe { run_bmi2(tables, input, output, tokens, oldest, limit) };
     }
-    run_symbols(tables, input, window, tokens, oldest, limit)
+    run_symbols(tables, input, output, tokens, oldest, limit)
 }
 
 /// The loop with shifts that need no fixed register.
@@ -167,23 +167,22 @@ pub(crate) fn run(
 fn run_bmi2(
     tables: &Tables,
     input: &mut Input,
-    window: &mut Window,
+    output: &mut Output,
     tokens: &mut Tokens,
     oldest: usize,
     limit: usize,
 ) -> Result<Stop, Damage> {
-    run_symbols(tables, input, window, tokens, oldest, limit)
+    run_symbols(tables, input, output, tokens, oldest, limit)
 }
 
 #[inline(always)]
 #[expect(clippy::inline_always, reason = "compiled for several processors")]
 #[expect(clippy::too_many_lines, reason = "the loop's variables stay in registers only in one function")]
 #[expect(unsafe_code, reason = "indices are checked once a turn")]
-#[expect(clippy::cast_possible_truncation, reason = "distances have 15 bits")]
 fn run_symbols(
     tables: &Tables,
     input: &mut Input,
-    window: &mut Window,
+    output: &mut Output,
     tokens: &mut Tokens,
     oldest: usize,
     limit: usize,
@@ -193,9 +192,10 @@ fn run_symbols(
     let distances: &[u32; DISTANCE_ENTRIES] = &tables.distances;
     let mut bits = input.bits;
     let source = input.bytes();
-    let (bytes, end) = window.parts();
+    let (bytes, end) = output.parts();
     let mut at = *end;
-    let mut writer = tokens.writer();
+    let (tokens, token_count) = tokens.parts();
+    let mut count = *token_count;
     // These invariants hold for each turn, because a turn starts only below both limits:
     // (1) `TURN_INPUT_BYTES` from `bits.next` on are in `source`.
     // (2) `TURN_OUTPUT_BYTES` from `at` on are in `bytes`.
@@ -292,7 +292,11 @@ fn run_symbols(
         if offset > at - oldest {
             break Err(Damage::Distance);
         }
-        writer.push(at, length, offset as u32);
+        // A block has room for all its matches, which have at least three bytes.
+        if let Some(token) = tokens.get_mut(count) {
+            *token = Token::new(at, length, offset);
+        }
+        count += 1;
         // The next entry is loaded while the match is copied.
         // SAFETY: (1), the second refill of the turn.
         unsafe { refill(&mut bits, source) };
@@ -307,9 +311,8 @@ fn run_symbols(
             break Ok(Stop::Input);
         }
     };
-    let variables = writer.variables();
-    tokens.set(variables);
     *end = at;
+    *token_count = count;
     input.bits = bits;
     result
 }

@@ -54,21 +54,26 @@
 //! # }
 //! ```
 //!
-//! The way of the bytes, one file a step: `input` and `member` (gzip's container), `huffman`, `inflate` and
-//! `inflate_loop` (deflate), `window` (plain bytes), `tokens` (deflate's matches), `far` (matches farther away),
-//! `assumed` and `segment` (blocks for zstd, checked), `encoder` (libzstd), `frame`, `verify`.
+//! Two stages share no state. `front` reads gzip: `input` and `member` (gzip's container), `huffman`, `inflate` and
+//! `inflate_loop` (deflate), `output` (plain bytes), `tokens` (deflate's matches). `back` writes zstd: `window`
+//! (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
+//! (libzstd), `frame`, `verify`.
 
+mod anchors;
 mod assumed;
+mod back;
 mod bytes;
 mod encoder;
 mod error;
 mod far;
 mod frame;
+mod front;
 mod huffman;
 mod inflate;
 mod inflate_loop;
 mod input;
 mod member;
+mod output;
 #[cfg(test)]
 mod sabotage;
 mod segment;

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 
-use zstd_sys::ZSTD_Sequence;
-
 use super::sequence::Sequence;
+use super::tokens::Token;
 
 /// A stage that can be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,9 +49,9 @@ impl Breakable for Sequence {
     }
 }
 
-impl Breakable for ZSTD_Sequence {
+impl Breakable for Token {
     fn damage(&mut self) {
-        self.offset += 1;
+        *self = Self::new(self.at() as usize, self.length() as usize, self.offset() as usize + 1);
     }
 }
 

@@ -1,14 +1,12 @@
 //! Segments: about half a mebibyte of blocks that zstd encodes in one call. Every sequence is compared with the
 //! plain bytes first.
 
-use zstd_sys::ZSTD_Sequence;
-
 use super::assumed::{self, find_assumed};
 use super::bytes::is_equal;
 use super::error::Fault;
 use super::far::Block;
 use super::sequence::Sequence;
-use super::tokens::{MAX_SEQUENCES, MIN_MATCH};
+use super::tokens::{MAX_MATCHES, MIN_MATCH};
 use super::window::{BLOCK_BYTES, WINDOW_BYTES, Window};
 
 /// Plain bytes from which a segment is full. A segment can have almost a block more.
@@ -25,18 +23,18 @@ pub(crate) struct Segment {
     /// Number of plain bytes.
     length: usize,
     /// Checked sequences. Each block ends with a delimiter, whose offset and match length are zero.
-    sequences: Vec<ZSTD_Sequence>,
+    sequences: Vec<Sequence>,
 }
 
 /// A segment's sequences and plain bytes, which fit each other.
 #[derive(Clone, Copy)]
 pub(crate) struct CheckedSegment<'a> {
-    sequences: &'a [ZSTD_Sequence],
+    sequences: &'a [Sequence],
     plain: &'a [u8],
 }
 
 impl CheckedSegment<'_> {
-    pub(crate) fn sequences(&self) -> &[ZSTD_Sequence] {
+    pub(crate) fn sequences(&self) -> &[Sequence] {
         self.sequences
     }
 
@@ -47,7 +45,7 @@ impl CheckedSegment<'_> {
 
 impl Segment {
     pub(crate) fn new() -> Self {
-        let sequences = Vec::with_capacity(FULL_SEQUENCES + MAX_SEQUENCES);
+        let sequences = Vec::with_capacity(FULL_SEQUENCES + MAX_MATCHES + 1);
         Self { start: 0, length: 0, sequences }
     }
 
@@ -71,34 +69,31 @@ impl Segment {
         self.sequences.clear();
     }
 
-    /// Adds a block whose bytes are at the window's end. `literals` is the index of the first literal behind
-    /// the last match. Fails if a sequence doesn't fit the plain bytes.
+    /// The sequences, and their number, to which those of the next block are appended.
+    pub(crate) fn sequences(&mut self) -> (&mut Vec<Sequence>, usize) {
+        let count = self.sequences.len();
+        (&mut self.sequences, count)
+    }
+
+    /// Adds a block whose bytes are at the window's end, and whose sequences are in the list from number `first` on.
+    /// `literals` is the index of the first literal behind the last match. Fails if a sequence doesn't fit the plain
+    /// bytes.
     #[expect(clippy::cast_possible_truncation, reason = "a block has 128 KiB")]
-    pub(crate) fn add_block(
-        &mut self,
-        block: Block<'_>,
-        sequences: &mut Vec<Sequence>,
-        literals: usize,
-    ) -> Result<(), Fault> {
+    pub(crate) fn end_block(&mut self, block: Block<'_>, first: usize, literals: usize) -> Result<(), Fault> {
         let mut tail = block.end.saturating_sub(literals) as u32;
+        #[cfg(test)]
+        super::sabotage::strike(super::sabotage::Stage::Far, &mut self.sequences[first..]);
         #[cfg(test)]
         let is_broken = super::sabotage::is_broken(super::sabotage::Stage::Assumed);
         #[cfg(not(test))]
         let is_broken = false;
         if !is_broken {
-            tail += assumed::avoid(sequences);
+            tail += assumed::avoid(&mut self.sequences, first);
         }
-        let first = self.sequences.len();
-        self.sequences.extend(sequences.iter().map(|sequence| ZSTD_Sequence {
-            offset: sequence.offset,
-            litLength: sequence.literals,
-            matchLength: sequence.length,
-            rep: 0,
-        }));
         #[cfg(test)]
         super::sabotage::strike(super::sabotage::Stage::Block, &mut self.sequences[first..]);
         check(block, &self.sequences[first..], tail as usize)?;
-        self.sequences.push(ZSTD_Sequence { offset: 0, litLength: tail, matchLength: 0, rep: 0 });
+        self.sequences.push(Sequence::delimiter(tail));
         self.length += block.end - block.start;
         Ok(())
     }
@@ -111,13 +106,12 @@ impl Segment {
 }
 
 /// Checks that the sequences and the literals behind them describe exactly the block's bytes.
-fn check(block: Block<'_>, sequences: &[ZSTD_Sequence], tail: usize) -> Result<(), Fault> {
+fn check(block: Block<'_>, sequences: &[Sequence], tail: usize) -> Result<(), Fault> {
     let Block { bytes, oldest, start, end, .. } = block;
     let mut at = start;
     for (number, sequence) in sequences.iter().enumerate() {
-        let ZSTD_Sequence { offset, litLength, matchLength, .. } = *sequence;
-        let (offset, length) = (offset as usize, matchLength as usize);
-        at += litLength as usize;
+        let (offset, length) = (sequence.offset as usize, sequence.length as usize);
+        at += sequence.literals as usize;
         let is_match = length >= MIN_MATCH
             && at <= end
             && length <= end - at

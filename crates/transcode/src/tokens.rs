@@ -1,85 +1,75 @@
-//! Records deflate's matches as sequences.
+//! Deflate's matches, as the inflater records them.
 
-use super::sequence::Sequence;
 use super::window::BLOCK_BYTES;
 
 /// Shortest match of deflate and of zstd in bytes.
 pub(crate) const MIN_MATCH: usize = 3;
-/// Largest offset at which a match of three bytes pays: farther ones need more bits than three literals.
-const MAX_SHORT_OFFSET: u32 = 1024;
-/// Largest number of sequences in a block.
-pub(crate) const MAX_SEQUENCES: usize = BLOCK_BYTES / MIN_MATCH + 1;
+/// Largest number of matches in a block.
+pub(crate) const MAX_MATCHES: usize = BLOCK_BYTES / MIN_MATCH + 1;
 
-/// The sequences of the block in work.
+/// A match of deflate, in one word: the index of its first byte (32 bits), its length (16 bits), its offset
+/// (16 bits). The inflater's loop has no registers left for more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Token(u64);
+
+impl Token {
+    /// A match of `length` bytes at index `at` of the inflater's output.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
+    pub(crate) fn new(at: usize, length: usize, offset: usize) -> Self {
+        Self(at as u64 | (length as u64) << 32 | (offset as u64) << 48)
+    }
+
+    /// Returns whether the match continues a match that ends at `at` and has the same offset. One comparison,
+    /// because a jump on the index alone would be hard to predict.
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "part of the loop over all sequences")]
+    pub(crate) fn continues(self, at: u32, offset: u32) -> bool {
+        self.0 & !(0xffff << 32) == u64::from(at) | u64::from(offset) << 48
+    }
+
+    /// Index of the first byte.
+    #[expect(clippy::cast_possible_truncation, reason = "takes the lower half")]
+    pub(crate) fn at(self) -> u32 {
+        self.0 as u32
+    }
+
+    /// Length in bytes.
+    pub(crate) fn length(self) -> u32 {
+        (self.0 >> 32) as u32 & 0xffff
+    }
+
+    /// Distance of the match to its source in bytes.
+    pub(crate) fn offset(self) -> u32 {
+        (self.0 >> 48) as u32
+    }
+}
+
+/// The matches of the block in work.
 pub(crate) struct Tokens {
-    /// Behind a first one without bytes, so that each has a predecessor.
-    sequences: Box<[Sequence]>,
+    list: Box<[Token]>,
     count: usize,
-    /// Index of the first literal behind the last match.
-    literals: usize,
 }
 
 impl Tokens {
     pub(crate) fn new() -> Self {
-        Self { sequences: vec![Sequence::default(); MAX_SEQUENCES + 2].into(), count: 1, literals: 0 }
+        Self { list: vec![Token::default(); MAX_MATCHES].into(), count: 0 }
     }
 
-    /// Starts a block at index `start` of the window.
-    pub(crate) fn start_block(&mut self, start: usize) {
-        (self.count, self.literals) = (1, start);
+    /// Starts a block.
+    pub(crate) fn start_block(&mut self) {
+        self.count = 0;
     }
 
-    /// The block's sequences.
-    pub(crate) fn block(&mut self) -> &[Sequence] {
+    /// The block's matches.
+    pub(crate) fn block(&mut self) -> &[Token] {
         #[cfg(test)]
-        super::sabotage::strike(super::sabotage::Stage::Tokens, &mut self.sequences[1..self.count]);
-        &self.sequences[1..self.count]
+        super::sabotage::strike(super::sabotage::Stage::Tokens, &mut self.list[..self.count]);
+        &self.list[..self.count]
     }
 
-    /// A writer whose variables can stay in registers.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
-    pub(crate) fn writer(&mut self) -> TokenWriter<'_> {
-        let Self { sequences, count, literals } = self;
-        TokenWriter { sequences, count: *count, literals: *literals }
-    }
-
-    /// Takes the variables of a writer back.
-    pub(crate) fn set(&mut self, (count, literals): (usize, usize)) {
-        (self.count, self.literals) = (count, literals);
-    }
-}
-
-/// Appends sequences to [`Tokens`].
-pub(crate) struct TokenWriter<'a> {
-    sequences: &'a mut [Sequence],
-    count: usize,
-    literals: usize,
-}
-
-impl TokenWriter<'_> {
-    /// Records a match of `length` bytes at index `at`. Neighbouring matches of one offset become one, because
-    /// deflate's longest match has 258 bytes. A match that doesn't pay becomes literals.
-    #[inline(always)]
-    #[expect(clippy::inline_always, reason = "part of the inflater's loop")]
-    #[expect(clippy::cast_possible_truncation, reason = "a block has 128 KiB, so that lengths fit")]
-    pub(crate) fn push(&mut self, at: usize, length: usize, offset: u32) {
-        let literals = (at - self.literals) as u32;
-        let last = &mut self.sequences[self.count - 1];
-        if literals == 0 && offset == last.offset {
-            last.length += length as u32;
-            self.literals = at + length;
-            return;
-        }
-        // No jump depends on whether the match pays: the processor couldn't predict it.
-        let pays = length > MIN_MATCH || offset <= MAX_SHORT_OFFSET;
-        self.sequences[self.count] = Sequence { literals, length: length as u32, offset };
-        self.count += usize::from(pays);
-        self.literals = if pays { at + length } else { self.literals };
-    }
-
-    /// The variables for [`Tokens::set`].
-    pub(crate) fn variables(self) -> (usize, usize) {
-        (self.count, self.literals)
+    /// The list and the number of matches in it, for the inflater.
+    pub(crate) fn parts(&mut self) -> (&mut [Token], &mut usize) {
+        (&mut self.list, &mut self.count)
     }
 }

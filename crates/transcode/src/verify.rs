@@ -111,11 +111,8 @@ mod tests {
     /// A window with these bytes, of which the last `count` are a segment. Returns the segment's position.
     fn window(before: &[u8], segment: &[u8]) -> (Window, u64) {
         let mut window = Window::new(1 << 20);
-        let (bytes, end) = window.parts();
-        for part in [before, segment] {
-            bytes[*end..*end + part.len()].copy_from_slice(part);
-            *end += part.len();
-        }
+        window.append(before);
+        window.append(segment);
         (window, before.len() as u64)
     }
 

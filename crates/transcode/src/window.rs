@@ -1,4 +1,4 @@
-//! The plain bytes: the block in work, the segment that it belongs to, and the window before them.
+//! The plain bytes of the second stage: the segment in work, and the window before it.
 
 /// Binary logarithm of the window. RFC 8878 recommends that every decoder supports 8 MiB, and no more.
 pub(crate) const WINDOW_LOG: u32 = 23;
@@ -6,7 +6,7 @@ pub(crate) const WINDOW_LOG: u32 = 23;
 pub(crate) const WINDOW_BYTES: usize = 1 << WINDOW_LOG;
 /// Largest number of plain bytes in a zstd block (RFC 8878, 3.1.1.2.4).
 pub(crate) const BLOCK_BYTES: usize = 128 << 10;
-/// Bytes behind a block that copies in steps may overwrite, and that comparisons may read.
+/// Bytes behind a block that comparisons may read.
 const SLACK_BYTES: usize = 512;
 /// Plain bytes between two moves of the window to the start of its buffer. Fewer moves cost less time and
 /// more memory.
@@ -58,9 +58,12 @@ impl Window {
         &self.bytes
     }
 
-    /// The buffer and the index behind its last plain byte, for the inflater.
-    pub(crate) fn parts(&mut self) -> (&mut [u8], &mut usize) {
-        (&mut self.bytes, &mut self.end)
+    /// Appends a block. Returns the index of its first byte.
+    pub(crate) fn append(&mut self, block: &[u8]) -> usize {
+        let start = self.end;
+        self.end += block.len();
+        self.bytes[start..self.end].copy_from_slice(block);
+        start
     }
 
     /// Plain bytes from `start` on.
