@@ -68,6 +68,7 @@ mod error;
 mod far;
 mod frame;
 mod front;
+mod hints;
 mod huffman;
 mod inflate;
 mod inflate_loop;
@@ -87,5 +88,6 @@ mod verify;
 mod window;
 
 pub use error::{Damage, Fault, TranscodeError};
+pub use hints::Hints;
 pub use settings::{Settings, Verify};
 pub use transcoder::{Sink, Summary, Transcoder, transcode};

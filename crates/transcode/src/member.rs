@@ -17,6 +17,9 @@ const RESERVED: u8 = 0b1110_0000;
 /// Longest file name or comment in bytes. flate2 has the same limit.
 const MAX_FIELD_BYTES: u32 = 65_535;
 
+/// Value of the extra flags that says that the compressor was at its fastest.
+const FASTEST: u8 = 4;
+
 /// Part of a header that the next byte belongs to.
 enum Part {
     /// Byte of the fixed part.
@@ -33,12 +36,13 @@ enum Part {
 pub(crate) struct HeaderParser {
     part: Part,
     flags: u8,
+    extra_flags: u8,
     checksum: Hasher,
 }
 
 impl HeaderParser {
     pub(crate) fn new() -> Self {
-        Self { part: Part::Fixed(0), flags: 0, checksum: Hasher::new() }
+        Self { part: Part::Fixed(0), flags: 0, extra_flags: 0, checksum: Hasher::new() }
     }
 
     /// Parses bytes up to the header's end. Returns the number of bytes used, and whether the header is
@@ -51,6 +55,11 @@ impl HeaderParser {
             }
         }
         Ok((bytes.len(), false))
+    }
+
+    /// Returns whether the header says that the compressor was at its fastest.
+    pub(crate) fn is_fastest(&self) -> bool {
+        self.extra_flags == FASTEST
     }
 
     fn parse_byte(&mut self, byte: u8) -> Result<(), Damage> {
@@ -68,6 +77,10 @@ impl HeaderParser {
                 self.flags = byte;
                 self.checksum.update(&[0x1f, 0x8b, 8, byte]);
                 Part::Fixed(4)
+            }
+            Part::Fixed(8) => {
+                self.extra_flags = byte;
+                Part::Fixed(9)
             }
             Part::Fixed(9) => self.part_after(0),
             Part::Fixed(index) => Part::Fixed(index + 1),

@@ -5,5 +5,6 @@ mod codes;
 mod damage;
 mod deflate;
 mod gzip_forms;
+mod hints;
 mod round_trips;
 mod support;
