@@ -69,6 +69,7 @@ mod far;
 mod frame;
 mod front;
 mod huffman;
+mod huge_pages;
 mod inflate;
 mod inflate_loop;
 mod input;
