@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::bytes::{is_equal, load};
 use super::far::Block;
+use super::tokens::MAX_MATCHES;
 use super::window::WINDOW_BYTES;
 
 /// Binary logarithm of the table's entries. Half as many make the output 0.6 % larger and save 1 to 2 % of time.
@@ -54,7 +55,11 @@ pub(crate) struct Anchors {
 
 impl Anchors {
     pub(crate) fn new() -> Self {
-        Self { table: vec![0; 1 << TABLE_LOG].into(), list: Vec::new(), candidates: Vec::new() }
+        Self {
+            table: vec![0; 1 << TABLE_LOG].into(),
+            list: Vec::with_capacity(2 * MAX_MATCHES),
+            candidates: Vec::new(),
+        }
     }
 
     /// Starts a block.
@@ -73,7 +78,7 @@ impl Anchors {
     pub(crate) fn add_in_run(&mut self, bytes: &[u8], run: Range<usize>, sequence: usize) {
         let Some(literals) = bytes.get(run.clone()) else { return };
         for (distance, literal) in literals.iter().enumerate().skip(1) {
-            if literal & RUN_MASK == RUN_MARK {
+            if literal & RUN_MASK == RUN_MARK && self.list.len() < MAX_MATCHES {
                 self.add_inside(bytes, run.start + distance, sequence, run.start);
             }
         }

@@ -7,3 +7,4 @@ mod deflate;
 mod gzip_forms;
 mod round_trips;
 mod support;
+mod two_threads;
