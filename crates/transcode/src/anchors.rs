@@ -88,8 +88,8 @@ impl Anchors {
     #[expect(clippy::inline_always, reason = "part of the loop over all sequences")]
     #[expect(clippy::cast_possible_truncation, reason = "the window has fewer than 2^32 bytes")]
     fn add_inside(&mut self, bytes: &[u8], at: usize, sequence: usize, start: usize) {
-        let (Some(first), Some(second)) = (load(bytes, at), load(bytes, at + 8)) else { return };
-        let hash = hash(first, second);
+        let Some(hashed) = bytes.get(at..).and_then(<[u8]>::first_chunk) else { return };
+        let hash = hash(hashed);
         prefetch(&self.table, slot(hash));
         self.list.push(Anchor { at: at as u32, sequence: sequence as u32, start: start as u32, hash });
     }
@@ -135,8 +135,9 @@ fn prefetch<T>(list: &[T], index: usize) {
     let _ = (list, index);
 }
 
-/// Hashes 16 bytes.
-fn hash(first: u64, second: u64) -> u32 {
+/// Hashes the bytes of an anchor.
+fn hash(bytes: &[u8; HASHED_BYTES]) -> u32 {
+    let [first, second] = [0, 8].map(|at| load(bytes, at).unwrap_or_default());
     let mixed = (first ^ second.rotate_left(29).wrapping_mul(0xC2B2_AE3D_27D4_EB4F))
         .wrapping_mul(0x9E37_79B1_85EB_CA87);
     (mixed >> 32) as u32
