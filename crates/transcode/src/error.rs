@@ -45,6 +45,13 @@ pub enum TranscodeError {
         #[source]
         source: io::Error,
     },
+    /// The operating system refused a second thread.
+    #[error("failed to start a thread")]
+    Thread {
+        /// The system's error.
+        #[source]
+        source: io::Error,
+    },
     /// The sink failed.
     #[error("failed to write transcoded bytes")]
     Sink {

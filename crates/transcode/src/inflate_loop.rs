@@ -69,7 +69,18 @@ fn subtable_index(entry: u32, bits: u64) -> usize {
 unsafe fn refill(bits: &mut Bits, source: &[u8]) {
     // SAFETY: the caller has checked the index. An array of bytes has no alignment.
     let word = unsafe { source.as_ptr().add(bits.next).cast::<[u8; 8]>().read() };
-    bits.add(word);
+    bits.buffer |= u64::from_le_bytes(word) << (bits.count & 63);
+    bits.next += (!bits.count >> 3 & 7) as usize;
+    bits.count |= 0b11_1000;
+}
+
+/// Removes the bits of an entry. In the loop, only the lowest six bits of `count` have a meaning, so that the other
+/// fields of the entry needn't be removed.
+#[inline(always)]
+#[expect(clippy::inline_always, reason = "part of the inflater's loop")]
+fn skip(bits: &mut Bits, entry: u32) {
+    bits.buffer >>= entry & 63;
+    bits.count = bits.count.wrapping_sub(entry);
 }
 
 /// Writes a literal.
@@ -214,21 +225,21 @@ fn run_symbols(
         // Here the buffer has at least 56 bits, and `entry` belongs to the lowest of them. Three entries of
         // literals have at most 33 bits, a length has 20, a distance 28.
         let mut symbol_bits = bits.buffer;
-        bits.skip(entry & 0xff);
+        skip(&mut bits, entry);
         if entry & LITERAL != 0 {
             // SAFETY: (2).
             unsafe { put(bytes, at, entry) };
             at += 1;
             entry = literals[low_bits(bits.buffer, LITERAL_BITS)];
             symbol_bits = bits.buffer;
-            bits.skip(entry & 0xff);
+            skip(&mut bits, entry);
             if entry & LITERAL != 0 {
                 // SAFETY: (2).
                 unsafe { put(bytes, at, entry) };
                 at += 1;
                 entry = literals[low_bits(bits.buffer, LITERAL_BITS)];
                 symbol_bits = bits.buffer;
-                bits.skip(entry & 0xff);
+                skip(&mut bits, entry);
                 if entry & LITERAL != 0 {
                     // SAFETY: (2).
                     unsafe { put(bytes, at, entry) };
@@ -250,7 +261,7 @@ fn run_symbols(
             if entry & (END_OF_BLOCK | INVALID) == 0 {
                 entry = literals[subtable_index(entry, bits.buffer) % LITERAL_ENTRIES];
                 symbol_bits = bits.buffer;
-                bits.skip(entry & 0xff);
+                skip(&mut bits, entry);
             }
             if entry & LITERAL != 0 {
                 // SAFETY: (2).
@@ -272,7 +283,7 @@ fn run_symbols(
             }
         }
         let length = value(entry, symbol_bits);
-        if bits.count < DISTANCE_MAX_BITS {
+        if bits.count & 63 < DISTANCE_MAX_BITS {
             // SAFETY: (1), the first refill of the turn.
             unsafe { refill(&mut bits, source) };
         }
@@ -281,14 +292,14 @@ fn run_symbols(
             if distance & INVALID != 0 {
                 break Err(Damage::Code);
             }
-            bits.skip(DISTANCE_BITS);
+            skip(&mut bits, DISTANCE_BITS);
             distance = distances[subtable_index(distance, bits.buffer) % DISTANCE_ENTRIES];
             if distance & EXCEPTION != 0 {
                 break Err(Damage::Code);
             }
         }
         let offset = value(distance, bits.buffer);
-        bits.skip(distance & 0xff);
+        skip(&mut bits, distance);
         if offset > at - oldest {
             break Err(Damage::Distance);
         }
@@ -313,6 +324,7 @@ fn run_symbols(
     };
     *end = at;
     *token_count = count;
+    bits.count &= 63;
     input.bits = bits;
     result
 }

@@ -15,7 +15,10 @@
 //!   ordinary way.
 //! - **Strict.** Every member is decoded to its end, and its checksum and length are compared. Damage, truncation
 //!   and trailing garbage are errors with an offset. Zeros may follow a member.
-//! - **Deterministic.** The same stream gives the same frame, however it is cut into pieces. Another version of this
+//! - **One or two threads.** [`transcode_in_two_threads`] reads gzip on the calling thread and writes zstd on another
+//!   one.
+//! - **Deterministic.** The same stream gives the same frame, however it is cut into pieces and with either number of
+//!   threads. Another version of this
 //!   crate or of libzstd may write another frame.
 //!
 //! ```
@@ -57,7 +60,7 @@
 //! Two stages share no state. `front` reads gzip: `input` and `member` (gzip's container), `huffman`, `inflate` and
 //! `inflate_loop` (deflate), `output` (plain bytes), `tokens` (deflate's matches). `back` writes zstd: `window`
 //! (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
-//! (libzstd), `frame`, `verify`.
+//! (libzstd), `frame`, `verify`. `transcoder` runs both in one thread, `two_threads` each in its own.
 
 mod anchors;
 mod assumed;
@@ -70,6 +73,7 @@ mod frame;
 mod front;
 mod hints;
 mod huffman;
+mod huge_pages;
 mod inflate;
 mod inflate_loop;
 mod input;
@@ -84,6 +88,7 @@ mod settings;
 mod tests;
 mod tokens;
 mod transcoder;
+mod two_threads;
 mod verify;
 mod window;
 
@@ -91,3 +96,4 @@ pub use error::{Damage, Fault, TranscodeError};
 pub use hints::Hints;
 pub use settings::{Settings, Verify};
 pub use transcoder::{Sink, Summary, Transcoder, transcode};
+pub use two_threads::transcode_in_two_threads;

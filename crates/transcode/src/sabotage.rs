@@ -32,6 +32,16 @@ pub(super) fn during<T>(stage: Stage, number: usize, run: impl FnOnce() -> T) ->
     result
 }
 
+/// The stage that a test breaks, for another thread.
+pub(super) fn current() -> Option<(Stage, usize)> {
+    BROKEN.get()
+}
+
+/// Breaks a stage in this thread, too.
+pub(super) fn set(broken: Option<(Stage, usize)>) {
+    BROKEN.set(broken);
+}
+
 /// Returns whether a test breaks a stage as a whole.
 pub(super) fn is_broken(stage: Stage) -> bool {
     BROKEN.get().is_some_and(|(broken, _)| broken == stage)

@@ -8,3 +8,4 @@ mod gzip_forms;
 mod hints;
 mod round_trips;
 mod support;
+mod two_threads;

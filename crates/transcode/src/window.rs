@@ -1,5 +1,7 @@
 //! The plain bytes of the second stage: the segment in work, and the window before it.
 
+use super::huge_pages;
+
 /// Binary logarithm of the window. RFC 8878 recommends that every decoder supports 8 MiB, and no more.
 pub(crate) const WINDOW_LOG: u32 = 23;
 /// Largest offset of a match in bytes.
@@ -29,7 +31,9 @@ impl Window {
     /// A window for segments of at most `segment_bytes`.
     pub(crate) fn new(segment_bytes: usize) -> Self {
         let size = HEADROOM_BYTES + WINDOW_BYTES + segment_bytes + MOVE_BYTES + BLOCK_BYTES + SLACK_BYTES;
-        Self { bytes: vec![0; size].into(), base: 0, end: HEADROOM_BYTES }
+        let mut bytes: Box<[u8]> = vec![0; size].into();
+        huge_pages::request(&mut bytes);
+        Self { bytes, base: 0, end: HEADROOM_BYTES }
     }
 
     /// Position behind the last plain byte.
