@@ -3,9 +3,12 @@
 use std::ffi::OsString;
 use std::num::NonZero;
 use std::path::PathBuf;
+use std::str::FromStr;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
-use zstart_convert::{Level, Settings};
+use strum::VariantNames;
+use zstart_convert::{Level, Method, Settings, Verification};
 use zstart_core::Platform;
 use zstart_process::log_filter::{self, LogFilter};
 
@@ -135,9 +138,20 @@ pub(crate) struct ConvertArguments {
     /// `v1-zstd-1a2b3c4d5e6f-27893757`, or `sha256-1a2b3c4d5e6f-zstd-27893757` for a source without a tag. A
     /// derived tag is never overwritten.
     pub(crate) target: Option<ImageRef>,
-    /// zstd level, 1 (fastest) to 22 (smallest).
+    /// zstd level of layers that are encoded, 1 (fastest) to 22 (smallest).
     #[arg(long, default_value = "3", value_parser = level)]
     pub(crate) level: Level,
+    /// Method for gzip layers.
+    ///
+    /// `transcode` keeps the matches that gzip found and adds some that are too far for gzip: it needs less work than
+    /// level 3, and the result is smaller. `encode` decodes and searches again, at the level. `auto` transcodes up to
+    /// level 5, but not a layer whose compressor hardly searched (gzip -1), and encodes at higher levels.
+    #[arg(long, default_value = Method::default().name(), value_parser = word::<Method>())]
+    pub(crate) method: Method,
+    /// Part of each transcoded layer that is decoded again before it is stored: samples, or all of it, for a fifth
+    /// more work and 9 MiB more memory. Every match is compared with the uncompressed bytes in any case.
+    #[arg(long, default_value = Verification::default().name(), value_parser = word::<Verification>())]
+    pub(crate) verify: Verification,
     /// Convert only this platform, e.g. `linux/arm64`. Repeat the flag for several. Other spellings count
     /// as for containerd, e.g. `linux/aarch64`. Other platforms stay in the index unchanged. Default: all
     /// platforms.
@@ -145,8 +159,8 @@ pub(crate) struct ConvertArguments {
     pub(crate) platforms: Vec<Platform>,
     /// Maximum number of layers that are converted concurrently.
     ///
-    /// A layer keeps two cores busy and needs 20 MiB of memory, more from level 7 on. At levels 1 to 3, a
-    /// layer of 32 MiB or more keeps three or four cores busy, needs 45 MiB and counts as two layers.
+    /// A layer needs 20 MiB of memory, more if it is encoded at level 7 or above. At levels 1 to 3, a layer of 32 MiB
+    /// or more that is encoded keeps three or four cores busy, needs 45 MiB and counts as two layers.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
     /// Convert even if a variant exists. An image under a tag that TARGET names is replaced; other levels and
@@ -320,6 +334,14 @@ fn level(text: &str) -> Result<Level, String> {
         .parse()
         .map_err(|_| "a zstd level is a whole number, from 1 (fastest) to 22 (smallest)".to_owned())?;
     Level::try_from(number).map_err(|error| error.to_string())
+}
+
+/// Parser of the words of an enumeration.
+fn word<T>() -> impl TypedValueParser<Value = T>
+where
+    T: FromStr + VariantNames + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS).try_map(|word| word.parse().map_err(|_| "unknown word"))
 }
 
 fn layers_at_once(text: &str) -> Result<NonZero<usize>, String> {

@@ -95,7 +95,8 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         Some(tag) => VariantTagging::Chosen(tag),
         None => VariantTagging::Derived { names: &names, listing: listing.as_ref() },
     };
-    let Execution { image, tag, layers_reused } =
+    // The log has the transcoder's faults.
+    let Execution { image, tag, layers_reused, transcoder_faults: _ } =
         zstart_convert::execute(job, selector.key(), tagging, &plan).await?;
     let is_verified = is_readable(zstart_convert::verify_pushed(&*target, &tag, &plan, &image).await)?;
     drop(progress);
@@ -111,6 +112,8 @@ fn settings(arguments: &ConvertArguments) -> Settings {
     };
     Settings {
         level: arguments.level,
+        method: arguments.method,
+        verification: arguments.verify,
         platforms,
         layers_at_once: arguments.layers_at_once,
         force: arguments.force,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
-use zstart_convert::{Level, LevelError, TagChildren};
+use zstart_convert::{Level, LevelError, Method, TagChildren, Verification};
 use zstart_core::eligibility::pod::ControllerKindError;
 use zstart_core::{Glob, Platform};
 use zstart_process::config_file::{self, ConfigFileError};
@@ -33,8 +33,12 @@ pub struct Config {
     pub health_listen: SocketAddr,
     /// Name of the Lease by which the replicas elect a leader. Default: `zstart-controller`.
     pub lease: String,
-    /// zstd level. Default: 3.
+    /// zstd level of layers that are encoded. Default: 3.
     pub level: Level,
+    /// Method for gzip layers. Default: auto.
+    pub method: Method,
+    /// Part of transcoded layers that is decoded again. Default: samples.
+    pub verify: Verification,
     /// Platforms to convert. Default: those of the nodes.
     pub platforms: Platforms,
     /// Time for which a platform of the nodes counts after its last node was seen. Default: 7 days.

@@ -132,8 +132,9 @@ impl Context {
 
     /// Settings for the conversion of these platforms.
     pub(crate) fn settings(&self, platforms: PlatformSelection) -> Settings {
-        let Config { level, layers_at_once, tag_children, .. } = self.config;
-        Settings { level, platforms, layers_at_once, tag_children, ..Settings::default() }
+        let Config { level, method, verify: verification, layers_at_once, tag_children, .. } = self.config;
+        let defaults = Settings::default();
+        Settings { level, method, verification, platforms, layers_at_once, tag_children, ..defaults }
     }
 
     /// The variant that this process made of an image.

@@ -123,9 +123,10 @@ async fn convert(work: &Work, login: &Path) -> Result<Claim, ConvertOneError> {
         let tagging = VariantTagging::Derived { names: &names, listing: None };
         zstart_convert::execute(job, source, tagging, &plan).await
     };
-    let Execution { image, tag, layers_reused } = execute.await.map_err(ConvertOneError::Convert)?;
+    let Execution { image, tag, layers_reused, transcoder_faults } =
+        execute.await.map_err(ConvertOneError::Convert)?;
     info!(%source, %digest, %tag, layers_reused, "converted an image");
-    Ok(Claim { tag, digest: image.digest, layers_reused, took: started.elapsed() })
+    Ok(Claim { tag, digest: image.digest, layers_reused, transcoder_faults, took: started.elapsed() })
 }
 
 /// The error as the controller reads it.

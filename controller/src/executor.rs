@@ -61,6 +61,8 @@ pub(crate) struct Conversion<'a> {
 #[derive(Clone, Debug)]
 pub(crate) struct Converted {
     pub(crate) variant: NamedVariant,
+    /// Layers that were encoded because their transcoding failed.
+    pub(crate) transcoder_faults: usize,
     pub(crate) took: Duration,
 }
 

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
     source_changes: Counter,
     source_bytes: Counter,
     variant_bytes: Counter,
+    transcoder_faults: Counter,
     seconds: Histogram,
     running: Gauge,
     backlog: Backlog,
@@ -91,6 +92,9 @@ impl Metrics {
         let variant_bytes = Counter::default();
         let help = "Compressed size of converted layers in the variant";
         registry.register_with_unit("converted_variant", help, Unit::Bytes, variant_bytes.clone());
+        let transcoder_faults = Counter::default();
+        let help = "Layers that were encoded because their transcoding would have given wrong bytes";
+        registry.register("transcoder_faults", help, transcoder_faults.clone());
         let seconds = Histogram::new([1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0]);
         registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
@@ -133,6 +137,7 @@ impl Metrics {
             source_changes,
             source_bytes,
             variant_bytes,
+            transcoder_faults,
             seconds,
             running,
             backlog,
@@ -169,6 +174,10 @@ impl Metrics {
         self.source_bytes.inc_by(source_bytes);
         self.variant_bytes.inc_by(variant_bytes);
         self.seconds.observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn count_transcoder_faults(&self, layers: usize) {
+        self.transcoder_faults.inc_by(layers as u64);
     }
 
     /// Counts a conversion as running until the guard is dropped.

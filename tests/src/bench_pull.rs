@@ -1,4 +1,4 @@
-//! `make bench-pull`: the kubelet's pull of one image as gzip and as zstd of several levels, in turns.
+//! `make bench-pull`: the kubelet's pull of one image as gzip, as zstd of several levels, and transcoded, in turns.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,8 +22,12 @@ const MANIFESTS: &str =
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json";
 /// Name of the image in the registry.
 const NAME: &str = "bench/image";
-/// Levels of zstd, in the order of the table. The ratios are to gzip and to the first level.
-const LEVELS: [i32; 2] = [3, 9];
+/// Conversions, in the order of the table: tag, and arguments. The ratios are to gzip and to the first one.
+const CONVERSIONS: [(&str, &[&str]); 3] = [
+    ("level-3", &["--method", "encode", "--level", "3"]),
+    ("level-9", &["--method", "encode", "--level", "9"]),
+    ("transcoded", &["--method", "transcode"]),
+];
 
 /// Options of the benchmark.
 #[derive(Clone, Debug, Args)]
@@ -51,14 +55,15 @@ pub async fn run(cluster: &Cluster, options: &Options) -> Result<()> {
     let (tag, source) = (real::TAG.parse()?, here("gzip").parse()?);
     step("pushing the gzip image", push_layout(&layout, &tag, &source)).await?;
     rows.push(row("gzip", "gzip").await?);
-    for level in LEVELS {
-        let tag = format!("level-{level}");
+    for (tag, arguments) in CONVERSIONS {
         let converting = async {
             let mut command = Command::new(std::path::absolute(&options.zstart)?);
-            run_command(command.args(["convert", &here("gzip"), &here(&tag), "--level", &level.to_string()]))
+            // Without reuse: for zstart, the methods' layers are equal.
+            command.args(["convert", &here("gzip"), &here(tag), "--force", "--no-layer-cache"]);
+            run_command(command.args(arguments))
         };
-        step(&format!("converting the image at level {level}"), converting).await?;
-        rows.push(row(&format!("level {level}"), &tag).await?);
+        step(&format!("converting the image with {}", arguments.join(" ")), converting).await?;
+        rows.push(row(&tag.replace('-', " "), tag).await?);
     }
     let images: Vec<&str> = rows.iter().map(|row| &*row.reference).collect();
     let what = format!("pulling each image {} times with the kubelet, in turns", options.pulls);

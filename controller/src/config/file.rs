@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::SignedDuration;
 use serde::Deserialize;
-use zstart_convert::{Level, Settings, TagChildren};
+use zstart_convert::{Level, Method, Settings, TagChildren, Verification};
 use zstart_core::{Glob, Platform, keys};
 use zstart_registry::ecr::EcrRegistry;
 
@@ -26,6 +26,8 @@ pub(super) struct File {
     health_listen: SocketAddr,
     lease: String,
     level: i32,
+    method: Method,
+    verify: Verification,
     platforms: PlatformsField,
     platform_retention: SignedDuration,
     platforms_config_map: String,
@@ -67,6 +69,8 @@ impl Default for File {
             health_listen: (Ipv4Addr::UNSPECIFIED, 8080).into(),
             lease: keys::CONTROLLER.to_owned(),
             level: Level::default().get(),
+            method: Method::default(),
+            verify: Verification::default(),
             platforms: PlatformsField::Word("nodes".to_owned()),
             platform_retention: SignedDuration::from_hours(7 * 24),
             platforms_config_map: "zstart-controller-platforms".to_owned(),
@@ -106,6 +110,8 @@ impl File {
             health_listen,
             lease,
             level,
+            method,
+            verify,
             platforms,
             platform_retention,
             platforms_config_map,
@@ -171,6 +177,8 @@ impl File {
             health_listen,
             lease,
             level: level.try_into().map_err(|source| ConfigError::Level { file: named(), source })?,
+            method,
+            verify,
             platforms,
             platform_retention,
             platforms_config_map,

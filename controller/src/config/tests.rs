@@ -10,6 +10,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn empty_file_gives_the_defaults() {
     let config = parse("").unwrap();
     assert_eq!(config.level.get(), 3);
+    assert_eq!((config.method, config.verify), (Method::Auto, Verification::Sampled));
     assert_eq!(config.platforms, Platforms::Nodes);
     assert_eq!(config.tag_children, TagChildren::Auto);
     assert_eq!(config.platform_retention, Duration::from_hours(168));
@@ -27,7 +28,7 @@ fn certificates_of_others_have_no_settings() {
 #[test]
 fn every_field_is_read() {
     let config = parse(
-        "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nplatforms: [linux/amd64]\n\
+        "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nmethod: encode\nverify: full\nplatforms: [linux/amd64]\n\
          platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
          tagChildren: never\nconversionTimeout: 2h\n\
          recheckInterval: 90s\nrecheckIntervalAlways: 2s\nconfirmInterval: 3h\n\
@@ -45,6 +46,8 @@ fn every_field_is_read() {
         health_listen,
         lease,
         level,
+        method,
+        verify,
         platforms,
         platform_retention,
         platforms_config_map,
@@ -69,6 +72,7 @@ fn every_field_is_read() {
     assert_eq!(health_listen.to_string(), "127.0.0.1:1");
     assert_eq!(lease, "seat");
     assert_eq!((level.get(), layers_at_once.get()), (19, 3));
+    assert_eq!((method, verify), (Method::Encode, Verification::Full));
     assert_eq!(executor, ExecutorSettings::Pool { workers: 4 });
     assert_eq!(tag_children, TagChildren::Never);
     assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));
@@ -111,6 +115,8 @@ fn jobs_have_settings_of_their_own() {
 fn errors_name_the_file_and_the_field() {
     for (text, part) in [
         ("level: 23", "level"),
+        ("method: fast", "transcode"),
+        ("verify: all", "full"),
         ("lease: ''", "lease is empty"),
         ("platforms: some", "platforms"),
         ("platformRetention: 0s", "platformRetention"),

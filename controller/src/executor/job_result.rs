@@ -32,6 +32,8 @@ pub(crate) struct Claim {
     pub(crate) digest: Digest,
     /// Layers that an earlier conversion had made.
     pub(crate) layers_reused: usize,
+    /// Layers that were encoded because their transcoding failed.
+    pub(crate) transcoder_faults: usize,
     pub(crate) took: Duration,
 }
 
@@ -76,6 +78,8 @@ struct ConvertedMember {
     tag: String,
     digest: Digest,
     layers_reused: usize,
+    #[serde(default)]
+    transcoder_faults: usize,
     milliseconds: u64,
 }
 
@@ -109,12 +113,13 @@ impl JobResult {
     /// The message, within [`MAX_BYTES`]: a long error text is cut.
     pub(crate) fn to_message(&self) -> String {
         let message = match self {
-            Self::Converted(Claim { tag, digest, layers_reused, took }) => Message {
+            Self::Converted(Claim { tag, digest, layers_reused, transcoder_faults, took }) => Message {
                 version: VERSION,
                 converted: Some(ConvertedMember {
                     tag: tag.to_string(),
                     digest: digest.clone(),
                     layers_reused: *layers_reused,
+                    transcoder_faults: *transcoder_faults,
                     milliseconds: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
                 }),
                 failed: None,
@@ -150,10 +155,12 @@ impl JobResult {
         let Message { version: _, converted, failed } =
             serde_json::from_str(text).map_err(MessageError::Syntax)?;
         match (converted, failed) {
-            (Some(ConvertedMember { tag, digest, layers_reused, milliseconds }), None) => {
+            (Some(converted), None) => {
+                let ConvertedMember { tag, digest, layers_reused, transcoder_faults, milliseconds } =
+                    converted;
                 let tag = tag.parse().map_err(|_| MessageError::Content("its tag is invalid"))?;
                 let took = Duration::from_millis(milliseconds);
-                Ok(Self::Converted(Claim { tag, digest, layers_reused, took }))
+                Ok(Self::Converted(Claim { tag, digest, layers_reused, transcoder_faults, took }))
             }
             (None, Some(failed)) => Ok(Self::Failed(failed.into())),
             (None, None) | (Some(_), Some(_)) => {
@@ -228,6 +235,7 @@ mod tests {
             tag: "v1-zstd-0123456789ab-01234567".parse().unwrap(),
             digest: Digest::sha256_of(b"variant"),
             layers_reused: 3,
+            transcoder_faults: 1,
             took: Duration::from_millis(1234),
         });
         let retry_after = Some(Duration::from_secs(77));

@@ -137,12 +137,12 @@ impl JobExecutor {
         match result {
             JobResult::Failed(error) => Err(failed(JobProblem::Reported(error)).into()),
             JobResult::Converted(claim) => {
-                let job_result::Claim { layers_reused, took, .. } = claim;
+                let job_result::Claim { layers_reused, transcoder_faults, took, .. } = claim;
                 info!(%source, digest = %work.digest, job = name, layers_reused, "a Job converted an image");
                 let proven = prove(conversion, &claim).await;
                 // Also after a claim that isn't true: the next attempt needs a new Job.
                 self.delete_or_warn(&job).await;
-                Ok(Converted { variant: proven?, took })
+                Ok(Converted { variant: proven?, transcoder_faults, took })
             }
         }
     }

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 use k8s_openapi::api::core::v1::{Pod, PodCondition};
-use kube::{Resource as _, ResourceExt as _};
 use kube::runtime::watcher::Event;
+use kube::{Resource as _, ResourceExt as _};
 use tokio::sync::watch;
-use zstart_core::{ImageConversion, keys};
 use zstart_core::sync::lock;
+use zstart_core::{ImageConversion, keys};
 use zstart_process::watch::WatchCache;
 
 use super::job_spec::login_secret;

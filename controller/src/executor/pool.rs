@@ -18,11 +18,12 @@ pub(super) async fn convert(
     let started = Instant::now();
     let limit = context.config.conversion_timeout;
     let converted = timeout(limit, execute(context, conversion)).await;
-    let variant = converted.map_err(|_| ConversionError::Timeout { limit })??;
-    Ok(Converted { variant, took: started.elapsed() })
+    let (variant, transcoder_faults) = converted.map_err(|_| ConversionError::Timeout { limit })??;
+    Ok(Converted { variant, transcoder_faults, took: started.elapsed() })
 }
 
-async fn execute(context: &Context, conversion: Conversion<'_>) -> Result<NamedVariant, Error> {
+/// Returns the variant, and the number of the transcoder's faults.
+async fn execute(context: &Context, conversion: Conversion<'_>) -> Result<(NamedVariant, usize), Error> {
     let Conversion { source, repository, names, plan, settings, listing, .. } = conversion;
     let digest = &plan.source.digest;
     info!(%source, %digest, "converting an image");
@@ -34,8 +35,9 @@ async fn execute(context: &Context, conversion: Conversion<'_>) -> Result<NamedV
         progress: &Silent,
     };
     let tagging = VariantTagging::Derived { names, listing };
-    let Execution { image, tag, layers_reused } = zstart_convert::execute(job, source, tagging, plan).await?;
+    let Execution { image, tag, layers_reused, transcoder_faults } =
+        zstart_convert::execute(job, source, tagging, plan).await?;
     info!(%source, %digest, layers_reused, "converted an image");
     zstart_convert::verify_pushed(repository, &tag, plan, &image).await?;
-    Ok(NamedVariant { tag, image, is_complete: true })
+    Ok((NamedVariant { tag, image, is_complete: true }, transcoder_faults))
 }

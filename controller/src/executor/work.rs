@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::num::NonZero;
 
 use serde::{Deserialize, Serialize};
-use zstart_convert::{Level, LevelError, Plan, PlatformSelection, Settings, TagChildren};
+use zstart_convert::{
+    Level, LevelError, Method, Plan, PlatformSelection, Settings, TagChildren, Verification,
+};
 use zstart_core::{Digest, Platform, Reference};
 
 use crate::config::Config;
@@ -25,8 +27,12 @@ pub struct Work {
     pub digest: Digest,
     /// Platforms to convert.
     pub platforms: Vec<Platform>,
-    /// zstd level.
+    /// zstd level of layers that are encoded.
     pub level: i32,
+    /// Method for gzip layers.
+    pub method: Method,
+    /// Part of transcoded layers that is decoded again.
+    pub verify: Verification,
     /// Maximum number of concurrent layers.
     pub layers_at_once: NonZero<usize>,
     /// Tags for the converted manifests that an index lists.
@@ -47,6 +53,8 @@ impl Work {
             // Exactly those of the plan: a selection such as "all" could give other ones in another process.
             platforms: plan.conversions().map(|manifest| manifest.platform.clone()).collect(),
             level: settings.level.get(),
+            method: settings.method,
+            verify: settings.verification,
             layers_at_once: settings.layers_at_once,
             tag_children: settings.tag_children,
             plain_http_registries: plain_http_registries.clone(),
@@ -58,6 +66,8 @@ impl Work {
     pub fn settings(&self) -> Result<Settings, LevelError> {
         Ok(Settings {
             level: Level::try_from(self.level)?,
+            method: self.method,
+            verification: self.verify,
             platforms: PlatformSelection::Only(self.platforms.clone()),
             layers_at_once: self.layers_at_once,
             tag_children: self.tag_children,
@@ -69,8 +79,9 @@ impl Work {
     /// predecessor. Two tags of one image share a Job.
     pub(crate) fn job_name(&self) -> String {
         let platforms: BTreeSet<String> = self.platforms.iter().map(ToString::to_string).collect();
-        let mut text =
-            format!("{}\n{}\n{}\n{:?}\n", self.source.name(), self.digest, self.level, self.tag_children);
+        let Self { source, digest, level, method, tag_children, .. } = self;
+        let (repository, method) = (source.name(), method.name());
+        let mut text = format!("{repository}\n{digest}\n{level}\n{method}\n{tag_children:?}\n");
         for platform in platforms {
             // A String takes all that is written.
             let _ = writeln!(text, "{platform}");
@@ -86,6 +97,8 @@ pub(crate) fn example() -> Work {
         digest: Digest::sha256_of(b"source"),
         platforms: vec![Platform::new("linux", "amd64"), Platform::new("linux", "arm64")],
         level: 3,
+        method: Method::Auto,
+        verify: Verification::Sampled,
         layers_at_once: Settings::LAYERS_AT_ONCE,
         tag_children: TagChildren::Auto,
         plain_http_registries: BTreeSet::from(["registry.example:5000".to_owned()]),
@@ -107,7 +120,8 @@ mod tests {
         reversed.platforms.reverse();
         let other_tag = Work { source: "registry.example:5000/team/app:v2".parse().unwrap(), ..work.clone() };
         let faster = Work { layers_at_once: NonZero::new(9).unwrap(), ..work.clone() };
-        for same in [reversed, other_tag, faster] {
+        let verified = Work { verify: Verification::Full, ..work.clone() };
+        for same in [reversed, other_tag, faster, verified] {
             assert_eq!(same.job_name(), name, "{same:?}");
         }
         for other in [
@@ -116,6 +130,7 @@ mod tests {
             Work { digest: Digest::sha256_of(b"other"), ..work.clone() },
             Work { platforms: work.platforms[..1].to_vec(), ..work.clone() },
             Work { level: 9, ..work.clone() },
+            Work { method: Method::Encode, ..work.clone() },
             Work { tag_children: TagChildren::Never, ..work.clone() },
         ] {
             assert_ne!(other.job_name(), name, "{other:?}");

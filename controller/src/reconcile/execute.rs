@@ -65,10 +65,11 @@ impl Reconciliation<'_> {
             listing,
             changes: self.changes,
         };
-        let Converted { variant, took } = self.execute(conversion, writer).await?;
+        let Converted { variant, transcoder_faults, took } = self.execute(conversion, writer).await?;
         let image = &variant.image;
         context.remember_variant(key, image.digest.clone());
         context.metrics.count_conversion(image.source_bytes(), image.variant_bytes(), took);
+        context.metrics.count_transcoder_faults(transcoder_faults);
         Ok(Produced { variant, origin: Origin::Converted { took } })
     }
 

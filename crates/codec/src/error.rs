@@ -4,6 +4,7 @@ use std::io;
 
 use thiserror::Error;
 use zstart_core::Digest;
+use zstart_transcode::TranscodeError;
 
 /// An error of reading or converting a layer.
 #[derive(Debug, Error)]
@@ -50,6 +51,14 @@ pub enum LayerError {
         found_size: u64,
         /// Size in the descriptor.
         expected_size: u64,
+    },
+    /// The transcoder noticed a fault of its own or of zstd. The layer isn't the cause: encode it in the ordinary way
+    /// ([`without_transcoder`](crate::LayerConverter::without_transcoder)).
+    #[error("the transcoder would have written wrong bytes")]
+    Transcode {
+        /// The fault.
+        #[source]
+        source: TranscodeError,
     },
     /// The source failed before the layer's end.
     #[error("failed to read from the repository")]

@@ -9,8 +9,10 @@ use zstd::stream::write::Encoder;
 use zstd::zstd_safe::CParameter;
 
 use super::LayerError;
+use super::compression::Compression;
 use super::encoder_thread::ByteSink;
-use crate::Level;
+use super::method::GzipLayers;
+use crate::{Level, Method};
 
 /// Smallest compressed size of a large layer, in bytes. Two smaller layers in parallel keep the cores equally
 /// busy. At a layer's end, fewer jobs than workers remain; the end is a smaller share of a large layer.
@@ -41,8 +43,13 @@ pub(super) fn uses_jobs(level: Level, compressed_size: u64) -> bool {
 
 /// A layer's weight: the number of small layers that need as much memory and as many cores. A zstd layer of
 /// another encoder may need a window four times as large as zstart's.
-pub fn layer_weight(level: Level, compressed_size: u64, is_zstd: bool) -> u32 {
-    if is_zstd || uses_jobs(level, compressed_size) { LARGE_LAYER_WEIGHT } else { 1 }
+pub fn layer_weight(level: Level, method: Method, compressed_size: u64, compression: Compression) -> u32 {
+    let is_heavy = match compression {
+        Compression::Zstd => true,
+        Compression::Gzip if method.gzip_layers(level) != GzipLayers::Encode => false,
+        Compression::Gzip | Compression::Plain => uses_jobs(level, compressed_size),
+    };
+    if is_heavy { LARGE_LAYER_WEIGHT } else { 1 }
 }
 
 /// Parameters that make zstd encode in jobs.

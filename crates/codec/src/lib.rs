@@ -1,7 +1,8 @@
 //! Converts the bytes of a container image's layer to zstd.
 //!
 //! [`ZstdConverter`] reads gzip, zstd or plain tar, and writes one zstd frame and the layer's `diff_id`. It
-//! detects the compression, decodes, hashes the uncompressed bytes and encodes on a second thread, in one pass.
+//! detects the compression, decodes, hashes the uncompressed bytes and encodes on a second thread, in one pass. By
+//! [`Method`], it transcodes gzip layers instead: it keeps gzip's matches and searches no more.
 //! The first bytes decide about the compression, because media types may be wrong. A zstd layer stays unchanged,
 //! except on request.
 //!
@@ -44,9 +45,11 @@
 //! [`LayerConverter`] is the extension point: implement it to convert layers with another encoder.
 
 use std::io::{BufRead, Write};
+use std::sync::Arc;
 
 use zstart_core::Digest;
 
+mod annotation;
 pub mod compression;
 mod context_pool;
 mod counting;
@@ -58,17 +61,21 @@ mod gzip;
 mod jobs;
 mod level;
 mod limits;
+mod method;
 #[cfg(test)]
 mod tests;
+mod transcoded;
 mod window;
 mod zstd_converter;
 pub mod zstd_frames;
 
+pub use annotation::without_method;
 pub use diff_id::DiffIdHasher;
 pub use error::LayerError;
 pub use jobs::{JOB_BYTES, layer_weight};
 pub use level::{Level, LevelError};
 pub use limits::UnpackLimits;
+pub use method::{Method, Verification};
 pub use zstd_converter::ZstdConverter;
 
 /// Converts a layer's bytes to other bytes with the same uncompressed content.
@@ -79,6 +86,12 @@ pub trait LayerConverter: Send + Sync {
     /// The settings that determine the result, for a variant's annotation. The same source and settings give
     /// the same bytes.
     fn settings(&self) -> String;
+
+    /// A converter that gives the same settings another way, without the transcoder: for a layer whose transcoding
+    /// failed with [`LayerError::Transcode`]. `None`: this converter never transcodes.
+    fn without_transcoder(&self) -> Option<Arc<dyn LayerConverter>> {
+        None
+    }
 
     /// Releases memory cached for reuse so that a concurrent layer can use it.
     fn release_idle_memory(&self) {}

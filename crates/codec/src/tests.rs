@@ -10,6 +10,9 @@ use zstd::zstd_safe::CParameter;
 use super::*;
 
 mod large_layers;
+mod methods;
+
+const METHODS: [Method; 3] = [Method::Encode, Method::Transcode, Method::Auto];
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
@@ -22,13 +25,20 @@ fn unpack_limit(max_uncompressed: u64) -> LayerLimits {
     LayerLimits { compressed_size: 0, max_uncompressed }
 }
 
-fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
+fn converter(method: Method) -> ZstdConverter {
+    ZstdConverter::new(Level::default()).with_method(method)
+}
+
+fn convert_by(method: Method, source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
     let mut target = Vec::new();
     // The buffer has five bytes, because the result must not depend on the ends of reads.
     let mut source = BufReader::with_capacity(5, source);
-    let converted =
-        ZstdConverter::new(Level::default()).convert(&mut source, &mut target, unpack_limit(u64::MAX))?;
+    let converted = converter(method).convert(&mut source, &mut target, unpack_limit(u64::MAX))?;
     Ok((converted, target))
+}
+
+fn convert(source: &[u8]) -> Result<(Converted, Vec<u8>), LayerError> {
+    convert_by(Method::Encode, source)
 }
 
 fn zstd(bytes: &[u8]) -> Vec<u8> {
@@ -36,15 +46,19 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
 }
 
 fn assert_unpacks_to(source: &[u8], plain: &[u8]) {
-    let (converted, target) = convert(source).unwrap();
-    assert_eq!(::zstd::decode_all(&target[..]).unwrap(), plain);
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: true });
+    for method in METHODS {
+        let (converted, target) = convert_by(method, source).unwrap();
+        assert!(::zstd::decode_all(&target[..]).unwrap() == plain, "{method:?}");
+        assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: true });
+    }
 }
 
 fn assert_stays(source: &[u8], plain: &[u8]) {
-    let (converted, target) = convert(source).unwrap();
-    assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: false });
-    assert_eq!(target, [0; 0], "the layer stays unchanged");
+    for method in METHODS {
+        let (converted, target) = convert_by(method, source).unwrap();
+        assert_eq!(converted, Converted { diff_id: Digest::sha256_of(plain), rewritten: false });
+        assert_eq!(target, [0; 0], "the layer stays unchanged");
+    }
 }
 
 #[test]
@@ -118,13 +132,11 @@ fn zstd_layer_is_reencoded_on_request() {
 fn layer_over_its_unpack_limit_is_too_large() {
     let plain = vec![0; 1 << 20];
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
-        for (max_uncompressed, is_enough) in [(1 << 20, true), ((1 << 20) - 1, false)] {
-            let converted = ZstdConverter::new(Level::default()).convert(
-                &mut &layer[..],
-                &mut io::sink(),
-                unpack_limit(max_uncompressed),
-            );
-            match converted {
+        for (method, max_uncompressed, is_enough) in
+            METHODS.into_iter().flat_map(|method| [(method, 1 << 20, true), (method, (1 << 20) - 1, false)])
+        {
+            let limits = unpack_limit(max_uncompressed);
+            match converter(method).convert(&mut &layer[..], &mut io::sink(), limits) {
                 Ok(_) => assert!(is_enough, "{max_uncompressed}"),
                 Err(LayerError::TooLarge { max_uncompressed: reported }) => {
                     assert_eq!((reported, is_enough), (max_uncompressed, false));
@@ -192,12 +204,12 @@ fn zstd_window_over_32_mib_is_refused() {
 fn broken_source_is_a_read_error() {
     let plain = b"files ".repeat(10_000);
     for layer in [gzip(&plain), zstd(&plain), plain.clone()] {
-        let (front, _) = layer.split_at(layer.len() / 2);
-        let mut source = BufReader::new(front.chain(BrokenReader));
-        let error = ZstdConverter::new(Level::default())
-            .convert(&mut source, &mut io::sink(), unpack_limit(u64::MAX))
-            .unwrap_err();
-        assert!(matches!(error, LayerError::Read { .. }), "{error}");
+        for method in METHODS {
+            let (front, _) = layer.split_at(layer.len() / 2);
+            let mut source = BufReader::new(front.chain(BrokenReader));
+            let converted = converter(method).convert(&mut source, &mut io::sink(), unpack_limit(u64::MAX));
+            assert!(matches!(converted, Err(LayerError::Read { .. })), "{method:?}: {converted:?}");
+        }
     }
 }
 
@@ -208,11 +220,12 @@ fn full_target_ends_conversion_with_its_own_error() {
         .flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes())
         .collect();
     for layer in [gzip(&plain), plain] {
-        let error = ZstdConverter::new(Level::default())
-            .convert(&mut &layer[..], &mut FullWriter { capacity: 300_000 }, unpack_limit(u64::MAX))
-            .unwrap_err();
-        let LayerError::Write { source } = error else { panic!("{error}") };
-        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        for method in METHODS {
+            let mut target = FullWriter { capacity: 300_000 };
+            let converted = converter(method).convert(&mut &layer[..], &mut target, unpack_limit(u64::MAX));
+            let Err(LayerError::Write { source }) = converted else { panic!("{method:?}: {converted:?}") };
+            assert_eq!(source.kind(), io::ErrorKind::StorageFull);
+        }
     }
 }
 
@@ -260,27 +273,35 @@ fn layer_over_4_gib_is_converted_completely() {
     let diff_id = Digest::from_sha256(sha2::Digest::finalize(hash).into());
     let layer = [encoder.finish().unwrap(), gzip(b"end")].concat();
 
-    let mut target = Vec::new();
     let limits = crate::UnpackLimits::default().limit_for(layer.len() as u64);
-    let converter = ZstdConverter::new(Level::default());
-    let converted = converter.convert(&mut &layer[..], &mut target, unpack_limit(limits)).unwrap();
-    assert_eq!(converted, Converted { diff_id, rewritten: true });
-    let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
-    assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20) + 3);
+    for method in [Method::Encode, Method::Transcode] {
+        let mut target = Vec::new();
+        let converted =
+            converter(method).convert(&mut &layer[..], &mut target, unpack_limit(limits)).unwrap();
+        assert_eq!(converted, Converted { diff_id: diff_id.clone(), rewritten: true });
+        let mut decoder = ::zstd::stream::read::Decoder::new(&target[..]).unwrap();
+        assert_eq!(io::copy(&mut decoder, &mut io::sink()).unwrap(), 65 * (64 << 20) + 3);
+    }
 }
 
 #[test]
 fn garbage_after_gzip_is_refused_with_its_offset() {
     let stream = gzip(b"files");
-    let error = convert(&[&stream[..], b"garbage"].concat()).unwrap_err();
-    let LayerError::TrailingGarbage { offset } = error else { panic!("{error}") };
-    assert_eq!(offset, stream.len() as u64);
+    for method in METHODS {
+        let error = convert_by(method, &[&stream[..], b"garbage"].concat()).unwrap_err();
+        let LayerError::TrailingGarbage { offset } = error else { panic!("{error}") };
+        assert_eq!(offset, stream.len() as u64);
+    }
 }
 
 #[test]
 fn truncated_or_damaged_gzip_is_refused_with_offset() {
+    METHODS.into_iter().for_each(assert_damage_is_refused);
+}
+
+fn assert_damage_is_refused(method: Method) {
     let stream = gzip(&b"files ".repeat(1000));
-    let offset_in = |damaged: &[u8]| match convert(damaged) {
+    let offset_in = |damaged: &[u8]| match convert_by(method, damaged) {
         Err(LayerError::Gzip { offset, source: _ }) => usize::try_from(offset).unwrap(),
         other => panic!("{other:?}"),
     };

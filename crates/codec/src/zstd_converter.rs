@@ -1,8 +1,11 @@
-//! Decodes a gzip or plain layer and encodes it as one zstd frame. A zstd layer is only decoded.
+//! Transcodes or encodes a gzip layer, and encodes a plain layer, as one zstd frame. A zstd layer is only decoded.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Cursor, Read as _, Write};
+use std::sync::Arc;
 use std::thread;
 
+use zstart_core::Digest;
+use zstart_transcode::Settings;
 use zstd::stream::raw;
 use zstd::stream::write::Encoder;
 use zstd::stream::zio::Writer;
@@ -12,9 +15,13 @@ use super::compression::{self, Compression};
 use super::context_pool::ContextPool;
 use super::diff_id::DiffIdHasher;
 use super::encoder_thread::ByteSink;
-use super::{Converted, LayerConverter, LayerError, LayerLimits, encoder_thread, jobs, zstd_frames};
-use crate::Level;
+use super::method::GzipLayers;
+use super::{
+    Converted, LayerConverter, LayerError, LayerLimits, annotation, encoder_thread, jobs, transcoded,
+    zstd_frames,
+};
 use crate::window::WINDOW_LOG;
+use crate::{Level, Method, Verification};
 
 /// Lowest level at which zstd's own window is larger than [`WINDOW_LOG`], and its match tables are larger,
 /// too.
@@ -24,10 +31,12 @@ const LARGE_TABLES_MIN_LEVEL: i32 = 20;
 /// output.
 const TABLE_LOG_MAX: u32 = WINDOW_LOG + 1;
 
-/// zstart's converter: libzstd at one level. Reuse a converter for several layers, because it keeps zstd's
-/// memory.
+/// zstart's converter: libzstd at one level, and the transcoder. Reuse a converter for several layers, because it keeps
+/// zstd's memory.
 pub struct ZstdConverter {
     level: Level,
+    method: Method,
+    verification: Verification,
     /// Whether zstd layers are encoded, too.
     reencodes_zstd: bool,
     /// Whether a large layer gets a separate hash thread.
@@ -36,11 +45,30 @@ pub struct ZstdConverter {
 }
 
 impl ZstdConverter {
-    /// A converter at `level` that keeps zstd layers unchanged.
+    /// A converter that encodes at `level` and keeps zstd layers unchanged.
     pub fn new(level: Level) -> Self {
         let hash_thread =
             thread::available_parallelism().is_ok_and(|cores| cores.get() >= jobs::HASH_THREAD_MIN_CORES);
-        Self { level, reencodes_zstd: false, hash_thread, contexts: ContextPool::default() }
+        Self {
+            level,
+            method: Method::Encode,
+            verification: Verification::default(),
+            reencodes_zstd: false,
+            hash_thread,
+            contexts: ContextPool::default(),
+        }
+    }
+
+    /// Sets the method for gzip layers.
+    #[must_use]
+    pub fn with_method(self, method: Method) -> Self {
+        Self { method, ..self }
+    }
+
+    /// Sets the part of transcoded layers that is decoded again.
+    #[must_use]
+    pub fn with_verification(self, verification: Verification) -> Self {
+        Self { verification, ..self }
     }
 
     /// Sets whether a large layer gets a separate hash thread, regardless of the machine's cores.
@@ -58,13 +86,14 @@ impl ZstdConverter {
     /// The encoder of a layer of `compressed_size` bytes, as [`convert`](LayerConverter::convert) configures
     /// it.
     pub fn encoder<W: Write>(&self, compressed_size: u64, target: W) -> io::Result<Encoder<'static, W>> {
-        self.configure(raw::Encoder::new(self.level.get())?, compressed_size, target)
+        let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
+        self.configure(raw::Encoder::new(self.level.get())?, uses_jobs, target)
     }
 
     fn configure<'a, W: Write>(
         &self,
         encoder: raw::Encoder<'a>,
-        compressed_size: u64,
+        uses_jobs: bool,
         target: W,
     ) -> io::Result<Encoder<'a, W>> {
         // The output buffer exceeds zstd's input chunk by a block and its header, because incompressible data
@@ -78,7 +107,7 @@ impl ZstdConverter {
         for parameter in memory_parameters(self.level) {
             encoder.set_parameter(*parameter)?;
         }
-        if jobs::uses_jobs(self.level, compressed_size) {
+        if uses_jobs {
             for parameter in jobs::PARAMETERS {
                 encoder.set_parameter(parameter)?;
             }
@@ -101,10 +130,75 @@ pub(super) fn memory_parameters(level: Level) -> &'static [CParameter] {
     }
 }
 
+impl ZstdConverter {
+    /// Encodes a layer of this compression. Returns the digest of its uncompressed bytes.
+    fn encode(
+        &self,
+        (compression, source): (Compression, &mut dyn BufRead),
+        target: &mut (dyn Write + Send),
+        limits: LayerLimits,
+        uses_jobs: bool,
+    ) -> Result<Digest, LayerError> {
+        let mut hasher = DiffIdHasher::with_limit(limits.max_uncompressed);
+        self.contexts.with_context(uses_jobs, |context| {
+            let write_error = |source| LayerError::Write { source };
+            let reset = context.reset(ResetDirective::SessionAndParameters);
+            reset.map_err(|code| write_error(io::Error::other(zstd_safe::get_error_name(code))))?;
+            let context = raw::Encoder::with_context(context);
+            let encoder = self.configure(context, uses_jobs, target).map_err(write_error)?;
+            let decode_and_hash = |sink: ByteSink<'_>| {
+                compression.decode(source, |bytes| {
+                    hasher.update(bytes)?;
+                    sink(bytes)
+                })
+            };
+            match (uses_jobs, self.hash_thread) {
+                (false, _) => encoder_thread::encode(encoder, decode_and_hash, |_| Ok(())),
+                (true, false) => jobs::encode(encoder, decode_and_hash),
+                (true, true) => {
+                    let decode = |sink: ByteSink<'_>| compression.decode(source, sink);
+                    encoder_thread::encode(encoder, decode, |bytes| hasher.update(bytes))
+                }
+            }
+        })?;
+        Ok(hasher.diff_id())
+    }
+
+    /// Transcodes a gzip layer, or encodes it if its compressor hardly searched.
+    fn transcode(
+        &self,
+        source: &mut dyn BufRead,
+        target: &mut (dyn Write + Send),
+        limits: LayerLimits,
+        may_decline: bool,
+    ) -> Result<Digest, LayerError> {
+        let mut start = Vec::new();
+        if may_decline {
+            let read = source.take(transcoded::START_BYTES as u64).read_to_end(&mut start);
+            read.map_err(|source| LayerError::Read { source })?;
+        }
+        let is_declined = may_decline && transcoded::is_declined(&start);
+        let mut whole = Cursor::new(start).chain(source);
+        if is_declined {
+            // Not in jobs: the layer's permits are for the memory of a transcoding.
+            return self.encode((Compression::Gzip, &mut whole), target, limits, false);
+        }
+        let LayerLimits { max_uncompressed, .. } = limits;
+        let settings = Settings { max_uncompressed, verify: self.verification.into() };
+        transcoded::transcode(&mut whole, target, settings)
+    }
+}
+
 impl LayerConverter for ZstdConverter {
-    /// The settings include libzstd's version, because another version may write other bytes.
     fn settings(&self) -> String {
-        format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), self.level.get())
+        annotation::settings(self.level, self.method)
+    }
+
+    fn without_transcoder(&self) -> Option<Arc<dyn LayerConverter>> {
+        if self.method.gzip_layers(self.level) == GzipLayers::Encode {
+            return None;
+        }
+        Some(Arc::new(Self { contexts: ContextPool::default(), ..*self }.with_method(Method::Encode)))
     }
 
     fn release_idle_memory(&self) {
@@ -126,29 +220,14 @@ impl LayerConverter for ZstdConverter {
                 rewritten: false,
             });
         }
-        let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
-        let mut hasher = DiffIdHasher::with_limit(max_uncompressed);
-        self.contexts.with_context(uses_jobs, |context| {
-            let write_error = |source| LayerError::Write { source };
-            let reset = context.reset(ResetDirective::SessionAndParameters);
-            reset.map_err(|code| write_error(io::Error::other(zstd_safe::get_error_name(code))))?;
-            let context = raw::Encoder::with_context(context);
-            let encoder = self.configure(context, compressed_size, target).map_err(write_error)?;
-            let decode_and_hash = |sink: ByteSink<'_>| {
-                compression.decode(&mut source, |bytes| {
-                    hasher.update(bytes)?;
-                    sink(bytes)
-                })
+        let treatment = self.method.gzip_layers(self.level);
+        let diff_id =
+            if let (Compression::Gzip, GzipLayers::Transcode { may_decline }) = (compression, treatment) {
+                self.transcode(&mut source, target, limits, may_decline)?
+            } else {
+                let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
+                self.encode((compression, &mut source), target, limits, uses_jobs)?
             };
-            match (uses_jobs, self.hash_thread) {
-                (false, _) => encoder_thread::encode(encoder, decode_and_hash, |_| Ok(())),
-                (true, false) => jobs::encode(encoder, decode_and_hash),
-                (true, true) => {
-                    let decode = |sink: ByteSink<'_>| compression.decode(&mut source, sink);
-                    encoder_thread::encode(encoder, decode, |bytes| hasher.update(bytes))
-                }
-            }
-        })?;
-        Ok(Converted { diff_id: hasher.diff_id(), rewritten: true })
+        Ok(Converted { diff_id, rewritten: true })
     }
 }

@@ -5,9 +5,12 @@ use std::num::NonZero;
 use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use zstart_codec::{Level, layer_weight};
+use zstart_codec::compression::Compression;
+use zstart_codec::layer_weight;
 use zstart_oci::Descriptor;
 use zstart_oci::media_type::{self, LayerKind};
+
+use crate::settings::Settings;
 
 /// Smaller layers, in bytes, are requested before they have a permit, so that no permit is idle for a round
 /// trip. The download of a larger layer would stall meanwhile, and registries end stalled downloads.
@@ -50,14 +53,19 @@ impl LayerSemaphore {
 }
 
 /// Permits that a layer's conversion needs, by its cores and memory.
-pub(crate) fn weight_of(level: Level, layer: &Descriptor) -> u32 {
-    let is_zstd = media_type::layer_kind(layer.media_type()) == LayerKind::Zstd;
-    layer_weight(level, layer.size(), is_zstd)
+pub(crate) fn weight_of(settings: &Settings, layer: &Descriptor) -> u32 {
+    let compression = match media_type::layer_kind(layer.media_type()) {
+        LayerKind::Zstd => Compression::Zstd,
+        LayerKind::Gzip => Compression::Gzip,
+        LayerKind::Tar | LayerKind::Foreign | LayerKind::Encrypted | LayerKind::Unknown => Compression::Plain,
+    };
+    layer_weight(settings.level, settings.method, layer.size(), compression)
 }
 
 #[cfg(test)]
 mod tests {
     use futures::FutureExt as _;
+    use zstart_codec::Method;
     use zstart_core::Digest;
 
     use super::*;
@@ -66,19 +74,26 @@ mod tests {
         LayerSemaphore::new(NonZero::new(count).unwrap())
     }
 
-    fn weight(media_type: &str, size: u64) -> u32 {
-        let layer = Descriptor::new(media_type, Digest::sha256_of(b""), size).unwrap();
-        weight_of(Level::default(), &layer)
+    fn weights(method: Method) -> [u32; 5] {
+        let settings = Settings { method, ..Settings::default() };
+        [
+            (media_type::OCI_TAR_GZIP, 1 << 20),
+            (media_type::OCI_TAR_GZIP, 32 << 20),
+            (media_type::OCI_TAR, 1 << 20),
+            (media_type::OCI_TAR, 32 << 20),
+            (media_type::OCI_TAR_ZSTD, 1 << 20),
+        ]
+        .map(|(media_type, size)| {
+            let layer = Descriptor::new(media_type, Digest::sha256_of(b""), size).unwrap();
+            weight_of(&settings, &layer)
+        })
     }
 
     #[test]
-    fn large_layers_and_zstd_layers_weigh_two() {
-        let weights = [
-            weight(media_type::OCI_TAR_GZIP, 1 << 20),
-            weight(media_type::OCI_TAR_GZIP, 32 << 20),
-            weight(media_type::OCI_TAR_ZSTD, 1 << 20),
-        ];
-        assert_eq!(weights, [1, 2, 2]);
+    fn large_encoded_layers_and_zstd_layers_weigh_two() {
+        assert_eq!(weights(Method::Encode), [1, 2, 1, 2, 2]);
+        assert_eq!(weights(Method::Transcode), [1, 1, 1, 2, 2]);
+        assert_eq!(weights(Method::Auto), weights(Method::Transcode));
     }
 
     #[test]

@@ -242,6 +242,7 @@ impl From<&LayerError> for ErrorClass {
             | LayerError::TooLarge { .. } => Self::Refused,
             LayerError::Digest { .. } => Self::ContentMismatch,
             LayerError::Read { .. } | LayerError::Write { .. } => Self::Unavailable,
+            LayerError::Transcode { .. } => Self::Other,
         }
     }
 }

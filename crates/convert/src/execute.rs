@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _, stream};
-use zstart_codec::{LayerConverter as _, ZstdConverter};
+use zstart_codec::LayerConverter as _;
 use zstart_core::{Digest, Tag};
 use zstart_oci::{Descriptor, ImageIndex, IndexEntry, JsonError, RawManifest, media_type};
 use zstart_registry::{ManifestKey, Store};
@@ -34,12 +34,15 @@ pub struct Execution {
     pub tag: Tag,
     /// Layers that an earlier conversion had made. A layer of several platforms counts once.
     pub layers_reused: usize,
+    /// Layers that were encoded because their transcoding would have given wrong bytes.
+    pub transcoder_faults: usize,
 }
 
 /// All layers of a conversion, by the digests of the source's.
 struct EnsuredLayers {
     layers: HashMap<Digest, ConvertedLayer>,
     reused: usize,
+    transcoder_faults: usize,
 }
 
 /// A variant's manifest that isn't pushed yet.
@@ -73,12 +76,12 @@ pub async fn execute<'a>(
     tagging.push(job.target, &top, &tag).await?;
     let platforms = built.into_iter().map(|built| built.report).collect();
     let image = VariantImage { digest: top.digest, settings, platforms };
-    Ok(Execution { image, tag, layers_reused: ensured.reused })
+    let EnsuredLayers { reused: layers_reused, transcoder_faults, .. } = ensured;
+    Ok(Execution { image, tag, layers_reused, transcoder_faults })
 }
 
 fn layer_context<'a>(job: &'a Job<'a>) -> LayerContext<'a> {
-    let converter = ZstdConverter::new(job.settings.level);
-    let converter = if job.settings.force { converter.reencode_zstd() } else { converter };
+    let converter = job.settings.converter();
     LayerContext {
         job,
         settings_annotation: converter.settings(),
@@ -100,7 +103,8 @@ async fn ensure_layers(
         HashMap::new()
     } else {
         let layers = planned.iter().map(|PlannedLayer { layer, .. }| layer);
-        let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings_annotation));
+        let settings = zstart_codec::without_method(settings_annotation);
+        let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
         find_reusable_layers(job.target, tagging, settings_annotation, &unknown).await
     };
@@ -113,9 +117,10 @@ async fn ensure_layers(
             }
         })
         .buffer_unordered(job.settings.layers_at_once.get().saturating_add(EXTRA_IN_FLIGHT));
-    let mut ensured = EnsuredLayers { layers: HashMap::new(), reused: 0 };
+    let mut ensured = EnsuredLayers { layers: HashMap::new(), reused: 0, transcoder_faults: 0 };
     while let Some((digest, layer)) = layers.try_next().await? {
         ensured.reused += usize::from(layer.is_reused);
+        ensured.transcoder_faults += usize::from(layer.is_transcoder_fault);
         ensured.layers.insert(digest, layer.layer);
     }
     Ok(ensured)

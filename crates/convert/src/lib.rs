@@ -63,4 +63,4 @@ pub use settings::{PlatformSelection, Settings, TagChildren};
 pub use variant::{Existing, find_variant};
 pub use variant_image::{PlatformReport, VariantImage};
 pub use verify::{prove_pushed, verify, verify_pushed};
-pub use zstart_codec::{Level, LevelError, UnpackLimits};
+pub use zstart_codec::{Level, LevelError, Method, UnpackLimits, Verification};

@@ -6,6 +6,7 @@
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
+use zstart_codec::without_method;
 use zstart_core::variant::VariantTag;
 use zstart_core::{Digest, Tag, keys};
 
@@ -47,6 +48,7 @@ pub(crate) async fn find_reusable_layers(
 
 struct Search<'a> {
     target: &'a dyn Store,
+    /// Settings of the conversion. Their method doesn't count.
     settings: &'a str,
     /// Source layers without a match so far, and their sizes.
     missing: HashMap<Digest, u64>,
@@ -112,8 +114,9 @@ impl Search<'_> {
 
     fn collect(&mut self, manifest: &ImageManifest) {
         let annotations = manifest.annotations().unwrap_or_default();
-        // Other settings give other bytes, and a conversion must be deterministic.
-        if annotations.get(keys::SETTINGS).map(String::as_str) != Some(self.settings) {
+        // Another level gives a layer of another size, which its user chose.
+        let settings = annotations.get(keys::SETTINGS).map(String::as_str).map(without_method);
+        if settings != Some(without_method(self.settings)) {
             return;
         }
         for layer in &manifest.layers {

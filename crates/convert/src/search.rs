@@ -4,7 +4,7 @@
 //! of tags. Registries that refuse the list lose reuse of whole variants, and no more: layers are converted
 //! again, and a push of an equal variant to its own tag is no change.
 
-use zstart_codec::{LayerConverter as _, ZstdConverter};
+use zstart_codec::{LayerConverter as _, without_method};
 use zstart_core::{Platform, Reference, Tag, VariantNames, keys};
 use zstart_oci::{Document, RawManifest};
 use zstart_registry::{ErrorKind, ManifestKey, RegistryError, Store, TagListing};
@@ -104,14 +104,15 @@ struct Rank {
 /// Searches the variants of a plan's source.
 pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<FoundVariants, Error> {
     let VariantSearch { target, names, known, settings, accepts } = search;
-    let settings = ZstdConverter::new(settings.level).settings();
+    let settings = settings.converter().settings();
+    let settings = without_method(&settings);
     let mut candidates = Vec::new();
     let mut found =
         FoundVariants { best: None, known_is_whole: false, other_platforms: Vec::new(), listing: None };
     let suffices = |rank: &Rank| accepts == AcceptedSettings::Any || rank.has_settings;
     let known_tag = known.and_then(Reference::tag);
     if let Some(tag) = known_tag
-        && let Some(candidate) = read(target, names, tag, plan, &settings).await?
+        && let Some(candidate) = read(target, names, tag, plan, settings).await?
     {
         let checked = check(target, &candidate, plan).await?;
         let is_unmoved = known.and_then(Reference::digest) == Some(&candidate.raw.digest);
@@ -136,7 +137,7 @@ pub async fn find_variants(search: VariantSearch<'_>, plan: &Plan) -> Result<Fou
         TagListing::Refused(_) => vec![names.first_form()],
     };
     for tag in listed.into_iter().filter(|tag| Some(*tag) != known_tag).take(CANDIDATES_MAX) {
-        candidates.extend(read(target, names, tag, plan, &settings).await?);
+        candidates.extend(read(target, names, tag, plan, settings).await?);
     }
     for platform in candidates.iter().flat_map(|candidate| &candidate.other_platforms) {
         if !found.other_platforms.contains(platform) {
@@ -188,7 +189,7 @@ async fn read(
     Ok(claims(&raw, plan).map(|claims| {
         let rank = Rank {
             wanted: claims.wanted,
-            has_settings: claims.settings.as_deref() == Some(settings),
+            has_settings: claims.settings.as_deref().map(without_method) == Some(settings),
             platforms: claims.wanted + claims.other_platforms.len(),
             is_final: tag != names.first_form(),
             tag: tag.to_string(),

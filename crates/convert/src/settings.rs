@@ -3,7 +3,7 @@
 use std::num::NonZero;
 
 use serde::{Deserialize, Serialize};
-use zstart_codec::{Level, UnpackLimits};
+use zstart_codec::{Level, Method, UnpackLimits, Verification, ZstdConverter};
 use zstart_core::Platform;
 
 /// Platforms of an index to convert. The variant's index lists the others unchanged.
@@ -43,15 +43,19 @@ pub enum TagChildren {
 /// Settings of a conversion.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// zstd level.
+    /// zstd level of layers that are encoded.
     pub level: Level,
+    /// Method for gzip layers; default: auto.
+    pub method: Method,
+    /// Part of transcoded layers that is decoded again; default: samples.
+    pub verification: Verification,
     /// Platforms to convert; default: all.
     pub platforms: PlatformSelection,
-    /// Number of layers that are converted concurrently. A layer keeps up to two cores busy. Its memory
-    /// depends on the level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and 140 at 22
-    /// (peak of a conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program
-    /// itself). Up to level 3, a layer of 32 MiB or more keeps three or four cores busy, takes 45 MiB, and
-    /// counts for two if this number is at least two.
+    /// Number of layers that are converted concurrently. A layer that is transcoded takes about 20 MiB. The memory of
+    /// one that is encoded depends on the level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and
+    /// 140 at 22 (peak of a conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program
+    /// itself), and it keeps up to two cores busy. Up to level 3, a layer of 32 MiB or more that is encoded keeps three
+    /// or four cores busy, takes 45 MiB, and counts for two if this number is at least two.
     pub layers_at_once: NonZero<usize>,
     /// Converts even if a variant exists, and also rewrites zstd layers; default: false.
     pub force: bool,
@@ -65,6 +69,13 @@ impl Settings {
     /// Default number of concurrent layers. It keeps the whole program within 64 MiB at the default level. On
     /// machines with many cores, a larger number takes less time.
     pub const LAYERS_AT_ONCE: NonZero<usize> = NonZero::new(2).unwrap();
+
+    /// The converter for layers.
+    pub(crate) fn converter(&self) -> ZstdConverter {
+        let Self { level, method, verification, force, .. } = *self;
+        let converter = ZstdConverter::new(level).with_method(method).with_verification(verification);
+        if force { converter.reencode_zstd() } else { converter }
+    }
 
     /// Returns these settings with all platforms selected.
     #[must_use]
@@ -87,6 +98,8 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             level: Level::default(),
+            method: Method::default(),
+            verification: Verification::default(),
             platforms: PlatformSelection::All,
             layers_at_once: Self::LAYERS_AT_ONCE,
             force: false,

@@ -5,7 +5,6 @@ use std::io;
 use crc32fast::Hasher as Crc32;
 
 use super::error::{Damage, TranscodeError};
-use super::hints::Hints;
 use super::inflate::{Inflater, Progress};
 use super::input::Input;
 use super::member::HeaderParser;
@@ -49,8 +48,6 @@ pub(crate) struct Front {
     tokens: Tokens,
     /// The block in work is complete.
     is_block_complete: bool,
-    /// The first member's header says that the compressor was at its fastest, once it was read.
-    is_fastest: Option<bool>,
     /// Position of the member's first byte.
     member_start: u64,
     /// Position of the first byte that the receiver has not got.
@@ -69,7 +66,6 @@ impl Front {
             output: Output::new(),
             tokens: Tokens::new(),
             is_block_complete: false,
-            is_fastest: None,
             member_start: 0,
             unsent: 0,
             crc: Crc32::new(),
@@ -86,11 +82,6 @@ impl Front {
         self.input.offset()
     }
 
-    /// Hints about the compressor, from the part that was decoded.
-    pub(crate) fn hints(&self) -> Hints {
-        Hints { is_fastest: self.is_fastest.unwrap_or_default(), stored: self.inflater.stored() }
-    }
-
     /// Decodes the input until it is used up or a block is complete, and passes the plain bytes to `plain`. Returns
     /// whether a block is complete.
     pub(crate) fn run(&mut self, plain: &mut Receiver<'_>) -> Result<bool, TranscodeError> {
@@ -103,11 +94,9 @@ impl Front {
             let has_more = match &mut self.part {
                 Part::Header(parser) => {
                     let parsed = parser.parse(self.input.rest());
-                    let is_fastest = parser.is_fastest();
                     let (used, is_complete) = parsed.map_err(|damage| self.damaged(damage))?;
                     self.input.consume(used);
                     if is_complete {
-                        self.is_fastest.get_or_insert(is_fastest);
                         self.start_member();
                     }
                     is_complete
@@ -212,6 +201,8 @@ impl Front {
     }
 
     fn damaged(&self, damage: Damage) -> TranscodeError {
-        TranscodeError::Gzip { offset: self.input.offset(), damage }
+        let is_truncated = damage == Damage::Truncated;
+        let offset = if is_truncated { self.input.end_offset() } else { self.input.offset() };
+        TranscodeError::Gzip { offset, damage }
     }
 }

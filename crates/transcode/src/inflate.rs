@@ -43,25 +43,18 @@ pub(crate) struct Inflater {
     is_last_block: bool,
     has_fixed_tables: bool,
     tables: Box<Tables>,
-    /// Number of bytes in the stored blocks whose headers were read, of all streams.
-    stored: u64,
 }
 
 impl Inflater {
     pub(crate) fn new() -> Self {
         let tables = Box::new(Tables::new());
-        Self { state: State::Header, is_last_block: false, has_fixed_tables: false, tables, stored: 0 }
+        Self { state: State::Header, is_last_block: false, has_fixed_tables: false, tables }
     }
 
     /// Starts a new deflate stream.
     pub(crate) fn start(&mut self) {
         self.state = State::Header;
         self.is_last_block = false;
-    }
-
-    /// Number of bytes in the stored blocks whose headers were read.
-    pub(crate) fn stored(&self) -> u64 {
-        self.stored
     }
 
     /// Decodes until the output's end reaches index `limit` or the input ends. Writes at most 261 bytes
@@ -139,7 +132,6 @@ impl Inflater {
                 let (length, complement) = (input.bits.take(16), input.bits.take(16));
                 input.align();
                 if length == complement ^ 0xffff {
-                    self.stored += length as u64;
                     Ok(State::Stored(length))
                 } else {
                     Err(Damage::StoredLength)

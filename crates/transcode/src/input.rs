@@ -115,7 +115,12 @@ impl Input {
     /// Offset in the stream of the next byte that isn't used entirely. Zeros that were read behind the end don't count.
     pub(crate) fn offset(&self) -> u64 {
         let next = (self.dropped + self.bits.next as u64).saturating_sub(u64::from(self.bits.count >> 3));
-        next.min(self.dropped + self.end as u64)
+        next.min(self.end_offset())
+    }
+
+    /// Offset in the stream of the end of the bytes so far.
+    pub(crate) fn end_offset(&self) -> u64 {
+        self.dropped + self.end as u64
     }
 
     /// Gives whole bytes in the bit reader back to the buffer.

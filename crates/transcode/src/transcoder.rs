@@ -5,7 +5,6 @@ use std::io::{self, BufRead};
 use super::back::Back;
 use super::error::TranscodeError;
 use super::front::Front;
-use super::hints::Hints;
 use super::settings::Settings;
 
 /// Receives the results of a transcoding.
@@ -76,11 +75,6 @@ impl Transcoder {
             }
             Ok(())
         })
-    }
-
-    /// Hints about the stream's compressor, from the part that was pushed.
-    pub fn hints(&self) -> Hints {
-        self.front.hints()
     }
 
     /// Ends the gzip stream and the frame.

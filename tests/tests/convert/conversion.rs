@@ -209,7 +209,9 @@ impl Conversion {
             Some(tag) => VariantTagging::Chosen(tag),
             None => VariantTagging::Derived { names: &names, listing: listing.as_ref() },
         };
-        let Execution { image, tag, layers_reused } = execute(job, &self.source, tagging, &plan).await?;
+        let Execution { image, tag, layers_reused, transcoder_faults } =
+            execute(job, &self.source, tagging, &plan).await?;
+        assert_eq!(transcoder_faults, 0);
         verify_pushed(&*target, &tag, &plan, &image).await?;
         Ok(Converted { tag, image, reused: false, layers_reused })
     }

@@ -1,0 +1,39 @@
+//! Text of a converter's settings, as a variant's annotation carries it.
+
+use zstd::zstd_safe;
+
+use crate::{Level, Method};
+
+/// Separates the method from the settings that decide about reuse.
+const METHOD: &str = ";method=";
+
+/// The settings of a converter. They include libzstd's version, because another version may write other bytes.
+pub(crate) fn settings(level: Level, method: Method) -> String {
+    let (version, level) = (zstd_safe::version_string(), level.get());
+    format!("zstart/3;zstd={version};level={level}{METHOD}{}", method.name())
+}
+
+/// The settings without the method. A layer is reused, and a variant is current, if these are equal: methods differ by
+/// a few percent in size, which isn't worth a conversion.
+pub fn without_method(settings: &str) -> &str {
+    settings.split_once(METHOD).map_or(settings, |(rest, _)| rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_of_all_methods_are_equal_without_it() {
+        let level = Level::default();
+        let all = [Method::Auto, Method::Transcode, Method::Encode].map(|method| settings(level, method));
+        assert!(all[0].ends_with(";level=3;method=auto") && all[0] != all[1] && all[1] != all[2], "{all:?}");
+        // Variants of earlier versions name no method.
+        let earlier = format!("zstart/3;zstd={};level=3", zstd_safe::version_string());
+        for settings in all {
+            assert_eq!(without_method(&settings), earlier);
+        }
+        assert_eq!(without_method(&earlier), earlier);
+        assert_ne!(without_method(&settings(Level::try_from(9).unwrap(), Method::Auto)), earlier);
+    }
+}
