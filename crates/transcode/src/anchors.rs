@@ -55,6 +55,7 @@ pub(crate) struct Candidate {
 pub(crate) struct Anchors {
     /// The last 16 bytes of each hash: eight more bits of their hash, and the lowest 24 bits of their position.
     table: Box<[u32]>,
+    /// Has room for the starts of all sequences. More anchors are left out.
     list: Box<[Anchor]>,
     /// Number of anchors in the list.
     count: usize,
@@ -65,7 +66,7 @@ impl Anchors {
     pub(crate) fn new() -> Self {
         Self {
             table: vec![0; 1 << TABLE_LOG].into(),
-            list: vec![Anchor::default(); 2 * MAX_MATCHES].into(),
+            list: vec![Anchor::default(); MAX_MATCHES].into(),
             count: 0,
             candidates: Vec::new(),
         }
@@ -87,7 +88,7 @@ impl Anchors {
     pub(crate) fn add_in_run(&mut self, bytes: &[u8], run: Range<usize>, sequence: usize) {
         let Some(literals) = bytes.get(run.clone()) else { return };
         for (distance, literal) in literals.iter().enumerate().skip(1) {
-            if literal & RUN_MASK == RUN_MARK && self.count < MAX_MATCHES {
+            if literal & RUN_MASK == RUN_MARK {
                 self.add_inside(bytes, run.start + distance, sequence, run.start);
             }
         }
@@ -102,8 +103,8 @@ impl Anchors {
         // No jump depends on the sample: the processor couldn't predict it.
         if let Some(anchor) = self.list.get_mut(self.count) {
             *anchor = Anchor { at: at as u32, sequence: sequence as u32, start: start as u32, hash };
+            self.count += usize::from(hash & SAMPLE == 0);
         }
-        self.count += usize::from(hash & SAMPLE == 0);
     }
 
     /// Looks up every anchor and enters it into the table. Returns those whose bytes really occurred before.

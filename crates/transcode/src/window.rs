@@ -12,7 +12,7 @@ pub(crate) const BLOCK_BYTES: usize = 128 << 10;
 const SLACK_BYTES: usize = 512;
 /// Plain bytes between two moves of the window to the start of its buffer. Fewer moves cost less time and
 /// more memory.
-const MOVE_BYTES: usize = 7 << 20;
+const MOVE_BYTES: usize = 6 << 20;
 
 /// Bytes before the oldest plain byte, for a header that turns a part of the buffer into a dictionary.
 pub(crate) const HEADROOM_BYTES: usize = 64;

@@ -12,8 +12,17 @@ use super::support::{
     FULL, assert_transcodes, gzip, gzip_at, matches, member, noise, text, transcode_all, transcode_pieces,
 };
 
+/// 64 random streams, or as many as the variable of proptest says.
+fn config() -> ProptestConfig {
+    if std::env::var_os("PROPTEST_CASES").is_some() {
+        ProptestConfig::default()
+    } else {
+        ProptestConfig::with_cases(64)
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(64))]
+    #![proptest_config(config())]
 
     #[test]
     fn random_streams_survive(
