@@ -26,8 +26,8 @@ const MAX_TRANSCODED_LEVEL: i32 = 5;
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Method {
-    /// Transcodes up to level 5, unless the layer's compressor hardly searched: its header says so, or the layer
-    /// starts with mostly stored blocks. Encodes otherwise.
+    /// Transcodes up to level 5, unless the layer's compressor searched too little: its header says so, the layer
+    /// starts with mostly stored blocks, or a sample of it says so. Encodes otherwise.
     #[default]
     Auto,
     /// Takes over gzip's matches, adds matches that are too far for gzip, and searches no more. The level counts for

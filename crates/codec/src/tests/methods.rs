@@ -10,6 +10,12 @@ fn lines(bytes: usize) -> Vec<u8> {
     lines.take(bytes).collect()
 }
 
+/// A program: this one.
+fn program() -> Vec<u8> {
+    let program = std::fs::read(std::env::current_exe().unwrap()).unwrap();
+    program[..program.len().min(20 << 20)].to_vec()
+}
+
 fn gzip_at(level: u32, plain: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(level));
     encoder.write_all(plain).unwrap();
@@ -117,4 +123,47 @@ fn converter_without_transcoder_encodes() {
     assert!(converter(Method::Encode).without_transcoder().is_none());
     let highest = ZstdConverter::new(Level::try_from(9).unwrap()).with_method(Method::Auto);
     assert!(highest.without_transcoder().is_none());
+}
+
+/// The method by which `auto` at level 3 converts a layer whose size it knows.
+fn chosen_by_sample(layer: &[u8]) -> Method {
+    let limits = LayerLimits { compressed_size: layer.len() as u64, max_uncompressed: u64::MAX };
+    let mut auto = Vec::new();
+    converter(Method::Auto).convert(&mut &layer[..], &mut auto, limits).unwrap();
+    let transcoded = frame(&converter(Method::Transcode), layer);
+    if auto == transcoded { Method::Transcode } else { Method::Encode }
+}
+
+/// A member as a compressor writes that searches as little as gzip -1, and doesn't say so.
+fn gzip_without_a_mark(plain: &[u8]) -> Vec<u8> {
+    let mut layer = gzip_at(1, plain);
+    assert_eq!(layer[8], 4);
+    layer[8] = 0;
+    layer
+}
+
+#[test]
+fn sample_shows_what_its_compressor_hardly_searched() {
+    let plain = program();
+    let (well, poorly) = (gzip_at(6, &plain), gzip_without_a_mark(&plain));
+    assert!(well.len() > 4 << 20, "large enough for a sample");
+    assert_eq!(chosen_by_sample(&well), Method::Transcode);
+    assert_eq!(chosen_by_sample(&poorly), Method::Encode);
+    // Without a size, and in a layer that is too small for a sample, nothing shows it.
+    assert_eq!(chosen(3, &poorly), Method::Transcode);
+    assert_eq!(chosen_by_sample(&gzip_without_a_mark(&plain[..2 << 20])), Method::Transcode);
+}
+
+#[test]
+fn sample_of_a_bomb_or_of_damage_is_no_error() {
+    let zeros = vec![0; 1 << 30];
+    let layer = gzip_at(6, &zeros);
+    let limits = LayerLimits { compressed_size: 64 << 20, max_uncompressed: 8 << 20 };
+    let error = converter(Method::Auto).convert(&mut &layer[..], &mut io::sink(), limits).unwrap_err();
+    assert!(matches!(error, LayerError::TooLarge { max_uncompressed } if max_uncompressed == 8 << 20));
+    let mut damaged = gzip_at(6, &lines(8 << 20));
+    damaged[10] |= 0b110;
+    let limits = LayerLimits { compressed_size: damaged.len() as u64, max_uncompressed: u64::MAX };
+    let error = converter(Method::Auto).convert(&mut &damaged[..], &mut io::sink(), limits).unwrap_err();
+    assert!(matches!(error, LayerError::Gzip { .. }), "{error:?}");
 }
