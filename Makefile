@@ -11,10 +11,15 @@ DENY_VERSION := 0.20.2
 NEXTEST := $(CACHE)/cargo/nextest-$(NEXTEST_VERSION)/bin/cargo-nextest
 FUZZ_VERSION := 0.13.1
 FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?= reference challenge manifest layer transcode
 FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 LAB := cargo run --quiet --package zstart-tests --bin lab --
-RELEASE := target/$(shell rustc --print host-tuple)/release
+HOST := $(shell rustc --print host-tuple)
+RELEASE := target/$(HOST)/release
+AARCH64 := aarch64-unknown-linux-gnu
+# Checks each access of C code that is built for AddressSanitizer, too.
+SANITIZED_C := CFLAGS_$(subst -,_,$(HOST))="-fsanitize=address -fno-omit-frame-pointer"
 # Tests wait two thirds of their time for servers to start and for retries, so a core runs three.
 TEST_THREADS ?= $(shell echo $$((3 * $$(nproc))))
 ROOT := $(filter 0,$(shell id -u))
@@ -25,7 +30,7 @@ QUICK := CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_P
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: run
 run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
@@ -110,14 +115,33 @@ microbench: ## Measure inflating, hashing, encoding, and the whole conversion of
 	cargo bench --package zstart-codec --bench layer
 
 .PHONY: fuzz
-fuzz: $(FUZZ) ## Fuzz each target for a minute (FUZZ_SECONDS); needs rustup's nightly toolchain
-	@for target in reference challenge manifest layer transcode; do \
+fuzz: $(FUZZ) ## Fuzz each target (FUZZ_TARGETS) for a minute (FUZZ_SECONDS); needs rustup's nightly toolchain
+	@for target in $(FUZZ_TARGETS); do \
 	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (up to 10 minutes on 2 cores the first time, with the build of all targets)"; \
 	  mkdir -p $(CACHE)/fuzz/$$target; \
-	  PATH="$(dir $(FUZZ)):$$PATH" cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=1024 -timeout=10 -print_final_stats=1 \
+	  PATH="$(dir $(FUZZ)):$$PATH" $(SANITIZED_C) cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
 	    2>&1 | grep -E '^(stat::|==|SUMMARY|thread|error|ERROR)|panicked|Done|artifact' ; \
 	done
+
+.PHONY: sanitize
+sanitize: ## Run the transcoder's tests under AddressSanitizer, with zstd's C code; needs rustup's nightly toolchain
+	$(SANITIZED_C) RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize \
+	  cargo +nightly test --package zstart-transcode --lib --target $(HOST)
+
+.PHONY: test-aarch64
+test-aarch64: ## Run the transcoder's tests on AArch64, which qemu emulates
+	@rustup target add $(AARCH64)
+	@missing=; for program in aarch64-linux-gnu-gcc:gcc-aarch64-linux-gnu qemu-aarch64-static:qemu-user-static; do \
+	  command -v $${program%%:*} >/dev/null || missing="$$missing $${program##*:}"; done; \
+	if [ -n "$$missing" ]; then $(if $(ROOT),\
+	  echo "==> installing$$missing"; apt-get update -qq; \
+	  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing libc6-dev-arm64-cross,\
+	  echo "error: Debian packages are missing:$$missing libc6-dev-arm64-cross; install them and try again" >&2; exit 1); fi
+	CC_aarch64_unknown_linux_gnu=aarch64-linux-gnu-gcc \
+	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc \
+	  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER=qemu-aarch64-static \
+	  cargo test --package zstart-transcode --lib --target $(AARCH64)
 
 .PHONY: check
 check: format lint doc licences generated test ## Run every check: formatting, lints, documentation, licences, generated files, tests
