@@ -143,8 +143,8 @@ pub(crate) struct ConvertArguments {
     pub(crate) level: Level,
     /// Method for gzip layers.
     ///
-    /// `transcode` keeps the matches that gzip found and adds some that are too far for gzip: it needs less work than
-    /// level 3, and the result is smaller. `encode` decodes and searches again, at the level. `auto` transcodes up to
+    /// `encode` decodes and searches again, at the level. `transcode` keeps the matches that gzip found and adds some
+    /// that are too far for gzip: it needs less work than level 3, and the result is smaller. `auto` transcodes up to
     /// level 5, but not a layer whose compressor hardly searched (gzip -1), and encodes at higher levels.
     #[arg(long, default_value = Method::default().name(), value_parser = word::<Method>())]
     pub(crate) method: Method,
@@ -159,7 +159,7 @@ pub(crate) struct ConvertArguments {
     pub(crate) platforms: Vec<Platform>,
     /// Maximum number of layers that are converted concurrently.
     ///
-    /// A layer needs 20 MiB of memory, more if it is encoded at level 7 or above. At levels 1 to 3, a layer of 32 MiB
+    /// A layer needs 20 MiB of memory, 24 if it is transcoded, more if it is encoded at level 7 or above. At levels 1 to 3, a layer of 32 MiB
     /// or more that is encoded keeps three or four cores busy, needs 45 MiB and counts as two layers.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,

@@ -80,8 +80,12 @@ impl Work {
     pub(crate) fn job_name(&self) -> String {
         let platforms: BTreeSet<String> = self.platforms.iter().map(ToString::to_string).collect();
         let Self { source, digest, level, method, tag_children, .. } = self;
-        let (repository, method) = (source.name(), method.name());
-        let mut text = format!("{repository}\n{digest}\n{level}\n{method}\n{tag_children:?}\n");
+        let mut text = format!("{}\n{digest}\n{level}\n{tag_children:?}\n", source.name());
+        // As before there were methods, so that a new controller finds the Jobs of the former one.
+        if *method != Method::Encode {
+            text.push_str(method.name());
+            text.push('\n');
+        }
         for platform in platforms {
             // A String takes all that is written.
             let _ = writeln!(text, "{platform}");
@@ -97,7 +101,7 @@ pub(crate) fn example() -> Work {
         digest: Digest::sha256_of(b"source"),
         platforms: vec![Platform::new("linux", "amd64"), Platform::new("linux", "arm64")],
         level: 3,
-        method: Method::Auto,
+        method: Method::Encode,
         verify: Verification::Sampled,
         layers_at_once: Settings::LAYERS_AT_ONCE,
         tag_children: TagChildren::Auto,
@@ -130,7 +134,7 @@ mod tests {
             Work { digest: Digest::sha256_of(b"other"), ..work.clone() },
             Work { platforms: work.platforms[..1].to_vec(), ..work.clone() },
             Work { level: 9, ..work.clone() },
-            Work { method: Method::Encode, ..work.clone() },
+            Work { method: Method::Auto, ..work.clone() },
             Work { tag_children: TagChildren::Never, ..work.clone() },
         ] {
             assert_ne!(other.job_name(), name, "{other:?}");

@@ -7,10 +7,14 @@ use crate::{Level, Method};
 /// Separates the method from the settings that decide about reuse.
 const METHOD: &str = ";method=";
 
-/// The settings of a converter. They include libzstd's version, because another version may write other bytes.
+/// The settings of a converter. They include libzstd's version, because another version may write other bytes. Settings
+/// without a method are of layers that were all encoded.
 pub(crate) fn settings(level: Level, method: Method) -> String {
-    let (version, level) = (zstd_safe::version_string(), level.get());
-    format!("zstart/3;zstd={version};level={level}{METHOD}{}", method.name())
+    let settings = format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), level.get());
+    match method {
+        Method::Encode => settings,
+        Method::Auto | Method::Transcode => settings + METHOD + method.name(),
+    }
 }
 
 /// The settings without the method. A layer is reused, and a variant is current, if these are equal: methods differ by
@@ -28,12 +32,11 @@ mod tests {
         let level = Level::default();
         let all = [Method::Auto, Method::Transcode, Method::Encode].map(|method| settings(level, method));
         assert!(all[0].ends_with(";level=3;method=auto") && all[0] != all[1] && all[1] != all[2], "{all:?}");
-        // Variants of earlier versions name no method.
-        let earlier = format!("zstart/3;zstd={};level=3", zstd_safe::version_string());
-        for settings in all {
-            assert_eq!(without_method(&settings), earlier);
+        let encoded = format!("zstart/3;zstd={};level=3", zstd_safe::version_string());
+        for settings in &all {
+            assert_eq!(without_method(settings), encoded);
         }
-        assert_eq!(without_method(&earlier), earlier);
-        assert_ne!(without_method(&settings(Level::try_from(9).unwrap(), Method::Auto)), earlier);
+        assert_eq!(all[2], encoded, "as before there were methods");
+        assert_ne!(without_method(&settings(Level::try_from(9).unwrap(), Method::Auto)), encoded);
     }
 }

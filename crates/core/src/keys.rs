@@ -45,7 +45,8 @@ pub const PROBE_REPLY: &str = "reviewed by zstart-webhook ";
 pub const SOURCE_DIGEST: &str = "dev.zstart.source.digest";
 /// Annotation of a variant's layer descriptor: digest of the source layer.
 pub const LAYER_SOURCE_DIGEST: &str = "dev.zstart.layer.source.digest";
-/// Annotation of a variant's manifest or index: conversion settings, e.g. `zstart/3;zstd=1.5.7;level=3;method=auto`.
+/// Annotation of a variant's manifest or index: conversion settings, e.g. `zstart/3;zstd=1.5.7;level=3` or
+/// `zstart/3;zstd=1.5.7;level=3;method=auto`.
 /// Equal source and settings give equal bytes.
 pub const SETTINGS: &str = "dev.zstart.settings";
 

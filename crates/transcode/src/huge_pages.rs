@@ -7,7 +7,7 @@
 pub(crate) fn request(buffer: &mut [u8]) {
     use rustix::mm::{Advice, madvise};
 
-    /// Size of all pages is a multiple of it on the supported processors. The kernel refuses other addresses.
+    /// Largest ordinary page of the supported processors. The kernel refuses an address inside a page.
     const PAGE_BYTES: usize = 64 << 10;
     let skipped = buffer.as_ptr().align_offset(PAGE_BYTES);
     let Some(aligned) = buffer.get_mut(skipped..) else { return };

@@ -65,6 +65,8 @@ async fn settings_reach_the_configuration_of_their_binary() -> Result<()> {
         json!({
             "healthListen": "0.0.0.0:8080", "lease": "zstart-controller",
             "level": 19,
+            "method": "auto",
+            "verify": "full",
             "platforms": ["linux/amd64", "linux/arm/v7"],
             "platformRetention": "48h",
             "platformsConfigMap": "zstart-controller-platforms",
