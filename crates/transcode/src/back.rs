@@ -31,10 +31,11 @@ pub(crate) struct Back {
 
 impl Back {
     pub(crate) fn new(verify: Verify) -> Result<Self, TranscodeError> {
-        let encoder = Encoder::new().map_err(|fault| TranscodeError::Internal { position: 0, fault })?;
+        let internal = |fault| TranscodeError::Internal { position: 0, fault };
+        let encoder = Encoder::new().map_err(internal)?;
         Ok(Self {
             verify,
-            window: Window::new(segment::MAX_BYTES),
+            window: Window::new(segment::MAX_BYTES).map_err(internal)?,
             far: FarMatcher::new(),
             segment: Segment::new(),
             encoder,

@@ -140,6 +140,9 @@ pub enum Fault {
         /// Number of the sequence in its block.
         sequence: usize,
     },
+    /// The kernel refused memory for the window.
+    #[error("failed to get memory for the window")]
+    Memory,
     /// zstd refused the sequences.
     #[error("zstd failed to encode the segment: {message}")]
     Encode {

@@ -73,7 +73,6 @@ mod frame;
 mod front;
 mod hints;
 mod huffman;
-mod huge_pages;
 mod inflate;
 mod inflate_loop;
 mod input;

@@ -110,7 +110,7 @@ mod tests {
 
     /// A window with these bytes, of which the last `count` are a segment. Returns the segment's position.
     fn window(before: &[u8], segment: &[u8]) -> (Window, u64) {
-        let mut window = Window::new(1 << 20);
+        let mut window = Window::new(1 << 20).unwrap();
         window.append(before);
         window.append(segment);
         (window, before.len() as u64)

@@ -1,6 +1,8 @@
 //! The plain bytes of the second stage: the segment in work, and the window before it.
 
-use super::huge_pages;
+use memmap2::MmapMut;
+
+use super::error::Fault;
 
 /// Binary logarithm of the window. RFC 8878 recommends that every decoder supports 8 MiB, and no more.
 pub(crate) const WINDOW_LOG: u32 = 23;
@@ -20,7 +22,8 @@ pub(crate) const HEADROOM_BYTES: usize = 64;
 /// A buffer of the last plain bytes. A position counts from the start of the stream; an index counts from the
 /// start of the buffer.
 pub(crate) struct Window {
-    bytes: Box<[u8]>,
+    /// From the kernel, which gets it back at once: an allocator keeps freed buffers of this size, one for each thread.
+    bytes: MmapMut,
     /// Position of index [`HEADROOM_BYTES`].
     base: u64,
     /// Index behind the last plain byte.
@@ -29,11 +32,14 @@ pub(crate) struct Window {
 
 impl Window {
     /// A window for segments of at most `segment_bytes`.
-    pub(crate) fn new(segment_bytes: usize) -> Self {
+    pub(crate) fn new(segment_bytes: usize) -> Result<Self, Fault> {
         let size = HEADROOM_BYTES + WINDOW_BYTES + segment_bytes + MOVE_BYTES + BLOCK_BYTES + SLACK_BYTES;
-        let mut bytes: Box<[u8]> = vec![0; size].into();
-        huge_pages::request(&mut bytes);
-        Self { bytes, base: 0, end: HEADROOM_BYTES }
+        let bytes = MmapMut::map_anon(size).map_err(|_| Fault::Memory)?;
+        // Matches jump over megabytes, and each ordinary page that the processor hasn't used lately costs a walk
+        // through the page tables. The kernel may refuse.
+        #[cfg(target_os = "linux")]
+        let _ = bytes.advise(memmap2::Advice::HugePage);
+        Ok(Self { bytes, base: 0, end: HEADROOM_BYTES })
     }
 
     /// Position behind the last plain byte.
