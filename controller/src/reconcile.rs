@@ -26,6 +26,7 @@ use next_look::{inputs_of, only};
 use reconciliation::Reconciliation;
 use requeue::{Attempt, Failure, Inputs, Last, Unwritten};
 use result::{Ended, record_result};
+pub(crate) use status::is_ready;
 use status_writer::StatusWriter;
 use verdict::Verdict;
 pub(crate) use waiting::{hold, wait};

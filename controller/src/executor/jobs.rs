@@ -21,7 +21,6 @@ use serde_json::json;
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 use zstart_convert::{Error, NamedVariant};
-use zstart_core::record::{READY, condition};
 use zstart_core::{ImageConversion, keys};
 use zstart_process::watch as watches;
 use zstart_registry::auth::{Credentials, ProviderError};
@@ -35,6 +34,7 @@ use super::settings::JobSettings;
 use super::work::Work;
 use super::{Conversion, ConversionError, Converted};
 use crate::context::Context;
+use crate::reconcile::is_ready;
 use crate::records::RecordMeta;
 use crate::scheduler::RecordChanges;
 
@@ -109,8 +109,7 @@ impl JobExecutor {
         let Some(record) = job.record.as_ref().filter(|_| job.end.is_some()) else { return false };
         let Ok(Some(record)) = self.records.get_opt(record).await else { return false };
         let Some(status) = record.status else { return false };
-        let is_ready = condition(&status, READY).is_some_and(|ready| ready.status == "True");
-        is_ready && status.variant.is_some_and(|variant| variant.source_digest.short() == job.digest)
+        is_ready(&status) && status.variant.is_some_and(|variant| variant.source_digest.short() == job.digest)
     }
 
     /// Converts an image in a Job, and proves the variant.
