@@ -6,7 +6,7 @@ use zstart_transcode::Verify;
 
 use crate::Level;
 
-/// Highest level at which [`Method::Auto`] transcodes. Encoding is smaller from about level 6 on.
+/// Highest level at which [`Method::Auto`] transcodes. Users who choose a higher one want smaller layers.
 const MAX_TRANSCODED_LEVEL: i32 = 5;
 
 /// Method by which a gzip layer becomes zstd. Other layers are always encoded.
@@ -58,7 +58,7 @@ pub enum Verification {
     /// The first half mebibyte, the last one, and one in 16.
     #[default]
     Sampled,
-    /// All of it, for 15 to 20 % more work and 9 MiB more memory.
+    /// All of it, for 13 to 18 % of level 3's processor time and 9 MiB of memory.
     Full,
 }
 

@@ -7,15 +7,16 @@ use zstart_transcode::{Hints, Settings, TranscodeError, transcode_in_two_threads
 
 use super::LayerError;
 use super::diff_id::DiffIdHasher;
+use super::sample;
 
 /// Number of compressed bytes by which a layer is declined.
 pub(super) const START_BYTES: usize = 1 << 20;
 
 /// Returns whether encoding a layer with these first bytes ([`START_BYTES`], or all) is smaller than transcoding it:
 /// its compressor hardly searched.
-pub(super) fn is_declined(start: &[u8]) -> bool {
+pub(super) fn is_declined(start: &[u8], compressed_size: u64) -> bool {
     let Hints { is_fastest, stored } = Hints::read(start);
-    is_fastest || stored > start.len() as u64 / 2
+    is_fastest || stored > start.len() as u64 / 2 || sample::is_poorly_searched(start, compressed_size)
 }
 
 /// Transcodes a layer. The calling thread inflates and hashes, another one makes the frame. Returns the digest of the

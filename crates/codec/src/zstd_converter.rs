@@ -17,7 +17,7 @@ use super::diff_id::DiffIdHasher;
 use super::encoder_thread::ByteSink;
 use super::method::GzipLayers;
 use super::{
-    Converted, LayerConverter, LayerError, LayerLimits, annotation, encoder_thread, jobs, sample, transcoded,
+    Converted, LayerConverter, LayerError, LayerLimits, annotation, encoder_thread, jobs, transcoded,
     zstd_frames,
 };
 use crate::window::WINDOW_LOG;
@@ -177,9 +177,7 @@ impl ZstdConverter {
             let read = source.take(transcoded::START_BYTES as u64).read_to_end(&mut start);
             read.map_err(|source| LayerError::Read { source })?;
         }
-        let is_declined = may_decline
-            && (transcoded::is_declined(&start)
-                || sample::is_poorly_searched(&start, limits.compressed_size));
+        let is_declined = may_decline && transcoded::is_declined(&start, limits.compressed_size);
         let mut whole = Cursor::new(start).chain(source);
         if is_declined {
             // Not in jobs: the layer's permits are for the memory of a transcoding.

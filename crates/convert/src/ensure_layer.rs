@@ -22,9 +22,9 @@ use crate::reuse;
 /// A layer that the target has.
 pub(crate) struct EnsuredLayer {
     pub(crate) layer: ConvertedLayer,
-    /// Whether an earlier conversion wrote it.
+    /// An earlier conversion wrote it.
     pub(crate) is_reused: bool,
-    /// Whether it was encoded because its transcoding failed.
+    /// It was encoded because its transcoding failed.
     pub(crate) is_transcoder_fault: bool,
 }
 
@@ -37,8 +37,7 @@ pub(crate) async fn ensure_layer(
 ) -> Result<EnsuredLayer, Error> {
     let LayerContext { job, settings_annotation, .. } = context;
     let PlannedLayer { layer, diff_id, manifest } = planned;
-    let settings = zstart_codec::without_method(settings_annotation).to_owned();
-    let key = LayerKey { layer: layer.digest().clone(), settings };
+    let key = LayerKey::new(layer.digest(), settings_annotation);
     let location = job.target.location();
     let _lock = job.layer_cache.lock(&key, location).await;
     let reused = if job.settings.force {

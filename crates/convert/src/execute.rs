@@ -103,8 +103,7 @@ async fn ensure_layers(
         HashMap::new()
     } else {
         let layers = planned.iter().map(|PlannedLayer { layer, .. }| layer);
-        let settings = zstart_codec::without_method(settings_annotation);
-        let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings));
+        let unknown = layers.filter(|layer| !job.layer_cache.contains(layer.digest(), settings_annotation));
         let unknown: Vec<_> = unknown.map(|layer| (layer.digest().clone(), layer.size())).collect();
         find_reusable_layers(job.target, tagging, settings_annotation, &unknown).await
     };

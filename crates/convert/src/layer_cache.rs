@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::OwnedSemaphorePermit;
+use zstart_codec::without_method;
 use zstart_core::Digest;
 use zstart_core::sync::lock;
 
@@ -30,11 +31,18 @@ pub struct LayerCache {
     locks: KeyedSemaphore<(String, LayerKey)>,
 }
 
-/// A layer of a source, and the settings of its conversion.
+/// A layer of a source, and the settings of its conversion without their method.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(crate) struct LayerKey {
     pub(crate) layer: Digest,
     pub(crate) settings: String,
+}
+
+impl LayerKey {
+    /// The key of a layer under a converter's settings. Results of all methods have one key.
+    pub(crate) fn new(layer: &Digest, settings: &str) -> Self {
+        Self { layer: layer.clone(), settings: without_method(settings).to_owned() }
+    }
 }
 
 /// Result of a layer's conversion.
@@ -75,7 +83,7 @@ impl LayerCache {
 
     /// Whether a layer has an entry.
     pub(crate) fn contains(&self, layer: &Digest, settings: &str) -> bool {
-        self.get(&LayerKey { layer: layer.clone(), settings: settings.to_owned() }).is_some()
+        self.get(&LayerKey::new(layer, settings)).is_some()
     }
 
     pub(crate) fn get(&self, key: &LayerKey) -> Option<CacheEntry> {

@@ -20,7 +20,7 @@ pub(crate) enum Limit {
 pub(crate) struct Options {
     pub(crate) limit: Limit,
     pub(crate) verify: Verify,
-    /// Whether checksums and lengths of the stream are replaced by right ones.
+    /// Checksums and lengths of the stream are replaced by right ones.
     pub(crate) repair: bool,
     /// Chooses the sizes of pieces.
     pieces: u8,
