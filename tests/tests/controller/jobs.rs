@@ -4,9 +4,9 @@ use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::ResourceExt as _;
-use kube::api::{DeleteParams, PostParams};
+use kube::api::DeleteParams;
 use serde_json::{Value, json};
-use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason, record_name};
+use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_core::{ImageConversion, keys};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, Session};
@@ -26,6 +26,18 @@ async fn deploy(lab: &Lab) -> Result<String> {
     lab.push("app:v1", &application()).await?;
     let image = lab.image("app:v1");
     lab.deploy("on", "web", &image).await?;
+    Ok(image)
+}
+
+/// Pushes an image and makes its record by hand. Returns its name.
+///
+/// A new workload asks for a look in the next seconds, and such a look tries again after a failure. A record without
+/// workloads keeps the state that the test waits for.
+async fn make_record(lab: &Lab) -> Result<String> {
+    lab.push("app:v1", &application()).await?;
+    let image = lab.image("app:v1");
+    let record = json!({"metadata": {"name": record_name_of(&image)?}, "spec": {"source": image}});
+    lab.create::<ImageConversion>(&lab.records(), record).await?;
     Ok(image)
 }
 
@@ -100,7 +112,7 @@ async fn login_of_a_job_is_for_its_repository_alone() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn false_claim_of_a_job_is_refuted() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
-    let image = deploy(&jobs.lab).await?;
+    let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
     let job = jobs.started_job().await?;
     // The program ran, but says that the source itself is the variant.
@@ -197,23 +209,17 @@ async fn job_goes_with_the_last_consumer() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn job_goes_with_its_record() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
-    jobs.lab.push("app:v1", &application()).await?;
-    let image = jobs.lab.image("app:v1");
-    let name = record_name(&image.parse()?);
-    let record = json!({"apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion",
-        "metadata": {"name": name}, "spec": {"source": image}});
-    let record: ImageConversion = serde_json::from_value(record)?;
-    jobs.lab.records().create(&PostParams::default(), &record).await?;
+    let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
     jobs.started_job().await?;
-    jobs.lab.records().delete(&name, &DeleteParams::default()).await?;
+    jobs.lab.records().delete(&record_name_of(&image)?, &DeleteParams::default()).await?;
     jobs.no_job().await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_job_is_reported_and_replaced() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
-    let image = deploy(&jobs.lab).await?;
+    let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
     let job = jobs.started_job().await?;
     jobs.end(&job, &Ended { code: 137, reason: "OOMKilled", message: String::new() }).await?;
@@ -233,7 +239,7 @@ async fn failed_job_is_reported_and_replaced() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn deadline_of_a_job_is_reported_with_its_wait() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
-    let image = deploy(&jobs.lab).await?;
+    let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
     let job = jobs.started_job().await?;
     let waits = |status: &_| condition_of(status, READY).2.contains("the Job has no pod yet");
@@ -249,7 +255,7 @@ async fn deadline_of_a_job_is_reported_with_its_wait() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn error_of_a_job_keeps_its_class() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
-    let image = deploy(&jobs.lab).await?;
+    let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
     jobs.started_job().await?;
     // The leader found that it may push. The registry refuses what follows.
