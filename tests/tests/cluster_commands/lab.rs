@@ -26,7 +26,7 @@ use zstart_tests::wait;
 use crate::objects;
 
 /// Start of a program, and delivery of an object to caches.
-const WITHIN: Duration = Duration::from_mins(1);
+pub(crate) const WITHIN: Duration = Duration::from_mins(1);
 /// Name by which the API server calls the webhook.
 const HOST: &str = "zstart-webhook.zstart-system.svc";
 

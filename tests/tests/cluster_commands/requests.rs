@@ -1,12 +1,13 @@
 //! `zstart retry` and `zstart reconvert`: requests to the controller, on records of a real API server.
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use zstart_core::record::record_name;
 use zstart_core::{ImageConversion, keys};
+use zstart_tests::wait;
 
-use crate::lab::{Installation, Lab};
+use crate::lab::{Installation, Lab, WITHIN};
 
 const APP: &str = "r.example/app:v1";
 const OTHER: &str = "r.example/other:v1";
@@ -79,13 +80,15 @@ async fn refused_request_says_what_to_do() -> Result<()> {
         "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "alice"}]});
     lab.create(None, binding).await?;
     lab.impersonate("alice")?;
-    let ended = lab.zstart(&["retry", "--all"]).await?;
-    assert_eq!(ended.code, Some(1), "{ended:#?}");
-    assert!(
-        ended.stderr.contains("you may not change record") && ended.stderr.contains("records.writers"),
-        "{ended:#?}"
-    );
-    Ok(())
+    // The API server applies a new role and a new policy with a delay.
+    wait::until("the policy to refuse alice", WITHIN, || async {
+        let ended = lab.zstart(&["retry", "--all"]).await?;
+        let is_told =
+            ["you may not change record", "records.writers"].iter().all(|text| ended.stderr.contains(text));
+        ensure!(ended.code == Some(1) && is_told, "{ended:#?}");
+        Ok(Some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]
