@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use super::bytes::{is_equal, load};
-use super::far::Block;
+use super::block::Block;
+use super::bytes::load;
 use super::tokens::MAX_MATCHES;
-use super::window::WINDOW_BYTES;
 
 /// Binary logarithm of the table's entries. Half as many save no time.
 const TABLE_LOG: u32 = 18;
@@ -110,7 +109,7 @@ impl Anchors {
     /// Looks up every anchor and enters it into the table. Returns those whose bytes really occurred before.
     #[expect(clippy::cast_possible_truncation, reason = "the table holds the lowest bits of positions")]
     pub(crate) fn candidates(&mut self, block: Block<'_>) -> &[Candidate] {
-        let (base, oldest) = (block.base as u32, block.oldest as u32);
+        let base = block.base as u32;
         self.candidates.clear();
         let list = self.list.get(..self.count).unwrap_or_default();
         for (number, anchor) in list.iter().enumerate() {
@@ -122,16 +121,14 @@ impl Anchors {
             let tag = hash << 24;
             let earlier = std::mem::replace(entry, tag | position);
             let offset = position.wrapping_sub(earlier) & POSITION;
-            if (earlier ^ tag) & !POSITION == 0
-                && (1..=(at - oldest).min(WINDOW_BYTES as u32)).contains(&offset)
-            {
-                prefetch(block.bytes, (at - offset) as usize);
+            let max_offset = block.max_offset(at as usize) as u32;
+            if (earlier ^ tag) & !POSITION == 0 && (1..=max_offset).contains(&offset) {
+                prefetch(block.bytes, block.source(at as usize, offset as usize).at);
                 self.candidates.push(Candidate { at, sequence, start, offset });
             }
         }
         self.candidates.retain(|candidate| {
-            let at = candidate.at as usize;
-            is_equal(block.bytes, at - candidate.offset as usize, at, HASHED_BYTES)
+            block.is_match(candidate.at as usize, candidate.offset as usize, HASHED_BYTES)
         });
         &self.candidates
     }

@@ -6,14 +6,14 @@ use twox_hash::XxHash64;
 
 use super::encoder::Encoder;
 use super::error::{Fault, TranscodeError};
-use super::far::{Block, FarMatcher};
+use super::far::FarMatcher;
 use super::frame;
 use super::front::{PlainBlock, Receiver};
 use super::segment::{self, Segment};
 use super::settings::Verify;
 use super::transcoder::Summary;
 use super::verify::{self, FrameVerifier};
-use super::window::{HEADROOM_BYTES, Window};
+use super::window::Window;
 
 /// Writes one zstd frame.
 pub(crate) struct Back {
@@ -57,18 +57,13 @@ impl Back {
         // A full segment waits for the next block, because only then it isn't the last one.
         if self.segment.is_full() {
             self.encode_segment(false, frame)?;
+            if self.window.is_lap_complete() {
+                self.window.start_lap();
+            }
         }
         self.checksum.write(block.plain);
-        self.window.make_room(self.segment.start());
         let position = self.window.position();
-        let start = self.window.append(block.plain);
-        let far_block = Block {
-            bytes: self.window.bytes(),
-            base: self.window.base(),
-            oldest: HEADROOM_BYTES,
-            start,
-            end: self.window.end(),
-        };
+        let far_block = self.window.append(block.plain);
         let (sequences, first) = self.segment.sequences();
         let literals = self.far.rewrite(far_block, block.tokens, block.first, sequences);
         self.segment
@@ -110,7 +105,7 @@ impl Back {
         if let Some(verifier) = &mut self.verifier {
             verifier.push(blocks, &self.window).map_err(internal)?;
             self.summary.verified += 1;
-        } else if self.verify.includes(number, is_last) {
+        } else if self.verify.includes(number == 0 || is_last, self.window.is_in_one_piece(start)) {
             verify::verify_segment(blocks, &mut self.window, start, length).map_err(internal)?;
             self.summary.verified += 1;
         }

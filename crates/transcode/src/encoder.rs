@@ -9,8 +9,8 @@ use zstd_sys::{
 };
 
 use super::error::Fault;
+use super::limits::WINDOW_LOG;
 use super::segment::{self, CheckedSegment};
-use super::window::WINDOW_LOG;
 
 /// Parameters, with the names that zstd.h 1.5.7 gives to experimental ones.
 const PARAMETERS: [(ZSTD_cParameter, i32); 12] = [

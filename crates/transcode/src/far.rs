@@ -4,8 +4,9 @@
 //! longer text starts there, too. Long runs of literals have more such places. A table holds the last position of
 //! each hash of 16 bytes. A far match replaces the sequences that it covers.
 
-use super::anchors::{Anchors, HASHED_BYTES};
-use super::bytes::{common_length, load};
+use super::anchors::Anchors;
+use super::block::Block;
+use super::bytes::load;
 use super::sequence::Sequence;
 use super::tokens::{MAX_MATCHES, MIN_MATCH, Token};
 
@@ -39,21 +40,6 @@ pub(crate) struct FarMatcher {
     anchors: Anchors,
     /// Sequences of deflate's matches, behind a first one without bytes, so that each has a predecessor.
     sequences: Box<[Sequence]>,
-}
-
-/// A block of plain bytes.
-#[derive(Clone, Copy)]
-pub(crate) struct Block<'a> {
-    /// The window's buffer.
-    pub(crate) bytes: &'a [u8],
-    /// Position of the buffer's first byte.
-    pub(crate) base: u64,
-    /// Index of the oldest byte that a match may refer to.
-    pub(crate) oldest: usize,
-    /// Index of the block's first byte.
-    pub(crate) start: usize,
-    /// Index behind the block's last byte.
-    pub(crate) end: usize,
 }
 
 impl FarMatcher {
@@ -254,12 +240,11 @@ impl<'a> Rewriter<'a> {
 
     /// The match with the last far match's offset, if it gains.
     fn retry_match(&self) -> Option<Hit> {
-        let Block { bytes, oldest, end, .. } = self.block;
-        let from = self.at.checked_sub(self.last_offset).filter(|from| *from >= oldest)?;
-        if load(bytes, from)? != load(bytes, self.at)? {
+        let source = self.block.source(self.at, self.last_offset);
+        if load(self.block.bytes, source.at)? != load(self.block.bytes, self.at)? {
             return None;
         }
-        let length = common_length(bytes, from, self.at, end);
+        let length = self.block.common_length(self.at, source);
         let Sequence { literals, length: own, .. } = self.current;
         let replaced = if literals > 0 { literals + own.min(6) } else { own } as usize;
         (length > replaced + MIN_RETRY_GAIN).then_some(Hit { length, offset: self.last_offset })
@@ -267,23 +252,18 @@ impl<'a> Rewriter<'a> {
 
     /// The match of a candidate, if it gains.
     fn far_match(&self, offset: usize) -> Option<Hit> {
-        let Block { bytes, end, .. } = self.block;
-        let from = self.at - offset + HASHED_BYTES;
-        let length = HASHED_BYTES + common_length(bytes, from, self.at + HASHED_BYTES, end);
+        let length = self.block.common_length(self.at, self.block.source(self.at, offset));
         let own = if self.current.literals > 0 { 0 } else { self.current.length as usize };
         (length >= MIN_FAR && length > own + MIN_GAIN).then_some(Hit { length, offset })
     }
 
     /// Writes a far match, extended into the literals before it, and drops the sequences that it covers.
     fn replace(&mut self, hit: Hit) {
-        let Block { bytes, oldest, .. } = self.block;
         let Hit { length, offset } = hit;
-        let mut start = self.at;
-        while start > self.literals
-            && start - offset > oldest
-            && bytes[start - 1] == bytes[start - offset - 1]
-        {
-            start -= 1;
+        let bytes = self.block.bytes;
+        let (mut start, mut source) = (self.at, self.block.source(self.at, offset));
+        while start > self.literals && source.at > source.first && bytes[start - 1] == bytes[source.at - 1] {
+            (start, source.at) = (start - 1, source.at - 1);
         }
         let end = self.at + length;
         self.write(start, end - start, offset);

@@ -1,7 +1,7 @@
 //! The zstd frame (RFC 8878, 3.1.1): header, blocks of all segments, checksum.
 
 use super::error::Fault;
-use super::window::WINDOW_LOG;
+use super::limits::WINDOW_LOG;
 
 /// Magic number of a frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];

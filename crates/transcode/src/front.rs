@@ -7,10 +7,10 @@ use crc32fast::Hasher as Crc32;
 use super::error::{Damage, TranscodeError};
 use super::inflate::{Inflater, Progress};
 use super::input::Input;
+use super::limits::BLOCK_BYTES;
 use super::member::HeaderParser;
 use super::output::Output;
 use super::tokens::{Token, Tokens};
-use super::window::BLOCK_BYTES;
 
 /// Room for the last symbols of a block: three literals and a match of 258 bytes.
 const LAST_SYMBOLS_BYTES: usize = 262;

@@ -59,12 +59,13 @@
 //!
 //! Two stages share no state. `front` reads gzip: `input` and `member` (gzip's container), `huffman`, `inflate` and
 //! `inflate_loop` (deflate), `output` (plain bytes), `tokens` (deflate's matches). `back` writes zstd: `window`
-//! (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
+//! and `block` (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
 //! (libzstd), `frame`, `verify`. `transcoder` runs both in one thread, `two_threads` each in its own.
 
 mod anchors;
 mod assumed;
 mod back;
+mod block;
 mod bytes;
 mod encoder;
 mod error;
@@ -76,6 +77,7 @@ mod huffman;
 mod inflate;
 mod inflate_loop;
 mod input;
+mod limits;
 mod member;
 mod output;
 #[cfg(test)]

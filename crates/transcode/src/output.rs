@@ -2,7 +2,7 @@
 //!
 //! The buffer is small, so that it stays in the processor's cache.
 
-use super::window::BLOCK_BYTES;
+use super::limits::BLOCK_BYTES;
 
 /// Largest offset of a deflate match in bytes.
 const HISTORY_BYTES: usize = 32 << 10;

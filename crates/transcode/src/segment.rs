@@ -1,18 +1,18 @@
-//! Segments: about half a mebibyte of blocks that zstd encodes in one call. Every sequence is compared with the
+//! Segments: about a quarter of a mebibyte of blocks that zstd encodes in one call. Every sequence is compared with the
 //! plain bytes first.
 
 use super::assumed::{self, find_assumed};
-use super::bytes::is_equal;
+use super::block::Block;
 use super::error::Fault;
-use super::far::Block;
+use super::limits::BLOCK_BYTES;
 use super::sequence::Sequence;
 use super::tokens::{MAX_MATCHES, MIN_MATCH};
-use super::window::{BLOCK_BYTES, WINDOW_BYTES, Window};
+use super::window::Window;
 
 /// Plain bytes from which a segment is full. A segment can have almost a block more.
-const FULL_BYTES: usize = 512 << 10;
+const FULL_BYTES: usize = 256 << 10;
 /// Sequences from which a segment is full. Limits memory: a sequence of zstd's interface has 16 bytes.
-const FULL_SEQUENCES: usize = 32 << 10;
+const FULL_SEQUENCES: usize = 16 << 10;
 /// Largest number of plain bytes of a segment.
 pub(crate) const MAX_BYTES: usize = FULL_BYTES + BLOCK_BYTES;
 
@@ -107,7 +107,7 @@ impl Segment {
 
 /// Checks that the sequences and the literals behind them describe exactly the block's bytes.
 fn check(block: Block<'_>, sequences: &[Sequence], tail: usize) -> Result<(), Fault> {
-    let Block { bytes, oldest, start, end, .. } = block;
+    let Block { start, end, .. } = block;
     let mut at = start;
     for (number, sequence) in sequences.iter().enumerate() {
         let (offset, length) = (sequence.offset as usize, sequence.length as usize);
@@ -115,8 +115,8 @@ fn check(block: Block<'_>, sequences: &[Sequence], tail: usize) -> Result<(), Fa
         let is_match = length >= MIN_MATCH
             && at <= end
             && length <= end - at
-            && (1..=WINDOW_BYTES.min(at - oldest)).contains(&offset)
-            && is_equal(bytes, at - offset, at, length);
+            && (1..=block.max_offset(at)).contains(&offset)
+            && block.is_match(at, offset, length);
         if !is_match {
             return Err(Fault::Match { sequence: number });
         }

@@ -5,7 +5,7 @@
 pub struct Settings {
     /// Maximum number of uncompressed bytes. Default: none.
     pub max_uncompressed: u64,
-    /// Part of the frame that is decoded again. Default: the first and the last segment, and one in 16.
+    /// Part of the frame that is decoded again. Default: samples.
     pub verify: Verify,
 }
 
@@ -17,32 +17,28 @@ impl Default for Settings {
 
 /// The segments that libzstd decodes again. The transcoder compares the result with the uncompressed bytes.
 /// Every sequence is compared with the uncompressed bytes before zstd encodes it, in any case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Verify {
     /// No segment.
     Off,
-    /// The first segment, the last one, and one in `one_in`.
-    Sampled {
-        /// Number of segments of which one is decoded. 0 means that only the first and the last one are.
-        one_in: u64,
-    },
+    /// The first segment, the last one, and one in about 16.
+    #[default]
+    Sampled,
+    /// Each segment by itself. Takes more time than [`Full`](Self::Full), and finds a segment that relies on what a
+    /// decoder remembers of the one before.
+    Each,
     /// The whole frame, by a decoder that needs 9 MiB more memory.
     Full,
 }
 
-impl Default for Verify {
-    fn default() -> Self {
-        Self::Sampled { one_in: 16 }
-    }
-}
-
 impl Verify {
-    /// Returns whether segment `number`, counted from 0, is decoded again.
-    pub(crate) fn includes(self, number: u64, is_last: bool) -> bool {
+    /// Returns whether a segment is decoded again. Its decoder needs the window in one piece: to turn it takes a multiple
+    /// of the time to decode the segment.
+    pub(crate) fn includes(self, is_first_or_last: bool, has_window_in_one_piece: bool) -> bool {
         match self {
             Self::Off => false,
-            Self::Sampled { one_in } => is_last || number.checked_rem(one_in).unwrap_or(number) == 0,
-            Self::Full => true,
+            Self::Sampled => is_first_or_last || has_window_in_one_piece,
+            Self::Each | Self::Full => true,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Deflate's matches, as the inflater records them.
 
-use super::window::BLOCK_BYTES;
+use super::limits::BLOCK_BYTES;
 
 /// Shortest match of deflate and of zstd in bytes.
 pub(crate) const MIN_MATCH: usize = 3;

@@ -4,7 +4,7 @@ use zstd_safe::{DCtx, InBuffer, OutBuffer, get_error_name};
 
 use super::error::Fault;
 use super::frame;
-use super::window::{HEADROOM_BYTES, WINDOW_BYTES, Window};
+use super::window::{HEADROOM_BYTES, Window, window_before};
 
 /// Size in bytes of the buffer for decoded bytes.
 const BUFFER_BYTES: usize = 128 << 10;
@@ -38,8 +38,7 @@ pub(crate) fn verify_segment(
 ) -> Result<(), Fault> {
     let frame = [&frame::header(false)[..], blocks, &frame::END].concat();
     let mut context = DCtx::create();
-    let index = window.index(start);
-    window.with_dictionary(&dictionary_header(index), index, |dictionary, plain| {
+    window.with_dictionary(&dictionary_header(window_before(start)), start, |dictionary, plain| {
         let plain = plain.get(..length).ok_or(Fault::Frame)?;
         let mut decoded = Vec::with_capacity(plain.len());
         let size = if start == 0 {
@@ -52,10 +51,10 @@ pub(crate) fn verify_segment(
     })
 }
 
-/// Start of a dictionary that ends at an index of the window. Its repeated offsets are the largest ones possible.
+/// Start of a dictionary with a number of plain bytes. Its repeated offsets are the largest ones possible.
 #[expect(clippy::cast_possible_truncation, reason = "the window has fewer than 2^32 bytes")]
-fn dictionary_header(end: usize) -> [u8; HEADROOM_BYTES] {
-    let content = (end - HEADROOM_BYTES).min(WINDOW_BYTES) as u32;
+fn dictionary_header(plain: usize) -> [u8; HEADROOM_BYTES] {
+    let content = plain as u32;
     let mut header = [0; HEADROOM_BYTES];
     let (tables, offsets) = header[START..].split_at_mut(DICTIONARY.len());
     tables.copy_from_slice(&DICTIONARY);

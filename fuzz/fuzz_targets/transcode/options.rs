@@ -29,10 +29,11 @@ pub(crate) struct Options {
 }
 
 fn verify(choice: u8) -> Verify {
-    match choice % 6 {
+    match choice % 4 {
         0 => Verify::Full,
         1 => Verify::Off,
-        more => Verify::Sampled { one_in: u64::from(more) - 2 },
+        2 => Verify::Each,
+        _ => Verify::Sampled,
     }
 }
 
@@ -48,7 +49,7 @@ impl Options {
             6 => Limit::TooSmall,
             _ => Limit::Bytes(usize::from(limit) * usize::from(pieces) * 32),
         };
-        let (verify, other) = (verify(choice), choice / 6);
+        let (verify, other) = (verify(choice), choice / 4);
         Some((stream, Self { limit, verify, repair: repair < 192, pieces, other }))
     }
 

@@ -28,7 +28,7 @@ proptest! {
     fn random_streams_survive(
         parts in prop::collection::vec((any::<u64>(), 0..200_000_usize, 0..4_u8, 0..=9_u32), 1..5),
         piece_bytes in 1..300_000_usize,
-        one_in in 0..4_u64,
+        verify in prop::sample::select(vec![Verify::Off, Verify::Sampled, Verify::Each, Verify::Full]),
     ) {
         let (mut stream, mut plain) = (Vec::new(), Vec::new());
         for (seed, count, kind, level) in parts {
@@ -41,7 +41,7 @@ proptest! {
             stream.extend(gzip_at(&part, level));
             plain.extend(part);
         }
-        let settings = Settings { verify: Verify::Sampled { one_in }, ..Settings::default() };
+        let settings = Settings { verify, ..Settings::default() };
         let (_, kept) = transcode_pieces(&stream, piece_bytes, settings).unwrap();
         prop_assert!(kept.plain == plain);
         prop_assert!(zstd::decode_all(&kept.frame[..]).unwrap() == plain);
@@ -60,15 +60,29 @@ fn repetition_farther_than_deflates_window_is_found() {
 }
 
 #[test]
-fn repetition_across_the_windows_moves_is_transcoded() {
-    // 40 MiB: the window moves several times, and repetitions reach over all of it.
+fn repetition_across_the_windows_laps_is_transcoded() {
+    // 40 MiB: four laps of the window, and repetitions reach over all of it.
     let parts: Vec<Vec<u8>> = (0..40).map(|part| text(30 + part % 7, 1 << 20)).collect();
     let plain = parts.concat();
     let gzip = gzip_at(&plain, 1);
     let (summary, kept) = transcode_pieces(&gzip, 100_000, FULL).unwrap();
     assert!(kept.plain == plain && zstd::decode_all(&kept.frame[..]).unwrap() == plain);
     assert_eq!(summary.verified, summary.segments);
-    assert!(summary.segments > 40);
+    assert!(summary.segments > 100);
+}
+
+#[test]
+fn sources_at_the_ends_of_laps_are_found() {
+    // Each far match has the same offset, so that sources begin before the end of a lap and end behind it.
+    let period = noise(22, 8_300_000);
+    let plain = &period.repeat(4)[..30 << 20];
+    let gzip = gzip_at(plain, 0);
+    let run = |verify| transcode_pieces(&gzip, usize::MAX, Settings { verify, ..FULL }).unwrap().1;
+    let each = run(Verify::Each);
+    assert!(zstd::decode_all(&each.frame[..]).unwrap() == plain);
+    // Three ends of laps cost a few blocks of literals at most.
+    assert!(each.frame.len() < period.len() + (1 << 20), "{}", each.frame.len());
+    assert!(run(Verify::Off).frame == each.frame, "a verification changes the frame");
 }
 
 #[test]
@@ -115,11 +129,12 @@ fn verified_segments_follow_the_setting() {
         (summary.segments, summary.verified)
     };
     let (segments, all) = verified(Verify::Full);
-    assert!(segments > 40 && all == segments);
+    assert!(segments > 60 && all == segments);
     assert_eq!(verified(Verify::Off), (segments, 0));
-    assert_eq!(verified(Verify::Sampled { one_in: 0 }), (segments, 2));
-    let (_, some) = verified(Verify::Sampled { one_in: 16 });
-    assert_eq!(some, (segments - 1) / 16 + 1 + u64::from((segments - 1) % 16 != 0));
+    assert_eq!(verified(Verify::Each), (segments, segments));
+    // The first one, the last one, and two or three of each lap's 9 MiB.
+    let (_, some) = verified(Verify::Sampled);
+    assert!((6..=11).contains(&some), "{some} of {segments}");
 }
 
 #[test]
