@@ -62,6 +62,7 @@ mod jobs;
 mod level;
 mod limits;
 mod method;
+mod replay;
 mod sample;
 #[cfg(test)]
 mod tests;

@@ -55,7 +55,7 @@ pub enum Method {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Verification {
-    /// The first half mebibyte, the last one, and one in 16.
+    /// The first quarter of a mebibyte, the last one, and one in about 16.
     #[default]
     Sampled,
     /// All of it, for 13 to 18 % of level 3's processor time and 9 MiB of memory.

@@ -1,6 +1,6 @@
 //! Transcodes or encodes a gzip layer, and encodes a plain layer, as one zstd frame. A zstd layer is only decoded.
 
-use std::io::{self, BufRead, Cursor, Read as _, Write};
+use std::io::{self, BufRead, Read as _, Write};
 use std::sync::Arc;
 use std::thread;
 
@@ -16,6 +16,7 @@ use super::context_pool::ContextPool;
 use super::diff_id::DiffIdHasher;
 use super::encoder_thread::ByteSink;
 use super::method::GzipLayers;
+use super::replay::Replay;
 use super::{
     Converted, LayerConverter, LayerError, LayerLimits, annotation, encoder_thread, jobs, transcoded,
     zstd_frames,
@@ -178,7 +179,7 @@ impl ZstdConverter {
             read.map_err(|source| LayerError::Read { source })?;
         }
         let is_declined = may_decline && transcoded::is_declined(&start, limits.compressed_size);
-        let mut whole = Cursor::new(start).chain(source);
+        let mut whole = Replay::new(start, source);
         if is_declined {
             // Not in jobs: the layer's permits are for the memory of a transcoding.
             return self.encode((Compression::Gzip, &mut whole), target, limits, false);
