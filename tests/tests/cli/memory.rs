@@ -14,10 +14,11 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// Limit for the program's peak memory, in KiB. This build isn't optimised; the release build needs 5 to 10
-/// MiB less. (Measured: 46 to 49 MiB at the first stall, 57 to 63 at the second; 66 and 81 when the encoder
-/// releases less at a time than it reads. 72.2 once on a busy machine, since the program has a Kubernetes client.)
-const MAX_KIB: u64 = 76 << 10;
+/// Limit for the program's peak memory, in KiB: 64 MiB for the release build, and 16 MiB for the code of this one, which
+/// isn't optimised. Measured at the second stall, which is higher than the first: 55 to 56 MiB encoded and 58 to 60
+/// transcoded (release), 67 to 68 and 74 to 75 (this build). Encoding takes 81 when the encoder releases less at a time
+/// than it reads.
+const MAX_KIB: u64 = 80 << 10;
 /// Limit for steps that take seconds.
 const WITHIN: Duration = Duration::from_mins(1);
 /// Interval between two looks at the process.
@@ -34,10 +35,20 @@ fn noise(size: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
+    stays_within_the_limit("encode").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn transcoding_stays_within_the_memory_limit() -> Result<()> {
+    stays_within_the_limit("transcode").await
+}
+
+/// Converts an image by a method, and stops twice: while layers are sent, and when all are.
+async fn stays_within_the_limit(conversion: &str) -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
-    // The first layer is encoded in jobs and doesn't shrink; the others are encoded concurrently.
+    // Nothing shrinks. The first layer is large enough to be encoded in jobs; the others are converted concurrently.
     let mut image = Fixture::new();
     for size in [48 << 20, 20 << 20, 19 << 20] {
         image = image.layer(&[("noise", &noise(size))]);
@@ -47,7 +58,7 @@ async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
         let arrived = Arc::new(Notify::new());
         gateway.fault(method.clone(), part, Fault::stalled(&arrived));
         let name = format!("{}/app:v1", gateway.host());
-        let mut command = zstart.command(&["convert", &name, "--no-layer-cache"]);
+        let mut command = zstart.command(&["convert", &name, "--no-layer-cache", "--method", conversion]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
         let id = child.id().context("the program has ended")?;
         tokio::time::timeout(WITHIN, arrived.notified()).await.with_context(|| format!("{method} {part}"))?;
