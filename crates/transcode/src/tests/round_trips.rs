@@ -5,6 +5,7 @@ use std::io::{self, Read, Write as _};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use proptest::prelude::*;
+use sha2::{Digest as _, Sha256};
 
 use super::super::{Settings, Sink, TranscodeError, Transcoder, Verify, transcode};
 use super::deflate::BitWriter;
@@ -135,6 +136,30 @@ fn verified_segments_follow_the_setting() {
     // The first one, the last one, and two or three of each lap's 9 MiB.
     let (_, some) = verified(Verify::Sampled);
     assert!((6..=11).contains(&some), "{some} of {segments}");
+}
+
+/// A user of the crate may record that a stream gives these bytes. zstart's `dev.zstart.settings` does.
+#[test]
+fn frame_of_a_stream_written_by_hand_is_pinned() {
+    let (mut writer, mut plain) = (BitWriter::default(), Vec::new());
+    writer.bits(3, 3);
+    for (number, chunk) in text(23, 400_000).chunks(200).enumerate() {
+        writer.fixed_literals(chunk);
+        plain.extend_from_slice(chunk);
+        if plain.len() > 400 {
+            // Length 5 at a distance of 257 and more.
+            let distance = number % 128;
+            writer.fixed(259).code(16, 5).bits(u32::try_from(distance).unwrap(), 7);
+            let start = plain.len() - 257 - distance;
+            plain.extend_from_within(start..start + 5);
+        }
+    }
+    writer.fixed(256);
+    let stream = member(&writer.finish(), &plain).repeat(3);
+    let kept = transcode_all(&stream).unwrap();
+    assert!(kept.plain == plain.repeat(3));
+    let digest = u64::from_be_bytes(*Sha256::digest(&kept.frame).first_chunk().unwrap());
+    assert_eq!((kept.frame.len(), digest), (220_914, 0x76d6_15eb_f4f5_b9a2));
 }
 
 #[test]
