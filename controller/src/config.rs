@@ -35,7 +35,7 @@ pub struct Config {
     pub lease: String,
     /// zstd level of layers that are encoded. Default: 3.
     pub level: Level,
-    /// Method for gzip layers. Default: encode.
+    /// Method for gzip layers. Default: auto.
     pub method: Method,
     /// Part of transcoded layers that is decoded again. Default: samples.
     pub verify: Verification,

@@ -10,7 +10,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn empty_file_gives_the_defaults() {
     let config = parse("").unwrap();
     assert_eq!(config.level.get(), 3);
-    assert_eq!((config.method, config.verify), (Method::Encode, Verification::Sampled));
+    assert_eq!((config.method, config.verify), (Method::Auto, Verification::Sampled));
     assert_eq!(config.platforms, Platforms::Nodes);
     assert_eq!(config.tag_children, TagChildren::Auto);
     assert_eq!(config.platform_retention, Duration::from_hours(168));
@@ -28,7 +28,7 @@ fn certificates_of_others_have_no_settings() {
 #[test]
 fn every_field_is_read() {
     let config = parse(
-        "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nmethod: auto\nverify: full\nplatforms: [linux/amd64]\n\
+        "healthListen: 127.0.0.1:1\nlease: seat\nlevel: 19\nmethod: transcode\nverify: full\nplatforms: [linux/amd64]\n\
          platformRetention: 48h\nplatformsConfigMap: seen\nworkers: 4\nlayersAtOnce: 3\n\
          tagChildren: never\nconversionTimeout: 2h\n\
          recheckInterval: 90s\nrecheckIntervalAlways: 2s\nconfirmInterval: 3h\n\
@@ -72,7 +72,7 @@ fn every_field_is_read() {
     assert_eq!(health_listen.to_string(), "127.0.0.1:1");
     assert_eq!(lease, "seat");
     assert_eq!((level.get(), layers_at_once.get()), (19, 3));
-    assert_eq!((method, verify), (Method::Auto, Verification::Full));
+    assert_eq!((method, verify), (Method::Transcode, Verification::Full));
     assert_eq!(executor, ExecutorSettings::Pool { workers: 4 });
     assert_eq!(tag_children, TagChildren::Never);
     assert_eq!(platforms, Platforms::List(vec![Platform::new("linux", "amd64")]));

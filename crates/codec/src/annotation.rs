@@ -2,18 +2,19 @@
 
 use zstd::zstd_safe;
 
+use crate::method::GzipLayers;
 use crate::{Level, Method};
 
 /// Separates the method from the settings that decide about reuse.
 const METHOD: &str = ";method=";
 
-/// The settings of a converter. They include libzstd's version, because another version may write other bytes. Settings
-/// without a method are of layers that were all encoded.
+/// The settings of a converter. They include libzstd's version, because another version may write other bytes. They name
+/// no method if all layers are encoded.
 pub(crate) fn settings(level: Level, method: Method) -> String {
     let settings = format!("zstart/3;zstd={};level={}", zstd_safe::version_string(), level.get());
-    match method {
-        Method::Encode => settings,
-        Method::Auto | Method::Transcode => settings + METHOD + method.name(),
+    match method.gzip_layers(level) {
+        GzipLayers::Encode => settings,
+        GzipLayers::Transcode { .. } => settings + METHOD + method.name(),
     }
 }
 
@@ -37,6 +38,8 @@ mod tests {
             assert_eq!(without_method(settings), encoded);
         }
         assert_eq!(all[2], encoded, "as before there were methods");
-        assert_ne!(without_method(&settings(Level::try_from(9).unwrap(), Method::Auto)), encoded);
+        let nine = |method| settings(Level::try_from(9).unwrap(), method);
+        assert_ne!(without_method(&nine(Method::Transcode)), encoded);
+        assert_eq!(nine(Method::Auto), nine(Method::Encode), "both encode at this level");
     }
 }

@@ -28,12 +28,12 @@ const MAX_TRANSCODED_LEVEL: i32 = 5;
 pub enum Method {
     /// Transcodes up to level 5, unless the layer's compressor searched too little: its header says so, the layer
     /// starts with mostly stored blocks, or a sample of it says so. Encodes otherwise.
+    #[default]
     Auto,
     /// Takes over gzip's matches, adds matches that are too far for gzip, and searches no more. The level counts for
     /// other layers alone.
     Transcode,
     /// Decodes, and encodes at the level.
-    #[default]
     Encode,
 }
 

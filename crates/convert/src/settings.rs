@@ -45,13 +45,13 @@ pub enum TagChildren {
 pub struct Settings {
     /// zstd level of layers that are encoded.
     pub level: Level,
-    /// Method for gzip layers; default: they are encoded.
+    /// Method for gzip layers.
     pub method: Method,
     /// Part of transcoded layers that is decoded again; default: samples.
     pub verification: Verification,
     /// Platforms to convert; default: all.
     pub platforms: PlatformSelection,
-    /// Number of layers that are converted concurrently. A layer that is transcoded takes about 24 MiB. The memory of
+    /// Number of layers that are converted concurrently. A layer that is transcoded takes about 20 MiB. The memory of
     /// one that is encoded depends on the level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and
     /// 140 at 22 (peak of a conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program
     /// itself), and it keeps up to two cores busy. Up to level 3, a layer of 32 MiB or more that is encoded keeps three

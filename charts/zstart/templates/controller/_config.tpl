@@ -16,7 +16,7 @@
 healthListen: 0.0.0.0:8080
 lease: {{ include "zstart.controller.fullname" . }}
 level: {{ $values.level | int }}
-method: {{ $values.method | default "encode" }}
+method: {{ $values.method | default "auto" }}
 verify: {{ $values.verify | default "sampled" }}
 platforms: {{ required "controller.platforms is unset: set nodes, all, or a list" $values.platforms | toJson }}
 platformRetention: {{ $values.platformRetention }}
