@@ -159,8 +159,9 @@ pub(crate) struct ConvertArguments {
     pub(crate) platforms: Vec<Platform>,
     /// Maximum number of layers that are converted concurrently.
     ///
-    /// A layer needs 20 MiB of memory, 24 if it is transcoded, more if it is encoded at level 7 or above. At levels 1 to 3, a layer of 32 MiB
-    /// or more that is encoded keeps three or four cores busy, needs 45 MiB and counts as two layers.
+    /// A layer needs 20 MiB of memory, more if it is encoded at level 7 or above. At levels 1 to 3, a layer of 32 MiB or
+    /// more keeps three or four cores busy, needs 45 MiB and counts as two layers if the method encodes it from the
+    /// start. A gzip layer that `auto` prefers to encode counts as one.
     #[arg(long, value_name = "COUNT", default_value_t = Settings::LAYERS_AT_ONCE, value_parser = layers_at_once)]
     pub(crate) layers_at_once: NonZero<usize>,
     /// Convert even if a variant exists. An image under a tag that TARGET names is replaced; other levels and

@@ -55,7 +55,7 @@ pub enum Method {
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum Verification {
-    /// The first quarter of a mebibyte, the last one, and one in about 16.
+    /// The first 3/8 MiB, the last ones, and one in about 12 behind the first 8 MiB.
     #[default]
     Sampled,
     /// All of it, for 13 to 18 % of level 3's processor time and 9 MiB of memory.

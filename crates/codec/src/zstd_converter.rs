@@ -40,6 +40,8 @@ pub struct ZstdConverter {
     verification: Verification,
     /// Whether zstd layers are encoded, too.
     reencodes_zstd: bool,
+    /// Whether large layers may be encoded in jobs.
+    allows_jobs: bool,
     /// Whether a large layer gets a separate hash thread.
     hash_thread: bool,
     contexts: ContextPool,
@@ -55,6 +57,7 @@ impl ZstdConverter {
             method: Method::Encode,
             verification: Verification::default(),
             reencodes_zstd: false,
+            allows_jobs: true,
             hash_thread,
             contexts: ContextPool::default(),
         }
@@ -87,8 +90,12 @@ impl ZstdConverter {
     /// The encoder of a layer of `compressed_size` bytes, as [`convert`](LayerConverter::convert) configures
     /// it.
     pub fn encoder<W: Write>(&self, compressed_size: u64, target: W) -> io::Result<Encoder<'static, W>> {
-        let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
+        let uses_jobs = self.uses_jobs(compressed_size);
         self.configure(raw::Encoder::new(self.level.get())?, uses_jobs, target)
+    }
+
+    fn uses_jobs(&self, compressed_size: u64) -> bool {
+        self.allows_jobs && jobs::uses_jobs(self.level, compressed_size)
     }
 
     fn configure<'a, W: Write>(
@@ -199,7 +206,9 @@ impl LayerConverter for ZstdConverter {
         if self.method.gzip_layers(self.level) == GzipLayers::Encode {
             return None;
         }
-        Some(Arc::new(Self { contexts: ContextPool::default(), ..*self }.with_method(Method::Encode)))
+        // As for a layer that is declined, the permits are for the memory of a transcoding.
+        let encoder = Self { contexts: ContextPool::default(), allows_jobs: false, ..*self };
+        Some(Arc::new(encoder.with_method(Method::Encode)))
     }
 
     fn release_idle_memory(&self) {
@@ -226,7 +235,7 @@ impl LayerConverter for ZstdConverter {
             if let (Compression::Gzip, GzipLayers::Transcode { may_decline }) = (compression, treatment) {
                 self.transcode(&mut source, target, limits, may_decline)?
             } else {
-                let uses_jobs = jobs::uses_jobs(self.level, compressed_size);
+                let uses_jobs = self.uses_jobs(compressed_size);
                 self.encode((compression, &mut source), target, limits, uses_jobs)?
             };
         Ok(Converted { diff_id, rewritten: true })

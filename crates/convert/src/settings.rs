@@ -54,8 +54,9 @@ pub struct Settings {
     /// Number of layers that are converted concurrently. A layer that is transcoded takes about 20 MiB. The memory of
     /// one that is encoded depends on the level: about 20 MiB up to level 6, 30 at 9, 60 at 12, 80 at 15, 95 at 19 and
     /// 140 at 22 (peak of a conversion from folder to folder of one layer of 207 MiB, less the 6 MiB of the program
-    /// itself), and it keeps up to two cores busy. Up to level 3, a layer of 32 MiB or more that is encoded keeps three
-    /// or four cores busy, takes 45 MiB, and counts for two if this number is at least two.
+    /// itself), and it keeps up to two cores busy. Up to level 3, a layer of 32 MiB or more that the
+    /// method encodes from the start keeps three or four cores busy, takes 45 MiB, and counts for two if this number is
+    /// at least two.
     pub layers_at_once: NonZero<usize>,
     /// Converts even if a variant exists, and also rewrites zstd layers; default: false.
     pub force: bool,

@@ -125,6 +125,23 @@ fn converter_without_transcoder_encodes() {
     assert!(highest.without_transcoder().is_none());
 }
 
+#[test]
+fn large_layer_after_a_fault_is_not_encoded_in_jobs() {
+    let layer = gzip_at(6, &lines(12 << 20));
+    let converted = |converter: &dyn LayerConverter, compressed_size| {
+        let mut target = Vec::new();
+        let limits = LayerLimits { compressed_size, ..unpack_limit(u64::MAX) };
+        converter.convert(&mut &layer[..], &mut target, limits).unwrap();
+        target
+    };
+    let (small, large) = (1 << 20, 40 << 20);
+    let encoder = converter(Method::Encode);
+    let (whole, in_jobs) = (converted(&encoder, small), converted(&encoder, large));
+    assert!(whole != in_jobs);
+    let other = converter(Method::Auto).without_transcoder().unwrap();
+    assert!(converted(&*other, large) == whole, "its permits are for less memory");
+}
+
 /// The method by which `auto` at level 3 converts a layer whose size it knows.
 fn chosen_by_sample(layer: &[u8]) -> Method {
     let limits = LayerLimits { compressed_size: layer.len() as u64, max_uncompressed: u64::MAX };
