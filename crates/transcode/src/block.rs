@@ -5,8 +5,8 @@ use super::limits::WINDOW_BYTES;
 
 /// A block of plain bytes. An index counts from the start of the window's buffer.
 ///
-/// Most sources of a block's matches are before the block in the buffer. Those of the former lap are behind it: at an
-/// index that is higher by the length of that lap.
+/// Most sources of a block's matches are before the block in the buffer; so are those in the last 32 KiB of the former
+/// lap, which were copied. Older sources are behind the block: at an index that is higher by the length of that lap.
 #[derive(Clone, Copy)]
 pub(crate) struct Block<'a> {
     /// The window's buffer.
@@ -59,7 +59,8 @@ impl Block<'_> {
     }
 
     /// Returns whether `length` bytes at index `at` equal those at an offset, which isn't larger than the
-    /// [largest one](Self::max_offset). A source that begins in the former lap and ends behind it counts as different.
+    /// [largest one](Self::max_offset). A source that begins behind the block and ends behind the former lap counts as
+    /// different.
     #[inline(always)]
     #[expect(clippy::inline_always, reason = "part of the loop over all sequences")]
     pub(crate) fn is_match(&self, at: usize, offset: usize, length: usize) -> bool {

@@ -1,4 +1,4 @@
-//! Segments: about a quarter of a mebibyte of blocks that zstd encodes in one call. Every sequence is compared with the
+//! Segments: three blocks, 3/8 MiB, or fewer, that zstd encodes in one call. Every sequence is compared with the
 //! plain bytes first.
 
 use super::assumed::{self, find_assumed};
@@ -9,7 +9,7 @@ use super::sequence::Sequence;
 use super::tokens::{MAX_MATCHES, MIN_MATCH};
 use super::window::Window;
 
-/// Plain bytes from which a segment is full. A segment can have almost a block more.
+/// Plain bytes from which a segment is full. Blocks are never quite full, so that the third one fills it.
 const FULL_BYTES: usize = 256 << 10;
 /// Sequences from which a segment is full. Limits memory: a sequence of zstd's interface has 16 bytes.
 const FULL_SEQUENCES: usize = 16 << 10;

@@ -21,7 +21,7 @@ impl Default for Settings {
 pub enum Verify {
     /// No segment.
     Off,
-    /// The first segment, the last one, and one in about 16.
+    /// The first segment, the last one, and one in about 12 behind the first 8 MiB.
     #[default]
     Sampled,
     /// Each segment by itself. Takes more time than [`Full`](Self::Full), and finds a segment that relies on what a

@@ -26,7 +26,7 @@ pub struct Summary {
     pub plain: u64,
     /// Number of bytes of the zstd frame.
     pub frame: u64,
-    /// Number of segments: parts of about a quarter of a mebibyte that zstd encodes in one call.
+    /// Number of segments: parts of up to 3/8 MiB that zstd encodes in one call.
     pub segments: u64,
     /// Number of segments that were decoded again and compared.
     pub verified: u64,

@@ -1,6 +1,6 @@
-//! Lower bound for every converter that decodes and encodes: each layer is in memory, is inflated, hashed,
-//! encoded by zstart's encoder and hashed again, with one thread per core. Dividing the CPU time by the
-//! number of cores gives the wall time without any waiting.
+//! Lower bound for a converter that decodes and encodes: each layer is in memory, is inflated, hashed, encoded by
+//! zstart's encoder and hashed again, with one thread per core. Dividing the CPU time by the number of cores gives the
+//! wall time without any waiting. A converter that transcodes can be faster.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
