@@ -120,7 +120,7 @@ fuzz: $(FUZZ) ## Fuzz each target (FUZZ_TARGETS) for a minute (FUZZ_SECONDS); ne
 	  echo "==> fuzzing $$target for $(FUZZ_SECONDS) s (up to 10 minutes on 2 cores the first time, with the build of all targets)"; \
 	  mkdir -p $(CACHE)/fuzz/$$target; \
 	  PATH="$(dir $(FUZZ)):$$PATH" $(SANITIZED_C) cargo +nightly fuzz run --fuzz-dir fuzz $$target $(CACHE)/fuzz/$$target fuzz/seeds/$$target -- \
-	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=2048 -timeout=20 -print_final_stats=1 \
+	    -max_total_time=$(FUZZ_SECONDS) -max_len=65536 -rss_limit_mb=2048 -timeout=120 -print_final_stats=1 \
 	    2>&1 | grep -E '^(stat::|==|SUMMARY|thread|error|ERROR)|panicked|Done|artifact' ; \
 	done
 
