@@ -149,7 +149,8 @@ pub(crate) struct ConvertArguments {
     #[arg(long, default_value = Method::default().name(), value_parser = word::<Method>())]
     pub(crate) method: Method,
     /// Part of each transcoded layer that is decoded again before it is stored: samples, or all of it, for 13 to
-    /// 18 % of level 3's processor time and 9 MiB of memory. Every match is compared with the uncompressed bytes in any case.
+    /// 18 % of level 3's processor time and 9 MiB of memory. Every match is compared with the uncompressed bytes in
+    /// any case.
     #[arg(long, default_value = Verification::default().name(), value_parser = word::<Verification>())]
     pub(crate) verify: Verification,
     /// Convert only this platform, e.g. `linux/arm64`. Repeat the flag for several. Other spellings count

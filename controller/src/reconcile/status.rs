@@ -105,7 +105,7 @@ fn set_healthy(status: &mut ImageConversionStatus, now: Timestamp) {
     }
 }
 
-/// Whether the webhook may use a variant.
+/// Returns whether the webhook may use a variant.
 pub(crate) fn is_ready(status: &ImageConversionStatus) -> bool {
     status.variant.is_some() && condition(status, READY).is_some_and(|ready| ready.status == "True")
 }

@@ -38,11 +38,11 @@ pub struct ZstdConverter {
     level: Level,
     method: Method,
     verification: Verification,
-    /// Whether zstd layers are encoded, too.
+    /// Zstd layers are encoded, too.
     reencodes_zstd: bool,
-    /// Whether large layers may be encoded in jobs.
+    /// Large layers may be encoded in jobs.
     allows_jobs: bool,
-    /// Whether a large layer gets a separate hash thread.
+    /// A large layer gets a separate hash thread.
     hash_thread: bool,
     contexts: ContextPool,
 }

@@ -68,9 +68,9 @@ impl Encoder {
     pub(crate) fn encode(&mut self, segment: CheckedSegment<'_>) -> Result<&mut [u8], Fault> {
         let (sequences, plain) = (segment.sequences(), segment.plain());
         // SAFETY: pointers and lengths belong to slices that outlive the call. A `Sequence` has the layout of
-        // zstd's type. zstd reads `plain` and writes up to the given capacity. A `CheckedSegment` exists only for sequences whose lengths add up to the
-        // block that a delimiter ends, and whose matches have at least 3 bytes and offsets within the window,
-        // which is all that zstd's encoder needs without its own validation.
+        // zstd's type. zstd reads `plain` and writes up to the given capacity. A `CheckedSegment` exists only for
+        // sequences whose lengths add up to the block that a delimiter ends, and whose matches have at least 3 bytes
+        // and offsets within the window, which is all that zstd's encoder needs without its own validation.
         let written = check(unsafe {
             ZSTD_compressSequences(
                 self.context.as_ptr(),

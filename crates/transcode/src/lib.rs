@@ -58,8 +58,8 @@
 //! ```
 //!
 //! Two stages share no state. `front` reads gzip: `input` and `member` (gzip's container), `huffman`, `inflate` and
-//! `inflate_loop` (deflate), `output` (plain bytes), `tokens` (deflate's matches). `back` writes zstd: `window`
-//! and `block` (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
+//! `inflate_loop` (deflate), `output` (plain bytes), `tokens` (deflate's matches). `back` writes zstd: `window` and
+//! `block` (plain bytes), `far` (matches farther away), `assumed` and `segment` (blocks for zstd, checked), `encoder`
 //! (libzstd), `frame`, `verify`. `transcoder` runs both in one thread, `two_threads` each in its own.
 
 mod anchors;

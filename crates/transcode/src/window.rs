@@ -1,8 +1,8 @@
 //! The plain bytes of the second stage: the segment in work, and the window before it.
 //!
 //! The buffer is written from its start to its end, again and again. One such pass is a lap. A lap overwrites the
-//! bytes of the former one, which are too old by then. So hardly any bytes move, and the buffer is hardly larger than the
-//! window.
+//! bytes of the former one, which are too old by then. So hardly any bytes move, and the buffer is hardly larger than
+//! the window.
 
 use memmap2::MmapMut;
 
@@ -88,8 +88,8 @@ impl Window {
         self.end + self.segment_bytes + SLACK_BYTES > self.bytes.len()
     }
 
-    /// Returns whether the whole window before position `start` is in this lap. So it is for about one segment in 12, behind the first
-    /// 8 MiB.
+    /// Returns whether the whole window before position `start` is in this lap. So it is for about one segment in 12,
+    /// behind the first 8 MiB.
     pub(crate) fn is_in_one_piece(&self, start: u64) -> bool {
         self.index(start) - LAP_START >= WINDOW_BYTES
     }

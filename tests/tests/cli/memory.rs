@@ -14,11 +14,12 @@ use zstart_tests::registry::gateway::{Fault, Gateway};
 
 use crate::command::Zstart;
 
-/// Limit for the program's peak memory, in KiB: 64 MiB for the release build, and 16 MiB for the code of this one, which
-/// isn't optimised. Measured at the second stall, which is higher than the first: 54 to 56 MiB encoded and 58 to 60
-/// transcoded (release), 68 and 73 to 74 (this build). Encoding takes 81 when the encoder releases less at a time
-/// than it reads.
-const MAX_KIB: u64 = 80 << 10;
+/// Limits for the program's peak memory, in KiB. The limit of the release build is 64 MiB; the code of this one, which
+/// isn't optimised, takes 15 MiB more. Measured at the second stall, which is higher than the first: 54 to 56 MiB
+/// encoded and 58 to 60 transcoded (release), 68 and 73 to 74 (this build). Encoding takes 81 when the encoder releases
+/// less at a time than it reads.
+const MAX_ENCODED_KIB: u64 = 76 << 10;
+const MAX_TRANSCODED_KIB: u64 = 80 << 10;
 /// Limit for steps that take seconds.
 const WITHIN: Duration = Duration::from_mins(1);
 /// Interval between two looks at the process.
@@ -35,16 +36,16 @@ fn noise(size: usize) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn large_layers_stay_within_the_memory_limit() -> Result<()> {
-    stays_within_the_limit("encode").await
+    stays_within("encode", MAX_ENCODED_KIB).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn transcoding_stays_within_the_memory_limit() -> Result<()> {
-    stays_within_the_limit("transcode").await
+    stays_within("transcode", MAX_TRANSCODED_KIB).await
 }
 
 /// Converts an image by a method, and stops twice: while layers are sent, and when all are.
-async fn stays_within_the_limit(conversion: &str) -> Result<()> {
+async fn stays_within(conversion: &str, max_kib: u64) -> Result<()> {
     let zstart = Zstart::find()?;
     let registry = Registry::start().await?;
     let gateway = Gateway::start(&registry.host()).await?;
@@ -66,7 +67,7 @@ async fn stays_within_the_limit(conversion: &str) -> Result<()> {
         let status = fs::read_to_string(format!("/proc/{id}/status"))?;
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
         let peak: u64 = peak.trim().trim_end_matches(" kB").parse()?;
-        assert!(peak < MAX_KIB, "{peak} KiB at {method} {part}");
+        assert!(peak < max_kib, "{peak} KiB at {method} {part}");
         gateway.clear_faults();
     }
     Ok(())
