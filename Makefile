@@ -14,8 +14,8 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= reference challenge manifest layer transcode
 FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
-LAB := cargo run --quiet --package zstart-tests --bin lab --
 HOST := $(shell rustc --print host-tuple)
+DEBUG := target/$(HOST)/debug
 RELEASE := target/$(HOST)/release
 AARCH64 := aarch64-unknown-linux-gnu
 # Checks each access of C code that is built for AddressSanitizer, too.
@@ -40,18 +40,21 @@ run: ## Convert a real image and start a pod from the variant in a new cluster (
 	@$(RELEASE)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: test
-test: tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
-	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
-	cargo build --workspace --bins
+test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
 	cargo test --quiet --workspace --doc
 	$(NEXTEST) nextest run --workspace --test-threads $(TEST_THREADS) $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
+# With the tests, because they ask for more features of some libraries: binaries that are built alone would
+# compile those libraries, and most of the workspace, twice.
+.PHONY: build
+build: ## Build all binaries and tests, without optimisation
+	@echo "==> building zstart and its tests (about 8 minutes on 2 cores the first time)"
+	cargo build --workspace --bins --tests
+
 .PHONY: differential
-differential: ## Compare decisions with the real scheduler: 5 seeds of 1,000 nodes and 3,000 pods (6 minutes; ZSTART_SEED=n starts at n)
-	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
-	cargo build --workspace --bins
+differential: build ## Compare decisions with the real scheduler: 5 seeds of 1,000 nodes and 3,000 pods (6 minutes; ZSTART_SEED=n starts at n)
 	cargo test --quiet --workspace --test scheduler -- --ignored --nocapture
 
 .PHONY: bench
@@ -98,16 +101,12 @@ soak: ## Restart, upgrade and drain the webhook on a real cluster that creates 2
 	@$(RELEASE)/lab soak
 
 .PHONY: scenarios
-scenarios: tools $(NEXTEST) ## Run the long tests: users' scenarios on whole clusters, and Kueue; needs root (12 minutes, and 5 more to build Kueue once)
-	@echo "==> building zstart and its tests (about 3 minutes on 2 cores the first time)"
-	cargo build --workspace --bins
+scenarios: build tools $(NEXTEST) ## Run the long tests: users' scenarios on whole clusters, and Kueue; needs root (12 minutes, and 5 more to build Kueue once)
 	$(NEXTEST) nextest run --workspace --test cluster --test controller --run-ignored only --no-capture
 
 .PHONY: scanners
-scanners: ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
-	@echo "==> building zstart and the lab (about 3 minutes on 2 cores the first time)"
-	cargo build --workspace --bins
-	@$(LAB) scanners
+scanners: build ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
+	@$(DEBUG)/lab scanners
 
 .PHONY: microbench
 microbench: ## Measure inflating, hashing, encoding, and the whole conversion of a layer
@@ -163,21 +162,21 @@ licences: $(DENY) ## Check the licences, sources and bans of all dependencies
 	$(DENY) --workspace check licenses bans sources
 
 .PHONY: generate
-generate: ## Regenerate the generated files
-	cargo run --quiet --package zstart-cli -- crd > charts/zstart/files/crd.yaml
+generate: build ## Regenerate the generated files
+	$(DEBUG)/zstart crd > charts/zstart/files/crd.yaml
 
 .PHONY: generated
-generated: ## Check that the generated files match the code
-	cargo run --quiet --package zstart-cli -- crd | diff charts/zstart/files/crd.yaml - \
+generated: build ## Check that the generated files match the code
+	$(DEBUG)/zstart crd | diff charts/zstart/files/crd.yaml - \
 	  || { echo "charts/zstart/files/crd.yaml does not match the definitions in crates/core; run: make generate" >&2; exit 1; }
 
 .PHONY: tools
-tools: ## Find or build Kubernetes and the other components that tests need
-	@$(LAB) tools
+tools: build ## Find or build Kubernetes and the other components that tests need
+	@$(DEBUG)/lab tools
 
 .PHONY: lab
-lab: ## Start a single-node cluster with a registry, and open a shell in it
-	@$(LAB) up
+lab: build ## Start a single-node cluster with a registry, and open a shell in it
+	@$(DEBUG)/lab up
 
 .PHONY: images
 images: ## Build the context of zstart's two images in dist/image (release binaries)

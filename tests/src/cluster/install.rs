@@ -109,14 +109,11 @@ pub fn built_binaries() -> Result<PathBuf> {
     let folder =
         program.ancestors().skip(1).take(2).find(|folder| folder.join("zstart-controller").is_file());
     let folder = folder.with_context(|| {
-        format!(
-            "zstart-controller is missing in the folder of {}: run `cargo build --workspace --bins`",
-            program.display()
-        )
+        format!("zstart-controller is missing in the folder of {}: run `make build`", program.display())
     })?;
     ensure!(
         folder.join("zstart-webhook").is_file(),
-        "zstart-webhook is missing in {}: run `cargo build --workspace --bins`",
+        "zstart-webhook is missing in {}: run `make build`",
         folder.display()
     );
     Ok(folder.to_owned())

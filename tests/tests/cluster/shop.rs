@@ -238,7 +238,7 @@ impl Shop {
 /// Runs `zstart` with the administrator's kubeconfig.
 pub(crate) fn zstart(cluster: &Cluster, arguments: &[&str]) -> Result<Finished> {
     let program: PathBuf = cluster::built_binaries()?.join("zstart");
-    ensure!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());
+    ensure!(program.is_file(), "{} is missing: run `make build`", program.display());
     let mut command = cluster.command(&program.display().to_string());
     let output = command.args(arguments).output().context("failed to start zstart")?;
     let text = [output.stdout, output.stderr].concat();

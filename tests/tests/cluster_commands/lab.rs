@@ -62,7 +62,7 @@ impl Lab {
         let admin = plane.client().await?;
         let programs = built_binaries()?;
         let program = programs.join("zstart");
-        ensure!(program.is_file(), "{} is missing: run `cargo build --workspace --bins`", program.display());
+        ensure!(program.is_file(), "{} is missing: run `make build`", program.display());
         let kubeconfig = plane.kubeconfig().to_owned();
         let lab = Self { plane, admin, programs, kubeconfig };
         lab.create(None, objects::node("node-1", "containerd://2.1.6")).await?;
