@@ -1,7 +1,7 @@
 //! `make bench`: converts real images with zstart and with other tools. Each tool converts the same image in
 //! the same registry; the tools take turns.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -18,6 +18,7 @@ use crate::registry::repository_reader::{RepositoryReader, layers_size};
 mod floor;
 mod incremental;
 mod large;
+mod layers;
 mod measure;
 mod node;
 mod peer;
@@ -83,6 +84,16 @@ pub async fn decoders() -> Result<()> {
     let folder = real::layout(real::RealImage::Python).await?;
     println!("{}", table::node_table(&node::measure(&folder, LEVEL, ROUNDS).await?));
     Ok(())
+}
+
+/// Converts and decodes layers of several kinds, and prints the tables.
+pub async fn layers() -> Result<()> {
+    layers::run().await
+}
+
+/// Converts a layer by a method of [`layers`] in this process, to a file if `output` names one.
+pub fn convert_layer(method: &str, layer: &Path, output: Option<&Path>) -> Result<()> {
+    layers::convert(method, layer, output)
 }
 
 #[expect(clippy::print_stdout, reason = "this is a command line")]

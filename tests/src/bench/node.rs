@@ -73,7 +73,7 @@ impl Decoder {
 }
 
 /// The program with containerd's code, and what it needs for each decoder.
-struct NodeDecode {
+pub(super) struct NodeDecode {
     program: PathBuf,
     unpigz: PathBuf,
     igzip: PathBuf,
@@ -81,7 +81,7 @@ struct NodeDecode {
 }
 
 impl NodeDecode {
-    async fn find() -> Result<Self> {
+    pub(super) async fn find() -> Result<Self> {
         let program = tools::find(Tool::Decode).await?;
         // An installed package would change the decoder of the lab's containerd.
         let library = format!("usr/lib/{}-linux-gnu/libisal.so.2", std::env::consts::ARCH);
@@ -97,7 +97,7 @@ impl NodeDecode {
     }
 
     /// Uncompressed bytes of all layers, and the time that containerd's code takes for them.
-    fn decode(&self, decoder: Decoder, layers: &[PathBuf]) -> Result<(u64, Duration)> {
+    pub(super) fn decode(&self, decoder: Decoder, layers: &[PathBuf]) -> Result<(u64, Duration)> {
         let mut command = Command::new(&self.program);
         command.env_clear().args(layers);
         let folder = |file: &Path| file.parent().map(Path::to_owned).unwrap_or_default();
@@ -161,7 +161,7 @@ fn convert_all(layers: &[PathBuf], folder: &Path, level: i32) -> Result<Vec<Path
 }
 
 /// Decodes layers as `zstart tune` does. Returns the uncompressed bytes and the processor time.
-fn decode_here(layers: &[PathBuf]) -> Result<(u64, Duration)> {
+pub(super) fn decode_here(layers: &[PathBuf]) -> Result<(u64, Duration)> {
     let now = || Duration::try_from(clock_gettime(ClockId::ThreadCPUTime));
     let started = now()?;
     let mut bytes = 0;

@@ -1,5 +1,5 @@
 //! Real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm,
-//! tar) and compressed with gzip at its default level.
+//! Maven, tar) and compressed with gzip at its default level.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use crate::settings;
 
 mod compress;
 mod debian;
+mod java;
 mod node;
 mod python;
 
@@ -33,10 +34,14 @@ pub enum RealImage {
     Debian,
     /// A large `node_modules`: one layer.
     Node,
+    /// A Java application's libraries, as jars: one layer.
+    Java,
+    /// Python packages as wheels, which are compressed files: one layer.
+    Wheels,
 }
 
 impl RealImage {
-    /// All large images that this user can build.
+    /// The large images of `make bench` that this user can build.
     pub fn all() -> Vec<Self> {
         let all = [Self::Python, Self::Debian, Self::Node].into_iter();
         all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
@@ -51,6 +56,8 @@ impl RealImage {
             Self::Interpreter => "interpreter",
             Self::Debian => "debian",
             Self::Node => "node",
+            Self::Java => "java",
+            Self::Wheels => "wheels",
         }
     }
 
@@ -60,14 +67,17 @@ impl RealImage {
             Self::Interpreter => python::interpreter_layers(work, layout),
             Self::Debian => debian::layers(work, layout),
             Self::Node => node::layers(work, layout),
+            Self::Java => java::layers(work, layout),
+            Self::Wheels => python::wheel_layers(work, layout),
         }
     }
 
     fn command(self) -> &'static [&'static str] {
         match self {
             Self::Python | Self::Interpreter => &python::COMMAND,
-            Self::Debian => &["bash"],
+            Self::Debian | Self::Wheels => &["bash"],
             Self::Node => &["node"],
+            Self::Java => &["java"],
         }
     }
 }

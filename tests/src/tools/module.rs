@@ -27,6 +27,7 @@ pub enum Tool {
     NodeMatch,
     Kueue,
     Decode,
+    GoGzip,
 }
 
 /// A Go module under `tests/tools/`.
@@ -203,6 +204,18 @@ static DECODE: Module = Module {
     cold_build: "10 seconds",
 };
 
+/// Go's two gzip encoders.
+static GZIP: Module = Module {
+    name: "gzip",
+    version: "v1.20.0",
+    packages: &[("zstart.dev/lab/gzip", "go-gzip")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "10 seconds",
+};
+
 static KUEUE: Module = Module {
     name: "kueue",
     version: "v0.17.0",
@@ -300,6 +313,7 @@ impl Tool {
             Self::NodeMatch => "node-match",
             Self::Kueue => "kueue",
             Self::Decode => "node-decode",
+            Self::GoGzip => "go-gzip",
         }
     }
 
@@ -338,6 +352,7 @@ impl Tool {
             Self::NodeMatch => &NODE_MATCH,
             Self::Kueue => &KUEUE,
             Self::Decode => &DECODE,
+            Self::GoGzip => &GZIP,
         }
     }
 }
@@ -367,6 +382,7 @@ mod tests {
             &NODE_MATCH,
             &KUEUE,
             &DECODE,
+            &GZIP,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();

@@ -54,9 +54,7 @@ pub(super) fn layers(work: &Path, layout: &Path, with_tree: bool) -> Result<Vec<
     if with_tree {
         layers.push(debian::layer(work, layout, &["python3"])?);
     }
-    if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
-        packages::require(&["python3-pip"])?;
-    }
+    require_pip()?;
     let numerics = work.join("numerics");
     install_wheels(&numerics, &NUMERICS, &[])?;
     layers.push(compress(&numerics, layout)?);
@@ -74,16 +72,42 @@ fn program_layer(work: &Path, layout: &Path, program: &str) -> Result<Compressed
     compress(&work.join("app"), layout)
 }
 
+/// A layer of packages that aren't unpacked: compressed files.
+pub(super) fn wheel_layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>> {
+    require_pip()?;
+    let root = work.join("wheels");
+    let wheels = root.join("srv/wheels");
+    fs::create_dir_all(&wheels)?;
+    let mut pip = pip("download");
+    pip.arg("--no-deps").arg("--dest").arg(&wheels).args(NUMERICS).args(ANALYTICS);
+    run(&mut pip).context("failed to download Python packages")?;
+    Ok(vec![compress(&root, layout)?])
+}
+
 /// Installs Python packages into the folder of Debian's local packages.
 fn install_wheels(root: &Path, wheels: &[&str], more: &[&str]) -> Result<()> {
     let site = root.join("usr/local/lib/python3.11/dist-packages");
     fs::create_dir_all(&site)?;
-    let mut pip = Command::new("python3");
-    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]);
-    pip.args(["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--only-binary=:all:"]);
-    pip.args(["--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"]);
-    pip.args(["--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_24_x86_64"]);
+    let mut pip = pip("install");
+    pip.arg("--root-user-action=ignore");
     run(pip.args(more).arg("--target").arg(&site).args(wheels))
         .context("failed to install Python packages")?;
     Ok(())
+}
+
+fn require_pip() -> Result<()> {
+    if run(Command::new("python3").args(["-m", "pip", "--version"])).is_err() {
+        packages::require(&["python3-pip"])?;
+    }
+    Ok(())
+}
+
+/// A pip command for wheels of Debian's Python.
+fn pip(command: &str) -> Command {
+    let mut pip = Command::new("python3");
+    pip.args(["-m", "pip", command, "--quiet", "--disable-pip-version-check"]);
+    pip.args(["--python-version=3.11", "--implementation=cp", "--abi=cp311", "--only-binary=:all:"]);
+    pip.args(["--platform=manylinux2014_x86_64", "--platform=manylinux_2_28_x86_64"]);
+    pip.args(["--platform=manylinux_2_17_x86_64", "--platform=manylinux_2_24_x86_64"]);
+    pip
 }
