@@ -182,6 +182,8 @@ impl ZstdConverter {
     ) -> Result<Digest, LayerError> {
         let mut start = Vec::new();
         if may_decline {
+            // No more memory than that, as growth would take.
+            start.reserve_exact(transcoded::START_BYTES);
             let read = source.take(transcoded::START_BYTES as u64).read_to_end(&mut start);
             read.map_err(|source| LayerError::Read { source })?;
         }

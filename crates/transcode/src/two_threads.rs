@@ -13,7 +13,7 @@ use super::tokens::Token;
 use super::transcoder::Summary;
 
 /// Blocks that exist at the same time: one in each stage, and those between them. A block has up to 470 KiB.
-const BLOCKS: usize = 4;
+const BLOCKS: usize = 3;
 
 /// A block on its way to the second stage.
 #[derive(Default)]
