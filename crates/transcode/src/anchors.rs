@@ -136,7 +136,7 @@ impl Anchors {
 
 /// Asks the processor to load an element that is used soon.
 #[inline]
-#[expect(unsafe_code, reason = "the instruction takes a pointer")]
+#[cfg_attr(target_arch = "x86_64", expect(unsafe_code, reason = "the instruction takes a pointer"))]
 fn prefetch<T>(list: &[T], index: usize) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the instruction reads nothing that the program could notice, and never fails.

@@ -7,5 +7,6 @@ mod deflate;
 mod gzip_forms;
 mod hints;
 mod round_trips;
+mod sequences;
 mod support;
 mod two_threads;

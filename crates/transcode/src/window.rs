@@ -45,7 +45,7 @@ impl Window {
         let bytes = MmapMut::map_anon(size).map_err(|_| Fault::Memory)?;
         // Matches jump over megabytes, and each ordinary page that the processor hasn't used lately costs a walk
         // through the page tables. The kernel may refuse.
-        #[cfg(target_os = "linux")]
+        #[cfg(all(target_os = "linux", not(miri)))]
         let _ = bytes.advise(memmap2::Advice::HugePage);
         Ok(Self { bytes, segment_bytes, base: 0, end: LAP_START, former_end: LAP_START })
     }
