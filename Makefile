@@ -63,6 +63,12 @@ bench: ## Compare zstart with other tools on real images, in alternation (15 min
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/bench --zstart $(RELEASE)/zstart
 
+.PHONY: bench-layers
+bench-layers: ## Compare the transcoder with zstd's levels on single layers of five kinds and twelve gzip encoders (16 minutes)
+	@echo "==> building the benchmark (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-tests --bin bench
+	@$(RELEASE)/bench --layers
+
 .PHONY: bench-node
 bench-node: ## Measure how fast nodes decode gzip and zstd layers, for `zstart tune` (2 minutes)
 	@echo "==> building the benchmark (release binaries; 5 to 7 minutes on 2 cores the first time)"
@@ -127,6 +133,11 @@ fuzz: $(FUZZ) ## Fuzz each target (FUZZ_TARGETS) for a minute (FUZZ_SECONDS); ne
 sanitize: ## Run the transcoder's tests under AddressSanitizer, with zstd's C code; needs rustup's nightly toolchain
 	$(SANITIZED_C) RUSTFLAGS=-Zsanitizer=address CARGO_TARGET_DIR=target/sanitize \
 	  cargo +nightly test --package zstart-transcode --lib --target $(HOST)
+
+.PHONY: miri
+miri: ## Run those of the transcoder's tests under Miri that call no C code; needs rustup's nightly toolchain
+	rustup component add --toolchain nightly miri rust-src
+	CARGO_TARGET_DIR=target/miri cargo +nightly miri test --package zstart-transcode --lib -- tests::sequences
 
 .PHONY: test-aarch64
 test-aarch64: ## Run the transcoder's tests on AArch64, which qemu emulates
