@@ -135,7 +135,7 @@ sanitize: ## Run the transcoder's tests under AddressSanitizer, with zstd's C co
 	  cargo +nightly test --package zstart-transcode --lib --target $(HOST)
 
 .PHONY: miri
-miri: ## Run those of the transcoder's tests under Miri that call no C code; needs rustup's nightly toolchain
+miri: ## Run those of the transcoder's tests under Miri that call no C code (up to 12 minutes); needs rustup's nightly toolchain
 	rustup component add --toolchain nightly miri rust-src
 	CARGO_TARGET_DIR=target/miri cargo +nightly miri test --package zstart-transcode --lib -- tests::sequences
 
