@@ -2,7 +2,7 @@
 //! zstart's encoder and hashed again, with one thread per core. Dividing the CPU time by the number of cores gives the
 //! wall time without any waiting. A converter that transcodes can be faster.
 
-use std::io::Read as _;
+use std::io::{BufRead, Read as _, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 use zstart_codec::ZstdConverter;
 use zstart_convert::Level;
 use zstart_core::sync::lock;
+use zstd::stream::write::Encoder;
 
 /// The lower bound of one image.
 pub(super) struct Floor {
@@ -57,26 +58,30 @@ fn convert_layers(layers: &Mutex<Vec<Vec<u8>>>, converter: &ZstdConverter) -> Re
         let Some(layer) = lock(layers).pop() else {
             return Ok(());
         };
-        let mut inflate = flate2::bufread::MultiGzDecoder::new(&layer[..]);
-        let mut encoder = converter.encoder(layer.len() as u64, HashSink(Sha256::new()))?;
-        let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
-        loop {
-            let count = inflate.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            plain.update(&buffer[..count]);
-            std::io::Write::write_all(&mut encoder, &buffer[..count])?;
+        let encoder = converter.encoder(layer.len() as u64, HashSink(Sha256::new()))?;
+        let (plain, frame) = encode(&layer[..], encoder)?;
+        std::hint::black_box((plain.finalize(), frame.0.finalize(), Sha256::digest(&layer)));
+    }
+}
+
+/// Inflates a layer, hashes the plain bytes and encodes them. Returns the hash, and the encoder's target.
+pub(super) fn encode<W: Write>(gzip: impl BufRead, mut encoder: Encoder<'_, W>) -> Result<(Sha256, W)> {
+    let mut inflate = flate2::bufread::MultiGzDecoder::new(gzip);
+    let (mut plain, mut buffer) = (Sha256::new(), vec![0; 128 * 1024]);
+    loop {
+        let count = inflate.read(&mut buffer)?;
+        if count == 0 {
+            return Ok((plain, encoder.finish()?));
         }
-        let hashes = (plain.finalize(), encoder.finish()?.0.finalize(), Sha256::digest(&layer));
-        std::hint::black_box(hashes);
+        plain.update(&buffer[..count]);
+        encoder.write_all(&buffer[..count])?;
     }
 }
 
 /// Hashes bytes and discards them.
 pub(super) struct HashSink(pub(super) Sha256);
 
-impl std::io::Write for HashSink {
+impl Write for HashSink {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
         self.0.update(bytes);
         Ok(bytes.len())

@@ -12,11 +12,11 @@ use anyhow::{Result, ensure};
 use tempfile::TempDir;
 use zstart_transcode::Hints;
 
-use self::kinds::Kind;
 use self::method::Method;
 use self::sources::{Encoders, Source};
 use super::measure::{Usage, measure};
 use super::node::{Decoder, NodeDecode, decode_here};
+use crate::images::real::RealImage;
 
 mod kinds;
 mod method;
@@ -40,10 +40,18 @@ struct DecodeTimes {
     go: Duration,
 }
 
+impl DecodeTimes {
+    fn keep_fastest(&mut self, times: Self) {
+        *self = Self { own: self.own.min(times.own), go: self.go.min(times.go) };
+    }
+}
+
 /// One method's results for a layer.
 struct Row {
     method: Method,
     usage: Usage,
+    /// The zstd frame, until all rounds are over.
+    file: PathBuf,
     /// Size of the zstd frame in bytes.
     frame: u64,
     decode: DecodeTimes,
@@ -51,7 +59,7 @@ struct Row {
 
 /// Results for a layer.
 struct Layer {
-    kind: Kind,
+    kind: RealImage,
     /// Size of the gzip file in bytes.
     gzip: u64,
     /// Number of uncompressed bytes.
@@ -74,11 +82,11 @@ struct SourceRow {
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub(super) async fn run() -> Result<()> {
     let (node, encoders) = (NodeDecode::find().await?, Encoders::find().await?);
-    for kind in Kind::all() {
-        let layer = kind.layer().await?;
+    for kind in kinds::all() {
+        let layer = kinds::layer(kind).await?;
         println!("==> {}: converting and decoding the layer, {ROUNDS} times in turns", kind.name());
         println!("{}", table::layer_table(&measure_layer(kind, &layer, &node).await?));
-        if kind.is_compressible() {
+        if kinds::is_compressible(kind) {
             println!("==> {}: converting a part of it from every gzip encoder, {ROUNDS} times", kind.name());
             let rows = measure_sources(encoders.sources(kind, &layer)?).await?;
             println!("{}", table::source_table(kind, &rows));
@@ -87,26 +95,24 @@ pub(super) async fn run() -> Result<()> {
     Ok(())
 }
 
-async fn measure_layer(kind: Kind, gzip: &Path, node: &NodeDecode) -> Result<Layer> {
+async fn measure_layer(kind: RealImage, gzip: &Path, node: &NodeDecode) -> Result<Layer> {
     let work = TempDir::with_prefix("zstart-bench-")?;
     let plain = decode_here(&[gzip.to_owned()])?.0;
-    let frames = Method::ALL.map(|method| (method, work.path().join(method.name())));
-    let (mut gzip_decode, mut usages, mut decodes) = (None, [None; 4], [None; 4]);
-    for round in 0..ROUNDS {
-        keep_fastest(&mut gzip_decode, decode(node, Decoder::GoGzip, gzip, plain)?);
-        for (((method, frame), usage), times) in frames.iter().zip(&mut usages).zip(&mut decodes) {
-            let output = (round == 0).then_some(frame);
-            keep_least(usage, conversion(*method, gzip, output).await?);
-            keep_fastest(times, decode(node, Decoder::GoZstd, frame, plain)?);
+    let mut gzip_decode = decode(node, Decoder::GoGzip, gzip, plain)?;
+    let mut rows = Vec::new();
+    for method in Method::ALL {
+        let file = work.path().join(method.name());
+        let usage = conversion(method, gzip, Some(&file)).await?;
+        let (frame, decode) = (fs::metadata(&file)?.len(), decode(node, Decoder::GoZstd, &file, plain)?);
+        rows.push(Row { method, usage, file, frame, decode });
+    }
+    for _ in 1..ROUNDS {
+        gzip_decode.keep_fastest(decode(node, Decoder::GoGzip, gzip, plain)?);
+        for row in &mut rows {
+            keep_least(&mut row.usage, &conversion(row.method, gzip, None).await?);
+            row.decode.keep_fastest(decode(node, Decoder::GoZstd, &row.file, plain)?);
         }
     }
-    let rows = frames.iter().zip(usages).zip(decodes).filter_map(|(((method, frame), usage), decode)| {
-        let frame = fs::metadata(frame).ok()?.len();
-        Some(Row { method: *method, usage: usage?, frame, decode: decode? })
-    });
-    let rows: Vec<Row> = rows.collect();
-    ensure!(rows.len() == Method::ALL.len(), "a result is missing");
-    let gzip_decode = gzip_decode.unwrap_or(DecodeTimes { own: Duration::ZERO, go: Duration::ZERO });
     Ok(Layer { kind, gzip: fs::metadata(gzip)?.len(), plain, gzip_decode, rows })
 }
 
@@ -117,12 +123,12 @@ async fn measure_sources(sources: Vec<Source>) -> Result<Vec<SourceRow>> {
         let mut results = Vec::new();
         for method in [Method::Level(3), Method::Transcode] {
             let frame = work.path().join(method.name());
-            let mut least = Some(conversion(method, &gzip, Some(&frame)).await?);
+            let mut least = conversion(method, &gzip, Some(&frame)).await?;
             let bytes = fs::metadata(&frame)?.len();
             for _ in 1..ROUNDS {
-                keep_least(&mut least, conversion(method, &gzip, None).await?);
+                keep_least(&mut least, &conversion(method, &gzip, None).await?);
             }
-            results.push((least.unwrap_or_default(), bytes));
+            results.push((least, bytes));
         }
         let mut start = Vec::new();
         File::open(&gzip)?.take(START_BYTES).read_to_end(&mut start)?;
@@ -137,11 +143,8 @@ async fn measure_sources(sources: Vec<Source>) -> Result<Vec<SourceRow>> {
 async fn conversion(method: Method, layer: &Path, output: Option<&PathBuf>) -> Result<Usage> {
     let mut command = Command::new(std::env::current_exe()?);
     command.args(["--convert", method.name()]).arg(layer).args(output);
-    measure({
-        command.stdin(Stdio::null());
-        command
-    })
-    .await
+    command.stdin(Stdio::null());
+    measure(command).await
 }
 
 /// Decodes a file with this process's decoder, and with `decoder` of containerd.
@@ -152,18 +155,12 @@ fn decode(node: &NodeDecode, decoder: Decoder, file: &Path, plain: u64) -> Resul
     Ok(DecodeTimes { own, go })
 }
 
-fn keep_fastest(kept: &mut Option<DecodeTimes>, times: DecodeTimes) {
-    *kept = Some(
-        kept.map_or(times, |kept| DecodeTimes { own: kept.own.min(times.own), go: kept.go.min(times.go) }),
-    );
-}
-
 /// Keeps the least time and the highest memory.
-fn keep_least(kept: &mut Option<Usage>, usage: Usage) {
-    *kept = Some(kept.map_or(usage, |kept| Usage {
+fn keep_least(kept: &mut Usage, usage: &Usage) {
+    *kept = Usage {
         wall: kept.wall.min(usage.wall),
         cpu: kept.cpu.min(usage.cpu),
         memory: kept.memory.max(usage.memory),
         written: kept.written.max(usage.written),
-    }));
+    };
 }

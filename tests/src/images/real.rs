@@ -41,10 +41,14 @@ pub enum RealImage {
 }
 
 impl RealImage {
+    /// Those of `images` that this user can build: debootstrap needs root.
+    pub(crate) fn buildable(images: &[Self]) -> Vec<Self> {
+        images.iter().copied().filter(|image| *image != Self::Debian || settings::is_root()).collect()
+    }
+
     /// The large images of `make bench` that this user can build.
     pub fn all() -> Vec<Self> {
-        let all = [Self::Python, Self::Debian, Self::Node].into_iter();
-        all.filter(|image| *image != Self::Debian || settings::is_root()).collect()
+        Self::buildable(&[Self::Python, Self::Debian, Self::Node])
     }
 
     /// Name for messages and for the cache.

@@ -1,24 +1,23 @@
 //! The ways to convert a layer to zstd, each on one thread, with the hash of the plain and of the compressed bytes.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, Read as _, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
+use zstart_codec::{Level, ZstdConverter};
 use zstart_transcode::{Settings, Sink, transcode};
 
-use super::super::floor::HashSink;
+use super::super::floor::{HashSink, encode};
 
-/// Binary logarithm of the window, as the converter's.
-const WINDOW_LOG: u32 = 23;
 /// Size of reads in bytes, as the converter's.
 const BUFFER_BYTES: usize = 128 << 10;
 
 /// A way to convert a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Method {
-    /// zlib-rs, and libzstd at a level.
+    /// zlib-rs, and the converter's encoder at a level.
     Level(i32),
     /// The transcoder with its default settings.
     Transcode,
@@ -88,20 +87,9 @@ pub(in crate::bench) fn convert(method: &str, layer: &Path, output: Option<&Path
             transcode(&mut layer, Settings::default(), &mut sink)?;
         }
         Method::Level(level) => {
-            let mut encoder = zstd::Encoder::new(sink.output, level)?;
-            encoder.window_log(WINDOW_LOG)?;
-            encoder.include_checksum(true)?;
-            let mut plain = flate2::bufread::MultiGzDecoder::new(layer);
-            let mut buffer = vec![0; BUFFER_BYTES];
-            loop {
-                let count = plain.read(&mut buffer)?;
-                if count == 0 {
-                    break;
-                }
-                sink.plain.update(&buffer[..count]);
-                encoder.write_all(&buffer[..count])?;
-            }
-            sink.output = encoder.finish()?;
+            // A layer of no size isn't encoded in jobs.
+            let encoder = ZstdConverter::new(Level::try_from(level)?).encoder(0, sink.output)?;
+            (sink.plain, sink.output) = encode(layer, encoder)?;
         }
     }
     sink.output.flush()?;

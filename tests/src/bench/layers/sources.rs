@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::kinds::Kind;
+use crate::images::real::RealImage;
 use crate::tools::{self, Tool};
 use crate::{packages, settings};
 
@@ -72,7 +72,7 @@ impl Encoders {
     }
 
     /// A part of a kind's layer as written by every encoder. The first call takes minutes, because zopfli is slow.
-    pub(super) fn sources(&self, kind: Kind, layer: &Path) -> Result<Vec<Source>> {
+    pub(super) fn sources(&self, kind: RealImage, layer: &Path) -> Result<Vec<Source>> {
         let folder =
             settings::cache_folder()?.join("bench-layers").join(format!("{}-{VERSION}", kind.name()));
         fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use zstart_core::units;
 
-use super::kinds::Kind;
 use super::{DecodeTimes, Layer, Method, SourceRow};
+use crate::images::real::RealImage;
 
 /// Megabytes a second.
 fn speed(bytes: u64, took: Duration) -> u128 {
@@ -67,7 +67,7 @@ pub(super) fn layer_table(layer: &Layer) -> String {
 }
 
 /// Rows of one tree: the hints that `auto` reads, and the transcoder's ratios to level 3.
-pub(super) fn source_table(kind: Kind, rows: &[SourceRow]) -> String {
+pub(super) fn source_table(kind: RealImage, rows: &[SourceRow]) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{}: a part of it from each encoder; transcode to level 3\n", kind.name());
     let _ = writeln!(
