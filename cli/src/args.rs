@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use strum::VariantNames;
 use zstart_convert::{Level, Method, Settings, Verification};
 use zstart_core::Platform;
@@ -106,6 +106,24 @@ pub(crate) enum Command {
     ///
     /// Exit code 0 means that no check failed (there may be warnings), 1 that one failed.
     Check(CheckArguments),
+    /// Opt namespaces in: convert their images, and point new pods at the variants.
+    ///
+    /// The command sets the namespaces' label `zstart.dev/rewrite`. Running pods stay as they are.
+    Enable(EnableArguments),
+    /// Opt namespaces out: remove their label `zstart.dev/rewrite`.
+    ///
+    /// Running pods stay as they are. The variants stay in the registry.
+    Disable(DisableArguments),
+    /// Show what zstart does in a cluster now: records by state, the queue, and what asks for a look.
+    ///
+    /// A record is Ready, stale or unhealthy as the webhook would judge it now. The queue is the leader's, whose
+    /// metrics the API server passes on. The command changes nothing.
+    Status(StatusArguments),
+    /// Report what zstart saved, for each image and in total.
+    ///
+    /// The report has the pulls that kubelets measured, sizes, added storage, and the duration of conversions. It counts
+    /// the first pull of an image by each node, of source and variant.
+    Report(ReportArguments),
     /// Ask the controller to look at sources now and to verify their variants in full.
     ///
     /// Use the command after the cause of a failure was removed, for example a right to push was granted. The
@@ -294,6 +312,89 @@ pub(crate) struct CheckArguments {
     pub(crate) namespace: String,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+/// Kind of the objects that a command changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NamespaceKind {
+    /// Namespaces.
+    #[value(name = "namespace", aliases = ["namespaces", "ns"])]
+    Namespace,
+}
+
+/// Arguments of `zstart enable`.
+#[derive(Debug, Args)]
+pub(crate) struct EnableArguments {
+    /// The word `namespace`, or `ns`.
+    #[arg(value_name = "namespace", value_enum)]
+    pub(crate) kind: NamespaceKind,
+    /// Names of the namespaces.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) namespaces: Vec<String>,
+    /// Convert and report, and leave pods unchanged.
+    #[arg(long)]
+    pub(crate) audit: bool,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart disable`.
+#[derive(Debug, Args)]
+pub(crate) struct DisableArguments {
+    /// The word `namespace`, or `ns`.
+    #[arg(value_name = "namespace", value_enum)]
+    pub(crate) kind: NamespaceKind,
+    /// Names of the namespaces.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) namespaces: Vec<String>,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// List every record that asks for a look. Default: the first twelve.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show the state again every 5 seconds, until the command is stopped.
+    #[arg(long, short = 'w')]
+    pub(crate) watch: bool,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    /// Form of the report. `html` is one file with plots, which loads nothing.
+    #[arg(long = "output", short = 'o', value_name = "FORM", value_enum, default_value = "table")]
+    pub(crate) form: ReportForm,
+}
+
+/// Form of the report of `zstart report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportForm {
+    /// Table for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// One line an image, for spreadsheets.
+    Csv,
+    /// Page with plots.
+    Html,
 }
 
 /// Arguments of `zstart retry`.

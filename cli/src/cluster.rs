@@ -14,6 +14,8 @@ use zstart_admission::config::{Config, ConfigError};
 pub(crate) const WEBHOOK: &str = "pods.zstart.dev";
 /// Key of a program's settings in its `ConfigMap`.
 pub(crate) const CONFIG_KEY: &str = "config.yaml";
+/// Field manager of annotations and labels that a command sets.
+pub(crate) const MANAGER: &str = "zstart-cli";
 /// Objects in a page of a list.
 const PAGE: u32 = 500;
 

@@ -114,6 +114,16 @@ pub(crate) enum CliError {
     /// The cluster has no such namespace.
     #[error("namespace {namespace} doesn't exist; name another one with -n")]
     NoNamespace { namespace: String },
+    /// The cluster has no namespace that an argument names.
+    #[error("namespace {namespace} doesn't exist; no namespace was changed")]
+    NoSuchNamespace { namespace: String },
+    /// The webhook never sees pods of the namespace.
+    #[error(
+        "namespace {namespace} can't be enabled: the namespaceSelector of the webhook configuration {configuration} \
+         excludes it (the chart's value webhook.excludedNamespaces, kube-system, and zstart's own namespace); no \
+         namespace was changed"
+    )]
+    ExcludedNamespace { namespace: String, configuration: String },
     /// A source has no record.
     #[error(
         "zstart has no record of {sources}: the controller makes one when a workload in an opted-in namespace names \
@@ -232,6 +242,7 @@ impl CliError {
             | Self::Manifest { .. } => 2,
             Self::NoPod { .. }
             | Self::NoNamespace { .. }
+            | Self::NoSuchNamespace { .. }
             | Self::NotInstalled
             | Self::NoRecord { .. }
             | Self::NoRecordKind => 3,
@@ -242,6 +253,7 @@ impl CliError {
             | Self::Aws(_)
             | Self::Cluster(_)
             | Self::MayNotWriteRecords { .. }
+            | Self::ExcludedNamespace { .. }
             | Self::ChecksFailed { .. }
             | Self::ReadManifest { .. }
             | Self::Print { .. }

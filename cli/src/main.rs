@@ -7,17 +7,21 @@ mod check;
 mod cluster;
 mod convert;
 mod crd;
+mod deployments;
 mod error;
 mod explain;
 mod image_ref;
 mod inspect;
 mod layer_cache;
+mod opt_in;
 mod output;
 mod progress;
 mod reconvert;
 mod records;
 mod registries;
+mod report;
 mod retry;
+mod status;
 mod tune;
 mod verify;
 
@@ -65,6 +69,10 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Verify(arguments) => verify::run(arguments).await,
                 Command::Explain(arguments) => explain::run(arguments).await,
                 Command::Check(arguments) => check::run(arguments).await,
+                Command::Enable(arguments) => opt_in::enable(arguments).await,
+                Command::Disable(arguments) => opt_in::disable(arguments).await,
+                Command::Status(arguments) => status::run(arguments).await,
+                Command::Report(arguments) => report::run(arguments).await,
                 Command::Retry(arguments) => retry::run(arguments).await,
                 Command::Reconvert(arguments) => reconvert::run(arguments).await,
                 Command::Crd => crd::print(),

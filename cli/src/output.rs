@@ -32,9 +32,9 @@ impl OutputFormat {
     }
 }
 
-/// Formats a number of layers, e.g. `1 layer` and `4 layers`.
-pub(crate) fn layers(count: usize) -> String {
-    if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
+/// Formats a number of things, e.g. `1 node` and `2 nodes`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
 /// Writes text to stdout.

@@ -12,11 +12,9 @@ use serde_json::json;
 use zstart_core::record::{ImageConversionStatus, READY, RecordReason, condition, record_name};
 use zstart_core::{ImageConversion, Reference};
 
-use crate::cluster::{Cluster, ClusterArguments, is_forbidden, is_missing, list_all, request};
+use crate::cluster::{Cluster, ClusterArguments, MANAGER, is_forbidden, is_missing, list_all, request};
 use crate::error::CliError;
 
-/// Field manager of the annotations.
-const MANAGER: &str = "zstart-cli";
 /// Digits of the hash at the end of a record's name.
 const NAME_HASH_DIGITS: usize = 16;
 

@@ -5,7 +5,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt as _};
 use zstart_core::keys;
 
-use super::outcome::{Check, Read, count, names};
+use super::outcome::{Check, Read, names};
+use crate::output::count;
 
 /// Values that the label takes.
 const VALUES: [&str; 3] = [keys::ENABLED, keys::AUDIT, keys::DISABLED];

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use zstart_core::eligibility::node::Node;
 use zstart_core::eligibility::runtime::SupportedRuntimes;
 
-use super::outcome::{Check, Read, count};
+use super::outcome::{Check, Read};
+use crate::output::count;
 
 /// Compares the nodes' runtimes with the settings, and counts platforms.
 pub(super) fn checks(nodes: &Read<Vec<Node>>, supported: &SupportedRuntimes) -> Vec<Check> {

@@ -100,11 +100,6 @@ impl Unread {
     }
 }
 
-/// Formats a number of things, e.g. `1 node` and `2 nodes`.
-pub(super) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
 /// Formats a list of names. Long lists are cut.
 pub(super) fn names<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 5;

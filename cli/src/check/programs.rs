@@ -10,19 +10,15 @@ use zstart_core::chain;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use super::VERSION;
-use super::outcome::{Check, Read, Unread, count};
+use super::outcome::{Check, Read, Unread};
 use crate::cluster::{CONFIG_KEY, settings_text};
-
-/// Labels of everything that the chart creates.
-const LABELS: &str = "app.kubernetes.io/name=zstart";
-const COMPONENT: &str = "app.kubernetes.io/component";
-const CHART_VERSION: &str = "app.kubernetes.io/version";
+use crate::deployments::{self, CHART_VERSION, COMPONENT, LABELS, find};
+use crate::output::count;
 
 /// Lists zstart's Deployments in a namespace.
 pub(super) async fn deployments(client: &Client, namespace: &str) -> Read<Vec<Deployment>> {
-    let api = Api::<Deployment>::namespaced(client.clone(), namespace);
-    let found = api.list(&ListParams::default().labels(LABELS)).await;
-    Ok(found.map_err(Unread::new(format!("list Deployments in namespace {namespace}")))?.items)
+    let found = deployments::list(client, namespace).await;
+    found.map_err(Unread::new(format!("list Deployments in namespace {namespace}")))
 }
 
 /// Checks both Deployments.
@@ -38,12 +34,6 @@ pub(super) fn checks(deployments: &Read<Vec<Deployment>>, namespace: &str) -> Ve
         checks.extend(found.map(|deployment| version(component, deployment)));
     }
     checks
-}
-
-fn find<'a>(deployments: &'a [Deployment], component: &str) -> Option<&'a Deployment> {
-    let is_component =
-        |deployment: &&Deployment| deployment.labels().get(COMPONENT).is_some_and(|label| label == component);
-    deployments.iter().find(is_component)
 }
 
 /// Returns the name of a component's Deployment.
@@ -93,8 +83,7 @@ fn available(component: &'static str, deployment: Option<&Deployment>, namespace
         );
     };
     let name = deployment.name_any();
-    let wanted = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let available = deployment.status.as_ref().and_then(|status| status.available_replicas).unwrap_or(0);
+    let (available, wanted) = deployments::replicas(deployment);
     if wanted == 0 {
         return Check::failed(
             component,

@@ -7,8 +7,9 @@ use kube::{Api, Client};
 use zstart_core::owner_hold::OwnerHold;
 use zstart_core::record::{HEALTHY, ImageConversion, READY, condition};
 
-use super::outcome::{Check, Unread, count, names};
+use super::outcome::{Check, Unread, names};
 use crate::cluster::{is_missing, list_all};
+use crate::output::count;
 
 /// Reasons that ask for no action.
 const ORDINARY: [&str; 4] = ["Pending", "Converting", "AlreadyZstd", "NotConvertible"];

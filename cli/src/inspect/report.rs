@@ -92,7 +92,7 @@ impl ManifestReport {
         };
         lines.push(format!(
             "    {}, {}{variant}",
-            output::layers(self.layers.len()),
+            output::count(self.layers.len(), "layer"),
             units::size(self.bytes)
         ));
         lines

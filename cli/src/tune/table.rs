@@ -32,7 +32,7 @@ pub(super) fn lines(
     lines.push(format!(
         "{:<16} {:>10}  {}, {} unpacked",
         image.platform.to_string(),
-        output::layers(image.manifest.layers.len()),
+        output::count(image.manifest.layers.len(), "layer"),
         units::size(report.baseline.bytes),
         units::size(report.uncompressed_bytes),
     ));

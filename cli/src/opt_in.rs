@@ -1,0 +1,172 @@
+//! `zstart enable` and `zstart disable`: the label by which a namespace opts in.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::{Patch, PatchParams};
+use kube::core::{Selector, SelectorExt as _};
+use kube::{Api, Client, ResourceExt as _};
+use serde::Serialize;
+use serde_json::json;
+use zstart_core::keys;
+
+use crate::args::{DisableArguments, EnableArguments};
+use crate::cluster::{
+    Cluster, ClusterArguments, ClusterError, Installed, MANAGER, WEBHOOK, is_forbidden, is_missing, list_all,
+    request,
+};
+use crate::error::CliError;
+use crate::output::count;
+
+/// Result of both commands.
+#[derive(Debug, Serialize)]
+struct Report {
+    namespaces: Vec<Changed>,
+    #[serde(skip)]
+    lines: Vec<String>,
+}
+
+/// Namespace whose label was set or removed.
+#[derive(Debug, Serialize)]
+struct Changed {
+    namespace: String,
+    /// Former value of the label.
+    former: Option<String>,
+    /// Value of the label now.
+    label: Option<&'static str>,
+}
+
+/// Opts namespaces in.
+pub(crate) async fn enable(arguments: EnableArguments) -> Result<(), CliError> {
+    let EnableArguments { kind: _, namespaces, audit, context, output } = arguments;
+    let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
+    let value = if audit { keys::AUDIT } else { keys::ENABLED };
+    let mut lines = Vec::new();
+    match cluster.webhook().await {
+        Ok(Some(Installed { configuration, .. })) => {
+            for namespace in &namespaces {
+                require_reviewed(&cluster.client, &configuration, namespace, value).await?;
+            }
+        }
+        Ok(None) => lines.push("note: zstart isn't installed in this cluster yet".to_owned()),
+        // A user who may label a namespace needn't be allowed to see webhooks.
+        Err(ClusterError::Request { source, .. }) if is_forbidden(&source) => {
+            lines.push("note: you may not list webhook configurations: zstart check tells more".to_owned());
+        }
+        Err(error) => return Err(error.into()),
+    }
+    let changed = change(&cluster.client, &namespaces, Some(value)).await?;
+    lines.splice(0..0, changed.iter().map(Changed::line));
+    let first = namespaces.first().map_or("", String::as_str);
+    lines.push("images of these namespaces are converted now; see: zstart status --watch".to_owned());
+    lines.push(if audit {
+        format!("pods stay unchanged in audit mode; enable them with: zstart enable namespace {first}")
+    } else {
+        format!("new pods start from their variants; replace pods with: kubectl -n {first} rollout restart deployment")
+    });
+    let report = Report { namespaces: changed, lines };
+    output.format().print(&report, || report.lines.clone())
+}
+
+/// Opts namespaces out.
+pub(crate) async fn disable(arguments: DisableArguments) -> Result<(), CliError> {
+    let DisableArguments { kind: _, namespaces, context, output } = arguments;
+    let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
+    let changed = change(&cluster.client, &namespaces, None).await?;
+    let mut lines: Vec<String> = changed.iter().map(Changed::line).collect();
+    for namespace in &namespaces {
+        lines.extend(rewritten_pods(&cluster.client, namespace).await?);
+    }
+    let report = Report { namespaces: changed, lines };
+    output.format().print(&report, || report.lines.clone())
+}
+
+impl Changed {
+    fn line(&self) -> String {
+        let Self { namespace, former, label } = self;
+        let label = label.map_or_else(|| "no label".to_owned(), |label| format!("{}={label}", keys::REWRITE));
+        match former {
+            Some(former) if label.ends_with(&format!("={former}")) => {
+                format!("namespace {namespace}: {label}, as before")
+            }
+            Some(former) => format!("namespace {namespace}: {label}, formerly {former}"),
+            None => format!("namespace {namespace}: {label}"),
+        }
+    }
+}
+
+/// Fails if the API server wouldn't send the namespace's pods to the webhook.
+async fn require_reviewed(
+    client: &Client,
+    configuration: &MutatingWebhookConfiguration,
+    namespace: &str,
+    value: &str,
+) -> Result<(), CliError> {
+    let webhook = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
+    let selector = webhook.and_then(|webhook| webhook.namespace_selector.clone());
+    let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
+        return Ok(());
+    };
+    let mut labels: BTreeMap<String, String> =
+        read(client, namespace).await?.metadata.labels.unwrap_or_default();
+    labels.insert(keys::REWRITE.to_owned(), value.to_owned());
+    if selector.matches(&labels) {
+        return Ok(());
+    }
+    Err(CliError::ExcludedNamespace {
+        namespace: namespace.to_owned(),
+        configuration: configuration.name_any(),
+    })
+}
+
+async fn read(client: &Client, namespace: &str) -> Result<Namespace, CliError> {
+    match Api::<Namespace>::all(client.clone()).get(namespace).await {
+        Ok(found) => Ok(found),
+        Err(error) if is_missing(&error) => {
+            Err(CliError::NoSuchNamespace { namespace: namespace.to_owned() })
+        }
+        Err(error) => Err(request(format!("read namespace {namespace}"))(error).into()),
+    }
+}
+
+/// Sets or removes the label. Changes no namespace before all are found.
+async fn change(
+    client: &Client,
+    namespaces: &[String],
+    label: Option<&'static str>,
+) -> Result<Vec<Changed>, CliError> {
+    let mut changed = Vec::new();
+    for name in namespaces {
+        let former =
+            read(client, name).await?.metadata.labels.and_then(|mut labels| labels.remove(keys::REWRITE));
+        changed.push(Changed { namespace: name.clone(), former, label });
+    }
+    let api = Api::<Namespace>::all(client.clone());
+    let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    for name in namespaces {
+        let patch = json!({"metadata": {"labels": {keys::REWRITE: label}}});
+        let done = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
+        done.map_err(request(format!("label namespace {name}")))?;
+    }
+    Ok(changed)
+}
+
+/// Says how many pods still run variants, and how to replace them.
+async fn rewritten_pods(client: &Client, namespace: &str) -> Result<Option<String>, CliError> {
+    let pods = Api::<Pod>::namespaced(client.clone(), namespace);
+    let found = match list_all(async |page| pods.list_metadata(page).await).await {
+        Ok(found) => found,
+        Err(error) if is_forbidden(&error) => return Ok(None),
+        Err(error) => return Err(request(format!("list pods in namespace {namespace}"))(error).into()),
+    };
+    let is_rewritten =
+        |pod: &&kube::core::PartialObjectMeta<Pod>| pod.annotations().contains_key(keys::ORIGINALS);
+    let rewritten = found.iter().filter(is_rewritten).count();
+    let text = format!(
+        "namespace {namespace}: {} still with a variant; replace with: kubectl -n {namespace} rollout restart \
+         deployment,statefulset,daemonset",
+        count(rewritten, "pod")
+    );
+    Ok((rewritten > 0).then_some(text))
+}

@@ -1,0 +1,39 @@
+//! `zstart report`: what zstart saved in a cluster, by the pulls that kubelets reported.
+
+mod csv;
+mod figures;
+mod html;
+mod json;
+mod table;
+
+use jiff::Timestamp;
+use kube::Api;
+use kube::core::DeserializeGuard;
+use zstart_core::ImageConversion;
+
+use self::figures::Savings;
+use crate::args::{ReportArguments, ReportForm};
+use crate::cluster::{Cluster, ClusterArguments, is_missing, list_all, request};
+use crate::error::CliError;
+use crate::output;
+
+/// Prints the report in the chosen form.
+pub(crate) async fn run(arguments: ReportArguments) -> Result<(), CliError> {
+    let ReportArguments { context, form } = arguments;
+    let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
+    let api = Api::<DeserializeGuard<ImageConversion>>::all(cluster.client);
+    let records = match list_all(async |page| api.list(page).await).await {
+        Ok(records) => records,
+        Err(error) if is_missing(&error) => return Err(CliError::NoRecordKind),
+        Err(error) => return Err(request("list records")(error).into()),
+    };
+    let unreadable = records.iter().filter(|record| record.0.is_err()).count();
+    let records = records.into_iter().filter_map(|DeserializeGuard(record)| record.ok());
+    let savings = Savings::new(records, unreadable, Timestamp::now());
+    output::print(&match form {
+        ReportForm::Table => table::text(&savings),
+        ReportForm::Json => json::text(&savings)?,
+        ReportForm::Csv => csv::text(&savings),
+        ReportForm::Html => html::text(&savings),
+    })
+}

@@ -1,0 +1,226 @@
+//! Report as one HTML file: styles and plots are in the file, and nothing is loaded from elsewhere.
+
+use zstart_core::units;
+
+use super::figures::{Comparison, Image, Measured, Savings, percent};
+use super::table::{conversion, seconds, signed_size};
+use crate::output::count;
+
+const STYLE: &str = include_str!("report.css");
+/// Images in a plot. The table has all of them.
+const MAX_PLOTTED: usize = 20;
+/// Width of a plot, in its own units.
+const WIDTH: f64 = 960.0;
+/// Length of the longest bar. The rest of the width holds the bar's label.
+const LONGEST_BAR: f64 = 780.0;
+/// Height of an image in a plot: a line with the name, two bars, and a gap.
+const ROW: f64 = 62.0;
+
+/// Bars of one image.
+struct Bars {
+    name: String,
+    /// Lengths in any unit.
+    lengths: Comparison<f64>,
+    labels: Comparison<String>,
+}
+
+/// Returns the whole file.
+pub(super) fn text(savings: &Savings) -> String {
+    let total = &savings.total;
+    let tiles = [
+        (
+            seconds(total.seconds),
+            format!("less pull time, in {} measured pulls of variants", total.variant_pulls),
+        ),
+        (format!("{:.1} %", percent(total.size)), "smaller images".to_owned()),
+        (
+            signed_size(total.wire_bytes),
+            "not transferred, if each pull had transferred all layers".to_owned(),
+        ),
+        (units::size(total.size.variant), "of storage added, at most".to_owned()),
+        (conversion(total.conversion), format!("to convert {}", count(savings.images.len(), "image"))),
+    ];
+    let tiles = each(&tiles, |(figure, text)| {
+        format!("<li><strong>{}</strong>{}</li>\n", escape(figure), escape(text))
+    });
+    let (pulls, sizes) = (pull_plot(savings), size_plot(savings));
+    let (table, notes) = (table(&savings.images), notes(savings));
+    let time = savings.time.strftime("%Y-%m-%d %H:%M UTC");
+    format!(
+        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>zstart: savings</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <h1>What zstart saved</h1>\n<p class=\"faint\">{time}</p>\n<ul class=\"tiles\">\n{tiles}</ul>\n\
+         {pulls}{sizes}{table}<footer>\n{notes}</footer>\n</body>\n</html>\n"
+    )
+}
+
+fn pull_plot(savings: &Savings) -> String {
+    let bars = savings.images.iter().filter_map(|image| {
+        let medians = image.medians()?;
+        let label = |measured: Option<Measured>| {
+            measured.map_or_else(String::new, |found| {
+                format!("{} (median of {})", units::duration(found.median), found.count)
+            })
+        };
+        Some(Bars {
+            name: image.source.clone(),
+            lengths: Comparison {
+                source: medians.source.as_secs_f64(),
+                variant: medians.variant.as_secs_f64(),
+            },
+            labels: Comparison { source: label(image.pulls.source), variant: label(image.pulls.variant) },
+        })
+    });
+    let caption = "First pulls by nodes, as their kubelets reported them: download and unpacking, without the time in \
+                   the kubelet's queue.";
+    plot("Pull time", caption, &bars.take(MAX_PLOTTED).collect::<Vec<_>>())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a bar's length needs no such precision")]
+fn size_plot(savings: &Savings) -> String {
+    let bars = savings.images.iter().map(|Image { source, size, .. }| Bars {
+        name: source.clone(),
+        lengths: Comparison { source: size.source as f64, variant: size.variant as f64 },
+        labels: Comparison {
+            source: units::size(size.source),
+            variant: format!("{}, {:.1} % smaller", units::size(size.variant), percent(*size)),
+        },
+    });
+    let caption = "Compressed layers of the converted platforms.";
+    plot("Image size", caption, &bars.take(MAX_PLOTTED).collect::<Vec<_>>())
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a plot has few rows")]
+fn plot(title: &str, caption: &str, all: &[Bars]) -> String {
+    if all.is_empty() {
+        return String::new();
+    }
+    let longest = all.iter().map(|bars| bars.lengths.source.max(bars.lengths.variant)).fold(0.0, f64::max);
+    let length = |value: f64| if longest > 0.0 { (LONGEST_BAR * value / longest).max(1.0) } else { 1.0 };
+    let row = |(index, Bars { name, lengths, labels }): (usize, &Bars)| {
+        let y = ROW * index as f64;
+        let name = format!("<text x=\"0\" y=\"{:.0}\">{}</text>\n", y + 13.0, escape(name));
+        let bar = |class: &str, value: f64, label: &str, top: f64| {
+            let width = length(value);
+            format!(
+                "<rect class=\"{class}\" x=\"0\" y=\"{top:.0}\" width=\"{width:.1}\" height=\"14\" rx=\"2\"/>\n\
+                 <text class=\"faint\" x=\"{:.1}\" y=\"{:.0}\">{}</text>\n",
+                width + 6.0,
+                top + 11.0,
+                escape(label),
+            )
+        };
+        let gzip = bar("gzip", lengths.source, &labels.source, y + 19.0);
+        name + &gzip + &bar("zstd", lengths.variant, &labels.variant, y + 36.0)
+    };
+    let shapes = each(all.iter().enumerate(), row);
+    let height = ROW * all.len() as f64;
+    format!(
+        "<h2>{title}</h2>\n<figure>\n\
+         <figcaption>{caption} <span class=\"key gzip\"></span>gzip <span class=\"key zstd\"></span>zstd</figcaption>\n\
+         <svg viewBox=\"0 0 {WIDTH:.0} {height:.0}\" role=\"img\" aria-label=\"{title} of each image as gzip and as zstd\">\n\
+         {shapes}</svg>\n</figure>\n"
+    )
+}
+
+fn table(images: &[Image]) -> String {
+    let heads = ["image", "gzip", "zstd", "saved", "gzip pull", "zstd pull", "time saved", "conversion"];
+    let heads = each(&heads, |head| format!("<th scope=\"col\">{head}</th>"));
+    let row = |image: &Image| {
+        let pulls = |measured: Option<Measured>| {
+            measured.map_or_else(
+                || "–".to_owned(),
+                |found| format!("{} ({})", units::duration(found.median), found.count),
+            )
+        };
+        let mark = if image.has_few_pulls() { " ~" } else { "" };
+        let cells = [
+            image.source.clone(),
+            units::size(image.size.source),
+            units::size(image.size.variant),
+            format!("{:.1} %", percent(image.size)),
+            pulls(image.pulls.source),
+            pulls(image.pulls.variant),
+            image.seconds_saved().map_or_else(|| "–".to_owned(), |saved| seconds(saved) + mark),
+            conversion(image.conversion),
+        ];
+        let cells = each(&cells, |cell| format!("<td>{}</td>", escape(cell)));
+        format!("<tr>{cells}</tr>\n")
+    };
+    let rows = each(images, row);
+    format!(
+        "<h2>Images</h2>\n<div class=\"scroll\"><table>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{rows}</tbody>\n\
+         </table></div>\n"
+    )
+}
+
+fn notes(savings: &Savings) -> String {
+    let Savings { images, total, without_variant, unreadable, .. } = savings;
+    let mut notes = vec![
+        "Time saved: pulls of the variant, times the difference of the medians. The first pull by a node counts, \
+         because a later one finds its layers."
+            .to_owned(),
+        "Storage: an upper bound, because variants share the layers that their sources share.".to_owned(),
+    ];
+    if total.few_pulls > 0 {
+        notes.push("~ fewer than three pulls of source or variant, so one slow node may decide.".to_owned());
+    }
+    if images.len() > MAX_PLOTTED {
+        notes.push(format!("The plots show the first {MAX_PLOTTED} images, the table all {}.", images.len()));
+    }
+    if *without_variant > 0 {
+        notes.push(format!(
+            "{} without a variant: zstart status says why.",
+            count(*without_variant, "record")
+        ));
+    }
+    if *unreadable > 0 {
+        notes.push(format!("{} of another version of zstart: not counted.", count(*unreadable, "record")));
+    }
+    each(&notes, |note| format!("<p>{}</p>\n", escape(note)))
+}
+
+/// Joins the HTML of all items.
+fn each<T>(items: impl IntoIterator<Item = T>, html: impl FnMut(T) -> String) -> String {
+    items.into_iter().map(html).collect::<Vec<_>>().concat()
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::figures::tests::savings;
+    use super::*;
+
+    #[test]
+    fn html_holds_everything_it_shows() {
+        let html = text(&savings());
+        for part in ["What zstart saved", "30.5s", "r.example/app:v3", "5.5s (median of 5)", "8.0s ~"] {
+            assert!(html.contains(part), "{part}");
+        }
+        // Nothing is loaded from elsewhere, and nothing runs.
+        for part in ["http:", "https:", "<script", "url(", "@import", "src="] {
+            assert!(!html.contains(part), "{part}");
+        }
+        let opened = html.matches("<rect").count();
+        assert_eq!(opened, 2 * 2 + 3 * 2, "two images have measured pulls, three have sizes");
+    }
+
+    #[test]
+    fn names_are_escaped() {
+        assert_eq!(escape("<b>\"&"), "&lt;b&gt;&quot;&amp;");
+    }
+
+    #[test]
+    fn empty_report_has_no_plots() {
+        let empty = Savings::new(std::iter::empty(), 0, "2026-11-28T12:00:00Z".parse().unwrap());
+        let html = text(&empty);
+        assert!(html.contains("to convert 0 images") && !html.contains("<svg"), "{html}");
+        assert_eq!(conversion(Duration::ZERO), "-");
+    }
+}

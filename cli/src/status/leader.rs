@@ -1,0 +1,154 @@
+//! Work that waits, by the metrics of the controller that leads.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use kube::{Api, Client, ResourceExt as _};
+use serde::Serialize;
+
+use crate::cluster::{is_forbidden, is_missing};
+
+/// Port of health and metrics that the chart gives the controller.
+const DEFAULT_PORT: i32 = 8080;
+/// Name of that port.
+const PORT: &str = "health";
+/// Prefix of the controller's metrics.
+const PREFIX: &str = "zstart_controller_";
+
+/// Work of the leader. Counters begin with the leader's process.
+#[derive(Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Work {
+    /// Sources whose look is due.
+    pub(super) looks_waiting: u64,
+    /// Planned conversions without a permit.
+    pub(super) conversions_waiting: u64,
+    pub(super) conversions_running: u64,
+    /// Requests to registries that the governor held back, by its reason.
+    pub(super) held_back: BTreeMap<String, u64>,
+}
+
+/// Leader of the controllers, as far as the user may see it.
+#[derive(Debug, Default)]
+pub(super) struct Leader {
+    /// Pod that leads.
+    pub(super) pod: Option<String>,
+    pub(super) work: Option<Work>,
+    /// Remark about data that can't be read.
+    pub(super) remark: Option<String>,
+}
+
+/// Asks the leader's metrics, through the API server.
+pub(super) async fn find(client: &Client, namespace: &str, controller: &Deployment) -> Leader {
+    // The chart gives Lease and Deployment one name.
+    let lease = controller.name_any();
+    let leases = Api::<Lease>::namespaced(client.clone(), namespace);
+    let holder = match leases.get(&lease).await {
+        Ok(lease) => lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty()),
+        Err(error) if is_missing(&error) => None,
+        Err(error) => {
+            return Leader { remark: Some(unread(&format!("Lease {lease}"), &error)), ..Leader::default() };
+        }
+    };
+    let Some(pod) = holder else {
+        let remark = Some("no controller leads: nothing is looked at or converted".to_owned());
+        return Leader { remark, ..Leader::default() };
+    };
+    match metrics(client, namespace, &pod, port(controller)).await {
+        Ok(text) => Leader { work: Some(Work::parse(&text)), pod: Some(pod), remark: None },
+        Err(error) => {
+            let remark = Some(unread("the queue", &error));
+            Leader { pod: Some(pod), work: None, remark }
+        }
+    }
+}
+
+fn unread(what: &str, error: &kube::Error) -> String {
+    if is_forbidden(error) {
+        format!("{what} isn't shown: it needs the right to get leases and pods/proxy in zstart's namespace")
+    } else {
+        format!("{what} can't be read: {}", zstart_core::chain(error))
+    }
+}
+
+async fn metrics(client: &Client, namespace: &str, pod: &str, port: i32) -> Result<String, kube::Error> {
+    let path = format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy/metrics");
+    let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
+    client.request_text(request).await
+}
+
+fn port(controller: &Deployment) -> i32 {
+    let pod = controller.spec.as_ref().and_then(|spec| spec.template.spec.as_ref());
+    let ports = pod
+        .into_iter()
+        .flat_map(|pod| &pod.containers)
+        .flat_map(|container| container.ports.iter().flatten());
+    let mut health = ports.filter(|port| port.name.as_deref() == Some(PORT));
+    health.next().map_or(DEFAULT_PORT, |port| port.container_port)
+}
+
+impl Work {
+    /// Reads the values from Prometheus' text form.
+    fn parse(text: &str) -> Self {
+        let mut work = Self::default();
+        for line in text.lines() {
+            let Some((series, value)) = line.strip_prefix(PREFIX).and_then(|line| line.rsplit_once(' '))
+            else {
+                continue;
+            };
+            let Ok(value) = value.parse::<u64>() else { continue };
+            match series {
+                "looks_waiting" => work.looks_waiting = value,
+                "conversions_waiting" => work.conversions_waiting = value,
+                "conversions_running" => work.conversions_running = value,
+                _ => {
+                    let reason = series.strip_prefix("requests_held_back_total{reason=\"");
+                    if let Some(reason) = reason.and_then(|reason| reason.strip_suffix("\"}")) {
+                        work.held_back.insert(reason.to_owned(), value);
+                    }
+                }
+            }
+        }
+        work
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn work_is_read_from_the_metrics_text() {
+        let text = "# HELP zstart_controller_looks_waiting Sources.\n\
+            # TYPE zstart_controller_looks_waiting gauge\n\
+            zstart_controller_looks_waiting 3\n\
+            zstart_controller_conversions_waiting 2\n\
+            zstart_controller_conversions_running 1\n\
+            zstart_controller_requests_held_back_total{reason=\"pause\"} 7\n\
+            zstart_controller_conversion_seconds_sum 1.5\n\
+            # EOF\n";
+        let expected = Work {
+            looks_waiting: 3,
+            conversions_waiting: 2,
+            conversions_running: 1,
+            held_back: BTreeMap::from([("pause".to_owned(), 7)]),
+        };
+        assert_eq!(Work::parse(text), expected);
+        assert_eq!(Work::parse(""), Work::default());
+    }
+
+    #[test]
+    fn metrics_port_is_the_deployments() {
+        let deployment = |ports| -> Deployment {
+            let containers = json!([{"name": "controller", "ports": ports}]);
+            serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {},
+                "template": {"spec": {"containers": containers}}}}))
+            .unwrap()
+        };
+        assert_eq!(port(&deployment(json!([{"name": "health", "containerPort": 9090}]))), 9090);
+        assert_eq!(port(&deployment(json!([]))), DEFAULT_PORT);
+    }
+}
