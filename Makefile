@@ -34,10 +34,9 @@ help: ## List the targets
 
 .PHONY: run
 run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
-	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
-	cargo build --release --package zstart-controller --package zstart-webhook --package zstart-cli \
-	  --package zstart-tests --bins
-	@$(RELEASE)/lab demo $(if $(KEEP),--keep)
+	@echo "==> building zstart without optimisation, but for its codecs and hashes (6 minutes on 2 cores the first time)"
+	cargo build --workspace --bins
+	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: test
 test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
@@ -46,8 +45,7 @@ test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLES
 	$(NEXTEST) nextest run --workspace --test-threads $(TEST_THREADS) $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
-# With the tests, because they ask for more features of some libraries: binaries that are built alone would
-# compile those libraries, and most of the workspace, twice.
+# Shares all libraries with `make run`: tests/Cargo.toml asks for the features that only tests need.
 .PHONY: build
 build: ## Build all binaries and tests, without optimisation
 	@echo "==> building zstart and its tests (about 8 minutes on 2 cores the first time)"
@@ -175,11 +173,14 @@ licences: $(DENY) ## Check the licences, sources and bans of all dependencies
 .PHONY: generate
 generate: build ## Regenerate the generated files
 	$(DEBUG)/zstart crd > charts/zstart/files/crd.yaml
+	$(DEBUG)/zstart reference > docs/cli.md
 
 .PHONY: generated
 generated: build ## Check that the generated files match the code
 	$(DEBUG)/zstart crd | diff charts/zstart/files/crd.yaml - \
 	  || { echo "charts/zstart/files/crd.yaml does not match the definitions in crates/core; run: make generate" >&2; exit 1; }
+	$(DEBUG)/zstart reference | diff docs/cli.md - \
+	  || { echo "docs/cli.md does not match the program; run: make generate" >&2; exit 1; }
 
 .PHONY: tools
 tools: build ## Find or build Kubernetes and the other components that tests need

@@ -141,6 +141,22 @@ pub(crate) enum Command {
     /// The request is the annotation `zstart.dev/reconvert` of a record. It counts once: a later change of the level
     /// needs another request.
     Reconvert(ReconvertArguments),
+    /// Print the completions of a shell.
+    ///
+    /// bash: `source <(zstart completion bash)`. zsh: `zstart completion zsh > "${fpath[1]}/_zstart"`. fish:
+    /// `zstart completion fish | source`.
+    Completion {
+        /// Shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write man pages to a folder, one for each command.
+    Man {
+        /// Existing folder, e.g. `/usr/local/share/man/man1`.
+        folder: PathBuf,
+    },
+    /// Print the reference of all commands in Markdown.
+    #[command(hide = true)]
+    Reference,
     /// Print the custom resource definitions.
     #[command(hide = true)]
     Crd,

@@ -159,6 +159,13 @@ pub(crate) enum CliError {
     /// A manifest holds no pod.
     #[error("failed to find a pod in the manifest {file}: {problem}")]
     Manifest { file: String, problem: String },
+    /// Man pages can't be written.
+    #[error("failed to write man pages to the folder {}; does it exist?", folder.display())]
+    WriteMan {
+        folder: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
     /// Stdout can't be written.
     #[error("failed to write the result to stdout")]
     Print {
@@ -256,6 +263,7 @@ impl CliError {
             | Self::ExcludedNamespace { .. }
             | Self::ChecksFailed { .. }
             | Self::ReadManifest { .. }
+            | Self::WriteMan { .. }
             | Self::Print { .. }
             | Self::Serialize { .. }
             | Self::Runtime { .. }

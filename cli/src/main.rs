@@ -13,6 +13,7 @@ mod explain;
 mod image_ref;
 mod inspect;
 mod layer_cache;
+mod manual;
 mod opt_in;
 mod output;
 mod progress;
@@ -75,6 +76,9 @@ fn run(command: Command) -> Result<(), CliError> {
                 Command::Report(arguments) => report::run(arguments).await,
                 Command::Retry(arguments) => retry::run(arguments).await,
                 Command::Reconvert(arguments) => reconvert::run(arguments).await,
+                Command::Completion { shell } => manual::completion(shell),
+                Command::Man { folder } => manual::man(&folder),
+                Command::Reference => manual::reference(),
                 Command::Crd => crd::print(),
             }
         };

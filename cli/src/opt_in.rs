@@ -17,7 +17,7 @@ use crate::cluster::{
     request,
 };
 use crate::error::CliError;
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Result of both commands.
 #[derive(Debug, Serialize)]

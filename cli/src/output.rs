@@ -32,11 +32,6 @@ impl OutputFormat {
     }
 }
 
-/// Formats a number of things, e.g. `1 node` and `2 nodes`.
-pub(crate) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
-}
-
 /// Writes text to stdout.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|source| CliError::Print { source })

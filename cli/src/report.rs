@@ -1,17 +1,11 @@
 //! `zstart report`: what zstart saved in a cluster, by the pulls that kubelets reported.
 
-mod csv;
-mod figures;
-mod html;
-mod json;
-mod table;
-
 use jiff::Timestamp;
 use kube::Api;
 use kube::core::DeserializeGuard;
 use zstart_core::ImageConversion;
+use zstart_report::Savings;
 
-use self::figures::Savings;
 use crate::args::{ReportArguments, ReportForm};
 use crate::cluster::{Cluster, ClusterArguments, is_missing, list_all, request};
 use crate::error::CliError;
@@ -29,11 +23,13 @@ pub(crate) async fn run(arguments: ReportArguments) -> Result<(), CliError> {
     };
     let unreadable = records.iter().filter(|record| record.0.is_err()).count();
     let records = records.into_iter().filter_map(|DeserializeGuard(record)| record.ok());
-    let savings = Savings::new(records, unreadable, Timestamp::now());
+    let savings = Savings::of_records(records, unreadable, Timestamp::now());
     output::print(&match form {
-        ReportForm::Table => table::text(&savings),
-        ReportForm::Json => json::text(&savings)?,
-        ReportForm::Csv => csv::text(&savings),
-        ReportForm::Html => html::text(&savings),
+        ReportForm::Table => savings.table(),
+        ReportForm::Json => savings
+            .json()
+            .map_err(|error| CliError::Serialize { object: "the report", source: error.into() })?,
+        ReportForm::Csv => savings.csv(),
+        ReportForm::Html => savings.html(),
     })
 }

@@ -244,7 +244,7 @@ fn start_controllers(folder: &Path, binaries: &Path, pki: &Pki) -> Result<[Compo
 async fn link_binaries(folder: &Path) -> Result<PathBuf> {
     let binaries = folder.join("bin");
     std::fs::create_dir_all(&binaries)?;
-    for tool in Tool::ALL {
+    for tool in Tool::CLUSTER {
         let program = tools::find(tool).await?;
         let link = binaries.join(tool.file_name());
         std::os::unix::fs::symlink(&program, &link)

@@ -7,14 +7,15 @@ pub(crate) mod application;
 mod layer_check;
 mod rootless;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::cluster::{self, Storage};
 use crate::images::real;
 use crate::settings;
-use crate::steps::step;
+use crate::steps::{print_below, step};
 use crate::tools;
 
 /// Pulls of each image in `make run`.
@@ -36,14 +37,18 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     if cluster::is_inside() {
         let layout = image()?;
         return cluster::run_program(Storage::Disk, &[], |cluster| async move {
-            scenario::run(&cluster, &binaries, &layout, PULLS).await?;
+            scenario::run(&cluster, &binaries, &layout, PULLS, &report_file()?).await?;
             if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
         });
     }
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
-        step("finding the real components (the first run builds them)", tools::all()).await?;
-        step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python)).await
+        let image = real::layout(real::RealImage::Python);
+        let layout = step("finding the real image (the first run builds it, in 3 minutes)", image).await?;
+        step("converting the image with zstart's command line", convert(&binaries, &layout)).await?;
+        let tools = tools::for_cluster();
+        step("finding the real components (the first run builds them, in 10 to 15 minutes)", tools).await?;
+        anyhow::Ok(layout)
     })?;
     if !settings::is_root() {
         return runtime.block_on(rootless::run(&binaries, &layout));
@@ -51,6 +56,29 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the new process, which takes the branch above.
     cluster::run_program(Storage::with_free_memory()?, &arguments, |_| async { Ok(()) })
+}
+
+/// Converts an image from its layout folder into one that is deleted, and shows the program's output.
+async fn convert(binaries: &Path, layout: &Path) -> Result<()> {
+    let target = tempfile::tempdir().context("failed to create a folder for the variant")?;
+    let mut zstart = tokio::process::Command::new(binaries.join("zstart"));
+    zstart.args(["convert", "--no-layer-cache"]);
+    zstart.arg(format!("oci:{}:{}", layout.display(), real::TAG));
+    zstart.arg(format!("oci:{}:{}", target.path().display(), real::TAG));
+    // Progress bars would mix with the steps.
+    let output = zstart.stdin(Stdio::null()).output().await.context("failed to start zstart")?;
+    ensure!(output.status.success(), "zstart failed: {}", String::from_utf8_lossy(&output.stderr));
+    for text in [output.stderr, output.stdout] {
+        print_below(&String::from_utf8_lossy(&text));
+    }
+    Ok(())
+}
+
+/// Path of the report that the demo writes.
+fn report_file() -> Result<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/run");
+    std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    Ok(folder.canonicalize()?.join("report.html"))
 }
 
 /// Layout folder of the demo's image, built on the first call. Call it before entering a cluster: packages

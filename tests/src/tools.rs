@@ -31,11 +31,18 @@ pub async fn helm() -> Result<PathBuf> {
     find(Tool::Helm).await
 }
 
-/// Finds or builds every tool that this user can run, and prints what it builds.
+/// Finds or builds every tool of the tests that this user can run, and prints what it builds.
 pub async fn all() -> Result<()> {
+    for_cluster().await?;
+    tokio::task::spawn_blocking(|| Tool::TESTS.into_iter().try_for_each(|tool| find_blocking(tool).map(drop)))
+        .await?
+}
+
+/// Finds or builds every tool of a cluster that this user can run, and prints what it builds.
+pub async fn for_cluster() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         let everything = settings::is_root();
-        let tools = Tool::ALL.into_iter().filter(|tool| everything || !tool.needs_root());
+        let tools = Tool::CLUSTER.into_iter().filter(|tool| everything || !tool.needs_root());
         for tool in tools {
             find_blocking(tool)?;
         }

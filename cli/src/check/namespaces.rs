@@ -6,7 +6,7 @@ use kube::core::{Selector, SelectorExt as _};
 use zstart_core::keys;
 
 use super::outcome::{Check, Read, names};
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Values that the label takes.
 const VALUES: [&str; 3] = [keys::ENABLED, keys::AUDIT, keys::DISABLED];

@@ -6,7 +6,7 @@ use zstart_core::eligibility::node::Node;
 use zstart_core::eligibility::runtime::SupportedRuntimes;
 
 use super::outcome::{Check, Read};
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Compares the nodes' runtimes with the settings, and counts platforms.
 pub(super) fn checks(nodes: &Read<Vec<Node>>, supported: &SupportedRuntimes) -> Vec<Check> {

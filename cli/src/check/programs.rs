@@ -13,7 +13,7 @@ use super::VERSION;
 use super::outcome::{Check, Read, Unread};
 use crate::cluster::{CONFIG_KEY, settings_text};
 use crate::deployments::{self, CHART_VERSION, COMPONENT, LABELS, find};
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Lists zstart's Deployments in a namespace.
 pub(super) async fn deployments(client: &Client, namespace: &str) -> Read<Vec<Deployment>> {

@@ -9,7 +9,7 @@ use zstart_core::record::{HEALTHY, ImageConversion, READY, condition};
 
 use super::outcome::{Check, Unread, names};
 use crate::cluster::{is_missing, list_all};
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Reasons that ask for no action.
 const ORDINARY: [&str; 4] = ["Pending", "Converting", "AlreadyZstd", "NotConvertible"];

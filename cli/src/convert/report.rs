@@ -9,7 +9,7 @@ use zstart_core::{Digest, Platform, Tag, units};
 
 use crate::error::CliError;
 use crate::image_ref::ImageRef;
-use crate::output::{self, OutputFormat};
+use crate::output::OutputFormat;
 
 /// Outcome of a conversion.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ impl ConvertReport<'_> {
         let converted = self.outcome.image().map(|image| &image.platforms[..]).unwrap_or_default();
         for (index, planned) in self.plan.conversions().enumerate() {
             let platform = planned.platform.to_string();
-            let layers = output::count(planned.manifest.layers.len(), "layer");
+            let layers = units::count(planned.manifest.layers.len(), "layer");
             let front = format!("{platform:<16} {layers:>10}  ");
             let source_bytes = planned.source_bytes();
             let size = units::size(source_bytes);
@@ -101,7 +101,7 @@ impl ConvertReport<'_> {
                 let took = units::duration(*took);
                 let reused = match layers_reused {
                     0 => String::new(),
-                    count => format!(", {} reused", output::count(*count, "layer")),
+                    count => format!(", {} reused", units::count(*count, "layer")),
                 };
                 let variant = format!("{}@{}", self.variant(), image.digest);
                 if *is_verified {

@@ -3,8 +3,6 @@
 use serde::Serialize;
 use zstart_core::{Digest, units};
 
-use crate::output;
-
 /// Image or index.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -92,7 +90,7 @@ impl ManifestReport {
         };
         lines.push(format!(
             "    {}, {}{variant}",
-            output::count(self.layers.len(), "layer"),
+            units::count(self.layers.len(), "layer"),
             units::size(self.bytes)
         ));
         lines

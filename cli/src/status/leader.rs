@@ -6,6 +6,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
+use zstart_core::chain;
 
 use crate::cluster::{is_forbidden, is_missing};
 
@@ -45,7 +46,7 @@ pub(super) async fn find(client: &Client, namespace: &str, controller: &Deployme
     let lease = controller.name_any();
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     let holder = match leases.get(&lease).await {
-        Ok(lease) => lease.spec.and_then(|spec| spec.holder_identity).filter(|holder| !holder.is_empty()),
+        Ok(lease) => lease.spec.and_then(|spec| spec.holder_identity).as_deref().and_then(pod),
         Err(error) if is_missing(&error) => None,
         Err(error) => {
             return Leader { remark: Some(unread(&format!("Lease {lease}"), &error)), ..Leader::default() };
@@ -64,11 +65,21 @@ pub(super) async fn find(client: &Client, namespace: &str, controller: &Deployme
     }
 }
 
+/// Returns the pod of a Lease's holder. The identity is the pod's name, `_`, and a part that each start changes.
+fn pod(holder: &str) -> Option<String> {
+    let name = holder.split('_').next().unwrap_or_default();
+    (!name.is_empty()).then(|| name.to_owned())
+}
+
 fn unread(what: &str, error: &kube::Error) -> String {
     if is_forbidden(error) {
         format!("{what} isn't shown: it needs the right to get leases and pods/proxy in zstart's namespace")
     } else {
-        format!("{what} can't be read: {}", zstart_core::chain(error))
+        let cause = match error {
+            kube::Error::Api(status) => status.message.clone(),
+            other => chain(other),
+        };
+        format!("{what} can't be read: {cause}")
     }
 }
 
@@ -138,6 +149,13 @@ mod tests {
         };
         assert_eq!(Work::parse(text), expected);
         assert_eq!(Work::parse(""), Work::default());
+    }
+
+    #[test]
+    fn holder_is_a_pod_with_a_suffix() {
+        assert_eq!(pod("zstart-controller-7d4f-abcde_c5e1").as_deref(), Some("zstart-controller-7d4f-abcde"));
+        assert_eq!(pod("zstart-controller-0").as_deref(), Some("zstart-controller-0"));
+        assert_eq!(pod(""), None);
     }
 
     #[test]

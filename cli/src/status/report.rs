@@ -10,7 +10,7 @@ use zstart_core::units;
 
 use super::leader::Work;
 use super::state::{JudgedRecord, State};
-use crate::output::count;
+use zstart_core::units::count;
 
 /// Records and holds that the text lists without `--all`.
 const MAX_LISTED: usize = 12;

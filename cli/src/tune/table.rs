@@ -8,7 +8,6 @@ use zstart_tune::{Estimate, LevelEstimate, Node, PullEstimate, Rank, TuneReport}
 
 use super::quantity::Bandwidth;
 use crate::image_ref::ImageRef;
-use crate::output;
 
 /// Number of bandwidths in one table, within 100 columns of text.
 const LINKS_PER_TABLE: usize = 3;
@@ -32,7 +31,7 @@ pub(super) fn lines(
     lines.push(format!(
         "{:<16} {:>10}  {}, {} unpacked",
         image.platform.to_string(),
-        output::count(image.manifest.layers.len(), "layer"),
+        units::count(image.manifest.layers.len(), "layer"),
         units::size(report.baseline.bytes),
         units::size(report.uncompressed_bytes),
     ));

@@ -53,6 +53,11 @@ pub fn saving(source: u64, variant: u64) -> String {
     if percent == "-0.0%" { "0.0%".to_owned() } else { percent }
 }
 
+/// Formats a number of things, e.g. `1 node` and `2 nodes`.
+pub fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
 /// Formats a duration for people: `840ms`, `12.3s`, `3m05s`.
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();

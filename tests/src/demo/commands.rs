@@ -51,7 +51,7 @@ pub fn restraint(options: crate::restraint::Options) -> Result<()> {
 /// Restarts, upgrades and drains the webhook while pods are created.
 pub fn soak(options: crate::soak::Options) -> Result<()> {
     if !cluster::is_inside() {
-        runtime()?.block_on(tools::all())?;
+        runtime()?.block_on(tools::for_cluster())?;
     }
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     cluster::run_program(Storage::Disk, &arguments, |cluster| crate::soak::run(cluster, options))
@@ -68,7 +68,7 @@ pub fn pulls(options: &crate::bench_pull::Options) -> Result<()> {
         return run(Storage::Disk, &[]);
     }
     runtime()?.block_on(async {
-        tools::all().await?;
+        tools::for_cluster().await?;
         real::layout(real::RealImage::Python).await
     })?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();

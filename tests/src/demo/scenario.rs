@@ -9,6 +9,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_core::{Reference, keys, units};
+use zstart_report::{Comparison, Image, Measured, Pulls, Savings};
 
 use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::layer_check::{self, LayerCheck};
@@ -20,9 +21,15 @@ use crate::{oracle, wait};
 
 const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Runs the demo with the image in a layout folder and prints the table. The shown pull time is the median of
-/// `pulls` pulls of each image.
-pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize) -> Result<()> {
+/// Runs the demo with the image in a layout folder, prints the table, and writes the measurements as HTML to
+/// `report_file`. The shown pull time is the median of `pulls` pulls of each image.
+pub async fn run(
+    cluster: &Cluster,
+    binaries: &Path,
+    layout: &Path,
+    pulls: usize,
+    report_file: &Path,
+) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     print_below(&format!(
         "a single-node Kubernetes {} is running; {}",
@@ -67,7 +74,9 @@ pub async fn run(cluster: &Cluster, binaries: &Path, layout: &Path, pulls: usize
     let times =
         step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
-    report(&ready, &pod, &check, &times);
+    show_status(cluster, binaries)?;
+    write_report(&source, &ready, &times, report_file)?;
+    report(&ready, &pod, &check, &times, report_file);
     Ok(())
 }
 
@@ -144,7 +153,37 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     .await
 }
 
-fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, times: &[Vec<Duration>]) {
+/// Shows `zstart status`. The queue is there only if the API server passes on the leader's metrics.
+fn show_status(cluster: &Cluster, binaries: &Path) -> Result<()> {
+    let program = binaries.join("zstart").display().to_string();
+    let output = cluster.command(&program).arg("status").output().context("failed to start zstart")?;
+    let status = String::from_utf8([output.stdout, output.stderr].concat())?;
+    ensure!(status.contains("\nrecords      1: 1 ready\n") && status.contains("\nqueue        "), "{status}");
+    print_block(&format!("$ zstart status\n{status}"));
+    Ok(())
+}
+
+/// Writes the measurements as HTML, in the form of `zstart report`. The node pulled each image from a clean content
+/// store, as at the first pull of a node.
+fn write_report(source: &Reference, ready: &Ready, times: &[Vec<Duration>], file: &Path) -> Result<()> {
+    let measured = |image: usize| {
+        let times = times.get(image).filter(|times| !times.is_empty())?;
+        Some(Measured { count: times.len() as u64, median: median(times) })
+    };
+    let (gzip, zstd) = ready.sizes();
+    let image = Image {
+        source: source.to_string(),
+        variant: ready.variant.reference.to_string(),
+        size: Comparison { source: gzip, variant: zstd },
+        platforms: ready.variant.platforms.len(),
+        pulls: Pulls { source: measured(0), variant: measured(1) },
+        conversion: ready.duration(),
+    };
+    let savings = Savings::new(vec![image], jiff::Timestamp::now());
+    std::fs::write(file, savings.html()).with_context(|| format!("failed to write {}", file.display()))
+}
+
+fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, times: &[Vec<Duration>], report_file: &Path) {
     let (gzip, zstd) = ready.sizes();
     let [slow, fast] = [0, 1].map(|image| times.get(image).map(|times| median(times)).unwrap_or_default());
     let shorter = 100.0 * (1.0 - fast.as_secs_f64() / slow.as_secs_f64().max(f64::MIN_POSITIVE));
@@ -168,6 +207,7 @@ fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, times: &[Vec<Duration>])
     ));
     print_below(&format!("pod              {}/{}", pod.namespace().unwrap_or_default(), pod.name_any()));
     print_below(&format!("image            {}", ready.variant.reference));
+    print_below(&format!("picture          {}", report_file.display()));
     print_block(
         "To look around, `make run KEEP=1` leaves a shell in the cluster:
   kubectl get imgconv                          the conversion records

@@ -265,8 +265,8 @@ static NODE_MATCH: Module = Module {
 };
 
 impl Tool {
-    /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
-    pub const ALL: [Self; 18] = [
+    /// Tools of a cluster, in build order.
+    pub const CLUSTER: [Self; 14] = [
         Self::KubeApiserver,
         Self::Kubectl,
         Self::Etcd,
@@ -281,11 +281,10 @@ impl Tool {
         Self::Ctr,
         Self::Runc,
         Self::CniBridge,
-        Self::Skopeo,
-        Self::MapWebhook,
-        Self::Kwok,
-        Self::NodeMatch,
     ];
+
+    /// Other tools of the tests, in build order. (`make bench` and `make scanners` build theirs on demand.)
+    pub const TESTS: [Self; 4] = [Self::Skopeo, Self::MapWebhook, Self::Kwok, Self::NodeMatch];
 
     /// File name of the program.
     pub fn file_name(self) -> &'static str {

@@ -4,7 +4,6 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::figures::{Image, Measured, Savings};
-use crate::error::CliError;
 
 /// Savings. Times are in milliseconds or seconds, sizes in bytes, as the names say.
 #[derive(Serialize)]
@@ -62,7 +61,7 @@ struct JsonTotal {
 }
 
 /// Returns the report.
-pub(super) fn text(savings: &Savings) -> Result<String, CliError> {
+pub(super) fn text(savings: &Savings) -> Result<String, serde_json::Error> {
     let total = &savings.total;
     let report = JsonReport {
         time: savings.time,
@@ -81,8 +80,7 @@ pub(super) fn text(savings: &Savings) -> Result<String, CliError> {
         without_variant: savings.without_variant,
         unreadable: savings.unreadable,
     };
-    let text = serde_json::to_string_pretty(&report);
-    Ok(text.map_err(|error| CliError::Serialize { object: "the report", source: error.into() })? + "\n")
+    Ok(serde_json::to_string_pretty(&report)? + "\n")
 }
 
 fn image(image: &Image) -> JsonImage<'_> {

@@ -1,10 +1,9 @@
 //! Report as one HTML file: styles and plots are in the file, and nothing is loaded from elsewhere.
 
-use zstart_core::units;
+use zstart_core::units::{self, count};
 
 use super::figures::{Comparison, Image, Measured, Savings, percent};
 use super::table::{conversion, seconds, signed_size};
-use crate::output::count;
 
 const STYLE: &str = include_str!("report.css");
 /// Images in a plot. The table has all of them.
@@ -218,7 +217,7 @@ mod tests {
 
     #[test]
     fn empty_report_has_no_plots() {
-        let empty = Savings::new(std::iter::empty(), 0, "2026-11-28T12:00:00Z".parse().unwrap());
+        let empty = Savings::new(Vec::new(), "2026-11-28T12:00:00Z".parse().unwrap());
         let html = text(&empty);
         assert!(html.contains("to convert 0 images") && !html.contains("<svg"), "{html}");
         assert_eq!(conversion(Duration::ZERO), "-");

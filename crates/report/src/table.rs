@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use zstart_core::units;
+use zstart_core::units::{self, count};
 
 use super::figures::{Image, Measured, Savings, Total, percent};
-use crate::output::count;
 
 /// Returns the table, the totals and the footnotes.
 pub(super) fn text(savings: &Savings) -> String {

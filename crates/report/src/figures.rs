@@ -8,75 +8,85 @@ use zstart_core::record::{MIN_COMPARED_PULLS, PlatformVariant, PullFigures, Vari
 
 /// Savings of all images with a variant.
 #[derive(Debug)]
-pub(super) struct Savings {
+pub struct Savings {
     /// Time of the report.
-    pub(super) time: Timestamp,
+    pub time: Timestamp,
     /// Images with a variant, those that saved most time first.
-    pub(super) images: Vec<Image>,
-    pub(super) total: Total,
+    pub images: Vec<Image>,
+    /// Sums over all images.
+    pub total: Total,
     /// Records without a variant.
-    pub(super) without_variant: usize,
+    pub without_variant: usize,
     /// Records that this program can't read.
-    pub(super) unreadable: usize,
+    pub unreadable: usize,
 }
 
 /// Image with a variant.
 #[derive(Debug)]
-pub(super) struct Image {
-    pub(super) source: String,
+pub struct Image {
+    /// Source reference.
+    pub source: String,
     /// Reference for pods.
-    pub(super) variant: String,
+    pub variant: String,
     /// Compressed sizes of the converted platforms.
-    pub(super) size: Comparison<u64>,
+    pub size: Comparison<u64>,
     /// Number of converted platforms, of which a node pulls one.
-    pub(super) platforms: usize,
-    pub(super) pulls: Pulls,
+    pub platforms: usize,
+    /// Measured pulls of source and variant.
+    pub pulls: Pulls,
     /// Duration of the conversion. Zero if another program made the variant.
-    pub(super) conversion: Duration,
+    pub conversion: Duration,
 }
 
 /// Figure of the source and of its variant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Comparison<T> {
-    pub(super) source: T,
-    pub(super) variant: T,
+pub struct Comparison<T> {
+    /// Figure of the source.
+    pub source: T,
+    /// Figure of the variant.
+    pub variant: T,
 }
 
 /// Pulls that kubelets measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Pulls {
-    pub(super) source: Option<Measured>,
-    pub(super) variant: Option<Measured>,
+pub struct Pulls {
+    /// Pulls of the source, if one was measured.
+    pub source: Option<Measured>,
+    /// Pulls of the variant, if one was measured.
+    pub variant: Option<Measured>,
 }
 
 /// Measured pulls of one image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Measured {
+pub struct Measured {
     /// Number of pulls, each the first one of a node.
-    pub(super) count: u64,
+    pub count: u64,
     /// Median of the last pulls.
-    pub(super) median: Duration,
+    pub median: Duration,
 }
 
 /// Sums over all images.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Total {
-    pub(super) size: Comparison<u64>,
+pub struct Total {
+    /// Compressed sizes of the converted platforms.
+    pub size: Comparison<u64>,
     /// Measured pulls of variants.
-    pub(super) variant_pulls: u64,
+    pub variant_pulls: u64,
     /// Images whose pulls were measured for source and variant.
-    pub(super) compared: usize,
+    pub compared: usize,
     /// Compared images with fewer than three pulls of source or variant.
-    pub(super) few_pulls: usize,
+    pub few_pulls: usize,
     /// Saved time of the compared images, in seconds.
-    pub(super) seconds: f64,
+    pub seconds: f64,
     /// Bytes that nodes didn't transfer.
-    pub(super) wire_bytes: i64,
-    pub(super) conversion: Duration,
+    pub wire_bytes: i64,
+    /// Duration of all conversions.
+    pub conversion: Duration,
 }
 
 impl Savings {
-    pub(super) fn new(
+    /// Sums up records. `unreadable` is the number of those that can't be parsed.
+    pub fn of_records(
         records: impl Iterator<Item = ImageConversion>,
         unreadable: usize,
         time: Timestamp,
@@ -88,6 +98,11 @@ impl Savings {
                 None => without_variant += 1,
             }
         }
+        Self { without_variant, unreadable, ..Self::new(images, time) }
+    }
+
+    /// Sums up images.
+    pub fn new(mut images: Vec<Image>, time: Timestamp) -> Self {
         let seconds = |image: &Image| image.seconds_saved().unwrap_or_default();
         images.sort_by(|one, other| {
             seconds(other).total_cmp(&seconds(one)).then_with(|| one.source.cmp(&other.source))
@@ -96,7 +111,27 @@ impl Savings {
         for image in &images {
             total.add(image);
         }
-        Self { time, images, total, without_variant, unreadable }
+        Self { time, images, total, without_variant: 0, unreadable: 0 }
+    }
+
+    /// The report as a table for people.
+    pub fn table(&self) -> String {
+        super::table::text(self)
+    }
+
+    /// The report as JSON.
+    pub fn json(&self) -> Result<String, serde_json::Error> {
+        super::json::text(self)
+    }
+
+    /// The report as CSV (RFC 4180): one line an image, in plain units.
+    pub fn csv(&self) -> String {
+        super::csv::text(self)
+    }
+
+    /// The report as one HTML file with plots, which loads nothing.
+    pub fn html(&self) -> String {
+        super::html::text(self)
     }
 }
 
@@ -128,20 +163,20 @@ impl Image {
     }
 
     /// Medians of source and variant, if both were measured.
-    pub(super) fn medians(&self) -> Option<Comparison<Duration>> {
+    pub fn medians(&self) -> Option<Comparison<Duration>> {
         let Pulls { source: Some(source), variant: Some(variant) } = self.pulls else { return None };
         Some(Comparison { source: source.median, variant: variant.median })
     }
 
     /// Returns whether source and variant were compared by so few pulls that one slow node may decide.
-    pub(super) fn has_few_pulls(&self) -> bool {
+    pub fn has_few_pulls(&self) -> bool {
         let is_few = |measured: Measured| measured.count < MIN_COMPARED_PULLS.unsigned_abs();
         self.medians().is_some() && [self.pulls.source, self.pulls.variant].into_iter().flatten().any(is_few)
     }
 
     /// Seconds that pulls of the variant saved: their number, times the difference of the medians. Negative if the
     /// variant's pulls take longer. `None` without measured pulls of both.
-    pub(super) fn seconds_saved(&self) -> Option<f64> {
+    pub fn seconds_saved(&self) -> Option<f64> {
         let Comparison { source, variant } = self.medians()?;
         let count = u32::try_from(self.pulls.variant?.count).unwrap_or(u32::MAX);
         Some((source.as_secs_f64() - variant.as_secs_f64()) * f64::from(count))
@@ -149,7 +184,7 @@ impl Image {
 
     /// Bytes that measured pulls of the variant didn't transfer, if each transferred all layers. With several
     /// platforms, the mean of them.
-    pub(super) fn wire_bytes_saved(&self) -> i64 {
+    pub fn wire_bytes_saved(&self) -> i64 {
         let count = i128::from(self.pulls.variant.map_or(0, |variant| variant.count));
         let difference = i128::from(self.size.source) - i128::from(self.size.variant);
         let platforms = i128::try_from(self.platforms.max(1)).unwrap_or(1);
@@ -179,12 +214,12 @@ impl Total {
 
 /// Reduction from source to variant, in percent. Negative if the variant is larger.
 #[expect(clippy::cast_precision_loss, reason = "a percentage needs no such precision")]
-pub(super) fn percent(size: Comparison<u64>) -> f64 {
+pub(crate) fn percent(size: Comparison<u64>) -> f64 {
     if size.source == 0 { 0.0 } else { 100.0 * (1.0 - size.variant as f64 / size.source as f64) }
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use serde_json::{Value, json};
     use zstart_core::Digest;
 
@@ -218,7 +253,7 @@ pub(super) mod tests {
     }
 
     /// Three images: one with many pulls, one with few, one without.
-    pub(in super::super) fn savings() -> Savings {
+    pub(crate) fn savings() -> Savings {
         let mut without = record("v4", &["linux/amd64"], &Value::Null);
         without.status = None;
         let records = [
@@ -227,7 +262,7 @@ pub(super) mod tests {
             record("v3", &["linux/amd64"], &pulls((3, 10_000), (5, 5_500))),
             without,
         ];
-        Savings::new(records.into_iter(), 0, "2026-11-28T12:00:00Z".parse().unwrap())
+        Savings::of_records(records.into_iter(), 0, "2026-11-28T12:00:00Z".parse().unwrap())
     }
 
     #[test]
