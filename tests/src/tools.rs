@@ -1,7 +1,7 @@
 //! Finds or builds the lab's binaries.
 //!
-//! Order: a folder given by the user (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the cache. Missing
-//! binaries are built once from the Go modules under `tests/tools/`, whose `go.mod` and `go.sum` pin every
+//! Order: a folder given by the user (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the cache, then programs on
+//! PATH in the pinned major and minor version. Missing binaries are built once from the Go modules under `tests/tools/`, whose `go.mod` and `go.sum` pin every
 //! byte.
 
 use std::fs::{self, File};
@@ -16,6 +16,7 @@ use crate::packages;
 use crate::process::run;
 use crate::settings;
 
+mod installed;
 mod module;
 
 use module::Module;
@@ -38,13 +39,19 @@ pub async fn all() -> Result<()> {
         .await?
 }
 
-/// Finds or builds every tool of a cluster that this user can run, and prints what it builds.
+/// Finds or builds every tool of a cluster that this user can run. Prints what it builds, and what it uses of the
+/// machine.
+#[expect(clippy::print_stderr, reason = "the first build takes minutes")]
 pub async fn for_cluster() -> Result<()> {
     tokio::task::spawn_blocking(|| {
         let everything = settings::is_root();
         let tools = Tool::CLUSTER.into_iter().filter(|tool| everything || !tool.needs_root());
+        let cache = settings::cache_folder()?;
         for tool in tools {
-            find_blocking(tool)?;
+            let path = find_blocking(tool)?;
+            if !path.starts_with(&cache) {
+                eprintln!("    uses {}", path.display());
+            }
         }
         if everything {
             packages::require(&packages::CLUSTER)?;
@@ -63,6 +70,11 @@ fn find_blocking(tool: Tool) -> Result<PathBuf> {
     let found =
         |folders: &[PathBuf]| folders.iter().map(|folder| folder.join(name)).find(|path| path.is_file());
     if let Some(path) = found(&folders) {
+        return Ok(path);
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    if let Some(path) = installed::find(module, name, &on_path) {
         return Ok(path);
     }
     build(module, &built)?;
