@@ -38,6 +38,10 @@ run: ## Convert a real image and start a pod from the variant in a new cluster (
 	cargo build --workspace --bins
 	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 
+.PHONY: pictures
+pictures: ## Make the pictures of the README from the report of the last `make run`; needs Chromium
+	docs/pictures/make.sh target/run/report.html
+
 .PHONY: test
 test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
@@ -194,6 +198,11 @@ lab: build ## Start a single-node cluster with a registry, and open a shell in i
 images: ## Build the context of zstart's two images in dist/image (release binaries)
 	cargo build --release --package zstart-controller --package zstart-webhook
 	deploy/context.sh $(RELEASE) dist/image
+
+.PHONY: plugin
+plugin: ## Pack the command line as a plugin of kubectl, with its manifest for krew, in dist/plugin (release binary)
+	cargo build --release --package zstart-cli
+	deploy/krew/package.sh $(RELEASE)/zstart dist/plugin
 
 $(NEXTEST):
 	@echo "==> building cargo-nextest $(NEXTEST_VERSION) (about 3 minutes on 2 cores, once)"

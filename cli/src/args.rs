@@ -22,7 +22,7 @@ use crate::tune::quantity::{Bandwidth, SampleSize};
 
 /// Convert container images to zstd layers, and verify that the layers unpack to the same bytes.
 #[derive(Debug, Parser)]
-#[command(version, bin_name = bin_name(), after_help = EXIT_CODES)]
+#[command(name = "zstart", version, bin_name = bin_name(), after_help = EXIT_CODES)]
 pub(crate) struct Arguments {
     /// Subcommand.
     #[command(subcommand)]

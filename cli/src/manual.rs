@@ -29,7 +29,7 @@ pub(crate) fn completion(shell: clap_complete::Shell) -> Result<(), CliError> {
 
 /// Writes a man page for each command.
 pub(crate) fn man(folder: &Path) -> Result<(), CliError> {
-    clap_mangen::generate_to(Arguments::command().name("zstart"), folder)
+    clap_mangen::generate_to(Arguments::command(), folder)
         .map_err(|source| CliError::WriteMan { folder: folder.to_owned(), source })
 }
 

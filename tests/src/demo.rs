@@ -44,10 +44,10 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
         let image = real::layout(real::RealImage::Python);
-        let layout = step("finding the real image (the first run builds it, in 3 minutes)", image).await?;
+        let layout = step("finding the real image (the first run builds it, in minutes)", image).await?;
         step("converting the image with zstart's command line", convert(&binaries, &layout)).await?;
         let tools = tools::for_cluster();
-        step("finding the real components (the first run builds them, in 10 to 15 minutes)", tools).await?;
+        step("finding the real components (the first run builds them, in 10 to 20 minutes)", tools).await?;
         anyhow::Ok(layout)
     })?;
     if !settings::is_root() {

@@ -28,6 +28,7 @@ pub enum Tool {
     Kueue,
     Decode,
     GoGzip,
+    Krew,
 }
 
 /// A Go module under `tests/tools/`.
@@ -216,6 +217,17 @@ static GZIP: Module = Module {
     cold_build: "10 seconds",
 };
 
+static KREW: Module = Module {
+    name: "krew",
+    version: "v0.4.3",
+    packages: &[("sigs.k8s.io/krew/cmd/krew", "kubectl-krew")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "15 seconds",
+};
+
 static KUEUE: Module = Module {
     name: "kueue",
     version: "v0.17.0",
@@ -284,7 +296,7 @@ impl Tool {
     ];
 
     /// Other tools of the tests, in build order. (`make bench` and `make scanners` build theirs on demand.)
-    pub const TESTS: [Self; 4] = [Self::Skopeo, Self::MapWebhook, Self::Kwok, Self::NodeMatch];
+    pub const TESTS: [Self; 5] = [Self::Skopeo, Self::MapWebhook, Self::Kwok, Self::NodeMatch, Self::Krew];
 
     /// File name of the program.
     pub fn file_name(self) -> &'static str {
@@ -313,6 +325,7 @@ impl Tool {
             Self::Kueue => "kueue",
             Self::Decode => "node-decode",
             Self::GoGzip => "go-gzip",
+            Self::Krew => "kubectl-krew",
         }
     }
 
@@ -352,6 +365,7 @@ impl Tool {
             Self::Kueue => &KUEUE,
             Self::Decode => &DECODE,
             Self::GoGzip => &GZIP,
+            Self::Krew => &KREW,
         }
     }
 }
@@ -382,6 +396,7 @@ mod tests {
             &KUEUE,
             &DECODE,
             &GZIP,
+            &KREW,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();

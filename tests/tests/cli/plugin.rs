@@ -6,6 +6,7 @@ use std::process::Stdio;
 use anyhow::Result;
 use tokio::process::Command;
 use zstart_tests::images::Fixture;
+use zstart_tests::tools::{self, Tool};
 
 use crate::command::{Zstart, finish};
 
@@ -29,5 +30,28 @@ async fn kubectl_zstart_symlink_is_a_kubectl_plugin() -> Result<()> {
     let ended = run(["inspect".to_owned(), zstart.oci("images:v1")]).await?;
     assert_eq!(ended.code, Some(0), "{ended:#?}");
     assert!(ended.stdout.contains(image.digest.as_str()), "{}", ended.stdout);
+    Ok(())
+}
+
+#[tokio::test]
+async fn krew_installs_the_packed_plugin() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let (packed, root) = (zstart.folder().join("plugin"), zstart.folder().join("krew"));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/krew/package.sh");
+    let output = Command::new(script).arg(&zstart.program).arg(&packed).output().await?;
+    assert!(output.status.success(), "{output:?}");
+
+    let krew = tools::find(Tool::Krew).await?;
+    let (manifest, archive) = (packed.join("zstart.yaml"), packed.join("zstart-linux-amd64.tar.gz"));
+    let mut install = Command::new(krew);
+    install.arg("install").arg(format!("--manifest={}", manifest.display()));
+    install.arg(format!("--archive={}", archive.display())).env("KREW_ROOT", &root);
+    install.env("KREW_NO_UPGRADE_CHECK", "1").stdin(Stdio::null());
+    let output = install.output().await?;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let mut plugin = Command::new(root.join("bin/kubectl-zstart"));
+    let ended = finish(plugin.arg("--version").stdin(Stdio::null())).await?;
+    assert_eq!(ended.stdout, format!("zstart {}\n", env!("CARGO_PKG_VERSION")), "{ended:#?}");
     Ok(())
 }
