@@ -39,7 +39,8 @@ fn commands(block: &Block) -> String {
     if block.language != "console" {
         return block.text.clone();
     }
-    block.text.lines().filter_map(|line| line.strip_prefix("$ ")).map(|line| format!("{line}\n")).collect()
+    let lines = block.text.lines().filter_map(|line| line.strip_prefix("$ "));
+    lines.flat_map(|line| [line, "\n"]).collect()
 }
 
 #[test]
