@@ -16,6 +16,8 @@ FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 MDBOOK_VERSION := 0.5.4
 MDBOOK := $(CACHE)/cargo/mdbook-$(MDBOOK_VERSION)/bin/mdbook
+MERMAID_VERSION := 0.17.1
+MERMAID := $(CACHE)/cargo/mdbook-mermaid-$(MERMAID_VERSION)/bin/mdbook-mermaid
 HOST := $(shell rustc --print host-tuple)
 DEBUG := target/$(HOST)/debug
 RELEASE := target/$(HOST)/release
@@ -170,15 +172,17 @@ lint: ## Run clippy with warnings denied
 doc: ## Build the crates' documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --exclude zstart-tests
 
-# A page's links to files outside of docs/ lead to the repository in the book.
+# A page's links to files outside of docs/ lead to the repository in the book. mdbook-mermaid draws the pictures of
+# docs/architecture.md; its `install` adds its script to the copy of docs/.
 .PHONY: book
-book: $(MDBOOK) ## Build the documents as a book in target/book
+book: $(MDBOOK) $(MERMAID) ## Build the documents as a book in target/book
 	@rm -rf target/book target/book-source
 	@mkdir -p target
 	@cp -R docs target/book-source
 	@sed -i 's|](\.\./|](https://github.com/zstart/zstart/blob/main/|g' target/book-source/*.md
-	$(MDBOOK) build target/book-source --dest-dir $(CURDIR)/target/book
-	@rm target/book/book.toml
+	@RUST_LOG=error $(MERMAID) install target/book-source
+	PATH="$(dir $(MERMAID)):$$PATH" $(MDBOOK) build target/book-source --dest-dir $(CURDIR)/target/book
+	@cd target/book && rm book.toml book.css mermaid.min.js mermaid-init.js
 
 .PHONY: licences
 licences: $(DENY) ## Check the licences, sources and bans of all dependencies
@@ -219,6 +223,11 @@ $(MDBOOK):
 	@echo "==> building mdbook $(MDBOOK_VERSION) (about 2 minutes on 2 cores, once)"
 	$(QUICK) cargo install --locked --quiet mdbook@$(MDBOOK_VERSION) --no-default-features \
 	  --root $(CACHE)/cargo/mdbook-$(MDBOOK_VERSION)
+
+$(MERMAID):
+	@echo "==> building mdbook-mermaid $(MERMAID_VERSION) (about 2 minutes on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet mdbook-mermaid@$(MERMAID_VERSION) \
+	  --root $(CACHE)/cargo/mdbook-mermaid-$(MERMAID_VERSION)
 
 $(DENY):
 	@echo "==> building cargo-deny $(DENY_VERSION) (about 3 minutes on 2 cores, once)"
