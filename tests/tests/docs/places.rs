@@ -99,14 +99,19 @@ fn installation(folder: &Folder) -> Result<String> {
         "type": "Ready", "status": "False", "reason": "PushDenied", "message": "no right to push",
         "lastTransitionTime": "2026-11-28T00:00:00Z",
     });
+    let lease = json!({
+        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+        "metadata": {"name": "zstart-controller", "namespace": "zstart-system"},
+    });
     fs::write(folder.path().join("record.json"), record.to_string())?;
+    fs::write(folder.path().join("lease.json"), lease.to_string())?;
     let status = json!({"status": {"conditions": [condition]}});
     Ok(format!(
         "helm install zstart charts/zstart --namespace zstart-system --create-namespace\n\
          kubectl label namespace shop zstart.dev/rewrite=enabled\n\
          kubectl create secret generic zstart-webhook-ca --namespace zstart-system\n\
          kubectl create secret generic zstart-webhook-tls --namespace zstart-system\n\
-         kubectl create -f record.json\n\
+         kubectl create -f lease.json -f record.json\n\
          kubectl patch imgconv {name} --subresource=status --type=merge --patch '{status}'\n"
     ))
 }
