@@ -14,6 +14,10 @@ FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= reference challenge manifest layer transcode
 FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
+MDBOOK_VERSION := 0.5.4
+MDBOOK := $(CACHE)/cargo/mdbook-$(MDBOOK_VERSION)/bin/mdbook
+MERMAID_VERSION := 0.17.1
+MERMAID := $(CACHE)/cargo/mdbook-mermaid-$(MERMAID_VERSION)/bin/mdbook-mermaid
 HOST := $(shell rustc --print host-tuple)
 DEBUG := target/$(HOST)/debug
 RELEASE := target/$(HOST)/release
@@ -156,7 +160,7 @@ test-aarch64: ## Run the transcoder's tests on AArch64, which qemu emulates
 	  cargo test --package zstart-transcode --lib --target $(AARCH64)
 
 .PHONY: check
-check: format lint doc licences generated test ## Run every check: formatting, lints, documentation, licences, generated files, tests
+check: format lint doc book licences generated test ## Run every check: formatting, lints, documentation, licences, generated files, tests
 
 .PHONY: format
 format: ## Check the formatting
@@ -169,6 +173,18 @@ lint: ## Run clippy with warnings denied
 .PHONY: doc
 doc: ## Build the crates' documentation, warnings denied
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --exclude zstart-tests
+
+# A page's links to files outside of docs/ lead to the repository in the book. mdbook-mermaid draws the pictures of
+# docs/architecture.md; its `install` adds its script to the copy of docs/.
+.PHONY: book
+book: $(MDBOOK) $(MERMAID) ## Build the documents as a book in target/book
+	@rm -rf target/book target/book-source
+	@mkdir -p target
+	@cp -R docs target/book-source
+	@sed -i 's|](\.\./|](https://github.com/zstart/zstart/blob/main/|g' target/book-source/*.md
+	@RUST_LOG=error $(MERMAID) install target/book-source
+	PATH="$(dir $(MERMAID)):$$PATH" $(MDBOOK) build target/book-source --dest-dir $(CURDIR)/target/book
+	@cd target/book && rm book.toml book.css mermaid.min.js mermaid-init.js
 
 .PHONY: licences
 licences: $(DENY) ## Check the licences, sources and bans of all dependencies
@@ -212,6 +228,16 @@ $(NEXTEST):
 $(FUZZ):
 	@echo "==> building cargo-fuzz $(FUZZ_VERSION) (about a minute on 2 cores, once)"
 	$(QUICK) cargo install --locked --quiet cargo-fuzz@$(FUZZ_VERSION) --root $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)
+
+$(MDBOOK):
+	@echo "==> building mdbook $(MDBOOK_VERSION) (about 2 minutes on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet mdbook@$(MDBOOK_VERSION) --no-default-features \
+	  --root $(CACHE)/cargo/mdbook-$(MDBOOK_VERSION)
+
+$(MERMAID):
+	@echo "==> building mdbook-mermaid $(MERMAID_VERSION) (about 2 minutes on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet mdbook-mermaid@$(MERMAID_VERSION) \
+	  --root $(CACHE)/cargo/mdbook-mermaid-$(MERMAID_VERSION)
 
 $(DENY):
 	@echo "==> building cargo-deny $(DENY_VERSION) (about 3 minutes on 2 cores, once)"

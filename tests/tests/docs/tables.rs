@@ -1,4 +1,4 @@
-//! Checks the documents' tables against the tests.
+//! The documents' tables, against code and tests.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -8,7 +8,8 @@ use zstart_core::owner_hold::HoldReason;
 use zstart_core::record::RecordReason;
 use zstart_tests::registry::profiles::{PRODUCTS, table};
 
-fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
+/// Reads all Rust code below a folder.
+pub(crate) fn read_sources(folder: &Path, into: &mut String) -> Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
         if path.is_dir() {
@@ -36,6 +37,9 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
         ("docs/install.md", 10),
         ("docs/credentials.md", 2),
         ("docs/jobs.md", 15),
+        ("docs/security.md", 30),
+        ("docs/operating.md", 4),
+        ("docs/quickstart-fargate.md", 1),
     ];
     for (document, min) in documents {
         let text = std::fs::read_to_string(root.join(document))?;
@@ -138,6 +142,30 @@ fn troubleshooting_lists_reasons_metrics_and_events() -> Result<()> {
     assert!(events.len() > 7, "{events:?}");
     for word in events {
         assert!(text.contains(&format!("`{word}`")), "docs/troubleshooting.md lacks the event {word}");
+    }
+    Ok(())
+}
+
+#[test]
+fn troubleshooting_lists_conditions_and_exit_codes() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let read = |path: &str| std::fs::read_to_string(root.join(path));
+    let text = read("docs/troubleshooting.md")?;
+    let conditions = read("crates/core/src/record/condition.rs")?;
+    let types = conditions.lines().filter_map(|line| {
+        line.strip_prefix("pub const ")?.split_once(": &str = \"")?.1.split('"').next().map(str::to_owned)
+    });
+    let arguments = read("cli/src/args.rs")?;
+    let help = arguments.split("\nExit codes:\n").nth(1).and_then(|rest| rest.split("\";").next());
+    let codes = help.into_iter().flat_map(str::lines);
+    let codes = codes.filter_map(|line| line.split_whitespace().next()).map(str::to_owned);
+    let (types, codes): (Vec<_>, Vec<_>) = (types.collect(), codes.collect());
+    assert!(types.len() == 4 && codes.len() > 9, "{types:?} {codes:?}");
+    for condition in types {
+        assert!(text.contains(&format!("\n| `{condition}` | ")), "docs/troubleshooting.md lacks {condition}");
+    }
+    for code in codes {
+        assert!(text.contains(&format!("\n| {code} | ")), "docs/troubleshooting.md lacks exit code {code}");
     }
     Ok(())
 }

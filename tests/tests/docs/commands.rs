@@ -1,0 +1,133 @@
+//! Commands in the documents. A comment above each block says where its commands run; CONTRIBUTING lists the forms.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::markdown::{Block, Page, all, root};
+use crate::places::Place;
+use crate::tables::read_sources;
+
+/// Content of the comment above a block.
+enum Mark {
+    /// The commands run in the tests below.
+    Run(Place),
+    /// Another test runs them.
+    Test(String),
+    /// The commands run nowhere, for the given reason.
+    NotRun,
+}
+
+fn has_commands(block: &Block) -> bool {
+    matches!(block.language.as_str(), "sh" | "bash" | "shell" | "console") || block.text.starts_with("$ ")
+}
+
+fn mark(block: &Block) -> Result<Mark> {
+    let comment = block.comment.as_deref().context("a comment above it must say where the commands run")?;
+    let (kind, rest) = comment.split_once(": ").unwrap_or((comment, ""));
+    match (kind, rest) {
+        ("run", place) => Ok(Mark::Run(Place::parse(place)?)),
+        ("test", name) if !name.is_empty() => Ok(Mark::Test(name.to_owned())),
+        ("not run", reason) if !reason.is_empty() => Ok(Mark::NotRun),
+        _ => bail!("{comment:?} is none of `run: PLACE`, `test: NAME`, `not run: REASON`"),
+    }
+}
+
+/// Commands of a block. In a block of language `console`, the lines with a prompt.
+fn commands(block: &Block) -> String {
+    if block.language != "console" {
+        return block.text.clone();
+    }
+    let lines = block.text.lines().filter_map(|line| line.strip_prefix("$ "));
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+#[test]
+fn blocks_of_commands_say_where_they_run() -> Result<()> {
+    let mut tests = String::new();
+    for folder in ["crates", "controller", "webhook", "cli", "tests/tests"] {
+        read_sources(&root().join(folder), &mut tests)?;
+    }
+    let (mut problems, mut count) = (Vec::new(), 0);
+    for page in all()? {
+        for block in page.blocks.iter().filter(|block| has_commands(block)) {
+            count += 1;
+            let problem = match mark(block) {
+                Err(error) => Some(error.to_string()),
+                Ok(Mark::Test(name)) if !tests.contains(&format!("fn {name}(")) => {
+                    Some(format!("no test {name}"))
+                }
+                Ok(_) if block.language.is_empty() => Some("its language must be console".to_owned()),
+                Ok(_) => None,
+            };
+            let place = format!("{}:{}", page.path.display(), block.line);
+            problems.extend(problem.map(|text| format!("{place}: {text}")));
+        }
+    }
+    assert!(problems.is_empty(), "blocks of commands (see CONTRIBUTING.md):\n{}", problems.join("\n"));
+    assert!(count > 40, "{count} blocks were found");
+    Ok(())
+}
+
+/// Runs the commands of a page, as one script for each place.
+async fn run(page: &str) -> Result<()> {
+    let page = Page::read(Path::new(page))?;
+    for place in [Place::Layouts, Place::Cluster, Place::Installation] {
+        if let Some(script) = script(&page, place) {
+            place.run(&script).await.with_context(|| format!("commands of {}", page.path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+fn script(page: &Page, place: Place) -> Option<String> {
+    let blocks = page.blocks.iter().filter(|block| has_commands(block));
+    let chosen = blocks.filter(|block| matches!(mark(block), Ok(Mark::Run(found)) if found == place));
+    let text: String = chosen.map(commands).collect();
+    (!text.is_empty()).then_some(text)
+}
+
+/// Makes a test of each page that has commands to run.
+macro_rules! pages {
+    ($($test:ident: $page:literal;)+) => {
+        /// Pages whose commands run.
+        const PAGES: &[&str] = &[$($page),+];
+        $(
+            #[tokio::test]
+            async fn $test() -> Result<()> {
+                run($page).await
+            }
+        )+
+    };
+}
+
+pages! {
+    readme_runs: "README.md";
+    chart_readme_runs: "charts/zstart/README.md";
+    credentials_run: "docs/credentials.md";
+    jobs_run: "docs/jobs.md";
+    operating_runs: "docs/operating.md";
+    quickstart_cluster_runs: "docs/quickstart-cluster.md";
+    quickstart_eks_runs: "docs/quickstart-eks.md";
+    quickstart_fargate_runs: "docs/quickstart-fargate.md";
+    quickstart_kind_runs: "docs/quickstart-kind.md";
+    quickstart_lab_runs: "docs/quickstart-lab.md";
+    troubleshooting_runs: "docs/troubleshooting.md";
+}
+
+/// Each page in the list above has commands to run, and each such page is in the list.
+#[test]
+fn pages_with_commands_have_a_test() -> Result<()> {
+    let has_script = |page: &Page| {
+        [Place::Layouts, Place::Cluster, Place::Installation]
+            .iter()
+            .any(|&place| script(page, place).is_some())
+    };
+    let pages = all()?;
+    let pages = pages.iter().filter(|page| has_script(page));
+    let pages: BTreeSet<_> = pages.map(|page| page.path.display().to_string()).collect();
+    let tested: BTreeSet<_> = PAGES.iter().map(|&page| page.to_owned()).collect();
+    assert_eq!(pages, tested, "the list `pages!` of tests/tests/docs/commands.rs differs from the pages");
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Checks the documents: what their tables name, their links, and their commands.
+
+mod commands;
+mod links;
+mod markdown;
+mod places;
+mod tables;
