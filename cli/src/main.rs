@@ -18,6 +18,7 @@ mod reconvert;
 mod records;
 mod registries;
 mod retry;
+mod rewrite;
 mod tune;
 mod verify;
 
@@ -60,6 +61,7 @@ fn run(command: Command) -> Result<(), CliError> {
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
+                Command::Rewrite(arguments) => rewrite::run(arguments).await,
                 Command::Inspect(arguments) => inspect::run(arguments).await,
                 Command::Tune(arguments) => tune::run(arguments).await,
                 Command::Verify(arguments) => verify::run(arguments).await,
