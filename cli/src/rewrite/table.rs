@@ -21,11 +21,10 @@ pub(super) fn lines(rows: &[Row]) -> Vec<String> {
     };
     let widths = columns.map(width);
     let line = |row: &Row| {
-        let mut line = String::new();
-        for (column, width) in columns.iter().zip(widths) {
-            line += &format!("{:width$}  ", shorten(column(row)));
-        }
-        line + &row.result.replace(char::is_control, "\u{fffd}")
+        let padded = |(column, width): (&fn(&Row) -> &str, usize)| format!("{:width$}", shorten(column(row)));
+        let mut cells: Vec<String> = columns.iter().zip(widths).map(padded).collect();
+        cells.push(row.result.replace(char::is_control, "\u{fffd}"));
+        cells.join("  ")
     };
     rows.iter().map(line).collect()
 }

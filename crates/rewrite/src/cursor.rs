@@ -112,7 +112,7 @@ impl<'t> Cursor<'t> {
         let entries = self.entries();
         let mut own = entries.into_iter().filter(|(name, _)| *name == Some(key)).map(|(_, value)| value);
         let first = own.next()?;
-        match own.last() {
+        match own.next_back() {
             None => Some(first),
             Some(last) => Some(Self { obstacle: Some(Obstacle::Duplicate), ..last }),
         }

@@ -43,11 +43,8 @@ fn noise(indent: usize) -> impl Strategy<Value = String> {
         for (number, line) in lines.iter().enumerate() {
             let line = line.replace("KEY", &format!("key{number}"));
             let is_blank = line.trim().is_empty();
-            text += &if is_blank {
-                format!("{}\n", line.trim_start_matches('\t'))
-            } else {
-                format!("{space}{line}\n")
-            };
+            let indent = if is_blank { "" } else { space.as_str() };
+            text.extend([indent, line.trim_start_matches('\t'), "\n"]);
         }
         text
     })
@@ -61,7 +58,7 @@ fn document() -> impl Strategy<Value = (String, Vec<String>)> {
         for (before, reference, Notation { quote, gap, comment }, after) in containers {
             text += "    - name: app\n";
             text += &before.replace("key", "before");
-            text += &format!("      image: {gap}{quote}{reference}{quote}{comment}\n{after}");
+            text.extend(["      image: ", gap, quote, &reference, quote, &comment, "\n", &after]);
             images.push(reference);
         }
         text += &tail.replace("key", "tail");
