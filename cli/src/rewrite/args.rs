@@ -10,6 +10,7 @@ use crate::registries::RegistryArguments;
 
 /// Arguments of `zstart rewrite`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct RewriteArguments {
     /// File to rewrite: Kubernetes manifests (YAML, JSON), an Amazon ECS task definition (JSON, YAML), or Terraform
     /// (`.tf`). `-` for stdin. A folder means its `.yaml`, `.yml`, `.json` and `.tf` files. Repeat the flag for

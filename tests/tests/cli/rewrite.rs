@@ -350,3 +350,18 @@ async fn files_that_cannot_be_edited_exactly_are_refused() -> Result<()> {
     assert_eq!(lab.rewrite(&["-f", &file]).await?.code, Some(0));
     Ok(())
 }
+
+#[tokio::test]
+async fn denied_conversion_leaves_the_file_unwritten() -> Result<()> {
+    let lab = Lab::start().await?;
+    let app = lab.push("shop/app:v1").await?;
+    let gateway = Gateway::start(&lab.registry.host()).await?;
+    gateway.fault(Method::POST, "/blobs/uploads/", Fault::Respond(StatusCode::UNAUTHORIZED, vec![], "no"));
+    let text = task(&app.replace(&lab.registry.host(), &gateway.host()));
+    let file = lab.write("task.json", &text)?;
+    let before = fs::metadata(&file)?.modified()?;
+    require_failure(&lab.zstart, &["rewrite", "--convert", "-i", "-f", &file], 4, &["HTTP 401", "failed: "])
+        .await?;
+    assert_eq!((fs::read_to_string(&file)?, fs::metadata(&file)?.modified()?), (text, before));
+    Ok(())
+}
