@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use futures::{StreamExt as _, stream};
 use zstart_convert::{PlatformSelection, Settings};
 use zstart_core::{Platform, Reference};
-use zstart_rewrite::{Cpu, FoundImage, ImageValue, Target};
+use zstart_rewrite::{Cpu, EditError, FoundImage, ImageValue, Target};
 
 pub(crate) use self::args::RewriteArguments;
 pub(crate) use self::error::RewriteError;
@@ -69,6 +69,7 @@ pub(crate) async fn run(arguments: RewriteArguments) -> Result<(), CliError> {
     let registries = Registries::new(&arguments.registry);
     let mut outcomes = look_up(&registries, &wanted).await;
     if arguments.convert && !arguments.check {
+        require_editable(&inputs, &decisions, &outcomes)?;
         convert(&arguments, &wanted, &mut outcomes).await;
     }
     let mut files = Vec::new();
@@ -104,6 +105,25 @@ fn platforms(chosen: &[Platform], target: Target) -> Vec<Platform> {
         Cpu::Arm => "linux/arm64",
     };
     word.parse().into_iter().collect()
+}
+
+/// Requires that the images to convert can be replaced afterwards: a conversion is long.
+fn require_editable(
+    inputs: &[Input],
+    decisions: &[Vec<Decision>],
+    outcomes: &[Outcome],
+) -> Result<(), RewriteError> {
+    for (input, decisions) in inputs.iter().zip(decisions) {
+        for (image, decision) in input.manifest.images().iter().zip(decisions) {
+            let (Some(obstacle), Ok(index)) = (image.obstacle, decision) else { continue };
+            if matches!(outcomes[*index], Outcome::Missing(_)) {
+                let (file, document, line) = (input.name.clone(), image.document, image.line);
+                let source = EditError::Obstacle { document, line, obstacle };
+                return Err(RewriteError::Edit { file, source });
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn look_up(registries: &Registries<'_>, wanted: &[Wanted]) -> Vec<Outcome> {

@@ -82,7 +82,7 @@ impl Outcome {
             }
             Self::Left(reason) => reason.clone(),
             Self::Missing(_) => "no variant; --convert makes one".to_owned(),
-            Self::Failed(error) => format!("failed: {error}"),
+            Self::Failed(error) => format!("error: {error}"),
         }
     }
 }

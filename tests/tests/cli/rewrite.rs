@@ -290,7 +290,7 @@ async fn failed_lookup_leaves_its_image_and_sets_the_exit_code() -> Result<()> {
     let ended = lab.rewrite(&["-f", &file]).await?;
     assert_eq!(ended.code, Some(3), "{ended:#?}");
     assert!(ended.stdout.contains("-zstd-") && ended.stdout.contains("/shop/gone:v1'"), "{}", ended.stdout);
-    assert!(ended.stderr.contains("failed: ") && ended.stderr.contains("\nerror: "), "{}", ended.stderr);
+    assert!(ended.stderr.contains("  error: ") && ended.stderr.contains("\nerror: "), "{}", ended.stderr);
     Ok(())
 }
 
@@ -348,6 +348,9 @@ async fn files_that_cannot_be_edited_exactly_are_refused() -> Result<()> {
     let other = lab.push("shop/other:v1").await?;
     let file = lab.write("other.yaml", &pod(&format!("&app {other}\n  - name: copy\n    image: *app")))?;
     assert_eq!(lab.rewrite(&["-f", &file]).await?.code, Some(0));
+    require_failure(&lab.zstart, &["rewrite", "--convert", "-f", &file], 2, &["line 6"]).await?;
+    let ended = lab.rewrite(&["-f", &file]).await?;
+    assert!(ended.stderr.contains("no variant"), "nothing was converted: {}", ended.stderr);
     Ok(())
 }
 
@@ -360,7 +363,7 @@ async fn denied_conversion_leaves_the_file_unwritten() -> Result<()> {
     let text = task(&app.replace(&lab.registry.host(), &gateway.host()));
     let file = lab.write("task.json", &text)?;
     let before = fs::metadata(&file)?.modified()?;
-    require_failure(&lab.zstart, &["rewrite", "--convert", "-i", "-f", &file], 4, &["HTTP 401", "failed: "])
+    require_failure(&lab.zstart, &["rewrite", "--convert", "-i", "-f", &file], 4, &["HTTP 401", "  error: "])
         .await?;
     assert_eq!((fs::read_to_string(&file)?, fs::metadata(&file)?.modified()?), (text, before));
     Ok(())
