@@ -1,4 +1,4 @@
-//! Syntax tree with the byte range of every value, whatever the format.
+//! Syntax tree with the byte range of every value, for all formats.
 //!
 //! The nodes are in the order of the text. Two texts with equal content therefore have equal lists of nodes, which
 //! is how an edit is checked.

@@ -67,21 +67,51 @@ fn task(image: &str) -> String {
 }
 
 fn terraform(image: &str) -> String {
-    format!(
-        "resource \"aws_ecs_task_definition\" \"web\" {{\n  family = \"web\"\n  container_definitions = jsonencode([\n    \
-         {{ name = \"app\", image = \"{image}\" }}, # the application\n    {{ name = \"log\", image = var.log }},\n  ])\n}}\n"
-    )
+    let text = r#"resource "aws_ecs_task_definition" "web" {
+  family = "web"
+  container_definitions = jsonencode([
+    { name = "app", image = "IMAGE" }, # the application
+    { name = "log", image = var.log },
+  ])
+}
+"#;
+    text.replace("IMAGE", image)
 }
 
-/// Two documents with comments, quotes and a list, as people write them.
+/// Three documents with comments, quotes and flow style, as people write them.
 fn deployment(app: &str, init: &str) -> String {
-    format!(
-        "# The shop\napiVersion: apps/v1\nkind: Deployment\nmetadata: {{name: web}}\nspec:\n  template:\n    spec:\n      \
-         initContainers:\n      - name: init   # runs first\n        image: '{init}'   # pinned?\n      containers:\n      \
-         - {{name: app, image: \"{app}\", env: [{{name: IMAGE, value: \"{app}\"}}]}}\n---\napiVersion: v1\nkind: ConfigMap\n\
-         data:\n  image: {app}\n---\napiVersion: batch/v1\nkind: CronJob\nmetadata:\n  name: night\nspec:\n  jobTemplate:\n    \
-         spec:\n      template:\n        spec:\n          containers:\n            - image: {app}\n              name: job\n"
-    )
+    let text = r#"# The shop
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web}
+spec:
+  template:
+    spec:
+      initContainers:
+      - name: init   # runs first
+        image: 'INIT'   # pinned?
+      containers:
+      - {name: app, image: "APP", env: [{name: TEXT, value: "APP"}]}
+---
+apiVersion: v1
+kind: ConfigMap
+data:
+  image: APP
+---
+apiVersion: batch/v1
+kind: CronJob
+metadata:
+  name: night
+spec:
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          containers:
+            - image: APP
+              name: job
+"#;
+    text.replace("INIT", init).replace("APP", app)
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ const TASK: &str = "{\r
 \t\"family\": \"web\",\r
 \t\"runtimePlatform\": {\"cpuArchitecture\": \"X86_64\", \"operatingSystemFamily\": \"LINUX\"},\r
 \t\"containerDefinitions\": [\r
-\t\t{\"name\": \"app\", \"image\": \"r.example/app:v1\", \"environment\": [{\"name\": \"😀 \\ud83d\\ude00\", \"value\": \"image\"}]},\r
+\t\t{\"name\": \"app\", \"image\": \"r.example/app:v1\",\r
+\t\t\"environment\": [{\"name\": \"😀 \\ud83d\\ude00\", \"value\": \"image\"}]},\r
 \t\t{ \"name\":\"log\",\"image\" : \"public.ecr.aws/aws-observability/aws-for-fluent-bit:stable\" }\r
 \t]\r
 }\r
@@ -22,7 +23,7 @@ fn task_definition_is_edited_in_place() {
     ];
     assert_eq!(images(&manifest), expected);
     assert_eq!(manifest.images()[0].target, Target::Ecs(Some(Cpu::X86)));
-    assert_eq!(manifest.images()[1].line, 6);
+    assert_eq!(manifest.images()[1].line, 7);
     require_edit(TASK, Format::Json, OLD);
 }
 

@@ -79,7 +79,8 @@ fn lists_of_any_kind_are_read() {
 
 #[test]
 fn task_definition_may_be_yaml() {
-    let text = "family: web\nruntimePlatform: {cpuArchitecture: ARM64}\ncontainerDefinitions:\n- name: app\n  image: r.example/app:v1\n";
+    let text = "family: web\nruntimePlatform: {cpuArchitecture: ARM64}\n\
+                containerDefinitions:\n- name: app\n  image: r.example/app:v1\n";
     let manifest = parse(text, Format::Yaml);
     assert_eq!(images(&manifest), ["task web, container app: r.example/app:v1"]);
     assert_eq!(manifest.images()[0].target, Target::Ecs(Some(Cpu::Arm)));

@@ -9,7 +9,8 @@ mod yaml;
 use crate::{EditError, Format, ImageValue, Manifest, ParseError};
 
 /// Reference that the tests write.
-pub(super) const NEW: &str = "registry.example/app:v1-zstd-1a2b3c4d5e6f-27893757@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+pub(super) const NEW: &str = "registry.example/app:v1-zstd-1a2b3c4d5e6f-27893757@sha256:\
+     0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 pub(super) fn parse(text: &str, format: Format) -> Manifest {
     Manifest::parse(text.to_owned(), format).expect("the text is valid")

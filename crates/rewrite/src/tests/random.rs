@@ -125,7 +125,8 @@ proptest! {
         image in reference(),
     ) {
         let before = before.replace('\\', "\\\\").replace('"', "\\\"");
-        let front = format!("{{\"family\":{space}\"{before}\",\"containerDefinitions\":[{{{space}\"name\":\"a\",\"image\":{space}\"");
+        let front = format!("{{\"family\":{space}\"{before}\",\
+             \"containerDefinitions\":[{{{space}\"name\":\"a\",\"image\":{space}\"");
         let back = format!("\"{space}}}]}}{space}");
         let manifest = Manifest::parse(format!("{front}{image}{back}"), Format::Json).unwrap();
         let edited = manifest.replace(&[Some(NEW.to_owned())]).unwrap();

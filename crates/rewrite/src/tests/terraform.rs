@@ -42,7 +42,8 @@ fn jsonencode_is_edited() {
 fn heredoc_is_edited() {
     for (start, cpu) in [("<<-EOF", "${var.cpu}"), ("<<EOF", "256")] {
         let text = format!(
-            "resource \"aws_ecs_task_definition\" \"web\" {{\n  container_definitions = {start}\n    [\n      {{\n        \
+            "resource \"aws_ecs_task_definition\" \"web\" {{\n  \
+             container_definitions = {start}\n    [\n      {{\n        \
              \"name\": \"${{var.name}} é\", \"cpu\": {cpu},\n        \"image\": \"r.example/app:v1\"\n      }},\n      \
              {{\"name\": \"b\", \"image\": \"r.example/b:${{var.tags[\"b\"]}}\"}}\n    ]\n  EOF\n}}\n"
         );
@@ -94,8 +95,9 @@ fn definitions_written_elsewhere_are_listed() {
 
 #[test]
 fn part_of_a_concatenation_is_edited() {
-    let text = "locals {\n  container_definitions = jsonencode(concat([{ name = \"a\", image = \"r.example/app:v1\" }], \
-                var.debug ? [{ name = \"b\", image = \"r.example/app:v1\" }] : [], local.sidecars))\n}\n";
+    let text = "locals {\n  container_definitions = jsonencode(concat(\
+                [{ name = \"a\", image = \"r.example/app:v1\" }], \
+                 var.debug ? [{ name = \"b\", image = \"r.example/app:v1\" }] : [], local.sidecars))\n}\n";
     let expected = [
         "locals, container a: r.example/app:v1",
         "locals, container b: r.example/app:v1",

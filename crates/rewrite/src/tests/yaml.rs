@@ -17,10 +17,13 @@ fn every_notation_of_a_scalar_is_kept() {
         pod("&image registry.example/app:v1"),
         pod("   registry.example/app:v1\t# tab").replace('\n', "\r\n"),
         format!("\u{feff}# überschrift é 漢字 😀\n{}", pod(OLD)),
-        "{apiVersion: v1, kind: Pod, spec: {containers: [{image: registry.example/app:v1, name: a}]}}".to_owned(),
+        "{apiVersion: v1, kind: Pod, spec: {containers: [{image: registry.example/app:v1, name: a}]}}"
+            .to_owned(),
         format!("%YAML 1.2\n---\n{}...\n# end", pod(OLD)),
         pod("\n        registry.example/app:v1"),
-        "kind: Pod\napiVersion: v1\nspec:\n  containers:\n  - {name: é, \"image\": \"registry.example/app:v1\"}".to_owned(),
+        "kind: Pod\napiVersion: v1\nspec:\n  containers:\n  \
+         - {name: é, \"image\": \"registry.example/app:v1\"}"
+            .to_owned(),
     ] {
         require_edit(&text, Format::Yaml, OLD);
     }
