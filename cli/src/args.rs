@@ -17,6 +17,7 @@ use crate::image_ref::ImageRef;
 use crate::output::OutputFormat;
 use crate::records::RecordArguments;
 use crate::registries::RegistryArguments;
+use crate::rewrite::RewriteArguments;
 use crate::tune::node::GzipDecoder;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
@@ -47,6 +48,7 @@ Exit codes:
     6  content does not match its digest or diff_id, or a variant its source
     7  image can't be converted; the message says why
     8  the source's tag moved, or the variant's tag holds another image
+    9  `zstart rewrite --check` found an image to replace or to convert
   130  stopped by a signal";
 
 /// Returns `kubectl zstart` if the program was started as that plugin.
@@ -68,6 +70,15 @@ pub(crate) enum Command {
     ///
     /// The result is a new image, the variant. The source is never changed.
     Convert(ConvertArguments),
+    /// Replace the images of Kubernetes manifests, Amazon ECS task definitions and Terraform files by their variants.
+    ///
+    /// The command looks for each image's variant in the image's own repository, needs no cluster, and changes the
+    /// image references and no other byte of a file. It writes one file to stdout, or any number with `--in-place`,
+    /// and prints what it did with each image to stderr. An image without a variant stays as it is.
+    ///
+    /// A failed look-up or conversion leaves its image as it is; the exit code tells. A file that can't be edited
+    /// exactly is an error (exit code 2), and then nothing is written.
+    Rewrite(RewriteArguments),
     /// Show an image's platforms, layers and compression, and whether the image is a variant.
     ///
     /// An image is a registry reference (`registry.example/app:v1`, or `docker://…` with that), an OCI

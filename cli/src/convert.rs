@@ -11,12 +11,13 @@ use self::lookup::{Lookup, Work, is_readable};
 use self::report::{ConvertReport, Outcome, VariantName};
 use crate::args::ConvertArguments;
 use crate::error::CliError;
-use crate::image_ref::SourceImage;
+use crate::image_ref::{ManifestSelector, SourceImage};
 use crate::layer_cache::LayerCacheFile;
 use crate::progress;
 use crate::registries::Registries;
 
 mod lookup;
+pub(crate) mod ready;
 mod report;
 mod source_guard;
 
@@ -96,12 +97,23 @@ pub(crate) async fn run(arguments: ConvertArguments) -> Result<(), CliError> {
         None => VariantTagging::Derived { names: &names, listing: listing.as_ref() },
     };
     // The log has the transcoder's faults.
-    let Execution { image, tag, layers_reused, transcoder_faults: _ } =
-        zstart_convert::execute(job, selector.key(), tagging, &plan).await?;
-    let is_verified = is_readable(zstart_convert::verify_pushed(&*target, &tag, &plan, &image).await)?;
+    let (Execution { image, tag, layers_reused, transcoder_faults: _ }, is_verified) =
+        execute(job, &selector, tagging, &plan).await?;
     drop(progress);
     let outcome = Outcome::Converted { image, took: started.elapsed(), layers_reused, is_verified };
     print(&plan, VariantName::Tag(&tag), outcome)
+}
+
+/// Converts by a plan and reads the variant back. Returns false if the credentials may not read the variant.
+async fn execute(
+    job: Job<'_>,
+    selector: &ManifestSelector,
+    tagging: VariantTagging<'_>,
+    plan: &Plan,
+) -> Result<(Execution, bool), CliError> {
+    let execution = zstart_convert::execute(job, selector.key(), tagging, plan).await?;
+    let verified = zstart_convert::verify_pushed(job.target, &execution.tag, plan, &execution.image).await;
+    Ok((execution, is_readable(verified)?))
 }
 
 fn settings(arguments: &ConvertArguments) -> Settings {

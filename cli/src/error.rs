@@ -166,6 +166,9 @@ pub(crate) enum CliError {
         #[source]
         source: std::io::Error,
     },
+    /// A file can't be rewritten, or `zstart rewrite --check` found an image to replace.
+    #[error(transparent)]
+    Rewrite(#[from] crate::rewrite::RewriteError),
     /// Stdout can't be written.
     #[error("failed to write the result to stdout")]
     Print {
@@ -254,6 +257,7 @@ impl CliError {
             | Self::NoRecord { .. }
             | Self::NoRecordKind => 3,
             Self::TargetUnreadable { .. } => 4,
+            Self::Rewrite(error) => error.exit_code(),
             Self::Stopped => 130,
             Self::Credentials { .. }
             | Self::Client(_)

@@ -19,7 +19,7 @@ use crate::error::CliError;
 mod open;
 mod transport;
 
-pub(crate) use open::SourceImage;
+pub(crate) use open::{ManifestSelector, SourceImage};
 
 /// Reference to an image.
 #[derive(Clone, Debug, PartialEq, Eq)]

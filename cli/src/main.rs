@@ -22,6 +22,7 @@ mod records;
 mod registries;
 mod report;
 mod retry;
+mod rewrite;
 mod status;
 mod tune;
 mod verify;
@@ -65,6 +66,7 @@ fn run(command: Command) -> Result<(), CliError> {
         let command = async {
             match command {
                 Command::Convert(arguments) => convert::run(arguments).await,
+                Command::Rewrite(arguments) => rewrite::run(arguments).await,
                 Command::Inspect(arguments) => inspect::run(arguments).await,
                 Command::Tune(arguments) => tune::run(arguments).await,
                 Command::Verify(arguments) => verify::run(arguments).await,

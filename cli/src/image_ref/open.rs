@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use zstart_core::{Digest, Tag};
+use zstart_core::{Digest, Reference, Tag};
 use zstart_registry::{LayoutArchive, LayoutFolder, LayoutImage, LayoutName, ManifestKey, Store};
 
 use super::{ImageRef, LayoutPlace};
@@ -23,18 +23,25 @@ pub(crate) enum ManifestSelector {
     Digest(Digest),
 }
 
+impl SourceImage {
+    /// Opens the repository of a reference.
+    pub(crate) async fn of(registries: &Registries<'_>, reference: &Reference) -> Result<Self, CliError> {
+        let selector = match (reference.digest(), reference.tag()) {
+            (Some(digest), _) => ManifestSelector::Digest(digest.clone()),
+            (None, Some(tag)) => ManifestSelector::Tag(tag.clone()),
+            (None, None) => unreachable!("a reference has a tag or a digest"),
+        };
+        Ok(Self { store: registries.open(reference).await?, selector })
+    }
+}
+
 impl ImageRef {
     /// Opens the repository of a source. The image of a layout is looked up.
     pub(crate) async fn open_source(&self, registries: &Registries<'_>) -> Result<SourceImage, CliError> {
         let (place, selection) = match self {
             Self::Layout { place, selection } => (place, selection),
             Self::Registry { reference, version: _ } => {
-                let selector = match (reference.digest(), reference.tag()) {
-                    (Some(digest), _) => ManifestSelector::Digest(digest.clone()),
-                    (None, Some(tag)) => ManifestSelector::Tag(tag.clone()),
-                    (None, None) => unreachable!("a reference has a tag or a digest"),
-                };
-                return Ok(SourceImage { store: registries.open(reference).await?, selector });
+                return SourceImage::of(registries, reference).await;
             }
         };
         let failed = |source| CliError::Selection { place: place.to_string(), source };

@@ -16,6 +16,7 @@ mod places;
 mod plugin;
 mod profiles;
 mod proxy;
+mod rewrite;
 mod target_lookups;
 mod tls;
 mod tune;
