@@ -5,6 +5,7 @@ pub mod scenario;
 
 pub(crate) mod application;
 mod layer_check;
+pub mod monitoring;
 mod rootless;
 
 use std::path::PathBuf;
@@ -36,13 +37,21 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     if cluster::is_inside() {
         let layout = image()?;
         return cluster::run_program(Storage::Disk, &[], |cluster| async move {
+            if !keep {
+                return scenario::run(&cluster, &binaries, &layout, PULLS).await;
+            }
+            let prometheus = step("starting Prometheus", monitoring::start(&cluster)).await?;
             scenario::run(&cluster, &binaries, &layout, PULLS).await?;
-            if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
+            monitoring::describe(&prometheus);
+            commands::shell(&cluster, &[])
         });
     }
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
         step("finding the real components (the first run builds them)", tools::all()).await?;
+        if keep && settings::is_root() {
+            step("finding Prometheus (the first run builds it)", tools::monitoring()).await?;
+        }
         step("finding the real image (the first run builds it)", real::layout(real::RealImage::Python)).await
     })?;
     if !settings::is_root() {

@@ -28,6 +28,9 @@ pub enum Tool {
     Kueue,
     Decode,
     GoGzip,
+    Prometheus,
+    Promtool,
+    PromqlNames,
 }
 
 /// A Go module under `tests/tools/`.
@@ -264,8 +267,29 @@ static NODE_MATCH: Module = Module {
     cold_build: "half a minute",
 };
 
+/// Prometheus without its web interface, whose files aren't in the module, and with the service discovery of Kubernetes
+/// only. `promql-names` is a program of the lab on its parser.
+static PROMETHEUS: Module = Module {
+    name: "prometheus",
+    version: "v0.316.0",
+    packages: &[
+        ("zstart.dev/lab/prometheus/promql", "promql-names"),
+        ("github.com/prometheus/prometheus/cmd/promtool", "promtool"),
+        ("github.com/prometheus/prometheus/cmd/prometheus", "prometheus"),
+    ],
+    tags: "remove_all_sd enable_kubernetes_sd",
+    linker_flags: "-X github.com/prometheus/common/version.Version=3.16.0",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "6 minutes",
+};
+
 impl Tool {
-    /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
+    /// Tools of the tests of monitoring, and of a kept cluster.
+    pub const MONITORING: [Self; 3] = [Self::PromqlNames, Self::Promtool, Self::Prometheus];
+
+    /// Tools of a cluster and of the other tests, in build order. (`make bench` and `make scanners` build their other
+    /// tools on demand.)
     pub const ALL: [Self; 18] = [
         Self::KubeApiserver,
         Self::Kubectl,
@@ -314,6 +338,9 @@ impl Tool {
             Self::Kueue => "kueue",
             Self::Decode => "node-decode",
             Self::GoGzip => "go-gzip",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
+            Self::PromqlNames => "promql-names",
         }
     }
 
@@ -353,6 +380,7 @@ impl Tool {
             Self::Kueue => &KUEUE,
             Self::Decode => &DECODE,
             Self::GoGzip => &GZIP,
+            Self::Prometheus | Self::Promtool | Self::PromqlNames => &PROMETHEUS,
         }
     }
 }
@@ -383,6 +411,7 @@ mod tests {
             &KUEUE,
             &DECODE,
             &GZIP,
+            &PROMETHEUS,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
