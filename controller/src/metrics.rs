@@ -55,7 +55,7 @@ impl CureLabel {
 fn by_reason<M: Default>(reasons: impl IntoIterator<Item = &'static str>) -> Family<ReasonLabel, M> {
     let family = Family::<ReasonLabel, M>::default();
     for reason in reasons {
-        family.get_or_create(&ReasonLabel { reason });
+        drop(family.get_or_create(&ReasonLabel { reason }));
     }
     family
 }
@@ -158,7 +158,7 @@ impl Metrics {
         let cures = Family::<CureLabels, Counter>::default();
         for cure in CureLabel::ALL {
             for cause in PullFailure::OF_EACH_WORD {
-                cures.get_or_create(&CureLabels { cure: cure.as_str(), cause: cause.as_str() });
+                drop(cures.get_or_create(&CureLabels { cure: cure.as_str(), cause: cause.as_str() }));
             }
         }
         let help = "Images of pods that couldn't pull their variant, by the cure and the cause";

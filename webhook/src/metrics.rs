@@ -83,12 +83,12 @@ impl Metrics {
         let mut registry = Registry::with_prefix("zstart_webhook");
         let images = Family::<ReasonLabel, Counter>::default();
         for reason in Reason::ALL {
-            images.get_or_create(&ReasonLabel { reason: reason.as_str() });
+            drop(images.get_or_create(&ReasonLabel { reason: reason.as_str() }));
         }
         registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
         let reviews = Family::<OutcomeLabel, Counter>::default();
         for outcome in Outcome::ALL.map(Outcome::as_str).into_iter().chain([LOST]) {
-            reviews.get_or_create(&OutcomeLabel { outcome });
+            drop(reviews.get_or_create(&OutcomeLabel { outcome }));
         }
         registry.register("reviews", "Reviews, by outcome", reviews.clone());
         // The API server waits two seconds; most reviews take less than a millisecond, where buckets are fine.

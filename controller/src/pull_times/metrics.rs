@@ -35,8 +35,8 @@ impl Default for PullMetrics {
             Family::new_with_constructor(|| Histogram::new(BUCKETS));
         let repeated = Family::default();
         for kind in PullKind::ALL.map(|kind| KindLabel { kind: kind.as_str() }) {
-            seconds.get_or_create(&kind);
-            repeated.get_or_create(&kind);
+            drop(seconds.get_or_create(&kind));
+            drop(repeated.get_or_create(&kind));
         }
         Self { seconds, repeated, saved_seconds: Gauge::default(), saved_bytes: Gauge::default() }
     }

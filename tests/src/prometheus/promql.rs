@@ -15,7 +15,7 @@ const TARGET_LABELS: [&str; 6] = ["namespace", "pod", "container", "service", "j
 /// A vector selector of an expression.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct Selector {
-    /// Name of the metric.
+    /// Name of the metric, or `=~` and a pattern of names.
     pub metric: String,
     /// Matchers of labels.
     pub matchers: Vec<Matcher>,
@@ -47,11 +47,18 @@ pub async fn selectors(expressions: &[String]) -> Result<Vec<Vec<Selector>>> {
 /// Returns what an expression with these selectors names that the programs don't export: a metric, a label, or a label's
 /// value.
 pub fn unknown_names(selectors: &[Selector], exported: &Exposition) -> Vec<String> {
-    selectors.iter().flat_map(|selector| unknown_names_of(selector, exported)).collect()
+    let metrics = |selector: &Selector| -> Vec<String> {
+        let names = selector.metric.strip_prefix("=~").unwrap_or(&selector.metric);
+        names.split('|').map(str::to_owned).collect()
+    };
+    let unknown = |selector| {
+        let metrics = metrics(selector);
+        metrics.into_iter().flat_map(|metric| unknown_names_of(&metric, selector, exported))
+    };
+    selectors.iter().flat_map(unknown).collect()
 }
 
-fn unknown_names_of(selector: &Selector, exported: &Exposition) -> Vec<String> {
-    let metric = &selector.metric;
+fn unknown_names_of(metric: &str, selector: &Selector, exported: &Exposition) -> Vec<String> {
     let Some(labels) = exported.labels(metric) else { return vec![format!("metric {metric}")] };
     let is_known = |label: &str| TARGET_LABELS.contains(&label) || labels.contains_key(label);
     let matched = selector.matchers.iter().map(|matcher| &matcher.label);
@@ -86,6 +93,7 @@ mod tests {
         assert_eq!(unknown(&selector("a_total", "reason", "=~", "X|Y")), [""; 0]);
         assert_eq!(unknown(&selector("a_total", "namespace", "=", "any")), [""; 0]);
         assert_eq!(unknown(&selector("a", "reason", "=", "X")), ["metric a"]);
+        assert_eq!(unknown(&selector("=~a_total|b", "reason", "=", "X")), ["metric b"]);
         assert_eq!(unknown(&selector("a_total", "cause", "=", "X")), ["label cause of a_total"]);
         assert_eq!(
             unknown(&selector("a_total", "reason", "!~", "X|Z")),
