@@ -281,7 +281,7 @@ static PROMETHEUS: Module = Module {
     linker_flags: "-X github.com/prometheus/common/version.Version=3.16.0",
     environment: &[],
     debian_packages: &[],
-    cold_build: "6 minutes",
+    cold_build: "up to half an hour next to other builds",
 };
 
 impl Tool {
