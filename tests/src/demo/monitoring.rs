@@ -28,7 +28,7 @@ pub(super) fn describe(prometheus: &Prometheus) {
     let address = prometheus.address();
     print_block(&format!(
         "A Prometheus with zstart's alerts has scraped the run. It has its API and no web interface:
-  promtool query instant http://{address} 'zstart_controller_pull_time_saved_seconds'
+  promtool query instant http://{address} 'sum by (reason) (zstart_webhook_images_total) > 0'
   curl -s http://{address}/api/v1/alerts         the alerts that are pending or fire
   curl -s http://{address}/api/v1/rules          all alerts"
     ));

@@ -22,7 +22,9 @@ async fn require_scraped(prometheus: &Prometheus) -> Result<()> {
     for expression in [
         "sum(zstart_controller_conversion_seconds_count) == 1",
         "sum(zstart_webhook_images_total{reason=\"Rewritten\"}) >= 1",
-        "sum(zstart_controller_pull_seconds_count{kind=\"variant\"}) >= 1",
+        "sum(zstart_controller_pull_seconds_count{kind=\"original\"}) >= 1",
+        // The only node has pulled the source before.
+        "sum(zstart_controller_repeated_pulls_total{kind=\"variant\"}) >= 1",
         "count(zstart_webhook_certificate_expiry_timestamp_seconds > time()) == 2",
     ] {
         wait::until(expression, Duration::from_mins(1), || async {
