@@ -60,6 +60,9 @@ pub(crate) enum HeldBack {
 }
 
 impl HeldBack {
+    /// Every reason.
+    pub(crate) const ALL: [Self; 2] = [Self::PullAllowance, Self::Pause];
+
     /// Label of the metric.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

@@ -1,4 +1,5 @@
-//! Metrics. The number of series is small: reasons are a closed list, and no label names an image.
+//! Metrics. The number of series is small: reasons are a closed list, and no label names an image. Every series exists
+//! from the start: a counter that appears with its first event shows no increase for it.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -28,6 +29,35 @@ struct ReasonLabel {
 struct CureLabels {
     cure: &'static str,
     cause: &'static str,
+}
+
+/// Cure of an image, as a label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CureLabel {
+    PutBack,
+    Evict,
+    Leave,
+}
+
+impl CureLabel {
+    const ALL: [Self; 3] = [Self::PutBack, Self::Evict, Self::Leave];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::PutBack => "PutBack",
+            Self::Evict => "Evict",
+            Self::Leave => "Leave",
+        }
+    }
+}
+
+/// A family with a series for each of the reasons.
+fn by_reason<M: Default>(reasons: impl IntoIterator<Item = &'static str>) -> Family<ReasonLabel, M> {
+    let family = Family::<ReasonLabel, M>::default();
+    for reason in reasons {
+        drop(family.get_or_create(&ReasonLabel { reason }));
+    }
+    family
 }
 
 /// Work that waits.
@@ -74,7 +104,8 @@ impl Metrics {
         let mut registry = Registry::with_prefix("zstart_controller");
         let leader = Gauge::default();
         registry.register("leader", "1 if this replica leads, otherwise 0", leader.clone());
-        let attempts = Family::default();
+        let record_reasons = || RecordReason::ALL.iter().map(|reason| reason.as_str());
+        let attempts = by_reason(record_reasons());
         registry.register(
             "attempts",
             "Attempts to reconcile a source, by the reason they ended with",
@@ -113,18 +144,23 @@ impl Metrics {
         registry.register("records_unconfirmed", help, sweep.unconfirmed.clone());
         let help = "Writes of the freshness sweep, which has the confirmations of all records";
         registry.register("sweep_writes", help, sweep.writes.clone());
-        let records = Family::default();
+        let records = by_reason(record_reasons());
         registry.register("records", "Records, by the reason of their last result", records.clone());
-        let held_back = Family::default();
+        let held_back = by_reason(HeldBack::ALL.map(HeldBack::as_str));
         let help = "Requests to registries that were held back, by reason";
         registry.register("requests_held_back", help, held_back.clone());
         registry.register_collector(Box::new(DroppedLogLines));
-        let owner_holds = Family::default();
+        let owner_holds = by_reason(HoldReason::ALL.map(HoldReason::as_str));
         registry.register("owner_holds", "Owners on hold, by the evidence", owner_holds.clone());
-        let owner_holds_created = Family::default();
+        let owner_holds_created = by_reason(HoldReason::ALL.map(HoldReason::as_str));
         let help = "Owners that were put on hold, by the evidence";
         registry.register("owner_holds_created", help, owner_holds_created.clone());
-        let cures = Family::default();
+        let cures = Family::<CureLabels, Counter>::default();
+        for cure in CureLabel::ALL {
+            for cause in PullFailure::OF_EACH_WORD {
+                drop(cures.get_or_create(&CureLabels { cure: cure.as_str(), cause: cause.as_str() }));
+            }
+        }
         let help = "Images of pods that couldn't pull their variant, by the cure and the cause";
         registry.register("cures", help, cures.clone());
         let pulls = PullMetrics::default();
@@ -152,8 +188,8 @@ impl Metrics {
     }
 
     /// Counts an image whose variant a node couldn't pull.
-    pub(crate) fn count_cure(&self, cure: &'static str, cause: PullFailure) {
-        self.cures.get_or_create(&CureLabels { cure, cause: cause.as_str() }).inc();
+    pub(crate) fn count_cure(&self, cure: CureLabel, cause: PullFailure) {
+        self.cures.get_or_create(&CureLabels { cure: cure.as_str(), cause: cause.as_str() }).inc();
     }
 
     pub(crate) fn set_leader(&self, is_leader: bool) {
@@ -264,5 +300,22 @@ mod tests {
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");
         }
+    }
+
+    #[test]
+    fn every_series_of_a_closed_list_exists_from_the_start() {
+        let text = Metrics::new().text().unwrap();
+        for line in [
+            "zstart_controller_attempts_total{reason=\"PushDenied\"} 0",
+            "zstart_controller_records{reason=\"VariantConflict\"} 0",
+            "zstart_controller_requests_held_back_total{reason=\"pull_allowance\"} 0",
+            "zstart_controller_requests_held_back_total{reason=\"pause\"} 0",
+            "zstart_controller_owner_holds{reason=\"ImagePatchedBack\"} 0",
+            "zstart_controller_cures_total{cure=\"Leave\",cause=\"RegistryAway\"} 0",
+            "zstart_controller_pull_seconds_count{kind=\"variant\"} 0",
+        ] {
+            assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");
+        }
+        assert_eq!(text.matches("zstart_controller_cures_total{").count(), 24);
     }
 }

@@ -22,7 +22,7 @@ use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
 use tokio::time::{MissedTickBehavior, interval, sleep_until};
 use tracing::{debug, warn};
-use zstart_core::record::{MeasuredPulls, record_name};
+use zstart_core::record::{MeasuredPulls, Variant, record_name};
 use zstart_core::{ImageConversion, Pulled, chain, keys};
 
 use self::events::PulledEvents;
@@ -58,6 +58,8 @@ pub(crate) enum PullKind {
 }
 
 impl PullKind {
+    const ALL: [Self; 2] = [Self::Original, Self::Variant];
+
     /// Word in metrics.
     fn as_str(self) -> &'static str {
         match self {
@@ -158,7 +160,13 @@ impl Meter<'_> {
             return Ok(Recorded::Gone);
         };
         figures.update(&resolved.digest, recorded);
-        self.context.metrics.pulls.add_saved_seconds(figures.settle());
+        let metrics = &self.context.metrics.pulls;
+        metrics.add_saved_seconds(figures.settle());
+        // A variant of an earlier digest has other sizes.
+        let variant = status.and_then(|status| status.variant.as_ref());
+        if let Some(variant) = variant.filter(|variant| variant.source_digest == resolved.digest) {
+            metrics.add_saved_bytes(figures.take_unsized_pulls().saturating_mul(saved_bytes(variant)));
+        }
         let measured = figures.measured(&resolved.digest);
         if recorded != Some(&measured) {
             apply(&records, &record, &measured).await?;
@@ -167,6 +175,13 @@ impl Meter<'_> {
         }
         Ok(Recorded::Kept)
     }
+}
+
+/// Bytes that a variant has fewer than its source: the mean of its platforms, because an event doesn't name the node's.
+fn saved_bytes(variant: &Variant) -> i64 {
+    let saved = variant.platforms.iter().map(|platform| platform.source_bytes - platform.variant_bytes);
+    let count = i64::try_from(variant.platforms.len()).unwrap_or(i64::MAX);
+    saved.sum::<i64>().checked_div(count).unwrap_or_default()
 }
 
 /// Applies the measured pulls under a field manager of its own: an apply of the whole status by a reconciliation

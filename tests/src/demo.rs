@@ -5,6 +5,7 @@ pub mod scenario;
 
 pub(crate) mod application;
 mod layer_check;
+pub mod monitoring;
 mod rootless;
 
 use std::path::{Path, PathBuf};
@@ -37,8 +38,13 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     if cluster::is_inside() {
         let layout = image()?;
         return cluster::run_program(Storage::Disk, &[], |cluster| async move {
+            if !keep {
+                return scenario::run(&cluster, &binaries, &layout, PULLS, &report_file()?).await;
+            }
+            let prometheus = step("starting Prometheus", monitoring::start(&cluster)).await?;
             scenario::run(&cluster, &binaries, &layout, PULLS, &report_file()?).await?;
-            if keep { commands::shell(&cluster, &[]) } else { Ok(()) }
+            monitoring::describe(&prometheus);
+            commands::shell(&cluster, &[])
         });
     }
     let runtime = commands::runtime()?;
@@ -48,6 +54,9 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         step("converting the image with zstart's command line", convert(&binaries, &layout)).await?;
         let tools = tools::for_cluster();
         step("finding the real components (the first run builds them, in 10 to 20 minutes)", tools).await?;
+        if keep && settings::is_root() {
+            step("finding Prometheus (the first run builds it)", tools::monitoring()).await?;
+        }
         anyhow::Ok(layout)
     })?;
     if !settings::is_root() {

@@ -16,6 +16,7 @@
 //! - [`bench_pull`]: `make bench-pull`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`inventory`]: `make inventory`.
+//! - [`prometheus`]: Prometheus, its rule tests, its parser, and the chart's alerts and dashboard.
 //! - [`scanners`]: `make scanners`.
 //! - [`soak`]: `make soak`, and [`pod_load`], its client.
 //!
@@ -42,6 +43,7 @@ mod pki;
 pub mod pod_load;
 pub mod ports;
 mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod restraint;

@@ -1,10 +1,11 @@
 //! Components as processes that end with their parent.
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
 /// Log lines in an error message.
 const LOG_LINES: usize = 15;
@@ -71,6 +72,22 @@ impl Drop for Component {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs a program that reads all of its input before it writes, and returns its output.
+pub(crate) fn answer(program: &Path, input: &[u8]) -> Result<Vec<u8>> {
+    let shown = program.display();
+    let mut child = Command::new(program)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("failed to start {shown}"))?;
+    // The pipe closes at the end of the statement.
+    child.stdin.take().context("the program has no standard input")?.write_all(input)?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.success(), "{shown} failed: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(output.stdout)
 }
 
 /// Runs a program to its end. An error contains its output.

@@ -61,6 +61,27 @@ pub async fn for_cluster() -> Result<()> {
     .await?
 }
 
+/// Finds or builds Prometheus and its tools.
+pub async fn monitoring() -> Result<()> {
+    for tool in Tool::MONITORING {
+        find(tool).await?;
+    }
+    Ok(())
+}
+
+/// Folder of the source of a Go module that a folder under `tests/tools/` requires. Downloads the module once.
+pub async fn module_source(folder: &'static str, module: &'static str) -> Result<PathBuf> {
+    let answer = tokio::task::spawn_blocking(move || {
+        let mut go = Command::new("go");
+        go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder));
+        run(go.args(["mod", "download", "-json", module]))
+            .with_context(|| format!("failed to download {module}"))
+    });
+    let answer: serde_json::Value = serde_json::from_str(&answer.await??)?;
+    let folder = answer["Dir"].as_str().with_context(|| format!("go names no folder of {module}"))?;
+    Ok(folder.into())
+}
+
 fn find_blocking(tool: Tool) -> Result<PathBuf> {
     let name = tool.file_name();
     let mut folders = settings::binary_folders();

@@ -1,4 +1,5 @@
-//! Prometheus metrics. The series are few: reasons are a closed list, and no property of a pod is a label.
+//! Prometheus metrics. The series are few: reasons are a closed list, and no property of a pod is a label. Every series
+//! exists from the start: a counter that appears with its first event shows no increase for it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -50,6 +51,9 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    const ALL: [Self; 6] =
+        [Self::Patched, Self::Unchanged, Self::Malformed, Self::Refused, Self::Timeout, Self::Aborted];
+
     fn as_str(self) -> &'static str {
         match self {
             Self::Patched => "patched",
@@ -77,9 +81,15 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn new(snapshot: Arc<Snapshot>, ages: Arc<CacheAges>) -> Self {
         let mut registry = Registry::with_prefix("zstart_webhook");
-        let images = Family::default();
+        let images = Family::<ReasonLabel, Counter>::default();
+        for reason in Reason::ALL {
+            drop(images.get_or_create(&ReasonLabel { reason: reason.as_str() }));
+        }
         registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
-        let reviews = Family::default();
+        let reviews = Family::<OutcomeLabel, Counter>::default();
+        for outcome in Outcome::ALL.map(Outcome::as_str).into_iter().chain([LOST]) {
+            drop(reviews.get_or_create(&OutcomeLabel { outcome }));
+        }
         registry.register("reviews", "Reviews, by outcome", reviews.clone());
         // The API server waits two seconds; most reviews take less than a millisecond, where buckets are fine.
         let seconds = Histogram::new([

@@ -21,6 +21,7 @@ use super::patients::{FieldKey, Restoration};
 use super::pod::{FailingPod, PodId, Restored};
 use super::{Healer, SPACING};
 use crate::context::Context;
+use crate::metrics::CureLabel;
 
 /// Time for which a node's images are believed. Many pods of one node fail at once.
 const NODE_CACHE: Duration = Duration::from_secs(5);
@@ -129,7 +130,7 @@ impl<'a> Ward<'a> {
             let (field, variant) = (&case.pull.image.field, &case.variant);
             let (namespace, name) = (&pod.id.namespace, &pod.id.name);
             debug!(namespace, pod = name, %field, %variant, cause = case.cause.as_str(), "put an image back");
-            self.context.metrics.count_cure("PutBack", case.cause);
+            self.context.metrics.count_cure(CureLabel::PutBack, case.cause);
             let note = format!(
                 "put {field} back on its original {written}, because the node couldn't pull {variant}: {}",
                 case.pull.message
@@ -167,7 +168,7 @@ impl<'a> Ward<'a> {
         }
         self.announce("evicting pods whose image volume can't be pulled");
         for case in cases {
-            self.context.metrics.count_cure("Evict", case.cause);
+            self.context.metrics.count_cure(CureLabel::Evict, case.cause);
             let note = format!(
                 "evicted the pod, because the node couldn't pull {} and an image volume can't be changed: {}",
                 case.variant, case.pull.message
@@ -183,7 +184,7 @@ impl<'a> Ward<'a> {
             return;
         }
         self.told.insert(key, obstacle);
-        self.context.metrics.count_cure("Leave", case.cause);
+        self.context.metrics.count_cure(CureLabel::Leave, case.cause);
         let hint = match obstacle {
             Obstacle::RegistryAway => {
                 "the registry is away, and the original needs it too; the kubelet tries again"

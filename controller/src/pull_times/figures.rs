@@ -29,6 +29,8 @@ pub(super) struct Figures {
     variant: Samples,
     is_restored: bool,
     unsettled: Unsettled,
+    /// Pulls of variants whose size wasn't compared with the source's.
+    unsized_pulls: u32,
     generation: u32,
 }
 
@@ -71,6 +73,7 @@ impl Figures {
             PullKind::Original => self.original.add(took, image_bytes),
             PullKind::Variant => {
                 self.variant.add(took, image_bytes);
+                self.unsized_pulls = self.unsized_pulls.saturating_add(1);
                 self.unsettled.pulls = self.unsettled.pulls.saturating_add(1);
                 self.unsettled.took = self.unsettled.took.saturating_add(took);
             }
@@ -84,6 +87,7 @@ impl Figures {
             *self = Self { generation: self.generation.wrapping_add(1), ..Self::default() };
         } else if self.variants_of.as_deref().is_some_and(|short| short != digest.short()) {
             (self.variant, self.unsettled) = (Samples::default(), Unsettled::default());
+            self.unsized_pulls = 0;
         }
         self.variants_of = None;
         self.digest = Some(digest.clone());
@@ -103,6 +107,11 @@ impl Figures {
         let Unsettled { pulls, took } = mem::take(&mut self.unsettled);
         let expected = Duration::from_millis(median.median_milliseconds.unsigned_abs()).saturating_mul(pulls);
         expected.as_secs_f64() - took.as_secs_f64()
+    }
+
+    /// Takes the number of pulls of variants since the last call.
+    pub(super) fn take_unsized_pulls(&mut self) -> i64 {
+        mem::take(&mut self.unsized_pulls).into()
     }
 
     /// The figures as the record has them.

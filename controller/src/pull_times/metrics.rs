@@ -25,13 +25,20 @@ struct KindLabel {
 pub(crate) struct PullMetrics {
     seconds: Family<KindLabel, Histogram, fn() -> Histogram>,
     repeated: Family<KindLabel, Counter>,
-    saved: Gauge<f64, AtomicU64>,
+    saved_seconds: Gauge<f64, AtomicU64>,
+    saved_bytes: Gauge,
 }
 
 impl Default for PullMetrics {
     fn default() -> Self {
-        let seconds = Family::new_with_constructor((|| Histogram::new(BUCKETS)) as fn() -> Histogram);
-        Self { seconds, repeated: Family::default(), saved: Gauge::default() }
+        let seconds: Family<KindLabel, Histogram, fn() -> Histogram> =
+            Family::new_with_constructor(|| Histogram::new(BUCKETS));
+        let repeated = Family::default();
+        for kind in PullKind::ALL.map(|kind| KindLabel { kind: kind.as_str() }) {
+            drop(seconds.get_or_create(&kind));
+            drop(repeated.get_or_create(&kind));
+        }
+        Self { seconds, repeated, saved_seconds: Gauge::default(), saved_bytes: Gauge::default() }
     }
 }
 
@@ -43,7 +50,10 @@ impl PullMetrics {
         registry.register("repeated_pulls", help, self.repeated.clone());
         let help =
             "Estimated time that pulls of variants saved, by the median pull of each source since the start";
-        registry.register_with_unit("pull_time_saved", help, Unit::Seconds, self.saved.clone());
+        registry.register_with_unit("pull_time_saved", help, Unit::Seconds, self.saved_seconds.clone());
+        let help =
+            "Compressed bytes that measured pulls of variants had less than their sources since the start";
+        registry.register_with_unit("pull_size_saved", help, Unit::Bytes, self.saved_bytes.clone());
     }
 
     /// Counts a measured pull.
@@ -58,7 +68,12 @@ impl PullMetrics {
 
     /// Adds to the estimate.
     pub(super) fn add_saved_seconds(&self, seconds: f64) {
-        self.saved.inc_by(seconds);
+        self.saved_seconds.inc_by(seconds);
+    }
+
+    /// Adds to the bytes saved.
+    pub(super) fn add_saved_bytes(&self, bytes: i64) {
+        self.saved_bytes.inc_by(bytes);
     }
 }
 
@@ -75,6 +90,7 @@ mod tests {
         metrics.count_repeated(PullKind::Variant);
         metrics.add_saved_seconds(3.5);
         metrics.add_saved_seconds(-1.0);
+        metrics.add_saved_bytes(7);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
         for line in [
@@ -82,7 +98,9 @@ mod tests {
             "zstart_controller_pull_seconds_bucket{le=\"1.0\",kind=\"variant\"} 1",
             "zstart_controller_pull_seconds_bucket{le=\"2.0\",kind=\"original\"} 0",
             "zstart_controller_repeated_pulls_total{kind=\"variant\"} 1",
+            "zstart_controller_repeated_pulls_total{kind=\"original\"} 0",
             "zstart_controller_pull_time_saved_seconds 2.5",
+            "zstart_controller_pull_size_saved_bytes 7",
         ] {
             assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");
         }

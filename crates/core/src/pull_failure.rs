@@ -59,6 +59,18 @@ pub enum UnpackFault {
 }
 
 impl PullFailure {
+    /// A failure for each word of [`Self::as_str`].
+    pub const OF_EACH_WORD: [Self; 8] = [
+        Self::Image(ImageFault::Missing),
+        Self::Image(ImageFault::Denied),
+        Self::Image(ImageFault::Damaged),
+        Self::Image(ImageFault::Unsigned),
+        Self::Node(UnpackFault::NoDecoder),
+        Self::RegistryAway,
+        Self::Unrelated,
+        Self::Unknown,
+    ];
+
     /// CamelCase word in metrics.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -14,7 +14,10 @@ use crate::tools;
 
 /// Finds or builds every component.
 pub fn tools() -> Result<()> {
-    runtime()?.block_on(tools::all())
+    runtime()?.block_on(async {
+        tools::all().await?;
+        tools::monitoring().await
+    })
 }
 
 /// Builds the large image and prints its location.

@@ -29,6 +29,9 @@ pub enum Tool {
     Decode,
     GoGzip,
     Krew,
+    Prometheus,
+    Promtool,
+    PromqlNames,
 }
 
 /// A Go module under `tests/tools/`.
@@ -276,7 +279,27 @@ static NODE_MATCH: Module = Module {
     cold_build: "half a minute",
 };
 
+/// Prometheus without its web interface, whose files aren't in the module, and with the service discovery of Kubernetes
+/// only. `promql-names` is a program of the lab on its parser.
+static PROMETHEUS: Module = Module {
+    name: "prometheus",
+    version: "v0.316.0",
+    packages: &[
+        ("zstart.dev/lab/prometheus/promql", "promql-names"),
+        ("github.com/prometheus/prometheus/cmd/promtool", "promtool"),
+        ("github.com/prometheus/prometheus/cmd/prometheus", "prometheus"),
+    ],
+    tags: "remove_all_sd enable_kubernetes_sd",
+    linker_flags: "-X github.com/prometheus/common/version.Version=3.16.0",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "up to half an hour next to other builds",
+};
+
 impl Tool {
+    /// Tools of the tests of monitoring, and of a kept cluster.
+    pub const MONITORING: [Self; 3] = [Self::PromqlNames, Self::Promtool, Self::Prometheus];
+
     /// Tools of a cluster, in build order.
     pub const CLUSTER: [Self; 14] = [
         Self::KubeApiserver,
@@ -326,6 +349,9 @@ impl Tool {
             Self::Decode => "node-decode",
             Self::GoGzip => "go-gzip",
             Self::Krew => "kubectl-krew",
+            Self::Prometheus => "prometheus",
+            Self::Promtool => "promtool",
+            Self::PromqlNames => "promql-names",
         }
     }
 
@@ -366,6 +392,7 @@ impl Tool {
             Self::Decode => &DECODE,
             Self::GoGzip => &GZIP,
             Self::Krew => &KREW,
+            Self::Prometheus | Self::Promtool | Self::PromqlNames => &PROMETHEUS,
         }
     }
 }
@@ -397,6 +424,7 @@ mod tests {
             &DECODE,
             &GZIP,
             &KREW,
+            &PROMETHEUS,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();

@@ -5,6 +5,7 @@ mod binaries;
 mod certificates;
 mod jobs;
 mod modes;
+mod monitoring;
 mod placement;
 mod rendering;
 mod rights;

@@ -19,6 +19,7 @@ use zstart_core::{ImageConversion, Reference};
 use zstart_tests::control_plane::ControlPlane;
 
 use zstart_tests::chart::{Helm, NAMESPACE, cert_manager, chart, ci_values, set_arguments};
+use zstart_tests::prometheus::operator;
 
 mod pods;
 mod writers;
@@ -160,7 +161,8 @@ async fn eventually<F: Future<Output = Result<bool>>>(what: &str, ask: impl Fn()
 
 #[tokio::test]
 async fn rendered_objects_are_accepted_by_a_real_api_server() -> Result<()> {
-    let zstart = Installation::start(&[]).await?;
+    let zstart = Installation::start_in(&["monitoring"], &[]).await?;
+    operator::define(&zstart.client).await?;
     let discovery = Discovery::new(zstart.client.clone()).run_aggregated().await?;
     // Refuses unknown and duplicate fields instead of dropping them.
     let parameters = PatchParams::apply("chart-test").force().dry_run().validation_strict();

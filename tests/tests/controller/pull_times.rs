@@ -206,6 +206,11 @@ async fn pulls_of_kubelets_are_recorded_once() -> Result<()> {
     assert_eq!(meter.settled().await?, meter.probes + 3 + 1);
     assert_eq!(meter.count("pull_seconds_count", "variant").await?, 3);
     assert_eq!(meter.count("repeated_pulls_total", "variant").await?, 2);
+    let sizes = &status.variant.as_ref().context("no variant")?.platforms[0];
+    let saved = 3 * (sizes.source_bytes - sizes.variant_bytes);
+    let (_, text) = meter.replica.get("metrics").await?;
+    let line = format!("zstart_controller_pull_size_saved_bytes {saved}");
+    assert!(text.lines().any(|other| other == line), "{line} is missing:\n{text}");
 
     // A look at the source writes the status, and leaves the measured pulls alone.
     require_own_manager(&lab, &original).await?;

@@ -74,6 +74,7 @@ fn variants_of_an_earlier_digest_do_not_count() {
     let measured = figures.measured(&moved);
     assert_eq!((measured.original.map(|original| original.pulls), measured.variant), (Some(3), None));
     assert!(figures.settle().abs() < 1e-9);
+    assert_eq!(figures.take_unsized_pulls(), 0);
 }
 
 #[test]
@@ -108,4 +109,13 @@ fn estimate_waits_for_three_originals_and_may_be_negative() {
     assert_eq!(settle(PullKind::Original, &[4_000]).to_bits(), 5_000_f64.to_bits());
     assert_eq!(settle(PullKind::Variant, &[]).to_bits(), 0_f64.to_bits(), "each pull counts once");
     assert_eq!(settle(PullKind::Variant, &[5_500]).to_bits(), (-1_500_f64).to_bits());
+}
+
+#[test]
+fn each_pull_of_a_variant_is_sized_once() {
+    let mut figures = Figures::default();
+    add(&mut figures, PullKind::Original, &[4_000]);
+    add(&mut figures, PullKind::Variant, &[1_000, 2_000]);
+    assert_eq!(figures.take_unsized_pulls(), 2);
+    assert_eq!(figures.take_unsized_pulls(), 0);
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
+use strum::VariantArray;
 
 /// Outcome for one image. The list is closed: metrics, audit annotations and logs use these words, and
 /// dashboards match on them, so the words are never renamed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, VariantArray)]
 pub enum Reason {
     /// The image was replaced by its variant.
     Rewritten,
@@ -81,6 +82,9 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Every reason.
+    pub const ALL: &[Self] = Self::VARIANTS;
+
     /// Word used in metrics and annotations.
     pub fn as_str(self) -> &'static str {
         match self {
