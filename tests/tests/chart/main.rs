@@ -3,10 +3,14 @@
 
 mod binaries;
 mod certificates;
+mod deploy;
 mod jobs;
 mod modes;
+mod outbound;
 mod placement;
 mod rendering;
 mod rights;
 mod server;
+mod settings;
 mod values;
+mod versions;
