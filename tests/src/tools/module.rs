@@ -28,6 +28,7 @@ pub enum Tool {
     Kueue,
     Decode,
     GoGzip,
+    Kubeconform,
 }
 
 /// A Go module under `tests/tools/`.
@@ -216,6 +217,18 @@ static GZIP: Module = Module {
     cold_build: "10 seconds",
 };
 
+/// Validates manifests against JSON schemas.
+static KUBECONFORM: Module = Module {
+    name: "kubeconform",
+    version: "v0.8.0",
+    packages: &[("github.com/yannh/kubeconform/cmd/kubeconform", "kubeconform")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "10 seconds",
+};
+
 static KUEUE: Module = Module {
     name: "kueue",
     version: "v0.17.0",
@@ -266,7 +279,7 @@ static NODE_MATCH: Module = Module {
 
 impl Tool {
     /// Tools of the tests, in build order. (`make bench` and `make scanners` build their other tools on demand.)
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::KubeApiserver,
         Self::Kubectl,
         Self::Etcd,
@@ -285,6 +298,7 @@ impl Tool {
         Self::MapWebhook,
         Self::Kwok,
         Self::NodeMatch,
+        Self::Kubeconform,
     ];
 
     /// File name of the program.
@@ -314,6 +328,7 @@ impl Tool {
             Self::Kueue => "kueue",
             Self::Decode => "node-decode",
             Self::GoGzip => "go-gzip",
+            Self::Kubeconform => "kubeconform",
         }
     }
 
@@ -353,6 +368,7 @@ impl Tool {
             Self::Kueue => &KUEUE,
             Self::Decode => &DECODE,
             Self::GoGzip => &GZIP,
+            Self::Kubeconform => &KUBECONFORM,
         }
     }
 }
@@ -383,6 +399,7 @@ mod tests {
             &KUEUE,
             &DECODE,
             &GZIP,
+            &KUBECONFORM,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
