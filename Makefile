@@ -204,7 +204,7 @@ sbom: $(SBOM) ## List the crates in each image: dist/IMAGE.spdx.json and dist/IM
 	@mkdir -p dist
 	@for program in controller webhook; do \
 	  $(SBOM) sbom --cargo-package zstart-$$program --output-format spdx_json_2_3 > dist/zstart-$$program.spdx.json; \
-	  $(SBOM) sbom --cargo-package zstart-$$program --output-format cyclone_dx_json_1_4 > dist/zstart-$$program.cdx.json; \
+	  $(SBOM) sbom --cargo-package zstart-$$program --output-format cyclone_dx_json_1_6 > dist/zstart-$$program.cdx.json; \
 	  echo "dist/zstart-$$program.spdx.json dist/zstart-$$program.cdx.json"; \
 	done
 

@@ -1,20 +1,22 @@
 //! Helm on a real cluster: install, test, upgrade from a former chart, roll back, uninstall.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use zstart_tests::chart::chart;
 use zstart_tests::cluster::{self, ADDRESS, BUSYBOX, Cluster, NAMESPACE, REGISTRY, built_binaries};
+use zstart_tests::wait;
 
 #[test]
 fn release_is_tested_upgraded_rolled_back_and_removed() {
     cluster::run("helm::release_is_tested_upgraded_rolled_back_and_removed", |cluster| async move {
         cluster.push_zstart_images(&built_binaries()?)?;
-        release(&cluster)
+        release(&cluster).await
     });
 }
 
-fn release(cluster: &Cluster) -> Result<()> {
+async fn release(cluster: &Cluster) -> Result<()> {
     let before = objects(cluster)?;
     let former = former_chart(cluster)?;
     let image = format!("{REGISTRY}/{BUSYBOX}");
@@ -49,9 +51,14 @@ fn release(cluster: &Cluster) -> Result<()> {
     );
 
     helm(cluster, &["uninstall", "zstart"])?;
-    let left: Vec<String> = objects(cluster)?.difference(&before).cloned().collect();
-    let unexpected: Vec<&String> = left.iter().filter(|object| !is_kept(object)).collect();
-    ensure!(unexpected.is_empty(), "these objects are left: {unexpected:#?}");
+    // The webhook's pods answer for a while after their end has begun.
+    let left = wait::until("nothing but the kept objects to be left", Duration::from_mins(2), || async {
+        let left: Vec<String> = objects(cluster)?.difference(&before).cloned().collect();
+        let unexpected: Vec<&String> = left.iter().filter(|object| !is_kept(object)).collect();
+        ensure!(unexpected.is_empty(), "these objects are left: {unexpected:#?}");
+        Ok(Some(left))
+    })
+    .await?;
     for kept in ["CustomResourceDefinition imageconversions.zstart.dev", "Secret zstart-webhook-ca"] {
         ensure!(left.iter().any(|object| object.starts_with(kept)), "{kept} is gone: {left:#?}");
     }
@@ -75,21 +82,18 @@ fn release(cluster: &Cluster) -> Result<()> {
 
 /// Objects that README.md lists under "Uninstall", and those that Kubernetes makes in a namespace.
 fn is_kept(object: &str) -> bool {
-    let kinds = ["CustomResourceDefinition ", "ImageConversion ", "FreshnessSweep "];
-    let own = [
+    let kinds = ["ImageConversion ", "FreshnessSweep "];
+    let known = [
         "Namespace zstart-system",
-        "Secret zstart-webhook-ca",
-        "Secret zstart-webhook-tls",
-        "Lease zstart-controller",
+        "Secret zstart-webhook-ca in zstart-system",
+        "Secret zstart-webhook-tls in zstart-system",
+        "Lease zstart-controller in zstart-system",
+        "ServiceAccount default in zstart-system",
+        "ConfigMap kube-root-ca.crt in zstart-system",
+        "APIService v1alpha1.zstart.dev",
     ];
-    let made = ["ServiceAccount default", "ConfigMap kube-root-ca.crt"];
-    kinds.iter().any(|kind| object.starts_with(kind)) && object.contains("zstart.dev")
-        || object.starts_with("ImageConversion ")
-        || object.starts_with("FreshnessSweep ")
-        || own
-            .iter()
-            .chain(&made)
-            .any(|known| *object == format!("{known} in {NAMESPACE}") || object == *known)
+    let is_definition = object.starts_with("CustomResourceDefinition ") && object.ends_with(".zstart.dev");
+    is_definition || kinds.iter().any(|kind| object.starts_with(kind)) || known.contains(&object)
 }
 
 /// All objects of the cluster, without those that come and go by themselves.
