@@ -110,12 +110,16 @@ fn difference(default: &Objects, variant: &Objects) -> String {
 
 fn hunks(old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
-    let mut output = Vec::new();
+    let mut output = String::new();
     for group in diff.grouped_ops(CONTEXT) {
-        let changes = group.iter().flat_map(|op| diff.iter_changes(op));
-        output.push(changes.map(|change| format!("{}{}", change.tag(), change.value())).collect::<String>());
+        if !output.is_empty() {
+            output.push_str("...\n");
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let _ = write!(output, "{}{}", change.tag(), change.value());
+        }
     }
-    output.join("...\n")
+    output
 }
 
 fn indented(text: &str) -> String {

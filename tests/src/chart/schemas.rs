@@ -1,6 +1,6 @@
 //! JSON schemas of the kinds of several Kubernetes versions, for kubeconform.
 //!
-//! They are made once from the OpenAPI document in the Go module of each version, which the Go module proxy offers. A
+//! They are made once from the `OpenAPI` document in the Go module of each version, which the Go module proxy offers. A
 //! field that a version doesn't have is an error.
 
 use std::collections::BTreeSet;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use zstart_tests::chart::{Helm, chart, ci_values};
 
 #[tokio::test]
@@ -154,6 +155,33 @@ async fn release_name_must_sort_after_the_fargate_webhook() -> Result<()> {
 #[tokio::test]
 async fn generated_files_match_their_sources() -> Result<()> {
     zstart_tests::generated::check().await
+}
+
+#[test]
+fn artifact_hub_lists_the_charts_images_and_definitions() -> Result<()> {
+    let read = |file: &str| std::fs::read_to_string(chart().join(file));
+    let metadata: Value = serde_saphyr::from_str(&read("Chart.yaml")?)?;
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")?)?;
+    let annotation = |name: &str| -> Result<Vec<Value>> {
+        let text = metadata["annotations"][format!("artifacthub.io/{name}")].as_str();
+        Ok(serde_saphyr::from_str(text.with_context(|| format!("no annotation {name}"))?)?)
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let expected = ["controller", "webhook"].map(|program| {
+        let (registry, image) = (text(&values["image"]["registry"]), text(&values[program]["image"]["name"]));
+        format!("{registry}/{image}:{}", text(&metadata["appVersion"]))
+    });
+    let images: Vec<String> = annotation("images")?.iter().map(|image| text(&image["image"])).collect();
+    assert_eq!(images, expected);
+    let definitions: Vec<Value> = serde_saphyr::from_multiple(&read("files/crd.yaml")?)?;
+    let kinds: Vec<_> = definitions
+        .iter()
+        .map(|found| (found["metadata"]["name"].clone(), found["spec"]["names"]["kind"].clone()))
+        .collect();
+    let listed: Vec<_> =
+        annotation("crds")?.iter().map(|listed| (listed["name"].clone(), listed["kind"].clone())).collect();
+    assert_eq!(listed, kinds);
+    Ok(())
 }
 
 #[test]
