@@ -13,6 +13,8 @@ FUZZ_VERSION := 0.13.1
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?= reference challenge manifest layer transcode
 FUZZ := $(CACHE)/cargo/fuzz-$(FUZZ_VERSION)/bin/cargo-fuzz
+SBOM_VERSION := 0.10.0
+SBOM := $(CACHE)/cargo/sbom-$(SBOM_VERSION)/bin/cargo-sbom
 DENY := $(CACHE)/cargo/deny-$(DENY_VERSION)/bin/cargo-deny
 MDBOOK_VERSION := 0.5.4
 MDBOOK := $(CACHE)/cargo/mdbook-$(MDBOOK_VERSION)/bin/mdbook
@@ -194,6 +196,7 @@ licences: $(DENY) ## Check the licences, sources and bans of all dependencies
 generate: build ## Regenerate the generated files
 	$(DEBUG)/zstart crd > charts/zstart/files/crd.yaml
 	$(DEBUG)/zstart reference > docs/cli.md
+	@$(DEBUG)/lab generate
 
 .PHONY: generated
 generated: build ## Check that the generated files match the code
@@ -201,6 +204,7 @@ generated: build ## Check that the generated files match the code
 	  || { echo "charts/zstart/files/crd.yaml does not match the definitions in crates/core; run: make generate" >&2; exit 1; }
 	$(DEBUG)/zstart reference | diff docs/cli.md - \
 	  || { echo "docs/cli.md does not match the program; run: make generate" >&2; exit 1; }
+	@$(DEBUG)/lab generate --check
 
 .PHONY: tools
 tools: build ## Find or build Kubernetes and the other components that tests need
@@ -211,9 +215,19 @@ lab: build ## Start a single-node cluster with a registry, and open a shell in i
 	@$(DEBUG)/lab up
 
 .PHONY: images
-images: ## Build the context of zstart's two images in dist/image (release binaries)
+images: $(SBOM) ## Build the context of zstart's two images in dist/image (release binaries), and an SBOM of each in dist
 	cargo build --release --package zstart-controller --package zstart-webhook
-	deploy/context.sh $(RELEASE) dist/image
+	deploy/context.sh dist/image $(RELEASE)
+	@$(MAKE) --no-print-directory sbom
+
+.PHONY: sbom
+sbom: $(SBOM) ## List the crates in each image: dist/IMAGE.spdx.json and dist/IMAGE.cdx.json
+	@mkdir -p dist
+	@for program in controller webhook; do \
+	  $(SBOM) sbom --cargo-package zstart-$$program --output-format spdx_json_2_3 > dist/zstart-$$program.spdx.json; \
+	  $(SBOM) sbom --cargo-package zstart-$$program --output-format cyclone_dx_json_1_6 > dist/zstart-$$program.cdx.json; \
+	  echo "dist/zstart-$$program.spdx.json dist/zstart-$$program.cdx.json"; \
+	done
 
 .PHONY: plugin
 plugin: ## Pack the command line as a plugin of kubectl, with its manifest for krew, in dist/plugin (release binary)
@@ -238,6 +252,10 @@ $(MERMAID):
 	@echo "==> building mdbook-mermaid $(MERMAID_VERSION) (about 2 minutes on 2 cores, once)"
 	$(QUICK) cargo install --locked --quiet mdbook-mermaid@$(MERMAID_VERSION) \
 	  --root $(CACHE)/cargo/mdbook-mermaid-$(MERMAID_VERSION)
+
+$(SBOM):
+	@echo "==> building cargo-sbom $(SBOM_VERSION) (about a minute on 2 cores, once)"
+	$(QUICK) cargo install --locked --quiet cargo-sbom@$(SBOM_VERSION) --root $(CACHE)/cargo/sbom-$(SBOM_VERSION)
 
 $(DENY):
 	@echo "==> building cargo-deny $(DENY_VERSION) (about 3 minutes on 2 cores, once)"

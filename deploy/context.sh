@@ -1,10 +1,11 @@
 #!/bin/sh
 # Makes the context folder of deploy/Dockerfile.
 #
-#   deploy/context.sh BINARIES OUT
+#   deploy/context.sh OUT BINARIES...
 #
-# BINARIES  folder with the static binaries zstart-controller and zstart-webhook
 # OUT       folder to make; a folder of an earlier run is replaced
+# BINARIES  folder with the static binaries zstart-controller and zstart-webhook of an architecture; several folders
+#           make an image of several architectures
 #
 # CA_BUNDLE  PEM file with the root certificates that the controller trusts for registries. Default:
 #            Mozilla's roots in the folder of the Debian package ca-certificates. That folder holds one
@@ -16,9 +17,9 @@ fail() {
     exit 1
 }
 
-[ $# -eq 2 ] || fail "usage: deploy/context.sh BINARIES OUT"
-binaries=$1
-out=$2
+[ $# -ge 2 ] || fail "usage: deploy/context.sh OUT BINARIES..."
+out=$1
+shift
 here=$(cd "$(dirname "$0")" && pwd)
 mozilla=/usr/share/ca-certificates/mozilla
 
@@ -42,14 +43,29 @@ else
 fi
 grep -q 'BEGIN CERTIFICATE' "$roots" || fail "failed to read root certificates: no PEM certificate in $roots; check CA_BUNDLE"
 
-for name in zstart-controller zstart-webhook; do
-    [ -f "$binaries/$name" ] || fail "failed to find $binaries/$name; run: cargo build --release"
-    # The image holds no dynamic loader: a dynamic binary would fail with "no such file or directory".
-    if ldd "$binaries/$name" 2>/dev/null | grep -q 'ld-linux\|=>'; then
-        fail "refused $binaries/$name: the binary is dynamically linked; build it in this repository, where .cargo/config.toml links statically"
-    fi
-    cp "$binaries/$name" "$out/$name"
-    chmod 0755 "$out/$name"
+# Architecture of an ELF file, as images name it: e_machine, two bytes at 18.
+architecture() {
+    case $(od -An -tx1 -j18 -N2 "$1" | tr -d ' ') in
+    3e00) echo amd64 ;;
+    b700) echo arm64 ;;
+    *) fail "refused $1: the file is no program for amd64 or arm64" ;;
+    esac
+}
+
+for binaries in "$@"; do
+    for name in zstart-controller zstart-webhook; do
+        binary=$binaries/$name
+        [ -f "$binary" ] || fail "failed to find $binary; run: cargo build --release"
+        # A dynamic binary names its loader, which the image doesn't hold: it would fail with "no such file or directory".
+        if readelf --program-headers "$binary" | grep -q 'INTERP'; then
+            fail "refused $binary: the binary is dynamically linked; build it in this repository, where .cargo/config.toml links statically"
+        fi
+        arch=$(architecture "$binary")
+        [ ! -e "$out/$arch/$name" ] || fail "refused $binary: an earlier folder has a program for $arch"
+        mkdir -p "$out/$arch"
+        cp "$binary" "$out/$arch/$name"
+        chmod 0755 "$out/$arch/$name"
+    done
 done
 
 # Sets modes independently of the umask, because the image's user must be able to read every file.

@@ -13,6 +13,7 @@
 //! - [`loop_guard`]: owners that undo the rewrite of their pods again and again are put on hold.
 //! - `rollouts`: an event on the owner of pods that use a variant.
 //! - [`certificates`]: the webhook's authority and serving certificate.
+//! - [`test_rewrite`]: the program of `helm test`.
 //! - [`leader`]: of all replicas, one does the above; the others watch and stand by.
 //!
 //! Required rights (`charts/zstart/templates/controller/rbac.yaml` grants no more):
@@ -59,5 +60,6 @@ mod rollouts;
 pub mod run;
 mod scheduler;
 mod sweep;
+pub mod test_rewrite;
 pub mod watched;
 pub mod watches;

@@ -11,7 +11,10 @@ use tempfile::TempDir;
 use tokio::process::Command;
 
 pub mod cert_manager;
+pub mod renders;
 mod rights;
+pub mod schemas;
+pub mod values_table;
 
 pub use rights::{grant, grant_with};
 
@@ -33,6 +36,12 @@ pub fn ci_values() -> Result<Vec<PathBuf>> {
     files.sort();
     assert!(!files.is_empty(), "{} is empty", folder.display());
     Ok(files)
+}
+
+/// Name of the installation that a values file describes, e.g. `proxy` of `ci/proxy-values.yaml`.
+pub fn variant_name(values: &Path) -> Result<String> {
+    let name = values.file_name().and_then(OsStr::to_str).and_then(|name| name.strip_suffix("-values.yaml"));
+    name.map(str::to_owned).with_context(|| format!("{} isn't named NAME-values.yaml", values.display()))
 }
 
 /// The helm program.
@@ -79,8 +88,8 @@ impl Helm {
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    async fn template(&self, release: &str, more: &[&OsStr]) -> Result<Vec<Value>> {
-        let chart = chart();
+    /// Text of a chart's objects.
+    async fn template(&self, chart: &Path, release: &str, more: &[&OsStr]) -> Result<String> {
         let arguments: [&OsStr; 5] = [
             "template".as_ref(),
             release.as_ref(),
@@ -88,19 +97,34 @@ impl Helm {
             "--namespace".as_ref(),
             NAMESPACE.as_ref(),
         ];
-        let text = self.run(arguments, more).await?;
-        let objects: Vec<Value> = serde_saphyr::from_multiple(&text)?;
-        Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
+        self.run(arguments, more).await
+    }
+
+    /// Renders a chart in any folder with `--set` values.
+    pub async fn render_chart(&self, chart: &Path, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
+        parse(&self.template(chart, release, &set_arguments(sets)).await?)
+    }
+
+    /// Text that helm renders with a values file: the objects of a release with their comments.
+    pub async fn text(&self, values: &Path) -> Result<String> {
+        self.text_with(values, &[]).await
+    }
+
+    /// Text that helm renders with a values file and more arguments.
+    pub async fn text_with(&self, values: &Path, more: &[&str]) -> Result<String> {
+        let mut arguments = vec![OsStr::new("--values"), values.as_os_str()];
+        arguments.extend(more.iter().map(OsStr::new));
+        self.template(&chart(), "zstart", &arguments).await
     }
 
     /// Renders a release with `--set` values.
     pub async fn render(&self, release: &str, sets: &[&str]) -> Result<Vec<Value>> {
-        self.template(release, &set_arguments(sets)).await
+        self.render_chart(&chart(), release, sets).await
     }
 
     /// Renders a release with a values file.
     pub async fn render_file(&self, release: &str, values: &Path) -> Result<Vec<Value>> {
-        self.template(release, &["--values".as_ref(), values.as_ref()]).await
+        parse(&self.template(&chart(), release, &["--values".as_ref(), values.as_ref()]).await?)
     }
 
     /// Requires that rendering fails, and returns helm's message.
@@ -110,6 +134,12 @@ impl Helm {
             Err(error) => Ok(format!("{error:#}")),
         }
     }
+}
+
+/// Objects of a text that helm rendered.
+fn parse(text: &str) -> Result<Vec<Value>> {
+    let objects: Vec<Value> = serde_saphyr::from_multiple(text)?;
+    Ok(objects.into_iter().filter(|object| !object.is_null()).collect())
 }
 
 /// Puts `--set` in front of each value.

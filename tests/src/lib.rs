@@ -5,6 +5,7 @@
 //! - [`simulation`]: a control plane with the real scheduler and hundreds of simulated nodes.
 //! - [`registry`]: a registry, a gateway and a raw server that inject faults, and a fake of Amazon ECR.
 //! - [`chart`]: renders `charts/zstart` with helm.
+//! - [`generated`]: files of the repository that `make generate` writes.
 //! - [`cluster`]: a whole cluster of one or more nodes in its own namespaces. Needs root.
 //! - [`images`]: images with real digests: small ones for tests, large ones of real packages.
 //! - [`objects`]: parts of Kubernetes objects.
@@ -32,6 +33,7 @@ pub mod cluster;
 pub mod control_plane;
 pub mod definitions;
 pub mod demo;
+pub mod generated;
 pub mod images;
 pub mod inventory;
 pub mod kueue;

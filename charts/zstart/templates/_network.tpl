@@ -16,6 +16,23 @@
     {{- end }}
 {{- end -}}
 
+{{/* Services of the node that give the controller its AWS identity. */}}
+{{- define "zstart.network.aws" -}}
+# EKS Pod Identity, and instance metadata.
+- to:
+    - ipBlock:
+        cidr: 169.254.170.23/32
+    - ipBlock:
+        cidr: fd00:ec2::23/128
+    - ipBlock:
+        cidr: 169.254.169.254/32
+    - ipBlock:
+        cidr: fd00:ec2::254/128
+  ports:
+    - protocol: TCP
+      port: 80
+{{- end -}}
+
 {{/* Egress that both components need. */}}
 {{- define "zstart.network.egress" -}}
 {{ include "zstart.network.dns" . }}

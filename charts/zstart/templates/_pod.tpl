@@ -18,8 +18,8 @@ labels:
 {{- end -}}
 
 {{- define "zstart.pod.spec" -}}
-serviceAccountName: {{ include (printf "zstart.%s.fullname" .component) .root }}
-automountServiceAccountToken: true
+serviceAccountName: {{ include "zstart.serviceAccount" . }}
+automountServiceAccountToken: {{ ne (toString .values.automountServiceAccountToken) "false" }}
 enableServiceLinks: false
 {{- with .root.Values.imagePullSecrets }}
 imagePullSecrets:
@@ -41,8 +41,20 @@ tolerations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- include "zstart.pod.spread" . }}
-{{- with .root.Values.podSecurityContext }}
+{{- include "zstart.pod.dns" (dict "root" .root "hostNetwork" .values.hostNetwork) }}
+{{- with include "zstart.merged" (dict "common" .root.Values.podSecurityContext "own" .values.podSecurityContext) | fromYaml }}
 securityContext:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{/* DNS of a pod. Takes {root, hostNetwork}. */}}
+{{- define "zstart.pod.dns" }}
+{{- with .root.Values.dnsPolicy | default (ternary "ClusterFirstWithHostNet" "" (.hostNetwork | default false)) }}
+dnsPolicy: {{ . }}
+{{- end }}
+{{- with .root.Values.dnsConfig }}
+dnsConfig:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end -}}
@@ -83,6 +95,11 @@ topologySpreadConstraints:
   {{- end }}
 {{- end -}}
 
+{{- define "zstart.maxUnavailable" -}}
+{{- $value := (. | default dict).maxUnavailable -}}
+{{- if kindIs "invalid" $value }}1{{ else if kindIs "string" $value }}{{ $value | quote }}{{ else }}{{ $value | int }}{{ end -}}
+{{- end -}}
+
 {{/*
 A disruption budget. Takes {root, component, values}. maxUnavailable instead of "minAvailable: 1", which would block
 every drain if there is one replica.
@@ -95,8 +112,9 @@ metadata:
   namespace: {{ .root.Release.Namespace }}
   labels:
     {{- include "zstart.labels" . | nindent 4 }}
+  {{- include "zstart.annotations" (dict "root" .root) }}
 spec:
-  maxUnavailable: 1
+  maxUnavailable: {{ include "zstart.maxUnavailable" .values.podDisruptionBudget }}
   # A pod that never became ready must not block a drain.
   unhealthyPodEvictionPolicy: AlwaysAllow
   selector:
@@ -107,13 +125,8 @@ spec:
 {{/* Image, arguments and environment of the pod's only container. */}}
 {{- define "zstart.pod.container" -}}
 name: {{ .component }}
-{{- $image := .root.Values.image }}
-{{- if .values.image.digest }}
-image: {{ printf "%s/%s@%s" $image.registry .values.image.name .values.image.digest | quote }}
-{{- else }}
-image: {{ printf "%s/%s:%s" $image.registry .values.image.name ($image.tag | default .root.Chart.AppVersion) | quote }}
-{{- end }}
-imagePullPolicy: {{ $image.pullPolicy }}
+image: {{ include "zstart.image" (dict "root" .root "image" .values.image) | quote }}
+imagePullPolicy: {{ .root.Values.image.pullPolicy }}
 args:
   - --config=/etc/zstart/config.yaml
 env:
@@ -129,10 +142,19 @@ env:
     value: {{ .root.Values.logLevel | quote }}
   - name: ZSTART_LOG_FORMAT
     value: {{ .root.Values.logFormat | default "text" | quote }}
+  {{- if eq .component "controller" }}
+  {{- with include "zstart.outbound.env" (dict "root" .root "extraEnv" .values.extraEnv "path" "controller.extraEnv") | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- end }}
   {{- with .values.extraEnv }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with .root.Values.securityContext }}
+{{- with .values.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with include "zstart.merged" (dict "common" .root.Values.securityContext "own" .values.securityContext) | fromYaml }}
 securityContext:
   {{- toYaml . | nindent 2 }}
 {{- end }}

@@ -28,6 +28,12 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Write the files that are made from others: the chart's table of values, its renders, and deploy/manifests.
+    Generate {
+        /// Compare the files instead.
+        #[arg(long)]
+        check: bool,
+    },
     /// Build the large image from real packages and print its OCI layout folder.
     Image,
     /// Convert real images and compare the package lists that scanners make of sources and variants; this is
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
         Command::Tools => zstart_tests::demo::commands::tools(),
         Command::Up { command } => zstart_tests::demo::commands::up(command),
         Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
+        Command::Generate { check } => zstart_tests::demo::commands::generate(check),
         Command::Image => zstart_tests::demo::commands::image(),
         Command::Scanners => zstart_tests::demo::commands::scanners(),
         Command::Soak(options) => zstart_tests::demo::commands::soak(options),

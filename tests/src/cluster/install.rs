@@ -27,12 +27,15 @@ impl Cluster {
     pub fn push_zstart_images(&self, binaries: &Path) -> Result<()> {
         let deploy = repository().join("deploy");
         let context = self.folder().join("image-context");
-        run(Command::new(deploy.join("context.sh")).arg(binaries).arg(&context))
+        run(Command::new(deploy.join("context.sh")).arg(&context).arg(binaries))
             .context("failed to create the build context of zstart's images")?;
         for target in ["controller", "webhook"] {
             let image = format!("zstart-{target}");
             let mut build = self.buildah();
-            build.args(["build", "--quiet", "--isolation", "chroot", "--target", target, "--tag", &image]);
+            // buildah sets TARGETARCH only for a given platform.
+            let platform = format!("linux/{}", architecture());
+            build.args(["build", "--quiet", "--isolation", "chroot", "--platform", &platform]);
+            build.args(["--target", target, "--tag", &image]);
             run(build.arg("--file").arg(deploy.join("Dockerfile")).arg(&context))
                 .with_context(|| format!("failed to build {image}"))?;
             let target = format!("docker://{LOCAL_REGISTRY}/zstart/{image}:{TAG}");
@@ -117,6 +120,15 @@ pub fn built_binaries() -> Result<PathBuf> {
         folder.display()
     );
     Ok(folder.to_owned())
+}
+
+/// This machine's architecture, as images name it.
+fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
 }
 
 fn chart_folder() -> String {

@@ -20,6 +20,13 @@ pub fn tools() -> Result<()> {
     })
 }
 
+/// Writes the repository's generated files, or compares them.
+pub fn generate(check: bool) -> Result<()> {
+    runtime()?.block_on(async {
+        if check { crate::generated::check().await } else { crate::generated::write().await }
+    })
+}
+
 /// Builds the large image and prints its location.
 #[expect(clippy::print_stdout, reason = "this is a command line")]
 pub fn image() -> Result<()> {

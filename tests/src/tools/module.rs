@@ -32,6 +32,7 @@ pub enum Tool {
     Prometheus,
     Promtool,
     PromqlNames,
+    Kubeconform,
 }
 
 /// A Go module under `tests/tools/`.
@@ -231,6 +232,18 @@ static KREW: Module = Module {
     cold_build: "15 seconds",
 };
 
+/// Validates manifests against JSON schemas.
+static KUBECONFORM: Module = Module {
+    name: "kubeconform",
+    version: "v0.8.0",
+    packages: &[("github.com/yannh/kubeconform/cmd/kubeconform", "kubeconform")],
+    tags: "",
+    linker_flags: "",
+    environment: &[],
+    debian_packages: &[],
+    cold_build: "10 seconds",
+};
+
 static KUEUE: Module = Module {
     name: "kueue",
     version: "v0.17.0",
@@ -319,7 +332,8 @@ impl Tool {
     ];
 
     /// Other tools of the tests, in build order. (`make bench` and `make scanners` build theirs on demand.)
-    pub const TESTS: [Self; 5] = [Self::Skopeo, Self::MapWebhook, Self::Kwok, Self::NodeMatch, Self::Krew];
+    pub const TESTS: [Self; 6] =
+        [Self::Skopeo, Self::MapWebhook, Self::Kwok, Self::NodeMatch, Self::Krew, Self::Kubeconform];
 
     /// File name of the program.
     pub fn file_name(self) -> &'static str {
@@ -352,6 +366,7 @@ impl Tool {
             Self::Prometheus => "prometheus",
             Self::Promtool => "promtool",
             Self::PromqlNames => "promql-names",
+            Self::Kubeconform => "kubeconform",
         }
     }
 
@@ -393,6 +408,7 @@ impl Tool {
             Self::GoGzip => &GZIP,
             Self::Krew => &KREW,
             Self::Prometheus | Self::Promtool | Self::PromqlNames => &PROMETHEUS,
+            Self::Kubeconform => &KUBECONFORM,
         }
     }
 }
@@ -425,6 +441,7 @@ mod tests {
             &GZIP,
             &KREW,
             &PROMETHEUS,
+            &KUBECONFORM,
         ] {
             let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();

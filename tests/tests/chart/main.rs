@@ -3,11 +3,15 @@
 
 mod binaries;
 mod certificates;
+mod deploy;
 mod jobs;
 mod modes;
 mod monitoring;
+mod outbound;
 mod placement;
 mod rendering;
 mod rights;
 mod server;
+mod settings;
 mod values;
+mod versions;

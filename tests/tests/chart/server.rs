@@ -21,6 +21,7 @@ use zstart_tests::control_plane::ControlPlane;
 use zstart_tests::chart::{Helm, NAMESPACE, cert_manager, chart, ci_values, set_arguments};
 use zstart_tests::prometheus::operator;
 
+mod lifecycle;
 mod pods;
 mod writers;
 
@@ -57,6 +58,10 @@ impl Installation {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    pub(crate) fn helm_client(&self) -> &Helm {
+        &self.helm
     }
 
     pub(crate) async fn helm(&self, verb: &str, flag: &str, sets: &[&str]) -> Result<String> {
@@ -167,7 +172,12 @@ async fn rendered_objects_are_accepted_by_a_real_api_server() -> Result<()> {
     // Refuses unknown and duplicate fields instead of dropping them.
     let parameters = PatchParams::apply("chart-test").force().dry_run().validation_strict();
     for values in ci_values()? {
-        for object in zstart.helm.render_file("zstart", &values).await? {
+        let objects = zstart.helm.render_file("zstart", &values).await?;
+        // A dry run in a namespace that doesn't exist is refused.
+        for namespace in objects.iter().filter(|object| object["kind"] == "Namespace") {
+            zstart.apply::<Namespace>(&serde_json::from_value(namespace.clone())?).await?;
+        }
+        for object in objects {
             let object: DynamicObject = serde_json::from_value(object)?;
             let (resource, capabilities) =
                 discovery.resolve_object(&object).with_context(|| format!("unknown kind: {object:?}"))?;

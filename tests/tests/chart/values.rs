@@ -4,7 +4,6 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-
 use zstart_tests::chart::{Helm, chart, ci_values};
 
 #[tokio::test]
@@ -153,40 +152,36 @@ async fn release_name_must_sort_after_the_fargate_webhook() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn readme_lists_every_value_with_its_default() -> Result<()> {
-    let values: Value = serde_saphyr::from_str(&fs::read_to_string(chart().join("values.yaml"))?)?;
-    let readme = fs::read_to_string(chart().join("README.md"))?;
-    let mut documented = Vec::new();
-    for row in readme.lines().filter(|line| line.starts_with("| `")) {
-        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
-        let [_, path, default, ..] = cells[..] else { continue };
-        // Only the table of values has defaults in code marks.
-        let Ok(default) = serde_json::from_str::<Value>(default) else { continue };
-        let actual = values.pointer(&format!("/{}", path.replace('.', "/")));
-        assert_eq!(actual, Some(&default), "README says this of {path}, values.yaml that");
-        documented.push(path.to_owned());
-    }
-    let mut missing = Vec::new();
-    undocumented(&values, "", &documented, &mut missing);
-    assert_eq!(missing, Vec::<String>::new(), "values.yaml has these, README's table doesn't");
-    Ok(())
+#[tokio::test]
+async fn generated_files_match_their_sources() -> Result<()> {
+    zstart_tests::generated::check().await
 }
 
-/// Collects the paths of values that neither are in the table nor belong to a value in it.
-fn undocumented(value: &Value, path: &str, documented: &[String], missing: &mut Vec<String>) {
-    if documented.iter().any(|known| known == path) {
-        return;
-    }
-    match value {
-        Value::Object(fields) if !fields.is_empty() => {
-            for (name, field) in fields {
-                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                undocumented(field, &path, documented, missing);
-            }
-        }
-        _ => missing.push(path.to_owned()),
-    }
+#[test]
+fn artifact_hub_lists_the_charts_images_and_definitions() -> Result<()> {
+    let read = |file: &str| std::fs::read_to_string(chart().join(file));
+    let metadata: Value = serde_saphyr::from_str(&read("Chart.yaml")?)?;
+    let values: Value = serde_saphyr::from_str(&read("values.yaml")?)?;
+    let annotation = |name: &str| -> Result<Vec<Value>> {
+        let text = metadata["annotations"][format!("artifacthub.io/{name}")].as_str();
+        Ok(serde_saphyr::from_str(text.with_context(|| format!("no annotation {name}"))?)?)
+    };
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let expected = ["controller", "webhook"].map(|program| {
+        let (registry, image) = (text(&values["image"]["registry"]), text(&values[program]["image"]["name"]));
+        format!("{registry}/{image}:{}", text(&metadata["appVersion"]))
+    });
+    let images: Vec<String> = annotation("images")?.iter().map(|image| text(&image["image"])).collect();
+    assert_eq!(images, expected);
+    let definitions: Vec<Value> = serde_saphyr::from_multiple(&read("files/crd.yaml")?)?;
+    let kinds: Vec<_> = definitions
+        .iter()
+        .map(|found| (found["metadata"]["name"].clone(), found["spec"]["names"]["kind"].clone()))
+        .collect();
+    let listed: Vec<_> =
+        annotation("crds")?.iter().map(|listed| (listed["name"].clone(), listed["kind"].clone())).collect();
+    assert_eq!(listed, kinds);
+    Ok(())
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! Registries with TLS: behind a proxy, as for most registries from inside a company, and on this machine.
 
+use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -62,6 +64,29 @@ async fn registry_is_reached_over_tls_through_a_proxy() -> Result<()> {
 async fn inspect(zstart: &Zstart, image: &str, trusted: &Path, more: &[&str]) -> Result<Finished> {
     let mut command = zstart.command(&[&["inspect", image], more].concat());
     finish(command.env("SSL_CERT_FILE", trusted)).await
+}
+
+/// The chart names the image's public authorities as a file, and mounts the given ones as a folder.
+#[tokio::test]
+async fn authorities_of_file_and_folder_are_both_trusted() -> Result<()> {
+    let zstart = Zstart::find()?;
+    let public = Registry::start_tls("127.0.0.1").await?;
+    let own = Registry::start_tls("127.0.0.1").await?;
+    // As the kubelet lays out a ConfigMap.
+    let folder = zstart.folder().join("authorities");
+    fs::create_dir_all(folder.join("..2026_01_01"))?;
+    fs::copy(own.authority(), folder.join("..2026_01_01/ca.crt"))?;
+    symlink("..2026_01_01", folder.join("..data"))?;
+    symlink("..data/ca.crt", folder.join("ca.crt"))?;
+    for registry in [&public, &own] {
+        let image = format!("127.0.0.1:{}/app:v1", registry.port());
+        let mut command = zstart.command(&["inspect", &image]);
+        command.env("SSL_CERT_FILE", public.authority()).env("SSL_CERT_DIR", &folder);
+        let ended = finish(&mut command).await?;
+        // The registry is trusted, and holds no image.
+        assert_eq!(ended.code, Some(3), "{ended:#?}");
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ mod end_to_end;
 mod fields;
 mod freshness;
 mod heal;
+mod helm;
 mod jobs;
 mod lab;
 mod power;

@@ -3,9 +3,7 @@
 {{- define "zstart.converter.fullname" -}}{{ include "zstart.fullname" . }}-converter{{- end -}}
 
 {{- define "zstart.converter.template" -}}
-{{- $values := .Values.controller.jobs -}}
-{{- $image := .Values.image -}}
-{{- $controller := .Values.controller.image -}}
+{{- $values := .Values.controller.jobs | default dict -}}
 metadata:
   {{- with $values.podAnnotations }}
   annotations:
@@ -20,7 +18,7 @@ metadata:
     {{- toYaml . | nindent 4 }}
     {{- end }}
 spec:
-  serviceAccountName: {{ include "zstart.converter.fullname" . }}
+  serviceAccountName: {{ include "zstart.serviceAccount" (dict "root" . "component" "converter") }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   {{- with .Values.imagePullSecrets }}
@@ -46,6 +44,9 @@ spec:
   affinity:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- with include "zstart.pod.dns" (dict "root" .) | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
   {{- with .Values.podSecurityContext }}
   securityContext:
     {{- toYaml . | nindent 4 }}
@@ -54,20 +55,23 @@ spec:
   terminationGracePeriodSeconds: 5
   containers:
     - name: convert
-      {{- if $controller.digest }}
-      image: {{ printf "%s/%s@%s" $image.registry $controller.name $controller.digest | quote }}
-      {{- else }}
-      image: {{ printf "%s/%s:%s" $image.registry $controller.name ($image.tag | default .Chart.AppVersion) | quote }}
-      {{- end }}
-      imagePullPolicy: {{ $image.pullPolicy }}
+      image: {{ include "zstart.controller.image" . | quote }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
       env:
         - name: RUST_LOG
           value: {{ .Values.logLevel | quote }}
         - name: ZSTART_LOG_FORMAT
           value: {{ .Values.logFormat | default "text" | quote }}
+        {{- with include "zstart.outbound.env" (dict "root" . "extraEnv" $values.extraEnv "path" "controller.jobs.extraEnv") | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with $values.extraEnv }}
         {{- toYaml . | nindent 8 }}
         {{- end }}
+      {{- with $values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
       {{- with .Values.securityContext }}
       securityContext:
         {{- toYaml . | nindent 8 }}
@@ -76,12 +80,24 @@ spec:
       resources:
         {{- toYaml . | nindent 8 }}
       {{- end }}
-      {{- with $values.extraVolumeMounts }}
+      {{- $mount := include "zstart.caBundle.mount" . }}
+      {{- if or $mount $values.extraVolumeMounts }}
       volumeMounts:
+        {{- with $mount }}
+        {{- . | nindent 8 }}
+        {{- end }}
+        {{- with $values.extraVolumeMounts }}
         {{- toYaml . | nindent 8 }}
+        {{- end }}
       {{- end }}
-  {{- with $values.extraVolumes }}
+  {{- $volume := include "zstart.caBundle.volume" . }}
+  {{- if or $volume $values.extraVolumes }}
   volumes:
+    {{- with $volume }}
+    {{- . | nindent 4 }}
+    {{- end }}
+    {{- with $values.extraVolumes }}
     {{- toYaml . | nindent 4 }}
+    {{- end }}
   {{- end }}
 {{- end -}}

@@ -1,3 +1,5 @@
+{{- define "zstart.webhook.grace" -}}{{ (.Values.webhook.drain | default dict).grace | default "12s" }}{{- end -}}
+
 {{/* The webhook's configuration file. Its fields are exactly those of the webhook's `Config` type. */}}
 {{- define "zstart.webhook.config" -}}
 {{- $values := .Values.webhook -}}
@@ -15,16 +17,16 @@
 {{- end -}}
 {{- end -}}
 {{- end -}}
-listen: 0.0.0.0:{{ $values.port | int }}
-healthListen: 0.0.0.0:{{ $values.healthPort | int }}
+listen: {{ printf "%s:%d" (include "zstart.listenAddress" .) ($values.port | int) | quote }}
+healthListen: {{ printf "%s:%d" (include "zstart.listenAddress" .) ($values.healthPort | int) | quote }}
 servingSecret: {{ include "zstart.servingSecret" . }}
 drain:
-  grace: {{ $values.drain.grace }}
+  grace: {{ include "zstart.webhook.grace" . }}
 maxStaleness: {{ $values.maxStaleness }}
-maxStalenessAlways: {{ $values.maxStalenessAlways }}
-maxCacheAge: {{ $values.maxCacheAge }}
+maxStalenessAlways: {{ $values.maxStalenessAlways | default "2m" }}
+maxCacheAge: {{ $values.maxCacheAge | default "5m" }}
 immutableTags: {{ .Values.records.immutableTags | default list | toJson }}
-runtimes: {{ $values.runtimes | default dict | toJson }}
+runtimes: {{ ternary (dict "containerd" "1.5") $values.runtimes (kindIs "invalid" $values.runtimes) | toJson }}
 whenNoNode: {{ $values.whenNoNode | default "leave" | toJson }}
 minSize: {{ if kindIs "string" $values.minSize }}{{ $values.minSize | quote }}{{ else }}{{ $values.minSize | int64 }}{{ end }}
 minGain: {{ $values.minGain | float64 }}

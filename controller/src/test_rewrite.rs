@@ -1,0 +1,308 @@
+//! Shows that a pod is rewritten, then ends: the program of `helm test`.
+//!
+//! Pods are created as dry runs, so none of them runs. The webhook answers a dry-run pod with the annotation
+//! [`keys::PROBE`] by a warning, which proves that the API server reaches it. A pod whose image is ready must come back
+//! with the image's variant.
+
+use std::time::Duration;
+
+use clap::Args;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
+use kube::api::{ListParams, PostParams};
+use kube::client::Body;
+use kube::core::{DeserializeGuard, Request};
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use thiserror::Error;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+use zstart_core::record::{READY, condition};
+use zstart_core::{ImageConversion, Reference, keys};
+
+/// Image of a pod that only shows that the webhook answers.
+const NO_IMAGE: &str = "zstart.invalid/probe:v1";
+/// Ready images that are tried in each round.
+const IMAGES_MAX: usize = 20;
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Arguments of the test.
+#[derive(Debug, Args)]
+pub struct TestRewriteArguments {
+    /// Opted-in namespace of the dry-run pods.
+    #[arg(long)]
+    namespace: String,
+    /// Source image that a workload of the namespace uses. Default: any image that is ready.
+    #[arg(long)]
+    image: Option<Reference>,
+    /// Longest time of the test.
+    #[arg(long, value_name = "SECONDS", default_value = "300")]
+    timeout_seconds: u64,
+}
+
+/// Error of the test.
+#[derive(Debug, Error)]
+pub enum TestRewriteError {
+    /// The API server failed to answer.
+    #[error("failed to {action}")]
+    Request {
+        /// What was asked.
+        action: &'static str,
+        /// Cause.
+        source: Box<kube::Error>,
+    },
+    /// The time is up.
+    #[error("{found}, in {} seconds", timeout.as_secs())]
+    TimedOut {
+        /// State at the end.
+        found: String,
+        /// Limit.
+        timeout: Duration,
+    },
+    /// The process was told to end.
+    #[error("stopped before the test was complete")]
+    Stopped,
+}
+
+/// Result of a round.
+#[derive(Debug, PartialEq)]
+enum Round {
+    /// A pod came back with its variant.
+    Rewritten { image: String, variant: String },
+    /// The webhook answers, and no image is ready.
+    Answered,
+    /// Not yet, and why.
+    Waiting(String),
+}
+
+/// Answer of the API server to a dry-run pod.
+struct Answer {
+    warnings: Vec<String>,
+    body: Value,
+}
+
+/// A source, and its variant if it is ready.
+struct Candidate {
+    source: String,
+    variant: Result<String, String>,
+}
+
+/// Runs the test until it succeeds or its time is up.
+pub async fn test_rewrite(
+    client: Client,
+    arguments: TestRewriteArguments,
+    shutdown: CancellationToken,
+) -> Result<(), TestRewriteError> {
+    let TestRewriteArguments { namespace, image, timeout_seconds } = arguments;
+    let timeout = Duration::from_secs(timeout_seconds);
+    let end = Instant::now() + timeout;
+    let mut said = String::new();
+    loop {
+        match round(&client, &namespace, image.as_ref()).await? {
+            Round::Rewritten { image, variant } => {
+                info!(image, variant, "the webhook rewrote a dry-run pod");
+                return Ok(());
+            }
+            Round::Answered => {
+                info!(
+                    "the webhook reviewed a dry-run pod. No image is converted yet, so no rewrite was shown: opt a \
+                     namespace in, or set the chart's value test.image"
+                );
+                return Ok(());
+            }
+            Round::Waiting(found) => {
+                if found != said {
+                    info!("waiting: {found}");
+                    said.clone_from(&found);
+                }
+                if Instant::now() >= end {
+                    return Err(TestRewriteError::TimedOut { found, timeout });
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PAUSE) => {}
+            () = shutdown.cancelled() => return Err(TestRewriteError::Stopped),
+        }
+    }
+}
+
+async fn round(
+    client: &Client,
+    namespace: &str,
+    image: Option<&Reference>,
+) -> Result<Round, TestRewriteError> {
+    let probe = create(client, namespace, NO_IMAGE).await?;
+    if !probe.is_reviewed() {
+        return Ok(Round::Waiting(probe.unreviewed()));
+    }
+    let candidates = candidates(client, image).await?;
+    let mut waiting = None;
+    for Candidate { source, variant } in candidates.into_iter().take(IMAGES_MAX) {
+        let variant = match variant {
+            Ok(variant) => variant,
+            Err(reason) => {
+                waiting.get_or_insert(reason);
+                continue;
+            }
+        };
+        match create(client, namespace, &source).await?.image() {
+            Some(admitted) if admitted == variant => return Ok(Round::Rewritten { image: source, variant }),
+            _ => {
+                waiting = Some(format!(
+                    "a pod with the ready image {source} was admitted without its variant {variant}; `zstart explain pod \
+                     -f FILE` says why"
+                ));
+            }
+        }
+    }
+    Ok(waiting.map_or(Round::Answered, Round::Waiting))
+}
+
+/// The given image, or all ready ones.
+async fn candidates(client: &Client, image: Option<&Reference>) -> Result<Vec<Candidate>, TestRewriteError> {
+    let api = Api::<DeserializeGuard<ImageConversion>>::all(client.clone());
+    let list = api.list(&ListParams::default()).await;
+    let list = list.map_err(|source| TestRewriteError::Request {
+        action: "list conversion records",
+        source: source.into(),
+    })?;
+    let records = list.items.into_iter().filter_map(|DeserializeGuard(record)| record.ok());
+    Ok(select(records, image))
+}
+
+fn select(records: impl Iterator<Item = ImageConversion>, image: Option<&Reference>) -> Vec<Candidate> {
+    let candidates = records.map(|record| {
+        let status = record.status.as_ref();
+        let ready = status.and_then(|status| condition(status, READY));
+        let variant = status.and_then(|status| status.variant.as_ref());
+        let state =
+            ready.map_or("Pending".to_owned(), |ready| format!("{}: {}", ready.reason, ready.message));
+        let variant = variant.filter(|_| ready.is_some_and(|ready| ready.status == "True"));
+        let source = record.spec.source;
+        let variant = variant.map(|variant| variant.reference.to_string());
+        (variant.ok_or_else(|| format!("the image {source} isn't ready ({state})")), source)
+    });
+    let Some(image) = image else {
+        let ready = candidates.filter(|(variant, _)| variant.is_ok());
+        return ready.map(|(variant, source)| Candidate { source: source.to_string(), variant }).collect();
+    };
+    let mut candidates = candidates.filter(|(_, source)| source == image);
+    let unknown = || Err(format!("the controller has no record of the image {image}"));
+    let variant = candidates.next().map_or_else(unknown, |(variant, _)| variant);
+    vec![Candidate { source: image.to_string(), variant }]
+}
+
+/// A pod that satisfies the "restricted" Pod Security Standard, and that is never stored.
+fn pod(image: &str) -> Value {
+    json!({
+        "apiVersion": "v1", "kind": "Pod",
+        "metadata": {"generateName": "zstart-test-", "annotations": {keys::PROBE: "true"}},
+        "spec": {
+            "automountServiceAccountToken": false,
+            "restartPolicy": "Never",
+            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
+            "containers": [{
+                "name": "test", "image": image, "imagePullPolicy": "IfNotPresent",
+                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    })
+}
+
+async fn create(client: &Client, namespace: &str, image: &str) -> Result<Answer, TestRewriteError> {
+    let failed = |source: kube::Error| TestRewriteError::Request {
+        action: "create a dry-run pod",
+        source: source.into(),
+    };
+    let parameters = PostParams { dry_run: true, field_manager: Some("zstart-test".to_owned()) };
+    let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods"));
+    let request = request.create(&parameters, pod(image).to_string().into_bytes());
+    let request = request.map_err(|error| failed(kube::Error::BuildRequest(error)))?;
+    // A typed call drops the header with the warnings.
+    let response = client.send(request.map(Body::from)).await.map_err(failed)?;
+    let warnings = response.headers().get_all("warning").iter();
+    let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
+    let body = response.into_body().collect_bytes().await.map_err(failed)?;
+    Ok(Answer { warnings, body: serde_json::from_slice(&body).unwrap_or_default() })
+}
+
+impl Answer {
+    fn is_reviewed(&self) -> bool {
+        self.warnings.iter().any(|warning| warning.contains(keys::PROBE_REPLY))
+    }
+
+    fn image(&self) -> Option<&str> {
+        self.body.pointer("/spec/containers/0/image").and_then(Value::as_str)
+    }
+
+    fn unreviewed(&self) -> String {
+        if self.image().is_some() {
+            return "the API server admitted a dry-run pod without the webhook's answer; `zstart check` finds the cause"
+                .to_owned();
+        }
+        let status: Status = serde_json::from_value(self.body.clone()).unwrap_or_default();
+        format!(
+            "the API server refused a dry-run pod: {}",
+            status.message.unwrap_or_else(|| "no message".to_owned())
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(source: &str, ready: &str) -> ImageConversion {
+        let (repository, digest) = (source.split(':').next().unwrap(), format!("sha256:{}", "0".repeat(64)));
+        serde_json::from_value(json!({
+            "apiVersion": "zstart.dev/v1alpha1", "kind": "ImageConversion", "metadata": {"name": "a"},
+            "spec": {"source": source},
+            "status": {
+                "conditions": [{
+                    "type": "Ready", "status": ready, "reason": "Converting", "message": "at work",
+                    "lastTransitionTime": "2026-01-01T00:00:00Z",
+                }],
+                "variant": {
+                    "sourceDigest": digest, "reference": format!("{repository}:v1-zstd@{digest}"), "settings": "level=3",
+                    "platforms": [], "verifiedAt": "2026-01-01T00:00:00Z", "durationMilliseconds": 0,
+                },
+            },
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn any_ready_image_is_tried_without_a_given_one() {
+        let records = [record("registry.example/a:v1", "True"), record("registry.example/b:v1", "False")];
+        let found = select(records.into_iter(), None);
+        let found: Vec<_> = found.into_iter().map(|found| (found.source, found.variant)).collect();
+        let variant = format!("registry.example/a:v1-zstd@sha256:{}", "0".repeat(64));
+        assert_eq!(found, [("registry.example/a:v1".to_owned(), Ok(variant))]);
+    }
+
+    #[test]
+    fn given_image_is_awaited_with_its_reason() {
+        let state = |ready, image: &str| {
+            let records = [record("registry.example/a:v1", ready)];
+            select(records.into_iter(), Some(&image.parse().unwrap())).remove(0).variant
+        };
+        assert!(state("True", "registry.example/a:v1").is_ok());
+        let said = state("False", "registry.example/a:v1").unwrap_err();
+        assert_eq!(said, "the image registry.example/a:v1 isn't ready (Converting: at work)");
+        let said = state("True", "registry.example/other:v1").unwrap_err();
+        assert_eq!(said, "the controller has no record of the image registry.example/other:v1");
+    }
+
+    #[test]
+    fn refusal_and_missing_review_are_told_apart() {
+        let answer = |body: Value| Answer { warnings: vec!["299 - \"other\"".to_owned()], body };
+        let admitted = answer(json!({"spec": {"containers": [{"image": "a"}]}}));
+        assert!(!admitted.is_reviewed() && admitted.unreviewed().contains("without the webhook's answer"));
+        let refused = answer(json!({"kind": "Status", "message": "exceeded quota"})).unreviewed();
+        assert_eq!(refused, "the API server refused a dry-run pod: exceeded quota");
+        let warnings = vec![format!("299 - \"{}0.1.0\"", keys::PROBE_REPLY)];
+        assert!(Answer { warnings, body: Value::Null }.is_reviewed());
+    }
+}

@@ -1,0 +1,186 @@
+//! Tables of the chart's values for its README, made from the comments in `values.yaml`.
+//!
+//! The comment directly above a value is its description. A map whose members have no comments is one value. Each
+//! other map is a section, and every value in it needs a comment.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::Value;
+
+/// Sections with more rows have a table of their own.
+const SMALL_SECTION: usize = 8;
+const BEGIN: &str = "<!-- values: begin (generated from values.yaml by `make generate`) -->\n";
+const END: &str = "<!-- values: end -->";
+
+/// A key of the file, with the comment above it.
+struct Entry {
+    indent: usize,
+    path: Vec<String>,
+    comment: String,
+}
+
+/// A row of a table. A section's row has no default.
+struct Row {
+    path: String,
+    default: Option<Value>,
+    comment: String,
+}
+
+/// Replaces the tables in a README.
+pub fn replace(readme: &str, values: &str) -> Result<String> {
+    let (before, rest) =
+        readme.split_once(BEGIN).with_context(|| format!("README.md lacks the line {BEGIN}"))?;
+    let (_, after) = rest.split_once(END).with_context(|| format!("README.md lacks the line {END}"))?;
+    Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", tables(values)?))
+}
+
+fn tables(text: &str) -> Result<String> {
+    let values: Value = serde_saphyr::from_str(text)?;
+    let entries = entries(text);
+    let mut general = Vec::new();
+    let mut large = Vec::new();
+    for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.indent == 0) {
+        let mut rows = Vec::new();
+        collect(&entries, index, &values, &mut rows)?;
+        if rows.len() > SMALL_SECTION {
+            // The section's own row is the introduction of its table.
+            let introduction = rows.remove(0).comment;
+            large.push((entry.path.join("."), introduction, rows));
+        } else {
+            general.extend(rows);
+        }
+    }
+    let mut output = format!("### General\n\n{}", table(&general)?);
+    for (name, introduction, rows) in large {
+        write!(output, "\n### {name}\n\n{introduction}\n\n{}", table(&rows)?)?;
+    }
+    Ok(output)
+}
+
+/// Keys outside of lists. Keys inside a value that is one row are among them; they have no comment.
+fn entries(text: &str) -> Vec<Entry> {
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut comment: Vec<&str> = Vec::new();
+    for line in text.lines() {
+        let content = line.trim_start();
+        let indent = line.len() - content.len();
+        if let Some(said) = content.strip_prefix('#') {
+            comment.push(said.trim());
+            continue;
+        }
+        let key = content.split_once(':').map(|(key, _)| key);
+        if let Some(key) = key.filter(|key| key.chars().all(|c| c.is_ascii_alphanumeric())) {
+            let parent = entries.iter().rev().find(|entry| entry.indent < indent);
+            let mut path = parent.filter(|_| indent > 0).map(|entry| entry.path.clone()).unwrap_or_default();
+            path.push(key.to_owned());
+            entries.push(Entry { indent, path, comment: comment.join(" ") });
+        }
+        comment.clear();
+    }
+    entries
+}
+
+/// Adds the rows of an entry and of its members.
+fn collect(entries: &[Entry], index: usize, values: &Value, rows: &mut Vec<Row>) -> Result<()> {
+    let entry = &entries[index];
+    let path = entry.path.join(".");
+    let members = entries[index + 1..].iter().take_while(|member| member.indent > entry.indent);
+    let below: Vec<(usize, &Entry)> =
+        members.enumerate().map(|(offset, member)| (index + 1 + offset, member)).collect();
+    let is_section = below.iter().any(|(_, member)| !member.comment.is_empty());
+    if !is_section {
+        ensure!(!entry.comment.is_empty(), "values.yaml: {path} has no comment");
+        let default = values.pointer(&format!("/{}", entry.path.join("/")));
+        let default =
+            default.with_context(|| format!("values.yaml: {path} isn't in the parsed file"))?.clone();
+        rows.push(Row { path, default: Some(default), comment: entry.comment.clone() });
+        return Ok(());
+    }
+    if !entry.comment.is_empty() {
+        rows.push(Row { path, default: None, comment: entry.comment.clone() });
+    }
+    let depth = below.first().map(|(_, member)| member.indent);
+    for (index, _) in below.iter().filter(|(_, member)| Some(member.indent) == depth) {
+        collect(entries, *index, values, rows)?;
+    }
+    Ok(())
+}
+
+fn table(rows: &[Row]) -> Result<String> {
+    let mut output = "| value | default | meaning |\n|---|---|---|\n".to_owned();
+    for row in rows {
+        let default = row.default.as_ref().map(|value| format!("`{value}`")).unwrap_or_default();
+        writeln!(output, "| `{}` | {default} | {} |", row.path, cell(&row.path, &row.comment)?)?;
+    }
+    Ok(output)
+}
+
+/// A comment as Markdown: documents are links, and a bar doesn't end the cell.
+fn cell(path: &str, comment: &str) -> Result<String> {
+    let prose = comment.split('`').step_by(2).collect::<String>();
+    if let Some(character) = prose.chars().find(|c| "*<|".contains(*c)) {
+        bail!(
+            "values.yaml: Markdown reads the {character} in the comment of {path} as markup: put it into backticks"
+        );
+    }
+    let mut output = String::new();
+    let mut rest = comment;
+    while let Some((before, after)) = rest.split_once("docs/") {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || "-#.".contains(c);
+        let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
+        let target = after[..end].trim_end_matches('.');
+        let file = target.split('#').next().unwrap_or(target);
+        write!(output, "{before}[docs/{file}](../../docs/{target})")?;
+        rest = &after[target.len()..];
+    }
+    output.push_str(rest);
+    Ok(output.replace('|', "\\|"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VALUES: &str = "\
+# A file.
+
+# Level, see docs/a-b.md#c.
+level: 3
+
+# Both programs.
+both:
+  # A list.
+  names: []
+  # A map.
+  labels:
+    a.b/c: d
+    team: e
+";
+
+    #[test]
+    fn comments_become_rows_in_the_files_order() {
+        let readme = format!("before\n{BEGIN}old\n{END}\nafter\n");
+        let expected = format!(
+            "before\n{BEGIN}\n### General\n\n| value | default | meaning |\n|---|---|---|\n\
+             | `level` | `3` | Level, see [docs/a-b.md](../../docs/a-b.md#c). |\n\
+             | `both` |  | Both programs. |\n\
+             | `both.names` | `[]` | A list. |\n\
+             | `both.labels` | `{{\"a.b/c\":\"d\",\"team\":\"e\"}}` | A map. |\n\n{END}\nafter\n"
+        );
+        assert_eq!(replace(&readme, VALUES).unwrap(), expected);
+    }
+
+    #[test]
+    fn value_without_a_comment_is_an_error() {
+        let error = tables(&VALUES.replace("  # A list.\n", "")).unwrap_err().to_string();
+        assert_eq!(error, "values.yaml: both.names has no comment");
+    }
+
+    #[test]
+    fn markup_in_a_comment_is_an_error() {
+        let error = tables(&VALUES.replace("A list.", "Patterns such as * of `*`.")).unwrap_err().to_string();
+        assert!(error.contains("the * in the comment of both.names"), "{error}");
+        tables(&VALUES.replace("A list.", "Patterns such as `*`.")).unwrap();
+    }
+}
