@@ -62,7 +62,7 @@ impl Prometheus {
     }
 
     /// Starts a Prometheus that scrapes zstart's pods in a namespace, with the labels that the Prometheus Operator gives
-    /// to targets of a PodMonitor.
+    /// to targets of a `PodMonitor`.
     pub async fn scrape_pods(folder: &Path, port: u16, kubeconfig: &Path, namespace: &str) -> Result<Self> {
         let label = |from: &str, to: &str| json!({"source_labels": [from], "target_label": to});
         let relabelings = [

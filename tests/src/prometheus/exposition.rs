@@ -1,4 +1,4 @@
-//! Metrics as a program exports them, in the OpenMetrics text format.
+//! Metrics as a program exports them, in the `OpenMetrics` text format.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,4 +1,4 @@
-//! Metrics and labels that PromQL expressions read, by Prometheus' own parser (`tests/tools/prometheus/promql`).
+//! Metrics and labels that `PromQL` expressions read, by Prometheus' own parser (`tests/tools/prometheus/promql`).
 
 use std::collections::BTreeSet;
 
