@@ -47,7 +47,7 @@ async fn parser_finds_every_selector_of_an_expression() -> Result<()> {
             format!("{} {:?} {:?}", selector.metric, matchers.collect::<Vec<_>>(), selector.labels)
         })
         .collect();
-    assert_eq!(shown, [r#"m_total ["x=1", "y!~2|3"] ["a"]"#, r#"n [] ["a", "c"]"#, "=~o|p [] []"],);
+    assert_eq!(shown, [r#"m_total ["x=1", "y!~2|3"] ["a"]"#, r#"n [] ["a", "c"]"#, "=~o|p [] []"]);
     assert_eq!(found[1], []);
     let error = selectors(&["sum(".to_owned()]).await.unwrap_err();
     assert!(format!("{error:#}").contains("failed to parse \"sum(\""), "{error:#}");
