@@ -150,8 +150,8 @@ async fn round(
             Some(admitted) if admitted == variant => return Ok(Round::Rewritten { image: source, variant }),
             _ => {
                 waiting = Some(format!(
-                    "a pod with the ready image {source} was admitted without its variant {variant}; `zstart explain pod \
-                     -f FILE` says why"
+                    "a pod with the ready image {source} was admitted without its variant {variant}; \
+                     `zstart explain pod -f FILE` says why"
                 ));
             }
         }
@@ -265,7 +265,8 @@ mod tests {
                     "lastTransitionTime": "2026-01-01T00:00:00Z",
                 }],
                 "variant": {
-                    "sourceDigest": digest, "reference": format!("{repository}:v1-zstd@{digest}"), "settings": "level=3",
+                    "sourceDigest": digest, "settings": "level=3",
+                    "reference": format!("{repository}:v1-zstd@{digest}"),
                     "platforms": [], "verifiedAt": "2026-01-01T00:00:00Z", "durationMilliseconds": 0,
                 },
             },

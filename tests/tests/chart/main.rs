@@ -11,6 +11,7 @@ mod outbound;
 mod placement;
 mod rendering;
 mod rights;
+mod schema;
 mod server;
 mod settings;
 mod values;
