@@ -7,6 +7,15 @@ use serde_json::Value;
 use zstart_tests::chart::{Helm, chart, ci_values, schemas, variant_name};
 use zstart_tests::tools::{self, Tool};
 
+/// Kinds of other programs, whose definitions aren't in Kubernetes.
+const FOREIGN_KINDS: [&str; 5] = [
+    "cert-manager.io/v1/Certificate",
+    "cert-manager.io/v1/Issuer",
+    "monitoring.coreos.com/v1/PodMonitor",
+    "monitoring.coreos.com/v1/PrometheusRule",
+    "monitoring.coreos.com/v1/ServiceMonitor",
+];
+
 #[tokio::test]
 async fn renders_are_valid_in_every_supported_version() -> Result<()> {
     let helm = Helm::find().await?;
@@ -28,8 +37,8 @@ async fn renders_are_valid_in_every_supported_version() -> Result<()> {
             "{}/{version}/{{{{ .ResourceKind }}}}{{{{ .KindSuffix }}}}.json",
             schemas.display()
         ));
-        // cert-manager defines these kinds.
-        command.args(["-skip", "cert-manager.io/v1/Certificate,cert-manager.io/v1/Issuer"]);
+        // cert-manager and the Prometheus Operator define these kinds.
+        command.args(["-skip", &FOREIGN_KINDS.join(",")]);
         let output = command.arg(renders.path()).output().context("failed to start kubeconform")?;
         let report: Value = serde_json::from_slice(&output.stdout)?;
         ensure!(output.status.success(), "Kubernetes {version}: {:#}", report["resources"]);
