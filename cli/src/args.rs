@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use strum::VariantNames;
 use zstart_convert::{Level, Method, Settings, Verification};
 use zstart_core::Platform;
@@ -14,10 +14,13 @@ use zstart_process::log_filter::{self, LogFilter};
 
 use crate::cluster::ClusterArguments;
 use crate::image_ref::ImageRef;
+use crate::opt_in::{DisableArguments, EnableArguments};
 use crate::output::OutputFormat;
 use crate::records::RecordArguments;
 use crate::registries::RegistryArguments;
+use crate::report::ReportArguments;
 use crate::rewrite::RewriteArguments;
+use crate::status::StatusArguments;
 use crate::tune::node::GzipDecoder;
 use crate::tune::quantity::{Bandwidth, SampleSize};
 
@@ -339,89 +342,6 @@ pub(crate) struct CheckArguments {
     pub(crate) namespace: String,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
-}
-
-/// Kind of the objects that a command changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum NamespaceKind {
-    /// Namespaces.
-    #[value(name = "namespace", aliases = ["namespaces", "ns"])]
-    Namespace,
-}
-
-/// Arguments of `zstart enable`.
-#[derive(Debug, Args)]
-pub(crate) struct EnableArguments {
-    /// The word `namespace`, or `ns`.
-    #[arg(value_name = "namespace", value_enum)]
-    pub(crate) kind: NamespaceKind,
-    /// Names of the namespaces.
-    #[arg(value_name = "NAME", required = true)]
-    pub(crate) namespaces: Vec<String>,
-    /// Convert and report, and leave pods unchanged.
-    #[arg(long)]
-    pub(crate) audit: bool,
-    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
-    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
-    pub(crate) context: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-}
-
-/// Arguments of `zstart disable`.
-#[derive(Debug, Args)]
-pub(crate) struct DisableArguments {
-    /// The word `namespace`, or `ns`.
-    #[arg(value_name = "namespace", value_enum)]
-    pub(crate) kind: NamespaceKind,
-    /// Names of the namespaces.
-    #[arg(value_name = "NAME", required = true)]
-    pub(crate) namespaces: Vec<String>,
-    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
-    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
-    pub(crate) context: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-}
-
-/// Arguments of `zstart status`.
-#[derive(Debug, Args)]
-pub(crate) struct StatusArguments {
-    /// List every record that asks for a look. Default: the first twelve.
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// Show the state again every 5 seconds, until the command is stopped.
-    #[arg(long, short = 'w')]
-    pub(crate) watch: bool,
-    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
-    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
-    pub(crate) context: Option<String>,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
-}
-
-/// Arguments of `zstart report`.
-#[derive(Debug, Args)]
-pub(crate) struct ReportArguments {
-    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
-    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
-    pub(crate) context: Option<String>,
-    /// Form of the report. `html` is one file with plots, which loads nothing.
-    #[arg(long = "output", short = 'o', value_name = "FORM", value_enum, default_value = "table")]
-    pub(crate) form: ReportForm,
-}
-
-/// Form of the report of `zstart report`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum ReportForm {
-    /// Table for people.
-    Table,
-    /// JSON for programs.
-    Json,
-    /// One line an image, for spreadsheets.
-    Csv,
-    /// Page with plots.
-    Html,
 }
 
 /// Arguments of `zstart retry`.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::{Args, ValueEnum};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Patch, PatchParams};
@@ -10,14 +11,57 @@ use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
 use zstart_core::keys;
+use zstart_core::units::count;
 
-use crate::args::{DisableArguments, EnableArguments};
+use crate::args::OutputArguments;
 use crate::cluster::{
     Cluster, ClusterArguments, ClusterError, Installed, MANAGER, WEBHOOK, is_forbidden, is_missing, list_all,
     request,
 };
 use crate::error::CliError;
-use zstart_core::units::count;
+
+/// Kind of the objects that a command changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NamespaceKind {
+    /// Namespaces.
+    #[value(name = "namespace", aliases = ["namespaces", "ns"])]
+    Namespace,
+}
+
+/// Arguments of `zstart enable`.
+#[derive(Debug, Args)]
+pub(crate) struct EnableArguments {
+    /// The word `namespace`, or `ns`.
+    #[arg(value_name = "namespace", value_enum)]
+    pub(crate) kind: NamespaceKind,
+    /// Names of the namespaces.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) namespaces: Vec<String>,
+    /// Convert and report, and leave pods unchanged.
+    #[arg(long)]
+    pub(crate) audit: bool,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+/// Arguments of `zstart disable`.
+#[derive(Debug, Args)]
+pub(crate) struct DisableArguments {
+    /// The word `namespace`, or `ns`.
+    #[arg(value_name = "namespace", value_enum)]
+    pub(crate) kind: NamespaceKind,
+    /// Names of the namespaces.
+    #[arg(value_name = "NAME", required = true)]
+    pub(crate) namespaces: Vec<String>,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
 
 /// Result of both commands.
 #[derive(Debug, Serialize)]

@@ -1,15 +1,39 @@
 //! `zstart report`: what zstart saved in a cluster, by the pulls that kubelets reported.
 
+use clap::{Args, ValueEnum};
 use jiff::Timestamp;
 use kube::Api;
 use kube::core::DeserializeGuard;
 use zstart_core::ImageConversion;
 use zstart_report::Savings;
 
-use crate::args::{ReportArguments, ReportForm};
 use crate::cluster::{Cluster, ClusterArguments, is_missing, list_all, request};
 use crate::error::CliError;
 use crate::output;
+
+/// Arguments of `zstart report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    /// Form of the report. `html` is one file with plots, which loads nothing.
+    #[arg(long = "output", short = 'o', value_name = "FORM", value_enum, default_value = "table")]
+    pub(crate) form: ReportForm,
+}
+
+/// Form of the report of `zstart report`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReportForm {
+    /// Table for people.
+    Table,
+    /// JSON for programs.
+    Json,
+    /// One line an image, for spreadsheets.
+    Csv,
+    /// Page with plots.
+    Html,
+}
 
 /// Prints the report in the chosen form.
 pub(crate) async fn run(arguments: ReportArguments) -> Result<(), CliError> {

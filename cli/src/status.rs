@@ -7,6 +7,7 @@ mod state;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::core::DeserializeGuard;
@@ -18,11 +19,27 @@ use zstart_core::{ImageConversion, keys};
 use self::leader::Leader;
 use self::report::{Hold, Namespaces, Program, Report};
 use self::state::{Judge, JudgedRecord};
-use crate::args::StatusArguments;
+use crate::args::OutputArguments;
 use crate::cluster::{Cluster, ClusterArguments, Installed, is_forbidden, is_missing, list_all, request};
 use crate::deployments;
 use crate::error::CliError;
 use crate::output::{self, OutputFormat};
+
+/// Arguments of `zstart status`.
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// List every record that asks for a look. Default: the first twelve.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Show the state again every 5 seconds, until the command is stopped.
+    #[arg(long, short = 'w')]
+    pub(crate) watch: bool,
+    /// Context of the kubeconfig. Default: the current context, or the cluster that the command runs in.
+    #[arg(long, value_name = "NAME", help_heading = "Cluster options")]
+    pub(crate) context: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
 
 /// Pause between two reports of `--watch`. One report lists all records.
 const WATCH_INTERVAL: Duration = Duration::from_secs(5);

@@ -4,9 +4,9 @@ use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::core::{Selector, SelectorExt as _};
 use zstart_core::keys;
+use zstart_core::units::count;
 
 use super::outcome::{Check, Read, names};
-use zstart_core::units::count;
 
 /// Values that the label takes.
 const VALUES: [&str; 3] = [keys::ENABLED, keys::AUDIT, keys::DISABLED];

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use zstart_core::eligibility::node::Node;
 use zstart_core::eligibility::runtime::SupportedRuntimes;
+use zstart_core::units::count;
 
 use super::outcome::{Check, Read};
-use zstart_core::units::count;
 
 /// Compares the nodes' runtimes with the settings, and counts platforms.
 pub(super) fn checks(nodes: &Read<Vec<Node>>, supported: &SupportedRuntimes) -> Vec<Check> {

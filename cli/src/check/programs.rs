@@ -7,13 +7,13 @@ use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt as _};
 use serde::Deserialize;
 use zstart_core::chain;
+use zstart_core::units::count;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use super::VERSION;
 use super::outcome::{Check, Read, Unread};
 use crate::cluster::{CONFIG_KEY, settings_text};
 use crate::deployments::{self, CHART_VERSION, COMPONENT, LABELS, find};
-use zstart_core::units::count;
 
 /// Lists zstart's Deployments in a namespace.
 pub(super) async fn deployments(client: &Client, namespace: &str) -> Read<Vec<Deployment>> {

@@ -6,10 +6,10 @@ use kube::core::DeserializeGuard;
 use kube::{Api, Client};
 use zstart_core::owner_hold::OwnerHold;
 use zstart_core::record::{HEALTHY, ImageConversion, READY, condition};
+use zstart_core::units::count;
 
 use super::outcome::{Check, Unread, names};
 use crate::cluster::{is_missing, list_all};
-use zstart_core::units::count;
 
 /// Reasons that ask for no action.
 const ORDINARY: [&str; 4] = ["Pending", "Converting", "AlreadyZstd", "NotConvertible"];

@@ -7,10 +7,10 @@ use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
 use zstart_core::owner_hold::OwnerHold;
 use zstart_core::units;
+use zstart_core::units::count;
 
 use super::leader::Work;
 use super::state::{JudgedRecord, State};
-use zstart_core::units::count;
 
 /// Records and holds that the text lists without `--all`.
 const MAX_LISTED: usize = 12;

@@ -15,7 +15,7 @@ async fn with_service_monitor() -> Result<Vec<Value>> {
     Helm::find().await?.render_file("zstart", &chart().join("ci/monitoring-values.yaml")).await
 }
 
-/// Whether a selector matches labels.
+/// Returns whether a selector matches labels.
 fn matches(selector: &Value, labels: &Value) -> bool {
     let equal = selector["matchLabels"].as_object().into_iter().flatten();
     let mut expressions = selector["matchExpressions"].as_array().into_iter().flatten();
