@@ -128,7 +128,7 @@ pub(crate) enum Command {
     ///
     /// Running pods stay as they are. The variants stay in the registry.
     Disable(DisableArguments),
-    /// Show what zstart does in a cluster now: records by state, the queue, and what asks for a look.
+    /// Show what zstart does in a cluster now: records by state, the queue, and what needs attention.
     ///
     /// A record is Ready, stale or unhealthy as the webhook would judge it now. The queue is the leader's, whose
     /// metrics the API server passes on. The command changes nothing.

@@ -10,8 +10,8 @@ use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
-use zstart_core::keys;
 use zstart_core::units::count;
+use zstart_core::{chain, keys};
 
 use crate::args::OutputArguments;
 use crate::cluster::{
@@ -86,31 +86,39 @@ pub(crate) async fn enable(arguments: EnableArguments) -> Result<(), CliError> {
     let EnableArguments { kind: _, namespaces, audit, context, output } = arguments;
     let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
     let value = if audit { keys::AUDIT } else { keys::ENABLED };
-    let mut lines = Vec::new();
-    match cluster.webhook().await {
+    let lines = match cluster.webhook().await {
         Ok(Some(Installed { configuration, .. })) => {
             for namespace in &namespaces {
                 require_reviewed(&cluster.client, &configuration, namespace, value).await?;
             }
+            next_steps(&namespaces, audit)
         }
-        Ok(None) => lines.push("note: zstart isn't installed in this cluster yet".to_owned()),
+        Ok(None) => vec!["note: zstart isn't installed in this cluster yet".to_owned()],
         // A user who may label a namespace needn't be allowed to see webhooks.
         Err(ClusterError::Request { source, .. }) if is_forbidden(&source) => {
-            lines.push("note: you may not list webhook configurations: zstart check tells more".to_owned());
+            vec!["note: you may not list webhook configurations: zstart check shows the details".to_owned()]
         }
+        // Settings of another version don't decide about namespaces.
+        Err(error @ ClusterError::Settings { .. }) => vec![format!("note: {}", chain(&error))],
         Err(error) => return Err(error.into()),
-    }
+    };
     let changed = change(&cluster.client, &namespaces, Some(value)).await?;
-    lines.splice(0..0, changed.iter().map(Changed::line));
-    let first = namespaces.first().map_or("", String::as_str);
-    lines.push("images of these namespaces are converted now; see: zstart status --watch".to_owned());
-    lines.push(if audit {
-        format!("pods stay unchanged in audit mode; enable them with: zstart enable namespace {first}")
-    } else {
-        format!("new pods start from their variants; replace pods with: kubectl -n {first} rollout restart deployment")
-    });
+    let lines = changed.iter().map(Changed::line).chain(lines).collect();
     let report = Report { namespaces: changed, lines };
     output.format().print(&report, || report.lines.clone())
+}
+
+/// Tells what happens next, and what the user may do.
+fn next_steps(namespaces: &[String], audit: bool) -> Vec<String> {
+    let all = namespaces.join(" ");
+    let next = if audit {
+        format!("pods stay unchanged in audit mode; enable them with: zstart enable namespace {all}")
+    } else {
+        "new pods start from their variants once the records are Ready (kubectl get imgconv); delete a pod to replace \
+         it. The first pods of a rollout keep their originals until the tag is looked at again"
+            .to_owned()
+    };
+    vec!["images of the namespaces are converted now; see: zstart status --watch".to_owned(), next]
 }
 
 /// Opts namespaces out.
@@ -120,7 +128,11 @@ pub(crate) async fn disable(arguments: DisableArguments) -> Result<(), CliError>
     let changed = change(&cluster.client, &namespaces, None).await?;
     let mut lines: Vec<String> = changed.iter().map(Changed::line).collect();
     for namespace in &namespaces {
-        lines.extend(rewritten_pods(&cluster.client, namespace).await?);
+        // The labels are removed already, so a failure here is no failure of the command.
+        lines.extend(match rewritten_pods(&cluster.client, namespace).await {
+            Ok(line) => line,
+            Err(error) => Some(format!("note: {}", chain(&error))),
+        });
     }
     let report = Report { namespaces: changed, lines };
     output.format().print(&report, || report.lines.clone())
@@ -191,7 +203,11 @@ async fn change(
     for name in namespaces {
         let patch = json!({"metadata": {"labels": {keys::REWRITE: label}}});
         let done = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
-        done.map_err(request(format!("label namespace {name}")))?;
+        let before: Vec<&str> =
+            namespaces.iter().map(String::as_str).take_while(|other| other != name).collect();
+        let changed =
+            if before.is_empty() { String::new() } else { format!(" (changed: {})", before.join(", ")) };
+        done.map_err(request(format!("label namespace {name}{changed}")))?;
     }
     Ok(changed)
 }

@@ -28,7 +28,7 @@ use crate::output::{self, OutputFormat};
 /// Arguments of `zstart status`.
 #[derive(Debug, Args)]
 pub(crate) struct StatusArguments {
-    /// List every record that asks for a look. Default: the first twelve.
+    /// List every record that needs attention. Default: the first twelve.
     #[arg(long)]
     pub(crate) all: bool,
     /// Show the state again every 5 seconds, until the command is stopped.
@@ -52,12 +52,19 @@ pub(crate) async fn run(arguments: StatusArguments) -> Result<(), CliError> {
     let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
     let format = output.format();
     let clears = watch && format == OutputFormat::Text && std::io::stdout().is_terminal();
+    let mut has_shown = false;
     loop {
-        let report = read(&cluster).await?;
+        let report = read(&cluster).await;
         if clears {
             output::print(CLEAR)?;
         }
-        format.print(&report, || report.lines(all))?;
+        match report {
+            Ok(report) => format.print(&report, || report.lines(all))?,
+            // A watch survives an API server that restarts.
+            Err(error) if watch && has_shown => error.report(),
+            Err(error) => return Err(error),
+        }
+        has_shown = true;
         if !watch {
             return Ok(());
         }

@@ -20,7 +20,8 @@ here=$(cd "$(dirname "$0")" && pwd)
 archive=zstart-linux-amd64.tar.gz
 
 [ -x "$program" ] || fail "failed to find the program $program; run: make plugin"
-version=$("$program" --version | cut -d ' ' -f 2)
+version=$("$program" --version) || fail "failed to run $program"
+version=${version##* }
 url=${3:-https://github.com/zstart/zstart/releases/download/v$version}
 
 mkdir -p "$out"
@@ -30,8 +31,9 @@ cp "$program" "$work/zstart"
 cp "$here/../../LICENSE" "$work/LICENSE"
 chmod 0755 "$work/zstart"
 # Equal inputs give equal archives, so their checksum can be compared.
-tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory "$work" zstart LICENSE \
-    | gzip -n >"$out/$archive"
+tar --create --sort=name --owner=0 --group=0 --numeric-owner --mtime=@0 --directory "$work" --file "$work/package.tar" \
+    zstart LICENSE
+gzip -n <"$work/package.tar" >"$out/$archive"
 sha256=$(sha256sum "$out/$archive" | cut -d ' ' -f 1)
 sed -e '/^#/d' -e "s|VERSION|$version|" -e "s|URI|$url/$archive|" -e "s|SHA256|$sha256|" "$here/zstart.yaml" \
     >"$out/zstart.yaml"

@@ -58,17 +58,22 @@ fn read_file(path: PathBuf) -> Result<Input, RewriteError> {
 /// Lists a folder's files of known formats.
 fn files_of(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, RewriteError> {
     let failed = |source| RewriteError::Read { file: folder.display().to_string(), source };
-    let mut paths = Vec::new();
+    let mut entries = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(failed)? {
-        paths.push(entry.map_err(failed)?.path());
+        let entry = entry.map_err(failed)?;
+        entries.push((entry.path(), entry.file_type().map_err(failed)?));
     }
-    paths.sort();
+    entries.sort_by(|(one, _), (other, _)| one.cmp(other));
     let mut files = Vec::new();
-    for path in paths {
+    for (path, kind) in entries {
         let is_hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !path.is_dir() {
+        // A link to a folder may lead out of the named one, or round in it.
+        if is_hidden || kind.is_symlink() && path.is_dir() {
+            continue;
+        }
+        if !kind.is_dir() {
             files.extend(format(&path).map(|_| path));
-        } else if recursive && !is_hidden {
+        } else if recursive {
             files.extend(files_of(&path, recursive)?);
         }
     }

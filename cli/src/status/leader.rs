@@ -1,12 +1,15 @@
 //! Work that waits, by the metrics of the controller that leads.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 use zstart_core::chain;
+use zstart_core::units::duration;
 
 use crate::cluster::{is_forbidden, is_missing};
 
@@ -14,6 +17,10 @@ use crate::cluster::{is_forbidden, is_missing};
 const DEFAULT_PORT: i32 = 8080;
 /// Name of that port.
 const PORT: &str = "health";
+/// Longest time in which the leader's metrics must answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Difference between the clocks of this machine and of the leader that is taken for none.
+const CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(10);
 /// Prefix of the controller's metrics.
 const PREFIX: &str = "zstart_controller_";
 
@@ -46,7 +53,10 @@ pub(super) async fn find(client: &Client, namespace: &str, controller: &Deployme
     let lease = controller.name_any();
     let leases = Api::<Lease>::namespaced(client.clone(), namespace);
     let holder = match leases.get(&lease).await {
-        Ok(lease) => lease.spec.and_then(|spec| spec.holder_identity).as_deref().and_then(pod),
+        Ok(lease) => lease
+            .spec
+            .filter(|lease| is_valid(lease, Timestamp::now()))
+            .and_then(|lease| pod(&lease.holder_identity?)),
         Err(error) if is_missing(&error) => None,
         Err(error) => {
             return Leader { remark: Some(unread(&format!("Lease {lease}"), &error)), ..Leader::default() };
@@ -56,13 +66,23 @@ pub(super) async fn find(client: &Client, namespace: &str, controller: &Deployme
         let remark = Some("no controller leads: nothing is looked at or converted".to_owned());
         return Leader { remark, ..Leader::default() };
     };
-    match metrics(client, namespace, &pod, port(controller)).await {
-        Ok(text) => Leader { work: Some(Work::parse(&text)), pod: Some(pod), remark: None },
-        Err(error) => {
-            let remark = Some(unread("the queue", &error));
-            Leader { pod: Some(pod), work: None, remark }
+    let asking = metrics(client, namespace, &pod, port(controller));
+    let (work, remark) = match tokio::time::timeout(ANSWER_WITHIN, asking).await {
+        Ok(Ok(text)) => (Some(Work::parse(&text)), None),
+        Ok(Err(error)) => (None, Some(unread("the queue", &error))),
+        Err(_) => {
+            (None, Some(format!("the queue can't be read: no answer within {}", duration(ANSWER_WITHIN))))
         }
-    }
+    };
+    Leader { pod: Some(pod), work, remark }
+}
+
+/// Returns whether the holder has renewed the Lease in time. A leader that was killed stays in its Lease.
+fn is_valid(lease: &LeaseSpec, now: Timestamp) -> bool {
+    let (Some(renewed), Some(seconds)) = (&lease.renew_time, lease.lease_duration_seconds) else {
+        return false;
+    };
+    now.duration_since(renewed.0) <= SignedDuration::from_secs(i64::from(seconds)) + CLOCK_DIFFERENCE
 }
 
 /// Returns the pod of a Lease's holder. The identity is the pod's name, `_`, and a part that each start changes.
@@ -127,6 +147,7 @@ impl Work {
 
 #[cfg(test)]
 mod tests {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
     use serde_json::json;
 
     use super::*;
@@ -156,6 +177,19 @@ mod tests {
         assert_eq!(pod("zstart-controller-7d4f-abcde_c5e1").as_deref(), Some("zstart-controller-7d4f-abcde"));
         assert_eq!(pod("zstart-controller-0").as_deref(), Some("zstart-controller-0"));
         assert_eq!(pod(""), None);
+    }
+
+    #[test]
+    fn expired_lease_has_no_leader() {
+        let lease = |renewed: Option<&str>| LeaseSpec {
+            renew_time: renewed.map(|time| MicroTime(time.parse().unwrap())),
+            lease_duration_seconds: Some(15),
+            ..LeaseSpec::default()
+        };
+        let now = "2026-11-28T12:00:30Z".parse().unwrap();
+        assert!(is_valid(&lease(Some("2026-11-28T12:00:05Z")), now));
+        assert!(!is_valid(&lease(Some("2026-11-28T12:00:04Z")), now));
+        assert!(!is_valid(&lease(None), now));
     }
 
     #[test]

@@ -71,7 +71,7 @@ pub(super) struct JudgedRecord {
     /// `None` if the record can't be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<String>,
-    /// Reason of the condition that decides. Empty before the first look.
+    /// Reason of the condition that decides; `RecordStale` for a stale record. Empty before the first look.
     pub(super) reason: String,
     /// Message of the condition that decides.
     pub(super) message: String,
@@ -101,7 +101,7 @@ impl Judge<'_> {
             (record.metadata.name.clone().unwrap_or_default(), record.spec.source.to_string());
         let (state, confirmed) = self.state(record, ready.as_ref().map(|ready| ready.reason.as_str()));
         let decisive = if state == State::Unhealthy { healthy } else { ready };
-        let (reason, mut message, mut since) = decisive.map_or_else(Default::default, |found| {
+        let (mut reason, mut message, mut since) = decisive.map_or_else(Default::default, |found| {
             (found.reason, found.message, Some(found.last_transition_time.0))
         });
         if let (State::Stale, Some(confirmed)) = (state, confirmed) {
@@ -109,6 +109,7 @@ impl Judge<'_> {
                 "the registry confirmed the source last at {confirmed}; zstart retry {source} asks for a look now"
             );
             since = Some(confirmed);
+            Reason::RecordStale.as_str().clone_into(&mut reason);
         }
         JudgedRecord { state, record: name, source: Some(source), reason, message, since }
     }

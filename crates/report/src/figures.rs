@@ -72,6 +72,8 @@ pub struct Total {
     pub size: Comparison<u64>,
     /// Measured pulls of variants.
     pub variant_pulls: u64,
+    /// Those of compared images, to which the saved time belongs.
+    pub compared_pulls: u64,
     /// Images whose pulls were measured for source and variant.
     pub compared: usize,
     /// Compared images with fewer than three pulls of source or variant.
@@ -203,7 +205,9 @@ impl Total {
     fn add(&mut self, image: &Image) {
         self.size.source += image.size.source;
         self.size.variant += image.size.variant;
-        self.variant_pulls += image.pulls.variant.map_or(0, |variant| variant.count);
+        let pulls = image.pulls.variant.map_or(0, |variant| variant.count);
+        self.variant_pulls += pulls;
+        self.compared_pulls += if image.medians().is_some() { pulls } else { 0 };
         self.compared += usize::from(image.medians().is_some());
         self.few_pulls += usize::from(image.has_few_pulls());
         self.seconds += image.seconds_saved().unwrap_or_default();
@@ -256,8 +260,10 @@ pub(crate) mod tests {
     pub(crate) fn savings() -> Savings {
         let mut without = record("v4", &["linux/amd64"], &Value::Null);
         without.status = None;
+        let mut only_variant = pulls((1, 0), (1_000, 5_000));
+        only_variant["original"] = Value::Null;
         let records = [
-            record("v1", &["linux/amd64"], &Value::Null),
+            record("v1", &["linux/amd64"], &only_variant),
             record("v2", &["linux/amd64", "linux/arm64"], &pulls((1, 10_000), (2, 6_000))),
             record("v3", &["linux/amd64"], &pulls((3, 10_000), (5, 5_500))),
             without,
@@ -284,16 +290,17 @@ pub(crate) mod tests {
             [
                 ("r.example/app:v3", Some(22.5), 100_000_000, false),
                 ("r.example/app:v2", Some(8.0), 40_000_000, true),
-                ("r.example/app:v1", None, 0, false),
+                ("r.example/app:v1", None, 20_000_000_000, false),
             ]
         );
         let expected = Total {
             size: Comparison { source: 400_000_000, variant: 320_000_000 },
-            variant_pulls: 7,
+            variant_pulls: 7 + 1_000,
+            compared_pulls: 7,
             compared: 2,
             few_pulls: 1,
             seconds: 30.5,
-            wire_bytes: 140_000_000,
+            wire_bytes: 20_140_000_000,
             conversion: Duration::from_secs(12),
         };
         assert_eq!((total, without_variant), (expected, 1));

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zstart_core::units::{self, count};
 
 use super::figures::{Comparison, Image, Measured, Savings, percent};
-use super::table::{conversion, seconds, signed_size};
+use super::table::{conversion, pulls, seconds, signed_size};
 
 const STYLE: &str = include_str!("report.css");
 /// Images in a plot. The table has all of them.
@@ -28,17 +28,22 @@ struct Bars {
 /// Returns the whole file.
 pub(super) fn text(savings: &Savings) -> String {
     let total = &savings.total;
+    let few = if total.few_pulls > 0 { " ~" } else { "" };
     let tiles = [
         (
-            seconds(total.seconds),
-            format!("less pull time, in {} measured pulls of variants", total.variant_pulls),
+            seconds(total.seconds.abs()) + few,
+            format!(
+                "{} pull time, in {} of variants",
+                if total.seconds < 0.0 { "more" } else { "less" },
+                pulls(total.compared_pulls)
+            ),
         ),
-        (format!("{:.1} %", percent(total.size)), "smaller images".to_owned()),
+        change(total.size, "smaller images", "larger images"),
         (
             signed_size(total.wire_bytes),
-            "not transferred, if each pull had transferred all layers".to_owned(),
+            format!("not transferred, if {} had transferred all layers", pulls(total.variant_pulls)),
         ),
-        (units::size(total.size.variant), "of storage added, at most".to_owned()),
+        (units::size(total.size.variant), "of present variants stored, at most".to_owned()),
         (conversion(total.conversion), format!("to convert {}", count(savings.images.len(), "image"))),
     ];
     let tiles = each(&tiles, |(figure, text)| {
@@ -72,7 +77,7 @@ fn pull_plot(savings: &Savings) -> String {
             },
             labels: Comparison {
                 source: label(image.pulls.source),
-                variant: format!("{}, {:.1} % less", label(image.pulls.variant), shorter(medians)),
+                variant: label(image.pulls.variant) + ", " + &shorter(medians) + few(image),
             },
         })
     });
@@ -81,10 +86,23 @@ fn pull_plot(savings: &Savings) -> String {
     plot("Pull time", caption, &bars.take(MAX_PLOTTED).collect::<Vec<_>>())
 }
 
-/// Reduction of the pull time, in percent.
-fn shorter(medians: Comparison<Duration>) -> f64 {
+/// Formats the change of the pull time, e.g. `45.0 % less`.
+fn shorter(medians: Comparison<Duration>) -> String {
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    percent(Comparison { source: milliseconds(medians.source), variant: milliseconds(medians.variant) })
+    let medians = Comparison { source: milliseconds(medians.source), variant: milliseconds(medians.variant) };
+    let (percent, word) = change(medians, "less", "more");
+    format!("{percent} {word}")
+}
+
+/// Formats a change in percent, without a sign, with the word for its direction.
+fn change(figures: Comparison<u64>, less: &str, more: &str) -> (String, String) {
+    let percent = percent(figures);
+    (format!("{:.1} %", percent.abs()), if percent < 0.0 { more } else { less }.to_owned())
+}
+
+/// Mark of an image with so few pulls that one slow node may decide.
+fn few(image: &Image) -> &'static str {
+    if image.has_few_pulls() { " ~" } else { "" }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a bar's length needs no such precision")]
@@ -94,7 +112,10 @@ fn size_plot(savings: &Savings) -> String {
         lengths: Comparison { source: size.source as f64, variant: size.variant as f64 },
         labels: Comparison {
             source: units::size(size.source),
-            variant: format!("{}, {:.1} % smaller", units::size(size.variant), percent(*size)),
+            variant: {
+                let (percent, word) = change(*size, "smaller", "larger");
+                format!("{}, {percent} {word}", units::size(size.variant))
+            },
         },
     });
     let caption = "Compressed layers of the converted platforms.";
@@ -145,15 +166,14 @@ fn table(images: &[Image]) -> String {
                 |found| format!("{} ({})", units::duration(found.median), found.count),
             )
         };
-        let mark = if image.has_few_pulls() { " ~" } else { "" };
         let cells = [
             image.source.clone(),
             units::size(image.size.source),
             units::size(image.size.variant),
-            format!("{:.1} %", percent(image.size)),
+            units::saving(image.size.source, image.size.variant),
             pulls(image.pulls.source),
             pulls(image.pulls.variant),
-            image.seconds_saved().map_or_else(|| "–".to_owned(), |saved| seconds(saved) + mark),
+            image.seconds_saved().map_or_else(|| "–".to_owned(), |saved| seconds(saved) + few(image)),
             conversion(image.conversion),
         ];
         let cells = each(&cells, |cell| format!("<td>{}</td>", escape(cell)));
@@ -173,6 +193,7 @@ fn notes(savings: &Savings) -> String {
          because a later one finds its layers."
             .to_owned(),
         "Storage: an upper bound, because variants share the layers that their sources share.".to_owned(),
+        "Figures are of each tag's present digest; earlier variants aren't counted.".to_owned(),
     ];
     if total.few_pulls > 0 {
         notes.push("~ fewer than three pulls of source or variant, so one slow node may decide.".to_owned());
@@ -209,9 +230,14 @@ mod tests {
     #[test]
     fn html_holds_everything_it_shows() {
         let html = text(&savings());
-        for part in
-            ["What zstart saved", "30.5s", "r.example/app:v3", "5.5s (median of 5), 45.0 % less", "8.0s ~"]
-        {
+        for part in [
+            "What zstart saved",
+            "30.5s ~",
+            "less pull time, in 7 measured pulls",
+            "r.example/app:v3",
+            "5.5s (median of 5), 45.0 % less",
+            "8.0s ~",
+        ] {
             assert!(html.contains(part), "{part}");
         }
         // Nothing is loaded from elsewhere, and nothing runs.

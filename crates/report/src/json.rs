@@ -51,11 +51,13 @@ struct JsonTotal {
     source_bytes: u64,
     variant_bytes: u64,
     variant_pulls: u64,
+    /// Pulls of variants to which the saved time belongs.
+    compared_pulls: u64,
     compared_images: usize,
     few_pulls_images: usize,
     seconds_saved: f64,
     wire_bytes_saved: i64,
-    /// Upper bound: variants share the layers that their sources share.
+    /// Upper bound of the present variants' storage: they share the layers that their sources share.
     storage_added_bytes: u64,
     conversion_milliseconds: u64,
 }
@@ -70,6 +72,7 @@ pub(super) fn text(savings: &Savings) -> Result<String, serde_json::Error> {
             source_bytes: total.size.source,
             variant_bytes: total.size.variant,
             variant_pulls: total.variant_pulls,
+            compared_pulls: total.compared_pulls,
             compared_images: total.compared,
             few_pulls_images: total.few_pulls,
             seconds_saved: total.seconds,

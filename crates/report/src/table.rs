@@ -11,7 +11,7 @@ pub(super) fn text(savings: &Savings) -> String {
     let mut lines = Vec::new();
     if savings.images.is_empty() {
         lines.push(
-            "no image has a variant yet; zstart status shows what the controller does, zstart check what is in its way"
+            "no image has a variant yet; zstart status shows what the controller does, zstart check what prevents it"
                 .to_owned(),
         );
     } else {
@@ -67,18 +67,19 @@ fn row(image: &Image) -> [String; 9] {
 /// The totals, as lines with a label each.
 pub(super) fn totals(savings: &Savings) -> Vec<String> {
     let Savings { images, total, without_variant, unreadable, .. } = savings;
-    let Total { size, variant_pulls, compared, few_pulls, seconds: saved, wire_bytes, conversion: cost } =
-        total;
+    let Total { size, variant_pulls, compared_pulls, compared, few_pulls, wire_bytes, .. } = total;
     let mut lines = vec![
         format!(
-            "pull time saved    {} in {} of variants ({compared} of {} compared)",
-            seconds(*saved),
-            count(usize::try_from(*variant_pulls).unwrap_or(usize::MAX), "measured pull"),
+            "pull time saved    {}{} in {} of variants ({compared} of {} compared)",
+            seconds(total.seconds),
+            if *few_pulls > 0 { "~" } else { "" },
+            pulls(*compared_pulls),
             count(images.len(), "image")
         ),
         format!(
-            "transfer saved     {}, if each of these pulls transferred all layers",
-            signed_size(*wire_bytes)
+            "transfer saved     {} in {} of variants, if each transferred all layers",
+            signed_size(*wire_bytes),
+            pulls(*variant_pulls)
         ),
         format!(
             "image size         {} as gzip, {} as zstd: {:.1}% smaller",
@@ -87,10 +88,10 @@ pub(super) fn totals(savings: &Savings) -> Vec<String> {
             percent(*size)
         ),
         format!(
-            "storage added      {} at most: variants share the layers that their sources share",
+            "storage            {} of present variants at most: they share the layers that their sources share",
             units::size(size.variant)
         ),
-        format!("conversions        {}", conversion(*cost)),
+        format!("conversions        {}", conversion(total.conversion)),
     ];
     if *without_variant > 0 {
         lines.push(format!(
@@ -104,6 +105,7 @@ pub(super) fn totals(savings: &Savings) -> Vec<String> {
             count(*unreadable, "record")
         ));
     }
+    lines.push("Figures are of each tag's present digest; earlier variants aren't counted.".to_owned());
     if *few_pulls > 0 {
         lines.push(format!(
             "~ fewer than 3 pulls of source or variant: one slow node may decide ({})",
@@ -111,6 +113,11 @@ pub(super) fn totals(savings: &Savings) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Formats a number of measured pulls.
+pub(super) fn pulls(number: u64) -> String {
+    count(usize::try_from(number).unwrap_or(usize::MAX), "measured pull")
 }
 
 /// Formats seconds, which may be negative.
@@ -142,15 +149,15 @@ mod tests {
         assert_eq!(
             &lines[..4],
             [
-                "SOURCE            GZIP      ZSTD      SAVED  GZIP PULL  ZSTD PULL  SAVED   TIME SAVED  CONVERTED IN",
-                "r.example/app:v3  95.4 MiB  76.3 MiB  20.0%  10.0s (3)  5.5s (5)   45.0%   22.5s       4.0s",
-                "r.example/app:v2  191 MiB   153 MiB   20.0%  10.0s (1)  6.0s (2)   40.0%~  8.0s~       4.0s",
-                "r.example/app:v1  95.4 MiB  76.3 MiB  20.0%  -          -          -       -           4.0s",
+                "SOURCE            GZIP      ZSTD      SAVED  GZIP PULL  ZSTD PULL    SAVED   TIME SAVED  CONVERTED IN",
+                "r.example/app:v3  95.4 MiB  76.3 MiB  20.0%  10.0s (3)  5.5s (5)     45.0%   22.5s       4.0s",
+                "r.example/app:v2  191 MiB   153 MiB   20.0%  10.0s (1)  6.0s (2)     40.0%~  8.0s~       4.0s",
+                "r.example/app:v1  95.4 MiB  76.3 MiB  20.0%  -          5.0s (1000)  -       -           4.0s",
             ]
         );
         for line in [
-            "pull time saved    30.5s in 7 measured pulls of variants (2 of 3 images compared)",
-            "transfer saved     134 MiB, if each of these pulls transferred all layers",
+            "pull time saved    30.5s~ in 7 measured pulls of variants (2 of 3 images compared)",
+            "transfer saved     18.8 GiB in 1007 measured pulls of variants, if each transferred all layers",
             "without a variant  1 record; zstart status says why",
             "~ fewer than 3 pulls of source or variant: one slow node may decide (1 image)",
         ] {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use hcl_edit::Span;
-use hcl_edit::expr::{Expression, Object, ObjectKey, ObjectValue};
+use hcl_edit::expr::{Expression, FuncCall, Object, ObjectKey, ObjectValue};
 use hcl_edit::structure::{Attribute, Block, BlockLabel};
 use hcl_edit::template::{Element, HeredocTemplate};
 use hcl_edit::visit::{Visit, visit_attr, visit_block, visit_object_item};
@@ -101,7 +101,9 @@ impl Reader<'_> {
                 id
             }
             Expression::Object(object) => self.add_object(object, range),
-            Expression::FuncCall(call) => self.add_call(range, &call.args.iter().collect::<Vec<_>>()),
+            Expression::FuncCall(call) if is_transparent(call) => {
+                self.add_call(range, &call.args.iter().collect::<Vec<_>>())
+            }
             Expression::Parenthesis(parenthesis) => self.add_call(range, &[parenthesis.inner()]),
             Expression::Conditional(conditional) => {
                 self.add_call(range, &[&conditional.true_expr, &conditional.false_expr])
@@ -200,4 +202,11 @@ fn key_text(key: &ObjectKey) -> Option<&str> {
         ObjectKey::Ident(ident) => Some(ident.as_str()),
         ObjectKey::Expression(expression) => expression.as_str(),
     }
+}
+
+/// Returns whether a function passes its arguments on. Others, such as `templatefile`, may make another reference of an
+/// image.
+fn is_transparent(call: &FuncCall) -> bool {
+    const FUNCTIONS: [&str; 5] = ["concat", "flatten", "jsonencode", "merge", "tolist"];
+    call.name.namespace.is_empty() && FUNCTIONS.contains(&call.name.name.as_str())
 }

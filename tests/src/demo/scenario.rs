@@ -74,7 +74,7 @@ pub async fn run(
     let times =
         step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
-    show_status(cluster, binaries)?;
+    show_status(cluster, binaries).await?;
     write_report(&source, &ready, &times, report_file)?;
     report(&ready, &pod, &check, &times, report_file);
     Ok(())
@@ -154,11 +154,16 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
 }
 
 /// Shows `zstart status`. The queue is there only if the API server passes on the leader's metrics.
-fn show_status(cluster: &Cluster, binaries: &Path) -> Result<()> {
+async fn show_status(cluster: &Cluster, binaries: &Path) -> Result<()> {
     let program = binaries.join("zstart").display().to_string();
-    let output = cluster.command(&program).arg("status").output().context("failed to start zstart")?;
-    let status = String::from_utf8([output.stdout, output.stderr].concat())?;
-    ensure!(status.contains("\nrecords      1: 1 ready\n") && status.contains("\nqueue        "), "{status}");
+    let status = wait::until("zstart status to show the queue", STARTED_WITHIN, || async {
+        let output = cluster.command(&program).arg("status").output().context("failed to start zstart")?;
+        let status = String::from_utf8([output.stdout, output.stderr].concat())?;
+        let is_whole = status.contains("\nrecords      1: 1 ready\n") && status.contains("\nqueue        ");
+        ensure!(is_whole, "{}: {status}", output.status);
+        Ok(Some(status))
+    })
+    .await?;
     print_block(&format!("$ zstart status\n{status}"));
     Ok(())
 }

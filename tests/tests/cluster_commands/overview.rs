@@ -53,7 +53,7 @@ async fn status_counts_states_and_lists_what_needs_a_look() -> Result<()> {
         "on hold      1 owner\n",
         "failed   r.example/denied:v1  PushDenied ",
         "  403 for a push to r.example/denied\n",
-        "stale    r.example/old:v1     Verified ",
+        "stale    r.example/old:v1     RecordStale ",
         "on hold  StatefulSet on/db    ImagePatchedBack ",
     ] {
         assert!(ended.stdout.contains(line), "{line:?} is missing in {}", ended.stdout);

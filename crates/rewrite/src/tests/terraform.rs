@@ -123,3 +123,15 @@ fn heredoc_with_directives_is_listed() {
     let found = images(&parse(text, Format::Terraform));
     assert!(found.len() == 1 && found[0].starts_with("a.b: (<<EOF"), "{found:?}");
 }
+
+#[test]
+fn arguments_of_other_functions_are_left_alone() {
+    let text = r#"
+resource "aws_ecs_task_definition" "web" {
+  container_definitions = templatefile("c.json.tpl", { image = "r.example/app", tag = "v1" })
+}
+"#;
+    let found = images(&parse(text, Format::Terraform));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].contains("(templatefile("), "{found:?}");
+}
