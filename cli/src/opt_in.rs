@@ -86,10 +86,11 @@ pub(crate) async fn enable(arguments: EnableArguments) -> Result<(), CliError> {
     let EnableArguments { kind: _, namespaces, audit, context, output } = arguments;
     let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
     let value = if audit { keys::AUDIT } else { keys::ENABLED };
+    let found = read(&cluster.client, &namespaces).await?;
     let lines = match cluster.webhook().await {
         Ok(Some(Installed { configuration, .. })) => {
-            for namespace in &namespaces {
-                require_reviewed(&cluster.client, &configuration, namespace, value).await?;
+            for namespace in &found {
+                require_reviewed(&configuration, namespace, value)?;
             }
             next_steps(&namespaces, audit)
         }
@@ -102,7 +103,7 @@ pub(crate) async fn enable(arguments: EnableArguments) -> Result<(), CliError> {
         Err(error @ ClusterError::Settings { .. }) => vec![format!("note: {}", chain(&error))],
         Err(error) => return Err(error.into()),
     };
-    let changed = change(&cluster.client, &namespaces, Some(value)).await?;
+    let changed = change(&cluster.client, found, Some(value)).await?;
     let lines = changed.iter().map(Changed::line).chain(lines).collect();
     let report = Report { namespaces: changed, lines };
     output.format().print(&report, || report.lines.clone())
@@ -125,7 +126,8 @@ fn next_steps(namespaces: &[String], audit: bool) -> Vec<String> {
 pub(crate) async fn disable(arguments: DisableArguments) -> Result<(), CliError> {
     let DisableArguments { kind: _, namespaces, context, output } = arguments;
     let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
-    let changed = change(&cluster.client, &namespaces, None).await?;
+    let found = read(&cluster.client, &namespaces).await?;
+    let changed = change(&cluster.client, found, None).await?;
     let mut lines: Vec<String> = changed.iter().map(Changed::line).collect();
     for namespace in &namespaces {
         // The labels are removed already, so a failure here is no failure of the command.
@@ -153,10 +155,9 @@ impl Changed {
 }
 
 /// Fails if the API server wouldn't send the namespace's pods to the webhook.
-async fn require_reviewed(
-    client: &Client,
+fn require_reviewed(
     configuration: &MutatingWebhookConfiguration,
-    namespace: &str,
+    namespace: &Namespace,
     value: &str,
 ) -> Result<(), CliError> {
     let webhook = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
@@ -164,50 +165,52 @@ async fn require_reviewed(
     let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
         return Ok(());
     };
-    let mut labels: BTreeMap<String, String> =
-        read(client, namespace).await?.metadata.labels.unwrap_or_default();
+    let mut labels: BTreeMap<String, String> = namespace.labels().clone();
     labels.insert(keys::REWRITE.to_owned(), value.to_owned());
     if selector.matches(&labels) {
         return Ok(());
     }
     Err(CliError::ExcludedNamespace {
-        namespace: namespace.to_owned(),
+        namespace: namespace.name_any(),
         configuration: configuration.name_any(),
     })
 }
 
-async fn read(client: &Client, namespace: &str) -> Result<Namespace, CliError> {
-    match Api::<Namespace>::all(client.clone()).get(namespace).await {
-        Ok(found) => Ok(found),
-        Err(error) if is_missing(&error) => {
-            Err(CliError::NoSuchNamespace { namespace: namespace.to_owned() })
-        }
-        Err(error) => Err(request(format!("read namespace {namespace}"))(error).into()),
+/// Reads the namespaces, and fails if one doesn't exist.
+async fn read(client: &Client, namespaces: &[String]) -> Result<Vec<Namespace>, CliError> {
+    let api = Api::<Namespace>::all(client.clone());
+    let mut found = Vec::new();
+    for namespace in namespaces {
+        found.push(match api.get(namespace).await {
+            Ok(found) => found,
+            Err(error) if is_missing(&error) => {
+                return Err(CliError::NoSuchNamespace { namespace: namespace.clone() });
+            }
+            Err(error) => return Err(request(format!("read namespace {namespace}"))(error).into()),
+        });
     }
+    Ok(found)
 }
 
-/// Sets or removes the label. Changes no namespace before all are found.
+/// Sets or removes the label.
 async fn change(
     client: &Client,
-    namespaces: &[String],
+    namespaces: Vec<Namespace>,
     label: Option<&'static str>,
 ) -> Result<Vec<Changed>, CliError> {
-    let mut changed = Vec::new();
-    for name in namespaces {
-        let former =
-            read(client, name).await?.metadata.labels.and_then(|mut labels| labels.remove(keys::REWRITE));
-        changed.push(Changed { namespace: name.clone(), former, label });
-    }
     let api = Api::<Namespace>::all(client.clone());
     let parameters = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
-    for name in namespaces {
+    let mut changed: Vec<Changed> = Vec::new();
+    for namespace in namespaces {
+        let name = namespace.name_any();
         let patch = json!({"metadata": {"labels": {keys::REWRITE: label}}});
-        let done = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
-        let before: Vec<&str> =
-            namespaces.iter().map(String::as_str).take_while(|other| other != name).collect();
-        let changed =
+        let done = api.patch_metadata(&name, &parameters, &Patch::Merge(&patch)).await;
+        let before: Vec<&str> = changed.iter().map(|changed| changed.namespace.as_str()).collect();
+        let note =
             if before.is_empty() { String::new() } else { format!(" (changed: {})", before.join(", ")) };
-        done.map_err(request(format!("label namespace {name}{changed}")))?;
+        done.map_err(request(format!("label namespace {name}{note}")))?;
+        let former = namespace.metadata.labels.and_then(|mut labels| labels.remove(keys::REWRITE));
+        changed.push(Changed { namespace: name, former, label });
     }
     Ok(changed)
 }

@@ -137,13 +137,18 @@ async fn find(client: &Client, sources: &[Source]) -> Result<Vec<FoundRecord>, C
     if missing.is_empty() { Ok(found) } else { Err(CliError::NoRecord { sources: missing.join(", ") }) }
 }
 
-async fn list(client: &Client, reason: Option<RecordReason>) -> Result<Vec<FoundRecord>, CliError> {
+/// Lists all records, the unreadable ones too.
+pub(crate) async fn read_all(client: &Client) -> Result<Vec<DeserializeGuard<ImageConversion>>, CliError> {
     let api = Api::<DeserializeGuard<ImageConversion>>::all(client.clone());
-    let all = match list_all(async |page| api.list(page).await).await {
-        Ok(all) => all,
-        Err(error) if is_missing(&error) => return Err(CliError::NoRecordKind),
-        Err(error) => return Err(request("list records")(error).into()),
-    };
+    match list_all(async |page| api.list(page).await).await {
+        Ok(all) => Ok(all),
+        Err(error) if is_missing(&error) => Err(CliError::NoRecordKind),
+        Err(error) => Err(request("list records")(error).into()),
+    }
+}
+
+async fn list(client: &Client, reason: Option<RecordReason>) -> Result<Vec<FoundRecord>, CliError> {
+    let all = read_all(client).await?;
     let is_selected = |DeserializeGuard(record): &DeserializeGuard<ImageConversion>| match (record, reason) {
         (_, None) => true,
         (Ok(record), Some(reason)) => has_reason(record.status.as_ref(), reason),

@@ -2,14 +2,13 @@
 
 use clap::{Args, ValueEnum};
 use jiff::Timestamp;
-use kube::Api;
 use kube::core::DeserializeGuard;
-use zstart_core::ImageConversion;
 use zstart_report::Savings;
 
-use crate::cluster::{Cluster, ClusterArguments, is_missing, list_all, request};
+use crate::cluster::{Cluster, ClusterArguments};
 use crate::error::CliError;
 use crate::output;
+use crate::records;
 
 /// Arguments of `zstart report`.
 #[derive(Debug, Args)]
@@ -39,12 +38,7 @@ pub(crate) enum ReportForm {
 pub(crate) async fn run(arguments: ReportArguments) -> Result<(), CliError> {
     let ReportArguments { context, form } = arguments;
     let cluster = Cluster::connect(&ClusterArguments { context, namespace: None }).await?;
-    let api = Api::<DeserializeGuard<ImageConversion>>::all(cluster.client);
-    let records = match list_all(async |page| api.list(page).await).await {
-        Ok(records) => records,
-        Err(error) if is_missing(&error) => return Err(CliError::NoRecordKind),
-        Err(error) => return Err(request("list records")(error).into()),
-    };
+    let records = records::read_all(&cluster.client).await?;
     let unreadable = records.iter().filter(|record| record.0.is_err()).count();
     let records = records.into_iter().filter_map(|DeserializeGuard(record)| record.ok());
     let savings = Savings::of_records(records, unreadable, Timestamp::now());

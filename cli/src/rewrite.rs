@@ -11,6 +11,7 @@ use std::collections::HashMap;
 
 use futures::{StreamExt as _, stream};
 use zstart_convert::{PlatformSelection, Settings};
+use zstart_core::units::count;
 use zstart_core::{Platform, Reference};
 use zstart_rewrite::{Cpu, EditError, FoundImage, ImageValue, Target};
 
@@ -237,7 +238,6 @@ fn conclude(
     if !arguments.check {
         return Ok(());
     }
-    let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
     let replaced: usize = files.iter().map(|file| file.replaced).sum();
     if replaced > 0 {
         let changed = files.iter().filter(|file| file.replaced > 0).count();

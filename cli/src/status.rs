@@ -10,20 +10,20 @@ use std::time::Duration;
 use clap::Args;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::core::DeserializeGuard;
 use kube::{Api, Client};
+use zstart_core::keys;
 use zstart_core::owner_hold::OwnerHold;
 use zstart_core::sweep::{Confirmations, FreshnessSweep, SWEEP, SweptRegistry};
-use zstart_core::{ImageConversion, keys};
 
 use self::leader::Leader;
 use self::report::{Hold, Namespaces, Program, Report};
-use self::state::{Judge, JudgedRecord};
+use self::state::Judge;
 use crate::args::OutputArguments;
 use crate::cluster::{Cluster, ClusterArguments, Installed, is_forbidden, is_missing, list_all, request};
 use crate::deployments;
 use crate::error::CliError;
 use crate::output::{self, OutputFormat};
+use crate::records;
 
 /// Arguments of `zstart status`.
 #[derive(Debug, Args)]
@@ -98,7 +98,7 @@ async fn read(cluster: &Cluster) -> Result<Report, CliError> {
         programs,
         leader: leader.pod,
         namespaces: namespaces(client, &mut remarks).await?,
-        records: records(client, &judge).await?,
+        records: records::read_all(client).await?.into_iter().map(|record| judge.judge(record)).collect(),
         work: leader.work,
         unreachable_registries: registries
             .into_iter()
@@ -134,15 +134,6 @@ async fn programs(
         None => Leader::default(),
     };
     Ok((programs, leader))
-}
-
-async fn records(client: &Client, judge: &Judge<'_>) -> Result<Vec<JudgedRecord>, CliError> {
-    let api = Api::<DeserializeGuard<ImageConversion>>::all(client.clone());
-    match list_all(async |page| api.list(page).await).await {
-        Ok(found) => Ok(found.into_iter().map(|record| judge.judge(record)).collect()),
-        Err(error) if is_missing(&error) => Err(CliError::NoRecordKind),
-        Err(error) => Err(request("list records")(error).into()),
-    }
 }
 
 /// Reads the registries and the confirmations of the freshness sweep.

@@ -46,7 +46,7 @@ pub enum TestRewriteError {
     /// The API server failed to answer.
     #[error("failed to {action}")]
     Request {
-        /// What was asked.
+        /// Action, e.g. `create a dry-run pod`.
         action: &'static str,
         /// Cause.
         source: Box<kube::Error>,

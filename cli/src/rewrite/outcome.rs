@@ -1,4 +1,4 @@
-//! What happens to one image of a file.
+//! Outcome for one image of a file.
 
 use zstart_convert::{Error, Refusal};
 use zstart_core::variant::require_source;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use zstart_core::units::{self, count};
 
 use super::figures::{Comparison, Image, Measured, Savings, percent};
-use super::table::{conversion, pulls, seconds, signed_size};
+use super::table::{conversion, median, pulls, seconds, signed_size};
 
 const STYLE: &str = include_str!("report.css");
 /// Images in a plot. The table has all of them.
@@ -160,19 +160,13 @@ fn table(images: &[Image]) -> String {
     let heads = ["image", "gzip", "zstd", "saved", "gzip pull", "zstd pull", "time saved", "conversion"];
     let heads = each(&heads, |head| format!("<th scope=\"col\">{head}</th>"));
     let row = |image: &Image| {
-        let pulls = |measured: Option<Measured>| {
-            measured.map_or_else(
-                || "–".to_owned(),
-                |found| format!("{} ({})", units::duration(found.median), found.count),
-            )
-        };
         let cells = [
             image.source.clone(),
             units::size(image.size.source),
             units::size(image.size.variant),
             units::saving(image.size.source, image.size.variant),
-            pulls(image.pulls.source),
-            pulls(image.pulls.variant),
+            median(image.pulls.source, "–"),
+            median(image.pulls.variant, "–"),
             image.seconds_saved().map_or_else(|| "–".to_owned(), |saved| seconds(saved) + few(image)),
             conversion(image.conversion),
         ];

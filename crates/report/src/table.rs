@@ -38,12 +38,6 @@ fn table(images: &[Image]) -> Vec<String> {
 
 fn row(image: &Image) -> [String; 9] {
     let mark = if image.has_few_pulls() { "~" } else { "" };
-    let pulls = |measured: Option<Measured>| {
-        measured.map_or_else(
-            || "-".to_owned(),
-            |found| format!("{} ({})", units::duration(found.median), found.count),
-        )
-    };
     let saved = image.medians().map_or_else(
         || "-".to_owned(),
         |medians| {
@@ -56,8 +50,8 @@ fn row(image: &Image) -> [String; 9] {
         units::size(image.size.source),
         units::size(image.size.variant),
         units::saving(image.size.source, image.size.variant),
-        pulls(image.pulls.source),
-        pulls(image.pulls.variant),
+        median(image.pulls.source, "-"),
+        median(image.pulls.variant, "-"),
         saved,
         image.seconds_saved().map_or_else(|| "-".to_owned(), |saved| seconds(saved) + mark),
         conversion(image.conversion),
@@ -113,6 +107,14 @@ pub(super) fn totals(savings: &Savings) -> Vec<String> {
         ));
     }
     lines
+}
+
+/// Formats a median and the number of pulls, or `none` without pulls.
+pub(super) fn median(measured: Option<Measured>, none: &str) -> String {
+    measured.map_or_else(
+        || none.to_owned(),
+        |found| format!("{} ({})", units::duration(found.median), found.count),
+    )
 }
 
 /// Formats a number of measured pulls.
