@@ -14,7 +14,7 @@ use zstart_core::record::{RecordReason, record_name};
 use zstart_core::{ImageConversion, OwnerHold, Reference, chain, keys};
 
 use super::decide::{Case, Original};
-use super::health::{self, Report};
+use super::health;
 use super::node_images::NodeContent;
 use super::patients::Restoration;
 use super::pod::FailingPod;
@@ -42,19 +42,18 @@ pub(super) async fn blame(
     }
     let now = Timestamp::now();
     let status = record.status.clone().unwrap_or_default();
-    let Report { is_new, is_relapse } = health::report(&status, now);
     let is_proof = matches!(
         case.cause,
         PullFailure::Image(ImageFault::Missing | ImageFault::Damaged) | PullFailure::Node(_)
     );
-    if is_new && is_proof {
+    if is_proof && health::is_news(&status, now) {
         let message = format!(
             "pod {}/{} couldn't pull {} on node {}: {}; new pods keep the original until the variant is verified",
             pod.id.namespace, pod.id.name, case.variant, pod.node, case.pull.message
         );
         set_unhealthy(context, &record, RecordReason::PullFailed, message, now).await?;
     }
-    Ok(is_relapse)
+    Ok(health::is_relapse(&status, pod.created, now))
 }
 
 /// Blames the record after a container that couldn't pull the variant has pulled the original.
@@ -77,7 +76,7 @@ pub(super) async fn blame_after_start(context: &Context, restoration: &Restorati
     let Some(record) = record_of(context, original, variant).await? else { return Ok(()) };
     let status = record.status.clone().unwrap_or_default();
     let is_known = health::is_kept_unhealthy(&status);
-    if is_known || (reason == RecordReason::PullFailed && !health::report(&status, Timestamp::now()).is_new) {
+    if is_known || (reason == RecordReason::PullFailed && !health::is_news(&status, Timestamp::now())) {
         return Ok(());
     }
     let message = format!(

@@ -9,7 +9,8 @@
 //! - That asks for a verification in full, by the annotation `zstart.dev/retry`. The record recovers when the variant is whole, or was made again.
 //! - A variant that is whole for the controller and still fails for nodes makes the record unhealthy for an hour
 //!   ([`RecordReason::PullsKeepFailing`]): pods would wait for their cure again and again. The evidence is a pod
-//!   that failed after a recovery and then pulled the original.
+//!   that was created after a recovery, failed, and then pulled the original. A pod of before the recovery may have
+//!   failed before it too: pods of a workload fail together, and their failures arrive one after the other.
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -22,28 +23,24 @@ const RELAPSE: SignedDuration = SignedDuration::from_hours(1);
 /// verification after the other.
 const GRACE: SignedDuration = SignedDuration::from_mins(1);
 
-/// Effect of a failed pull on a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Report {
-    /// The record becomes unhealthy.
-    pub(crate) is_new: bool,
-    /// The record has recovered lately.
-    pub(crate) is_relapse: bool,
+/// Returns whether a failed pull makes a record with this status unhealthy.
+pub(crate) fn is_news(status: &ImageConversionStatus, now: Timestamp) -> bool {
+    match condition(status, HEALTHY) {
+        None => true,
+        Some(health) if health.status != "True" => false,
+        Some(health) => health.reason == RecordReason::NoFailedPull.as_str() || age(health, now) >= GRACE,
+    }
 }
 
-/// Returns the effect of a failed pull on a record with this status.
-pub(crate) fn report(status: &ImageConversionStatus, now: Timestamp) -> Report {
-    let Some(health) = condition(status, HEALTHY) else {
-        return Report { is_new: true, is_relapse: false };
-    };
-    if health.status != "True" {
-        return Report { is_new: false, is_relapse: false };
-    }
-    if health.reason == RecordReason::NoFailedPull.as_str() {
-        return Report { is_new: true, is_relapse: false };
-    }
-    let since = age(health, now);
-    Report { is_new: since >= GRACE, is_relapse: since < RELAPSE }
+/// Returns whether a record with this status has recovered lately, and a pod that fails was created later than that,
+/// so that its node failed to pull the recovered variant. Both times are in whole seconds.
+pub(crate) fn is_relapse(status: &ImageConversionStatus, created: Option<Timestamp>, now: Timestamp) -> bool {
+    let recovery = condition(status, HEALTHY)
+        .filter(|health| health.status == "True" && health.reason != RecordReason::NoFailedPull.as_str());
+    recovery.is_some_and(|health| {
+        let since = health.last_transition_time.0.as_second();
+        created.is_some_and(|created| created.as_second() > since) && age(health, now) < RELAPSE
+    })
 }
 
 /// Returns whether a record with this status asks for a verification in full.
@@ -147,17 +144,34 @@ mod tests {
 
     #[test]
     fn failed_pull_makes_a_healthy_record_unhealthy() {
-        for (health, is_new, is_relapse) in [
-            (None, true, false),
-            (Some((true, RecordReason::NoFailedPull, SignedDuration::ZERO)), true, false),
-            (Some((true, VERIFIED, RELAPSE)), true, false),
-            (Some((true, VERIFIED, GRACE)), true, true),
-            (Some((true, VERIFIED, SECOND)), false, true),
-            (Some((false, FAILED, SECOND)), false, false),
-            (Some((false, KEEPS, SECOND)), false, false),
+        for (health, expected) in [
+            (None, true),
+            (Some((true, RecordReason::NoFailedPull, SignedDuration::ZERO)), true),
+            (Some((true, VERIFIED, RELAPSE)), true),
+            (Some((true, VERIFIED, GRACE)), true),
+            (Some((true, VERIFIED, SECOND)), false),
+            (Some((false, FAILED, SECOND)), false),
+            (Some((false, KEEPS, SECOND)), false),
         ] {
-            let expected = Report { is_new, is_relapse };
-            assert_eq!(report(&status(health), now()), expected, "{health:?}");
+            assert_eq!(is_news(&status(health), now()), expected, "{health:?}");
+        }
+    }
+
+    #[test]
+    fn relapse_is_the_failure_of_a_pod_created_after_recovery() {
+        let recovered = |age| Some((true, VERIFIED, age));
+        for (health, created, expected) in [
+            (recovered(GRACE), Some(now() - SECOND), true),
+            (recovered(GRACE), Some(now() - GRACE + SECOND), true),
+            (recovered(GRACE), Some(now() - GRACE), false),
+            (recovered(GRACE), Some(now() - GRACE - SECOND), false),
+            (recovered(GRACE), None, false),
+            (recovered(RELAPSE), Some(now()), false),
+            (Some((true, RecordReason::NoFailedPull, GRACE)), Some(now()), false),
+            (Some((false, FAILED, GRACE)), Some(now()), false),
+            (None, Some(now()), false),
+        ] {
+            assert_eq!(is_relapse(&status(health), created, now()), expected, "{health:?} {created:?}");
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{ContainerStatus, ObjectReference, Pod};
 use kube::Resource as _;
 use zstart_core::eligibility::pod::controller;
@@ -25,6 +26,8 @@ pub(crate) struct PodId {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FailingPod {
     pub(crate) id: PodId,
+    /// Time at which the API server created the pod.
+    pub(crate) created: Option<Timestamp>,
     /// Name of the pod's node.
     pub(crate) node: String,
     /// Text of the annotation with the originals; empty without one.
@@ -89,6 +92,7 @@ impl FailingPod {
         let annotation = annotations.and_then(|annotations| annotations.get(keys::ORIGINALS));
         Some(Self {
             id,
+            created: pod.metadata.creation_timestamp.as_ref().map(|created| created.0),
             node: spec.node_name.clone().unwrap_or_default(),
             annotation: annotation.cloned().unwrap_or_default(),
             originals: originals(&pod.metadata).unwrap_or_default(),

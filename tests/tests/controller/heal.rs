@@ -8,7 +8,7 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::{Value, json};
 use zstart_core::owner_hold::HoldReason;
-use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason};
+use zstart_core::record::{HEALTHY, ImageConversionStatus, RecordReason, condition};
 use zstart_core::{OwnerHold, keys};
 use zstart_tests::images::Fixture;
 use zstart_tests::wait;
@@ -112,6 +112,10 @@ impl Lab {
         nodes.patch_status("lab", &PatchParams::default(), &Patch::Merge(status)).await?;
         Ok(())
     }
+}
+
+fn last_transition(status: &ImageConversionStatus) -> Result<jiff::Timestamp> {
+    Ok(condition(status, HEALTHY).context("the record has no health")?.last_transition_time.0)
 }
 
 fn image_of(pod: &Pod) -> &str {
@@ -230,6 +234,41 @@ async fn variant_that_only_nodes_cannot_pull_is_not_used() -> Result<()> {
     assert_eq!(image_of(&lab.pod("two").await?), other.original);
     let status = lab.ready(&other.original).await?;
     assert_eq!(condition_of(&status, HEALTHY).1, "NoFailedPull");
+    Ok(())
+}
+
+/// The pods of a workload fail together, and the failure of the second arrives after the record has recovered.
+#[tokio::test(flavor = "multi_thread")]
+async fn failure_older_than_a_recovery_is_no_relapse() -> Result<()> {
+    let lab = Lab::start().await?;
+    let _controller = lab.start_controller().await?;
+    let app = lab.converted("app:v1").await?;
+    lab.node_has(&[]).await?;
+    let fails_and_starts = async |pod: &str| {
+        lab.report(pod, "ErrImagePull", NOT_FOUND).await?;
+        lab.healed(pod, &app).await?;
+        lab.report(pod, "ContainerCreating", "").await?;
+        lab.report(pod, "", "").await
+    };
+    lab.rewritten("one", &app, &json!({})).await?;
+    lab.rewritten("two", &app, &json!({})).await?;
+    fails_and_starts("one").await?;
+    let status = lab.health(&app.original, "True", RecordReason::Verified).await?;
+    fails_and_starts("two").await?;
+
+    // The healer works in the order of events: what it does for a later pod comes after what it did for pod two.
+    let recovered = last_transition(&status)?;
+    let later = wait::until("a pod that is younger than the recovery", WITHIN, || async {
+        let name = format!("later-{}", jiff::Timestamp::now().as_millisecond());
+        lab.rewritten(&name, &app, &json!({})).await?;
+        let created = lab.pod(&name).await?.metadata.creation_timestamp.context("no time")?;
+        Ok((created.0 > recovered).then_some(name))
+    })
+    .await?;
+    fails_and_starts(&later).await?;
+    let status = lab.health(&app.original, "False", RecordReason::PullsKeepFailing).await?;
+    let (_, _, message) = condition_of(&status, HEALTHY);
+    assert!(message.contains(&later), "{message}");
     Ok(())
 }
 
