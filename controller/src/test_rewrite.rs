@@ -1,29 +1,36 @@
 //! Shows that a pod is rewritten, then ends: the program of `helm test`.
 //!
-//! Pods are created as dry runs, so none of them runs. The webhook answers a dry-run pod with the annotation
-//! [`keys::PROBE`] by a warning, which proves that the API server reaches it. A pod whose image is ready must come back
-//! with the image's variant.
+//! Pods are created as dry runs ([`Probe`]), so none of them runs. A pod whose image is ready must come back with the
+//! image's variant, or the webhook must have decided against it for a reason that lasts, e.g. a setting.
 
 use std::time::Duration;
 
 use clap::Args;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Status;
-use kube::api::{ListParams, PostParams};
-use kube::client::Body;
-use kube::core::{DeserializeGuard, Request};
+use kube::api::ListParams;
+use kube::core::DeserializeGuard;
 use kube::{Api, Client};
-use serde_json::{Value, json};
 use thiserror::Error;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+use zstart_core::eligibility::Reason;
 use zstart_core::record::{READY, condition};
-use zstart_core::{ImageConversion, Reference, keys};
+use zstart_core::{ImageConversion, Reference};
+use zstart_process::probe::{Answer, NO_IMAGE, Probe};
 
-/// Image of a pod that only shows that the webhook answers.
-const NO_IMAGE: &str = "zstart.invalid/probe:v1";
 /// Ready images that are tried in each round.
 const IMAGES_MAX: usize = 20;
+/// Reasons against a ready image that last: a setting of the chart, or nodes that can't start the variant.
+const LASTING: [Reason; 8] = [
+    Reason::AmbiguousName,
+    Reason::GainTooSmall,
+    Reason::NoCandidateNode,
+    Reason::PlatformNotCovered,
+    Reason::RuntimeUnsupported,
+    Reason::SignatureRequired,
+    Reason::TargetNotAllowed,
+    Reason::TooSmall,
+];
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Arguments of the test.
@@ -71,14 +78,10 @@ enum Round {
     Rewritten { image: String, variant: String },
     /// The webhook answers, and no image is ready.
     Answered,
+    /// The webhook keeps every ready image, each for a reason that lasts.
+    Kept { image: String, reason: String },
     /// Not yet, and why.
     Waiting(String),
-}
-
-/// Answer of the API server to a dry-run pod.
-struct Answer {
-    warnings: Vec<String>,
-    body: Value,
 }
 
 /// A source, and its variant if it is ready.
@@ -110,6 +113,15 @@ pub async fn test_rewrite(
                 );
                 return Ok(());
             }
+            Round::Kept { image, reason } => {
+                info!(
+                    image,
+                    reason,
+                    "the webhook reviewed dry-run pods, and keeps each ready image for a reason that lasts \
+                     (docs/pods.md), so no rewrite was shown"
+                );
+                return Ok(());
+            }
             Round::Waiting(found) => {
                 if found != said {
                     info!("waiting: {found}");
@@ -133,11 +145,11 @@ async fn round(
     image: Option<&Reference>,
 ) -> Result<Round, TestRewriteError> {
     let probe = create(client, namespace, NO_IMAGE).await?;
-    if !probe.is_reviewed() {
-        return Ok(Round::Waiting(probe.unreviewed()));
+    if probe.review().is_none() {
+        return Ok(Round::Waiting(unreviewed(&probe)));
     }
     let candidates = candidates(client, image).await?;
-    let mut waiting = None;
+    let (mut waiting, mut kept) = (None, None);
     for Candidate { source, variant } in candidates.into_iter().take(IMAGES_MAX) {
         let variant = match variant {
             Ok(variant) => variant,
@@ -146,17 +158,25 @@ async fn round(
                 continue;
             }
         };
-        match create(client, namespace, &source).await?.image() {
-            Some(admitted) if admitted == variant => return Ok(Round::Rewritten { image: source, variant }),
-            _ => {
-                waiting = Some(format!(
-                    "a pod with the ready image {source} was admitted without its variant {variant}; \
-                     `zstart explain pod -f FILE` says why"
-                ));
-            }
+        let answer = create(client, namespace, &source).await?;
+        if answer.image() == Some(&variant) {
+            return Ok(Round::Rewritten { image: source, variant });
+        }
+        let reason = answer.review().and_then(|review| review.reason).unwrap_or("no reason");
+        if image.is_none() && is_lasting(reason) {
+            kept.get_or_insert(Round::Kept { image: source, reason: reason.to_owned() });
+        } else {
+            waiting = Some(format!(
+                "a pod with the ready image {source} was admitted without its variant {variant}: {reason}; \
+                 `zstart explain pod -f FILE` says why"
+            ));
         }
     }
-    Ok(waiting.map_or(Round::Answered, Round::Waiting))
+    Ok(waiting.map(Round::Waiting).or(kept).unwrap_or(Round::Answered))
+}
+
+fn is_lasting(reason: &str) -> bool {
+    LASTING.iter().any(|lasting| lasting.as_str() == reason)
 }
 
 /// The given image, or all ready ones.
@@ -193,65 +213,26 @@ fn select(records: impl Iterator<Item = ImageConversion>, image: Option<&Referen
     vec![Candidate { source: image.to_string(), variant }]
 }
 
-/// A pod that satisfies the "restricted" Pod Security Standard, and that is never stored.
-fn pod(image: &str) -> Value {
-    json!({
-        "apiVersion": "v1", "kind": "Pod",
-        "metadata": {"generateName": "zstart-test-", "annotations": {keys::PROBE: "true"}},
-        "spec": {
-            "automountServiceAccountToken": false,
-            "restartPolicy": "Never",
-            "securityContext": {"runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [{
-                "name": "test", "image": image, "imagePullPolicy": "IfNotPresent",
-                "resources": {"requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"}},
-                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
-            }],
-        },
-    })
-}
-
 async fn create(client: &Client, namespace: &str, image: &str) -> Result<Answer, TestRewriteError> {
-    let failed = |source: kube::Error| TestRewriteError::Request {
-        action: "create a dry-run pod",
-        source: source.into(),
-    };
-    let parameters = PostParams { dry_run: true, field_manager: Some("zstart-test".to_owned()) };
-    let request = Request::new(format!("/api/v1/namespaces/{namespace}/pods"));
-    let request = request.create(&parameters, pod(image).to_string().into_bytes());
-    let request = request.map_err(|error| failed(kube::Error::BuildRequest(error)))?;
-    // A typed call drops the header with the warnings.
-    let response = client.send(request.map(Body::from)).await.map_err(failed)?;
-    let warnings = response.headers().get_all("warning").iter();
-    let warnings = warnings.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect();
-    let body = response.into_body().collect_bytes().await.map_err(failed)?;
-    Ok(Answer { warnings, body: serde_json::from_slice(&body).unwrap_or_default() })
+    let probe = Probe { namespace, image, manager: "zstart-test" };
+    probe
+        .create(client)
+        .await
+        .map_err(|source| TestRewriteError::Request { action: "create a dry-run pod", source: source.into() })
 }
 
-impl Answer {
-    fn is_reviewed(&self) -> bool {
-        self.warnings.iter().any(|warning| warning.contains(keys::PROBE_REPLY))
+fn unreviewed(probe: &Answer) -> String {
+    if probe.image().is_some() {
+        return "the API server admitted a dry-run pod without the webhook's answer; `zstart check` finds the cause"
+            .to_owned();
     }
-
-    fn image(&self) -> Option<&str> {
-        self.body.pointer("/spec/containers/0/image").and_then(Value::as_str)
-    }
-
-    fn unreviewed(&self) -> String {
-        if self.image().is_some() {
-            return "the API server admitted a dry-run pod without the webhook's answer; `zstart check` finds the cause"
-                .to_owned();
-        }
-        let status: Status = serde_json::from_value(self.body.clone()).unwrap_or_default();
-        format!(
-            "the API server refused a dry-run pod: {}",
-            status.message.unwrap_or_else(|| "no message".to_owned())
-        )
-    }
+    format!("the API server refused a dry-run pod: {}", probe.refusal())
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn record(source: &str, ready: &str) -> ImageConversion {
@@ -298,12 +279,10 @@ mod tests {
 
     #[test]
     fn refusal_and_missing_review_are_told_apart() {
-        let answer = |body: Value| Answer { warnings: vec!["299 - \"other\"".to_owned()], body };
+        let answer = |body: Value| Answer { status: 403, body, ..Answer::default() };
         let admitted = answer(json!({"spec": {"containers": [{"image": "a"}]}}));
-        assert!(!admitted.is_reviewed() && admitted.unreviewed().contains("without the webhook's answer"));
-        let refused = answer(json!({"kind": "Status", "message": "exceeded quota"})).unreviewed();
+        assert!(unreviewed(&admitted).contains("without the webhook's answer"));
+        let refused = unreviewed(&answer(json!({"kind": "Status", "message": "exceeded quota"})));
         assert_eq!(refused, "the API server refused a dry-run pod: exceeded quota");
-        let warnings = vec![format!("299 - \"{}0.1.0\"", keys::PROBE_REPLY)];
-        assert!(Answer { warnings, body: Value::Null }.is_reviewed());
     }
 }

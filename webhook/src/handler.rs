@@ -75,7 +75,7 @@ impl Handler {
             response = response.with_audit_annotation(BLOCKERS_KEY, blockers);
         }
         let mut warnings = warnings(pod, decisions);
-        warnings.extend(probe_reply(pod, request.dry_run));
+        warnings.extend(probe_reply(pod, decisions, request.dry_run));
         response = response.with_warnings(warnings);
         if let Some(patch) = patch {
             response = response.with_patch(patch);
@@ -207,11 +207,16 @@ fn warnings(pod: &Pod, decisions: &[Decision]) -> Vec<String> {
     audited.map(text).collect()
 }
 
-/// Returns the warning by which `zstart check` sees that the API server called the webhook: the webhook fails open,
-/// so a failed call is silent. Only a dry run asks for it.
-fn probe_reply(pod: &Pod, dry_run: bool) -> Option<String> {
+/// Returns the warning by which `zstart check` and `helm test` see that the API server called the webhook, and what it
+/// decided: the webhook fails open, so a failed call is silent. Only a dry run asks for it.
+fn probe_reply(pod: &Pod, decisions: &[Decision], dry_run: bool) -> Option<String> {
     let is_probe = || pod.metadata.annotations.as_ref().is_some_and(|all| all.contains_key(keys::PROBE));
-    (dry_run && is_probe()).then(|| format!("{}{}", keys::PROBE_REPLY, env!("CARGO_PKG_VERSION")))
+    (dry_run && is_probe()).then(|| {
+        let decisions =
+            decisions.iter().map(|decision| format!("{} {}", decision.image.field, decision.reason));
+        let decisions = decisions.collect::<Vec<_>>().join(", ");
+        format!("{}{} ({decisions})", keys::PROBE_REPLY, env!("CARGO_PKG_VERSION"))
+    })
 }
 
 /// Logs the decisions. `decided` and `blockers` are their texts.

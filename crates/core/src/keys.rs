@@ -36,9 +36,11 @@ pub const SOURCE: &str = "zstart.dev/source";
 /// Label of a Job that Kueue starts: name of the `LocalQueue`, in the Job's namespace.
 pub const KUEUE_QUEUE: &str = "kueue.x-k8s.io/queue-name";
 
-/// Annotation of a pod that `zstart check` creates as a dry run: the webhook answers with [`PROBE_REPLY`].
+/// Annotation of a pod that `zstart check` or `helm test` creates as a dry run: the webhook answers with
+/// [`PROBE_REPLY`].
 pub const PROBE: &str = "zstart.dev/probe";
-/// Start of the webhook's warning about a dry run with [`PROBE`]. The webhook's version follows.
+/// Start of the webhook's warning about a dry run with [`PROBE`]. The webhook's version follows, and its decisions, e.g.
+/// `0.1.0 (containers/probe NoRecord)`.
 pub const PROBE_REPLY: &str = "reviewed by zstart-webhook ";
 
 /// Annotation of a variant's manifest or index: digest of the source manifest or index.

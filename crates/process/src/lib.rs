@@ -1,5 +1,5 @@
-//! Shared parts of zstart's programs. The servers use all of them, the command line [`log_filter`] and
-//! [`signals`].
+//! Shared parts of zstart's programs. The servers use all of them, the command line [`log_filter`],
+//! `probe` and [`signals`].
 //!
 //! - [`boot`]: arguments, log, signals, exit code.
 //! - [`config_file`]: YAML configuration files.
@@ -9,6 +9,7 @@
 //! - [`log_filter`]: the filter of log lines.
 //! - [`log_format`]: their form.
 //! - [`log_writer`]: log output that never blocks.
+//! - `probe`: the dry-run pod that the webhook answers (feature `probe`).
 //! - [`signals`]: SIGTERM and SIGINT.
 //! - [`supervisor`]: long-running tasks.
 //! - `watch`: watches of the API server (feature `watch`).
@@ -24,6 +25,8 @@ pub mod listen;
 pub mod log_filter;
 pub mod log_format;
 pub mod log_writer;
+#[cfg(feature = "probe")]
+pub mod probe;
 pub mod signals;
 pub mod supervisor;
 #[cfg(feature = "watch")]

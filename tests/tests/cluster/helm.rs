@@ -40,7 +40,13 @@ async fn release(cluster: &Cluster) -> Result<()> {
     let said = helm(cluster, &["test", "zstart", "--logs"])?;
     ensure!(said.contains("the webhook rewrote a dry-run pod") && said.contains(&image), "{said}");
 
-    helm(cluster, &["rollback", "zstart"])?;
+    // A setting keeps every ready image: the installation is in order, and the test says why nothing is rewritten.
+    let keeps = ["--set", "test.image=", "--set", "webhook.minSize=1Ti"];
+    helm(cluster, &[&["upgrade", "zstart", &chart, "--reuse-values"], &keeps[..]].concat())?;
+    let said = helm(cluster, &["test", "zstart", "--logs"])?;
+    ensure!(said.contains("keeps each ready image") && said.contains("TooSmall"), "{said}");
+
+    helm(cluster, &["rollback", "zstart", "1"])?;
     // The record of the upgraded release is still there, so the former one rewrites as well.
     let said = helm(cluster, &["test", "zstart", "--logs"])?;
     ensure!(said.contains("the webhook re"), "{said}");
