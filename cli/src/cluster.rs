@@ -1,11 +1,14 @@
 //! Access to a Kubernetes cluster, for the commands that look into one.
 
+use std::collections::BTreeMap;
+
 use clap::Args;
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::ConfigMap;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use kube::api::ListParams;
 use kube::config::KubeConfigOptions;
-use kube::core::ObjectList;
+use kube::core::{ObjectList, Selector, SelectorExt as _};
 use kube::{Api, Client};
 use thiserror::Error;
 use zstart_admission::config::{Config, ConfigError};
@@ -105,18 +108,13 @@ impl Cluster {
         client: &Client,
         configuration: &MutatingWebhookConfiguration,
     ) -> Result<(Config, Option<String>), ClusterError> {
-        let services = configuration
-            .webhooks
-            .iter()
-            .flatten()
-            .filter_map(|webhook| webhook.client_config.service.as_ref());
-        let Some(namespace) = services.map(|service| service.namespace.clone()).next() else {
+        let Some(namespace) = service_namespace(configuration) else {
             return Ok((
                 default_settings()?,
                 Some("the webhook has no Service: its settings are taken as the defaults".to_owned()),
             ));
         };
-        let text = match settings_text(client, &namespace, "webhook").await {
+        let text = match settings_text(client, namespace, "webhook").await {
             Ok(text) => text,
             Err(error) if is_forbidden(&error) => None,
             Err(error) => return Err(request("list ConfigMaps of the webhook")(error)),
@@ -129,6 +127,20 @@ impl Cluster {
             None => Ok((default_settings()?, Some(remark))),
         }
     }
+}
+
+/// Namespace of the webhook's Service, which is the one that zstart is installed in; `None` if the webhook is called by
+/// a URL.
+pub(crate) fn service_namespace(configuration: &MutatingWebhookConfiguration) -> Option<&str> {
+    let mut webhooks = configuration.webhooks.iter().flatten();
+    webhooks.find_map(|webhook| Some(&*webhook.client_config.service.as_ref()?.namespace))
+}
+
+/// Returns whether a selector of a webhook matches an object's labels. An absent selector matches all; so does one that
+/// can't be parsed, which the API server never accepts.
+pub(crate) fn selects(selector: Option<&LabelSelector>, labels: &BTreeMap<String, String>) -> bool {
+    let selector = selector.cloned().and_then(|selector| Selector::try_from(selector).ok());
+    selector.is_none_or(|selector| selector.matches(labels))
 }
 
 /// Text of the settings of a program of zstart, from its `ConfigMap`.

@@ -1,12 +1,9 @@
 //! `zstart enable` and `zstart disable`: the label by which a namespace opts in.
 
-use std::collections::BTreeMap;
-
 use clap::{Args, ValueEnum};
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
 use kube::api::{Patch, PatchParams};
-use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, Client, ResourceExt as _};
 use serde::Serialize;
 use serde_json::json;
@@ -16,7 +13,7 @@ use zstart_core::{chain, keys};
 use crate::args::OutputArguments;
 use crate::cluster::{
     Cluster, ClusterArguments, ClusterError, Installed, MANAGER, WEBHOOK, is_forbidden, is_missing, list_all,
-    request,
+    request, selects,
 };
 use crate::error::CliError;
 
@@ -161,13 +158,9 @@ fn require_reviewed(
     value: &str,
 ) -> Result<(), CliError> {
     let webhook = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
-    let selector = webhook.and_then(|webhook| webhook.namespace_selector.clone());
-    let Some(selector) = selector.and_then(|selector| Selector::try_from(selector).ok()) else {
-        return Ok(());
-    };
-    let mut labels: BTreeMap<String, String> = namespace.labels().clone();
+    let mut labels = namespace.labels().clone();
     labels.insert(keys::REWRITE.to_owned(), value.to_owned());
-    if selector.matches(&labels) {
+    if selects(webhook.and_then(|webhook| webhook.namespace_selector.as_ref()), &labels) {
         return Ok(());
     }
     Err(CliError::ExcludedNamespace {

@@ -2,22 +2,20 @@
 
 use k8s_openapi::api::admissionregistration::v1::MutatingWebhook;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::core::{Selector, SelectorExt as _};
 use zstart_core::keys;
 use zstart_core::units::count;
 
 use super::outcome::{Check, Read, names};
+use crate::cluster::selects;
 
 /// Values that the label takes.
 const VALUES: [&str; 3] = [keys::ENABLED, keys::AUDIT, keys::DISABLED];
 
 /// Namespaces whose pods the API server sends to the webhook.
 pub(super) fn reviewed<'a>(namespaces: &'a [ObjectMeta], webhook: &MutatingWebhook) -> Vec<&'a ObjectMeta> {
-    let selector = webhook.namespace_selector.clone().and_then(|selector| Selector::try_from(selector).ok());
-    let is_selected = |namespace: &ObjectMeta| {
-        let labels = namespace.labels.clone().unwrap_or_default();
-        selector.as_ref().is_none_or(|selector| selector.matches(&labels))
-    };
+    let selector = webhook.namespace_selector.as_ref();
+    let is_selected =
+        |namespace: &ObjectMeta| selects(selector, &namespace.labels.clone().unwrap_or_default());
     namespaces
         .iter()
         .filter(|namespace| is_opted_in(namespace) && is_selected(namespace))

@@ -5,12 +5,12 @@ use k8s_openapi::api::admissionregistration::v1::{ValidatingWebhook, ValidatingW
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams};
-use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, Client};
 use serde_json::Value;
 use zstart_core::Glob;
 
 use super::outcome::{Check, Read, Unread, names};
+use crate::cluster::selects;
 
 const NAME: &str = "signature-policies";
 /// Webhook of Sigstore's policy-controller, and the label by which it selects namespaces by default.
@@ -116,18 +116,11 @@ async fn sigstore_applies(client: &Client, opted_in: &[&ObjectMeta]) -> bool {
 }
 
 fn verifies_unmarked(webhooks: &[ValidatingWebhook], opted_in: &[&ObjectMeta]) -> bool {
-    let own = webhooks.iter().filter(|webhook| webhook.name == SIGSTORE);
-    let selectors: Vec<Option<Selector>> = own
-        .map(|webhook| {
-            webhook.namespace_selector.clone().and_then(|selector| Selector::try_from(selector).ok())
-        })
-        .collect();
+    let own = || webhooks.iter().filter(|webhook| webhook.name == SIGSTORE);
     opted_in.iter().any(|namespace| {
         let labels = namespace.labels.clone().unwrap_or_default();
         let is_marked = labels.get(SIGSTORE_LABEL).is_some_and(|value| value == "true");
-        let is_verified =
-            |selector: &Option<Selector>| selector.as_ref().is_none_or(|it| it.matches(&labels));
-        !is_marked && selectors.iter().any(is_verified)
+        !is_marked && own().any(|webhook| selects(webhook.namespace_selector.as_ref(), &labels))
     })
 }
 

@@ -58,7 +58,7 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// Formats a duration for people: `840ms`, `12.3s`, `3m05s`.
+/// Formats a duration for people: `840ms`, `12.3s`, `3m05s`, `7h02m`, `3d04h`.
 pub fn duration(duration: Duration) -> String {
     let millis = duration.as_millis();
     match millis {
@@ -66,7 +66,14 @@ pub fn duration(duration: Duration) -> String {
         1_000..59_950 => format!("{:.1}s", duration.as_secs_f64()),
         _ => {
             let seconds = (millis + 500) / 1_000;
-            format!("{}m{:02}s", seconds / 60, seconds % 60)
+            let (minutes, hours) = ((seconds + 30) / 60, (seconds + 1_800) / 3_600);
+            if seconds < 3_600 {
+                format!("{}m{:02}s", seconds / 60, seconds % 60)
+            } else if minutes < 24 * 60 {
+                format!("{}h{:02}m", minutes / 60, minutes % 60)
+            } else {
+                format!("{}d{:02}h", hours / 24, hours % 24)
+            }
         }
     }
 }
@@ -111,9 +118,20 @@ mod tests {
     }
 
     #[test]
-    fn durations_print_millis_seconds_or_minutes() {
-        let cases =
-            [(12, "12ms"), (12_340, "12.3s"), (59_949, "59.9s"), (59_960, "1m00s"), (185_000, "3m05s")];
+    fn durations_print_their_two_largest_units() {
+        let cases = [
+            (12, "12ms"),
+            (12_340, "12.3s"),
+            (59_949, "59.9s"),
+            (59_960, "1m00s"),
+            (185_000, "3m05s"),
+            (3_599_499, "59m59s"),
+            (3_599_500, "1h00m"),
+            (25_320_000, "7h02m"),
+            (86_369_000, "23h59m"),
+            (86_370_000, "1d00h"),
+            (273_600_000, "3d04h"),
+        ];
         for (millis, text) in cases {
             assert_eq!(duration(Duration::from_millis(millis)), text);
         }

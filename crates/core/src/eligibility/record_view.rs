@@ -191,6 +191,14 @@ impl RecordView {
         &self.source
     }
 
+    /// Time at which the registry last confirmed the source's digest; `None` without a variant.
+    pub fn checked_at(&self, sweep: &Confirmations) -> Option<Timestamp> {
+        match &self.state {
+            State::Ready(variant) => Some(variant.checked_at(sweep)),
+            State::NoVariant(_) => None,
+        }
+    }
+
     /// Returns the variant that may replace the source now, before candidate nodes are checked. `sweep` has the
     /// confirmations that the record doesn't tell.
     pub fn variant(
