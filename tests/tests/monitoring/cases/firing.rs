@@ -126,15 +126,26 @@ pub(crate) const FIRING: &[Firing] = &[
         summary: "3 images couldn't be converted (NotVerified).",
     },
     Firing {
-        alert: "ZstartRegistryAccessDenied",
+        alert: "ZstartPullDenied",
+        series: &[
+            (r#"zstart_controller_records{namespace="z",reason="PullDenied"}"#, "2x90"),
+            (r#"zstart_controller_records{namespace="z",reason="PushDenied"}"#, "0x90"),
+        ],
+        at: "61m",
+        not_at: Some("59m"),
+        labels: &[("namespace", "z")],
+        summary: "A registry denies zstart the pull of 2 images.",
+    },
+    Firing {
+        alert: "ZstartPushDenied",
         series: &[
             (r#"zstart_controller_records{namespace="z",reason="PushDenied"}"#, "2x90"),
             (r#"zstart_controller_records{namespace="z",reason="PullDenied"}"#, "0x90"),
         ],
         at: "61m",
         not_at: Some("59m"),
-        labels: &[("namespace", "z"), ("reason", "PushDenied")],
-        summary: "A registry denies zstart access to 2 images (PushDenied).",
+        labels: &[("namespace", "z")],
+        summary: "A registry denies zstart the push of the variants of 2 images.",
     },
     Firing {
         alert: "ZstartVariantConflict",

@@ -103,10 +103,18 @@ pub(crate) const QUIET: &[Quiet] = &[
         at: "80m",
     },
     Quiet {
-        alert: "ZstartRegistryAccessDenied",
+        alert: "ZstartPullDenied",
+        series: &[
+            (r#"zstart_controller_records{namespace="z",reason="PullDenied"}"#, "2x30 0x60"),
+            (r#"zstart_controller_records{namespace="z",reason="PushDenied"}"#, "7x90"),
+        ],
+        at: "80m",
+    },
+    Quiet {
+        alert: "ZstartPushDenied",
         series: &[
             (r#"zstart_controller_records{namespace="z",reason="PushDenied"}"#, "2x30 0x60"),
-            (r#"zstart_controller_records{namespace="z",reason="Verified"}"#, "7x90"),
+            (r#"zstart_controller_records{namespace="z",reason="PullDenied"}"#, "7x90"),
         ],
         at: "80m",
     },
