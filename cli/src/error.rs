@@ -11,6 +11,8 @@ use zstart_registry::auth::CredentialsError;
 use zstart_registry::{ClientError, ConnectionError, LayoutNameError, SelectionError};
 use zstart_verify::{ReadErrorKind, VerifyError};
 
+use crate::style::{BAD, paint};
+
 /// Reason for a command's failure.
 #[derive(Debug, Error)]
 pub(crate) enum CliError {
@@ -206,7 +208,7 @@ impl CliError {
     /// Prints the message, its chain of causes and a hint.
     #[expect(clippy::print_stderr, reason = "this is the command line's error message")]
     pub(crate) fn report(&self) {
-        eprintln!("error: {self}");
+        anstream::eprintln!("{} {self}", paint(BAD, "error:"));
         let mut cause = std::error::Error::source(self);
         while let Some(error) = cause {
             eprintln!("  caused by: {error}");

@@ -1,16 +1,13 @@
 //! `zstart explain`: the decision of the webhook about each image of a pod, step by step.
 
+mod cause;
 mod report;
 mod snapshot;
 mod subject;
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
+use k8s_openapi::api::admissionregistration::v1::MutatingWebhookConfiguration;
 use k8s_openapi::api::core::v1::Namespace;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt as _};
 use kube::{Api, ResourceExt as _};
 use zstart_admission::decision::trace::Step;
 use zstart_admission::decision::{Context, decide_traced, images};
@@ -19,7 +16,7 @@ use zstart_core::keys;
 use self::report::Report;
 use self::subject::Subject;
 use crate::args::ExplainArguments;
-use crate::cluster::{Cluster, Installed, WEBHOOK, is_missing, request};
+use crate::cluster::{Cluster, Installed, WEBHOOK, is_missing, request, selects};
 use crate::error::CliError;
 
 /// Explains the decision of now.
@@ -37,13 +34,15 @@ pub(crate) async fn run(arguments: ExplainArguments) -> Result<(), CliError> {
     };
     remarks.extend(remark);
     let call = is_called(&reached, &configuration, &subject).await?;
-    let (snapshot, missing) = snapshot::of(&reached, &subject).await?;
+    let records = snapshot::records(&reached, &subject).await?;
+    let (snapshot, missing) = snapshot::of(&reached, &subject, &records).await?;
     remarks.extend(missing);
     let context =
         Context { snapshot: &snapshot, policy: &config.policy, now: Timestamp::now(), stale_cache: None };
     let Subject { pod, namespace, .. } = &subject;
     let (decisions, _) = decide_traced::<Vec<Step>>(pod, namespace, images(pod), &context);
-    let report = Report::new(&subject, &call, decisions, remarks);
+    let records: Vec<_> = records.into_iter().filter_map(|record| record.0.ok()).collect();
+    let report = Report::new(&subject, &call, decisions, &records, remarks);
     output.format().print(&report, || report.lines())
 }
 
@@ -74,14 +73,10 @@ async fn is_called(
         Err(error) => return Err(request(format!("read namespace {name}"))(error).into()),
     };
     let webhook = configuration.webhooks.iter().flatten().find(|webhook| webhook.name == WEBHOOK);
-    let selects = |selector: fn(&MutatingWebhook) -> Option<&LabelSelector>,
-                   labels: &BTreeMap<String, String>| {
-        let selector =
-            webhook.and_then(selector).cloned().and_then(|selector| Selector::try_from(selector).ok());
-        selector.is_none_or(|selector| selector.matches(labels))
-    };
-    let by_namespace = selects(|webhook| webhook.namespace_selector.as_ref(), namespace.labels());
-    let by_object = selects(|webhook| webhook.object_selector.as_ref(), subject.pod.labels());
+    let by_namespace =
+        selects(webhook.and_then(|webhook| webhook.namespace_selector.as_ref()), namespace.labels());
+    let by_object =
+        selects(webhook.and_then(|webhook| webhook.object_selector.as_ref()), subject.pod.labels());
     let configuration = configuration.name_any();
     let text = match (by_namespace, by_object) {
         (true, true) => {

@@ -24,6 +24,7 @@ mod report;
 mod retry;
 mod rewrite;
 mod status;
+mod style;
 mod tune;
 mod verify;
 

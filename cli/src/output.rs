@@ -1,6 +1,6 @@
 //! Printing of a command's result to stdout: text for people, JSON for programs.
 
-use std::io::Write as _;
+use std::io::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
@@ -17,22 +17,29 @@ pub(crate) enum OutputFormat {
 }
 
 impl OutputFormat {
-    /// Prints a report: `report` serialized, or the lines that `text` returns.
+    /// Prints a report: `report` serialized, or the lines that `text` returns, which may have styles.
     pub(crate) fn print(
         self,
         report: &impl Serialize,
         text: impl FnOnce() -> Vec<String>,
     ) -> Result<(), CliError> {
-        let text = match self {
-            Self::Text => text().join("\n"),
-            Self::Json => serde_json::to_string_pretty(report)
-                .map_err(|error| CliError::Serialize { object: "the result", source: error.into() })?,
-        };
-        print(&format!("{text}\n"))
+        match self {
+            Self::Text => write(&mut anstream::stdout(), &text().join("\n")),
+            Self::Json => {
+                let text = serde_json::to_string_pretty(report);
+                let text =
+                    text.map_err(|error| CliError::Serialize { object: "the result", source: error.into() })?;
+                write(&mut std::io::stdout(), &text)
+            }
+        }
     }
 }
 
-/// Writes text to stdout.
+fn write(stdout: &mut impl Write, text: &str) -> Result<(), CliError> {
+    writeln!(stdout, "{text}").map_err(|source| CliError::Print { source })
+}
+
+/// Writes text to stdout, byte for byte.
 pub(crate) fn print(text: &str) -> Result<(), CliError> {
     std::io::stdout().write_all(text.as_bytes()).map_err(|source| CliError::Print { source })
 }

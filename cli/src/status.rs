@@ -19,7 +19,9 @@ use self::leader::Leader;
 use self::report::{Hold, Namespaces, Program, Report};
 use self::state::Judge;
 use crate::args::OutputArguments;
-use crate::cluster::{Cluster, ClusterArguments, Installed, is_forbidden, is_missing, list_all, request};
+use crate::cluster::{
+    Cluster, ClusterArguments, Installed, is_forbidden, is_missing, list_all, request, service_namespace,
+};
 use crate::deployments;
 use crate::error::CliError;
 use crate::output::{self, OutputFormat};
@@ -81,9 +83,7 @@ async fn read(cluster: &Cluster) -> Result<Report, CliError> {
         return Err(CliError::NotInstalled);
     };
     let mut remarks: Vec<String> = remark.into_iter().collect();
-    let services =
-        configuration.webhooks.iter().flatten().filter_map(|webhook| webhook.client_config.service.as_ref());
-    let namespace = services.map(|service| service.namespace.clone()).next();
+    let namespace = service_namespace(&configuration).map(str::to_owned);
     let (programs, leader) = match &namespace {
         Some(namespace) => programs(client, namespace, &mut remarks).await?,
         None => (Vec::new(), Leader::default()),

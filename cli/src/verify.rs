@@ -18,6 +18,7 @@ use crate::args::VerifyArguments;
 use crate::error::CliError;
 use crate::image_ref::{ImageRef, LayoutPlace};
 use crate::registries::Registries;
+use crate::style::{BAD, GOOD, paint};
 
 mod report;
 mod table;
@@ -35,7 +36,11 @@ pub(crate) async fn run(arguments: VerifyArguments) -> Result<(), CliError> {
     output.format().print(&report, || {
         let lines = table::lines(&report).into_iter();
         // The image's author chose some of the words, so control characters must not reach the terminal.
-        lines.map(|line| line.replace(char::is_control, "\u{fffd}")).collect()
+        let mut lines: Vec<String> = lines.map(|line| line.replace(char::is_control, "\u{fffd}")).collect();
+        if let Some(verdict) = lines.last_mut() {
+            *verdict = paint(if report.first_difference().is_none() { GOOD } else { BAD }, &verdict);
+        }
+        lines
     })?;
     match report.first_difference() {
         None => Ok(()),

@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::VERSION;
 use super::outcome::{Check, Outcome, Section};
+use crate::style::{BAD, GOOD, ODD, PLAIN, STRONG, paint};
 
 /// Results of all checks.
 #[derive(Serialize)]
@@ -41,13 +42,13 @@ impl Report {
     pub(super) fn lines(&self) -> Vec<String> {
         let mut lines = Vec::new();
         for Section { title, checks } in &self.sections {
-            lines.push((*title).to_owned());
+            lines.push(paint(STRONG, title));
             for Check { name: _, outcome, text } in checks {
                 let (mark, todo) = match outcome {
-                    Outcome::Passed => ("✓", None),
-                    Outcome::Warning { todo } => ("!", Some(todo)),
-                    Outcome::Failed { todo } => ("✗", Some(todo)),
-                    Outcome::Skipped => ("-", None),
+                    Outcome::Passed => (paint(GOOD, "✓"), None),
+                    Outcome::Warning { todo } => (paint(ODD, "!"), Some(todo)),
+                    Outcome::Failed { todo } => (paint(BAD, "✗"), Some(todo)),
+                    Outcome::Skipped => (paint(PLAIN, "-"), None),
                 };
                 lines.push(format!("  {mark} {text}"));
                 lines.extend(todo.map(|todo| format!("      → {todo}")));
@@ -65,6 +66,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::style::plain;
 
     fn report() -> Report {
         let checks = vec![
@@ -89,7 +91,7 @@ mod tests {
             "",
             "1 passed, 1 with a warning, 1 failed, 1 skipped",
         ];
-        assert_eq!(report().lines(), expected);
+        assert_eq!(plain(&report().lines()), expected);
         assert_eq!(report().failed(), (1, 4));
     }
 

@@ -3,9 +3,11 @@
 use serde::Serialize;
 use zstart_admission::decision::trace::Step;
 use zstart_admission::decision::{Decision, ImageList};
-use zstart_core::{Reference, variant};
+use zstart_core::{ImageConversion, Reference, variant};
 
 use super::Subject;
+use super::cause::Cause;
+use crate::style::{BAD, GOOD, STRONG, paint};
 
 /// Explanation of the decisions about a pod.
 #[derive(Serialize)]
@@ -35,6 +37,9 @@ struct ImageReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     blocker: Option<String>,
     steps: Vec<StepReport>,
+    /// Cause that the image's record tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<Cause>,
 }
 
 #[derive(Serialize)]
@@ -48,10 +53,13 @@ impl Report {
         subject: &Subject,
         call: &Step,
         decisions: Vec<(Decision, Vec<Step>)>,
+        records: &[ImageConversion],
         remarks: Vec<String>,
     ) -> Self {
         let images = decisions.into_iter().map(|(decision, steps)| {
-            let Decision { image, reason, blocker, replacement, original: _ } = decision;
+            let Decision { image, reason, blocker, replacement, original } = decision;
+            let source = original.as_ref().unwrap_or(&image.reference);
+            let cause = if call.passed { Cause::of(reason, source, records) } else { None };
             let field = image.field.to_string();
             let steps = std::iter::once(call.clone()).chain(if call.passed { steps } else { Vec::new() });
             let step = |Step { passed, text }| StepReport { passed, text };
@@ -61,6 +69,7 @@ impl Report {
                 reason: if call.passed { reason.as_str() } else { "NotReviewed" },
                 runs: replacement.filter(|_| call.passed).unwrap_or_else(|| image.reference.clone()),
                 blocker,
+                cause,
                 steps: steps.map(step).collect(),
                 image: image.reference,
                 field,
@@ -71,17 +80,20 @@ impl Report {
 
     /// The explanation, one line a step.
     pub(super) fn lines(&self) -> Vec<String> {
-        let mut lines = vec![self.subject.clone()];
+        let mut lines = vec![paint(STRONG, &self.subject)];
         for image in &self.images {
             lines.push(String::new());
-            lines.push(format!("{}  {}", image.field, image.image));
+            lines.push(format!("{}  {}", paint(STRONG, &image.field), image.image));
             lines.extend(image.then.iter().map(|then| format!("  then: {then}")));
             for StepReport { passed, text } in &image.steps {
-                lines.push(format!("  {} {text}", if *passed { "✓" } else { "✗" }));
+                let mark = if *passed { paint(GOOD, "✓") } else { paint(BAD, "✗") };
+                lines.push(format!("  {mark} {text}"));
             }
+            lines.extend(image.cause.iter().map(Cause::line));
             let runner =
                 if image.is_ephemeral { "a new ephemeral container of this image" } else { "a new pod" };
-            lines.push(format!("  now: {}, {runner} runs {}", image.reason, image.runs));
+            let reason = paint(STRONG, image.reason);
+            lines.push(format!("  now: {reason}, {runner} runs {}", image.runs));
         }
         if self.images.is_empty() {
             lines.push("the pod names no image".to_owned());

@@ -22,6 +22,7 @@ use crate::cluster::{Cluster, ClusterError, is_forbidden, is_missing, list_all, 
 pub(super) async fn of(
     cluster: &Cluster,
     subject: &Subject,
+    records: &[ReadRecord],
 ) -> Result<(Snapshot, Vec<String>), ClusterError> {
     let (snapshot, mut remarks) = (Snapshot::default(), Vec::new());
     let client = || cluster.client.clone();
@@ -31,8 +32,8 @@ pub(super) async fn of(
     let found =
         namespaces.get_metadata(namespace).await.map_err(request(format!("read namespace {namespace}")))?;
     snapshot.apply_namespace(Event::Apply(found));
-    for record in records(cluster, subject).await? {
-        snapshot.apply_record(Event::Apply(record));
+    for record in records {
+        snapshot.apply_record(Event::Apply(record.clone()));
     }
     // Before the controller's first sweep, there is none.
     if let Some(sweep) = Api::<FreshnessSweep>::all(client())
@@ -95,7 +96,7 @@ pub(super) async fn of(
 }
 
 /// Reads the records of the pod's images, and of the originals of images that were rewritten.
-async fn records(cluster: &Cluster, subject: &Subject) -> Result<Vec<ReadRecord>, ClusterError> {
+pub(super) async fn records(cluster: &Cluster, subject: &Subject) -> Result<Vec<ReadRecord>, ClusterError> {
     let api = Api::<ReadRecord>::all(cluster.client.clone());
     let written = images(&subject.pod).into_iter().map(|image| image.reference);
     let originals = originals(&subject.pod.metadata).unwrap_or_default().into_values();

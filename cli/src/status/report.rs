@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use anstyle::Style;
 use jiff::Timestamp;
 use serde::ser::SerializeStruct as _;
 use serde::{Serialize, Serializer};
@@ -11,6 +12,7 @@ use zstart_core::units::count;
 
 use super::leader::Work;
 use super::state::{JudgedRecord, State};
+use crate::style::{BAD, ODD, PLAIN, STRONG, paint};
 
 /// Records and holds that the text lists without `--all`.
 const MAX_LISTED: usize = 12;
@@ -131,7 +133,8 @@ impl Report {
     fn programs_line(&self) -> String {
         let program = |program: &Program| {
             let Program { name, available, wanted } = program;
-            format!("{name} {available} of {wanted} available")
+            let style = if available < wanted { BAD } else { PLAIN };
+            paint(style, format!("{name} {available} of {wanted} available"))
         };
         let programs: Vec<String> = self.programs.iter().map(program).collect();
         let mut line = format!("zstart       namespace {}", self.namespace.as_deref().unwrap_or("unknown"));
@@ -145,7 +148,7 @@ impl Report {
         let counts = State::ALL.iter().map(|state| (*state, self.count(*state)));
         let counts: Vec<String> = counts
             .filter(|(state, count)| *count > 0 || *state == State::Ready)
-            .map(|(state, count)| format!("{count} {}", state.as_str()))
+            .map(|(state, count)| paint(state.style(), format!("{count} {}", state.as_str())))
             .collect();
         format!("records      {}: {}", self.records.len(), counts.join(", "))
     }
@@ -157,21 +160,23 @@ impl Report {
         records.sort_by_key(|record| (record.state, record.since));
         let records = records.into_iter().map(|record| {
             let subject = record.source.as_deref().unwrap_or(&record.record);
-            [record.state.as_str(), subject, &record.reason, &self.age(record.since), &record.message]
-                .map(str::to_owned)
+            let cells =
+                [record.state.as_str(), subject, &record.reason, &self.age(record.since), &record.message];
+            Row { style: record.state.style(), cells: cells.map(str::to_owned) }
         });
         let holds = self.holds.iter().map(|hold| {
             let subject = format!("{} {}/{}", hold.kind, hold.namespace, hold.owner);
-            ["on hold", &subject, &hold.reason, &self.age(hold.since), &hold.message].map(str::to_owned)
+            let cells = ["on hold", &subject, &hold.reason, &self.age(hold.since), &hold.message];
+            Row { style: ODD, cells: cells.map(str::to_owned) }
         });
-        let mut rows: Vec<[String; 5]> = records.chain(holds).collect();
+        let mut rows: Vec<Row> = records.chain(holds).collect();
         if rows.is_empty() {
             return Vec::new();
         }
         let left_out = if all { 0 } else { rows.len().saturating_sub(MAX_LISTED) };
         rows.truncate(rows.len() - left_out);
         let heads = ["STATE", "SOURCE OR OWNER", "REASON", "SINCE", "MESSAGE"].map(str::to_owned);
-        rows.insert(0, heads);
+        rows.insert(0, Row { style: STRONG, cells: heads });
         let mut lines = vec![String::new()];
         lines.extend(table(&rows));
         if left_out > 0 {
@@ -208,26 +213,32 @@ impl Work {
     }
 }
 
-/// Formats an age in at most two units, as kubectl does.
+/// Formats an age in whole seconds, as kubectl does.
 fn age(now: Timestamp, since: Timestamp) -> String {
     let duration = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     match duration.as_secs() {
         seconds @ 0..60 => format!("{seconds}s"),
-        seconds @ 60..3_600 => units::duration(Duration::from_secs(seconds)),
-        seconds @ 3_600..172_800 => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
-        seconds => format!("{}d", seconds / 86_400),
+        seconds => units::duration(Duration::from_secs(seconds)),
     }
 }
 
+/// Row of the table. The style is that of its first cell.
+struct Row {
+    style: Style,
+    cells: [String; 5],
+}
+
 /// Aligns columns. The last one is cut to [`MAX_MESSAGE`] characters and to its first line.
-fn table(rows: &[[String; 5]]) -> Vec<String> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+fn table(rows: &[Row]) -> Vec<String> {
+    let width =
+        |column: usize| rows.iter().map(|row| row.cells[column].chars().count()).max().unwrap_or_default();
     let widths = [width(0), width(1), width(2), width(3)];
-    let line = |row: &[String; 5]| {
-        let [state, subject, reason, since, message] = row;
+    let line = |row: &Row| {
+        let [state, subject, reason, since, message] = &row.cells;
         let message: String = message.lines().next().unwrap_or_default().chars().take(MAX_MESSAGE).collect();
         let [w0, w1, w2, w3] = widths;
-        let line = format!("{state:w0$}  {subject:w1$}  {reason:w2$}  {since:w3$}  {message}");
+        let state = paint(row.style, format!("{state:w0$}"));
+        let line = format!("{state}  {subject:w1$}  {reason:w2$}  {since:w3$}  {message}");
         line.trim_end().to_owned()
     };
     rows.iter().map(line).collect()
@@ -236,6 +247,7 @@ fn table(rows: &[[String; 5]]) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::style::plain;
 
     fn record(state: State, number: usize) -> JudgedRecord {
         JudgedRecord {
@@ -266,6 +278,7 @@ mod tests {
     #[test]
     fn calm_cluster_takes_four_lines() {
         let lines = report(vec![record(State::Ready, 1), record(State::AlreadyZstd, 2)]).lines(false);
+        let lines = plain(&lines);
         assert_eq!(
             lines,
             [
@@ -281,7 +294,7 @@ mod tests {
     fn failures_are_listed_up_to_a_screen() {
         let records = (0..MAX_LISTED + 3).map(|number| record(State::Failed, number)).collect();
         let report = report(records);
-        let lines = report.lines(false);
+        let lines = plain(&report.lines(false));
         assert_eq!(lines.last().unwrap(), "and 3 more: zstart status --all");
         let row = "failed  r.example/app:v0   PushDenied  5m00s  denied";
         assert!(lines.iter().any(|line| line == row), "{lines:#?}");
@@ -315,7 +328,7 @@ mod tests {
         for (since, text) in [
             ("2026-11-28T11:59:30Z", "30s"),
             ("2026-11-28T09:55:00Z", "2h05m"),
-            ("2026-11-20T12:00:00Z", "8d"),
+            ("2026-11-20T12:00:00Z", "8d00h"),
             ("2026-11-28T12:00:09Z", "0s"),
         ] {
             assert_eq!(age(now, since.parse().unwrap()), text);

@@ -1,5 +1,6 @@
 //! State of a record, as the webhook would use it now.
 
+use anstyle::Style;
 use jiff::Timestamp;
 use kube::core::DeserializeGuard;
 use serde::Serialize;
@@ -8,7 +9,9 @@ use zstart_core::ImageConversion;
 use zstart_core::eligibility::Reason;
 use zstart_core::eligibility::record_view::{Freshness, RecordView, VariantPolicy};
 use zstart_core::record::{HEALTHY, READY, RecordReason, condition};
-use zstart_core::sweep::{ConfirmationKey, Confirmations};
+use zstart_core::sweep::Confirmations;
+
+use crate::style::{BAD, GOOD, ODD, PLAIN};
 
 /// State of a record. Each record has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr, Serialize, VariantArray)]
@@ -46,6 +49,16 @@ impl State {
     /// Words of the report.
     pub(super) fn as_str(self) -> &'static str {
         self.into()
+    }
+
+    /// Style of the words.
+    pub(super) fn style(self) -> Style {
+        match self {
+            Self::Ready => GOOD,
+            Self::Failed | Self::Unhealthy | Self::Unreadable => BAD,
+            Self::Stale => ODD,
+            _ => PLAIN,
+        }
     }
 
     /// Returns whether a person may have something to do.
@@ -119,26 +132,21 @@ impl Judge<'_> {
         let is = |reason: RecordReason| ready == Some(reason.as_str());
         // A pod's template and pull policy don't count for the record as such.
         let freshness = Freshness { template_time: None, pulled_always: false };
-        let confirmed = record.status.as_ref().and_then(|status| status.source.as_ref()).map(|source| {
-            let key =
-                ConfirmationKey::new(record.metadata.name.as_deref().unwrap_or_default(), &source.digest);
-            self.confirmations.get(key).map_or(source.checked_at.0, |swept| swept.max(source.checked_at.0))
-        });
-        let state =
-            match RecordView::from(record).variant(self.policy, freshness, self.confirmations, self.now) {
-                Ok(_) => State::Ready,
-                Err(Reason::RecordStale) => State::Stale,
-                Err(Reason::RecordUnhealthy) => State::Unhealthy,
-                Err(Reason::TargetNotAllowed | Reason::TooSmall | Reason::GainTooSmall) => State::Excluded,
-                Err(Reason::RecordNotReady) if is(RecordReason::AlreadyZstd) => State::AlreadyZstd,
-                Err(Reason::RecordNotReady) => State::NotConvertible,
-                Err(Reason::RecordConverting | Reason::SourceMoved) if is(RecordReason::Converting) => {
-                    State::Converting
-                }
-                Err(Reason::RecordConverting | Reason::SourceMoved) => State::Waiting,
-                Err(_) => State::Failed,
-            };
-        (state, confirmed)
+        let view = RecordView::from(record);
+        let state = match view.variant(self.policy, freshness, self.confirmations, self.now) {
+            Ok(_) => State::Ready,
+            Err(Reason::RecordStale) => State::Stale,
+            Err(Reason::RecordUnhealthy) => State::Unhealthy,
+            Err(Reason::TargetNotAllowed | Reason::TooSmall | Reason::GainTooSmall) => State::Excluded,
+            Err(Reason::RecordNotReady) if is(RecordReason::AlreadyZstd) => State::AlreadyZstd,
+            Err(Reason::RecordNotReady) => State::NotConvertible,
+            Err(Reason::RecordConverting | Reason::SourceMoved) if is(RecordReason::Converting) => {
+                State::Converting
+            }
+            Err(Reason::RecordConverting | Reason::SourceMoved) => State::Waiting,
+            Err(_) => State::Failed,
+        };
+        (state, view.checked_at(self.confirmations))
     }
 }
 
@@ -149,6 +157,7 @@ mod tests {
     use jiff::ToSpan as _;
     use serde_json::{Value, json};
     use zstart_core::Digest;
+    use zstart_core::sweep::ConfirmationKey;
 
     use super::*;
 
