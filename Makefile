@@ -45,8 +45,8 @@ run: ## Convert a real image and start a pod from the variant in a new cluster (
 	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: pictures
-pictures: ## Make the pictures of the README from the report of the last `make run`; needs Chromium
-	docs/pictures/make.sh target/run/report.html
+pictures: ## Make the pictures of the README from the results of the last `make run`; needs Chromium
+	docs/pictures/make.sh target/run
 
 .PHONY: test
 test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)

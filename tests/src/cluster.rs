@@ -239,7 +239,7 @@ fn start_controllers(folder: &Path, binaries: &Path, pki: &Pki) -> Result<[Compo
     Ok([manager, scheduler])
 }
 
-/// Creates a folder with a link to each tool: containerd finds its shim on PATH, and the shim finds runc
+/// Creates a folder with a link to each tool and to `zstart`: containerd finds its shim on PATH, and the shim finds runc
 /// there.
 async fn link_binaries(folder: &Path) -> Result<PathBuf> {
     let binaries = folder.join("bin");
@@ -249,6 +249,10 @@ async fn link_binaries(folder: &Path) -> Result<PathBuf> {
         let link = binaries.join(tool.file_name());
         std::os::unix::fs::symlink(&program, &link)
             .with_context(|| format!("failed to link {}", link.display()))?;
+    }
+    // For shells in the cluster. A lab that was built alone has no programs of zstart.
+    if let Ok(built) = built_binaries() {
+        std::os::unix::fs::symlink(built.join("zstart"), binaries.join("zstart"))?;
     }
     Ok(binaries)
 }

@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod scenario;
 
+mod answers;
 pub(crate) mod application;
 mod layer_check;
 pub mod monitoring;
@@ -39,10 +40,10 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
         let layout = image()?;
         return cluster::run_program(Storage::Disk, &[], |cluster| async move {
             if !keep {
-                return scenario::run(&cluster, &binaries, &layout, PULLS, &report_file()?).await;
+                return scenario::run(&cluster, &binaries, &layout, PULLS, &results_folder()?).await;
             }
             let prometheus = step("starting Prometheus", monitoring::start(&cluster)).await?;
-            scenario::run(&cluster, &binaries, &layout, PULLS, &report_file()?).await?;
+            scenario::run(&cluster, &binaries, &layout, PULLS, &results_folder()?).await?;
             monitoring::describe(&prometheus);
             commands::shell(&cluster, &[])
         });
@@ -83,17 +84,22 @@ async fn convert(binaries: &Path, layout: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Path of the report that the demo writes.
-fn report_file() -> Result<PathBuf> {
+/// Folder of the files that the demo writes.
+fn results_folder() -> Result<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/run");
     std::fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
-    Ok(folder.canonicalize()?.join("report.html"))
+    Ok(folder.canonicalize()?)
 }
 
 /// Layout folder of the demo's image, built on the first call. Call it before entering a cluster: packages
 /// can't be downloaded inside the namespaces.
 pub fn image() -> Result<PathBuf> {
     commands::runtime()?.block_on(real::layout(real::RealImage::Python))
+}
+
+/// Pushes an image from its layout folder to the cluster's registry, as the demo's application.
+pub async fn push_application(layout: &Path) -> Result<()> {
+    application::push_image(layout, cluster::LOCAL_REGISTRY).await.map(drop)
 }
 
 /// Like [`image`], for a test: a smaller image of the same kind, which unoptimised programs convert in seconds.

@@ -11,6 +11,7 @@ use serde_json::json;
 use zstart_core::{Reference, keys, units};
 use zstart_report::{Comparison, Image, Measured, Pulls, Savings};
 
+use super::answers;
 use super::application::{self, IMAGE, NAMESPACE, Ready};
 use super::layer_check::{self, LayerCheck};
 use crate::cluster::pull_times::{median, pull_times};
@@ -19,16 +20,17 @@ use crate::steps::{print_below, print_block, step};
 use crate::table::table;
 use crate::{oracle, wait};
 
-const STARTED_WITHIN: Duration = Duration::from_mins(3);
+pub(super) const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Runs the demo with the image in a layout folder, prints the table, and writes the measurements as HTML to
-/// `report_file`. The shown pull time is the median of `pulls` pulls of each image.
+/// Runs the demo with the image in a layout folder, and prints the table. Writes the measurements to `report.html` in the
+/// folder `results`, and what zstart's commands say to `commands.txt`. The shown pull time is the median of `pulls`
+/// pulls of each image.
 pub async fn run(
     cluster: &Cluster,
     binaries: &Path,
     layout: &Path,
     pulls: usize,
-    report_file: &Path,
+    results: &Path,
 ) -> Result<()> {
     let source: Reference = format!("{REGISTRY}/{IMAGE}").parse()?;
     print_below(&format!(
@@ -74,9 +76,11 @@ pub async fn run(
     let times =
         step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
     scale(cluster, 1).await?;
-    show_status(cluster, binaries).await?;
-    write_report(&source, &ready, &times, report_file)?;
-    report(&ready, &pod, &check, &times, report_file);
+    let running = running_pod(cluster, &zstd).await?;
+    answers::show(cluster, binaries, &running.name_any(), &results.join("commands.txt")).await?;
+    let picture = results.join("report.html");
+    write_report(&source, &ready, &times, &picture)?;
+    report(&ready, &pod, &check, &times, &picture);
     Ok(())
 }
 
@@ -151,21 +155,6 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
         Ok(pods.list(&ListParams::default()).await?.items.is_empty().then_some(()))
     })
     .await
-}
-
-/// Shows `zstart status`. The queue is there only if the API server passes on the leader's metrics.
-async fn show_status(cluster: &Cluster, binaries: &Path) -> Result<()> {
-    let program = binaries.join("zstart").display().to_string();
-    let status = wait::until("zstart status to show the queue", STARTED_WITHIN, || async {
-        let output = cluster.command(&program).arg("status").output().context("failed to start zstart")?;
-        let status = String::from_utf8([output.stdout, output.stderr].concat())?;
-        let is_whole = status.contains("\nrecords      1: 1 ready\n") && status.contains("\nqueue        ");
-        ensure!(is_whole, "{}: {status}", output.status);
-        Ok(Some(status))
-    })
-    .await?;
-    print_block(&format!("$ zstart status\n{status}"));
-    Ok(())
 }
 
 /// Writes the measurements as HTML, in the form of `zstart report`. The node pulled each image from a clean content

@@ -10,12 +10,14 @@ use zstart_tests::{cluster, demo, wait};
 fn pod_of_a_real_image_starts_from_its_verified_variant() {
     let image = demo::small_image().expect("the image exists or is built");
     cluster::run("end_to_end::pod_of_a_real_image_starts_from_its_verified_variant", |cluster| async move {
-        let report = cluster.folder().join("report.html");
+        let results = cluster.folder();
         let prometheus = demo::monitoring::start(&cluster).await?;
-        demo::scenario::run(&cluster, &cluster::built_binaries()?, &image, 1, &report).await?;
+        demo::scenario::run(&cluster, &cluster::built_binaries()?, &image, 1, results).await?;
         require_scraped(&prometheus).await?;
-        let html = std::fs::read_to_string(report)?;
-        anyhow::ensure!(html.contains("(median of 1)") && html.contains("shop/forecast:v1"), "{html}");
+        let html = std::fs::read_to_string(results.join("report.html"))?;
+        ensure!(html.contains("(median of 1)") && html.contains("shop/forecast:v1"), "{html}");
+        let said = std::fs::read_to_string(results.join("commands.txt"))?;
+        ensure!(said.contains("now: \u{1b}[1mRewritten\u{1b}[0m") && said.contains(" 0 failed"), "{said}");
         Ok(())
     });
 }

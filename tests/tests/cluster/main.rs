@@ -14,3 +14,5 @@ mod power;
 mod pull_times;
 mod scenarios;
 mod shop;
+mod tour;
+mod transcript;
