@@ -40,7 +40,8 @@ help: ## List the targets
 
 .PHONY: run
 run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
-	@echo "==> building zstart without optimisation, but for its codecs and hashes (6 minutes on 2 cores the first time)"
+	@tests/first-result.sh $(DEBUG)
+	@echo "==> building zstart's other programs (a minute on 2 cores the first time)"
 	cargo build --workspace --bins
 	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 

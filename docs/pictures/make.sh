@@ -39,11 +39,11 @@ terminal() {
   echo '</pre>'
 }
 terminal "$results/commands.txt" >"$work/commands.html"
-lines=$(wc -l <"$results/commands.txt")
 dark="--force-dark-mode --enable-features=WebContentsForceDark:none"
 picture report-light.png "$results/report.html" 1040,900 ""
 picture report-dark.png "$results/report.html" 1040,900 "$dark"
-# Some lines wrap, so there is room for half as many more.
-size=1200,$((32 + lines * 3 / 2 * 19))
+# 140 characters fit in a line of 19 pixels.
+lines=$(fold -w 140 "$results/commands.txt" | wc -l)
+size=1200,$((32 + lines * 19))
 picture commands-light.png "$work/commands.html" "$size" ""
 picture commands-dark.png "$work/commands.html" "$size" "$dark"

@@ -10,14 +10,13 @@ pub mod monitoring;
 mod rootless;
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
 use crate::cluster::{self, Storage};
 use crate::images::real;
 use crate::settings;
-use crate::steps::{print_below, step};
+use crate::steps::step;
 use crate::tools;
 
 /// Pulls of each image in `make run`.
@@ -50,9 +49,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     }
     let runtime = commands::runtime()?;
     let layout = runtime.block_on(async {
-        let image = real::layout(real::RealImage::Python);
-        let layout = step("finding the real image (the first run builds it, in minutes)", image).await?;
-        step("converting the image with zstart's command line", convert(&binaries, &layout)).await?;
+        let layout = real::layout(real::RealImage::Python).await?;
         let tools = tools::for_cluster();
         step("finding the real components (the first run builds them, in 10 to 20 minutes)", tools).await?;
         if keep && settings::is_root() {
@@ -66,22 +63,6 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     // The body runs in the new process, which takes the branch above.
     cluster::run_program(Storage::with_free_memory()?, &arguments, |_| async { Ok(()) })
-}
-
-/// Converts an image from its layout folder into one that is deleted, and shows the program's output.
-async fn convert(binaries: &Path, layout: &Path) -> Result<()> {
-    let target = tempfile::tempdir().context("failed to create a folder for the variant")?;
-    let mut zstart = tokio::process::Command::new(binaries.join("zstart"));
-    zstart.args(["convert", "--no-layer-cache"]);
-    zstart.arg(format!("oci:{}:{}", layout.display(), real::TAG));
-    zstart.arg(format!("oci:{}:{}", target.path().display(), real::TAG));
-    // Progress bars would mix with the steps.
-    let output = zstart.stdin(Stdio::null()).output().await.context("failed to start zstart")?;
-    ensure!(output.status.success(), "zstart failed: {}", String::from_utf8_lossy(&output.stderr));
-    for text in [output.stderr, output.stdout] {
-        print_below(&String::from_utf8_lossy(&text));
-    }
-    Ok(())
 }
 
 /// Folder of the files that the demo writes.

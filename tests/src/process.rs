@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
+pub(crate) use zstart_test_images::command::run;
 
 /// Log lines in an error message.
 const LOG_LINES: usize = 15;
@@ -88,15 +89,4 @@ pub(crate) fn answer(program: &Path, input: &[u8]) -> Result<Vec<u8>> {
     let output = child.wait_with_output()?;
     ensure!(output.status.success(), "{shown} failed: {}", String::from_utf8_lossy(&output.stderr));
     Ok(output.stdout)
-}
-
-/// Runs a program to its end. An error contains its output.
-pub(crate) fn run(command: &mut Command) -> Result<String> {
-    let shown = format!("{command:?}");
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("failed to start {shown}"))?;
-    if !output.status.success() {
-        let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        bail!("{shown} failed ({}):\n{out}{err}", output.status);
-    }
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }

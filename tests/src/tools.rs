@@ -119,13 +119,24 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     eprintln!("==> building {} {} (once; {} on 2 cores)", module.name, module.version, module.cold_build);
     let started = Instant::now();
     let partial = tempfile::Builder::new().prefix(&format!(".{}-", module.name)).tempdir_in(parent)?;
-    for (package, name) in module.packages {
-        let mut go = Command::new("go");
-        go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
-        go.envs(module.environment.iter().copied());
-        go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
-        run(go.arg("-o").arg(partial.path().join(name)).arg(package))
-            .with_context(|| format!("failed to build {name} (is Go installed?)"))?;
+    // One command for all programs: one is linked while another is compiled.
+    let mut go = Command::new("go");
+    go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
+    go.envs(module.environment.iter().copied());
+    go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
+    let output = match module.packages {
+        [(_, name)] => partial.path().join(name),
+        _ => partial.path().to_owned(),
+    };
+    go.arg("-o").arg(output).args(module.packages.iter().map(|(package, _)| package));
+    run(&mut go).with_context(|| format!("failed to build {} (is Go installed?)", module.name))?;
+    if module.packages.len() > 1 {
+        for (package, name) in module.packages {
+            // Go names the program after the package's folder.
+            let built = partial.path().join(package.rsplit('/').next().unwrap_or(package));
+            fs::rename(&built, partial.path().join(name))
+                .with_context(|| format!("the build of {package} gave no {}", built.display()))?;
+        }
     }
     fs::rename(partial.keep(), folder)?;
     eprintln!("    {} built in {}", module.name, units::duration(started.elapsed()));

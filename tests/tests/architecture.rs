@@ -31,7 +31,7 @@ fn workspace_graph() -> Result<Graph> {
     };
     let mut graph = Graph::new();
     for package in metadata["packages"].as_array().context("cargo metadata lists no packages")? {
-        let Some(name) = short(package).filter(|name| name != "tests") else { continue };
+        let Some(name) = short(package).filter(|name| !name.starts_with("test")) else { continue };
         let dependencies = package["dependencies"].as_array().context("a package without dependencies")?;
         let normal = dependencies.iter().filter(|dependency| dependency["kind"].is_null());
         graph.insert(name, normal.filter_map(short).collect());

@@ -5,9 +5,9 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::compress::{CompressedLayer, compress};
+use crate::command::run;
+use crate::compress::{CompressedLayer, compress};
 use crate::packages;
-use crate::process::run;
 
 /// Debian 12: the wheels are chosen for its Python 3.11.
 const SUITE: &str = "bookworm";

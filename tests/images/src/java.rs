@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::compress::{CompressedLayer, compress};
-use crate::process::run;
+use crate::command::run;
+use crate::compress::{CompressedLayer, compress};
 
 /// Plugin that copies a project's dependencies.
 const PLUGIN: &str = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies";

@@ -7,18 +7,20 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
 use flate2::write::GzEncoder;
-use serde_json::json;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
-use zstart_core::Digest;
-use zstart_oci::{RawManifest, media_type};
-use zstart_registry::{LayoutFolder, Store as _};
 
-use super::TAG;
+use crate::TAG;
 
-/// A compressed layer.
+const INDEX: &str = "application/vnd.oci.image.index.v1+json";
+const MANIFEST: &str = "application/vnd.docker.distribution.manifest.v2+json";
+const CONFIG: &str = "application/vnd.docker.container.image.v1+json";
+const LAYER: &str = "application/vnd.docker.image.rootfs.diff.tar.gzip";
+
+/// A compressed layer. Digests are in hexadecimal.
 pub(super) struct CompressedLayer {
-    digest: Digest,
-    diff_id: Digest,
+    digest: String,
+    diff_id: String,
     size: u64,
 }
 
@@ -51,39 +53,46 @@ pub(super) fn compress(folder: &Path, layout: &Path) -> Result<CompressedLayer> 
     ensure!(tar.wait()?.success(), "tar failed on {}", folder.display());
     let mut file = encoder.finish()?;
     file.flush()?;
-    let digest = Digest::from_sha256(file.hash.finalize().into());
-    fs::rename(&partial, layout.join("blobs/sha256").join(digest.hex()))?;
-    Ok(CompressedLayer { digest, diff_id: Digest::from_sha256(hash.finalize().into()), size: file.count })
+    let digest = hex(file.hash);
+    fs::rename(&partial, layout.join("blobs/sha256").join(&digest))?;
+    Ok(CompressedLayer { digest, diff_id: hex(hash), size: file.count })
 }
 
-pub(super) async fn write_manifest(
-    layout: &Path,
-    command: &[&str],
-    layers: &[CompressedLayer],
-) -> Result<()> {
-    let diff_ids: Vec<&Digest> = layers.iter().map(|layer| &layer.diff_id).collect();
-    let config = serde_json::to_vec(&json!({
+fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// Writes config, manifest and index of a layout whose layers are there (OCI image layout).
+pub(super) fn write_image(layout: &Path, command: &[&str], layers: &[CompressedLayer]) -> Result<()> {
+    let diff_ids = layers.iter().map(|layer| format!("sha256:{}", layer.diff_id));
+    let config = json!({
         "architecture": "amd64",
         "os": "linux",
         "config": {"Entrypoint": command, "Env": ["PATH=/usr/local/bin:/usr/bin:/bin"]},
-        "rootfs": {"type": "layers", "diff_ids": diff_ids},
-    }))?;
-    let config_digest = Digest::sha256_of(&config);
-    fs::write(layout.join("blobs/sha256").join(config_digest.hex()), &config)?;
-    let layers = layers.iter().map(
-        |layer| json!({"mediaType": media_type::DOCKER_TAR_GZIP, "digest": layer.digest, "size": layer.size}),
-    );
-    let manifest = json!({
-        "schemaVersion": 2,
-        "mediaType": media_type::DOCKER_MANIFEST,
-        "config": {"mediaType": media_type::DOCKER_CONFIG, "digest": config_digest, "size": config.len()},
-        "layers": layers.collect::<Vec<_>>(),
+        "rootfs": {"type": "layers", "diff_ids": diff_ids.collect::<Vec<_>>()},
     });
-    let manifest = RawManifest::new(serde_json::to_vec(&manifest)?.into());
-    LayoutFolder::new(layout)
-        .put_manifest(&manifest, media_type::DOCKER_MANIFEST, Some(&TAG.parse()?))
-        .await?;
+    let config = write_blob(layout, CONFIG, &config)?;
+    let layers = layers.iter().map(|layer| {
+        let digest = format!("sha256:{}", layer.digest);
+        json!({"mediaType": LAYER, "digest": digest, "size": layer.size})
+    });
+    let manifest = json!({
+        "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers.collect::<Vec<_>>(),
+    });
+    let mut manifest = write_blob(layout, MANIFEST, &manifest)?;
+    manifest["annotations"] = json!({"org.opencontainers.image.ref.name": TAG});
+    let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": [manifest]});
+    fs::write(layout.join("index.json"), index.to_string())?;
+    fs::write(layout.join("oci-layout"), json!({"imageLayoutVersion": "1.0.0"}).to_string())?;
     Ok(())
+}
+
+/// Writes a document as a blob. Returns its descriptor.
+fn write_blob(layout: &Path, media_type: &str, document: &Value) -> Result<Value> {
+    let bytes = serde_json::to_vec(document)?;
+    let digest = hex(Sha256::new_with_prefix(&bytes));
+    fs::write(layout.join("blobs/sha256").join(&digest), &bytes)?;
+    Ok(json!({"mediaType": media_type, "digest": format!("sha256:{digest}"), "size": bytes.len()}))
 }
 
 /// Hashes and counts the bytes written through it.

@@ -6,10 +6,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::compress::{CompressedLayer, compress};
-use super::debian;
+use crate::command::run;
+use crate::compress::{CompressedLayer, compress};
+use crate::debian;
 use crate::packages;
-use crate::process::run;
 
 /// Command of a pod of this image.
 pub(super) const COMMAND: [&str; 2] = ["python3", "/app/main.py"];

@@ -6,17 +6,17 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::process::run;
+use crate::command::run;
 use crate::settings;
 
 /// Packages of a whole cluster, in addition to the built binaries.
-pub(crate) const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
+pub const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
 /// Packages for building the real image.
-pub(crate) const IMAGE: [&str; 1] = ["debootstrap"];
+pub const IMAGE: [&str; 1] = ["debootstrap"];
 
 /// Installs missing packages where that is possible, and prints their names.
 #[expect(clippy::print_stderr, reason = "the user must see an installation")]
-pub(crate) fn require(packages: &[&str]) -> Result<()> {
+pub fn require(packages: &[&str]) -> Result<()> {
     let missing: Vec<&str> = packages.iter().copied().filter(|package| !is_installed(package)).collect();
     if missing.is_empty() {
         return Ok(());
@@ -37,7 +37,7 @@ pub(crate) fn require(packages: &[&str]) -> Result<()> {
 }
 
 /// Path of a program in a Debian package that isn't installed: an installation would start its service.
-pub(crate) fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+pub fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
     let installed = Path::new("/").join(program);
     if installed.is_file() {
         return Ok(installed);

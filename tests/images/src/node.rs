@@ -6,8 +6,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use super::compress::{CompressedLayer, compress};
-use crate::process::run;
+use crate::command::run;
+use crate::compress::{CompressedLayer, compress};
 
 /// Packages of a web application of some size. (npm chooses their dependencies on the day of the build, so
 /// results are comparable within one run only.)
