@@ -109,7 +109,10 @@ fn probe_pod_is_answered_by_a_warning_in_dry_runs_only() {
     };
     assert_eq!(
         dry_run(&probe, true),
-        json!([format!("reviewed by zstart-webhook {}", env!("CARGO_PKG_VERSION"))])
+        json!([format!(
+            "reviewed by zstart-webhook {} (containers/app Rewritten)",
+            env!("CARGO_PKG_VERSION")
+        )])
     );
     assert_eq!(dry_run(&probe, false), Value::Null);
     assert_eq!(dry_run(&pod(), true), Value::Null);
