@@ -1,19 +1,19 @@
 //! Colours of a result on a terminal.
 //!
-//! Text holds its styles as escape sequences, and `anstream` leaves them out when it writes: to a file or a pipe, and if
-//! `NO_COLOR` or `TERM=dumb` ask for that.
+//! Text holds its styles as escape sequences, and `anstream` leaves them out when it writes to a file or a pipe, and if
+//! `NO_COLOR` or `TERM=dumb` ask for that. `CLICOLOR_FORCE` keeps them.
 
 use std::fmt::Display;
 
 use anstyle::{AnsiColor, Style};
 
-/// What works.
+/// Style of success.
 pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
-/// What asks for a look.
+/// Style of a warning.
 pub(crate) const ODD: Style = AnsiColor::Yellow.on_default();
-/// What fails.
+/// Style of failure.
 pub(crate) const BAD: Style = AnsiColor::Red.on_default();
-/// Headings.
+/// Style of headings.
 pub(crate) const STRONG: Style = Style::new().bold();
 /// Text without a style.
 pub(crate) const PLAIN: Style = Style::new();

@@ -20,17 +20,6 @@ use zstart_process::probe::{Answer, NO_IMAGE, Probe};
 
 /// Ready images that are tried in each round.
 const IMAGES_MAX: usize = 20;
-/// Reasons against a ready image that last: a setting of the chart, or nodes that can't start the variant.
-const LASTING: [Reason; 8] = [
-    Reason::AmbiguousName,
-    Reason::GainTooSmall,
-    Reason::NoCandidateNode,
-    Reason::PlatformNotCovered,
-    Reason::RuntimeUnsupported,
-    Reason::SignatureRequired,
-    Reason::TargetNotAllowed,
-    Reason::TooSmall,
-];
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Arguments of the test.
@@ -78,7 +67,7 @@ enum Round {
     Rewritten { image: String, variant: String },
     /// The webhook answers, and no image is ready.
     Answered,
-    /// The webhook keeps every ready image, each for a reason that lasts.
+    /// The webhook keeps each ready image that was tried, for a reason that lasts. This is the first one.
     Kept { image: String, reason: String },
     /// Not yet, and why.
     Waiting(String),
@@ -117,7 +106,7 @@ pub async fn test_rewrite(
                 info!(
                     image,
                     reason,
-                    "the webhook reviewed dry-run pods, and keeps each ready image for a reason that lasts \
+                    "the webhook keeps each ready image that was tried (at most {IMAGES_MAX}), for a reason that lasts \
                      (docs/pods.md), so no rewrite was shown"
                 );
                 return Ok(());
@@ -162,13 +151,20 @@ async fn round(
         if answer.image() == Some(&variant) {
             return Ok(Round::Rewritten { image: source, variant });
         }
+        if answer.image().is_none() {
+            waiting = Some(format!(
+                "the API server refused a pod with the ready image {source}: {}",
+                answer.refusal()
+            ));
+            continue;
+        }
         let reason = answer.review().and_then(|review| review.reason).unwrap_or("no reason");
         if image.is_none() && is_lasting(reason) {
             kept.get_or_insert(Round::Kept { image: source, reason: reason.to_owned() });
         } else {
             waiting = Some(format!(
                 "a pod with the ready image {source} was admitted without its variant {variant}: {reason}; \
-                 `zstart explain pod -f FILE` says why"
+                 `zstart explain -f FILE` says why"
             ));
         }
     }
@@ -176,7 +172,7 @@ async fn round(
 }
 
 fn is_lasting(reason: &str) -> bool {
-    LASTING.iter().any(|lasting| lasting.as_str() == reason)
+    Reason::ALL.iter().any(|known| known.is_lasting() && known.as_str() == reason)
 }
 
 /// The given image, or all ready ones.
@@ -280,7 +276,7 @@ mod tests {
     #[test]
     fn refusal_and_missing_review_are_told_apart() {
         let answer = |body: Value| Answer { status: 403, body, ..Answer::default() };
-        let admitted = answer(json!({"spec": {"containers": [{"image": "a"}]}}));
+        let admitted = answer(json!({"spec": {"containers": [{"name": "probe", "image": "a"}]}}));
         assert!(unreviewed(&admitted).contains("without the webhook's answer"));
         let refused = unreviewed(&answer(json!({"kind": "Status", "message": "exceeded quota"})));
         assert_eq!(refused, "the API server refused a dry-run pod: exceeded quota");

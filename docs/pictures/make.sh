@@ -42,8 +42,8 @@ terminal "$results/commands.txt" >"$work/commands.html"
 dark="--force-dark-mode --enable-features=WebContentsForceDark:none"
 picture report-light.png "$results/report.html" 1040,900 ""
 picture report-dark.png "$results/report.html" 1040,900 "$dark"
-# 140 characters fit in a line of 19 pixels.
-lines=$(fold -w 140 "$results/commands.txt" | wc -l)
+# 140 characters fit in a line of 19 pixels. The marks have three bytes, so the picture may be a line too long.
+lines=$(sed "s/$(printf "\033")\[[0-9]*m//g" "$results/commands.txt" | fold -s -w 140 | wc -l)
 size=1200,$((32 + lines * 19))
 picture commands-light.png "$work/commands.html" "$size" ""
 picture commands-dark.png "$work/commands.html" "$size" "$dark"

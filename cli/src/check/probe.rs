@@ -94,7 +94,10 @@ mod tests {
     }
 
     fn warning(version: &str) -> Vec<String> {
-        vec!["299 - \"other\"".to_owned(), format!("299 - \"{}{version}\"", keys::PROBE_REPLY)]
+        vec![
+            "299 - \"other\"".to_owned(),
+            format!("299 - \"{}{version} (containers/probe NoRecord)\"", keys::PROBE_REPLY),
+        ]
     }
 
     #[test]
@@ -117,7 +120,7 @@ mod tests {
 
     #[test]
     fn forced_pull_policy_is_reported() {
-        let pod = |policy| json!({"spec": {"containers": [{"imagePullPolicy": policy}]}});
+        let pod = |policy| json!({"spec": {"containers": [{"name": "probe", "imagePullPolicy": policy}]}});
         assert!(pull_policy(&answer(201, &[], pod("IfNotPresent"))).is_none());
         assert_eq!(pull_policy(&answer(201, &[], pod("Always"))).unwrap().name, "always-pull-images");
     }

@@ -213,7 +213,7 @@ impl Work {
     }
 }
 
-/// Formats an age in whole seconds, as kubectl does.
+/// Formats an age in at most two units.
 fn age(now: Timestamp, since: Timestamp) -> String {
     let duration = Duration::try_from(now.duration_since(since)).unwrap_or_default();
     match duration.as_secs() {

@@ -21,7 +21,7 @@ use super::pod::FailingPod;
 use crate::context::Context;
 
 /// Blames the record or the node for a failed pull, as far as the failure alone proves something. Returns whether
-/// the record had recovered lately.
+/// it is a relapse of the record.
 pub(super) async fn blame(
     context: &Context,
     namespace: &str,

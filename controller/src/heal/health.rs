@@ -33,7 +33,8 @@ pub(crate) fn is_news(status: &ImageConversionStatus, now: Timestamp) -> bool {
 }
 
 /// Returns whether a record with this status has recovered lately, and a pod that fails was created later than that,
-/// so that its node failed to pull the recovered variant. Both times are in whole seconds.
+/// so that its node failed to pull the recovered variant. The pod's time is of the API server's clock, the recovery's of
+/// the controller's; both are compared in whole seconds.
 pub(crate) fn is_relapse(status: &ImageConversionStatus, created: Option<Timestamp>, now: Timestamp) -> bool {
     let recovery = condition(status, HEALTHY)
         .filter(|health| health.status == "True" && health.reason != RecordReason::NoFailedPull.as_str());

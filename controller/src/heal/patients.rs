@@ -37,7 +37,7 @@ pub(super) struct Restoration {
     pub(super) original: Reference,
     pub(super) variant: Reference,
     pub(super) cause: PullFailure,
-    /// The record had recovered lately.
+    /// The failure is a relapse of the record.
     pub(super) is_relapse: bool,
     /// The node needs the registry for the original, so a start of the container proves that the pod's credentials
     /// and the registry are in order.

@@ -1,5 +1,5 @@
-//! Shared parts of zstart's programs. The servers use all of them, the command line [`log_filter`],
-//! `probe` and [`signals`].
+//! Shared parts of zstart's programs. The servers use nearly all of them, the command line
+//! [`log_filter`], `probe` and [`signals`].
 //!
 //! - [`boot`]: arguments, log, signals, exit code.
 //! - [`config_file`]: YAML configuration files.

@@ -16,6 +16,9 @@ use zstart_core::keys;
 /// Image of a pod that only shows that the webhook answers. The name can't exist (RFC 2606, section 2).
 pub const NO_IMAGE: &str = "zstart.invalid/probe:v1";
 
+/// Name of the probe's container. A webhook may add others.
+const CONTAINER: &str = "probe";
+
 /// Dry-run pod with one container.
 #[derive(Clone, Copy, Debug)]
 pub struct Probe<'a> {
@@ -75,7 +78,7 @@ impl Probe<'_> {
                     "runAsNonRoot": true, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"},
                 },
                 "containers": [{
-                    "name": "probe", "image": self.image, "imagePullPolicy": "IfNotPresent",
+                    "name": CONTAINER, "image": self.image, "imagePullPolicy": "IfNotPresent",
                     "resources": {
                         "requests": {"cpu": "1m", "memory": "1Mi"}, "limits": {"cpu": "1m", "memory": "1Mi"},
                     },
@@ -96,18 +99,25 @@ impl Answer {
             let (_, rest) = warning.split_once(keys::PROBE_REPLY)?;
             let mut words = rest.split(['"', ' ', ',', '(', ')']).filter(|word| !word.is_empty());
             let version = words.next()?;
-            Some(Review { version, reason: words.nth(1) })
+            let field = format!("containers/{CONTAINER}");
+            words.find(|word| *word == field);
+            Some(Review { version, reason: words.next() })
         })
     }
 
     /// Image of the pod as it was admitted; `None` if the pod was refused.
     pub fn image(&self) -> Option<&str> {
-        self.body.pointer("/spec/containers/0/image")?.as_str()
+        self.container()?["image"].as_str()
     }
 
     /// Pull policy of the pod as it was admitted; `None` if the pod was refused.
     pub fn pull_policy(&self) -> Option<&str> {
-        self.body.pointer("/spec/containers/0/imagePullPolicy")?.as_str()
+        self.container()?["imagePullPolicy"].as_str()
+    }
+
+    fn container(&self) -> Option<&Value> {
+        let containers = self.body.pointer("/spec/containers")?.as_array()?;
+        containers.iter().find(|container| container["name"] == CONTAINER)
     }
 
     /// Cause for which the API server refused the pod.
@@ -135,8 +145,19 @@ mod tests {
             "299 - \"reviewed by zstart-webhook 0.1.0 (containers/probe TooSmall)\"",
         ]);
         assert_eq!(told, Some(("0.1.0".to_owned(), Some("TooSmall".to_owned()))));
+        let with_sidecar = review(&[
+            "299 - \"reviewed by zstart-webhook 0.1.0 (initContainers/mesh NoRecord, containers/probe TooSmall)\"",
+        ]);
+        assert_eq!(with_sidecar, told);
         let silent = review(&["299 - \"reviewed by zstart-webhook 0.1.0\""]);
         assert_eq!(silent, Some(("0.1.0".to_owned(), None)));
+    }
+
+    #[test]
+    fn image_is_that_of_the_probes_container() {
+        let containers = json!([{"name": "mesh", "image": "a"}, {"name": "probe", "image": "b"}]);
+        let answer = Answer { body: json!({"spec": {"containers": containers}}), ..Answer::default() };
+        assert_eq!(answer.image(), Some("b"));
     }
 
     #[test]

@@ -90,6 +90,7 @@ impl RealImage {
             Self::Java => &["java"],
         }
     }
+
     /// Layout folder of the image in the cache. It exists once the image was built.
     pub fn folder(self) -> Result<PathBuf> {
         Ok(settings::cache_folder()?.join("images").join(format!("{}-{VERSION}", self.name())))

@@ -10,7 +10,7 @@ use crate::command::run;
 use crate::settings;
 
 /// Packages of a whole cluster, in addition to the built binaries.
-pub const CLUSTER: [&str; 5] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static"];
+pub const CLUSTER: [&str; 6] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static", "openssl"];
 /// Packages for building the real image.
 pub const IMAGE: [&str; 1] = ["debootstrap"];
 

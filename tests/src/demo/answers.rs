@@ -1,9 +1,10 @@
-//! What zstart's commands say after the demo: what it does, why the pod runs its image, and whether all is in order.
+//! Output of zstart's commands after the demo: its state, the reason for the pod's image, and the checks.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
+use anstream::adapter::strip_str;
 use anyhow::{Context as _, Result, ensure};
 
 use super::application::NAMESPACE;
@@ -18,13 +19,14 @@ pub(super) async fn show(cluster: &Cluster, binaries: &Path, pod: &str, file: &P
     let zstart = |arguments: &[&str]| {
         let mut zstart = cluster.command(&program.display().to_string());
         // The files keep the styles; anstream reads this variable.
-        zstart.args(arguments).env("CLICOLOR_FORCE", "1");
+        zstart.args(arguments).env("CLICOLOR_FORCE", "1").env_remove("NO_COLOR");
         zstart
     };
     // The queue is there only if the API server passes on the leader's metrics.
     let status = wait::until("zstart status to show the queue", super::scenario::STARTED_WITHIN, || async {
         let status = output(zstart(&["status"]))?;
-        let is_whole = status.contains("\nrecords      1: ") && status.contains("\nqueue        ");
+        let plain = strip_str(&status).to_string();
+        let is_whole = plain.contains("\nrecords      1: 1 ready\n") && plain.contains("\nqueue        ");
         ensure!(is_whole, "{status}");
         Ok(Some(status))
     })
@@ -34,7 +36,7 @@ pub(super) async fn show(cluster: &Cluster, binaries: &Path, pod: &str, file: &P
     for arguments in [&explain[..], &["check"]] {
         writeln!(shown, "$ zstart {}\n{}", arguments.join(" "), output(zstart(arguments))?)?;
     }
-    print_block(&anstream::adapter::strip_str(&shown).to_string());
+    print_block(&strip_str(&shown).to_string());
     std::fs::write(file, shown).with_context(|| format!("failed to write {}", file.display()))
 }
 

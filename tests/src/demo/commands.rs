@@ -98,7 +98,9 @@ pub(super) fn shell(cluster: &Cluster, command: &[String]) -> Result<()> {
     let (program, arguments) = if let Some((program, arguments)) = command.split_first() {
         (program.as_str(), arguments)
     } else {
-        eprintln!("Starting a shell in the cluster. kubectl, helm and ctr are on the PATH. The registry is");
+        eprintln!(
+            "Starting a shell in the cluster. kubectl, helm, zstart and ctr are on the PATH. The registry is"
+        );
         eprintln!("{} in this shell and {} in pods.", cluster::LOCAL_REGISTRY, cluster::REGISTRY);
         eprintln!("The cluster ends with the shell.");
         ("bash", &[][..])

@@ -17,6 +17,7 @@ mod plugin;
 mod profiles;
 mod proxy;
 mod rewrite;
+mod styles;
 mod target_lookups;
 mod tls;
 mod tune;

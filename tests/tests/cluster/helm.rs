@@ -49,7 +49,7 @@ async fn release(cluster: &Cluster) -> Result<()> {
     helm(cluster, &["rollback", "zstart", "1"])?;
     // The record of the upgraded release is still there, so the former one rewrites as well.
     let said = helm(cluster, &["test", "zstart", "--logs"])?;
-    ensure!(said.contains("the webhook re"), "{said}");
+    ensure!(said.contains("the webhook rewrote a dry-run pod"), "{said}");
     let during = objects(cluster)?;
     ensure!(
         !during.iter().any(|object| object.contains("zstart-test")),

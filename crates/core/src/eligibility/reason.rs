@@ -85,6 +85,45 @@ impl Reason {
     /// Every reason.
     pub const ALL: &[Self] = Self::VARIANTS;
 
+    /// Returns whether the reason speaks against a ready image until someone changes a setting or the nodes. The others
+    /// are about a pod or a namespace, or pass by themselves.
+    pub fn is_lasting(self) -> bool {
+        match self {
+            Self::Windows
+            | Self::SignatureRequired
+            | Self::PlatformNotCovered
+            | Self::TargetNotAllowed
+            | Self::TooSmall
+            | Self::GainTooSmall
+            | Self::RuntimeUnsupported
+            | Self::AmbiguousName
+            | Self::NoCandidateNode => true,
+            Self::Rewritten
+            | Self::Audited
+            | Self::NamespaceNotEnabled
+            | Self::PodOptedOut
+            | Self::ImageOptedOut
+            | Self::MirrorPod
+            | Self::ForeignController
+            | Self::AppliedBare
+            | Self::OwnerOnHold
+            | Self::InvalidReference
+            | Self::AlreadyVariant
+            | Self::NeverPulled
+            | Self::NoRecord
+            | Self::RecordConverting
+            | Self::RecordFailed
+            | Self::RecordNotReady
+            | Self::RecordUnhealthy
+            | Self::RecordStale
+            | Self::NotFresh
+            | Self::SourceMoved
+            | Self::RegistryUnreachable
+            | Self::CacheStale
+            | Self::Failed => false,
+        }
+    }
+
     /// Word used in metrics and annotations.
     pub fn as_str(self) -> &'static str {
         match self {
