@@ -9,6 +9,7 @@
 //! verdicts out: it creates and deletes [`OwnerHold`] objects, which the webhook obeys.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -46,7 +47,7 @@ pub use guard::Guard;
 pub(crate) use pod::deployment_name;
 pub use verdict::{Lift, NewHold, Verdict};
 
-/// Interval between sweeps, which release the memory of owners without evidence.
+/// Interval between sweeps, which release the memory of owners without evidence and find the lifts that failed.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Node, reduced to the members that the controller needs. A node's status lists the images on it and is
@@ -134,7 +135,16 @@ impl LoopGuard {
     }
 }
 
-/// Compares the pods of a namespace with its new holds.
+/// Compares the pods of all namespaces with the holds that a new template ends: a lift that was due while another
+/// replica led, or that the API server refused, has no second event.
+async fn compare_all(context: &Context, guard: &LoopGuard) {
+    let namespaces = lock(&guard.guard).held_namespaces();
+    for namespace in namespaces {
+        compare(context, guard, &namespace).await;
+    }
+}
+
+/// Compares the pods of a namespace with its holds.
 async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
     let pods: Api<WatchedPod> = Api::namespaced(context.client.clone(), namespace);
     let mut page = ListParams::default().fields(UNFINISHED_PODS).limit(PAGE_SIZE);
@@ -149,7 +159,7 @@ async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
                     return;
                 }
             }
-            // The next event of a pod makes up for it.
+            // The next sweep makes up for it.
             Err(error) => {
                 let error = chain(&error);
                 tracing::warn!(
@@ -169,8 +179,14 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
     let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
     let mut events = watch::events("ownerholds", all, watcher::Config::default());
     let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
+    let mut begin = pin!(context.leadership.begun());
+    let mut leads = false;
     loop {
         tokio::select! {
+            () = &mut begin, if !leads => {
+                leads = true;
+                compare_all(&context, &guard).await;
+            }
             event = events.next() => {
                 let Some(event) = event else { return };
                 let Some(event) = readable(event) else { continue };
@@ -184,7 +200,12 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
                     lock(&guard.guard).forget_lift(&verdict);
                 }
             }
-            _ = sweeps.tick() => lock(&guard.guard).sweep(Timestamp::now()),
+            _ = sweeps.tick() => {
+                lock(&guard.guard).sweep(Timestamp::now());
+                if leads {
+                    compare_all(&context, &guard).await;
+                }
+            }
         }
     }
 }

@@ -73,6 +73,13 @@ impl Leadership {
         self.0.send_replace(State::Over);
     }
 
+    /// Waits until this process leads. Never ready if it never does.
+    pub(crate) async fn begun(&self) {
+        let mut changes = self.0.subscribe();
+        // The sender exists as long as `self`.
+        let _ = changes.wait_for(|state| matches!(state, State::Leads { .. })).await;
+    }
+
     /// Waits until this process doesn't lead. Each poll compares the clock itself: the timer of a process that was
     /// paused may be late.
     pub(super) async fn ended(&self) {
@@ -91,6 +98,8 @@ impl Leadership {
 mod tests {
     use std::time::Duration;
 
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -99,9 +108,11 @@ mod tests {
         assert!(!leadership.is_current() && !leadership.is_known());
         leadership.stand_by();
         assert!(!leadership.is_current() && leadership.is_known());
+        assert!(leadership.begun().now_or_never().is_none());
         let start = Instant::now();
         leadership.extend(start + Duration::from_secs(10));
         assert!(leadership.is_current());
+        assert!(leadership.begun().now_or_never().is_some());
         let renewed = async {
             tokio::time::sleep(Duration::from_secs(9)).await;
             leadership.extend(start + Duration::from_secs(19));

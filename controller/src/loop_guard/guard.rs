@@ -37,6 +37,14 @@ struct Held {
     created: Timestamp,
 }
 
+impl Held {
+    /// Returns whether a new template of the owner's pods ends the hold.
+    fn ends_with_template(&self) -> bool {
+        // The template in the hold of a node is the node's runtime.
+        !self.template.is_empty() && self.reason != HoldReason::ZstdNotUnpacked
+    }
+}
+
 /// Pods of a list that isn't complete yet.
 #[derive(Debug, Default)]
 struct Listing {
@@ -168,7 +176,12 @@ impl Guard {
             self.owners.remove(owner);
             self.lifting.remove(owner);
         }
-        changed.iter().filter_map(|owner| self.holds.get(owner)).map(|held| held.namespace.clone()).collect()
+        namespaces(changed.iter().filter_map(|owner| self.holds.get(owner)))
+    }
+
+    /// Namespaces of the holds that a new template ends.
+    pub(super) fn held_namespaces(&self) -> BTreeSet<String> {
+        namespaces(self.holds.values())
     }
 
     /// Compares existing pods with the holds of their owners.
@@ -337,10 +350,7 @@ impl Guard {
             return None;
         }
         let (_, owner) = identity(pod)?;
-        // The template in the hold of a node is the node's runtime.
-        let is_template =
-            |held: &&Held| !held.template.is_empty() && held.reason != HoldReason::ZstdNotUnpacked;
-        let held = self.holds.get(&owner).filter(is_template)?;
+        let held = self.holds.get(&owner).filter(|held| held.ends_with_template())?;
         let template = hold_template(pod);
         let is_newer = created(pod).is_some_and(|created| created >= held.created);
         if !is_newer || template == held.template || !self.lifting.insert(owner) {
@@ -358,6 +368,11 @@ impl Guard {
         }
         self.owners.entry(key).or_default()
     }
+}
+
+/// Namespaces of those holds that a new template ends.
+fn namespaces<'a>(holds: impl Iterator<Item = &'a Held>) -> BTreeSet<String> {
+    holds.filter(|held| held.ends_with_template()).map(|held| held.namespace.clone()).collect()
 }
 
 /// Owner of a pod, and its identity.

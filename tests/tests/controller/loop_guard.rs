@@ -134,13 +134,15 @@ async fn operator_that_compares_images_gets_its_owner_held() -> Result<()> {
     wait::until("a pod with the original image", WITHIN, || lab.replace_mismatch("on", "db-0", &metadata))
         .await?;
 
-    // The next controller knows the hold. A new template ends the hold.
+    // A new template ends the hold. The next controller sees it while another one leads, and lifts the hold when it
+    // leads itself.
     controller.stop().await?;
-    let _controller = lab.start_controller().await?;
     let pods = lab.namespaced::<Pod>("on");
     pods.delete("db-0", &DeleteParams::default().grace_period(0)).await?;
     lab.admit("on", member(&uid, "b")).await?;
     assert_eq!(image(&pods.get("db-0").await?), VARIANT, "the hold doesn't apply to the new template");
+    lab.lead_as("another").await?;
+    let _controller = lab.start_controller().await?;
     wait::until("the hold to be lifted", WITHIN, || async {
         Ok(lab.holds("on").await?.is_empty().then_some(()))
     })
