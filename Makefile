@@ -90,6 +90,12 @@ bench-pull: ## Measure the kubelet's pull of a real image as gzip and zstd, from
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/lab pulls --zstart $(RELEASE)/zstart
 
+.PHONY: bench-start
+bench-start: ## Compare the start of pods with SOCI, eStargz and pre-pulled images; needs root (20 minutes)
+	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
+	cargo build --release --package zstart-cli --package zstart-tests --bins
+	@$(RELEASE)/lab starts --zstart $(RELEASE)/zstart
+
 .PHONY: bench-webhook
 bench-webhook: ## Measure the webhook at 2,000 reviews a second with 100 to 50,000 records (6 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"

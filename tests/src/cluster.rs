@@ -11,9 +11,13 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use kube::Client;
+use k8s_openapi::api::core::v1::Node as ApiNode;
+use kube::api::DeleteParams;
+use kube::{Api, Client};
 
+use self::mounts::Mount;
 use self::node::Node;
+use self::snapshotter::Snapshotter;
 use crate::control_plane::{self, read_config};
 use crate::pki::Pki;
 use crate::process::{Component, run as run_command};
@@ -24,6 +28,7 @@ use crate::wait;
 mod containerd_store;
 mod images;
 mod install;
+mod mounts;
 mod namespaces;
 mod network;
 mod node;
@@ -31,6 +36,7 @@ mod outage;
 mod power;
 pub(crate) mod pull_times;
 mod pulls;
+pub(crate) mod snapshotter;
 mod storage;
 
 pub use images::BUSYBOX;
@@ -63,6 +69,26 @@ pub struct Cluster {
     /// Number of nodes that joined.
     joined: u8,
     components: Vec<Component>,
+}
+
+/// A node that joined, with its processes.
+pub(crate) struct JoinedNode {
+    node: Node,
+    components: Vec<Component>,
+}
+
+impl JoinedNode {
+    /// Name of the node.
+    pub(crate) fn name(&self) -> &str {
+        &self.node.name
+    }
+
+    /// Number of layers whose files are loaded when they are read: those that are FUSE file systems.
+    pub(crate) fn lazy_layers(&self) -> Result<usize> {
+        let is_lazy =
+            |mount: &&Mount| mount.kind.starts_with("fuse") && mount.point.starts_with(self.node.folder());
+        Ok(mounts::all()?.iter().filter(is_lazy).count())
+    }
 }
 
 impl Cluster {
@@ -116,30 +142,51 @@ impl Cluster {
 
     /// Starts kubelet and kube-proxy of the first node, and waits until the node is ready.
     pub async fn start_node(&mut self) -> Result<()> {
-        self.start_kubelet(&Node::first(&self.folder)).await?;
+        let kubelet = self.start_kubelet(&Node::first(&self.folder)).await?;
+        self.components.push(kubelet);
         self.start_proxy().await
     }
 
     /// Adds a node with a containerd, a kubelet and a pod network of its own, and waits until it is ready. Returns
     /// its name.
     pub async fn join_node(&mut self) -> Result<String> {
-        self.joined += 1;
-        let node = Node::additional(&self.folder, self.joined)?;
-        network::add_address(node.address)?;
-        self.components.push(node.start_containerd(&self.binaries, self.storage)?);
-        self.start_kubelet(&node).await?;
-        Ok(node.name)
+        let joined = self.join_node_with(Snapshotter::Overlayfs).await?;
+        self.components.extend(joined.components);
+        Ok(joined.node.name)
     }
 
-    async fn start_kubelet(&mut self, node: &Node) -> Result<()> {
+    /// Adds a node with a snapshotter, which the caller keeps.
+    pub(crate) async fn join_node_with(&mut self, snapshotter: Snapshotter) -> Result<JoinedNode> {
+        self.joined += 1;
+        let node = Node::additional(&self.folder, self.joined, snapshotter)?;
+        network::add_address(node.address)?;
+        // containerd asks the snapshotter, and the kubelet asks containerd: the last one ends first.
+        let mut components = Vec::from_iter(node.start_snapshotter(self.storage).await?);
+        components.insert(0, node.start_containerd(&self.binaries, self.storage)?);
+        components.insert(0, self.start_kubelet(&node).await?);
+        Ok(JoinedNode { node, components })
+    }
+
+    /// Removes a node whose pods have ended: its processes, mounts, pod network and files.
+    pub(crate) async fn remove_node(&self, joined: JoinedNode) -> Result<()> {
+        let JoinedNode { node, components } = joined;
+        drop(components);
+        mounts::unmount_below(node.folder())?;
+        network::remove(&node.bridge())?;
+        let nodes: Api<ApiNode> = Api::all(self.client());
+        nodes.delete(&node.name, &DeleteParams::default()).await?;
+        let shown = node.folder().display();
+        std::fs::remove_dir_all(node.folder()).with_context(|| format!("failed to remove {shown}"))
+    }
+
+    async fn start_kubelet(&self, node: &Node) -> Result<Component> {
         let what = format!("containerd of node {} to listen", node.name);
         wait::until(what, NODE_READY_WITHIN, || node.has_runtime()).await?;
         let mut kubelet = node.start_kubelet(&self.binaries, &self.pki, &server())?;
         let what = format!("node {} to be ready", node.name);
         let ready = || node.is_ready(self.client.clone());
         wait::until_component(&mut kubelet, &what, NODE_READY_WITHIN, ready).await?;
-        self.components.push(kubelet);
-        Ok(())
+        Ok(kubelet)
     }
 
     async fn start_proxy(&mut self) -> Result<()> {

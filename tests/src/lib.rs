@@ -15,6 +15,7 @@
 //! - [`demo`]: `make run`.
 //! - [`bench`]: `make bench`.
 //! - [`bench_pull`]: `make bench-pull`.
+//! - [`bench_start`]: `make bench-start`.
 //! - [`bench_webhook`]: `make bench-webhook`, and [`review_load`], its load generator.
 //! - [`inventory`]: `make inventory`.
 //! - [`prometheus`]: Prometheus, its rule tests, its parser, and the chart's alerts and dashboard.
@@ -27,6 +28,7 @@
 pub mod api_requests;
 pub mod bench;
 pub mod bench_pull;
+pub mod bench_start;
 pub mod bench_webhook;
 pub mod chart;
 pub mod cluster;

@@ -18,9 +18,11 @@ use crate::settings;
 
 mod installed;
 mod module;
+mod pinned;
+mod tool;
 
 use module::Module;
-pub use module::Tool;
+pub use tool::Tool;
 
 /// Path of a program. The first call may build it, which takes minutes.
 pub async fn find(tool: Tool) -> Result<PathBuf> {

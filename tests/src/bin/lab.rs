@@ -52,6 +52,8 @@ enum Command {
     },
     /// Pull an image as gzip and as zstd of several levels with the kubelet; this is what `make bench-pull` does.
     Pulls(zstart_tests::bench_pull::Options),
+    /// Start pods of an image in several ways; this is what `make bench-start` does.
+    Starts(zstart_tests::bench_start::Options),
     /// Count the requests about images that can't be converted; this is what `make restraint` does.
     Restraint(zstart_tests::restraint::Options),
     /// Convert a real image and start a pod from it, on a real cluster; this is what `make run` does.
@@ -77,6 +79,7 @@ fn main() -> ExitCode {
         Command::Soak(options) => zstart_tests::demo::commands::soak(options),
         Command::Inventory { controller, size } => zstart_tests::demo::commands::inventory(&controller, size),
         Command::Pulls(options) => zstart_tests::demo::commands::pulls(&options),
+        Command::Starts(options) => zstart_tests::demo::commands::starts(&options),
         Command::Restraint(options) => zstart_tests::demo::commands::restraint(options),
         Command::Demo { keep, binaries } => zstart_tests::demo::run(keep, binaries),
     };

@@ -33,8 +33,13 @@ pub(super) fn add_address(address: Ipv4Addr) -> Result<()> {
 
 /// Removes the pod network's interfaces and the firewall rules, which a machine loses when it is switched off.
 pub(super) fn clear() -> Result<()> {
-    ip(&["link", "delete", FIRST_BRIDGE])?;
+    remove(FIRST_BRIDGE)?;
     run(Command::new("nft").args(["flush", "ruleset"])).map(drop)
+}
+
+/// Removes the interface of a pod network.
+pub(super) fn remove(bridge: &str) -> Result<()> {
+    ip(&["link", "delete", bridge])
 }
 
 fn ip(arguments: &[&str]) -> Result<()> {

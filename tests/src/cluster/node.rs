@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::net::UnixStream;
 
 use super::images::PAUSE;
+use super::snapshotter::Snapshotter;
 use super::{ADDRESS, LOCAL_REGISTRY, REGISTRY, Storage};
 use crate::objects::is_node_ready;
 use crate::pki::{Pki, Subject};
@@ -32,21 +33,43 @@ pub(super) struct Node {
     pub(super) address: Ipv4Addr,
     folder: PathBuf,
     number: u8,
+    snapshotter: Snapshotter,
 }
 
 impl Node {
     /// The first node. Its files are in the run folder itself.
     pub(super) fn first(run_folder: &Path) -> Self {
-        Self { name: FIRST.to_owned(), address: ADDRESS, folder: run_folder.to_owned(), number: 0 }
+        Self {
+            name: FIRST.to_owned(),
+            address: ADDRESS,
+            folder: run_folder.to_owned(),
+            number: 0,
+            snapshotter: Snapshotter::Overlayfs,
+        }
     }
 
     /// Another node, with a folder in the run folder. Creates that folder.
-    pub(super) fn additional(run_folder: &Path, number: u8) -> Result<Self> {
+    pub(super) fn additional(run_folder: &Path, number: u8, snapshotter: Snapshotter) -> Result<Self> {
         let name = format!("{FIRST}-{number}");
         let folder = run_folder.join(&name);
         fs::create_dir(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
         let [a, b, c, d] = ADDRESS.octets();
-        Ok(Self { name, address: Ipv4Addr::new(a, b, c, d + number), folder, number })
+        Ok(Self { name, address: Ipv4Addr::new(a, b, c, d + number), folder, number, snapshotter })
+    }
+
+    /// Folder of the node's files.
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Interface of the node's pod network.
+    pub(super) fn bridge(&self) -> String {
+        format!("lab{}", self.number)
+    }
+
+    /// Starts the program of the node's snapshotter, if it has one.
+    pub(super) async fn start_snapshotter(&self, storage: Storage) -> Result<Option<Component>> {
+        self.snapshotter.start(&self.folder, storage).await
     }
 
     pub(super) fn start_containerd(&self, binaries: &Path, storage: Storage) -> Result<Component> {
@@ -59,6 +82,7 @@ impl Node {
         let plugins =
             plugins.parent().context("the CNI plugins have no parent folder")?.display().to_string();
         let shown = folder.display();
+        let (snapshotter, more) = (self.snapshotter.name(), self.snapshotter.containerd_settings(folder));
         // `restrict_oom_score_adj`: without CAP_SYS_RESOURCE every container would fail in runc.
         // `netns_mounts_under_state_dir`: the default /run/netns is the machine's own folder.
         let config = format!(
@@ -68,9 +92,9 @@ state = "{shown}/containerd-run"
 [grpc]
   address = "{shown}/containerd.sock"
 [plugins."io.containerd.cri.v1.images"]
-  snapshotter = "overlayfs"
+  snapshotter = "{snapshotter}"
   [plugins."io.containerd.cri.v1.images".pinned_images]
-    sandbox = "{REGISTRY}/{PAUSE}"
+    sandbox = "{LOCAL_REGISTRY}/{PAUSE}"
   [plugins."io.containerd.cri.v1.images".registry]
     config_path = "{shown}/certs.d"
 [plugins."io.containerd.cri.v1.runtime"]
@@ -79,7 +103,7 @@ state = "{shown}/containerd-run"
   [plugins."io.containerd.cri.v1.runtime".cni]
     bin_dirs = ["{plugins}"]
     conf_dir = "{shown}/cni"
-"#
+{more}"#
         );
         let file = folder.join("containerd.toml");
         fs::write(&file, config)?;
@@ -104,10 +128,11 @@ state = "{shown}/containerd-run"
 
     fn write_pod_network(&self) -> Result<()> {
         let Self { folder, number, .. } = self;
+        let bridge = self.bridge();
         let network = json!({
             "cniVersion": "1.0.0", "name": "lab", "plugins": [
                 {
-                    "type": "bridge", "bridge": format!("lab{number}"),
+                    "type": "bridge", "bridge": bridge,
                     "isGateway": true, "ipMasq": true, "hairpinMode": true,
                     "ipam": {
                         "type": "host-local", "ranges": [[{"subnet": format!("10.244.{number}.0/24")}]],
@@ -123,7 +148,7 @@ state = "{shown}/containerd-run"
 
     /// Starts the kubelet, with a certificate of its own. `server` is the URL of the API server.
     pub(super) fn start_kubelet(&self, binaries: &Path, pki: &Pki, server: &str) -> Result<Component> {
-        let Self { name, address, folder, number } = self;
+        let Self { name, address, folder, number, .. } = self;
         let identity = format!("kubelet-{name}");
         let address = address.to_string();
         pki.issue(&Subject {

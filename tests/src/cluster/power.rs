@@ -1,21 +1,17 @@
 //! A power cut: all processes of the cluster end at once, and its disk remains.
 
 use std::fs;
-use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
+use super::mounts::unmount_below;
 use super::namespaces::remove_cgroups;
 use super::{Cluster, network};
-use crate::process::run;
 use crate::wait;
 
 const ENDED_WITHIN: Duration = Duration::from_secs(30);
-/// Mounts of this process, in the order of their creation.
-const MOUNTS: &str = "/proc/self/mounts";
 
 impl Cluster {
     /// Ends the whole machine of a cluster with one node, containers included, as a power cut does: by SIGKILL,
@@ -64,16 +60,4 @@ fn is_alive(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
     state.is_some_and(|state| !matches!(state, 'Z' | 'X'))
-}
-
-/// Unmounts everything below a folder, the last mount first.
-fn unmount_below(folder: &Path) -> Result<()> {
-    let mounts = fs::read_to_string(MOUNTS).with_context(|| format!("failed to read {MOUNTS}"))?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(1));
-    let mut below: Vec<&str> = points.filter(|point| Path::new(point).starts_with(folder)).collect();
-    below.reverse();
-    for point in below {
-        run(Command::new("umount").args(["--lazy", point]))?;
-    }
-    Ok(())
 }

@@ -86,6 +86,23 @@ pub fn pulls(options: &crate::bench_pull::Options) -> Result<()> {
     run(Storage::Disk, &arguments)
 }
 
+/// Starts pods of an image in several ways.
+pub fn starts(options: &crate::bench_start::Options) -> Result<()> {
+    if !cluster::is_inside() {
+        runtime()?.block_on(async {
+            tools::for_cluster().await?;
+            for tool in crate::bench_start::TOOLS {
+                tools::find(tool).await?;
+            }
+            real::layout(real::RealImage::Python).await
+        })?;
+    }
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    cluster::run_program(Storage::with_free_memory()?, &arguments, |mut cluster| async move {
+        crate::bench_start::run(&mut cluster, options).await
+    })
+}
+
 /// Starts a cluster with a command or a shell in it.
 pub fn up(command: Vec<String>) -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

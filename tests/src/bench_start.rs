@@ -1,0 +1,166 @@
+//! `make bench-start`: the time from a pod's creation until its program is ready, on nodes that hold nothing of its image,
+//! for several ways to shorten it.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use clap::Args;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::Api;
+use kube::api::PostParams;
+use serde_json::json;
+use zstart_core::units;
+
+use crate::cluster::pull_times::median;
+use crate::cluster::snapshotter::{Snapshotter, convert_layout};
+use crate::cluster::{Cluster, JoinedNode, LOCAL_REGISTRY};
+use crate::images::{push_layout, real};
+use crate::process::run as run_command;
+use crate::steps::{print_block, step};
+use crate::table::table;
+use crate::tools::Tool;
+
+mod pod;
+
+use pod::{NAMESPACE, Program};
+
+/// Name of the image in the registry.
+const NAME: &str = "bench/start";
+/// Tags of the image's forms.
+const GZIP: &str = "gzip";
+const ZSTART: &str = "zstart";
+const SOCI: &str = "soci";
+const ESTARGZ: &str = "estargz";
+
+/// A way to start a pod, as a row of the table.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    name: &'static str,
+    snapshotter: Snapshotter,
+    tag: &'static str,
+    /// The node has the image before.
+    is_pulled: bool,
+}
+
+const WAYS: [Way; 7] = [
+    Way { name: "gzip", snapshotter: Snapshotter::Overlayfs, tag: GZIP, is_pulled: false },
+    Way { name: "zstart", snapshotter: Snapshotter::Overlayfs, tag: ZSTART, is_pulled: false },
+    Way { name: "SOCI, parallel pull", snapshotter: Snapshotter::SociParallel, tag: GZIP, is_pulled: false },
+    Way {
+        name: "SOCI, parallel pull of zstart's image",
+        snapshotter: Snapshotter::SociParallel,
+        tag: ZSTART,
+        is_pulled: false,
+    },
+    Way { name: "SOCI, lazy loading", snapshotter: Snapshotter::Soci, tag: SOCI, is_pulled: false },
+    Way { name: "eStargz, lazy loading", snapshotter: Snapshotter::Stargz, tag: ESTARGZ, is_pulled: false },
+    Way { name: "pre-pulled gzip", snapshotter: Snapshotter::Overlayfs, tag: GZIP, is_pulled: true },
+];
+
+/// Options of the benchmark.
+#[derive(Clone, Debug, Args)]
+pub struct Options {
+    /// The program zstart, which converts the image.
+    #[arg(long, value_name = "FILE")]
+    zstart: PathBuf,
+    /// Starts of each program in each way.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
+    starts: u8,
+}
+
+/// Tools that the benchmark needs besides those of a cluster.
+pub const TOOLS: [Tool; 2] = [Tool::Stargz, Tool::Soci];
+
+/// Makes the image's forms, starts all programs in all ways, in turns, and prints the table.
+pub async fn run(cluster: &mut Cluster, options: &Options) -> Result<()> {
+    push_forms(cluster, options).await?;
+    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
+    Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
+    let mut times = WAYS.map(|_| Program::ALL.map(|_| Vec::new()));
+    for round in 1..=options.starts {
+        for (way, times) in WAYS.iter().zip(&mut times) {
+            for (program, times) in Program::ALL.into_iter().zip(times) {
+                let what = format!("round {round}: {}, a program that {program}", way.name);
+                times.push(step(&what, start(cluster, way, program)).await?);
+            }
+        }
+    }
+    print_block(&format!("{}\n{}", cluster.storage(), results(&times)));
+    Ok(())
+}
+
+/// Pushes the image as gzip, with a SOCI index and as eStargz, and converts it with zstart.
+async fn push_forms(cluster: &Cluster, options: &Options) -> Result<()> {
+    let layout = real::layout(real::RealImage::Python).await?;
+    let here = |tag: &str| format!("{LOCAL_REGISTRY}/{NAME}:{tag}");
+    let image = real::TAG.parse()?;
+    step("pushing the gzip image", push_layout(&layout, &image, &here(GZIP).parse()?)).await?;
+    for (tag, tool) in [(SOCI, Tool::Soci), (ESTARGZ, Tool::Stargz)] {
+        let pushing = async {
+            let copy = cluster.folder().join(tag);
+            run_command(Command::new("cp").arg("--recursive").args([&layout, &copy]))?;
+            convert_layout(tool, &copy).await?;
+            push_layout(&copy, &image, &here(tag).parse()?).await?;
+            std::fs::remove_dir_all(&copy).with_context(|| format!("failed to remove {}", copy.display()))
+        };
+        step(&format!("converting the image with {}", tool.file_name()), pushing).await?;
+    }
+    let converting = async {
+        let mut command = Command::new(std::path::absolute(&options.zstart)?);
+        run_command(command.args(["convert", "--no-layer-cache", &here(GZIP), &here(ZSTART)]))
+    };
+    step("converting the image with zstart", converting).await.map(drop)
+}
+
+/// Starts a pod on a node of its own.
+async fn start(cluster: &mut Cluster, way: &Way, program: Program) -> Result<Duration> {
+    let node = cluster.join_node_with(way.snapshotter).await?;
+    let started = start_on(cluster, &node, way, program).await;
+    let started = started.with_context(|| cluster.pod_diagnostics(NAMESPACE))?;
+    cluster.remove_node(node).await?;
+    Ok(started)
+}
+
+async fn start_on(cluster: &Cluster, node: &JoinedNode, way: &Way, program: Program) -> Result<Duration> {
+    // The node's own image, and the first use of its runtime, belong to no way.
+    pod::warm_up(cluster, node.name()).await?;
+    // SOCI's parallel pull resolves the registry's name by DNS.
+    let image = format!("{LOCAL_REGISTRY}/{NAME}:{}", way.tag);
+    if way.is_pulled {
+        pod::start(cluster, node.name(), &image, Program::Interpreter).await?;
+    }
+    let took = pod::start(cluster, node.name(), &image, program).await?;
+    let lazy_layers = node.lazy_layers()?;
+    ensure!(way.snapshotter.is_lazy() == (lazy_layers > 0), "{}: {lazy_layers} lazy layers", way.name);
+    Ok(took)
+}
+
+/// Medians, with the shortest and the longest time.
+fn results(times: &[[Vec<Duration>; Program::ALL.len()]]) -> String {
+    let mut lines = vec![vec![String::new()]];
+    lines[0].extend(Program::ALL.map(|program| program.to_string()));
+    for (way, times) in WAYS.iter().zip(times) {
+        let cells = times.iter().map(|times| {
+            let shown = |time: Option<&Duration>| time.map_or(String::new(), |time| units::duration(*time));
+            let (shortest, longest) = (shown(times.iter().min()), shown(times.iter().max()));
+            format!("{} ({shortest} to {longest})", units::duration(median(times)))
+        });
+        lines.push(std::iter::once(way.name.to_owned()).chain(cells).collect());
+    }
+    table(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn table_shows_the_median_and_the_range() {
+        let seconds = |all: [u64; 3]| all.map(Duration::from_secs).to_vec();
+        let shown = results(&[[seconds([9, 1, 5]), seconds([2, 2, 2]), seconds([7, 8, 9])]]);
+        let last: Vec<&str> = shown.lines().last().unwrap_or_default().split("   ").map(str::trim).collect();
+        assert_eq!(last, ["gzip", "5.0s (1.0s to 9.0s)", "2.0s (2.0s to 2.0s)", "8.0s (7.0s to 9.0s)"]);
+    }
+}

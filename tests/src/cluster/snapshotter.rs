@@ -1,0 +1,136 @@
+//! Snapshotters of a node: containerd's own, and programs that containerd asks.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use tokio::net::UnixStream;
+
+use super::{LOCAL_REGISTRY, NODE_READY_WITHIN, REGISTRY, Storage};
+use crate::process::Component;
+use crate::tools::{self, Tool};
+
+/// Settings of SOCI's `docs/parallel-mode.md`, without its unpigz: all nodes decode with containerd's library.
+const PARALLEL_PULL: &str = r#"type = "containerd"
+[pull_modes.soci_v2]
+enable = false
+[pull_modes.parallel_pull_unpack]
+enable = true
+max_concurrent_downloads = 50
+max_concurrent_downloads_per_image = 10
+concurrent_download_chunk_size = "8mb"
+max_concurrent_unpacks = 20
+max_concurrent_unpacks_per_image = 10
+discard_unpacked_layers = true
+"#;
+
+/// Snapshotter of a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Snapshotter {
+    /// containerd's default: the whole image is pulled and unpacked.
+    Overlayfs,
+    /// eStargz: files are loaded when they are read.
+    Stargz,
+    /// SOCI: files are loaded when they are read.
+    Soci,
+    /// SOCI: the whole image is pulled, over several connections for each layer, and its layers are unpacked at once.
+    SociParallel,
+}
+
+impl Snapshotter {
+    /// Name in containerd's settings.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Overlayfs => "overlayfs",
+            Self::Stargz => "stargz",
+            Self::Soci | Self::SociParallel => "soci",
+        }
+    }
+
+    /// Whether files are loaded when they are read.
+    pub(crate) fn is_lazy(self) -> bool {
+        matches!(self, Self::Stargz | Self::Soci)
+    }
+
+    /// containerd's settings for a snapshotter outside of it, as the projects document them for containerd 2.
+    pub(super) fn containerd_settings(self, node: &Path) -> String {
+        if self == Self::Overlayfs {
+            return String::new();
+        }
+        let (name, socket, root) = (self.name(), socket(node), root(node));
+        let (socket, root) = (socket.display(), root.display());
+        format!(
+            r#"[[plugins."io.containerd.transfer.v1.local".unpack_config]]
+  platform = "linux"
+  snapshotter = "{name}"
+[proxy_plugins.{name}]
+  type = "snapshot"
+  address = "{socket}"
+  [proxy_plugins.{name}.exports]
+    root = "{root}"
+    enable_remote_snapshot_annotations = "true"
+"#
+        )
+    }
+
+    /// Starts the snapshotter of a node and waits until it listens. containerd's own needs no program.
+    pub(super) async fn start(self, node: &Path, storage: Storage) -> Result<Option<Component>> {
+        let tool = match self {
+            Self::Overlayfs => return Ok(None),
+            Self::Stargz => Tool::Stargz,
+            Self::Soci | Self::SociParallel => Tool::Soci,
+        };
+        let (config, root, socket) = (node.join("snapshotter.toml"), root(node), socket(node));
+        fs::write(&config, self.settings(node))?;
+        storage.prepare(&root)?;
+        let mut component = Component::start(tool.file_name(), node, &tools::find(tool).await?, |command| {
+            command.arg("serve").args([&config, &root, &socket])
+        })?;
+        crate::wait::until_component(
+            &mut component,
+            "the snapshotter to listen",
+            NODE_READY_WITHIN,
+            || async {
+                UnixStream::connect(&socket).await?;
+                Ok(Some(()))
+            },
+        )
+        .await?;
+        Ok(Some(component))
+    }
+
+    /// Settings of the snapshotter's program: the lab's registry, and the values that the project's documents show.
+    fn settings(self, node: &Path) -> String {
+        // SOCI parses the host of a mirror as a URL, eStargz takes it as it is.
+        let scheme = if self == Self::Stargz { "" } else { "http://" };
+        let hosts = [REGISTRY, LOCAL_REGISTRY].map(|host| {
+            let mirror = format!("host = \"{scheme}{LOCAL_REGISTRY}\"\ninsecure = true\n");
+            format!("[[resolver.host.\"{host}\".mirrors]]\n{mirror}")
+        });
+        // SOCI asks containerd for manifests; without an answer it waits for 10 seconds.
+        let socket = node.join("containerd.sock");
+        let store = format!("[content_store]\ncontainerd_address = \"{}\"\n", socket.display());
+        let more = match self {
+            Self::Overlayfs | Self::Stargz => String::new(),
+            Self::Soci => store + "[pull_modes.soci_v2]\nenable = true\n",
+            Self::SociParallel => store + PARALLEL_PULL,
+        };
+        hosts.concat() + &more
+    }
+}
+
+/// Gives the image of an OCI layout the form that a lazy snapshotter needs, in place.
+pub(crate) async fn convert_layout(tool: Tool, layout: &Path) -> Result<()> {
+    let program = tools::find(tool).await?;
+    crate::process::run(std::process::Command::new(&program).arg("convert").arg(layout))
+        .with_context(|| format!("failed to convert {}", layout.display()))
+        .map(drop)
+}
+
+fn socket(node: &Path) -> PathBuf {
+    node.join("snapshotter.sock")
+}
+
+fn root(node: &Path) -> PathBuf {
+    node.join("snapshotter")
+}
