@@ -116,7 +116,7 @@ impl LoopGuard {
         }
     }
 
-    /// Applies an event on holds. Returns the namespaces of new holds.
+    /// Applies an event on holds. Returns the namespaces of new holds that a new template ends.
     fn apply_hold(&self, event: Event<OwnerHold>, metrics: &Metrics) -> BTreeSet<String> {
         let mut guard = lock(&self.guard);
         let namespaces = guard.apply_hold(event);

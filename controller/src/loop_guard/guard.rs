@@ -157,8 +157,8 @@ impl Guard {
     }
 
     /// Applies an event on holds. Evidence older than the end of a hold doesn't count for the next one. Returns
-    /// the namespaces of new holds, whose pods [`compare`](Self::compare) needs: after a restart the pods can be
-    /// listed before the holds.
+    /// the namespaces of new holds that a new template ends. [`compare`](Self::compare) needs their pods: after a
+    /// restart the pods can be listed before the holds.
     pub fn apply_hold(&mut self, event: Event<OwnerHold>) -> BTreeSet<String> {
         let changed = self.holds.apply(event, |hold| {
             let namespace = hold.namespace().unwrap_or_default();
@@ -195,7 +195,7 @@ impl Guard {
             .map(|reason| (reason, self.holds.values().filter(|held| held.reason == reason).count()))
     }
 
-    /// Lets a hold be lifted by the next event, after the API server refused the deletion.
+    /// Lets a later look lift a hold, after the API server refused the deletion or while another replica leads.
     pub fn forget_lift(&mut self, verdict: &Verdict) {
         if let Verdict::Lift(lift) = verdict {
             self.lifting.remove(&lift.owner);
