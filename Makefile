@@ -91,7 +91,7 @@ bench-pull: ## Measure the kubelet's pull of a real image as gzip and zstd, from
 	@$(RELEASE)/lab pulls --zstart $(RELEASE)/zstart
 
 .PHONY: bench-start
-bench-start: ## Compare the start of pods with SOCI, eStargz and pre-pulled images; needs root (20 minutes)
+bench-start: ## Compare the start of pods with parallel pulls, SOCI, eStargz and pre-pulled images; needs root (25 minutes)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/lab starts --zstart $(RELEASE)/zstart

@@ -160,10 +160,11 @@ impl Cluster {
         self.joined += 1;
         let node = Node::additional(&self.folder, self.joined, snapshotter)?;
         network::add_address(node.address)?;
-        // containerd asks the snapshotter, and the kubelet asks containerd: the last one ends first.
-        let mut components = Vec::from_iter(node.start_snapshotter(self.storage).await?);
-        components.insert(0, node.start_containerd(&self.binaries, self.storage)?);
-        components.insert(0, self.start_kubelet(&node).await?);
+        let snapshotter = node.start_snapshotter(self.storage).await?;
+        let containerd = node.start_containerd(&self.binaries, self.storage)?;
+        let kubelet = self.start_kubelet(&node).await?;
+        // In the order of their ends: the kubelet asks containerd, which asks the snapshotter.
+        let components = [kubelet, containerd].into_iter().chain(snapshotter).collect();
         Ok(JoinedNode { node, components })
     }
 

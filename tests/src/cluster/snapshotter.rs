@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use tokio::net::UnixStream;
 
-use super::{LOCAL_REGISTRY, NODE_READY_WITHIN, REGISTRY, Storage};
+use super::{LOCAL_REGISTRY, NODE_READY_WITHIN, Storage};
 use crate::process::Component;
 use crate::tools::{self, Tool};
 
+/// containerd's settings (`plugins/transfer/plugin.go`; the defaults are 3 downloads, whole layers, and 1) with the
+/// numbers of [`PARALLEL_PULL`].
+const PARALLEL_UNPACKING: &str = r#"[plugins."io.containerd.transfer.v1.local"]
+  max_concurrent_downloads = 10
+  concurrent_layer_fetch_buffer = 8388608
+  max_concurrent_unpacks = 10
+"#;
 /// Settings of SOCI's `docs/parallel-mode.md`, without its unpigz: all nodes decode with containerd's library.
 const PARALLEL_PULL: &str = r#"type = "containerd"
 [pull_modes.soci_v2]
@@ -27,8 +34,10 @@ discard_unpacked_layers = true
 /// Snapshotter of a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Snapshotter {
-    /// containerd's default: the whole image is pulled and unpacked.
+    /// containerd's default: the whole image is pulled, and its layers are unpacked one after the other.
     Overlayfs,
+    /// containerd with settings that pull a layer in parts and unpack several layers at once.
+    OverlayfsParallel,
     /// eStargz: files are loaded when they are read.
     Stargz,
     /// SOCI: files are loaded when they are read.
@@ -41,7 +50,7 @@ impl Snapshotter {
     /// Name in containerd's settings.
     pub(super) fn name(self) -> &'static str {
         match self {
-            Self::Overlayfs => "overlayfs",
+            Self::Overlayfs | Self::OverlayfsParallel => "overlayfs",
             Self::Stargz => "stargz",
             Self::Soci | Self::SociParallel => "soci",
         }
@@ -52,10 +61,13 @@ impl Snapshotter {
         matches!(self, Self::Stargz | Self::Soci)
     }
 
-    /// containerd's settings for a snapshotter outside of it, as the projects document them for containerd 2.
+    /// More settings of containerd. For a snapshotter outside of it, they are those that the projects document for
+    /// containerd 2.
     pub(super) fn containerd_settings(self, node: &Path) -> String {
-        if self == Self::Overlayfs {
-            return String::new();
+        match self {
+            Self::Overlayfs => return String::new(),
+            Self::OverlayfsParallel => return PARALLEL_UNPACKING.to_owned(),
+            Self::Stargz | Self::Soci | Self::SociParallel => {}
         }
         let (name, socket, root) = (self.name(), socket(node), root(node));
         let (socket, root) = (socket.display(), root.display());
@@ -76,7 +88,7 @@ impl Snapshotter {
     /// Starts the snapshotter of a node and waits until it listens. containerd's own needs no program.
     pub(super) async fn start(self, node: &Path, storage: Storage) -> Result<Option<Component>> {
         let tool = match self {
-            Self::Overlayfs => return Ok(None),
+            Self::Overlayfs | Self::OverlayfsParallel => return Ok(None),
             Self::Stargz => Tool::Stargz,
             Self::Soci | Self::SociParallel => Tool::Soci,
         };
@@ -103,19 +115,20 @@ impl Snapshotter {
     fn settings(self, node: &Path) -> String {
         // SOCI parses the host of a mirror as a URL, eStargz takes it as it is.
         let scheme = if self == Self::Stargz { "" } else { "http://" };
-        let hosts = [REGISTRY, LOCAL_REGISTRY].map(|host| {
-            let mirror = format!("host = \"{scheme}{LOCAL_REGISTRY}\"\ninsecure = true\n");
-            format!("[[resolver.host.\"{host}\".mirrors]]\n{mirror}")
-        });
+        let hosts = format!(
+            "[[resolver.host.\"{LOCAL_REGISTRY}\".mirrors]]\nhost = \"{scheme}{LOCAL_REGISTRY}\"\ninsecure = true\n"
+        );
         // SOCI asks containerd for manifests; without an answer it waits for 10 seconds.
         let socket = node.join("containerd.sock");
         let store = format!("[content_store]\ncontainerd_address = \"{}\"\n", socket.display());
         let more = match self {
-            Self::Overlayfs | Self::Stargz => String::new(),
+            Self::Overlayfs | Self::OverlayfsParallel => String::new(),
+            // The daemon's default, which its TOML library reads from the type's tags.
+            Self::Stargz => "[directory_cache]\ndirect = true\n".to_owned(),
             Self::Soci => store + "[pull_modes.soci_v2]\nenable = true\n",
             Self::SociParallel => store + PARALLEL_PULL,
         };
-        hosts.concat() + &more
+        hosts + &more
     }
 }
 

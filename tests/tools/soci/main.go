@@ -70,15 +70,17 @@ func serve(ctx context.Context, file, root, socket string) error {
 	if err := os.MkdirAll(root, 0o700); err != nil {
 		return err
 	}
-	database, err := bolt.Open(filepath.Join(root, "metadata.db"), 0o600, nil)
+	// The daemon's options.
+	options := bolt.Options{NoFreelistSync: true, InitialMmapSize: 64 << 20, FreelistType: bolt.FreelistMapType}
+	database, err := bolt.Open(filepath.Join(root, "metadata.db"), 0o600, &options)
 	if err != nil {
 		return err
 	}
 	read := func(reader *io.SectionReader, contents ztoc.TOC, options ...metadata.Option) (metadata.Reader, error) {
 		return metadata.NewReader(database, reader, contents, options...)
 	}
-	options := service.WithFilesystemOptions(fs.WithMetadataStore(read))
-	snapshotter, err := service.NewSociSnapshotterService(ctx, root, &configuration.ServiceConfig, options)
+	store := service.WithFilesystemOptions(fs.WithMetadataStore(read))
+	snapshotter, err := service.NewSociSnapshotterService(ctx, root, &configuration.ServiceConfig, store)
 	if err != nil {
 		return err
 	}
@@ -91,8 +93,8 @@ func serve(ctx context.Context, file, root, socket string) error {
 	return server.Serve(listener)
 }
 
-// passNamespace gives containerd's namespace, which came with a request, to the requests that follow from it: a parallel
-// pull reads manifests from containerd.
+// passNamespace gives containerd's namespace, which came with a request, to the requests that follow from it: a
+// parallel pull reads manifests from containerd.
 func passNamespace(ctx context.Context, request any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
 	if namespace, ok := namespaces.Namespace(ctx); ok {
 		ctx = namespaces.WithNamespace(ctx, namespace)
