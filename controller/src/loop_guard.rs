@@ -13,7 +13,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use futures::StreamExt as _;
+use futures::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::api::ListParams;
@@ -139,13 +139,18 @@ impl LoopGuard {
 /// replica led, or that the API server refused, has no second event.
 async fn compare_all(context: &Context, guard: &LoopGuard) {
     let namespaces = lock(&guard.guard).held_namespaces();
+    compare(context, guard, namespaces).await;
+}
+
+/// Compares the pods of namespaces with their holds.
+async fn compare(context: &Context, guard: &LoopGuard, namespaces: BTreeSet<String>) {
     for namespace in namespaces {
-        compare(context, guard, &namespace).await;
+        compare_one(context, guard, &namespace).await;
     }
 }
 
 /// Compares the pods of a namespace with its holds.
-async fn compare(context: &Context, guard: &LoopGuard, namespace: &str) {
+async fn compare_one(context: &Context, guard: &LoopGuard, namespace: &str) {
     let pods: Api<WatchedPod> = Api::namespaced(context.client.clone(), namespace);
     let mut page = ListParams::default().fields(UNFINISHED_PODS).limit(PAGE_SIZE);
     loop {
@@ -179,20 +184,15 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
     let all: Api<DeserializeGuard<OwnerHold>> = Api::all(context.client.clone());
     let mut events = watch::events("ownerholds", all, watcher::Config::default());
     let mut sweeps = tokio::time::interval(SWEEP_INTERVAL);
-    let mut begin = pin!(context.leadership.begun());
-    let mut leads = false;
+    let mut begin = pin!(context.leadership.begun().fuse());
     loop {
         tokio::select! {
-            () = &mut begin, if !leads => {
-                leads = true;
-                compare_all(&context, &guard).await;
-            }
+            () = &mut begin => compare_all(&context, &guard).await,
             event = events.next() => {
                 let Some(event) = event else { return };
                 let Some(event) = readable(event) else { continue };
-                for namespace in guard.apply_hold(event, &context.metrics) {
-                    compare(&context, &guard, &namespace).await;
-                }
+                let namespaces = guard.apply_hold(event, &context.metrics);
+                compare(&context, &guard, namespaces).await;
             }
             verdict = verdicts.recv() => {
                 let Some(verdict) = verdict else { return };
@@ -202,7 +202,7 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
             }
             _ = sweeps.tick() => {
                 lock(&guard.guard).sweep(Timestamp::now());
-                if leads {
+                if context.leadership.is_current() {
                     compare_all(&context, &guard).await;
                 }
             }
