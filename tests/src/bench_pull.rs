@@ -9,7 +9,7 @@ use clap::Args;
 use serde_json::Value;
 use zstart_core::units;
 
-use crate::cluster::pull_times::{median, pull_times};
+use crate::cluster::pull_times::{median, pull_times, range};
 use crate::cluster::{Cluster, LOCAL_REGISTRY, REGISTRY};
 use crate::images::{push_layout, real};
 use crate::process::run as run_command;
@@ -94,13 +94,13 @@ fn results(rows: &[Row], times: &[Vec<Duration>]) -> String {
         medians.get(other).map_or(String::new(), |other| format!("{:.3}", own / other))
     };
     for ((row, times), own) in rows.iter().zip(times).zip(&medians) {
-        let shown = |time: Option<&Duration>| time.map_or(String::new(), |time| units::duration(*time));
+        let [shortest, longest] = range(times);
         lines.push(vec![
             row.name.clone(),
             units::size(row.bytes),
             units::duration(median(times)),
-            shown(times.iter().min()),
-            shown(times.iter().max()),
+            shortest,
+            longest,
             ratio(*own, 0),
             ratio(*own, 1),
         ]);

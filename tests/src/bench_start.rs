@@ -7,13 +7,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use k8s_openapi::api::core::v1::Namespace;
-use kube::Api;
-use kube::api::PostParams;
-use serde_json::json;
 use zstart_core::units;
 
-use crate::cluster::pull_times::median;
+use crate::cluster::pull_times::{NAMESPACE, create_namespace, median, range};
 use crate::cluster::snapshotter::{Snapshotter, convert_layout};
 use crate::cluster::{Cluster, JoinedNode, LOCAL_REGISTRY};
 use crate::images::{push_layout, real};
@@ -24,7 +20,7 @@ use crate::tools::Tool;
 
 mod pod;
 
-use pod::{NAMESPACE, Program};
+use pod::Program;
 
 /// Name of the image in the registry.
 const NAME: &str = "bench/start";
@@ -93,8 +89,7 @@ pub const TOOLS: [Tool; 2] = [Tool::Stargz, Tool::Soci];
 /// Makes the image's forms, starts all programs in all ways, in turns, and prints the table.
 pub async fn run(cluster: &mut Cluster, options: &Options) -> Result<()> {
     push_forms(cluster, options).await?;
-    let namespace: Namespace = serde_json::from_value(json!({"metadata": {"name": NAMESPACE}}))?;
-    Api::all(cluster.client()).create(&PostParams::default(), &namespace).await?;
+    create_namespace(cluster).await?;
     let mut times = WAYS.map(|_| Program::ALL.map(|_| Vec::new()));
     for round in 1..=options.starts {
         for (way, times) in WAYS.iter().zip(&mut times) {
@@ -157,8 +152,7 @@ fn results(times: &[[Vec<Duration>; Program::ALL.len()]]) -> String {
     lines[0].extend(Program::ALL.map(|program| program.to_string()));
     for (way, times) in WAYS.iter().zip(times) {
         let cells = times.iter().map(|times| {
-            let shown = |time: Option<&Duration>| time.map_or(String::new(), |time| units::duration(*time));
-            let (shortest, longest) = (shown(times.iter().min()), shown(times.iter().max()));
+            let [shortest, longest] = range(times);
             format!("{} ({shortest} to {longest})", units::duration(median(times)))
         });
         lines.push(std::iter::once(way.name.to_owned()).chain(cells).collect());

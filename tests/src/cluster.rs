@@ -233,7 +233,7 @@ impl Cluster {
         command.env("PATH", std::env::join_paths(paths).unwrap_or_default());
         command
             .env("KUBECONFIG", &self.kubeconfig)
-            .env("CONTAINERD_ADDRESS", self.folder.join("containerd.sock"));
+            .env("CONTAINERD_ADDRESS", node::containerd_socket(&self.folder));
         command.env("CONTAINERD_NAMESPACE", "k8s.io").env("HOME", &self.folder);
         command
     }

@@ -7,14 +7,13 @@ use anyhow::Result;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Pod;
 use kube::Api;
-use kube::api::{DeleteParams, LogParams, PostParams};
+use kube::api::{LogParams, PostParams};
 use serde_json::json;
 
+use crate::cluster::pull_times::{NAMESPACE, remove_pod};
 use crate::cluster::{BUSYBOX, Cluster, LOCAL_REGISTRY};
 use crate::wait;
 
-/// Namespace of the pods.
-pub(super) const NAMESPACE: &str = "measure";
 const POD: &str = "app";
 const WITHIN: Duration = Duration::from_mins(2);
 /// Word that each program prints when it is ready.
@@ -91,11 +90,7 @@ async fn run(cluster: &Cluster, node: &str, image: &str, command: &[&str]) -> Re
     pods.create(&PostParams::default(), &pod).await?;
     let ready =
         wait::until(format!("the program of {image} to be ready"), WITHIN, || ready_time(&pods)).await?;
-    pods.delete(POD, &DeleteParams::default().grace_period(1)).await?;
-    wait::until("the pod to be gone", WITHIN, || async {
-        Ok(pods.get_opt(POD).await?.is_none().then_some(()))
-    })
-    .await?;
+    remove_pod(&pods, POD).await?;
     Ok(Duration::try_from(ready.duration_since(created))?)
 }
 

@@ -118,12 +118,7 @@ state = "{shown}/containerd-run"
 
     /// Returns a value if containerd listens. A kubelet that finds no runtime ends.
     pub(super) async fn has_runtime(&self) -> Result<Option<()>> {
-        UnixStream::connect(self.socket()).await?;
-        Ok(Some(()))
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.folder.join("containerd.sock")
+        listens(&containerd_socket(&self.folder)).await
     }
 
     fn write_pod_network(&self) -> Result<()> {
@@ -179,7 +174,7 @@ state = "{shown}/containerd-run"
             "tlsCertFile": pki.path(&format!("{identity}.crt")),
             "tlsPrivateKeyFile": pki.path(&format!("{identity}.key")),
             "resolvConf": "",
-            "containerRuntimeEndpoint": format!("unix://{}", self.socket().display()),
+            "containerRuntimeEndpoint": format!("unix://{}", containerd_socket(folder).display()),
             // A lab runs for minutes: intervals are shorter than a kubelet's defaults.
             "syncFrequency": "5s", "fileCheckFrequency": "5s", "nodeStatusUpdateFrequency": "3s",
         });
@@ -201,6 +196,17 @@ state = "{shown}/containerd-run"
         let node = Api::<ApiNode>::all(client).get(&self.name).await?;
         Ok(is_node_ready(&node).then_some(()))
     }
+}
+
+/// Socket of the containerd of the node with this folder.
+pub(super) fn containerd_socket(folder: &Path) -> PathBuf {
+    folder.join("containerd.sock")
+}
+
+/// Returns a value if a program listens on a socket.
+pub(super) async fn listens(socket: &Path) -> Result<Option<()>> {
+    UnixStream::connect(socket).await?;
+    Ok(Some(()))
 }
 
 /// Lets image references use either name of the registry; both are reached over plain http.

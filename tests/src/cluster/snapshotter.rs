@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result};
-use tokio::net::UnixStream;
 
+use super::node::{containerd_socket, listens};
 use super::{LOCAL_REGISTRY, NODE_READY_WITHIN, Storage};
-use crate::process::Component;
+use crate::process::{Component, run};
 use crate::tools::{self, Tool};
+use crate::wait;
 
 /// containerd's settings (`plugins/transfer/plugin.go`; the defaults are 3 downloads, whole layers, and 1) with the
 /// numbers of [`PARALLEL_PULL`].
@@ -56,7 +58,7 @@ impl Snapshotter {
         }
     }
 
-    /// Whether files are loaded when they are read.
+    /// Returns whether files are loaded when they are read.
     pub(crate) fn is_lazy(self) -> bool {
         matches!(self, Self::Stargz | Self::Soci)
     }
@@ -98,16 +100,9 @@ impl Snapshotter {
         let mut component = Component::start(tool.file_name(), node, &tools::find(tool).await?, |command| {
             command.arg("serve").args([&config, &root, &socket])
         })?;
-        crate::wait::until_component(
-            &mut component,
-            "the snapshotter to listen",
-            NODE_READY_WITHIN,
-            || async {
-                UnixStream::connect(&socket).await?;
-                Ok(Some(()))
-            },
-        )
-        .await?;
+        let listening = || listens(&socket);
+        wait::until_component(&mut component, "the snapshotter to listen", NODE_READY_WITHIN, listening)
+            .await?;
         Ok(Some(component))
     }
 
@@ -119,8 +114,8 @@ impl Snapshotter {
             "[[resolver.host.\"{LOCAL_REGISTRY}\".mirrors]]\nhost = \"{scheme}{LOCAL_REGISTRY}\"\ninsecure = true\n"
         );
         // SOCI asks containerd for manifests; without an answer it waits for 10 seconds.
-        let socket = node.join("containerd.sock");
-        let store = format!("[content_store]\ncontainerd_address = \"{}\"\n", socket.display());
+        let store =
+            format!("[content_store]\ncontainerd_address = \"{}\"\n", containerd_socket(node).display());
         let more = match self {
             Self::Overlayfs | Self::OverlayfsParallel => String::new(),
             // The daemon's default, which its TOML library reads from the type's tags.
@@ -135,7 +130,7 @@ impl Snapshotter {
 /// Gives the image of an OCI layout the form that a lazy snapshotter needs, in place.
 pub(crate) async fn convert_layout(tool: Tool, layout: &Path) -> Result<()> {
     let program = tools::find(tool).await?;
-    crate::process::run(std::process::Command::new(&program).arg("convert").arg(layout))
+    run(Command::new(&program).arg("convert").arg(layout))
         .with_context(|| format!("failed to convert {}", layout.display()))
         .map(drop)
 }

@@ -108,7 +108,7 @@ impl Tool {
         self.module().version
     }
 
-    /// Whether only a whole cluster needs the tool.
+    /// Returns whether only a whole cluster needs the tool.
     pub(super) fn needs_root(self) -> bool {
         std::ptr::eq(self.module(), &raw const pinned::CONTAINERD)
             || std::ptr::eq(self.module(), &raw const pinned::RUNC)
