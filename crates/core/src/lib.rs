@@ -18,6 +18,7 @@ pub mod pull_failure;
 pub mod pulled;
 pub mod record;
 pub mod reference;
+mod schema;
 pub mod sweep;
 pub mod sync;
 pub mod units;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::platform::Platform;
 use crate::reference::Reference;
+use crate::schema;
 
 mod condition;
 mod name;
@@ -121,7 +122,10 @@ pub struct ImageConversionStatus {
     pub pulls: Option<MeasuredPulls>,
     /// Conditions: `Resolved`, `Converted`, `Ready`, and `Healthy` while there is a variant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(
+        with = "Vec<schema::Condition>",
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
     pub conditions: Vec<Condition>,
 }
 
@@ -134,6 +138,7 @@ pub struct ResolvedSource {
     /// Time of the request in answer to which the registry last confirmed the digest. A push or a pod
     /// template of the same second or later is newer than the answer. A tag that was checked longer ago than
     /// `maxStaleness` isn't trusted.
+    #[schemars(with = "schema::Time")]
     pub checked_at: Time,
     /// The tag can't move: the registry says so, or the setting `records.immutableTags`. Default: false.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -154,6 +159,7 @@ pub struct Variant {
     /// Converted platforms. The variant's index lists the source's other platforms unchanged.
     pub platforms: Vec<PlatformVariant>,
     /// Time of the verification.
+    #[schemars(with = "schema::Time")]
     pub verified_at: Time,
     /// Duration of the conversion in milliseconds, from a free worker to the verified variant. 0 if
     /// another program made the variant.

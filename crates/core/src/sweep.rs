@@ -13,6 +13,8 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::schema;
+
 mod confirmations;
 
 pub use confirmations::{ConfirmationKey, Confirmations, UnreadableConfirmations};
@@ -45,6 +47,7 @@ pub const SWEEP: &str = "zstart";
 #[serde(rename_all = "camelCase")]
 pub struct FreshnessSweepSpec {
     /// Time of the sweep, on the API server's clock.
+    #[schemars(with = "schema::Time")]
     pub swept_at: Time,
     /// Number of records that a registry confirmed at their last look.
     pub confirmed: i64,
@@ -75,6 +78,7 @@ pub struct SweptRegistry {
     pub confirmed: i64,
     /// Time of the least recent of these looks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<schema::Time>")]
     pub confirmed_since: Option<Time>,
     /// Records whose last look failed, or that wait for one since the controller started: the first 20 names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
