@@ -5,6 +5,10 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
+# A build of everything takes a tenth less time without incremental state, and 6 GB less. Where you change code, set
+# CARGO_INCREMENTAL=1.
+export CARGO_INCREMENTAL ?= 0
+
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/zstart
 NEXTEST_VERSION := 0.9.151
 DENY_VERSION := 0.20.2
@@ -42,7 +46,7 @@ help: ## List the targets
 run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
 	@tests/first-result.sh $(DEBUG)
 	@echo "==> building zstart's other programs (a minute on 2 cores the first time)"
-	cargo build --workspace --bins
+	@tests/download-sources.sh & cargo build --workspace --bins
 	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: pictures
