@@ -17,6 +17,7 @@ use crate::process::run;
 use crate::settings;
 
 mod installed;
+mod memory;
 mod module;
 mod pinned;
 mod tool;
@@ -116,7 +117,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
         return Ok(());
     }
     packages::require(module.debian_packages)?;
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name);
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.folder);
     ensure!(source.is_dir(), "the Go module {} is missing", source.display());
     eprintln!("==> building {} {} (once; {} on 2 cores)", module.name, module.version, module.cold_build);
     let started = Instant::now();
@@ -124,7 +125,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     // One command for all programs: one is linked while another is compiled.
     let mut go = Command::new("go");
     go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
-    go.envs(module.environment.iter().copied());
+    go.envs(memory::environment().iter().chain(module.environment).copied());
     go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
     let output = match module.packages {
         [(_, name)] => partial.path().join(name),

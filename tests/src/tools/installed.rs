@@ -40,7 +40,7 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
-/// Reads the first version in a text, e.g. `etcd Version: 3.6.7` or `v4.3.1+g1234567`.
+/// Reads the first version in a text, e.g. `etcd Version: 3.6.8` or `v4.2.4+g1234567`.
 fn version(text: &str) -> Option<Version> {
     text.split_whitespace().find_map(|word| {
         let mut parts = word.trim_start_matches('v').split(['.', '+', '-']);
@@ -59,8 +59,8 @@ mod tests {
     #[test]
     fn version_is_read_from_what_programs_print() {
         for (text, expected) in [
-            ("etcd Version: 3.6.7\nGit SHA: Not provided\nGo Version: go1.26.4", Some((3, 6))),
-            ("v4.3.1+g24f1a5e", Some((4, 3))),
+            ("etcd Version: 3.6.8\nGit SHA: Not provided\nGo Version: go1.26.4", Some((3, 6))),
+            ("v4.2.4+g24f1a5e", Some((4, 2))),
             ("containerd github.com/containerd/containerd/v2 2.4.2 \n", Some((2, 4))),
             ("registry github.com/distribution/distribution/v3 v3.1.2", Some((3, 1))),
             ("runc version 1.5.2\nspec: 1.3.0", Some((1, 5))),

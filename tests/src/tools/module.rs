@@ -1,10 +1,12 @@
-//! A Go module with programs of the lab.
+//! Programs of the lab that are built together.
 
-/// A Go module under `tests/tools/`.
+/// Programs of one version, from a Go module under `tests/tools/`.
 #[derive(Debug)]
 pub(super) struct Module {
-    /// Folder name.
+    /// Name in messages and in the cache.
     pub(super) name: &'static str,
+    /// Folder under `tests/tools/` of the Go module.
+    pub(super) folder: &'static str,
     /// Version required in go.mod (a test compares them).
     pub(super) version: &'static str,
     /// Import path and file name of each program.

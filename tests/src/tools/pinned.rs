@@ -4,6 +4,7 @@ use super::module::Module;
 
 pub(super) static KUBERNETES: Module = Module {
     name: "kubernetes",
+    folder: "cluster",
     version: "v1.36.3",
     packages: &[
         ("k8s.io/kubernetes/cmd/kube-apiserver", "kube-apiserver"),
@@ -19,44 +20,49 @@ pub(super) static KUBERNETES: Module = Module {
                    -X k8s.io/component-base/version.gitMinor=36",
     environment: &[],
     debian_packages: &[],
-    cold_build: "5 to 10 minutes",
+    cold_build: "6 to 9 minutes",
 };
 
 pub(super) static ETCD: Module = Module {
     name: "etcd",
-    version: "v3.6.7",
+    folder: "cluster",
+    version: "v3.6.8",
     packages: &[("go.etcd.io/etcd/server/v3", "etcd")],
     tags: "",
     linker_flags: "",
     environment: &[],
     debian_packages: &[],
-    cold_build: "a minute",
+    cold_build: "a quarter of a minute",
 };
 
+/// The registry of the distribution project, without its storage in clouds.
 pub(super) static REGISTRY: Module = Module {
     name: "registry",
+    folder: "registry",
     version: "v3.1.2",
-    packages: &[("github.com/distribution/distribution/v3/cmd/registry", "registry")],
+    packages: &[(".", "registry")],
     tags: "",
     linker_flags: "",
     environment: &[],
     debian_packages: &[],
-    cold_build: "2 minutes",
+    cold_build: "half a minute",
 };
 
 pub(super) static HELM: Module = Module {
     name: "helm",
-    version: "v4.3.1",
+    folder: "cluster",
+    version: "v4.2.4",
     packages: &[("helm.sh/helm/v4/cmd/helm", "helm")],
     tags: "",
-    linker_flags: "-X helm.sh/helm/v4/internal/version.version=v4.3.1",
+    linker_flags: "-X helm.sh/helm/v4/internal/version.version=v4.2.4",
     environment: &[],
     debian_packages: &[],
-    cold_build: "3 minutes",
+    cold_build: "half a minute",
 };
 
 pub(super) static CONTAINERD: Module = Module {
     name: "containerd",
+    folder: "containerd",
     version: "v2.4.2",
     packages: &[
         ("github.com/containerd/containerd/v2/cmd/containerd", "containerd"),
@@ -72,6 +78,7 @@ pub(super) static CONTAINERD: Module = Module {
 
 pub(super) static RUNC: Module = Module {
     name: "runc",
+    folder: "runc",
     version: "v1.5.2",
     packages: &[("github.com/opencontainers/runc", "runc")],
     tags: "seccomp",
@@ -83,6 +90,7 @@ pub(super) static RUNC: Module = Module {
 
 pub(super) static CNI: Module = Module {
     name: "cni",
+    folder: "cni",
     version: "v1.9.1",
     packages: &[
         ("github.com/containernetworking/plugins/plugins/main/bridge", "bridge"),
@@ -99,6 +107,7 @@ pub(super) static CNI: Module = Module {
 
 pub(super) static SKOPEO: Module = Module {
     name: "skopeo",
+    folder: "skopeo",
     version: "v5.42.1",
     packages: &[(".", "skopeo-copy")],
     tags: "containers_image_openpgp exclude_graphdriver_btrfs containers_image_docker_daemon_stub \
@@ -111,6 +120,7 @@ pub(super) static SKOPEO: Module = Module {
 
 pub(super) static MAP_WEBHOOK: Module = Module {
     name: "mapwebhook",
+    folder: "mapwebhook",
     version: "v0.25.2",
     packages: &[(".", "map-webhook")],
     tags: "",
@@ -122,6 +132,7 @@ pub(super) static MAP_WEBHOOK: Module = Module {
 
 pub(super) static REGCTL: Module = Module {
     name: "regctl",
+    folder: "regctl",
     version: "v0.11.7",
     packages: &[("github.com/regclient/regclient/cmd/regctl", "regctl")],
     tags: "",
@@ -134,6 +145,7 @@ pub(super) static REGCTL: Module = Module {
 /// A release has the same tags and flags.
 pub(super) static SYFT: Module = Module {
     name: "syft",
+    folder: "syft",
     version: "v1.57.1",
     packages: &[("github.com/anchore/syft/cmd/syft", "syft")],
     tags: "containers_image_openpgp exclude_graphdriver_btrfs",
@@ -146,6 +158,7 @@ pub(super) static SYFT: Module = Module {
 /// The lab's own program on containerd's package `compression`.
 pub(super) static DECODE: Module = Module {
     name: "decode",
+    folder: "decode",
     version: CONTAINERD.version,
     packages: &[("zstart.dev/lab/decode", "node-decode")],
     tags: "",
@@ -158,6 +171,7 @@ pub(super) static DECODE: Module = Module {
 /// Go's two gzip encoders.
 pub(super) static GZIP: Module = Module {
     name: "gzip",
+    folder: "gzip",
     version: "v1.20.0",
     packages: &[("zstart.dev/lab/gzip", "go-gzip")],
     tags: "",
@@ -169,6 +183,7 @@ pub(super) static GZIP: Module = Module {
 
 pub(super) static KREW: Module = Module {
     name: "krew",
+    folder: "krew",
     version: "v0.4.3",
     packages: &[("sigs.k8s.io/krew/cmd/krew", "kubectl-krew")],
     tags: "",
@@ -181,6 +196,7 @@ pub(super) static KREW: Module = Module {
 /// Validates manifests against JSON schemas.
 pub(super) static KUBECONFORM: Module = Module {
     name: "kubeconform",
+    folder: "kubeconform",
     version: "v0.8.0",
     packages: &[("github.com/yannh/kubeconform/cmd/kubeconform", "kubeconform")],
     tags: "",
@@ -193,6 +209,7 @@ pub(super) static KUBECONFORM: Module = Module {
 /// The lab's own program on the snapshotter's packages.
 pub(super) static STARGZ: Module = Module {
     name: "stargz",
+    folder: "stargz",
     version: "v0.19.1",
     packages: &[("zstart.dev/lab/stargz", "stargz")],
     tags: "",
@@ -205,6 +222,7 @@ pub(super) static STARGZ: Module = Module {
 /// The lab's own program on the snapshotter's packages. zlib reads the checkpoints of gzip layers.
 pub(super) static SOCI: Module = Module {
     name: "soci",
+    folder: "soci",
     version: "v0.16.1",
     packages: &[("zstart.dev/lab/soci", "soci")],
     tags: "",
@@ -216,6 +234,7 @@ pub(super) static SOCI: Module = Module {
 
 pub(super) static KUEUE: Module = Module {
     name: "kueue",
+    folder: "kueue",
     version: "v0.17.0",
     packages: &[("sigs.k8s.io/kueue/cmd/kueue", "kueue")],
     tags: "",
@@ -228,6 +247,7 @@ pub(super) static KUEUE: Module = Module {
 /// A release has the same experiment: trivy imports `encoding/json/v2`.
 pub(super) static TRIVY: Module = Module {
     name: "trivy",
+    folder: "trivy",
     version: "v0.74.0",
     packages: &[("github.com/aquasecurity/trivy/cmd/trivy", "trivy")],
     tags: "",
@@ -240,6 +260,7 @@ pub(super) static TRIVY: Module = Module {
 /// Simulates kubelets: reports nodes ready and pods running.
 pub(super) static KWOK: Module = Module {
     name: "kwok",
+    folder: "kwok",
     version: "v0.8.0",
     packages: &[("sigs.k8s.io/kwok/cmd/kwok", "kwok")],
     tags: "",
@@ -253,6 +274,7 @@ pub(super) static KWOK: Module = Module {
 /// `k8s.io/component-helpers`, which belongs to the scheduler's release.
 pub(super) static NODE_MATCH: Module = Module {
     name: "node-match",
+    folder: "node-match",
     version: "v0.36.3",
     packages: &[(".", "node-match")],
     tags: "",
@@ -266,6 +288,7 @@ pub(super) static NODE_MATCH: Module = Module {
 /// only. `promql-names` is a program of the lab on its parser.
 pub(super) static PROMETHEUS: Module = Module {
     name: "prometheus",
+    folder: "prometheus",
     version: "v0.316.0",
     packages: &[
         ("zstart.dev/lab/prometheus/promql", "promql-names"),
@@ -313,7 +336,7 @@ mod tests {
     #[test]
     fn versions_match_the_go_modules() {
         for module in ALL {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.name).join("go.mod");
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(module.folder).join("go.mod");
             let text = std::fs::read_to_string(file).unwrap();
             let required = text.lines().any(|line| {
                 line.starts_with("require ") && line.ends_with(module.version)
