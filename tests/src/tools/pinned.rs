@@ -45,7 +45,7 @@ pub(super) static REGISTRY: Module = Module {
     linker_flags: "",
     environment: &[],
     debian_packages: &[],
-    cold_build: "half a minute",
+    cold_build: "a minute",
 };
 
 pub(super) static HELM: Module = Module {
