@@ -40,6 +40,7 @@ pub mod images;
 pub mod inventory;
 pub mod kueue;
 mod kwok;
+mod memory;
 pub mod objects;
 pub mod oracle;
 mod pki;

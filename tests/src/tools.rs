@@ -16,8 +16,8 @@ use crate::packages;
 use crate::process::run;
 use crate::settings;
 
+mod compiler;
 mod installed;
-mod memory;
 mod module;
 mod pinned;
 mod tool;
@@ -125,7 +125,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     // One command for all programs: one is linked while another is compiled.
     let mut go = Command::new("go");
     go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
-    go.envs(memory::environment().iter().chain(module.environment).copied());
+    go.envs(compiler::environment().iter().chain(module.environment).copied());
     go.arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
     let output = match module.packages {
         [(_, name)] => partial.path().join(name),

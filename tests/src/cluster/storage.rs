@@ -8,6 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
+use crate::memory;
 use crate::process::run;
 
 /// Free memory from which a cluster keeps its images there: twice what `make run` needs.
@@ -28,11 +29,7 @@ impl Storage {
 
     /// Memory if enough of it is free.
     pub fn with_free_memory() -> Result<Self> {
-        let text = fs::read_to_string("/proc/meminfo").context("failed to read /proc/meminfo")?;
-        let line = text.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        let free = kibibytes.context("/proc/meminfo has no MemAvailable")? * 1024;
-        Ok(if free >= ENOUGH_MEMORY { Self::Memory } else { Self::Disk })
+        Ok(if memory::free()? >= ENOUGH_MEMORY { Self::Memory } else { Self::Disk })
     }
 
     /// The place that the process outside the namespaces chose.
