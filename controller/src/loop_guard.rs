@@ -47,7 +47,7 @@ pub use guard::Guard;
 pub(crate) use pod::deployment_name;
 pub use verdict::{Lift, NewHold, Verdict};
 
-/// Interval between sweeps, which release the memory of owners without evidence and find the lifts that failed.
+/// Interval between sweeps, which release the memory of owners without evidence and repeat the verdicts that failed.
 const SWEEP_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Node, reduced to the members that the controller needs. A node's status lists the images on it and is
@@ -135,10 +135,14 @@ impl LoopGuard {
     }
 }
 
-/// Compares the pods of all namespaces with the holds that a new template ends: a lift that was due while another
-/// replica led, or that the API server refused, has no second event.
-async fn compare_all(context: &Context, guard: &LoopGuard) {
-    let namespaces = lock(&guard.guard).held_namespaces();
+/// Makes up for verdicts that weren't carried out, because no replica led or the API server refused: they have no second
+/// event. Compares the pods of all namespaces with the holds that a new template ends.
+async fn catch_up(context: &Context, guard: &LoopGuard) {
+    let (unwritten, namespaces) = {
+        let mut guard = lock(&guard.guard);
+        (guard.unwritten(), guard.held_namespaces())
+    };
+    guard.send(unwritten);
     compare(context, guard, namespaces).await;
 }
 
@@ -187,7 +191,7 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
     let mut begin = pin!(context.leadership.begun().fuse());
     loop {
         tokio::select! {
-            () = &mut begin => compare_all(&context, &guard).await,
+            () = &mut begin => catch_up(&context, &guard).await,
             event = events.next() => {
                 let Some(event) = event else { return };
                 let Some(event) = readable(event) else { continue };
@@ -197,13 +201,13 @@ pub(crate) async fn keep(context: Arc<Context>, guard: LoopGuard, mut verdicts: 
             verdict = verdicts.recv() => {
                 let Some(verdict) = verdict else { return };
                 if !context.leadership.is_current() || !holds::carry_out(&context, &verdict).await {
-                    lock(&guard.guard).forget_lift(&verdict);
+                    lock(&guard.guard).take_back(verdict, Timestamp::now());
                 }
             }
             _ = sweeps.tick() => {
                 lock(&guard.guard).sweep(Timestamp::now());
                 if context.leadership.is_current() {
-                    compare_all(&context, &guard).await;
+                    catch_up(&context, &guard).await;
                 }
             }
         }

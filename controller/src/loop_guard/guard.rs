@@ -23,6 +23,9 @@ use crate::demand::{Kind, Workload};
 pub(super) const MAX_OWNERS: usize = 10_000;
 /// Time for which a change of a workload is remembered.
 const CHANGE_MEMORY: SignedDuration = SignedDuration::from_hours(2);
+/// Time for which a hold that wasn't created is remembered. Without a leader, verdicts get lost for seconds; the API
+/// server can be away for minutes.
+const UNWRITTEN_MEMORY: SignedDuration = SignedDuration::from_hours(1);
 /// Number of remembered changes from which outdated ones are released.
 const MAX_CHANGES: usize = 4_096;
 
@@ -83,6 +86,8 @@ pub struct Guard {
     holds: WatchCache<u64, Held>,
     /// Holds that are being lifted.
     lifting: HashSet<u64>,
+    /// Holds that weren't created, and the times of their verdicts.
+    unwritten: HashMap<u64, (Timestamp, NewHold)>,
     /// Nodes that exist and aren't cordoned.
     open_nodes: WatchCache<String, ()>,
     generations: BTreeMap<Kind, WatchCache<u64, i64>>,
@@ -175,6 +180,7 @@ impl Guard {
         for owner in &changed {
             self.owners.remove(owner);
             self.lifting.remove(owner);
+            self.unwritten.remove(owner);
         }
         namespaces(changed.iter().filter_map(|owner| self.holds.get(owner)))
     }
@@ -195,11 +201,26 @@ impl Guard {
             .map(|reason| (reason, self.holds.values().filter(|held| held.reason == reason).count()))
     }
 
-    /// Lets a later look lift a hold, after the API server refused the deletion or while another replica leads.
-    pub fn forget_lift(&mut self, verdict: &Verdict) {
-        if let Verdict::Lift(lift) = verdict {
-            self.lifting.remove(&lift.owner);
+    /// Takes back a verdict that the API server refused, or that came while this replica didn't lead. A lift follows
+    /// from the next look. The evidence for a hold is spent, so [`unwritten`](Self::unwritten) returns the hold.
+    pub fn take_back(&mut self, verdict: Verdict, now: Timestamp) {
+        match verdict {
+            Verdict::Lift(lift) => {
+                self.lifting.remove(&lift.owner);
+            }
+            Verdict::Hold(new) => {
+                let owner = owner_id(&new.namespace, &new.owner);
+                // The leader, which saw the same evidence, was faster.
+                if !self.holds.contains_key(&owner) {
+                    self.unwritten.insert(owner, (now, new));
+                }
+            }
         }
+    }
+
+    /// Takes the holds that weren't created.
+    pub(super) fn unwritten(&mut self) -> Vec<Verdict> {
+        self.unwritten.drain().map(|(_, (_, new))| Verdict::Hold(new)).collect()
     }
 
     /// Releases the memory of outdated evidence.
@@ -207,6 +228,7 @@ impl Guard {
         let rewritten = &self.rewritten;
         self.owners.retain(|_, owner| owner.sweep(now, |pod| rewritten.contains_key(&pod)));
         self.changes.retain(|_, at| now.duration_since(*at) <= CHANGE_MEMORY);
+        self.unwritten.retain(|_, (at, _)| now.duration_since(*at) <= UNWRITTEN_MEMORY);
     }
 
     /// Number of owners with evidence.

@@ -30,7 +30,7 @@ fn new_template_lifts_the_hold_once() {
     assert_eq!(simulation.verdicts, []);
 
     // The API server refused: the next event tries again.
-    simulation.guard.forget_lift(&lift);
+    simulation.guard.take_back(lift.clone(), simulation.now);
     simulation.start_pod("db-2", &stateful_set("b"));
     assert_eq!(simulation.verdicts, [lift]);
     simulation.guard.apply_hold(Event::Delete(hold));
@@ -63,6 +63,45 @@ fn held_owner_collects_no_evidence() {
     simulation.guard.apply_hold(Event::Delete(hold));
     let rounds = loop_until_verdict(&mut simulation, &stateful_set("a"), 10, |_| "db-0".to_owned());
     assert_eq!(rounds, 3);
+}
+
+/// A simulation in which the `StatefulSet` `db` is in a loop, while no replica leads. Returns the verdict.
+fn held_without_leader() -> (Simulation, Verdict) {
+    let mut simulation = Simulation::start();
+    loop_until_verdict(&mut simulation, &stateful_set("a"), 10, |_| "db-0".to_owned());
+    let verdict = simulation.verdicts.pop().unwrap();
+    simulation.guard.take_back(verdict.clone(), simulation.now);
+    (simulation, verdict)
+}
+
+#[test]
+fn hold_without_a_leader_is_returned_once() {
+    let (mut simulation, verdict) = held_without_leader();
+    simulation.advance(3600);
+    simulation.guard.sweep(simulation.now);
+    assert_eq!(simulation.guard.unwritten(), [verdict]);
+    assert_eq!(simulation.guard.unwritten(), []);
+}
+
+#[test]
+fn hold_without_a_leader_is_dropped_after_an_hour() {
+    let (mut simulation, _) = held_without_leader();
+    simulation.advance(3601);
+    simulation.guard.sweep(simulation.now);
+    assert_eq!(simulation.guard.unwritten(), []);
+}
+
+#[test]
+fn hold_of_the_leader_replaces_the_one_not_written() {
+    let (mut simulation, verdict) = held_without_leader();
+    simulation.verdicts.push(verdict.clone());
+    let hold = simulation.create_hold();
+    assert_eq!(simulation.guard.unwritten(), []);
+
+    // The watch of the holds was faster than the verdict.
+    simulation.guard.take_back(verdict, simulation.now);
+    simulation.guard.apply_hold(Event::Delete(hold));
+    assert_eq!(simulation.guard.unwritten(), []);
 }
 
 #[test]
