@@ -90,7 +90,11 @@ impl Reconciliation<'_> {
                 changed = waiting.changed() => if changed.is_ok() {
                     let reason = waiting.borrow_and_update().clone();
                     set_waiting(writer, digest, reason.as_deref());
-                    writer.write().await?;
+                    // The conversion goes on: its end writes the status too. It learns by itself that the record is
+                    // gone, and deletes its Job.
+                    if let Err(error) = writer.write().await {
+                        tracing::debug!(error = zstart_core::chain(&error), "failed to write why a conversion waits");
+                    }
                 },
             }
         }

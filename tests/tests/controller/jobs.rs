@@ -3,19 +3,22 @@
 use anyhow::{Context as _, Result};
 use http::{Method, StatusCode};
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::batch::v1::Job;
 use kube::ResourceExt as _;
-use kube::api::DeleteParams;
+use kube::api::{DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use zstart_core::record::{CONVERTED, ImageConversionStatus, READY, RecordReason};
 use zstart_core::{ImageConversion, keys};
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::ecr::{FakeEcr, Identity, PRIVATE, Session};
 use zstart_tests::registry::gateway::Fault;
+use zstart_tests::wait;
 
 use crate::jobs_lab::{Ended, JobLab, container, is_suspended, login_name, version};
-use crate::lab::{Lab, configuration};
+use crate::lab::{Lab, WITHIN, configuration};
 use crate::program;
 use crate::records::{condition_of, record_name_of, recorded_tag};
+use crate::write_refusal::WriteRefusal;
 
 fn application() -> Fixture {
     Fixture::new().large_layer("usr/bin/app", 2 << 20).layer(&[("etc/app", b"configuration")])
@@ -44,6 +47,21 @@ async fn make_record(lab: &Lab) -> Result<String> {
 async fn remove_deployment(lab: &Lab) -> Result<()> {
     lab.namespaced::<Deployment>("on").delete("web", &DeleteParams::default()).await?;
     Ok(())
+}
+
+/// Waits for the only Job, until the record tells that the Job has no pod.
+async fn job_without_pod(jobs: &JobLab, image: &str) -> Result<Job> {
+    let job = jobs.started_job().await?;
+    let waits = |status: &_| condition_of(status, READY).2.contains("the Job has no pod yet");
+    jobs.lab.wait_for(image, "waiting for its pod", waits).await?;
+    Ok(job)
+}
+
+/// Status of a pod that no node suits.
+fn unscheduled() -> Value {
+    json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
+    ]})
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -136,10 +154,7 @@ async fn new_leader_adopts_the_job() -> Result<()> {
     first.stop().await?;
     assert_eq!(jobs.list().await?.len(), 1, "the Job outlives its leader");
     // Only the second leader sees this pod.
-    let unscheduled = json!({"phase": "Pending", "conditions": [
-        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes are available"},
-    ]});
-    jobs.create_pod(&job, &unscheduled).await?;
+    jobs.create_pod(&job, &unscheduled()).await?;
     let _second = jobs.start_controller().await?;
     let awaits = |status: &_| condition_of(status, READY).2.contains("0/3 nodes are available");
     jobs.lab.wait_for(&image, "awaiting the Job of the first leader", awaits).await?;
@@ -216,6 +231,30 @@ async fn job_goes_with_its_record() -> Result<()> {
     jobs.no_job().await
 }
 
+/// A status that can't be written, because the record is gone or the API server refuses, ends no conversion.
+#[tokio::test(flavor = "multi_thread")]
+async fn job_goes_with_a_record_whose_status_was_refused() -> Result<()> {
+    let jobs = JobLab::start(&[]).await?;
+    let image = make_record(&jobs.lab).await?;
+    let _controller = jobs.start_controller().await?;
+    let job = job_without_pod(&jobs, &image).await?;
+
+    let refusal = WriteRefusal::start(&jobs.lab, &["imageconversions/status"]).await?;
+    let (records, name) = (jobs.lab.records(), record_name_of(&image)?);
+    let trial = PatchParams { dry_run: true, ..PatchParams::default() };
+    let change = Patch::Merge(json!({"status": {"observedGeneration": 99}}));
+    wait::until("the refusal", WITHIN, || async {
+        Ok(records.patch_status(&name, &trial, &change).await.is_err().then_some(()))
+    })
+    .await?;
+    let before = refusal.count().await?;
+    jobs.create_pod(&job, &unscheduled()).await?;
+    let refused = || async { Ok((refusal.count().await? > before).then_some(())) };
+    wait::until("a refused status", WITHIN, refused).await?;
+    records.delete(&name, &DeleteParams::default()).await?;
+    jobs.no_job().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_job_is_reported_and_replaced() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
@@ -241,9 +280,7 @@ async fn deadline_of_a_job_is_reported_with_its_wait() -> Result<()> {
     let jobs = JobLab::start(&[]).await?;
     let image = make_record(&jobs.lab).await?;
     let _controller = jobs.start_controller().await?;
-    let job = jobs.started_job().await?;
-    let waits = |status: &_| condition_of(status, READY).2.contains("the Job has no pod yet");
-    jobs.lab.wait_for(&image, "waiting for its pod", waits).await?;
+    let job = job_without_pod(&jobs, &image).await?;
     jobs.conclude(&job, false, "DeadlineExceeded").await?;
     let message = jobs.lab.not_ready(&image, RecordReason::Failed).await?;
     for part in [&job.name_any(), "controller.conversionTimeout", "the Job has no pod yet"] {

@@ -30,3 +30,4 @@ mod rollouts;
 mod sharing;
 mod sweep;
 mod tenants;
+mod write_refusal;

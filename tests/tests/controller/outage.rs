@@ -3,14 +3,9 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use http::{Method, Request, StatusCode};
+use http::{Method, StatusCode};
 use jiff::Timestamp;
-use k8s_openapi::api::admissionregistration::v1::{
-    ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding,
-};
 use kube::Api;
-use kube::api::DeleteParams;
-use serde_json::json;
 use zstart_core::FreshnessSweep;
 use zstart_core::record::{READY, RESOLVED, RecordReason};
 use zstart_core::sweep::SWEEP;
@@ -22,6 +17,7 @@ use zstart_tests::wait;
 use crate::lab::{Lab, WITHIN, start_controller_at};
 use crate::records::{condition_of, is_upload, record_name_of, variant_tag};
 use crate::request_gate::RequestGate;
+use crate::write_refusal::WriteRefusal;
 
 fn small() -> Fixture {
     Fixture::new().layer(&[("etc/app", b"configuration")])
@@ -232,20 +228,6 @@ async fn dead_registry_is_probed_by_one_source_at_a_time() -> Result<()> {
     Ok(())
 }
 
-/// Writes that the API server has refused because of the policy.
-async fn refusals(lab: &Lab) -> Result<u64> {
-    let metrics = lab.admin.request_text(Request::get("/metrics").body(Vec::new())?).await?;
-    let counter = "apiserver_validating_admission_policy_check_total{";
-    let denied = metrics.lines().filter(|line| line.starts_with(counter) && line.contains("\"deny\""));
-    let counts = denied.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "a counter of whole requests"
-    )]
-    Ok(counts.map(|count| count as u64).sum())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn registries_are_left_alone_while_no_status_is_accepted() -> Result<()> {
     let lab = Lab::start().await?;
@@ -261,29 +243,19 @@ async fn registries_are_left_alone_while_no_status_is_accepted() -> Result<()> {
     // An update is refused, and not the creation.
     let sweeps = Api::<FreshnessSweep>::all(lab.admin.clone());
     wait::until("the first sweep", WITHIN, || async { Ok(sweeps.get_opt(SWEEP).await?.map(drop)) }).await?;
-    let policies = Api::<ValidatingAdmissionPolicy>::all(lab.admin.clone());
-    let bindings = Api::<ValidatingAdmissionPolicyBinding>::all(lab.admin.clone());
-    let rule = json!({"apiGroups": ["zstart.dev"], "apiVersions": ["*"], "operations": ["UPDATE"],
-        "resources": ["freshnesssweeps", "imageconversions/status"]});
-    let refusal = json!({"expression": "false", "message": "etcd has no space", "reason": "Forbidden"});
-    let policy = json!({"metadata": {"name": "refuse"},
-        "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [refusal]}});
-    lab.create(&policies, policy).await?;
-    let binding = json!({"policyName": "refuse", "validationActions": ["Deny"]});
-    lab.create(&bindings, json!({"metadata": {"name": "refuse"}, "spec": binding})).await?;
-    wait::until("a refused write", WITHIN, || async { Ok((refusals(&lab).await? > 0).then_some(())) })
+    let refusal = WriteRefusal::start(&lab, &["freshnesssweeps", "imageconversions/status"]).await?;
+    wait::until("a refused write", WITHIN, || async { Ok((refusal.count().await? > 0).then_some(())) })
         .await?;
 
-    let (recording, before) = (lab.gateway.record(), refusals(&lab).await?);
-    let more = || async { Ok((refusals(&lab).await? >= before + 3).then_some(())) };
+    let (recording, before) = (lab.gateway.record(), refusal.count().await?);
+    let more = || async { Ok((refusal.count().await? >= before + 3).then_some(())) };
     wait::until("further refused writes", WITHIN, more).await?;
     let calls = recording.calls();
     // Three refusals take 15 s, with a look under way and two probes of two calls each. Without the pause, both images
     // would be looked at each second: 60 calls.
     assert!(calls.len() <= 8, "{calls:?}");
 
-    bindings.delete("refuse", &DeleteParams::default()).await?;
-    policies.delete("refuse", &DeleteParams::default()).await?;
+    refusal.end().await?;
     for image in &images {
         let since = Timestamp::now();
         lab.wait_for(image, "looked at again", |status| {
