@@ -46,7 +46,7 @@ pub(super) async fn blame(
         case.cause,
         PullFailure::Image(ImageFault::Missing | ImageFault::Damaged) | PullFailure::Node(_)
     );
-    if is_proof && health::is_news(&status, now) {
+    if is_proof && health::makes_unhealthy(&status, now) {
         let message = format!(
             "pod {}/{} couldn't pull {} on node {}: {}; new pods keep the original until the variant is verified",
             pod.id.namespace, pod.id.name, case.variant, pod.node, case.pull.message
@@ -76,7 +76,8 @@ pub(super) async fn blame_after_start(context: &Context, restoration: &Restorati
     let Some(record) = record_of(context, original, variant).await? else { return Ok(()) };
     let status = record.status.clone().unwrap_or_default();
     let is_known = health::is_kept_unhealthy(&status);
-    if is_known || (reason == RecordReason::PullFailed && !health::is_news(&status, Timestamp::now())) {
+    if is_known || (reason == RecordReason::PullFailed && !health::makes_unhealthy(&status, Timestamp::now()))
+    {
         return Ok(());
     }
     let message = format!(

@@ -24,7 +24,7 @@ const RELAPSE: SignedDuration = SignedDuration::from_hours(1);
 const GRACE: SignedDuration = SignedDuration::from_mins(1);
 
 /// Returns whether a failed pull makes a record with this status unhealthy.
-pub(crate) fn is_news(status: &ImageConversionStatus, now: Timestamp) -> bool {
+pub(crate) fn makes_unhealthy(status: &ImageConversionStatus, now: Timestamp) -> bool {
     match condition(status, HEALTHY) {
         None => true,
         Some(health) if health.status != "True" => false,
@@ -154,7 +154,7 @@ mod tests {
             (Some((false, FAILED, SECOND)), false),
             (Some((false, KEEPS, SECOND)), false),
         ] {
-            assert_eq!(is_news(&status(health), now()), expected, "{health:?}");
+            assert_eq!(makes_unhealthy(&status(health), now()), expected, "{health:?}");
         }
     }
 
