@@ -73,7 +73,8 @@ pub(crate) enum Command {
     ///
     /// The result is a new image, the variant. The source is never changed.
     Convert(ConvertArguments),
-    /// Replace the images of Kubernetes manifests, Amazon ECS task definitions and Terraform files by their variants.
+    /// Replace the images of Kubernetes manifests, Amazon ECS task definitions, CloudFormation templates and Terraform files
+    /// by their variants.
     ///
     /// The command looks for each image's variant in the image's own repository, needs no cluster, and changes the
     /// image references and no other byte of a file. It writes one file to stdout, or any number with `--in-place`,

@@ -46,15 +46,35 @@ impl<'t> Collector<'t> {
             Kind::Expression | Kind::Call(_) => (ImageValue::Expression(source.to_owned()), None),
             Kind::Sequence(_) | Kind::Mapping(_) | Kind::Alias(_) => return,
         };
-        self.images.push(FoundImage {
-            value,
-            holder: holder.to_owned(),
-            document: self.document,
-            line,
-            target,
-            obstacle: field.obstacle().or(unclear),
-            node: field.id(),
-        });
+        self.push(value, line, field, holder, target, field.obstacle().or(unclear));
+    }
+
+    /// Adds an image that a function computes, so that the reader sees that it stays.
+    pub(crate) fn add_expression(&mut self, field: Cursor<'_>, holder: &str, target: Target) {
+        let node = &self.tree.nodes[field.id()];
+        let source = match &node.kind {
+            Kind::Mapping(_) => {
+                let key = field.entries().first().and_then(|(key, _)| *key);
+                format!("{{{}: …}}", key.unwrap_or_default())
+            }
+            Kind::Sequence(_) => "[…]".to_owned(),
+            _ => self.text.get(node.range.clone()).unwrap_or_default().to_owned(),
+        };
+        let line = line(self.text, node.range.start);
+        self.push(ImageValue::Expression(source), line, field, holder, target, None);
+    }
+
+    fn push(
+        &mut self,
+        value: ImageValue,
+        line: usize,
+        field: Cursor<'_>,
+        holder: &str,
+        target: Target,
+        obstacle: Option<Obstacle>,
+    ) {
+        let (holder, document, node) = (holder.to_owned(), self.document, field.id());
+        self.images.push(FoundImage { value, holder, document, line, target, obstacle, node });
     }
 
     /// Number of images so far.

@@ -1,11 +1,12 @@
-//! Images in Kubernetes manifests, Amazon ECS task definitions and Terraform files: finds them, and replaces them
-//! without a change of any other byte.
+//! Images in Kubernetes manifests, Amazon ECS task definitions, CloudFormation templates and Terraform files: finds them,
+//! and replaces them without a change of any other byte.
 //!
 //! A file is parsed into a tree that knows the bytes of each value. An edit replaces the bytes of image references,
 //! parses the result, and compares both trees. What can't be edited that way is an [`EditError`], not a guess.
 //!
 //! The crate reads no files and asks no registry.
 
+mod cloudformation;
 mod collector;
 mod cursor;
 mod ecs;
@@ -62,7 +63,8 @@ impl Manifest {
                 for (index, root) in tree.roots.iter().enumerate() {
                     collector.document = index + 1;
                     let root = Cursor::root(&tree, *root);
-                    if !kubernetes::find(&mut collector, root) {
+                    if !kubernetes::find(&mut collector, root) && !cloudformation::find(&mut collector, root)
+                    {
                         ecs::find(&mut collector, root);
                     }
                 }

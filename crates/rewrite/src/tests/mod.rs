@@ -1,5 +1,6 @@
 //! Tests of finding and replacing.
 
+mod cloudformation;
 mod json;
 mod kubernetes;
 mod random;
