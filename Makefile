@@ -46,7 +46,7 @@ help: ## List the targets
 run: ## Convert a real image and start a pod from the variant in a new cluster (KEEP=1 keeps the cluster)
 	@tests/first-result.sh $(DEBUG)
 	@echo "==> building zstart's other programs (a minute on 2 cores the first time)"
-	@tests/download-sources.sh & cargo build --workspace --bins
+	@tests/download-sources.sh & cargo build --workspace --bin lab --bin zstart-controller --bin zstart-webhook
 	@$(DEBUG)/lab demo $(if $(KEEP),--keep)
 
 .PHONY: pictures

@@ -1,8 +1,0 @@
-//go:build tools
-
-// Package tools names what the lab builds, so that go.mod and go.sum pin it.
-package tools
-
-import (
-	_ "sigs.k8s.io/kwok/cmd/kwok"
-)
