@@ -21,6 +21,10 @@ pub use rights::{grant, grant_with};
 /// Namespace of every test installation.
 pub const NAMESPACE: &str = "zstart-system";
 
+/// Heap growth in percent at which Go collects garbage in helm (Go's default: 100). A template takes 0.08 s of
+/// processor time instead of 0.12, and 6 MiB more memory.
+const GARBAGE_PERCENT: &str = "400";
+
 /// Folder of the chart.
 pub fn chart() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/zstart")
@@ -72,6 +76,7 @@ impl Helm {
     ) -> Result<String> {
         let mut command = Command::new(&self.program);
         command.args(arguments).args(more).env_clear().env("HOME", self.home.path()).kill_on_drop(true);
+        command.env("GOGC", GARBAGE_PERCENT);
         if let Some(kubeconfig) = &self.kubeconfig {
             command.env("KUBECONFIG", kubeconfig);
         }
