@@ -22,6 +22,9 @@ use crate::markdown::root;
 /// Image of the Deployment that the clusters have.
 const IMAGE: &str = "registry.example/app:v1";
 
+/// Time limit for the commands of a page, in seconds. They take half a minute on two busy cores.
+const LIMIT: &str = "180";
+
 /// Variables that the commands use.
 const VARIABLES: [(&str, &str); 5] = [
     ("REGISTRY", "registry.example/zstart"),
@@ -135,11 +138,12 @@ impl Folder {
         self.0.path()
     }
 
-    /// Runs a script that ends at the first command that fails, and prints its commands.
+    /// Runs a script that ends at the first command that fails, and prints its commands. An error has what they printed,
+    /// also after the time limit.
     async fn bash(&self, script: &str, kubeconfig: Option<&Path>) -> Result<()> {
-        let mut command = Command::new("bash");
+        let mut command = Command::new("timeout");
         command
-            .args(["-euxo", "pipefail", "-c", script])
+            .args([LIMIT, "bash", "-euxo", "pipefail", "-c", script])
             .current_dir(self.path())
             .env_clear()
             .envs(VARIABLES);
@@ -151,7 +155,7 @@ impl Folder {
             command.stdin(Stdio::null()).kill_on_drop(true).output().await.context("failed to start bash")?;
         ensure!(
             output.status.success(),
-            "bash ended with {}:\n{}{}",
+            "bash ended with {} (124: it took more than {LIMIT} s):\n{}{}",
             output.status,
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
