@@ -48,10 +48,10 @@ pub enum TestRewriteError {
         source: Box<kube::Error>,
     },
     /// The time is up.
-    #[error("{found}, in {} seconds", timeout.as_secs())]
+    #[error("{state}, in {} seconds", timeout.as_secs())]
     TimedOut {
         /// State at the end.
-        found: String,
+        state: String,
         /// Limit.
         timeout: Duration,
     },
@@ -88,7 +88,7 @@ pub async fn test_rewrite(
     let TestRewriteArguments { namespace, image, timeout_seconds } = arguments;
     let timeout = Duration::from_secs(timeout_seconds);
     let end = Instant::now() + timeout;
-    let mut said = String::new();
+    let mut logged = String::new();
     loop {
         match round(&client, &namespace, image.as_ref()).await? {
             Round::Rewritten { image, variant } => {
@@ -111,13 +111,13 @@ pub async fn test_rewrite(
                 );
                 return Ok(());
             }
-            Round::Waiting(found) => {
-                if found != said {
-                    info!("waiting: {found}");
-                    said.clone_from(&found);
+            Round::Waiting(state) => {
+                if state != logged {
+                    info!("waiting: {state}");
+                    logged.clone_from(&state);
                 }
                 if Instant::now() >= end {
-                    return Err(TestRewriteError::TimedOut { found, timeout });
+                    return Err(TestRewriteError::TimedOut { state, timeout });
                 }
             }
         }
@@ -254,10 +254,10 @@ mod tests {
     #[test]
     fn any_ready_image_is_tried_without_a_given_one() {
         let records = [record("registry.example/a:v1", "True"), record("registry.example/b:v1", "False")];
-        let found = select(records.into_iter(), None);
-        let found: Vec<_> = found.into_iter().map(|found| (found.source, found.variant)).collect();
+        let candidates = select(records.into_iter(), None);
+        let candidates: Vec<_> = candidates.into_iter().map(|one| (one.source, one.variant)).collect();
         let variant = format!("registry.example/a:v1-zstd@sha256:{}", "0".repeat(64));
-        assert_eq!(found, [("registry.example/a:v1".to_owned(), Ok(variant))]);
+        assert_eq!(candidates, [("registry.example/a:v1".to_owned(), Ok(variant))]);
     }
 
     #[test]
@@ -267,10 +267,10 @@ mod tests {
             select(records.into_iter(), Some(&image.parse().unwrap())).remove(0).variant
         };
         assert!(state("True", "registry.example/a:v1").is_ok());
-        let said = state("False", "registry.example/a:v1").unwrap_err();
-        assert_eq!(said, "the image registry.example/a:v1 isn't ready (Converting: at work)");
-        let said = state("True", "registry.example/other:v1").unwrap_err();
-        assert_eq!(said, "the controller has no record of the image registry.example/other:v1");
+        let reason = state("False", "registry.example/a:v1").unwrap_err();
+        assert_eq!(reason, "the image registry.example/a:v1 isn't ready (Converting: at work)");
+        let reason = state("True", "registry.example/other:v1").unwrap_err();
+        assert_eq!(reason, "the controller has no record of the image registry.example/other:v1");
     }
 
     #[test]

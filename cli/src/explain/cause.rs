@@ -80,6 +80,16 @@ mod tests {
         assert_eq!(failed.as_ref().map(Cause::line).as_deref(), Some(line));
         let unhealthy = cause(Reason::RecordUnhealthy, app, record("True", "False"));
         assert_eq!(told(unhealthy).as_deref(), Some("PullFailed"));
+        for reason in
+            [Reason::RecordConverting, Reason::RecordNotReady, Reason::RecordStale, Reason::SourceMoved]
+        {
+            assert_eq!(told(cause(reason, app, record("False", "True"))).as_deref(), Some("SourceNotFound"));
+        }
+        assert_eq!(
+            cause(Reason::RecordFailed, app, record("True", "True")),
+            None,
+            "the record has recovered"
+        );
         assert_eq!(cause(Reason::RecordFailed, "r.example/other:v1", record("False", "True")), None);
         assert_eq!(
             cause(Reason::NoCandidateNode, app, record("False", "True")),
