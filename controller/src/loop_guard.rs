@@ -139,7 +139,7 @@ impl LoopGuard {
 /// event. Compares the pods of all namespaces with the holds that a new template ends.
 async fn catch_up(context: &Context, guard: &LoopGuard) {
     let (unwritten, namespaces) = {
-        let mut guard = lock(&guard.guard);
+        let guard = lock(&guard.guard);
         (guard.unwritten(), guard.held_namespaces())
     };
     guard.send(unwritten);

@@ -212,15 +212,15 @@ impl Guard {
                 let owner = owner_id(&new.namespace, &new.owner);
                 // The leader, which saw the same evidence, was faster.
                 if !self.holds.contains_key(&owner) {
-                    self.unwritten.insert(owner, (now, new));
+                    self.unwritten.entry(owner).or_insert((now, new));
                 }
             }
         }
     }
 
-    /// Takes the holds that weren't created.
-    pub(super) fn unwritten(&mut self) -> Vec<Verdict> {
-        self.unwritten.drain().map(|(_, (_, new))| Verdict::Hold(new)).collect()
+    /// Holds that weren't created. Each stays until the watch reports a hold of its owner, or for an hour.
+    pub(super) fn unwritten(&self) -> Vec<Verdict> {
+        self.unwritten.values().map(|(_, new)| Verdict::Hold(new.clone())).collect()
     }
 
     /// Releases the memory of outdated evidence.
