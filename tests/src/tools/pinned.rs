@@ -74,7 +74,7 @@ pub(super) static CONTAINERD: Module = Module {
     linker_flags: "-X github.com/containerd/containerd/v2/version.Version=2.4.2",
     environment: &[],
     debian_packages: &[],
-    cold_build: "2 minutes",
+    cold_build: "a minute",
 };
 
 pub(super) static RUNC: Module = Module {
