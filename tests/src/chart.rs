@@ -10,6 +10,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Command;
 
+use crate::control_plane::GARBAGE_PERCENT;
+
 pub mod cert_manager;
 pub mod renders;
 mod rights;
@@ -20,10 +22,6 @@ pub use rights::{grant, grant_with};
 
 /// Namespace of every test installation.
 pub const NAMESPACE: &str = "zstart-system";
-
-/// Heap growth in percent at which Go collects garbage in helm (Go's default: 100). A template takes 0.08 s of
-/// processor time instead of 0.12, and 6 MiB more memory.
-const GARBAGE_PERCENT: &str = "400";
 
 /// Folder of the chart.
 pub fn chart() -> PathBuf {
