@@ -202,7 +202,7 @@ impl Guard {
     }
 
     /// Takes back a verdict that the API server refused, or that came while this replica didn't lead. A lift follows
-    /// from the next look. The evidence for a hold is spent, so [`unwritten`](Self::unwritten) returns the hold.
+    /// from the next look. The evidence for a hold is spent, so `unwritten` returns the hold.
     pub fn take_back(&mut self, verdict: Verdict, now: Timestamp) {
         match verdict {
             Verdict::Lift(lift) => {
