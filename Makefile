@@ -95,7 +95,7 @@ bench-pull: ## Measure the kubelet's pull of a real image as gzip and zstd, from
 	@$(RELEASE)/lab pulls --zstart $(RELEASE)/zstart
 
 .PHONY: bench-start
-bench-start: ## Compare the start of pods with parallel pulls, SOCI, eStargz and pre-pulled images; needs root (25 minutes)
+bench-start: ## Compare the start of pods with parallel pulls, SOCI, eStargz, zstd:chunked and pre-pulled images; needs root (35 minutes; `lab starts --only lazy` starts some ways)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/lab starts --zstart $(RELEASE)/zstart

@@ -10,7 +10,7 @@ use clap::Args;
 use zstart_core::units;
 
 use crate::cluster::pull_times::{NAMESPACE, create_namespace, median, range};
-use crate::cluster::snapshotter::{Snapshotter, convert_layout};
+use crate::cluster::snapshotter::{LazyForm, Snapshotter};
 use crate::cluster::{Cluster, JoinedNode, LOCAL_REGISTRY};
 use crate::images::{push_layout, real};
 use crate::process::run as run_command;
@@ -24,11 +24,9 @@ use pod::Program;
 
 /// Name of the image in the registry.
 const NAME: &str = "bench/start";
-/// Tags of the image's forms.
+/// Tags of the image's other forms.
 const GZIP: &str = "gzip";
 const ZSTART: &str = "zstart";
-const SOCI: &str = "soci";
-const ESTARGZ: &str = "estargz";
 
 /// A way to start a pod, as a row of the table.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +38,7 @@ struct Way {
     is_pulled: bool,
 }
 
-const WAYS: [Way; 9] = [
+const WAYS: [Way; 10] = [
     Way { name: "gzip", snapshotter: Snapshotter::Overlayfs, tag: GZIP, is_pulled: false },
     Way { name: "zstart", snapshotter: Snapshotter::Overlayfs, tag: ZSTART, is_pulled: false },
     Way {
@@ -67,10 +65,29 @@ const WAYS: [Way; 9] = [
         tag: ZSTART,
         is_pulled: false,
     },
-    Way { name: "SOCI, lazy loading", snapshotter: Snapshotter::Soci, tag: SOCI, is_pulled: false },
-    Way { name: "eStargz, lazy loading", snapshotter: Snapshotter::Stargz, tag: ESTARGZ, is_pulled: false },
+    Way {
+        name: "SOCI, lazy loading",
+        snapshotter: Snapshotter::Soci,
+        tag: LazyForm::Soci.name(),
+        is_pulled: false,
+    },
+    Way {
+        name: "eStargz, lazy loading",
+        snapshotter: Snapshotter::Stargz,
+        tag: LazyForm::Estargz.name(),
+        is_pulled: false,
+    },
+    Way {
+        name: "zstd:chunked, lazy loading",
+        snapshotter: Snapshotter::Stargz,
+        tag: LazyForm::ZstdChunked.name(),
+        is_pulled: false,
+    },
     Way { name: "pre-pulled gzip", snapshotter: Snapshotter::Overlayfs, tag: GZIP, is_pulled: true },
 ];
+
+/// Times of each program in one way.
+type Times = [Vec<Duration>; Program::ALL.len()];
 
 /// Options of the benchmark.
 #[derive(Clone, Debug, Args)]
@@ -78,6 +95,9 @@ pub struct Options {
     /// The program zstart, which converts the image.
     #[arg(long, value_name = "FILE")]
     zstart: PathBuf,
+    /// Ways whose name contains this text, such as "lazy" (default: all).
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true, value_parser = part_of_a_way)]
+    only: String,
     /// Starts of each program in each way.
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=9))]
     starts: u8,
@@ -88,11 +108,13 @@ pub const TOOLS: [Tool; 2] = [Tool::Stargz, Tool::Soci];
 
 /// Makes the image's forms, starts all programs in all ways, in turns, and prints the table.
 pub async fn run(cluster: &mut Cluster, options: &Options) -> Result<()> {
-    push_forms(cluster, options).await?;
+    let ways: Vec<Way> = WAYS.into_iter().filter(|way| way.name.contains(&options.only)).collect();
+    let forms = LazyForm::ALL.into_iter().filter(|form| ways.iter().any(|way| way.tag == form.name()));
+    push_forms(cluster, options, forms).await?;
     create_namespace(cluster).await?;
-    let mut times = WAYS.map(|_| Program::ALL.map(|_| Vec::new()));
+    let mut times: Vec<(Way, Times)> = ways.into_iter().map(|way| (way, Times::default())).collect();
     for round in 1..=options.starts {
-        for (way, times) in WAYS.iter().zip(&mut times) {
+        for (way, times) in &mut times {
             for (program, times) in Program::ALL.into_iter().zip(times) {
                 let what = format!("round {round}: {}, a program that {program}", way.name);
                 times.push(step(&what, start(cluster, way, program)).await?);
@@ -103,17 +125,21 @@ pub async fn run(cluster: &mut Cluster, options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Pushes the image as gzip, with a SOCI index and as eStargz, and converts it with zstart.
-async fn push_forms(cluster: &Cluster, options: &Options) -> Result<()> {
+/// Pushes the image as gzip and in forms for lazy loading, and converts it with zstart.
+async fn push_forms(
+    cluster: &Cluster,
+    options: &Options,
+    forms: impl Iterator<Item = LazyForm>,
+) -> Result<()> {
     let layout = real::layout(real::RealImage::Python).await?;
     let here = |tag: &str| format!("{LOCAL_REGISTRY}/{NAME}:{tag}");
     let image = real::TAG.parse()?;
     step("pushing the gzip image", push_layout(&layout, &image, &here(GZIP).parse()?)).await?;
-    for (tag, tool) in [(SOCI, Tool::Soci), (ESTARGZ, Tool::Stargz)] {
-        let copy = cluster.folder().join(tag);
+    for form in forms {
+        let copy = cluster.folder().join(form.name());
         run_command(Command::new("cp").arg("--recursive").args([&layout, &copy]))?;
-        step(&format!("converting the image with {}", tool.file_name()), convert_layout(tool, &copy)).await?;
-        push_layout(&copy, &image, &here(tag).parse()?).await?;
+        step(&format!("converting the image to {}", form.name()), form.convert(&copy)).await?;
+        push_layout(&copy, &image, &here(form.name()).parse()?).await?;
         std::fs::remove_dir_all(&copy).with_context(|| format!("failed to remove {}", copy.display()))?;
     }
     let converting = async {
@@ -146,11 +172,17 @@ async fn start_on(cluster: &Cluster, node: &JoinedNode, way: &Way, program: Prog
     Ok(took)
 }
 
+fn part_of_a_way(text: &str) -> Result<String> {
+    let names = WAYS.map(|way| way.name);
+    ensure!(names.iter().any(|name| name.contains(text)), "the ways are: {}", names.join("; "));
+    Ok(text.to_owned())
+}
+
 /// Medians, with the shortest and the longest time.
-fn results(times: &[[Vec<Duration>; Program::ALL.len()]]) -> String {
+fn results(times: &[(Way, Times)]) -> String {
     let mut lines = vec![vec![String::new()]];
     lines[0].extend(Program::ALL.map(|program| program.to_string()));
-    for (way, times) in WAYS.iter().zip(times) {
+    for (way, times) in times {
         let cells = times.iter().map(|times| {
             let [shortest, longest] = range(times);
             format!("{} ({shortest} to {longest})", units::duration(median(times)))
@@ -167,7 +199,7 @@ mod tests {
     #[test]
     fn table_shows_the_median_and_the_range() {
         let seconds = |all: [u64; 3]| all.map(Duration::from_secs).to_vec();
-        let shown = results(&[[seconds([9, 1, 5]), seconds([2, 2, 2]), seconds([7, 8, 9])]]);
+        let shown = results(&[(WAYS[0], [seconds([9, 1, 5]), seconds([2, 2, 2]), seconds([7, 8, 9])])]);
         let cells = shown.lines().last().unwrap_or_default().split("   ").map(str::trim);
         let last: Vec<&str> = cells.filter(|cell| !cell.is_empty()).collect();
         assert_eq!(last, ["gzip", "5.0s (1.0s to 9.0s)", "2.0s (2.0s to 2.0s)", "8.0s (7.0s to 9.0s)"]);

@@ -15,7 +15,8 @@ use crate::cluster::{BUSYBOX, Cluster, LOCAL_REGISTRY};
 use crate::wait;
 
 const POD: &str = "app";
-const WITHIN: Duration = Duration::from_mins(2);
+/// Time limit for a program to be ready. zstd:chunked takes minutes for all files.
+const WITHIN: Duration = Duration::from_mins(10);
 /// Word that each program prints when it is ready.
 const READY: &str = "ready";
 /// Reads every file of the image, and fails if one can't be read.

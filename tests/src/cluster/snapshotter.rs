@@ -40,7 +40,7 @@ pub(crate) enum Snapshotter {
     Overlayfs,
     /// containerd with settings that pull a layer in parts and unpack several layers at once.
     OverlayfsParallel,
-    /// eStargz: files are loaded when they are read.
+    /// eStargz and zstd:chunked: files are loaded when they are read.
     Stargz,
     /// SOCI: files are loaded when they are read.
     Soci,
@@ -127,12 +127,40 @@ impl Snapshotter {
     }
 }
 
-/// Gives the image of an OCI layout the form that a lazy snapshotter needs, in place.
-pub(crate) async fn convert_layout(tool: Tool, layout: &Path) -> Result<()> {
-    let program = tools::find(tool).await?;
-    run(Command::new(&program).arg("convert").arg(layout))
-        .with_context(|| format!("failed to convert {}", layout.display()))
-        .map(drop)
+/// Form of an image whose files are loaded when they are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LazyForm {
+    /// gzip with an index of version 2.
+    Soci,
+    /// gzip with a table of contents.
+    Estargz,
+    /// zstd with a table of contents.
+    ZstdChunked,
+}
+
+impl LazyForm {
+    pub(crate) const ALL: [Self; 3] = [Self::Soci, Self::Estargz, Self::ZstdChunked];
+
+    /// Name, as a tag has it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Soci => "soci",
+            Self::Estargz => "estargz",
+            Self::ZstdChunked => "zstdchunked",
+        }
+    }
+
+    /// Converts the image of an OCI layout, in place.
+    pub(crate) async fn convert(self, layout: &Path) -> Result<()> {
+        let (tool, form) = match self {
+            Self::Soci => (Tool::Soci, None),
+            Self::Estargz | Self::ZstdChunked => (Tool::Stargz, Some(self.name())),
+        };
+        let program = tools::find(tool).await?;
+        run(Command::new(&program).arg("convert").args(form).arg(layout))
+            .with_context(|| format!("failed to convert {}", layout.display()))
+            .map(drop)
+    }
 }
 
 fn socket(node: &Path) -> PathBuf {

@@ -1,7 +1,7 @@
-// eStargz for `make bench-start`, of the project's own packages. Its command line and its daemon are in a module that
-// has no version of its own.
+// eStargz and zstd:chunked for `make bench-start`, of the project's own packages. Its command line and its daemon are
+// in a module that has no version of its own.
 //
-//	stargz convert LAYOUT           converts the image of an OCI layout, in place
+//	stargz convert FORM LAYOUT      converts the image of an OCI layout, in place, to "estargz" or "zstdchunked"
 //	stargz serve CONFIG ROOT SOCKET answers containerd's requests for snapshots
 package main
 
@@ -17,17 +17,28 @@ import (
 	"github.com/containerd/containerd/v2/core/images/converter"
 	"github.com/containerd/platforms"
 	"github.com/containerd/stargz-snapshotter/nativeconverter/estargz"
+	"github.com/containerd/stargz-snapshotter/nativeconverter/zstdchunked"
 	"github.com/containerd/stargz-snapshotter/service"
 	"github.com/pelletier/go-toml/v2"
 	"google.golang.org/grpc"
 )
 
-func convert(ctx context.Context, folder string) error {
+// forms has the projects' default levels: the best of gzip, and 3 of zstd.
+var forms = map[string]converter.ConvertFunc{
+	"estargz":     estargz.LayerConvertFunc(),
+	"zstdchunked": zstdchunked.LayerConvertFunc(),
+}
+
+func convert(ctx context.Context, form, folder string) error {
+	layers, isKnown := forms[form]
+	if !isKnown {
+		return fmt.Errorf("%q is not a form of an image; forms are: estargz zstdchunked", form)
+	}
 	layout, err := openLayout(folder)
 	if err != nil {
 		return err
 	}
-	function := converter.DefaultIndexConvertFunc(estargz.LayerConvertFunc(), true, platforms.All)
+	function := converter.DefaultIndexConvertFunc(layers, true, platforms.All)
 	converted, err := function(ctx, layout.store, layout.image())
 	if err != nil {
 		return err
@@ -63,12 +74,12 @@ func serve(ctx context.Context, file, root, socket string) error {
 func run(arguments []string) error {
 	ctx := context.Background()
 	switch {
-	case len(arguments) == 2 && arguments[0] == "convert":
-		return convert(ctx, arguments[1])
+	case len(arguments) == 3 && arguments[0] == "convert":
+		return convert(ctx, arguments[1], arguments[2])
 	case len(arguments) == 4 && arguments[0] == "serve":
 		return serve(ctx, arguments[1], arguments[2], arguments[3])
 	}
-	return fmt.Errorf("usage: stargz convert LAYOUT | serve CONFIG ROOT SOCKET")
+	return fmt.Errorf("usage: stargz convert FORM LAYOUT | serve CONFIG ROOT SOCKET")
 }
 
 func main() {
