@@ -9,11 +9,18 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
 
+use crate::definitions::define;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
 use crate::process::Component;
 use crate::tools::{self, Tool};
 use crate::wait;
+
+mod baseline;
+mod etcd;
+mod shared;
+
+pub(crate) use shared::keep;
 
 /// Time limit for an API server to become ready. Start-up takes 3 to 6 s on two busy cores.
 const READY_WITHIN: Duration = Duration::from_secs(90);
@@ -28,11 +35,20 @@ const AUDIT_LOG: &str = "audit.log";
 
 /// A running API server without controllers and nodes: objects stay as they are written.
 pub struct ControlPlane {
-    // Drop order: the API server before its database, the folder last.
-    _apiserver: Component,
-    _etcd: Component,
+    // Drop order: the servers before their folder. A shared control plane has none.
+    _servers: Option<Servers>,
     kubeconfig: PathBuf,
     folder: TempDir,
+}
+
+/// An API server and its database, as processes.
+struct Servers {
+    // Drop order: the API server before its database.
+    apiserver: Component,
+    database: Component,
+    kubeconfig: PathBuf,
+    /// Port of the database.
+    etcd: u16,
 }
 
 impl ControlPlane {
@@ -44,13 +60,22 @@ impl ControlPlane {
         Self::launch(&[], Some(GARBAGE_PERCENT)).await
     }
 
+    /// Returns an API server that serves zstart's kinds. Earlier tests of the run may have used it, and nothing of them
+    /// is left, except for higher versions of objects.
+    pub async fn with_definitions() -> Result<Self> {
+        let Some(kubeconfig) = Box::pin(shared::take()).await? else {
+            return Box::pin(Self::launch_with_definitions(&[])).await;
+        };
+        Ok(Self { _servers: None, kubeconfig, folder: new_folder()? })
+    }
+
     /// Starts an API server like [`start`](Self::start) for many objects, with additional arguments. Go collects
     /// garbage as usual.
     pub(crate) async fn start_with(arguments: &[&str]) -> Result<Self> {
         Self::launch(arguments, None).await
     }
 
-    /// Starts an API server like [`start`](Self::start) that writes an audit log.
+    /// Starts an API server that serves zstart's kinds and writes an audit log.
     pub async fn start_audited() -> Result<Self> {
         let folder = TempDir::with_prefix("zstart-audit-")?;
         let policy = folder.path().join("policy.yaml");
@@ -62,7 +87,7 @@ impl ControlPlane {
             format!("--audit-log-path={AUDIT_LOG}"),
             "--audit-log-mode=blocking".to_owned(),
         ];
-        Self::launch(&arguments.each_ref().map(String::as_str), Some(GARBAGE_PERCENT)).await
+        Box::pin(Self::launch_with_definitions(&arguments.each_ref().map(String::as_str))).await
     }
 
     /// The requests in the audit log, oldest first.
@@ -71,26 +96,17 @@ impl ControlPlane {
         Ok(text.lines().map(serde_json::from_str).collect::<Result<_, _>>()?)
     }
 
+    async fn launch_with_definitions(arguments: &[&str]) -> Result<Self> {
+        let plane = Self::launch(arguments, Some(GARBAGE_PERCENT)).await?;
+        define(&plane.client().await?).await?;
+        Ok(plane)
+    }
+
     async fn launch(arguments: &[&str], garbage_percent: Option<&str>) -> Result<Self> {
-        install_crypto();
-        let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
-        let folder = TempDir::with_prefix("zstart-lab-")?;
-        let [port, clients, peers] = free_ports()?;
-        let pki = Pki::create(&folder.path().join("pki"))?;
-        issue(&pki, &[])?;
-        let collector = garbage_percent.map(|percent| ("GOGC", percent));
-        let database = start_etcd(folder.path(), &etcd, clients, peers, collector)?;
-        let mut server = Component::start("kube-apiserver", folder.path(), &apiserver, |command| {
-            command
-                .args(common_arguments(&pki, clients))
-                .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
-                .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
-                .args(arguments)
-                .envs(collector)
-        })?;
-        let kubeconfig = pki.kubeconfig("admin", &format!("https://127.0.0.1:{port}"))?;
-        wait_until_ready(&kubeconfig, &mut server).await?;
-        Ok(Self { _apiserver: server, _etcd: database, kubeconfig, folder })
+        let folder = new_folder()?;
+        let servers = Servers::start(folder.path(), arguments, garbage_percent).await?;
+        let kubeconfig = servers.kubeconfig.clone();
+        Ok(Self { _servers: Some(servers), kubeconfig, folder })
     }
 
     /// Client with all rights.
@@ -112,6 +128,39 @@ impl ControlPlane {
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
+}
+
+impl Servers {
+    /// Starts both in a folder, and waits until the API server is ready.
+    async fn start(folder: &Path, arguments: &[&str], garbage_percent: Option<&str>) -> Result<Self> {
+        install_crypto();
+        let (apiserver, etcd) = (tools::find(Tool::KubeApiserver).await?, tools::find(Tool::Etcd).await?);
+        let [port, clients, peers] = free_ports()?;
+        let pki = Pki::create(&folder.join("pki"))?;
+        issue(&pki, &[])?;
+        let collector = garbage_percent.map(|percent| ("GOGC", percent));
+        let database = start_etcd(folder, &etcd, clients, peers, collector)?;
+        let mut server = Component::start("kube-apiserver", folder, &apiserver, |command| {
+            command
+                .args(common_arguments(&pki, clients))
+                .args([format!("--secure-port={port}"), "--bind-address=127.0.0.1".into()])
+                .args(["--authorization-mode=RBAC", "--disable-admission-plugins=ServiceAccount"])
+                .args(arguments)
+                .envs(collector)
+        })?;
+        let kubeconfig = pki.kubeconfig("admin", &format!("https://127.0.0.1:{port}"))?;
+        wait_until_ready(&kubeconfig, &mut server).await?;
+        Ok(Self { apiserver: server, database, kubeconfig, etcd: clients })
+    }
+
+    fn require_alive(&mut self) -> Result<()> {
+        self.apiserver.require_alive()?;
+        self.database.require_alive()
+    }
+}
+
+fn new_folder() -> Result<TempDir> {
+    Ok(TempDir::with_prefix("zstart-lab-")?)
 }
 
 /// Makes ring the process's crypto provider, as the binaries do.

@@ -15,7 +15,7 @@ where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    wait(&what.into(), limit, || Ok(()), poll).await
+    while_met(&what.into(), limit, || Ok(()), poll).await
 }
 
 /// Polls like [`until`], for a condition that depends on a component. Stops when the component ends; the
@@ -30,11 +30,12 @@ where
     F: Fn() -> R,
     R: Future<Output = Result<Option<T>>>,
 {
-    let met = wait(what, limit, || component.require_alive(), poll).await;
+    let met = while_met(what, limit, || component.require_alive(), poll).await;
     met.with_context(|| component.log_tail())
 }
 
-async fn wait<T, A, F, R>(what: &str, limit: Duration, mut require: A, poll: F) -> Result<T>
+/// Polls like [`until`], and stops when a requirement fails.
+pub(crate) async fn while_met<T, A, F, R>(what: &str, limit: Duration, mut require: A, poll: F) -> Result<T>
 where
     A: FnMut() -> Result<()>,
     F: Fn() -> R,

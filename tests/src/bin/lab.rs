@@ -28,6 +28,14 @@ enum Command {
         #[arg(last = true)]
         command: Vec<String>,
     },
+    /// Keep an API server for the tests of one run, which start this themselves.
+    #[command(hide = true)]
+    KeepControlPlane {
+        /// Folder of the API server, removed at the end.
+        folder: std::path::PathBuf,
+        /// Process of the run, with which the API server ends.
+        runner: u32,
+    },
     /// Write the files that are made from others: the chart's table of values, its renders, and deploy/manifests.
     Generate {
         /// Compare the files instead.
@@ -73,6 +81,9 @@ fn main() -> ExitCode {
         Command::Tools => zstart_tests::demo::commands::tools(),
         Command::Up { command } => zstart_tests::demo::commands::up(command),
         Command::ControlPlane { command } => zstart_tests::demo::commands::control_plane(&command),
+        Command::KeepControlPlane { folder, runner } => {
+            zstart_tests::demo::commands::keep_control_plane(&folder, runner)
+        }
         Command::Generate { check } => zstart_tests::demo::commands::generate(check),
         Command::Image => zstart_tests::demo::commands::image(),
         Command::Scanners => zstart_tests::demo::commands::scanners(),

@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 
 use crate::cluster::{self, Cluster, Storage};
-use crate::control_plane::ControlPlane;
+use crate::control_plane::{self, ControlPlane};
 use crate::images::real;
 use crate::inventory::{Size, tables};
 use crate::registry::Registry;
@@ -142,6 +142,11 @@ pub fn control_plane(command: &[String]) -> Result<()> {
     let status = process.status().with_context(|| format!("failed to start {program}"))?;
     ensure!(command.is_empty() || status.success(), "{program} ended with {status}");
     Ok(())
+}
+
+/// Keeps an API server for the tests of a run.
+pub fn keep_control_plane(folder: &Path, runner: u32) -> Result<()> {
+    runtime()?.block_on(control_plane::keep(folder, runner))
 }
 
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime> {

@@ -235,7 +235,7 @@ pub(crate) async fn deploy_with_secrets(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refused_login_is_not_repeated_at_each_look() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     // The namespace `audit` has the first turn.
     let wrong = pull_secret("wrong", &lab.gateway.host(), "stranger", "wrong");
     lab.create(&lab.namespaced::<Secret>("audit"), wrong).await?;
@@ -265,7 +265,7 @@ async fn refused_login_is_not_repeated_at_each_look() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_pull_names_the_secrets_of_its_tenants() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     let secrets = lab.namespaced::<Secret>("on");
     lab.create(&secrets, pull_secret("wrong", &lab.gateway.host(), "user", "wrong")).await?;
     lab.create(&secrets, pull_secret("other", "other.example", "user", "right")).await?;
@@ -299,7 +299,7 @@ async fn denied_pull_names_the_secrets_of_its_tenants() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn less_specific_entry_of_a_pull_secret_is_tried_too() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     let host = lab.gateway.host();
     let login = |user: &str, password: &str| json!({"auth": STANDARD.encode(format!("{user}:{password}"))});
     // The kubelet tries all entries for an image, the most specific first.

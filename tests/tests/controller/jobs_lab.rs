@@ -45,7 +45,7 @@ impl JobLab {
         let file = find(&objects, "ConfigMap", "zstart-controller")?["data"]["config.yaml"].as_str();
         let config: Value = serde_saphyr::from_str(file.context("no configuration")?)?;
         let settings = format!("executor: jobs\njobs: {}", config["jobs"]);
-        let lab = Lab::start_with(ControlPlane::start(), &sets).await?;
+        let lab = Lab::start_with(ControlPlane::with_definitions(), &sets).await?;
         Ok(Self { lab, settings })
     }
 

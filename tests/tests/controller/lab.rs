@@ -21,7 +21,6 @@ use zstart_core::{Digest, ImageConversion};
 use zstart_process::boot::Identity;
 use zstart_tests::chart;
 use zstart_tests::control_plane::ControlPlane;
-use zstart_tests::definitions::define;
 use zstart_tests::images::Fixture;
 use zstart_tests::registry::Registry;
 use zstart_tests::registry::gateway::Gateway;
@@ -56,7 +55,7 @@ impl Lab {
     pub(crate) async fn start() -> Result<Self> {
         // The log of a failed test is shown.
         let _ = tracing_subscriber::fmt().with_test_writer().with_ansi(false).try_init();
-        Self::start_on(ControlPlane::start()).await
+        Self::start_on(ControlPlane::with_definitions()).await
     }
 
     /// A lab on another API server.
@@ -80,7 +79,6 @@ impl Lab {
         }
         chart::grant_with(&lab.admin, "zstart-controller", sets).await?;
         lab.node("lab", "amd64").await?;
-        define(&lab.admin).await?;
         Ok(lab)
     }
 

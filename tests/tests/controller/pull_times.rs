@@ -297,7 +297,7 @@ async fn records_are_written_at_most_every_two_seconds() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn measurement_that_is_off_asks_for_no_events() -> Result<()> {
-    let lab = Lab::start_with(ControlPlane::start(), &["controller.measurePulls=false"]).await?;
+    let lab = Lab::start_with(ControlPlane::with_definitions(), &["controller.measurePulls=false"]).await?;
     lab.application("app:v1", "app").await?;
     let (server, image) = (lab.api_server().await?, lab.image("app:v1"));
     let replica = Replica::start_as(&lab, "meter", &server, Some(USER), "measurePulls: false").await?;

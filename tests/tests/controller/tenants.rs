@@ -27,7 +27,7 @@ fn reasons(events: &[ReportedEvent]) -> Vec<&str> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn namespace_without_the_login_reads_no_size() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     let right = pull_secret("right", &lab.gateway.host(), "user", "right");
     lab.create(&lab.namespaced::<Secret>("on"), right).await?;
     deploy_with_secrets(&lab, "audit", &image, &[]).await?;
@@ -42,7 +42,7 @@ async fn namespace_without_the_login_reads_no_size() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn copies_of_a_pull_secret_count_in_each_namespace() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     for namespace in ["audit", "on"] {
         let right = pull_secret("right", &lab.gateway.host(), "user", "right");
         lab.create(&lab.namespaced::<Secret>(namespace), right).await?;
@@ -59,7 +59,7 @@ async fn copies_of_a_pull_secret_count_in_each_namespace() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn controllers_own_login_tells_tenants_nothing() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     let login = json!({"username": "user", "password": "right"});
     let file = lab.plane.folder().join("credentials.json");
     std::fs::write(&file, json!({"auths": {lab.gateway.host(): login}}).to_string())?;
@@ -89,7 +89,7 @@ async fn controllers_own_login_tells_tenants_nothing() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn denied_pull_is_told_to_the_workload() -> Result<()> {
-    let (lab, image) = lab_with_login(ControlPlane::start()).await?;
+    let (lab, image) = lab_with_login(ControlPlane::with_definitions()).await?;
     deploy_with_secrets(&lab, "on", &image, &[]).await?;
     let _controller = lab.start_controller().await?;
     lab.not_ready(&image, RecordReason::PullDenied).await?;
