@@ -54,10 +54,16 @@ pictures: ## Make the pictures of the README from the results of the last `make 
 	docs/pictures/make.sh target/run
 
 .PHONY: test
-test: build tools $(NEXTEST) ## Run every test; cluster tests need root (ROOTLESS=1 skips them without an error)
+test: ## Run the tests; those of a cluster need root (ROOTLESS=1 skips them without an error)
+
+.PHONY: test-all
+test-all: ## Run the tests, and those of whole clusters that take minutes
+
+test test-all: build tools $(NEXTEST)
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
 	cargo test --quiet --workspace --doc
-	$(NEXTEST) nextest run --workspace --test-threads $(TEST_THREADS) $(if $(ROOT),,-E 'not binary(=cluster)')
+	$(NEXTEST) nextest run --workspace --test-threads $(TEST_THREADS) $(if $(filter test-all,$@),--ignore-default-filter) \
+	  $(if $(ROOT),,-E 'not binary(=cluster)')
 	@$(if $(ROOT)$(filter 1,$(ROOTLESS)),,echo 'error: skipped without root: $(NEEDS_ROOT) (ROOTLESS=1 accepts the skip)' >&2; exit 1)
 
 # Shares all libraries with `make run`: tests/Cargo.toml asks for the features that only tests need.
@@ -127,7 +133,8 @@ soak: ## Restart, upgrade and drain the webhook on a real cluster that creates 2
 
 .PHONY: scenarios
 scenarios: build tools $(NEXTEST) ## Run the long tests: users' scenarios on whole clusters, and Kueue; needs root (12 minutes, and 5 more to build Kueue once)
-	$(NEXTEST) nextest run --workspace --test cluster --test controller --run-ignored only --no-capture
+	$(NEXTEST) nextest run --workspace --test cluster --test controller --ignore-default-filter --run-ignored only \
+	  --no-capture
 
 .PHONY: scanners
 scanners: build ## Compare the package lists that syft and trivy make of gzip and of zstd images (4 minutes, and 11 more to build both once)
@@ -173,7 +180,7 @@ test-aarch64: ## Run the transcoder's tests on AArch64, which qemu emulates
 	  cargo test --package zstart-transcode --lib --target $(AARCH64)
 
 .PHONY: check
-check: format lint doc book licences generated test ## Run every check: formatting, lints, documentation, licences, generated files, tests
+check: format lint doc book licences generated test-all ## Run every check: formatting, lints, documentation, licences, generated files, all tests
 
 .PHONY: format
 format: ## Check the formatting
