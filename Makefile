@@ -57,7 +57,7 @@ pictures: ## Make the pictures of the README from the results of the last `make 
 test: ## Run the tests; those of a cluster need root (ROOTLESS=1 skips them without an error)
 
 .PHONY: test-all
-test-all: ## Run the tests, and those of whole clusters that take minutes
+test-all: ## Run the tests, and the longer ones of whole clusters
 
 test test-all: build tools $(NEXTEST)
 	@$(if $(ROOT),,echo '==> SKIPPED without root: $(NEEDS_ROOT)' >&2)
@@ -101,7 +101,7 @@ bench-pull: ## Measure the kubelet's pull of a real image as gzip and zstd, from
 	@$(RELEASE)/lab pulls --zstart $(RELEASE)/zstart
 
 .PHONY: bench-start
-bench-start: ## Compare the start of pods with parallel pulls, SOCI, eStargz, zstd:chunked and pre-pulled images; needs root (35 minutes; `lab starts --only lazy` starts some ways)
+bench-start: ## Compare the start of pods with parallel pulls, SOCI, eStargz, zstd:chunked and pre-pulled images; needs root (about 35 minutes; `lab starts --only lazy` starts some ways)
 	@echo "==> building zstart (release binaries; 5 to 7 minutes on 2 cores the first time)"
 	cargo build --release --package zstart-cli --package zstart-tests --bins
 	@$(RELEASE)/lab starts --zstart $(RELEASE)/zstart
