@@ -28,8 +28,8 @@ pub(super) struct CompressedLayer {
 pub(super) fn compress(folder: &Path, layout: &Path) -> Result<CompressedLayer> {
     let mut tar = Command::new("tar")
         .args(["--create", "--sort=name", "--numeric-owner", "--owner=0", "--group=0", "--mtime=@0"])
-        // The runtime creates device nodes, and downloaded packages are no longer needed.
-        .args(["--exclude=./dev/*", "--exclude=./var/cache/apt/archives/*.deb"])
+        // The runtime creates device nodes.
+        .arg("--exclude=./dev/*")
         .arg("--directory")
         .arg(folder)
         .arg(".")

@@ -23,8 +23,9 @@ pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>>
 pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<CompressedLayer> {
     packages::require(&packages::IMAGE)?;
     let tree = work.join("tree");
-    let mut debootstrap = Command::new("debootstrap");
-    debootstrap.args(["--variant=minbase", &format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
-    run(&mut debootstrap).context("failed to create a Debian tree")?;
+    // debootstrap makes the same tree in more than twice the processor time.
+    let mut mmdebstrap = Command::new("mmdebstrap");
+    mmdebstrap.args(["--variant=minbase", &format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
+    run(&mut mmdebstrap).context("failed to create a Debian tree")?;
     compress(&tree, layout)
 }

@@ -1,4 +1,4 @@
-//! Real images, built once into the cache with the usual tools for such layers (debootstrap, pip, npm, Maven, tar) and
+//! Real images, built once into the cache with the usual tools for such layers (mmdebstrap, pip, npm, Maven, tar) and
 //! compressed with gzip at its default level.
 //!
 //! - [`RealImage`]: the images.
@@ -25,7 +25,7 @@ pub mod packages;
 pub mod settings;
 
 /// Version of the content. Increase it with each change, so that a cached older image isn't used.
-const VERSION: &str = "2";
+const VERSION: &str = "3";
 /// Tag of the image in its layout folder.
 pub const TAG: &str = "v1";
 
@@ -47,7 +47,7 @@ pub enum RealImage {
 }
 
 impl RealImage {
-    /// Those of `images` that this user can build: debootstrap needs root.
+    /// Those of `images` that this user can build: a Debian tree needs root.
     pub fn buildable(images: &[Self]) -> Vec<Self> {
         images.iter().copied().filter(|image| *image != Self::Debian || settings::is_root()).collect()
     }

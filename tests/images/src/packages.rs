@@ -11,8 +11,8 @@ use crate::settings;
 
 /// Packages of a whole cluster, in addition to the built binaries.
 pub const CLUSTER: [&str; 6] = ["iproute2", "nftables", "conntrack", "buildah", "busybox-static", "openssl"];
-/// Packages for building the real image.
-pub const IMAGE: [&str; 1] = ["debootstrap"];
+/// Packages for building the real image. (Ubuntu has no keyring of Debian by default.)
+pub const IMAGE: [&str; 2] = ["mmdebstrap", "debian-archive-keyring"];
 
 /// Installs missing packages where that is possible, and prints their names.
 #[expect(clippy::print_stderr, reason = "the user must see an installation")]
