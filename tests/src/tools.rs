@@ -126,7 +126,7 @@ fn build(module: &Module, folder: &Path) -> Result<()> {
     let mut go = Command::new("go");
     go.current_dir(&source).args(["build", "-mod=readonly", "-trimpath", "-tags", module.tags]);
     go.envs(compiler::environment().iter().chain(module.environment).copied());
-    go.args(module.compiler_flags()).arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
+    go.args(module.compiler_flags).arg("-ldflags").arg(format!("-s -w {}", module.linker_flags));
     let output = match module.packages {
         [(_, name)] => partial.path().join(name),
         _ => partial.path().to_owned(),
