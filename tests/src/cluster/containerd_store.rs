@@ -50,16 +50,33 @@ impl Cluster {
         };
         let diff_ids = self.diff_ids(&digest.parse()?)?;
         // The kubelet's containerd also names an image by digest and by config digest.
-        for name in self.ctr(&["images", "ls", "-q"])?.lines() {
-            if self.image_digest(name).is_ok_and(|other| other == digest) {
-                self.ctr(&["images", "rm", "--sync", name])?;
-            }
+        let listed = self.ctr(&["images", "ls", "-q"])?;
+        let is_name = |name: &&str| self.image_digest(name).is_ok_and(|other| other == digest);
+        let names: Vec<&str> = listed.lines().filter(is_name).collect();
+        for name in &names {
+            self.ctr(&["images", "rm", "--sync", name])?;
         }
         wait::until(format!("containerd to remove {image}"), CLEAN_WITHIN, || async {
+            self.remove_ended_containers(&names)?;
             let content = self.ctr(&["content", "ls", "-q"])?.contains(&digest);
             Ok((!content && !self.has_snapshot(&diff_ids)?).then_some(()))
         })
         .await
+    }
+
+    /// Removes the ended containers of these images. The kubelet misses the end of some containers of deleted pods, and
+    /// leaves them to a collection of garbage that runs each minute.
+    fn remove_ended_containers(&self, images: &[&str]) -> Result<()> {
+        let listed = self.ctr(&["containers", "ls"])?;
+        let containers = listed.lines().skip(1).filter_map(|line| {
+            let mut fields = line.split_whitespace();
+            Some((fields.next()?, fields.next()?))
+        });
+        for (container, _) in containers.filter(|(_, image)| images.contains(image)) {
+            // Fails while the container runs, or if the kubelet is faster.
+            let _ = self.ctr(&["containers", "rm", container]);
+        }
+        Ok(())
     }
 
     fn image_digest(&self, image: &str) -> Result<String> {

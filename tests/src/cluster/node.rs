@@ -186,9 +186,6 @@ state = "{shown}/containerd-run"
                 .arg(format!("--kubeconfig={}", kubeconfig.display()))
                 .arg(format!("--root-dir={}", folder.join("kubelet").display()))
                 .args([format!("--hostname-override={name}"), format!("--node-ip={address}")])
-                // Removes the container of a deleted pod at once. By default one is left to a collection of garbage
-                // that runs each minute, and its image can't be removed until then.
-                .arg("--maximum-dead-containers-per-container=0")
         })
     }
 
