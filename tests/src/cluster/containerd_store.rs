@@ -57,26 +57,21 @@ impl Cluster {
             self.ctr(&["images", "rm", "--sync", name])?;
         }
         wait::until(format!("containerd to remove {image}"), CLEAN_WITHIN, || async {
-            self.remove_ended_containers(&names)?;
+            let stopped = self.remove_stopped_containers(&names);
             let content = self.ctr(&["content", "ls", "-q"])?.contains(&digest);
-            Ok((!content && !self.has_snapshot(&diff_ids)?).then_some(()))
+            if content || self.has_snapshot(&diff_ids)? { stopped.map(|()| None) } else { Ok(Some(())) }
         })
         .await
     }
 
-    /// Removes the ended containers of these images. The kubelet misses the end of some containers of deleted pods, and
-    /// leaves them to a collection of garbage that runs each minute.
-    fn remove_ended_containers(&self, images: &[&str]) -> Result<()> {
+    /// Removes the containers of these images that don't run. The kubelet misses the end of some containers of deleted
+    /// pods, and leaves them to a garbage collection that runs each minute. Fails for a container that runs, and for
+    /// one that the kubelet removes at the same time.
+    fn remove_stopped_containers(&self, images: &[&str]) -> Result<()> {
         let listed = self.ctr(&["containers", "ls"])?;
-        let containers = listed.lines().skip(1).filter_map(|line| {
-            let mut fields = line.split_whitespace();
-            Some((fields.next()?, fields.next()?))
-        });
-        for (container, _) in containers.filter(|(_, image)| images.contains(image)) {
-            // Fails while the container runs, or if the kubelet is faster.
-            let _ = self.ctr(&["containers", "rm", container]);
-        }
-        Ok(())
+        let remove = |container: &str| self.ctr(&["containers", "rm", container]).map(drop);
+        let removed: Vec<Result<()>> = containers_of(&listed, images).map(remove).collect();
+        removed.into_iter().collect()
     }
 
     fn image_digest(&self, image: &str) -> Result<String> {
@@ -88,9 +83,35 @@ impl Cluster {
     }
 }
 
+/// Ids of the containers of these images in the output of `ctr containers ls`.
+fn containers_of<'a>(listed: &'a str, images: &[&str]) -> impl Iterator<Item = &'a str> {
+    listed.lines().skip(1).filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (container, image) = (fields.next()?, fields.next()?);
+        images.contains(&image).then_some(container)
+    })
+}
+
 /// Snapshot name of a chain of layers (OCI image specification, `config.md`, "Layer `ChainID`").
 fn chain_id(diff_ids: &[Digest]) -> String {
     let mut layers = diff_ids.iter();
     let first = layers.next().map(ToString::to_string).unwrap_or_default();
     layers.fold(first, |chain, layer| Digest::sha256_of(format!("{chain} {layer}").as_bytes()).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_of_other_images_and_of_none_are_left_alone() {
+        let listed = "CONTAINER    IMAGE                  RUNTIME\n\
+                      4ef80c28     registry.lab/app:v1    io.containerd.runc.v2\n\
+                      5b230c2f     sha256:0123            io.containerd.runc.v2\n\
+                      637c949b     registry.lab/app:v12   io.containerd.runc.v2\n\
+                      c799653a     -                      io.containerd.runc.v2\n";
+        let of_image: Vec<_> = containers_of(listed, &["registry.lab/app:v1", "sha256:0123"]).collect();
+        assert_eq!(of_image, ["4ef80c28", "5b230c2f"]);
+        assert_eq!(containers_of("CONTAINER    IMAGE    RUNTIME\n", &["IMAGE"]).count(), 0);
+    }
 }
