@@ -1,8 +1,8 @@
 //! Finds or builds the lab's binaries.
 //!
 //! Order: a folder given by the user (`ZSTART_LAB_BIN`, then `KUBEBUILDER_ASSETS`), then the cache, then programs on
-//! PATH in the pinned major and minor version. Missing binaries are built once from the Go modules under `tests/tools/`, whose `go.mod` and `go.sum` pin every
-//! byte.
+//! PATH in the pinned major and minor version. Missing binaries are built once from the Go modules under `tests/tools/`,
+//! whose `go.mod` and `go.sum` pin every byte.
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
