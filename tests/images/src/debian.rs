@@ -11,6 +11,8 @@ use crate::packages;
 
 /// Debian 12: the wheels are chosen for its Python 3.11.
 const SUITE: &str = "bookworm";
+/// Keys of Debian's archive, which apt on other systems doesn't trust.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// Packages of a typical build image, in addition to the minimal tree.
 const TOOLS: [&str; 4] = ["build-essential", "git", "cmake", "python3"];
 
@@ -23,9 +25,10 @@ pub(super) fn layers(work: &Path, layout: &Path) -> Result<Vec<CompressedLayer>>
 pub(super) fn layer(work: &Path, layout: &Path, packages: &[&str]) -> Result<CompressedLayer> {
     packages::require(&packages::IMAGE)?;
     let tree = work.join("tree");
-    // debootstrap makes the same tree in more than twice the processor time.
+    // debootstrap takes more than twice the processor time.
     let mut mmdebstrap = Command::new("mmdebstrap");
-    mmdebstrap.args(["--variant=minbase", &format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
+    mmdebstrap.args(["--variant=minbase", &format!("--keyring={KEYRING}")]);
+    mmdebstrap.args([&format!("--include={}", packages.join(",")), SUITE]).arg(&tree);
     run(&mut mmdebstrap).context("failed to create a Debian tree")?;
     compress(&tree, layout)
 }
