@@ -8,7 +8,7 @@ image=
 # The builder of the image has a process group of its own, with the programs that it runs.
 trap '[ -z "$image" ] || kill -- "-$image" 2>/dev/null || true; rm -rf "$work"' EXIT
 
-echo "==> building the command line without optimisation, but for its codecs and hashes (4 to 5 minutes on 2 cores the first time)"
+echo "==> building the command line without optimisation, but for its codecs and hashes (4 to 6 minutes on 2 cores the first time)"
 # All members, so that each library is built with the features that the other programs need too.
 cargo build --workspace --bin real-image
 setsid "$programs/real-image" >"$work/image" 2>"$work/log" &

@@ -51,7 +51,7 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     let layout = runtime.block_on(async {
         let layout = real::layout(real::RealImage::Python).await?;
         let tools = tools::for_cluster();
-        step("finding the real components (the first run builds them, in 6 to 9 minutes)", tools).await?;
+        step("finding the real components (the first run builds them, in 5 to 9 minutes)", tools).await?;
         if keep && settings::is_root() {
             step("finding Prometheus (the first run builds it)", tools::monitoring()).await?;
         }
