@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
-use zstart_core::ImageConversion;
+use zstart_core::{ImageConversion, keys};
 
 use crate::api_requests::Requests;
 use crate::chart::NAMESPACE as SYSTEM;
@@ -76,7 +76,7 @@ pub struct Row {
     pub pushes: usize,
     /// Connections that the other registry closed.
     pub connections: usize,
-    /// Events in the cluster.
+    /// Events of the controller.
     pub events: usize,
     /// Writes of records and their statuses.
     pub record_writes: u64,
@@ -162,11 +162,17 @@ pub async fn run(options: &Options) -> Result<Vec<Row>> {
             others: count(&["GET "]) - pulls,
             pushes: count(&["POST ", "PUT ", "PATCH "]),
             connections: dead.connections.load(Ordering::Relaxed),
-            events: Api::<Event>::all(client.clone()).list(&ListParams::default()).await?.items.len(),
+            events: events(&client).await?,
             record_writes: Requests::read(&client).await?.since(&before).writes("imageconversions"),
         });
     }
     Ok(report)
+}
+
+/// Counts the controller's events.
+async fn events(client: &Client) -> Result<usize> {
+    let events = Api::<Event>::all(client.clone()).list(&ListParams::default()).await?;
+    Ok(events.iter().filter(|event| event.reporting_controller.as_deref() == Some(keys::CONTROLLER)).count())
 }
 
 /// Formats the rows.

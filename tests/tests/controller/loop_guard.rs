@@ -7,6 +7,7 @@
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use k8s_openapi::api::core::v1::{Pod, Service};
+use k8s_openapi::api::events::v1::Event;
 use kube::ResourceExt as _;
 use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams};
 use serde_json::{Value, json};
@@ -79,6 +80,19 @@ impl Lab {
             Ok(self.holds("on").await?.pop())
         })
         .await
+    }
+
+    /// Writes the event of an API server that repairs the addresses of Services while this one is created.
+    async fn report_unallocated_address(&self, service: &str) -> Result<()> {
+        let event = json!({
+            "metadata": {"name": format!("{service}.1"), "namespace": "on"},
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "regarding": {"apiVersion": "v1", "kind": "Service", "namespace": "on", "name": service},
+            "type": "Warning", "reason": "IPAddressNotAllocated", "action": "IPAddressAllocation",
+            "note": "IPAddress isn't allocated; repairing",
+            "reportingController": "ipallocator-repair-controller", "reportingInstance": "lab",
+        });
+        self.create::<Event>(&self.namespaced("on"), event).await
     }
 
     /// Waits for the warning on a held owner.
@@ -156,6 +170,7 @@ async fn operator_that_changes_images_back_gets_its_owner_held() -> Result<()> {
     let service = json!({"metadata": {"name": "vc"}, "spec": {"ports": [{"port": 443}]}});
     lab.create::<Service>(&lab.namespaced("on"), service).await?;
     let uid = lab.namespaced::<Service>("on").get("vc").await?.uid().context("no UID")?;
+    lab.report_unallocated_address("vc").await?;
     let _controller = lab.start_controller().await?;
     let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "vc", "uid": uid, "controller": true});
     let pods = lab.namespaced::<Pod>("on");

@@ -146,16 +146,18 @@ impl Lab {
         Ok(condition_of(&status, READY).2.to_owned())
     }
 
-    /// Events about an object.
+    /// The controller's events about an object. The API server writes some too, about the address of a Service.
     pub(crate) async fn events(&self, namespace: &str, kind: &str, name: &str) -> Result<Vec<ReportedEvent>> {
         let events = self.namespaced::<Event>(namespace).list(&ListParams::default()).await?;
         let mut told = Vec::new();
         for event in events {
+            if event.reporting_controller.as_deref() != Some(keys::CONTROLLER) {
+                continue;
+            }
             let regarding = event.regarding.context("an event about nothing")?;
             if (regarding.kind.as_deref(), regarding.name.as_deref()) != (Some(kind), Some(name)) {
                 continue;
             }
-            assert_eq!(event.reporting_controller.as_deref(), Some("zstart-controller"));
             told.push(ReportedEvent {
                 type_: event.type_.unwrap_or_default(),
                 reason: event.reason.unwrap_or_default(),
