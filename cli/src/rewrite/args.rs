@@ -13,8 +13,8 @@ use crate::registries::RegistryArguments;
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct RewriteArguments {
     /// File to rewrite: Kubernetes manifests (YAML, JSON), an Amazon ECS task definition or a CloudFormation template
-    /// (JSON, YAML), or Terraform (`.tf`). `-` for stdin. A folder means its `.yaml`, `.yml`, `.json` and `.tf` files.
-    /// Repeat the flag for several.
+    /// (JSON, YAML), or Terraform (`.tf`, `.tf.json`). `-` for stdin. A folder means its `.yaml`, `.yml`, `.json`, `.tf`
+    /// and `.tofu` files. Repeat the flag for several.
     #[arg(long = "filename", short = 'f', value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
     /// Read the folders in a folder too. Hidden folders are skipped.

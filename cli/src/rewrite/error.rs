@@ -44,7 +44,7 @@ pub(crate) enum RewriteError {
     #[error("failed to read stdin twice: name - once")]
     StdinTwice,
     /// A folder has no files of a known format.
-    #[error("failed to find .yaml, .yml, .json or .tf files in {folder}; add -R for its folders")]
+    #[error("failed to find .yaml, .yml, .json, .tf or .tofu files in {folder}; add -R for its folders")]
     EmptyFolder { folder: String },
     /// Result of `--check`.
     #[error("{images} to replace in {files}: run zstart rewrite without --check")]

@@ -80,12 +80,15 @@ fn files_of(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>, RewriteError
     Ok(files)
 }
 
-/// Format that a file's name tells.
+/// Format that a file's name tells. `OpenTofu` has endings of its own, too.
 fn format(path: &Path) -> Option<Format> {
-    match path.extension()?.to_str()? {
-        "yaml" | "yml" => Some(Format::Yaml),
-        "json" => Some(Format::Json),
-        "tf" => Some(Format::Terraform),
+    let extension = |path: &Path| path.extension()?.to_str().map(str::to_owned);
+    let inner = path.file_stem().and_then(|stem| extension(Path::new(stem)));
+    match (extension(path)?.as_str(), inner.as_deref()) {
+        ("yaml" | "yml", _) => Some(Format::Yaml),
+        ("json", Some("tf" | "tofu")) => Some(Format::TerraformJson),
+        ("json", _) => Some(Format::Json),
+        ("tf" | "tofu", _) => Some(Format::Terraform),
         _ => None,
     }
 }

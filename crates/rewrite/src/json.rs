@@ -24,22 +24,22 @@ const STRICT: ParseOptions = ParseOptions {
 /// Reads a text.
 pub(crate) fn read(text: &str) -> Result<Tree, ParseError> {
     let mut tree = Tree::default();
-    let root = read_into(&mut tree, text, 0)?;
+    let root = read_into(&mut tree, text)?;
     tree.roots.extend(root);
     Ok(tree)
 }
 
-/// Reads a text that begins at `offset` of its file. Returns its root; `None` if the text is empty.
-pub(crate) fn read_into(tree: &mut Tree, text: &str, offset: usize) -> Result<Option<NodeId>, ParseError> {
+/// Adds a text to a tree. Returns its root; `None` if the text is empty.
+pub(crate) fn read_into(tree: &mut Tree, text: &str) -> Result<Option<NodeId>, ParseError> {
     let parsed = parse_to_ast(text, &CollectOptions::default(), &STRICT).map_err(|error| {
         ParseError::Syntax { format: "JSON", line: error.line_display(), problem: error.kind().to_string() }
     })?;
-    Ok(parsed.value.as_ref().map(|value| add(tree, value, text, offset)))
+    Ok(parsed.value.as_ref().map(|value| add(tree, value, text)))
 }
 
-fn add(tree: &mut Tree, value: &Value<'_>, text: &str, offset: usize) -> NodeId {
+fn add(tree: &mut Tree, value: &Value<'_>, text: &str) -> NodeId {
     let range = value.range();
-    let place = range.start + offset..range.end + offset;
+    let place = range.start..range.end;
     let plain = || {
         let value = text.get(range.start..range.end).unwrap_or_default().to_owned();
         Kind::Scalar { value, style: Style::Plain }
@@ -52,7 +52,7 @@ fn add(tree: &mut Tree, value: &Value<'_>, text: &str, offset: usize) -> NodeId 
         Value::NumberLit(_) | Value::BooleanLit(_) | Value::NullKeyword(_) => tree.add(plain(), place, None),
         Value::Array(array) => {
             let id = tree.add(Kind::Sequence(Vec::new()), place, None);
-            let items = array.elements.iter().map(|item| add(tree, item, text, offset)).collect();
+            let items = array.elements.iter().map(|item| add(tree, item, text)).collect();
             tree.nodes[id].kind = Kind::Sequence(items);
             id
         }
@@ -65,8 +65,8 @@ fn add(tree: &mut Tree, value: &Value<'_>, text: &str, offset: usize) -> NodeId 
                     ObjectPropName::Word(name) => (name.value.to_owned(), name.range),
                 };
                 let kind = Kind::Scalar { value: name, style: Style::DoubleQuoted };
-                let key = tree.add(kind, range.start + offset..range.end + offset, None);
-                entries.push((key, add(tree, &property.value, text, offset)));
+                let key = tree.add(kind, range.start..range.end, None);
+                entries.push((key, add(tree, &property.value, text)));
             }
             tree.nodes[id].kind = Kind::Mapping(entries);
             id

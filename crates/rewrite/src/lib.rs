@@ -16,9 +16,11 @@ mod found;
 mod json;
 mod kubernetes;
 mod terraform;
+mod terraform_json;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unescaped;
 mod yaml;
 
 pub use error::{EditError, ParseError};
@@ -40,6 +42,8 @@ pub enum Format {
     Json,
     /// Terraform's language (HCL).
     Terraform,
+    /// Terraform's JSON syntax.
+    TerraformJson,
 }
 
 /// Parsed file and its images.
@@ -71,8 +75,10 @@ impl Manifest {
                 let images = collector.finish()?;
                 (tree, images)
             }
-            Format::Terraform => {
-                let (tree, definitions) = terraform::read(body)?;
+            Format::Terraform | Format::TerraformJson => {
+                let is_json = format == Format::TerraformJson;
+                let (tree, definitions) =
+                    if is_json { terraform_json::read(body)? } else { terraform::read(body)? };
                 let mut collector = Collector::new(body, &tree);
                 for definition in &definitions {
                     ecs::find_definition(&mut collector, Cursor::root(&tree, definition.root), definition);

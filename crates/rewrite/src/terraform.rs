@@ -5,7 +5,7 @@ use std::ops::Range;
 use hcl_edit::Span;
 use hcl_edit::expr::{Expression, FuncCall, Object, ObjectKey, ObjectValue};
 use hcl_edit::structure::{Attribute, Block, BlockLabel};
-use hcl_edit::template::{Element, HeredocTemplate};
+use hcl_edit::template::Element;
 use hcl_edit::visit::{Visit, visit_attr, visit_block, visit_object_item};
 
 use crate::collector::line;
@@ -13,9 +13,10 @@ use crate::error::ParseError;
 use crate::found::Cpu;
 use crate::json;
 use crate::tree::{Kind, NodeId, Style, Tree};
+use crate::unescaped::Unescaped;
 
 /// Name of the attribute in `aws_ecs_task_definition` and in modules.
-const ATTRIBUTE: &str = "container_definitions";
+pub(crate) const ATTRIBUTE: &str = "container_definitions";
 
 /// Value of an attribute `container_definitions`.
 #[derive(Debug)]
@@ -33,18 +34,40 @@ pub(crate) fn read(text: &str) -> Result<(Tree, Vec<Definition>), ParseError> {
         line: error.location().line(),
         problem: error.message().to_owned(),
     })?;
-    let mut reader =
-        Reader { text, tree: Tree::default(), definitions: Vec::new(), blocks: Vec::new(), error: None };
+    let mut tree = Tree::default();
+    let mut reader = Reader::new(text, &mut tree);
     reader.visit_body(&body);
-    match reader.error {
+    let (definitions, error) = (reader.definitions, reader.error);
+    match error {
         Some(error) => Err(error),
-        None => Ok((reader.tree, reader.definitions)),
+        None => Ok((tree, definitions)),
     }
+}
+
+/// Reads a JSON string of Terraform's JSON syntax, which is a template: JSON, or one expression. Returns the content's
+/// root.
+pub(crate) fn read_string(tree: &mut Tree, text: &str, range: Range<usize>) -> Result<NodeId, ParseError> {
+    let Some(content) = content_of_string(text, &range) else {
+        return Ok(tree.add(Kind::Expression, range, None));
+    };
+    let Ok(template) = hcl_edit::parser::parse_template(content.text()) else {
+        return Ok(tree.add(Kind::Expression, range, None));
+    };
+    let first = tree.nodes.len();
+    let mut reader = Reader::new(content.text(), tree);
+    let root = reader.add_template(&template.iter().collect::<Vec<_>>(), 0..content.text().len(), false);
+    if let Some(ParseError::Syntax { format, problem, .. }) = reader.error {
+        // A string is on one line of the file.
+        return Err(ParseError::Syntax { format, line: line(text, range.start), problem });
+    }
+    tree.move_to(first, &content);
+    tree.reveal_interpolations(first, text);
+    Ok(root)
 }
 
 struct Reader<'t> {
     text: &'t str,
-    tree: Tree,
+    tree: &'t mut Tree,
     definitions: Vec<Definition>,
     /// Names and architectures of the blocks around.
     blocks: Vec<(String, Option<Cpu>)>,
@@ -75,9 +98,21 @@ impl Visit for Reader<'_> {
     }
 }
 
-impl Reader<'_> {
+impl<'t> Reader<'t> {
+    fn new(text: &'t str, tree: &'t mut Tree) -> Self {
+        Self { text, tree, definitions: Vec::new(), blocks: Vec::new(), error: None }
+    }
+
     fn define(&mut self, value: &Expression) {
-        let root = self.add(value);
+        let (first, range) = (self.tree.nodes.len(), value.span().unwrap_or_default());
+        let root = match value {
+            Expression::String(_) => self.add_string(range),
+            Expression::StringTemplate(template) => {
+                self.add_template(&template.iter().collect::<Vec<_>>(), range, true)
+            }
+            _ => self.add(value),
+        };
+        self.tree.reveal_interpolations(first, self.text);
         self.tree.roots.push(root);
         let (owner, cpu) = self.blocks.last().cloned().unwrap_or_default();
         self.definitions.push(Definition { root, owner, cpu });
@@ -108,7 +143,9 @@ impl Reader<'_> {
             Expression::Conditional(conditional) => {
                 self.add_call(range, &[&conditional.true_expr, &conditional.false_expr])
             }
-            Expression::HeredocTemplate(heredoc) => self.add_heredoc(heredoc, range),
+            Expression::HeredocTemplate(heredoc) => {
+                self.add_template(&heredoc.template.iter().collect::<Vec<_>>(), range, false)
+            }
             _ => self.tree.add(Kind::Expression, range, None),
         }
     }
@@ -136,45 +173,73 @@ impl Reader<'_> {
         id
     }
 
-    /// Adds the JSON of a heredoc. Interpolations are hidden from the parser behind digits, which are valid in a
-    /// string and as a number.
-    fn add_heredoc(&mut self, heredoc: &HeredocTemplate, range: Range<usize>) -> NodeId {
-        let content = heredoc.template.span().and_then(|span| Some((span.start, self.text.get(span)?)));
-        let is_directive = |element: &Element| matches!(element, Element::Directive(_));
-        let (Some((offset, content)), false) = (content, heredoc.template.iter().any(is_directive)) else {
-            return self.tree.add(Kind::Expression, range, None);
-        };
-        let mut masked = content.as_bytes().to_vec();
-        for element in &heredoc.template {
-            if let Element::Interpolation(interpolation) = element {
-                let span = interpolation.span().unwrap_or_default();
-                let hidden = span.start.saturating_sub(offset)..span.end.saturating_sub(offset);
-                masked.get_mut(hidden).into_iter().flatten().for_each(|byte| *byte = b'1');
-            }
-        }
-        let masked = String::from_utf8_lossy(&masked);
-        let first = self.tree.nodes.len();
-        match json::read_into(&mut self.tree, &masked, offset) {
-            Ok(Some(root)) => {
-                for node in &mut self.tree.nodes[first..] {
-                    let source = self.text.get(node.range.clone()).unwrap_or_default();
-                    if matches!(node.kind, Kind::Scalar { .. }) && source.contains("${") {
-                        node.kind = Kind::Expression;
-                    }
-                }
-                root
-            }
-            Ok(None) => self.tree.add(Kind::Expression, range, None),
-            Err(error) => {
-                let ParseError::Syntax { format, line: within, problem } = error else {
-                    return self.tree.add(Kind::Expression, range, None);
-                };
-                let line = line(self.text, offset) + within - 1;
-                self.error.get_or_insert(ParseError::Syntax { format, line, problem });
-                self.tree.add(Kind::Expression, range, None)
-            }
+    /// Adds the content of a quoted string without interpolations.
+    fn add_string(&mut self, range: Range<usize>) -> NodeId {
+        match content_of_string(self.text, &range) {
+            Some(content) => self.add_json(&content, range),
+            None => self.tree.add(Kind::Expression, range, None),
         }
     }
+
+    /// Adds the content of a template: an expression, or JSON.
+    fn add_template(&mut self, elements: &[&Element], range: Range<usize>, is_quoted: bool) -> NodeId {
+        if let [Element::Interpolation(only)] = elements {
+            return self.add(&only.expr);
+        }
+        match self.content_of_template(elements, is_quoted) {
+            Some(content) => self.add_json(&content, range),
+            None => self.tree.add(Kind::Expression, range, None),
+        }
+    }
+
+    /// Content of a template without directives, with its interpolations hidden.
+    fn content_of_template(&self, elements: &[&Element], is_quoted: bool) -> Option<Unescaped> {
+        let mut content = Unescaped::default();
+        for element in elements {
+            let span = element.span()?;
+            let source = self.text.get(span.clone())?;
+            match element {
+                Element::Literal(_) if is_quoted => content.push_escaped(source, span.start)?,
+                Element::Literal(_) => content.push_plain(source, span.start),
+                Element::Interpolation(_) => content.hide(span),
+                Element::Directive(_) => return None,
+            }
+        }
+        Some(content)
+    }
+
+    /// Adds JSON. A list or an object that isn't JSON is an error, unless an interpolation may complete it.
+    fn add_json(&mut self, content: &Unescaped, range: Range<usize>) -> NodeId {
+        let first = self.tree.nodes.len();
+        match json::read_into(self.tree, content.text()) {
+            Ok(Some(root)) => {
+                self.tree.move_to(first, content);
+                return root;
+            }
+            Ok(None) => {
+                let kind = Kind::Scalar { value: String::new(), style: Style::Plain };
+                return self.tree.add(kind, range, None);
+            }
+            Err(ParseError::Syntax { format, line: within, problem })
+                if !content.has_hidden() && content.text().trim_start().starts_with(['[', '{']) =>
+            {
+                // A string is on one line of the file, whatever its content has.
+                let within = if content.is_escaped() { 0 } else { within - 1 };
+                let line = line(self.text, content.place(&(0..0)).start) + within;
+                self.error.get_or_insert(ParseError::Syntax { format, line, problem });
+            }
+            Err(_) => {}
+        }
+        self.tree.add(Kind::Expression, range, None)
+    }
+}
+
+/// Content of the quoted string in these bytes.
+fn content_of_string(text: &str, range: &Range<usize>) -> Option<Unescaped> {
+    let inner = range.start + 1..range.end.checked_sub(1)?;
+    let mut content = Unescaped::default();
+    content.push_escaped(text.get(inner.clone())?, inner.start)?;
+    Some(content)
 }
 
 /// Name of a block: its labels, or its type.

@@ -6,6 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
+use crate::unescaped::Unescaped;
+
 /// Index of a node in its tree.
 pub(crate) type NodeId = usize;
 
@@ -55,6 +57,8 @@ pub(crate) enum Style {
     Plain,
     SingleQuoted,
     DoubleQuoted,
+    /// JSON's quotes, escaped in a string. The range is between them.
+    Escaped,
     /// YAML's literal (`|`) or folded (`>`) block.
     Block,
 }
@@ -63,7 +67,7 @@ impl Style {
     /// Quotes around the value.
     pub(crate) fn quote(self) -> Option<char> {
         match self {
-            Self::Plain | Self::Block => None,
+            Self::Plain | Self::Escaped | Self::Block => None,
             Self::SingleQuoted => Some('\''),
             Self::DoubleQuoted => Some('"'),
         }
@@ -82,6 +86,29 @@ impl Tree {
         }
         self.nodes.push(Node { kind, range, anchor });
         id
+    }
+
+    /// Moves the nodes from `first` on, which were read from this text, to the places where the file writes them.
+    pub(crate) fn move_to(&mut self, first: NodeId, text: &Unescaped) {
+        for node in &mut self.nodes[first..] {
+            if let Kind::Scalar { style: style @ Style::DoubleQuoted, .. } = &mut node.kind
+                && text.is_escaped()
+            {
+                *style = Style::Escaped;
+                node.range = node.range.start + 1..node.range.end - 1;
+            }
+            node.range = text.place(&node.range);
+        }
+    }
+
+    /// Makes expressions of the scalars from `first` on that contain an interpolation in the file's text.
+    pub(crate) fn reveal_interpolations(&mut self, first: NodeId, text: &str) {
+        for node in &mut self.nodes[first..] {
+            let source = text.get(node.range.clone()).unwrap_or_default();
+            if matches!(node.kind, Kind::Scalar { .. }) && source.contains("${") {
+                node.kind = Kind::Expression;
+            }
+        }
     }
 
     /// Returns whether both trees have equal values, except for the values that `expected` names.

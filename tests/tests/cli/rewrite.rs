@@ -78,6 +78,15 @@ fn terraform(image: &str) -> String {
     text.replace("IMAGE", image)
 }
 
+/// The same in JSON syntax.
+fn terraform_json(image: &str) -> String {
+    let text = r#"{"resource": {"aws_ecs_task_definition": {"web": {"family": "web",
+  "container_definitions": "[{\"name\": \"app\", \"image\": \"IMAGE\"}, {\"name\": \"log\", \"image\": \"${var.log}\"}]"
+}}}}
+"#;
+    text.replace("IMAGE", image)
+}
+
 /// Three documents with comments, quotes and flow style, as people write them.
 fn deployment(app: &str, init: &str) -> String {
     let text = r#"# The shop
@@ -188,12 +197,18 @@ async fn terraform_keeps_its_expressions() -> Result<()> {
     let lab = Lab::start().await?;
     let app = lab.push("shop/app:v1").await?;
     let (_, digest) = lab.convert(&app).await?;
-    let file = lab.write("ecs/main.tf", &terraform(&app))?;
-    let ended = lab.rewrite(&["-f", &file]).await?;
-    assert_eq!(ended.code, Some(0), "{ended:#?}");
-    assert_eq!(ended.stdout, terraform(&format!("{}/shop/app@{digest}", lab.registry.host())));
-    assert!(ended.stderr.contains("container log  var.log"), "{}", ended.stderr);
-    assert!(ended.stderr.contains("computed elsewhere, left alone"), "{}", ended.stderr);
+    let variant = format!("{}/shop/app@{digest}", lab.registry.host());
+    for (name, expression, text, expected) in [
+        ("main.tf", "var.log", terraform(&app), terraform(&variant)),
+        ("main.tf.json", "${var.log}", terraform_json(&app), terraform_json(&variant)),
+    ] {
+        let file = lab.write(&format!("ecs/{name}"), &text)?;
+        let ended = lab.rewrite(&["-f", &file]).await?;
+        assert_eq!(ended.code, Some(0), "{ended:#?}");
+        assert_eq!(ended.stdout, expected);
+        assert!(ended.stderr.contains(&format!("container log  {expression}")), "{}", ended.stderr);
+        assert!(ended.stderr.contains("computed elsewhere, left alone"), "{}", ended.stderr);
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@ mod json;
 mod kubernetes;
 mod random;
 mod terraform;
+mod terraform_json;
 mod yaml;
 
 use crate::{EditError, Format, ImageValue, Manifest, ParseError};

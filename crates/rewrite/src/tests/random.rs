@@ -134,8 +134,32 @@ proptest! {
     }
 
     #[test]
+    fn edit_in_a_string_changes_the_image_only(
+        name in "[ -~é漢😀]{0,20}",
+        space in "[ \t\r\n]{0,4}",
+        image in reference(),
+    ) {
+        let quoted = |text: &str| {
+            let escaped = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\t', "\\t");
+            escaped.replace('\r', "\\r").replace('\n', "\\n")
+        };
+        // An interpolation in the name would hide a part of it.
+        let name = quoted(&name.replace(['$', '%'], "-"));
+        let content = format!("[{{{space}\"name\":\"{name}\",\"image\":{space}\"{image}\"{space}}}]");
+        for (format, front, back) in [
+            (Format::TerraformJson, "{\"locals\":{\"container_definitions\":\"", "\"}}"),
+            (Format::Terraform, "locals {\n  container_definitions = \"", "\"\n}\n"),
+        ] {
+            let text = format!("{front}{}{back}", quoted(&content));
+            let manifest = Manifest::parse(text.clone(), format).unwrap();
+            let edited = manifest.replace(&[Some(NEW.to_owned())]).unwrap();
+            prop_assert_eq!(edited, format!("{front}{}{back}", quoted(&content.replace(&image, NEW))));
+        }
+    }
+
+    #[test]
     fn any_text_is_parsed_or_refused(text in "[ -~\n\t\r{}\\[\\]:&*<|>#'\"é漢]{0,120}") {
-        for format in [Format::Yaml, Format::Json, Format::Terraform] {
+        for format in [Format::Yaml, Format::Json, Format::Terraform, Format::TerraformJson] {
             if let Ok(manifest) = Manifest::parse(text.clone(), format) {
                 let unchanged = manifest.replace(&vec![None; manifest.images().len()]);
                 prop_assert_eq!(unchanged, Ok(text.clone()));

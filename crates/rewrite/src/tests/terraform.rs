@@ -83,7 +83,8 @@ fn definitions_written_elsewhere_are_listed() {
         ("file(\"task.json\")", "(file(\"task.json\"))"),
         ("local.containers", "(local.containers)"),
         ("jsonencode(local.containers)", "(local.containers)"),
-        ("\"[{\\\"name\\\": \\\"a\\\"}]\"", "[{\"name\": \"a\"}]"),
+        ("\"${path.module}/task.json\"", "(\"${path.module}/task.json\")"),
+        ("\"task.json\"", "(\"task.json\")"),
     ] {
         let text = format!(
             "resource \"aws_ecs_task_definition\" \"web\" {{\n  container_definitions = {value}\n}}\n"
@@ -91,6 +92,28 @@ fn definitions_written_elsewhere_are_listed() {
         let found = images(&parse(&text, Format::Terraform));
         assert_eq!(found, [format!("aws_ecs_task_definition.web: {expected}")], "{text}");
     }
+}
+
+#[test]
+fn json_in_a_quoted_string_is_edited() {
+    for text in [
+        r#"a { container_definitions = "[\u007b\"name\": \"b\", \"image\": \"r.example/app:v1\"}]" }"#,
+        r#"a { container_definitions = "[{\"name\": \"${var.names["b"]}\", \"image\": \"r.example/app:v1\"}]" }"#,
+        r#"a { container_definitions = "${jsonencode([{ image = "r.example/app:v1" }])}" }"#,
+    ] {
+        require_edit(text, Format::Terraform, OLD);
+    }
+    let text = "a {\n  container_definitions = \"[\\n{\\\"name\\\": }]\"\n}\n";
+    let refused = parse_error(text, Format::Terraform);
+    assert!(matches!(refused, ParseError::Syntax { format: "JSON", line: 2, .. }), "{refused:?}");
+}
+
+#[test]
+fn heredoc_that_an_interpolation_completes_is_listed() {
+    let text =
+        "a {\n  container_definitions = <<EOF\n[{\"image\": \"r.example/app:v1\"}${local.more}]\nEOF\n}\n";
+    let found = images(&parse(text, Format::Terraform));
+    assert!(found.len() == 1 && found[0].starts_with("a: (<<EOF"), "{found:?}");
 }
 
 #[test]
