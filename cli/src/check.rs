@@ -4,6 +4,7 @@
 mod api_server;
 mod certificate;
 mod definitions;
+mod issuer;
 mod namespaces;
 mod nodes;
 mod outcome;
@@ -27,6 +28,7 @@ use zstart_core::eligibility::node::Node;
 
 use self::certificate::Serving;
 use self::definitions::Stage;
+use self::issuer::Issuer;
 use self::outcome::{Check, Read, Section, Unread};
 use self::report::Report;
 use crate::args::CheckArguments;
@@ -169,7 +171,7 @@ impl Subject {
         installation.push(programs::record_policy(&self.client).await);
 
         let mut reach = webhook::checks(configuration, webhook);
-        reach.push(self.certificate(&config, webhook).await);
+        reach.push(self.certificate(&config, configuration, webhook).await);
         if let Some((namespace, service)) = service(webhook) {
             reach.push(programs::endpoints(&self.client, namespace, service).await);
         }
@@ -226,9 +228,15 @@ impl Subject {
         })
     }
 
-    async fn certificate(&self, config: &Config, webhook: &MutatingWebhook) -> Check {
+    async fn certificate(
+        &self,
+        config: &Config,
+        configuration: &MutatingWebhookConfiguration,
+        webhook: &MutatingWebhook,
+    ) -> Check {
         const NAME: &str = "certificate";
         let secret = &config.serving_secret;
+        let issuer = Issuer::of(configuration, webhook);
         let Some(host) = host(webhook) else {
             return Check::skipped(
                 NAME,
@@ -245,8 +253,7 @@ impl Subject {
                         "the Secret {}/{secret} with the webhook's certificate is missing",
                         self.namespace
                     ),
-                    "with webhook.certificate.mode zstart, the controller creates it: read its log. With secret, \
-                     create it; with certManager, read the Certificate's events",
+                    issuer.certificate_action(secret),
                 );
             }
             Err(error) => {
@@ -257,7 +264,7 @@ impl Subject {
         // The private key in the Secret isn't looked at.
         let chain =
             found.data.as_ref().and_then(|data| data.get("tls.crt")).map_or(&[][..], |chain| &chain.0);
-        Serving { secret, chain, bundle, host: &host }.check(Timestamp::now())
+        Serving { secret, chain, bundle, host: &host, issuer }.check(Timestamp::now())
     }
 }
 

@@ -12,12 +12,10 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, Error, RootCertStore};
 use zstart_core::chain;
 
+use super::issuer::Issuer;
 use super::outcome::Check;
 
 const NAME: &str = "certificate";
-/// Action for a certificate that its issuer must replace.
-const RENEW: &str = "zstart's controller renews it within seconds: read the controller's log. With another \
-                     webhook.certificate.mode, renew the Secret, or read the Certificate's events";
 
 /// Certificate of the serving Secret, and the party that verifies it.
 pub(super) struct Serving<'a> {
@@ -29,14 +27,17 @@ pub(super) struct Serving<'a> {
     pub(super) bundle: &'a [u8],
     /// DNS name by which the API server calls the webhook.
     pub(super) host: &'a str,
+    /// Party that replaces the certificate.
+    pub(super) issuer: Issuer,
 }
 
 impl Serving<'_> {
     /// Verifies the certificate as the API server does in its TLS handshake.
     pub(super) fn check(&self, now: Timestamp) -> Check {
         let Self { secret, chain: pem, .. } = self;
+        let renew = self.issuer.certificate_action(secret);
         let unusable = |problem: String| {
-            Check::failed(NAME, format!("tls.crt of the Secret {secret} can't be used: {problem}"), RENEW)
+            Check::failed(NAME, format!("tls.crt of the Secret {secret} can't be used: {problem}"), &renew)
         };
         let chain = match CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>() {
             Ok(chain) => chain,
@@ -58,7 +59,7 @@ impl Serving<'_> {
         let seconds = now.as_second();
         if seconds > until {
             let text = format!("the certificate in the Secret {secret} expired at {}", date(until));
-            return Check::failed(NAME, text, RENEW);
+            return Check::failed(NAME, text, renew);
         }
         if seconds < from {
             let text = format!("the certificate in the Secret {secret} isn't valid before {}", date(from));
@@ -79,7 +80,7 @@ impl Serving<'_> {
         // Issuers renew after two thirds of the lifetime at the latest.
         if (until - seconds).saturating_mul(10) < until - from {
             let text = format!("{text}, but its renewal is overdue");
-            return Check::warning(NAME, text, RENEW);
+            return Check::warning(NAME, text, renew);
         }
         Check::passed(NAME, text)
     }
@@ -115,8 +116,7 @@ impl Serving<'_> {
                         "no authority in the webhook configuration's caBundle signed the certificate in the Secret \
                          {secret}: the API server refuses the webhook, and pods start from their original images"
                     ),
-                    "with webhook.certificate.mode zstart, the controller writes both: read its log. With secret, set \
-                     webhook.certificate.caBundle to the authority; with certManager, see that cainjector runs",
+                    self.issuer.authority_action(),
                 )
             }
             Error::InvalidCertificate(
@@ -164,8 +164,8 @@ mod tests {
     }
 
     fn check(chain: &str, bundle: &str, now: &str) -> Check {
-        let serving =
-            Serving { secret: "tls", chain: chain.as_bytes(), bundle: bundle.as_bytes(), host: HOST };
+        let (chain, bundle) = (chain.as_bytes(), bundle.as_bytes());
+        let serving = Serving { secret: "tls", chain, bundle, host: HOST, issuer: Issuer::Controller };
         serving.check(now.parse().unwrap())
     }
 

@@ -6,6 +6,7 @@ use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebho
 use kube::ResourceExt;
 use zstart_core::eligibility::node::Node;
 
+use super::issuer::Issuer;
 use super::outcome::{Check, names};
 
 /// Start of the configuration by which Amazon EKS marks pods for Fargate.
@@ -21,7 +22,7 @@ const GKE_PORTS: [u16; 2] = [443, 10250];
 
 /// Checks zstart's own webhook in its configuration.
 pub(super) fn checks(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWebhook) -> Vec<Check> {
-    vec![configured(configuration, webhook), fails_open(webhook), trusts(webhook)]
+    vec![configured(configuration, webhook), fails_open(webhook), trusts(configuration, webhook)]
 }
 
 fn configured(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWebhook) -> Check {
@@ -58,14 +59,13 @@ fn fails_open(webhook: &MutatingWebhook) -> Check {
     }
 }
 
-fn trusts(webhook: &MutatingWebhook) -> Check {
+fn trusts(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWebhook) -> Check {
     const NAME: &str = "ca-bundle";
     if webhook.client_config.ca_bundle.as_ref().is_none_or(|bundle| bundle.0.is_empty()) {
         return Check::failed(
             NAME,
             "caBundle of the webhook configuration is empty: the API server doesn't trust the webhook",
-            "the controller writes it (webhook.certificate.mode zstart): read the controller's log; with certManager, \
-             see that cainjector runs; with secret, set webhook.certificate.caBundle",
+            Issuer::of(configuration, webhook).authority_action(),
         );
     }
     Check::passed(NAME, "the webhook configuration has a caBundle")
