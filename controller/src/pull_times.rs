@@ -2,6 +2,7 @@
 //!
 //! - `events`: the kubelets' events, from the start of the leadership on.
 //! - `sources`: the source of a pulled image.
+//! - `early_pulls`: pulls of images that no workload in an opted-in namespace runs yet.
 //! - `ledger`: the figures of each source, and the times at which its record is written.
 //! - `figures`: the figures of one source. Pure.
 //! - `recent_pulls`: nodes that have the layers already.
@@ -10,8 +11,8 @@
 //! is often the only comparison that is left once a record is Ready.
 //!
 //! The figures are in memory. A record gets a summary of them, under a field manager of its own
-//! ([`keys::PULL_METER`]): ten seconds after the first pull, then at most every ten minutes, and only if the summary
-//! changed. All records together get at most one write in two seconds. A new process starts with the record's
+//! ([`keys::PULL_METER`]): ten seconds after the first pull of the source and of its variant, then at most every ten
+//! minutes, and only if the summary changed. All records together get at most one write in two seconds. A new process starts with the record's
 //! summary: its median has the weight of at most 32 pulls.
 
 use std::sync::Arc;
@@ -25,13 +26,15 @@ use tracing::{debug, warn};
 use zstart_core::record::{MeasuredPulls, Variant, record_name};
 use zstart_core::{ImageConversion, Pulled, chain, keys};
 
+use self::early_pulls::{EarlyPull, EarlyPulls};
 use self::events::PulledEvents;
 use self::ledger::{Ledger, Observed, Pull};
-use self::sources::Sources;
+use self::sources::{PulledSource, Sources, possible_source};
 use crate::context::Context;
 use crate::demand::Source;
 use crate::watched::WatchedPulledEvent;
 
+mod early_pulls;
 mod events;
 mod figures;
 mod ledger;
@@ -47,6 +50,8 @@ const SPACING: Duration = Duration::from_secs(2);
 const FAILURE_SPACING: Duration = Duration::from_mins(1);
 /// Interval at which sources are dropped that no workload runs.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
+/// Interval at which early pulls of new sources are counted.
+const EARLY_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Image of a pull.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,14 +89,22 @@ enum Recorded {
 pub(crate) async fn keep(context: Arc<Context>) {
     context.demand.wait_until_synced().await;
     let mut events = PulledEvents::new(&context.client);
-    let mut meter = Meter { context: &context, sources: Sources::default(), ledger: Ledger::default() };
+    let mut meter = Meter {
+        context: &context,
+        sources: Sources::default(),
+        early: EarlyPulls::default(),
+        ledger: Ledger::default(),
+    };
     let mut prunes = interval(PRUNE_INTERVAL);
     prunes.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut joins = interval(EARLY_INTERVAL);
+    joins.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut next_write = Instant::now();
     loop {
         let wake = meter.ledger.next_due().map(|due| due.max(next_write));
         tokio::select! {
             event = events.next() => meter.observe(&event, Instant::now()),
+            _ = joins.tick() => meter.count_all_early(Instant::now()),
             _ = prunes.tick() => {
                 meter.ledger.retain(|source| context.demand.read(|demand| demand.is_in_demand(source)));
             }
@@ -107,19 +120,44 @@ pub(crate) async fn keep(context: Arc<Context>) {
 struct Meter<'a> {
     context: &'a Context,
     sources: Sources,
+    early: EarlyPulls,
     ledger: Ledger,
 }
 
 impl Meter<'_> {
-    /// Counts the pull that an event reports, if a workload in an opted-in namespace runs the source.
+    /// Counts the pull that an event reports, if a workload in an opted-in namespace runs the source. Remembers it
+    /// otherwise.
     fn observe(&mut self, event: &WatchedPulledEvent, now: Instant) {
         let Some(Pulled { image, took, image_bytes }) = Pulled::parse(event.message()) else { return };
         let sources = &mut self.sources;
-        let Some(pulled) = self.context.demand.read(|demand| sources.identify(image, demand, now)) else {
-            return;
-        };
-        let kind = pulled.kind;
-        let observed = self.ledger.observe(Pull { pulled, node: event.node(), took, image_bytes }, now);
+        if let Some(pulled) = self.context.demand.read(|demand| sources.identify(image, demand, now)) {
+            // First, because a node that pulled the source early has the layers.
+            self.count_early(&pulled.source, now);
+            self.count(Pull { pulled, node: event.node(), took, image_bytes }, now);
+        } else if let Some(image) = possible_source(image) {
+            self.early.insert(image, EarlyPull { node: event.node().into(), took, image_bytes, at: now });
+        }
+    }
+
+    /// Counts the early pulls of all images that have become sources.
+    fn count_all_early(&mut self, now: Instant) {
+        let early = &self.early;
+        let sources = self.context.demand.read(|demand| early.sources(|image| demand.is_in_demand(image)));
+        for source in sources {
+            self.count_early(&Arc::new(source), now);
+        }
+    }
+
+    fn count_early(&mut self, source: &Source, now: Instant) {
+        for EarlyPull { node, took, image_bytes, .. } in self.early.take(source, now) {
+            let pulled = PulledSource::original(source.clone());
+            self.count(Pull { pulled, node: &node, took, image_bytes }, now);
+        }
+    }
+
+    fn count(&mut self, pull: Pull<'_>, now: Instant) {
+        let (kind, took) = (pull.pulled.kind, pull.took);
+        let observed = self.ledger.observe(pull, now);
         let metrics = &self.context.metrics.pulls;
         match observed {
             Observed::Counted => metrics.count(kind, took),
@@ -133,7 +171,10 @@ impl Meter<'_> {
         let Some(source) = self.ledger.take_due(Instant::now()) else { return true };
         match self.write(&source).await {
             Ok(Recorded::Kept) => {}
-            Ok(Recorded::Unresolved) => self.ledger.postpone(&source, Instant::now()),
+            Ok(Recorded::Unresolved) => self.ledger.wait_for_record(&source, Instant::now()),
+            Ok(Recorded::Gone) if self.context.demand.read(|demand| demand.is_in_demand(&source)) => {
+                self.ledger.wait_for_record(&source, Instant::now());
+            }
             Ok(Recorded::Gone) => self.ledger.forget(&source),
             Err(error) => {
                 warn!(%source, error = chain(&error), "failed to write the measured pulls of a record, retrying");

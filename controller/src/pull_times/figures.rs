@@ -67,15 +67,16 @@ impl Figures {
         }
     }
 
-    /// Counts a pull.
-    pub(super) fn add(&mut self, kind: PullKind, took: Duration, image_bytes: Option<u64>) {
+    /// Counts a pull. Returns whether it is the first of its image that this process counts.
+    pub(super) fn add(&mut self, kind: PullKind, took: Duration, image_bytes: Option<u64>) -> bool {
         match kind {
             PullKind::Original => self.original.add(took, image_bytes),
             PullKind::Variant => {
-                self.variant.add(took, image_bytes);
+                let is_first = self.variant.add(took, image_bytes);
                 self.unsized_pulls = self.unsized_pulls.saturating_add(1);
                 self.unsettled.pulls = self.unsettled.pulls.saturating_add(1);
                 self.unsettled.took = self.unsettled.took.saturating_add(took);
+                is_first
             }
         }
     }
@@ -121,13 +122,16 @@ impl Figures {
 }
 
 impl Samples {
-    fn add(&mut self, took: Duration, image_bytes: Option<u64>) {
+    /// Returns whether this is the first pull.
+    fn add(&mut self, took: Duration, image_bytes: Option<u64>) -> bool {
+        let is_first = self.millis.is_empty();
         self.pulls = self.pulls.saturating_add(1);
         if self.millis.len() == WINDOW {
             self.millis.pop_front();
         }
         self.millis.push_back(u32::try_from(took.as_millis()).unwrap_or(u32::MAX));
         self.image_bytes = image_bytes.or(self.image_bytes);
+        is_first
     }
 
     /// Adds the pulls of an earlier process before the own ones. Only their median is known.

@@ -11,7 +11,7 @@ use crate::demand::Source;
 #[cfg(test)]
 mod tests;
 
-/// Delay from the first pull to the write of the record. A rollout pulls on many nodes at once.
+/// Delay from the first pull of an image to the write of the record. A rollout pulls on many nodes at once.
 const DEBOUNCE: Duration = Duration::from_secs(10);
 /// Least time between two writes of one record.
 const WRITE_INTERVAL: Duration = Duration::from_mins(10);
@@ -70,8 +70,9 @@ impl Ledger {
         if !self.recent.insert(node, &source, entry.figures.generation(), now) {
             return Observed::Repeated;
         }
-        entry.figures.add(kind, took, image_bytes);
-        let at = entry.written.map_or(now, |written| written + WRITE_INTERVAL);
+        let is_first = entry.figures.add(kind, took, image_bytes);
+        // The first pull of a variant completes the comparison.
+        let at = entry.written.filter(|_| !is_first).map_or(now, |written| written + WRITE_INTERVAL);
         self.schedule(&source, at.max(now + DEBOUNCE));
         Observed::Counted
     }
@@ -122,6 +123,11 @@ impl Ledger {
     /// Makes a record due again that couldn't be written.
     pub(super) fn postpone(&mut self, source: &Source, now: Instant) {
         self.schedule(source, now + WRITE_INTERVAL);
+    }
+
+    /// Makes a record due again that doesn't exist yet, or has no digest yet.
+    pub(super) fn wait_for_record(&mut self, source: &Source, now: Instant) {
+        self.schedule(source, now + READ_INTERVAL);
     }
 
     /// Drops the figures of a source without a record.

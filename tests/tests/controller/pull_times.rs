@@ -250,6 +250,26 @@ async fn pulls_of_kubelets_are_recorded_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pulls_before_the_opt_in_are_counted() -> Result<()> {
+    let lab = Lab::start().await?;
+    let meter = Meter::start(&lab, &lab.api_server().await?).await?;
+    let original = lab.image("app:v1");
+    for (node, time) in [("a", "4s"), ("b", "5s")] {
+        lab.kubelet_says(node, "off", &pulled(&original, time)).await?;
+    }
+    meter.settled().await?;
+    let digest = lab.application("app:v1", "one").await?;
+    let variant = lab.ready(&original).await?.variant.context("no variant")?.reference.to_string();
+    for node in ["b", "c"] {
+        lab.kubelet_says(node, "on", &pulled(&variant, "2s")).await?;
+    }
+    // Node b has the layers.
+    let expected = MeasuredPulls::new(digest, Some(figures(2, 4_500, None)), Some(figures(1, 2_000, None)));
+    lab.measured(&original, &expected).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn interrupted_watch_loses_no_pull_and_repeats_none() -> Result<()> {
     let lab = Lab::start().await?;
     let mut proxy = TcpProxy::start(lab.api_server().await?).await?;

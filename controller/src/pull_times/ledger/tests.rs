@@ -38,7 +38,7 @@ fn later_pulls_of_a_node_are_repeated_of_either_image() {
 }
 
 #[test]
-fn record_is_due_after_ten_seconds_and_then_every_ten_minutes() {
+fn record_is_due_soon_after_first_pulls_and_rarely_later() {
     let (mut ledger, start) = (Ledger::default(), Instant::now());
     let node = |number: u32| format!("node-{number}");
     assert_eq!(ledger.next_due(), None);
@@ -55,6 +55,11 @@ fn record_is_due_after_ten_seconds_and_then_every_ten_minutes() {
     assert_eq!(ledger.next_due(), Some(written + WRITE_INTERVAL));
     ledger.observe(pull("app", "late", None), written + 2 * WRITE_INTERVAL);
     assert_eq!(ledger.next_due(), Some(written + WRITE_INTERVAL));
+    let digest = digest();
+    ledger.observe(pull("app", "variant", Some(digest.short())), written + 2 * SECOND);
+    assert_eq!(ledger.next_due(), Some(written + 2 * SECOND + DEBOUNCE), "the first variant");
+    ledger.observe(pull("app", "second", Some(digest.short())), written + 3 * SECOND);
+    assert_eq!(ledger.next_due(), Some(written + 2 * SECOND + DEBOUNCE));
 }
 
 #[test]
