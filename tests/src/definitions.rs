@@ -1,10 +1,12 @@
-//! zstart's own kinds on an API server.
+//! Kinds on an API server: zstart's own, and those of other products.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::api::{ListParams, PostParams};
+use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
+use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use zstart_core::{FreshnessSweep, ImageConversion, OwnerHold};
 
@@ -26,6 +28,24 @@ pub async fn define(client: &Client) -> Result<()> {
         records.list(&ListParams::default()).await?;
         holds.list(&ListParams::default()).await?;
         sweeps.list(&ListParams::default()).await?;
+        Ok(Some(()))
+    })
+    .await
+}
+
+/// Creates the definition in a file, and waits until the API server serves its kind.
+pub async fn define_file(client: &Client, file: &Path) -> Result<()> {
+    let text = std::fs::read_to_string(file);
+    let text = text.with_context(|| format!("failed to read {}", file.display()))?;
+    let definition: CustomResourceDefinition =
+        serde_saphyr::from_str(&text).with_context(|| format!("failed to parse {}", file.display()))?;
+    Api::all(client.clone()).create(&PostParams::default(), &definition).await?;
+    let spec = &definition.spec;
+    let version = spec.versions.iter().find(|version| version.served).context("no version is served")?;
+    let kind = GroupVersionKind::gvk(&spec.group, &version.name, &spec.names.kind);
+    let objects: Api<DynamicObject> = Api::all_with(client.clone(), &ApiResource::from_gvk(&kind));
+    wait::until(format!("{} to be served", kind.kind), WITHIN, || async {
+        objects.list(&ListParams::default()).await?;
         Ok(Some(()))
     })
     .await

@@ -85,6 +85,20 @@ pub async fn module_source(folder: &'static str, module: &'static str) -> Result
     Ok(folder.into())
 }
 
+/// Folder of the source of a Go module, given as `PATH@VERSION`, with this checksum. Downloads the module once.
+pub async fn checked_module_source(module: &'static str, sum: &'static str) -> Result<PathBuf> {
+    let answer = tokio::task::spawn_blocking(move || {
+        // Outside of a Go module, so that no other one decides the version.
+        let folder = tempfile::tempdir()?;
+        let mut go = Command::new("go");
+        run(go.current_dir(folder.path()).args(["mod", "download", "-json", module]))
+            .with_context(|| format!("failed to download {module}"))
+    });
+    let answer: serde_json::Value = serde_json::from_str(&answer.await??)?;
+    ensure!(answer["Sum"] == sum, "the checksum of {module} is {}, expected {sum}", answer["Sum"]);
+    Ok(answer["Dir"].as_str().with_context(|| format!("go names no folder of {module}"))?.into())
+}
+
 fn find_blocking(tool: Tool) -> Result<PathBuf> {
     let name = tool.file_name();
     let mut folders = settings::binary_folders();

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use zstart_tests::chart::{Helm, find, name};
+use zstart_tests::chart::{Helm, name};
 
-fn deploy() -> PathBuf {
+pub(crate) fn deploy() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")
 }
 
@@ -17,7 +17,7 @@ fn read(path: &str) -> Result<String> {
 }
 
 /// Documents of a YAML file, which JSON is too.
-fn documents(path: &str) -> Result<Vec<Value>> {
+pub(crate) fn documents(path: &str) -> Result<Vec<Value>> {
     Ok(serde_saphyr::from_multiple(&read(path)?)?)
 }
 
@@ -109,36 +109,6 @@ fn lifecycle_policy_selects_variants_and_no_source() -> Result<()> {
     let priorities: Vec<_> = rules.iter().map(|rule| rule["rulePriority"].as_u64()).collect();
     assert_eq!(priorities, [Some(1), Some(2)]);
     assert_eq!(rules[1]["selection"]["tagStatus"], "untagged");
-    Ok(())
-}
-
-#[tokio::test]
-async fn gitops_examples_install_this_chart() -> Result<()> {
-    let helm = Helm::find().await?;
-    let application = documents("argocd/application.yaml")?.remove(0);
-    let flux = documents("flux/zstart.yaml")?;
-    let release = flux.iter().find(|object| object["kind"] == "HelmRelease").context("no HelmRelease")?;
-    let folder = tempfile::tempdir()?;
-    let file = folder.path().join("values.json");
-    for (path, values) in [
-        (&application["spec"]["source"]["path"], &application["spec"]["source"]["helm"]["valuesObject"]),
-        (&release["spec"]["chart"]["spec"]["chart"], &release["spec"]["values"]),
-    ] {
-        assert!(deploy().join("..").join(path.as_str().context("no path")?).join("Chart.yaml").is_file());
-        std::fs::write(&file, values.to_string())?;
-        let objects = helm.render_file("zstart", &file).await?;
-        // Both leave alone what the controller writes.
-        for (kind, wanted) in
-            [("MutatingWebhookConfiguration", "zstart"), ("ConfigMap", "zstart-controller-platforms")]
-        {
-            find(&objects, kind, wanted)?;
-            let ignored =
-                [&application["spec"]["ignoreDifferences"], &release["spec"]["driftDetection"]["ignore"]];
-            for ignored in ignored.map(Value::to_string) {
-                assert!(ignored.contains(&format!("\"{wanted}\"")) && ignored.contains(kind), "{ignored}");
-            }
-        }
-    }
     Ok(())
 }
 

@@ -4,6 +4,7 @@
 mod binaries;
 mod certificates;
 mod deploy;
+mod gitops;
 mod jobs;
 mod modes;
 mod monitoring;
