@@ -37,12 +37,12 @@ pub fn run(keep: bool, binaries: Option<PathBuf>) -> Result<()> {
     };
     if cluster::is_inside() {
         let layout = image()?;
-        return cluster::run_program(Storage::Disk, &[], |cluster| async move {
+        return cluster::run_program(Storage::Disk, &[], |mut cluster| async move {
             if !keep {
-                return scenario::run(&cluster, &binaries, &layout, PULLS, &results_folder()?).await;
+                return scenario::run(&mut cluster, &binaries, &layout, PULLS, &results_folder()?).await;
             }
             let prometheus = step("starting Prometheus", monitoring::start(&cluster)).await?;
-            scenario::run(&cluster, &binaries, &layout, PULLS, &results_folder()?).await?;
+            scenario::run(&mut cluster, &binaries, &layout, PULLS, &results_folder()?).await?;
             monitoring::describe(&prometheus);
             commands::shell(&cluster, &[])
         });

@@ -9,7 +9,6 @@ use kube::api::{ListParams, Patch, PatchParams};
 use kube::{Api, ResourceExt as _};
 use serde_json::json;
 use zstart_core::{Reference, keys, units};
-use zstart_report::{Comparison, Image, Measured, Pulls, Savings};
 
 use super::answers;
 use super::application::{self, IMAGE, NAMESPACE, Ready};
@@ -22,11 +21,10 @@ use crate::{oracle, wait};
 
 pub(super) const STARTED_WITHIN: Duration = Duration::from_mins(3);
 
-/// Runs the demo with the image in a layout folder, and prints the table. Writes the measurements to `report.html` in the
-/// folder `results`, and what zstart's commands say to `commands.txt`. The shown pull time is the median of `pulls`
-/// pulls of each image.
+/// Runs the demo with the image in a layout folder, and prints the table. Writes what zstart's commands say to the folder
+/// `results`: `report.html` and `commands.txt`. The shown pull time is the median of `pulls` pulls of each image.
 pub async fn run(
-    cluster: &Cluster,
+    cluster: &mut Cluster,
     binaries: &Path,
     layout: &Path,
     pulls: usize,
@@ -75,12 +73,11 @@ pub async fn run(
     let pulling = pull_times(cluster, &images, pulls);
     let times =
         step(&format!("pulling each image {pulls} times with the kubelet, in turns"), pulling).await?;
-    scale(cluster, 1).await?;
-    let running = running_pod(cluster, &zstd).await?;
-    answers::show(cluster, binaries, &running.name_any(), &results.join("commands.txt")).await?;
-    let picture = results.join("report.html");
-    write_report(&source, &ready, &times, &picture)?;
-    report(&ready, &pod, &check, &times, &picture);
+    let joining = start_on_new_node(cluster, variant);
+    let running =
+        step("starting the pod on a second node that joins, as nodes of an autoscaler do", joining).await?;
+    answers::show(cluster, binaries, &running.name_any(), results).await?;
+    report(&ready, &pod, &check, &times, &results.join("report.html"));
     Ok(())
 }
 
@@ -141,6 +138,19 @@ async fn replace(cluster: &Cluster, source: &Reference, variant: &Reference) -> 
     Ok(pod)
 }
 
+/// Starts the pod on a node that joins. Its pull of the variant is the first one by that node, which the controller
+/// compares with the first node's pull of the source.
+async fn start_on_new_node(cluster: &mut Cluster, variant: &Reference) -> Result<Pod> {
+    let first = cluster.kubectl(&["get", "nodes", "-o", "jsonpath={.items[0].metadata.name}"])?;
+    let joined = cluster.join_node().await?;
+    cluster.kubectl(&["cordon", &first])?;
+    scale(cluster, 1).await?;
+    let pod = running_pod(cluster, &variant.to_string()).await?;
+    cluster.kubectl(&["uncordon", &first])?;
+    print_below(&format!("pod {} runs {variant} on node {joined}", pod.name_any()));
+    Ok(pod)
+}
+
 /// Sets the number of replicas. For zero, waits until the last pod is gone.
 async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
     let deployments: Api<k8s_openapi::api::apps::v1::Deployment> =
@@ -155,26 +165,6 @@ async fn scale(cluster: &Cluster, replicas: u32) -> Result<()> {
         Ok(pods.list(&ListParams::default()).await?.items.is_empty().then_some(()))
     })
     .await
-}
-
-/// Writes the measurements as HTML, in the form of `zstart report`. The node pulled each image from a clean content
-/// store, as at the first pull of a node.
-fn write_report(source: &Reference, ready: &Ready, times: &[Vec<Duration>], file: &Path) -> Result<()> {
-    let measured = |image: usize| {
-        let times = times.get(image).filter(|times| !times.is_empty())?;
-        Some(Measured { count: times.len() as u64, median: median(times) })
-    };
-    let (gzip, zstd) = ready.sizes();
-    let image = Image {
-        source: source.to_string(),
-        variant: ready.variant.reference.to_string(),
-        size: Comparison { source: gzip, variant: zstd },
-        platforms: ready.variant.platforms.len(),
-        pulls: Pulls { source: measured(0), variant: measured(1) },
-        conversion: ready.duration(),
-    };
-    let savings = Savings::new(vec![image], jiff::Timestamp::now());
-    std::fs::write(file, savings.html()).with_context(|| format!("failed to write {}", file.display()))
 }
 
 fn report(ready: &Ready, pod: &Pod, check: &LayerCheck, times: &[Vec<Duration>], report_file: &Path) {

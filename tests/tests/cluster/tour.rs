@@ -1,4 +1,4 @@
-//! The commands of docs/tour.md in a cluster, with the outputs that the page shows.
+//! The commands of docs/tour.md in a cluster of two nodes, with the outputs that the page shows.
 
 use std::time::Duration;
 
@@ -18,7 +18,8 @@ const READING: [&str; 5] =
 #[test]
 fn tour_shows_what_its_page_says() {
     let image = demo::small_image().expect("the image exists or is built");
-    cluster::run("tour::tour_shows_what_its_page_says", |cluster| async move {
+    cluster::run("tour::tour_shows_what_its_page_says", |mut cluster| async move {
+        cluster.join_node().await?;
         cluster.push_zstart_images(&built_binaries()?)?;
         demo::push_application(&image).await?;
         // The page's commands name the chart as in a checkout.
