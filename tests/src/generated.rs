@@ -9,6 +9,9 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::chart::{Helm, chart, renders, values_table};
 
+mod reasons;
+pub(crate) mod section;
+
 /// Folder of the variants' differences.
 pub const RENDERS: &str = "tests/tests/chart/renders";
 
@@ -21,18 +24,32 @@ struct Generated {
     content: String,
 }
 
+impl Generated {
+    /// Document whose sections `replace` writes.
+    fn sections(path: &str, replace: impl Fn(&str) -> Result<String>) -> Result<Self> {
+        let content =
+            replace(&read(&root().join(path))?).with_context(|| format!("failed to make {path}"))?;
+        Ok(Self { path: path.into(), content })
+    }
+}
+
 async fn files(helm: &Helm) -> Result<Vec<Generated>> {
-    let read =
-        |path: &Path| fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()));
-    let readme =
-        values_table::replace(&read(&chart().join("README.md"))?, &read(&chart().join("values.yaml"))?)?;
-    let mut files = vec![Generated { path: "charts/zstart/README.md".into(), content: readme }];
+    let values = read(&chart().join("values.yaml"))?;
+    let mut files = vec![
+        Generated::sections("charts/zstart/README.md", |readme| values_table::replace(readme, &values))?,
+        Generated::sections("docs/pods.md", reasons::pods)?,
+        Generated::sections("docs/troubleshooting.md", reasons::troubleshooting)?,
+    ];
     let path = Path::new(MANIFESTS).join("zstart.yaml");
     files.push(Generated { path, content: renders::manifests(helm).await? });
     for (name, content) in renders::differences(helm).await? {
         files.push(Generated { path: Path::new(RENDERS).join(format!("{name}.diff")), content });
     }
     Ok(files)
+}
+
+fn read(path: &Path) -> Result<String> {
+    fs::read_to_string(path).with_context(|| format!("failed to read {}", path.display()))
 }
 
 /// Writes the files, and removes renders of variants that don't exist.

@@ -87,6 +87,22 @@ impl HoldReason {
             Self::ZstdNotUnpacked => "ZstdNotUnpacked",
         }
     }
+
+    /// Evidence, as a part of a sentence.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::RecreatedAfterRewrite => {
+                "a rewritten pod was deleted, its owner created it again at an unchanged template, and so on, three \
+                 times in a row"
+            }
+            Self::ImagePatchedBack => {
+                "the image of two of the owner's pods was changed from the variant back to the original"
+            }
+            Self::ZstdNotUnpacked => {
+                "the owner is a node, whose container runtime couldn't unpack a zstd layer"
+            }
+        }
+    }
 }
 
 impl fmt::Display for HoldReason {

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::Result;
-use zstart_core::owner_hold::HoldReason;
-use zstart_core::record::RecordReason;
 use zstart_tests::registry::profiles::{PRODUCTS, table};
 
 /// Reads all Rust code below a folder.
@@ -58,20 +56,6 @@ fn tests_named_in_document_tables_exist() -> Result<()> {
     Ok(())
 }
 
-#[test]
-fn pods_document_lists_every_reason() -> Result<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let text = std::fs::read_to_string(root.join("docs/pods.md"))?;
-    let code = std::fs::read_to_string(root.join("crates/core/src/eligibility/reason.rs"))?;
-    let words: Vec<&str> =
-        code.lines().filter_map(|line| line.split_once("=> \"")?.1.split('"').next()).collect();
-    assert!(words.len() > 25, "{words:?}");
-    for word in words {
-        assert!(text.contains(&format!("\n| `{word}` | ")), "docs/pods.md lacks {word}");
-    }
-    Ok(())
-}
-
 /// Each reason in the table is a test, and each test is a reason in the table.
 #[test]
 fn decisions_list_every_defect_of_oci_client() -> Result<()> {
@@ -101,16 +85,12 @@ fn registries_document_has_the_products_table() -> Result<()> {
     Ok(())
 }
 
-/// Words of a troubleshooting document that must be complete: reasons of records, metrics, and reasons of events.
+/// Words of a troubleshooting document that must be complete: metrics, and reasons of events.
 #[test]
-fn troubleshooting_lists_reasons_metrics_and_events() -> Result<()> {
+fn troubleshooting_lists_metrics_and_events() -> Result<()> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let read = |path: &str| std::fs::read_to_string(root.join(path));
     let text = read("docs/troubleshooting.md")?;
-    let reasons = RecordReason::ALL.iter().map(|reason| reason.as_str());
-    let lacking = reasons.filter(|reason| !text.contains(&format!("\n### `{reason}`\n\n")));
-    assert_eq!(lacking.collect::<Vec<_>>(), [""; 0], "docs/troubleshooting.md lacks sections");
-
     let quoted = |code: &str, before: &str| -> BTreeSet<String> {
         let found = code.split(before).skip(1);
         let words = found.filter_map(|rest| rest.trim_start().strip_prefix('"')?.split('"').next());
@@ -138,8 +118,7 @@ fn troubleshooting_lists_reasons_metrics_and_events() -> Result<()> {
     };
     let mut events = words(&read("controller/src/heal/cure.rs")?);
     events.extend(words(&read("controller/src/events.rs")?));
-    events.extend(HoldReason::ALL.iter().map(|reason| reason.as_str().to_owned()));
-    assert!(events.len() > 7, "{events:?}");
+    assert!(events.len() > 4, "{events:?}");
     for word in events {
         assert!(text.contains(&format!("`{word}`")), "docs/troubleshooting.md lacks the event {word}");
     }

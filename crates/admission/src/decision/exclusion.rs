@@ -67,15 +67,10 @@ fn describe_metadata(pod: &Pod, reason: Option<Reason>) -> String {
             None => "the pod has no controller and isn't applied from a manifest".to_owned(),
         },
         Some(Reason::PodOptedOut) => format!("the pod has the label {}={}", keys::REWRITE, keys::DISABLED),
-        Some(Reason::MirrorPod) => "the pod mirrors a static pod".to_owned(),
         Some(Reason::ForeignController) => format!(
             "the pod belongs to {owner}, or has the marks of an operator, which may compare images; \
              allowedControllers vouches for a kind"
         ),
-        Some(Reason::AppliedBare) => {
-            "the pod has no controller, and its manifest may be applied again, which would undo the rewrite"
-                .to_owned()
-        }
-        Some(reason) => format!("the pod is left alone: {reason}"),
+        Some(reason) => reason.plain_meaning(),
     }
 }

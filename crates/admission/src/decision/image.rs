@@ -119,22 +119,19 @@ impl<'a> ImageDecider<'a> {
             return Err(Reason::ImageOptedOut.into());
         }
         if variant::is_written_variant(&source) {
+            let reason = Reason::AlreadyVariant;
             trace.step(false, || {
-                "the image has the name of a variant and a digest, as zstart writes them, and the pod names no \
-                 original of it; an image of your own with such a tag needs another tag"
-                    .to_owned()
+                format!("{}; {}", reason.plain_meaning(), reason.action().unwrap_or_default())
             });
-            return Err(Reason::AlreadyVariant.into());
+            return Err(reason.into());
         }
         if image.pull_policy == PullPolicy::Never {
-            trace.step(false, || "imagePullPolicy is Never: the node must have the image".to_owned());
-            return Err(Reason::NeverPulled.into());
+            return Err(refused(Reason::NeverPulled, trace));
         }
         let (name, signed_images) = (source.name(), &self.context.policy.signed_images);
         let is_signed = self.requires_signature || signed_images.iter().any(|signed| signed.matches(&name));
         if is_signed {
-            trace.step(false, || "a policy requires a signature, which the variant doesn't have".to_owned());
-            return Err(Reason::SignatureRequired.into());
+            return Err(refused(Reason::SignatureRequired, trace));
         }
         Ok(source)
     }
@@ -143,6 +140,12 @@ impl<'a> ImageDecider<'a> {
         let (pod, namespace, snapshot) = (self.pod, self.namespace, self.context.snapshot);
         self.template.get_or_insert_with(|| snapshot.template_time(pod, namespace)).latest()
     }
+}
+
+/// Records the meaning of a reason as the step that failed.
+fn refused<T: Trace>(reason: Reason, trace: &mut T) -> LeftAlone {
+    trace.step(false, || reason.plain_meaning());
+    reason.into()
 }
 
 /// Describes a record that offers no variant.
@@ -178,7 +181,7 @@ fn describe_candidates(candidates: &Candidates<'_>, blocked: Option<&Blocked<'_>
             format!("{candidate} can't start the variant: {reason}")
         }
         Some(Blocked { candidate: None, reason: Reason::NoCandidateNode }) => {
-            "no node matches the pod, and whenNoNode doesn't vouch for future nodes".to_owned()
+            Reason::NoCandidateNode.plain_meaning()
         }
         Some(Blocked { candidate: None, reason }) => {
             format!("{nodes} of {classes}{future}: {reason}")

@@ -74,6 +74,41 @@ impl RecordReason {
     pub fn as_str(self) -> &'static str {
         self.into()
     }
+
+    /// Meaning, as a part of a sentence in Markdown. `docs/troubleshooting.md` has the meanings and actions.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Pending => "the source waits for its first look, or for a conversion",
+            Self::Resolved => "the registry resolved the source to a digest",
+            Self::Converting => "the conversion is in progress",
+            Self::Converted => "zstart made the variant",
+            Self::Reused => "the registry already had a variant of the source",
+            Self::Verified => "the variant was read back and is correct",
+            Self::AlreadyZstd => "every layer is zstd already; pods run the source",
+            Self::NotConvertible => "zstart leaves this image alone",
+            Self::SourceNotFound => "the registry doesn't have the image",
+            Self::PullDenied => "no available credentials may pull the image",
+            Self::PushDenied => "the credentials may pull the image, but not push the variant",
+            Self::RegistryUnavailable => {
+                "the registry didn't answer, answered with a server error, or its certificate isn't acceptable"
+            }
+            Self::RateLimited => {
+                "the registry asked for a slower rate, or zstart leaves the rest of a pull allowance to nodes"
+            }
+            Self::ContentMismatch => "bytes of a layer don't match its digest or the config's `diff_ids`",
+            Self::NotVerified => "the pushed variant couldn't be read back as it was pushed",
+            Self::SourceMoved => "the tag moved during the conversion",
+            Self::VariantConflict => {
+                "the variant's tag names an image that zstart didn't make, or the registry's rules refuse the tag"
+            }
+            Self::NoFailedPull => "no pod has failed to pull the variant",
+            Self::PullFailed => "a pod couldn't pull the variant, which is verified again",
+            Self::PullsKeepFailing => {
+                "the variant is whole for the controller, and nodes still can't pull it"
+            }
+            Self::Failed => "any other error",
+        }
+    }
 }
 
 impl fmt::Display for RecordReason {
