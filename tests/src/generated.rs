@@ -37,6 +37,7 @@ async fn files(helm: &Helm) -> Result<Vec<Generated>> {
     let values = read(&chart().join("values.yaml"))?;
     let mut files = vec![
         Generated::sections("charts/zstart/README.md", |readme| values_table::replace(readme, &values))?,
+        Generated { path: "docs/settings.md".into(), content: values_table::page(&values)? },
         Generated::sections("docs/pods.md", reasons::pods)?,
         Generated::sections("docs/troubleshooting.md", reasons::troubleshooting)?,
     ];

@@ -1,4 +1,4 @@
-//! Tables of the chart's values for its README, made from the comments in `values.yaml`.
+//! Tables of the chart's values for its README and for the book, made from the comments in `values.yaml`.
 //!
 //! The comment directly above a value is its description. A map whose members have no comments is one value. Each
 //! other map is a section, and every value in it needs a comment.
@@ -8,10 +8,34 @@ use std::fmt::Write as _;
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::generated::section;
+
 /// Sections with more rows have a table of their own.
 const SMALL_SECTION: usize = 8;
-const BEGIN: &str = "<!-- values: begin (generated from values.yaml by `make generate`) -->\n";
-const END: &str = "<!-- values: end -->";
+
+/// Start of the book's page.
+const INTRODUCTION: &str = "\
+# Settings
+
+Every value of the Helm chart with its default, generated from the comments in \
+[`values.yaml`](../charts/zstart/values.yaml) by `make generate`. Helm checks values against `values.schema.json` and \
+refuses an unknown or malformed value with its path. A duration is a number and one unit: `90s`, `10m`, `1h`. The chart \
+writes the configuration files of both programs from these values. [Install](install.md) has the values for some \
+platforms.
+
+";
+
+/// Document that has the tables.
+#[derive(Clone, Copy)]
+struct Target {
+    /// Path from the document's folder to `docs/`.
+    docs: &'static str,
+    /// Marks of a section's heading.
+    heading: &'static str,
+}
+
+const README: Target = Target { docs: "../../docs/", heading: "###" };
+const PAGE: Target = Target { docs: "", heading: "##" };
 
 /// A key of the file, with the comment above it.
 struct Entry {
@@ -27,15 +51,17 @@ struct Row {
     comment: String,
 }
 
-/// Replaces the tables in a README.
+/// Replaces the tables in the chart's README.
 pub fn replace(readme: &str, values: &str) -> Result<String> {
-    let (before, rest) =
-        readme.split_once(BEGIN).with_context(|| format!("README.md lacks the line {BEGIN}"))?;
-    let (_, after) = rest.split_once(END).with_context(|| format!("README.md lacks the line {END}"))?;
-    Ok(format!("{before}{BEGIN}\n{}\n{END}{after}", tables(values)?))
+    section::replace(readme, "values", &tables(values, README)?)
 }
 
-fn tables(text: &str) -> Result<String> {
+/// The book's page of all values.
+pub fn page(values: &str) -> Result<String> {
+    Ok(format!("{INTRODUCTION}{}", tables(values, PAGE)?))
+}
+
+fn tables(text: &str, target: Target) -> Result<String> {
     let values: Value = serde_saphyr::from_str(text)?;
     let entries = entries(text);
     let mut general = Vec::new();
@@ -51,9 +77,11 @@ fn tables(text: &str) -> Result<String> {
             general.extend(rows);
         }
     }
-    let mut output = format!("### General\n\n{}", table(&general)?);
+    let heading = target.heading;
+    let mut output = format!("{heading} General\n\n{}", table(&general, target)?);
     for (name, introduction, rows) in large {
-        write!(output, "\n### {name}\n\n{introduction}\n\n{}", table(&rows)?)?;
+        let introduction = prose(&name, &introduction, target)?;
+        write!(output, "\n{heading} {name}\n\n{introduction}\n\n{}", table(&rows, target)?)?;
     }
     Ok(output)
 }
@@ -107,17 +135,19 @@ fn collect(entries: &[Entry], index: usize, values: &Value, rows: &mut Vec<Row>)
     Ok(())
 }
 
-fn table(rows: &[Row]) -> Result<String> {
+fn table(rows: &[Row], target: Target) -> Result<String> {
     let mut output = "| value | default | meaning |\n|---|---|---|\n".to_owned();
     for row in rows {
         let default = row.default.as_ref().map(|value| format!("`{value}`")).unwrap_or_default();
-        writeln!(output, "| `{}` | {default} | {} |", row.path, cell(&row.path, &row.comment)?)?;
+        // A bar doesn't end the cell.
+        let meaning = prose(&row.path, &row.comment, target)?.replace('|', "\\|");
+        writeln!(output, "| `{}` | {default} | {meaning} |", row.path)?;
     }
     Ok(output)
 }
 
-/// A comment as Markdown: documents are links, and a bar doesn't end the cell.
-fn cell(path: &str, comment: &str) -> Result<String> {
+/// A comment as Markdown: documents are links.
+fn prose(path: &str, comment: &str, target: Target) -> Result<String> {
     let prose = comment.split('`').step_by(2).collect::<String>();
     if let Some(character) = prose.chars().find(|c| "*<|".contains(*c)) {
         bail!(
@@ -129,13 +159,13 @@ fn cell(path: &str, comment: &str) -> Result<String> {
     while let Some((before, after)) = rest.split_once("docs/") {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-#.".contains(c);
         let end = after.find(|c| !is_part(c)).unwrap_or(after.len());
-        let target = after[..end].trim_end_matches('.');
-        let file = target.split('#').next().unwrap_or(target);
-        write!(output, "{before}[docs/{file}](../../docs/{target})")?;
-        rest = &after[target.len()..];
+        let link = after[..end].trim_end_matches('.');
+        let file = link.split('#').next().unwrap_or(link);
+        write!(output, "{before}[docs/{file}]({}{link})", target.docs)?;
+        rest = &after[link.len()..];
     }
     output.push_str(rest);
-    Ok(output.replace('|', "\\|"))
+    Ok(output)
 }
 
 #[cfg(test)]
@@ -160,27 +190,28 @@ both:
 
     #[test]
     fn comments_become_rows_in_the_files_order() {
-        let readme = format!("before\n{BEGIN}old\n{END}\nafter\n");
-        let expected = format!(
-            "before\n{BEGIN}\n### General\n\n| value | default | meaning |\n|---|---|---|\n\
+        let expected = "### General\n\n| value | default | meaning |\n|---|---|---|\n\
              | `level` | `3` | Level, see [docs/a-b.md](../../docs/a-b.md#c). |\n\
              | `both` |  | Both programs. |\n\
              | `both.names` | `[]` | A list. |\n\
-             | `both.labels` | `{{\"a.b/c\":\"d\",\"team\":\"e\"}}` | A map. |\n\n{END}\nafter\n"
-        );
-        assert_eq!(replace(&readme, VALUES).unwrap(), expected);
+             | `both.labels` | `{\"a.b/c\":\"d\",\"team\":\"e\"}` | A map. |\n";
+        assert_eq!(tables(VALUES, README).unwrap(), expected);
+        let page = page(VALUES).unwrap();
+        assert!(page.contains("\n\n## General\n\n| value |"), "{page}");
+        assert!(page.contains("see [docs/a-b.md](a-b.md#c). |"), "{page}");
     }
 
     #[test]
     fn value_without_a_comment_is_an_error() {
-        let error = tables(&VALUES.replace("  # A list.\n", "")).unwrap_err().to_string();
+        let error = tables(&VALUES.replace("  # A list.\n", ""), README).unwrap_err().to_string();
         assert_eq!(error, "values.yaml: both.names has no comment");
     }
 
     #[test]
     fn markup_in_a_comment_is_an_error() {
-        let error = tables(&VALUES.replace("A list.", "Patterns such as * of `*`.")).unwrap_err().to_string();
+        let error =
+            tables(&VALUES.replace("A list.", "Patterns such as * of `*`."), README).unwrap_err().to_string();
         assert!(error.contains("the * in the comment of both.names"), "{error}");
-        tables(&VALUES.replace("A list.", "Patterns such as `*`.")).unwrap();
+        tables(&VALUES.replace("A list.", "Patterns such as `*`."), README).unwrap();
     }
 }
