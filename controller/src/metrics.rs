@@ -103,14 +103,11 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut registry = Registry::with_prefix("zstart_controller");
         let leader = Gauge::default();
-        registry.register("leader", "1 if this replica leads, otherwise 0", leader.clone());
+        registry.register("leader", "1 on the replica that leads and works, 0 on the others", leader.clone());
         let record_reasons = || RecordReason::ALL.iter().map(|reason| reason.as_str());
         let attempts = by_reason(record_reasons());
-        registry.register(
-            "attempts",
-            "Attempts to reconcile a source, by the reason they ended with",
-            attempts.clone(),
-        );
+        let help = "Looks at sources and conversions, by the reason that they ended with";
+        registry.register("attempts", help, attempts.clone());
         let sources = Gauge::default();
         registry.register("sources", "Sources that workloads in opted-in namespaces run", sources.clone());
         let source_changes = Counter::default();
@@ -118,16 +115,16 @@ impl Metrics {
             "Sources whose consumers changed, added over all changes of pods, templates and namespaces";
         registry.register("source_changes", help, source_changes.clone());
         let source_bytes = Counter::default();
-        let help = "Compressed size of converted layers in the source";
+        let help = "Compressed size of converted layers in their sources";
         registry.register_with_unit("converted_source", help, Unit::Bytes, source_bytes.clone());
         let variant_bytes = Counter::default();
-        let help = "Compressed size of converted layers in the variant";
+        let help = "Compressed size of converted layers in their variants";
         registry.register_with_unit("converted_variant", help, Unit::Bytes, variant_bytes.clone());
         let transcoder_faults = Counter::default();
         let help = "Layers that were encoded because their transcoding would have given wrong bytes";
         registry.register("transcoder_faults", help, transcoder_faults.clone());
         let seconds = Histogram::new([1.0, 3.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1800.0]);
-        registry.register_with_unit("conversion", "Duration of a conversion", Unit::Seconds, seconds.clone());
+        registry.register_with_unit("conversion", "Duration of conversions", Unit::Seconds, seconds.clone());
         let running = Gauge::default();
         registry.register("conversions_running", "Conversions that are running", running.clone());
         let backlog = Backlog::default();
@@ -147,13 +144,14 @@ impl Metrics {
         let records = by_reason(record_reasons());
         registry.register("records", "Records, by the reason of their last result", records.clone());
         let held_back = by_reason(HeldBack::ALL.map(HeldBack::as_str));
-        let help = "Requests to registries that were held back, by reason";
+        let help =
+            "Requests not sent: nodes need the rest of a pull allowance, or the registry asked for a pause";
         registry.register("requests_held_back", help, held_back.clone());
         registry.register_collector(Box::new(DroppedLogLines));
         let owner_holds = by_reason(HoldReason::ALL.map(HoldReason::as_str));
-        registry.register("owner_holds", "Owners on hold, by the evidence", owner_holds.clone());
+        registry.register("owner_holds", "Owners and nodes on hold, by the evidence", owner_holds.clone());
         let owner_holds_created = by_reason(HoldReason::ALL.map(HoldReason::as_str));
-        let help = "Owners that were put on hold, by the evidence";
+        let help = "Holds that were made, by the evidence";
         registry.register("owner_holds_created", help, owner_holds_created.clone());
         let cures = Family::<CureLabels, Counter>::default();
         for cure in CureLabel::ALL {
@@ -161,7 +159,8 @@ impl Metrics {
                 drop(cures.get_or_create(&CureLabels { cure: cure.as_str(), cause: cause.as_str() }));
             }
         }
-        let help = "Images of pods that couldn't pull their variant, by the cure and the cause";
+        let help =
+            "Images of pods that couldn't pull their variant, by cause and cure: put back, evicted or left";
         registry.register("cures", help, cures.clone());
         let pulls = PullMetrics::default();
         pulls.register(&mut registry);

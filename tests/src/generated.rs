@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, ensure};
 
 use crate::chart::{Helm, chart, renders, values_table};
+use crate::prometheus::programs::Programs;
 
+mod metrics;
 mod reasons;
 pub(crate) mod section;
 
@@ -35,9 +37,11 @@ impl Generated {
 
 async fn files(helm: &Helm) -> Result<Vec<Generated>> {
     let values = read(&chart().join("values.yaml"))?;
+    let exported = Programs::start().await?.metrics().await?;
     let mut files = vec![
         Generated::sections("charts/zstart/README.md", |readme| values_table::replace(readme, &values))?,
         Generated { path: "docs/settings.md".into(), content: values_table::page(&values)? },
+        Generated { path: "docs/metrics.md".into(), content: metrics::page(&exported)? },
         Generated::sections("docs/pods.md", reasons::pods)?,
         Generated::sections("docs/troubleshooting.md", reasons::troubleshooting)?,
     ];

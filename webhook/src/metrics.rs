@@ -85,18 +85,19 @@ impl Metrics {
         for reason in Reason::ALL {
             drop(images.get_or_create(&ReasonLabel { reason: reason.as_str() }));
         }
-        registry.register("images", "Decisions about images of admitted pods, by reason", images.clone());
+        let help = "Decisions about images of admitted pods, by reason; without dry runs";
+        registry.register("images", help, images.clone());
         let reviews = Family::<OutcomeLabel, Counter>::default();
         for outcome in Outcome::ALL.map(Outcome::as_str).into_iter().chain([LOST]) {
             drop(reviews.get_or_create(&OutcomeLabel { outcome }));
         }
-        registry.register("reviews", "Reviews, by outcome", reviews.clone());
+        registry.register("reviews", "Reviews, by outcome; without dry runs", reviews.clone());
         // The API server waits two seconds; most reviews take less than a millisecond, where buckets are fine.
         let seconds = Histogram::new([
             0.00005, 0.0001, 0.0002, 0.0003, 0.0004, 0.0005, 0.00075, 0.001, 0.0015, 0.002, 0.003, 0.005,
             0.01, 0.05, 0.1, 0.5, 1.0, 2.0,
         ]);
-        let help = "Seconds from a request's head to its response, with the body and all waits";
+        let help = "Seconds from a request's head to its response, with the body and all waits; without lost requests";
         registry.register("review_seconds", help, seconds.clone());
         let certificate_not_after = Gauge::default();
         let help = "Expiry of the serving certificate, in seconds since 1970; 0 without a certificate";
@@ -174,14 +175,15 @@ impl Collector for Caches {
             ("ownerholds", holds),
         ];
         let first = ConstGauge::new(0_i64);
-        let help = "Cached objects that decisions are made from";
+        let help = "Objects in memory, from which decisions are made";
         let mut metric = encoder.encode_descriptor("cached_objects", help, None, first.metric_type())?;
         for (resource, count) in counts {
             let gauge = ConstGauge::new(i64::try_from(count).unwrap_or(i64::MAX));
             gauge.encode(metric.encode_family(&ResourceLabel { resource })?)?;
         }
         let first = ConstGauge::new(0.0);
-        let help = "Seconds since the API server was last heard about a kind of object";
+        let help =
+            "Seconds since the API server was last heard about a kind of object, see webhook.maxCacheAge";
         let mut metric = encoder.encode_descriptor("cache_age_seconds", help, None, first.metric_type())?;
         for (resource, age) in self.ages.all() {
             let gauge = ConstGauge::new(age.as_secs_f64());

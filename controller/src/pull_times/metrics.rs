@@ -48,11 +48,12 @@ impl PullMetrics {
         registry.register_with_unit("pull", help, Unit::Seconds, self.seconds.clone());
         let help = "Pulls by nodes that had pulled the source or its variant before; they aren't measured";
         registry.register("repeated_pulls", help, self.repeated.clone());
-        let help =
-            "Estimated time that pulls of variants saved, by the median pull of each source since the start";
+        let help = "Estimated time that pulls of variants saved since the start: for each pull, the median of its \
+                    source's pulls less its own duration. Sources with too few measured pulls aren't counted yet. \
+                    Falls if variants are slower";
         registry.register_with_unit("pull_time_saved", help, Unit::Seconds, self.saved_seconds.clone());
-        let help =
-            "Compressed bytes that measured pulls of variants had less than their sources since the start";
+        let help = "Compressed bytes that measured pulls of variants had less than their sources since the start, \
+                    as the mean of the image's platforms";
         registry.register_with_unit("pull_size_saved", help, Unit::Bytes, self.saved_bytes.clone());
     }
 

@@ -5,11 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Values of each label.
 pub type Labels = BTreeMap<String, BTreeSet<String>>;
 
+/// A metric as documents have it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metric<'a> {
+    /// Name: that of the samples, without the suffixes of a histogram's.
+    pub name: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub kind: &'a str,
+    /// Help text, without the full stop at its end.
+    pub help: &'a str,
+    /// Labels, except the bounds of a histogram's buckets.
+    pub labels: Labels,
+}
+
+/// Lines in front of a metric's samples.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Family {
+    kind: String,
+    help: String,
+}
+
 /// Metrics of one or more programs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exposition {
-    /// Names in `# TYPE` lines.
-    families: BTreeSet<String>,
+    /// By the name in the `# HELP` and `# TYPE` lines.
+    families: BTreeMap<String, Family>,
     /// Labels of the samples, by their name with its suffix.
     samples: BTreeMap<String, Labels>,
 }
@@ -19,8 +39,11 @@ impl Exposition {
     pub fn parse(text: &str) -> Self {
         let mut exposition = Self::default();
         for line in text.lines() {
-            if let Some(family) = line.strip_prefix("# TYPE ") {
-                exposition.families.extend(family.split(' ').next().map(str::to_owned));
+            let head = |keyword: &str| line.strip_prefix(keyword)?.split_once(' ');
+            if let Some((family, kind)) = head("# TYPE ") {
+                kind.clone_into(&mut exposition.families.entry(family.to_owned()).or_default().kind);
+            } else if let Some((family, help)) = head("# HELP ") {
+                help.clone_into(&mut exposition.families.entry(family.to_owned()).or_default().help);
             } else if !line.starts_with('#') {
                 exposition.add_sample(line);
             }
@@ -56,21 +79,24 @@ impl Exposition {
         self.samples.keys().map(String::as_str)
     }
 
-    /// Names of metrics as documents have them: without the suffixes of a histogram's samples.
-    pub fn documented_names(&self) -> BTreeSet<String> {
-        let name = |sample: &str| {
-            let histogram = ["_bucket", "_count", "_sum"]
-                .iter()
-                .find_map(|suffix| sample.strip_suffix(suffix).filter(|name| self.families.contains(*name)));
-            histogram.unwrap_or(sample).to_owned()
-        };
-        self.names().map(name).collect()
+    /// Metrics by name.
+    pub fn metrics(&self) -> impl Iterator<Item = Metric<'_>> {
+        self.families.iter().map(|(family, Family { kind, help })| {
+            let (name, sample) = match kind.as_str() {
+                "counter" => (format!("{family}_total"), format!("{family}_total")),
+                "histogram" => (family.clone(), format!("{family}_bucket")),
+                _ => (family.clone(), family.clone()),
+            };
+            let mut labels = self.samples.get(&sample).cloned().unwrap_or_default();
+            labels.remove("le");
+            Metric { name, kind, help: help.trim_end_matches('.'), labels }
+        })
     }
 
     /// Families without a sample.
     pub fn empty_families(&self) -> Vec<&str> {
         let has_sample = |family: &str| self.samples.keys().any(|sample| sample.starts_with(family));
-        self.families.iter().map(String::as_str).filter(|family| !has_sample(family)).collect()
+        self.families.keys().map(String::as_str).filter(|family| !has_sample(family)).collect()
     }
 }
 
@@ -88,6 +114,10 @@ mod tests {
         assert_eq!((&labels["x"], &labels["y"]), (&values(&["1", "2"]), &values(&["", "b c"])));
         assert_eq!(exposition.labels("c_sum"), Some(&Labels::new()));
         assert_eq!(exposition.empty_families(), ["b"]);
-        assert_eq!(exposition.documented_names(), values(&["a_total", "c"]));
+        let metrics: Vec<Metric<'_>> = exposition.metrics().collect();
+        let [a, b, c] = &metrics[..] else { panic!("{metrics:?}") };
+        assert_eq!((a.name.as_str(), a.kind, a.help, a.labels.len()), ("a_total", "counter", "Help", 2));
+        assert_eq!((b.name.as_str(), b.kind, b.help), ("b", "gauge", ""));
+        assert_eq!((c.name.as_str(), c.kind, &c.labels), ("c", "histogram", &Labels::new()));
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
+use zstart_admission::snapshot::watch::CacheAges;
 
 use super::exposition::Exposition;
 use crate::chart::NAMESPACE;
@@ -60,7 +61,7 @@ impl Programs {
         [("controller", self.controller.clone()), ("webhook", self.webhook.clone())]
     }
 
-    /// Metrics of both programs, when every family has a sample.
+    /// Metrics of both programs, when every family has a sample, and the webhook has heard about every kind of object.
     pub async fn metrics(&self) -> Result<Exposition> {
         wait::until("a sample of each metric", WITHIN, || async {
             let mut metrics = Exposition::default();
@@ -70,6 +71,11 @@ impl Programs {
             }
             let empty = metrics.empty_families();
             ensure!(empty.is_empty(), "no sample of {empty:?}; a metric must exist before its first event");
+            let heard =
+                metrics.labels("zstart_webhook_cache_age_seconds").and_then(|ages| ages.get("resource"));
+            let unheard = |kind: &&str| heard.is_none_or(|heard| !heard.contains(*kind));
+            let unheard: Vec<&str> = CacheAges::kinds().filter(unheard).collect();
+            ensure!(unheard.is_empty(), "the webhook hasn't heard about {unheard:?}");
             Ok(Some(metrics))
         })
         .await

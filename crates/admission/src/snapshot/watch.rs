@@ -50,6 +50,11 @@ impl CacheAges {
         Self { heard, paths: paths() }
     }
 
+    /// Kinds that decisions depend on.
+    pub fn kinds() -> impl Iterator<Item = &'static str> {
+        paths().into_iter().map(|(kind, _)| kind)
+    }
+
     /// Time since the API server was last heard, by kind. A kind that was never heard is left out.
     pub fn all(&self) -> impl Iterator<Item = (&'static str, Duration)> {
         self.paths.iter().filter_map(|(kind, path)| Some((*kind, self.heard.silence(path)?)))
