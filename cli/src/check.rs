@@ -5,6 +5,7 @@ mod api_server;
 mod certificate;
 mod definitions;
 mod issuer;
+mod name;
 mod namespaces;
 mod nodes;
 mod outcome;
@@ -29,6 +30,7 @@ use zstart_core::eligibility::node::Node;
 use self::certificate::Serving;
 use self::definitions::Stage;
 use self::issuer::Issuer;
+use self::name::CheckName;
 use self::outcome::{Check, Read, Section, Unread};
 use self::report::Report;
 use crate::args::CheckArguments;
@@ -67,7 +69,7 @@ async fn sections(cluster: &Cluster, pre: bool) -> Result<Vec<Section>, ClusterE
         Ok(info) => api_server::version(&info),
         Err(error) => {
             let check = Check::failed(
-                "api-server",
+                CheckName::ApiServer,
                 format!("the API server doesn't answer: {}", chain(&error)),
                 "compare with kubectl get --raw /version; --context names another cluster",
             );
@@ -134,13 +136,13 @@ impl Subject {
     async fn partly_installed(&self, server: Check) -> Vec<Section> {
         let missing = match &self.configurations {
             Ok(_) => Check::failed(
-                "webhook-configuration",
+                CheckName::WebhookConfiguration,
                 format!(
                     "no webhook configuration has the webhook {WEBHOOK}: the API server never calls zstart"
                 ),
                 "helm upgrade creates it",
             ),
-            Err(unread) => Check::unread("webhook-configuration", unread),
+            Err(unread) => Check::unread(CheckName::WebhookConfiguration, unread),
         };
         let mut installed = programs::checks(&self.deployments, &self.namespace);
         installed.extend(definitions::checks(&self.client, Stage::Installed).await);
@@ -203,7 +205,7 @@ impl Subject {
     fn other_webhooks(&self, own: &str) -> Vec<Check> {
         match &self.configurations {
             Ok(all) => vec![webhook::others(own, all)],
-            Err(unread) => vec![Check::unread("other-webhooks", unread)],
+            Err(unread) => vec![Check::unread(CheckName::OtherWebhooks, unread)],
         }
     }
 
@@ -212,7 +214,7 @@ impl Subject {
         &self,
         configuration: &MutatingWebhookConfiguration,
     ) -> Result<(Config, Check), ClusterError> {
-        const NAME: &str = "settings";
+        const NAME: CheckName = CheckName::Settings;
         Ok(match Cluster::settings(&self.client, configuration).await {
             Ok((config, None)) => (config, Check::passed(NAME, "the webhook's settings are valid")),
             Ok((config, Some(remark))) => (config, Check::skipped(NAME, remark)),
@@ -234,7 +236,7 @@ impl Subject {
         configuration: &MutatingWebhookConfiguration,
         webhook: &MutatingWebhook,
     ) -> Check {
-        const NAME: &str = "certificate";
+        const NAME: CheckName = CheckName::Certificate;
         let secret = &config.serving_secret;
         let issuer = Issuer::of(configuration, webhook);
         let Some(host) = host(webhook) else {

@@ -2,6 +2,7 @@
 
 use k8s_openapi::apimachinery::pkg::version::Info;
 
+use super::name::CheckName;
 use super::outcome::Check;
 
 /// First version of Kubernetes that the chart accepts: `kubeVersion` in `charts/zstart/Chart.yaml`.
@@ -9,7 +10,7 @@ const FIRST: (u32, u32) = (1, 30);
 
 /// Compares the version with the chart's.
 pub(super) fn version(info: &Info) -> Check {
-    const NAME: &str = "api-server";
+    const NAME: CheckName = CheckName::ApiServer;
     // Amazon EKS and others write e.g. `31+`.
     let number = |text: &str| text.trim_end_matches(|c: char| !c.is_ascii_digit()).parse::<u32>().ok();
     let Info { git_version, major, minor, .. } = info;

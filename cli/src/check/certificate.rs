@@ -13,9 +13,10 @@ use rustls::{CertificateError, Error, RootCertStore};
 use zstart_core::chain;
 
 use super::issuer::Issuer;
+use super::name::CheckName;
 use super::outcome::Check;
 
-const NAME: &str = "certificate";
+const NAME: CheckName = CheckName::Certificate;
 
 /// Certificate of the serving Secret, and the party that verifies it.
 pub(super) struct Serving<'a> {

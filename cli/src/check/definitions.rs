@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{Api, Client, ResourceExt as _};
 
+use super::name::CheckName;
 use super::outcome::{Check, Unread};
 
-const NAME: &str = "definitions";
+const NAME: CheckName = CheckName::Definitions;
 
 /// State of zstart in the cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,6 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use zstart_core::keys;
 use zstart_core::units::count;
 
+use super::name::CheckName;
 use super::outcome::{Check, Read, names};
 use crate::cluster::selects;
 
@@ -40,7 +41,7 @@ fn name(namespace: &ObjectMeta) -> &str {
 pub(super) fn checks(namespaces: &Read<Vec<ObjectMeta>>, webhook: Option<&MutatingWebhook>) -> Vec<Check> {
     let namespaces = match namespaces {
         Ok(namespaces) => namespaces,
-        Err(unread) => return vec![Check::unread("namespaces", unread)],
+        Err(unread) => return vec![Check::unread(CheckName::Namespaces, unread)],
     };
     let mut checks: Vec<Check> = mistyped(namespaces).into_iter().collect();
     if let Some(webhook) = webhook {
@@ -61,7 +62,7 @@ fn mistyped(namespaces: &[ObjectMeta]) -> Option<Check> {
         .collect();
     (!found.is_empty()).then(|| {
         Check::warning(
-            "namespace-labels",
+            CheckName::NamespaceLabels,
             format!(
                 "a label's value isn't known, so zstart ignores: {}",
                 names(found.iter().map(String::as_str))
@@ -84,7 +85,7 @@ fn excluded(namespaces: &[ObjectMeta], webhook: &MutatingWebhook) -> Option<Chec
     let found: Vec<&str> = namespaces.iter().filter(is_excluded).map(name).collect();
     (!found.is_empty()).then(|| {
         Check::warning(
-            "excluded-namespaces",
+            CheckName::ExcludedNamespaces,
             format!("the webhook configuration's namespaceSelector excludes opted-in namespaces: {}", names(found)),
             "remove their label, or remove them from the chart's value webhook.excludedNamespaces; kube-system and \
              zstart's own namespace are always excluded",
@@ -93,7 +94,7 @@ fn excluded(namespaces: &[ObjectMeta], webhook: &MutatingWebhook) -> Option<Chec
 }
 
 fn opted_in(namespaces: &[ObjectMeta]) -> Check {
-    const NAME: &str = "opted-in-namespaces";
+    const NAME: CheckName = CheckName::OptedInNamespaces;
     let with = |value: &str| namespaces.iter().filter(|namespace| label(namespace) == Some(value)).count();
     let (enabled, audited) = (with(keys::ENABLED), with(keys::AUDIT));
     if enabled + audited == 0 {

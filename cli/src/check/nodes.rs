@@ -6,17 +6,18 @@ use zstart_core::eligibility::node::Node;
 use zstart_core::eligibility::runtime::SupportedRuntimes;
 use zstart_core::units::count;
 
+use super::name::CheckName;
 use super::outcome::{Check, Read};
 
 /// Compares the nodes' runtimes with the settings, and counts platforms.
 pub(super) fn checks(nodes: &Read<Vec<Node>>, supported: &SupportedRuntimes) -> Vec<Check> {
     let nodes = match nodes {
         Ok(nodes) => nodes,
-        Err(unread) => return vec![Check::unread("node-runtimes", unread)],
+        Err(unread) => return vec![Check::unread(CheckName::NodeRuntimes, unread)],
     };
     if nodes.is_empty() {
         return vec![Check::warning(
-            "node-runtimes",
+            CheckName::NodeRuntimes,
             "the cluster has no node",
             "for a cluster that scales from zero, set the chart's value webhook.whenNoNode",
         )];
@@ -25,7 +26,7 @@ pub(super) fn checks(nodes: &Read<Vec<Node>>, supported: &SupportedRuntimes) -> 
 }
 
 fn runtimes(nodes: &[Node], supported: &SupportedRuntimes) -> Check {
-    const NAME: &str = "node-runtimes";
+    const NAME: CheckName = CheckName::NodeRuntimes;
     let runtime = |node: &Node| {
         node.runtime.as_ref().map_or_else(|| "no reported runtime".to_owned(), ToString::to_string)
     };
@@ -59,7 +60,10 @@ fn platforms(nodes: &[Node]) -> Check {
     let platform = |node: &Node| {
         node.platform.as_ref().map_or_else(|| "no reported platform".to_owned(), ToString::to_string)
     };
-    Check::passed("node-platforms", format!("platforms: {}", counts(nodes.iter().map(platform), "node")))
+    Check::passed(
+        CheckName::NodePlatforms,
+        format!("platforms: {}", counts(nodes.iter().map(platform), "node")),
+    )
 }
 
 /// Formats how often each text occurs, e.g. `containerd://2.1.6: 12 nodes`.

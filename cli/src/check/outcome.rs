@@ -3,6 +3,7 @@
 use serde::Serialize;
 use zstart_core::chain;
 
+use super::name::CheckName;
 use crate::cluster::is_forbidden;
 
 /// Checks on one subject.
@@ -15,8 +16,7 @@ pub(super) struct Section {
 /// Result of a check.
 #[derive(Debug, Serialize)]
 pub(super) struct Check {
-    /// Name for programs, which never changes.
-    pub(super) name: &'static str,
+    pub(super) name: CheckName,
     #[serde(flatten)]
     pub(super) outcome: Outcome,
     /// Finding, as a statement.
@@ -57,24 +57,24 @@ pub(super) enum Unread {
 pub(super) type Read<T> = Result<T, Unread>;
 
 impl Check {
-    pub(super) fn passed(name: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn passed(name: CheckName, text: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Passed, text: text.into() }
     }
 
-    pub(super) fn warning(name: &'static str, text: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub(super) fn warning(name: CheckName, text: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Warning { todo: todo.into() }, text: text.into() }
     }
 
-    pub(super) fn failed(name: &'static str, text: impl Into<String>, todo: impl Into<String>) -> Self {
+    pub(super) fn failed(name: CheckName, text: impl Into<String>, todo: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Failed { todo: todo.into() }, text: text.into() }
     }
 
-    pub(super) fn skipped(name: &'static str, text: impl Into<String>) -> Self {
+    pub(super) fn skipped(name: CheckName, text: impl Into<String>) -> Self {
         Self { name, outcome: Outcome::Skipped, text: text.into() }
     }
 
     /// Reports that the objects of a check can't be read.
-    pub(super) fn unread(name: &'static str, unread: &Unread) -> Self {
+    pub(super) fn unread(name: CheckName, unread: &Unread) -> Self {
         match unread {
             Unread::Forbidden { action } => Self::skipped(name, format!("you may not {action}")),
             Unread::Failed { action, cause } => Self::failed(

@@ -6,9 +6,10 @@ use zstart_core::chain;
 use zstart_process::probe::{Answer, NO_IMAGE, Probe};
 
 use super::VERSION;
+use super::name::CheckName;
 use super::outcome::{Check, Outcome};
 
-const NAME: &str = "dry-run-pod";
+const NAME: CheckName = CheckName::DryRunPod;
 /// Namespaces that are tried.
 const NAMESPACES_MAX: usize = 5;
 
@@ -75,7 +76,7 @@ fn reached(answer: &Answer, namespace: &str) -> Check {
 fn pull_policy(answer: &Answer) -> Option<Check> {
     (answer.pull_policy()? == "Always").then(|| {
         Check::passed(
-            "always-pull-images",
+            CheckName::AlwaysPullImages,
             "every pod pulls its images always (e.g. by the plugin AlwaysPullImages): the chart's value \
              webhook.maxStalenessAlways bounds the age of movable tags",
         )
@@ -122,6 +123,6 @@ mod tests {
     fn forced_pull_policy_is_reported() {
         let pod = |policy| json!({"spec": {"containers": [{"name": "probe", "imagePullPolicy": policy}]}});
         assert!(pull_policy(&answer(201, &[], pod("IfNotPresent"))).is_none());
-        assert_eq!(pull_policy(&answer(201, &[], pod("Always"))).unwrap().name, "always-pull-images");
+        assert_eq!(pull_policy(&answer(201, &[], pod("Always"))).unwrap().name, CheckName::AlwaysPullImages);
     }
 }

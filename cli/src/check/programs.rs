@@ -11,6 +11,7 @@ use zstart_core::units::count;
 use zstart_process::config_file::{self, ConfigFileError};
 
 use super::VERSION;
+use super::name::CheckName;
 use super::outcome::{Check, Read, Unread};
 use crate::cluster::{CONFIG_KEY, settings_text};
 use crate::deployments::{self, CHART_VERSION, COMPONENT, LABELS, find};
@@ -25,12 +26,12 @@ pub(super) async fn deployments(client: &Client, namespace: &str) -> Read<Vec<De
 pub(super) fn checks(deployments: &Read<Vec<Deployment>>, namespace: &str) -> Vec<Check> {
     let deployments = match deployments {
         Ok(deployments) => deployments,
-        Err(unread) => return vec![Check::unread("controller", unread)],
+        Err(unread) => return vec![Check::unread(CheckName::Controller, unread)],
     };
     let mut checks = Vec::new();
-    for component in ["controller", "webhook"] {
+    for (name, component) in [(CheckName::Controller, "controller"), (CheckName::Webhook, "webhook")] {
         let found = find(deployments, component);
-        checks.push(available(component, found, namespace));
+        checks.push(available(name, component, found, namespace));
         checks.extend(found.map(|deployment| version(component, deployment)));
     }
     checks
@@ -56,7 +57,7 @@ struct ControllerSettings {
 
 /// Returns whether the controller converts in Jobs, by the settings in its `ConfigMap`. Otherwise, the check `name`
 /// says why they can't be read.
-pub(super) async fn makes_jobs(client: &Client, namespace: &str, name: &'static str) -> Result<bool, Check> {
+pub(super) async fn makes_jobs(client: &Client, namespace: &str, name: CheckName) -> Result<bool, Check> {
     let text = settings_text(client, namespace, "controller").await;
     let text = text.map_err(Unread::new(format!("list ConfigMaps in namespace {namespace}")));
     let text = text.map_err(|unread| Check::unread(name, &unread))?;
@@ -74,10 +75,10 @@ fn is_jobs(settings: &str) -> Result<bool, ConfigFileError> {
     Ok(settings.executor == "jobs")
 }
 
-fn available(component: &'static str, deployment: Option<&Deployment>, namespace: &str) -> Check {
+fn available(check: CheckName, component: &str, deployment: Option<&Deployment>, namespace: &str) -> Check {
     let Some(deployment) = deployment else {
         return Check::failed(
-            component,
+            check,
             format!("no Deployment of the {component} exists in namespace {namespace}"),
             "helm upgrade --install installs it; name another namespace of zstart with -n",
         );
@@ -86,7 +87,7 @@ fn available(component: &'static str, deployment: Option<&Deployment>, namespace
     let (available, wanted) = deployments::replicas(deployment);
     if wanted == 0 {
         return Check::failed(
-            component,
+            check,
             format!("the Deployment of the {component} is scaled to 0 replicas ({namespace}/{name})"),
             format!("kubectl -n {namespace} scale deployment/{name} --replicas=1, or helm upgrade"),
         );
@@ -97,16 +98,16 @@ fn available(component: &'static str, deployment: Option<&Deployment>, namespace
          {namespace} logs deployment/{name}"
     );
     if available < 1 {
-        Check::failed(component, text, todo)
+        Check::failed(check, text, todo)
     } else if available < wanted {
-        Check::warning(component, text, todo)
+        Check::warning(check, text, todo)
     } else {
-        Check::passed(component, text)
+        Check::passed(check, text)
     }
 }
 
-fn version(component: &'static str, deployment: &Deployment) -> Check {
-    const NAME: &str = "version";
+fn version(component: &str, deployment: &Deployment) -> Check {
+    const NAME: CheckName = CheckName::Version;
     match deployment.labels().get(CHART_VERSION) {
         Some(version) if version == VERSION => {
             Check::passed(NAME, format!("the {component} has this program's version, {VERSION}"))
@@ -124,7 +125,7 @@ fn version(component: &'static str, deployment: &Deployment) -> Check {
 
 /// Checks that the webhook's Service has addresses.
 pub(super) async fn endpoints(client: &Client, namespace: &str, service: &str) -> Check {
-    const NAME: &str = "endpoints";
+    const NAME: CheckName = CheckName::Endpoints;
     let api = Api::<EndpointSlice>::namespaced(client.clone(), namespace);
     let parameters = ListParams::default().labels(&format!("kubernetes.io/service-name={service}"));
     match api.list(&parameters).await {
@@ -136,7 +137,7 @@ pub(super) async fn endpoints(client: &Client, namespace: &str, service: &str) -
 }
 
 fn ready_endpoints(slices: &[EndpointSlice], namespace: &str, service: &str) -> Check {
-    const NAME: &str = "endpoints";
+    const NAME: CheckName = CheckName::Endpoints;
     let is_ready = |ready: Option<bool>| ready != Some(false);
     let ready = slices
         .iter()
@@ -158,7 +159,7 @@ fn ready_endpoints(slices: &[EndpointSlice], namespace: &str, service: &str) -> 
 
 /// Checks that the policy that guards the records is bound.
 pub(super) async fn record_policy(client: &Client) -> Check {
-    const NAME: &str = "record-policy";
+    const NAME: CheckName = CheckName::RecordPolicy;
     let api = Api::<ValidatingAdmissionPolicyBinding>::all(client.clone());
     match api.list(&ListParams::default().labels(LABELS)).await {
         Ok(bindings) if bindings.items.is_empty() => Check::failed(
@@ -213,7 +214,8 @@ mod tests {
         assert_eq!(of_both[2].outcome, Outcome::Passed);
         for (number, is_failed) in [(0, true), (1, false)] {
             let deployment = deployment("webhook", VERSION, number);
-            let outcome = available("webhook", Some(&deployment), "zstart-system").outcome;
+            let outcome =
+                available(CheckName::Webhook, "webhook", Some(&deployment), "zstart-system").outcome;
             assert_eq!(matches!(outcome, Outcome::Failed { .. }), is_failed, "{outcome:?}");
             assert_ne!(outcome, Outcome::Passed);
         }
@@ -223,7 +225,7 @@ mod tests {
     fn deployment_scaled_to_zero_names_the_command() {
         let mut deployment = deployment("webhook", VERSION, 0);
         deployment.spec.as_mut().unwrap().replicas = Some(0);
-        let check = available("webhook", Some(&deployment), "zstart-system");
+        let check = available(CheckName::Webhook, "webhook", Some(&deployment), "zstart-system");
         assert!(check.text.contains("scaled to 0 replicas"), "{}", check.text);
         let Outcome::Failed { todo } = check.outcome else { panic!("{:?}", check.outcome) };
         assert!(todo.starts_with("kubectl -n zstart-system scale deployment/zstart-webhook"), "{todo}");

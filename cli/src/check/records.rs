@@ -8,6 +8,7 @@ use zstart_core::owner_hold::OwnerHold;
 use zstart_core::record::{HEALTHY, ImageConversion, READY, condition};
 use zstart_core::units::count;
 
+use super::name::CheckName;
 use super::outcome::{Check, Unread, names};
 use crate::cluster::{is_missing, list_all};
 
@@ -22,19 +23,21 @@ pub(super) async fn checks(client: &Client) -> Vec<Check> {
         Ok(found) => checks.push(by_reason(&found)),
         // Another check reports the missing definition.
         Err(error) if is_missing(&error) => {}
-        Err(error) => checks.push(Check::unread("records", &Unread::new("list conversion records")(error))),
+        Err(error) => {
+            checks.push(Check::unread(CheckName::Records, &Unread::new("list conversion records")(error)));
+        }
     }
     let holds = Api::<OwnerHold>::all(client.clone());
     match list_all(async |page| holds.list(page).await).await {
         Ok(found) => checks.push(on_hold(&found)),
         Err(error) if is_missing(&error) => {}
-        Err(error) => checks.push(Check::unread("holds", &Unread::new("list owner holds")(error))),
+        Err(error) => checks.push(Check::unread(CheckName::Holds, &Unread::new("list owner holds")(error))),
     }
     checks
 }
 
 fn by_reason(records: &[DeserializeGuard<ImageConversion>]) -> Check {
-    const NAME: &str = "records";
+    const NAME: CheckName = CheckName::Records;
     let mut ready = 0;
     // Each reason with its number of records and one name.
     let mut unready: BTreeMap<&str, (usize, &str)> = BTreeMap::new();
@@ -74,7 +77,7 @@ fn by_reason(records: &[DeserializeGuard<ImageConversion>]) -> Check {
 }
 
 fn on_hold(holds: &[OwnerHold]) -> Check {
-    const NAME: &str = "holds";
+    const NAME: CheckName = CheckName::Holds;
     if holds.is_empty() {
         return Check::passed(NAME, "no owner is on hold");
     }

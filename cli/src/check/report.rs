@@ -65,15 +65,16 @@ impl Report {
 mod tests {
     use serde_json::json;
 
+    use super::super::name::CheckName;
     use super::*;
     use crate::style::plain;
 
     fn report() -> Report {
         let checks = vec![
-            Check::passed("a", "fine"),
-            Check::warning("b", "odd", "mend b"),
-            Check::failed("c", "broken", "mend c"),
-            Check::skipped("d", "unseen"),
+            Check::passed(CheckName::ApiServer, "fine"),
+            Check::warning(CheckName::GkePort, "odd", "mend b"),
+            Check::failed(CheckName::CaBundle, "broken", "mend c"),
+            Check::skipped(CheckName::EksFargateOrder, "unseen"),
         ];
         Report::new(vec![Section { title: "part", checks }])
     }
@@ -99,8 +100,11 @@ mod tests {
     fn json_has_name_outcome_and_action() {
         let report = serde_json::to_value(report()).unwrap();
         let checks = &report["sections"][0]["checks"];
-        assert_eq!(checks[0], json!({"name": "a", "outcome": "passed", "text": "fine"}));
-        assert_eq!(checks[2], json!({"name": "c", "outcome": "failed", "todo": "mend c", "text": "broken"}));
+        assert_eq!(checks[0], json!({"name": "api-server", "outcome": "passed", "text": "fine"}));
+        assert_eq!(
+            checks[2],
+            json!({"name": "ca-bundle", "outcome": "failed", "todo": "mend c", "text": "broken"})
+        );
         assert_eq!(report["failed"], 1);
     }
 }

@@ -8,6 +8,7 @@ use k8s_openapi::api::authorization::v1::{
 use kube::api::PostParams;
 use kube::{Api, Client};
 
+use super::name::CheckName;
 use super::outcome::{Check, Read, Unread, names};
 use super::programs;
 
@@ -75,7 +76,7 @@ const WEBHOOK: [(&str, &str, &str); 7] = [
 
 /// Asks the API server whether controller and webhook have the rights that the chart grants.
 pub(super) async fn of_programs(client: &Client, namespace: &str, deployments: &[Deployment]) -> Vec<Check> {
-    const NAME: &str = "program-rights";
+    const NAME: CheckName = CheckName::ProgramRights;
     let mut checks = Vec::new();
     for (component, rights) in [("controller", &CONTROLLER[..]), ("webhook", &WEBHOOK[..])] {
         let Some(account) = programs::service_account(deployments, component) else { continue };
@@ -177,14 +178,14 @@ pub(super) async fn check(client: &Client, namespace: &str) -> Check {
         match may_create(client, namespace, group, resource).await {
             Ok(true) => {}
             Ok(false) => denied.push(full_name(group, resource)),
-            Err(unread) => return Check::unread("install-rights", &unread),
+            Err(unread) => return Check::unread(CheckName::InstallRights, &unread),
         }
     }
     verdict(&denied, namespace)
 }
 
 fn verdict(denied: &[String], namespace: &str) -> Check {
-    const NAME: &str = "install-rights";
+    const NAME: CheckName = CheckName::InstallRights;
     if denied.is_empty() {
         let kinds = CLUSTER.len() + NAMESPACED.len();
         return Check::passed(

@@ -9,10 +9,11 @@ use kube::{Api, Client};
 use serde_json::Value;
 use zstart_core::Glob;
 
+use super::name::CheckName;
 use super::outcome::{Check, Read, Unread, names};
 use crate::cluster::selects;
 
-const NAME: &str = "signature-policies";
+const NAME: CheckName = CheckName::SignaturePolicies;
 /// Webhook of Sigstore's policy-controller, and the label by which it selects namespaces by default.
 const SIGSTORE: &str = "policy.sigstore.dev";
 const SIGSTORE_LABEL: &str = "policy.sigstore.dev/include";

@@ -7,6 +7,7 @@ use kube::ResourceExt;
 use zstart_core::eligibility::node::Node;
 
 use super::issuer::Issuer;
+use super::name::CheckName;
 use super::outcome::{Check, names};
 
 /// Start of the configuration by which Amazon EKS marks pods for Fargate.
@@ -26,7 +27,7 @@ pub(super) fn checks(configuration: &MutatingWebhookConfiguration, webhook: &Mut
 }
 
 fn configured(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWebhook) -> Check {
-    const NAME: &str = "webhook-configuration";
+    const NAME: CheckName = CheckName::WebhookConfiguration;
     let name = configuration.name_any();
     if webhook.side_effects != "None" {
         return Check::failed(
@@ -46,7 +47,7 @@ fn configured(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWe
 }
 
 fn fails_open(webhook: &MutatingWebhook) -> Check {
-    const NAME: &str = "failure-policy";
+    const NAME: CheckName = CheckName::FailurePolicy;
     match webhook.failure_policy.as_deref() {
         Some("Ignore") => {
             Check::passed(NAME, "the webhook fails open: without it, pods start from their original images")
@@ -60,7 +61,7 @@ fn fails_open(webhook: &MutatingWebhook) -> Check {
 }
 
 fn trusts(configuration: &MutatingWebhookConfiguration, webhook: &MutatingWebhook) -> Check {
-    const NAME: &str = "ca-bundle";
+    const NAME: CheckName = CheckName::CaBundle;
     if webhook.client_config.ca_bundle.as_ref().is_none_or(|bundle| bundle.0.is_empty()) {
         return Check::failed(
             NAME,
@@ -106,7 +107,7 @@ pub(super) fn cloud_checks(
 }
 
 fn gke_port(port: u16) -> Check {
-    const NAME: &str = "gke-port";
+    const NAME: CheckName = CheckName::GkePort;
     if GKE_PORTS.contains(&port) {
         return Check::passed(NAME, format!("GKE: private clusters let the API server reach port {port}"));
     }
@@ -120,7 +121,7 @@ fn gke_port(port: u16) -> Check {
 }
 
 fn aks_opt_out(configuration: &MutatingWebhookConfiguration) -> Check {
-    const NAME: &str = "aks-admissions-enforcer";
+    const NAME: CheckName = CheckName::AksAdmissionsEnforcer;
     let is_set = configuration.annotations().contains_key(AKS_OPT_OUT)
         || configuration.labels().contains_key(AKS_OPT_OUT);
     if is_set {
@@ -138,7 +139,7 @@ fn aks_opt_out(configuration: &MutatingWebhookConfiguration) -> Check {
 
 /// The API server calls configurations in the order of their names.
 fn eks_order(own: &str, fargate: &str) -> Check {
-    const NAME: &str = "eks-fargate-order";
+    const NAME: CheckName = CheckName::EksFargateOrder;
     if own > fargate {
         return Check::passed(
             NAME,
@@ -167,7 +168,7 @@ const IMAGE_CHANGERS: [&str; 8] = [
 /// Reports the other webhooks that change new pods. A webhook that runs later than zstart's, or that is called
 /// again after a change, may replace the image that zstart chose.
 pub(super) fn others(own: &str, all: &[MutatingWebhookConfiguration]) -> Check {
-    const NAME: &str = "other-webhooks";
+    const NAME: CheckName = CheckName::OtherWebhooks;
     let mut changers = BTreeSet::new();
     let mut rest = BTreeSet::new();
     for configuration in all.iter().filter(|configuration| configuration.name_any() != own) {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use zstart_tests::registry::profiles::{PRODUCTS, table};
 
 use crate::markdown::{all, root};
@@ -156,5 +156,28 @@ fn troubleshooting_lists_conditions_and_exit_codes() -> Result<()> {
     for code in codes {
         assert!(text.contains(&format!("\n| {code} | ")), "docs/troubleshooting.md lacks exit code {code}");
     }
+    Ok(())
+}
+
+/// First cells of the table that follows a heading.
+fn first_cells<'a>(text: &'a str, heading: &str) -> Result<Vec<&'a str>> {
+    let section = text.split(&format!("\n{heading}\n")).nth(1).context(heading.to_owned())?;
+    let section = section.split("\n#").next().unwrap_or_default();
+    Ok(section.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).skip(1).collect())
+}
+
+#[test]
+fn troubleshooting_lists_every_check_of_zstart_check() -> Result<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let code = std::fs::read_to_string(root.join("cli/src/check/name.rs"))?;
+    let names: BTreeSet<&str> =
+        code.split("#[serde(rename = \"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let is_variant = |line: &&str| line.starts_with("    ") && line.ends_with(',') && !line.contains('#');
+    let variants = code.lines().filter(is_variant).count();
+    assert!(variants > 20 && names.len() == variants, "{variants} checks with the names {names:?}");
+    let text = std::fs::read_to_string(root.join("docs/troubleshooting.md"))?;
+    let cells = first_cells(&text, "### The checks")?;
+    let listed: BTreeSet<&str> = cells.iter().flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    assert_eq!(listed, names, "left: docs/troubleshooting.md, right: the names of the checks");
     Ok(())
 }
