@@ -1,6 +1,6 @@
 //! The documents describe every alert that exists, and no other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
@@ -31,5 +31,24 @@ fn monitoring_has_a_section_for_each_alert() -> Result<()> {
         let severity = alert["labels"]["severity"].as_str().unwrap_or_default();
         assert!(section.starts_with(&format!("*{severity}")), "{name} has severity {severity}");
     }
+    Ok(())
+}
+
+#[test]
+fn troubleshooting_lists_every_alert_with_its_severity() -> Result<()> {
+    let text = document("troubleshooting.md")?;
+    let listed: BTreeMap<String, String> = text
+        .lines()
+        .filter_map(|line| {
+            let (name, rest) = line.strip_prefix("| [`")?.split_once("`](monitoring.md#")?;
+            Some((name.to_owned(), rest.split(" | ").nth(1)?.to_owned()))
+        })
+        .collect();
+    let alerts = alerts()?;
+    let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let expected: BTreeMap<_, _> =
+        alerts.iter().map(|alert| (word(&alert["alert"]), word(&alert["labels"]["severity"]))).collect();
+    assert!(expected.len() > 20, "{expected:?}");
+    assert_eq!(listed, expected, "left: docs/troubleshooting.md, right: alerts.yaml");
     Ok(())
 }
