@@ -3,5 +3,6 @@
 mod commands;
 mod links;
 mod markdown;
+mod messages;
 mod places;
 mod tables;
