@@ -20,6 +20,7 @@
 //! - [`inventory`]: `make inventory`.
 //! - [`prometheus`]: Prometheus, its rule tests, its parser, and the chart's alerts and dashboard.
 //! - [`scanners`]: `make scanners`.
+//! - [`transcript`]: commands of a page of the documents, with their outputs.
 //! - [`soak`]: `make soak`, and [`pod_load`], its client.
 //!
 //! Every component ends with the test or program that started it, even if that one is killed.
@@ -61,6 +62,7 @@ mod table;
 pub mod tcp_proxy;
 pub mod tls;
 pub mod tools;
+pub mod transcript;
 pub mod wait;
 
 pub(crate) use zstart_test_images::packages;

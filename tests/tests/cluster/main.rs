@@ -15,4 +15,3 @@ mod pull_times;
 mod scenarios;
 mod shop;
 mod tour;
-mod transcript;

@@ -4,9 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use zstart_tests::cluster::{self, Cluster, built_binaries};
+use zstart_tests::transcript::{Part, is_shown, parts};
 use zstart_tests::{chart, demo, wait};
-
-use crate::transcript::{Part, is_shown, parts};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/tour.md");
 /// Longest time until a command shows what the page says, e.g. that an image is converted.

@@ -39,15 +39,6 @@ fn mark(block: &Block) -> Result<Mark> {
     }
 }
 
-/// Commands of a block. In a block of language `console`, the lines with a prompt.
-fn commands(block: &Block) -> String {
-    if block.language != "console" {
-        return block.text.clone();
-    }
-    let lines = block.text.lines().filter_map(|line| line.strip_prefix("$ "));
-    lines.flat_map(|line| [line, "\n"]).collect()
-}
-
 #[test]
 fn blocks_of_commands_say_where_they_run() -> Result<()> {
     let mut tests = String::new();
@@ -92,22 +83,24 @@ fn blocks_have_a_known_language() -> Result<()> {
     Ok(())
 }
 
-/// Runs the commands of a page, as one script for each place.
+/// Runs the commands of a page.
 async fn run(page: &str) -> Result<()> {
     let page = Page::read(Path::new(page))?;
-    for place in [Place::Layouts, Place::Cluster, Place::Installation] {
-        if let Some(script) = script(&page, place) {
-            place.run(&script).await.with_context(|| format!("commands of {}", page.path.display()))?;
+    for place in Place::ALL {
+        let blocks = blocks(&page, place);
+        if !blocks.is_empty() {
+            place.run(&blocks).await.with_context(|| format!("commands of {}", page.path.display()))?;
         }
     }
     Ok(())
 }
 
-fn script(page: &Page, place: Place) -> Option<String> {
-    let blocks = page.blocks.iter().filter(|block| has_commands(block));
-    let chosen = blocks.filter(|block| matches!(mark(block), Ok(Mark::Run(found)) if found == place));
-    let text: String = chosen.map(commands).collect();
-    (!text.is_empty()).then_some(text)
+/// Blocks that run in a place. In a registry's folder, the files for the commands are blocks too.
+fn blocks(page: &Page, place: Place) -> Vec<&Block> {
+    let runs =
+        |block: &&Block| has_commands(block) && matches!(mark(block), Ok(Mark::Run(found)) if found == place);
+    let is_file = |block: &&Block| place == Place::Registry && block.file().is_some();
+    page.blocks.iter().filter(|block| runs(block) || is_file(block)).collect()
 }
 
 /// Makes a test of each page that has commands to run.
@@ -128,6 +121,7 @@ pages! {
     readme_runs: "README.md";
     chart_readme_runs: "charts/zstart/README.md";
     credentials_run: "docs/credentials.md";
+    install_runs: "docs/install.md";
     jobs_run: "docs/jobs.md";
     operating_runs: "docs/operating.md";
     quickstart_cluster_runs: "docs/quickstart-cluster.md";
@@ -135,19 +129,20 @@ pages! {
     quickstart_fargate_runs: "docs/quickstart-fargate.md";
     quickstart_kind_runs: "docs/quickstart-kind.md";
     quickstart_lab_runs: "docs/quickstart-lab.md";
+    rewrite_runs: "docs/rewrite.md";
     troubleshooting_runs: "docs/troubleshooting.md";
+    verify_runs: "docs/verify.md";
 }
 
 /// Each page in the list above has commands to run, and each such page is in the list.
 #[test]
 fn pages_with_commands_have_a_test() -> Result<()> {
-    let has_script = |page: &Page| {
-        [Place::Layouts, Place::Cluster, Place::Installation]
-            .iter()
-            .any(|&place| script(page, place).is_some())
+    let runs = |page: &Page| {
+        let marks = page.blocks.iter().filter(|block| has_commands(block)).map(mark);
+        marks.flatten().any(|mark| matches!(mark, Mark::Run(_)))
     };
     let pages = all()?;
-    let pages = pages.iter().filter(|page| has_script(page));
+    let pages = pages.iter().filter(|page| runs(page));
     let pages: BTreeSet<_> = pages.map(|page| page.path.display().to_string()).collect();
     let tested: BTreeSet<_> = PAGES.iter().map(|&page| page.to_owned()).collect();
     assert_eq!(pages, tested, "the list `pages!` of tests/tests/docs/commands.rs differs from the pages");

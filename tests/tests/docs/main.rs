@@ -4,5 +4,6 @@ mod commands;
 mod links;
 mod markdown;
 mod messages;
+mod outputs;
 mod places;
 mod tables;

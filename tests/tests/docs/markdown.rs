@@ -55,6 +55,22 @@ pub(crate) fn all() -> Result<Vec<Page>> {
     paths.iter().map(|path| Page::read(path)).collect()
 }
 
+impl Block {
+    /// Commands of the block. In a block of language `console`, the lines with a prompt.
+    pub(crate) fn commands(&self) -> String {
+        if self.language != "console" {
+            return self.text.clone();
+        }
+        let lines = self.text.lines().filter_map(|line| line.strip_prefix("$ "));
+        lines.flat_map(|line| [line, "\n"]).collect()
+    }
+
+    /// Name of the file that the block is.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.comment.as_deref()?.strip_prefix("file: ")
+    }
+}
+
 impl Page {
     /// Reads a file of the repository.
     pub(crate) fn read(path: &Path) -> Result<Self> {

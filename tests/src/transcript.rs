@@ -10,15 +10,25 @@ const ANY: &str = "…";
 
 /// Parts of a page, in their order.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Part {
+pub enum Part {
     /// Block below the comment `<!-- file: NAME -->`.
-    File { name: String, content: String },
-    /// Command of a block of language `console`, and its output.
-    Command { command: String, output: Vec<String> },
+    File {
+        /// Name of the file.
+        name: String,
+        /// Text of the block.
+        content: String,
+    },
+    /// Command of a block of language `console`.
+    Command {
+        /// Command, in one or several lines.
+        command: String,
+        /// Lines that the page shows below the command.
+        output: Vec<String>,
+    },
 }
 
 /// Reads the parts of a Markdown page.
-pub(crate) fn parts(page: &str) -> Result<Vec<Part>> {
+pub fn parts(page: &str) -> Result<Vec<Part>> {
     let (mut parts, mut lines, mut file) = (Vec::new(), page.lines(), None);
     while let Some(line) = lines.next() {
         if let Some(name) = line.strip_prefix("<!-- file: ").and_then(|rest| rest.strip_suffix(" -->")) {
@@ -35,7 +45,8 @@ pub(crate) fn parts(page: &str) -> Result<Vec<Part>> {
     Ok(parts)
 }
 
-fn commands(block: &[&str]) -> Result<Vec<Part>> {
+/// Reads the lines of a block of language `console`.
+pub fn commands(block: &[&str]) -> Result<Vec<Part>> {
     let (mut parts, mut lines) = (Vec::new(), block.iter().peekable());
     while let Some(line) = lines.next() {
         let mut command = line.strip_prefix("$ ").with_context(|| format!("no prompt: {line}"))?.to_owned();
@@ -53,7 +64,7 @@ fn commands(block: &[&str]) -> Result<Vec<Part>> {
 }
 
 /// Returns whether an output is the shown one.
-pub(crate) fn is_shown(shown: &[String], actual: &str) -> bool {
+pub fn is_shown(shown: &[String], actual: &str) -> bool {
     let lines: Vec<String> = actual.lines().map(squeeze).filter(|line| !line.is_empty()).collect();
     let shown: Vec<String> = shown.iter().map(|line| squeeze(line)).filter(|line| !line.is_empty()).collect();
     match_lines(&shown, &lines)
@@ -83,27 +94,32 @@ fn squeeze(line: &str) -> String {
     line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-#[test]
-fn page_is_read_as_files_and_commands() {
-    let page = "text\n<!-- file: a.yaml -->\n```yaml\na: 1\n```\n<!-- test: t -->\n```console\n$ one \\\n    two\nout\n$ three\n```\n```sh\nfour\n```\n";
-    let command = |command: &str, output: &[&str]| Part::Command {
-        command: command.to_owned(),
-        output: output.iter().map(|line| (*line).to_owned()).collect(),
-    };
-    let file = Part::File { name: "a.yaml".to_owned(), content: "a: 1\n".to_owned() };
-    assert_eq!(parts(page).unwrap(), [file, command("one \\\n    two", &["out"]), command("three", &[])]);
-    assert!(parts("```console\nout\n```\n").is_err());
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-#[test]
-fn output_matches_with_any_text_and_any_lines() {
-    let shown = |shown: &[&str], actual: &str| {
-        is_shown(&shown.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), actual)
-    };
-    assert!(shown(&["NAME   READY", "app-…  True  …s"], "NAME      READY\n\napp-1f    True   12s\n"));
-    assert!(!shown(&["app-…  True"], "app-1f  False\n"));
-    assert!(shown(&["first", "…", "last"], "first\nlast\n"));
-    assert!(shown(&["first", "…", "last"], "first\na\nlast\nb\nlast\n"));
-    assert!(!shown(&["first", "…", "last"], "first\nlast\nmore\n"));
-    assert!(!shown(&["first"], "first\nmore\n"));
+    #[test]
+    fn page_is_read_as_files_and_commands() {
+        let page = "text\n<!-- file: a.yaml -->\n```yaml\na: 1\n```\n<!-- test: t -->\n```console\n$ one \\\n    two\nout\n$ three\n```\n```sh\nfour\n```\n";
+        let command = |command: &str, output: &[&str]| Part::Command {
+            command: command.to_owned(),
+            output: output.iter().map(|line| (*line).to_owned()).collect(),
+        };
+        let file = Part::File { name: "a.yaml".to_owned(), content: "a: 1\n".to_owned() };
+        assert_eq!(parts(page).unwrap(), [file, command("one \\\n    two", &["out"]), command("three", &[])]);
+        assert!(parts("```console\nout\n```\n").is_err());
+    }
+
+    #[test]
+    fn output_matches_with_any_text_and_any_lines() {
+        let shown = |shown: &[&str], actual: &str| {
+            is_shown(&shown.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>(), actual)
+        };
+        assert!(shown(&["NAME   READY", "app-…  True  …s"], "NAME      READY\n\napp-1f    True   12s\n"));
+        assert!(!shown(&["app-…  True"], "app-1f  False\n"));
+        assert!(shown(&["first", "…", "last"], "first\nlast\n"));
+        assert!(shown(&["first", "…", "last"], "first\na\nlast\nb\nlast\n"));
+        assert!(!shown(&["first", "…", "last"], "first\nlast\nmore\n"));
+        assert!(!shown(&["first"], "first\nmore\n"));
+    }
 }
