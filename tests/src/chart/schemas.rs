@@ -49,6 +49,22 @@ pub async fn folder() -> Result<PathBuf> {
     .await?
 }
 
+/// Definitions of a version's types to which the kinds of the chart refer, by their full names.
+pub async fn types(version: &str) -> Result<Map<String, Value>> {
+    let folder = folder().await?.join(version);
+    let mut types = Map::new();
+    for kind in
+        ["deployment-apps", "networkpolicy-networking", "mutatingwebhookconfiguration-admissionregistration"]
+    {
+        let path = folder.join(format!("{kind}-v1.json"));
+        let text = fs::read(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        let mut schema: Value = serde_json::from_slice(&text)?;
+        let definitions = schema["definitions"].as_object_mut();
+        types.append(definitions.with_context(|| format!("{} has no definitions", path.display()))?);
+    }
+    Ok(types)
+}
+
 #[expect(clippy::print_stderr, reason = "the first run takes a while")]
 fn make(version: &str, sum: &str, target: &Path) -> Result<()> {
     eprintln!("==> downloading the API of Kubernetes {version} (once; 20 MB)");

@@ -6,6 +6,7 @@ mod certificates;
 mod deploy;
 mod gitops;
 mod jobs;
+mod kubernetes_types;
 mod modes;
 mod monitoring;
 mod outbound;
