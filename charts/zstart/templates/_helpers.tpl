@@ -38,14 +38,14 @@ server calls webhooks in the order of their names, and EKS's own Fargate webhook
 {{- end -}}
 {{- define "zstart.controller.image" -}}{{ include "zstart.image" (dict "root" . "image" .Values.controller.image) }}{{- end -}}
 
-{{/* Labels of every object. Takes {root, component}. */}}
+{{/* Labels of every object. Takes {root, component, own}; own ones, which may be absent, replace common ones. */}}
 {{- define "zstart.labels" -}}
 {{ include "zstart.selectorLabels" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/part-of: zstart
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_" }}
-{{- with .root.Values.commonLabels }}
+{{- with merge dict (.own | default dict) (.root.Values.commonLabels | default dict) }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

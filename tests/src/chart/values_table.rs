@@ -61,18 +61,33 @@ pub fn page(values: &str) -> Result<String> {
     Ok(format!("{INTRODUCTION}{}", tables(values, PAGE)?))
 }
 
-fn tables(text: &str, target: Target) -> Result<String> {
+/// Paths of all values, e.g. `controller.level`.
+pub fn paths(values: &str) -> Result<Vec<String>> {
+    let rows = sections(values)?.into_iter().flat_map(|(_, rows)| rows);
+    Ok(rows.filter(|row| row.default.is_some()).map(|row| row.path).collect())
+}
+
+/// Rows of each top-level key.
+fn sections(text: &str) -> Result<Vec<(String, Vec<Row>)>> {
     let values: Value = serde_saphyr::from_str(text)?;
     let entries = entries(text);
-    let mut general = Vec::new();
-    let mut large = Vec::new();
+    let mut sections = Vec::new();
     for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.indent == 0) {
         let mut rows = Vec::new();
         collect(&entries, index, &values, &mut rows)?;
+        sections.push((entry.path.join("."), rows));
+    }
+    Ok(sections)
+}
+
+fn tables(text: &str, target: Target) -> Result<String> {
+    let mut general = Vec::new();
+    let mut large = Vec::new();
+    for (name, mut rows) in sections(text)? {
         if rows.len() > SMALL_SECTION {
             // The section's own row is the introduction of its table.
             let introduction = rows.remove(0).comment;
-            large.push((entry.path.join("."), introduction, rows));
+            large.push((name, introduction, rows));
         } else {
             general.extend(rows);
         }
@@ -199,6 +214,11 @@ both:
         let page = page(VALUES).unwrap();
         assert!(page.contains("\n\n## General\n\n| value |"), "{page}");
         assert!(page.contains("see [docs/a-b.md](a-b.md#c). |"), "{page}");
+    }
+
+    #[test]
+    fn paths_name_values_and_no_sections() {
+        assert_eq!(paths(VALUES).unwrap(), ["level", "both.names", "both.labels"]);
     }
 
     #[test]

@@ -1,19 +1,38 @@
 //! Values that change single fields of the objects, and values of an older chart.
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
-use zstart_tests::chart::{Helm, chart, find, name};
+use zstart_tests::chart::{Helm, chart, ci_values, find, name, values_table};
 
 use crate::rendering::configuration;
 
+/// Kind and name.
+type Object = (&'static str, &'static str);
 /// A value, the object that has it, the field, and its content.
-type Setting = (&'static str, (&'static str, &'static str), &'static str, Value);
+type Setting = (&'static str, Object, &'static str, Value);
 
-const CONTROLLER: (&str, &str) = ("Deployment", "zstart-controller");
-const WEBHOOK: (&str, &str) = ("Deployment", "zstart-webhook");
+const CONTROLLER: Object = ("Deployment", "zstart-controller");
+const WEBHOOK: Object = ("Deployment", "zstart-webhook");
+const ADMISSION: Object = ("MutatingWebhookConfiguration", "zstart");
+const TEST: Object = ("Pod", "zstart-test");
+/// Kind of the configuration file in a `ConfigMap`.
+const CONFIGURATION: &str = "configuration file";
+const CONTROLLER_FILE: Object = (CONFIGURATION, "zstart-controller");
+const WEBHOOK_FILE: Object = (CONFIGURATION, "zstart-webhook");
+
+fn settings() -> Vec<Setting> {
+    [
+        settings_of_pods(),
+        settings_of_scheduling(),
+        settings_of_jobs(),
+        settings_of_objects(),
+        settings_of_monitoring(),
+    ]
+    .concat()
+}
 
 #[expect(clippy::too_many_lines, reason = "a table of values")]
-fn settings() -> Vec<Setting> {
+fn settings_of_pods() -> Vec<Setting> {
     vec![
         ("revisionHistoryLimit=0", CONTROLLER, "/spec/revisionHistoryLimit", json!(0)),
         ("revisionHistoryLimit=3", WEBHOOK, "/spec/revisionHistoryLimit", json!(3)),
@@ -84,6 +103,116 @@ fn settings() -> Vec<Setting> {
             json!(false),
         ),
         (
+            "webhook.securityContext.runAsUser=7",
+            WEBHOOK,
+            "/spec/template/spec/containers/0/securityContext",
+            json!({
+                "runAsUser": 7, "allowPrivilegeEscalation": false, "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            }),
+        ),
+        (
+            "webhook.extraEnv[0].name=A,webhook.extraEnv[0].value=b",
+            WEBHOOK,
+            "/spec/template/spec/containers/0/env/4",
+            json!({"name": "A", "value": "b"}),
+        ),
+        (
+            "logFormat=json",
+            CONTROLLER,
+            "/spec/template/spec/containers/0/env/3",
+            json!({"name": "ZSTART_LOG_FORMAT", "value": "json"}),
+        ),
+        ("webhook.podAnnotations.a=b", WEBHOOK, "/spec/template/metadata/annotations/a", json!("b")),
+        ("webhook.podLabels.team=a", WEBHOOK, "/spec/template/metadata/labels/team", json!("a")),
+        (
+            "controller.resources.limits.memory=2Gi",
+            CONTROLLER,
+            "/spec/template/spec/containers/0/resources",
+            json!({"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}),
+        ),
+        (
+            "webhook.resources.requests.cpu=1",
+            WEBHOOK,
+            "/spec/template/spec/containers/0/resources",
+            json!({"requests": {"cpu": 1, "memory": "64Mi"}, "limits": {"memory": "256Mi"}}),
+        ),
+        ("webhook.maxCacheAge=1m", WEBHOOK_FILE, "/maxCacheAge", json!("1m")),
+        ("webhook.drain.grace=5s", WEBHOOK_FILE, "/drain/grace", json!("5s")),
+        ("webhook.drain.grace=5s", WEBHOOK, "/spec/template/spec/terminationGracePeriodSeconds", json!(20)),
+    ]
+}
+
+/// Values that replace the chart's own, or are added to them.
+fn settings_of_scheduling() -> Vec<Setting> {
+    vec![
+        (
+            "controller.nodeSelector.pool=a",
+            CONTROLLER,
+            "/spec/template/spec/nodeSelector",
+            json!({"kubernetes.io/os": "linux", "pool": "a"}),
+        ),
+        (
+            "controller.nodeSelector.pool=a",
+            TEST,
+            "/spec/nodeSelector",
+            json!({"kubernetes.io/os": "linux", "pool": "a"}),
+        ),
+        (
+            "controller.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].topologyKey=zone",
+            CONTROLLER,
+            "/spec/template/spec/affinity",
+            json!({"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]}}),
+        ),
+        (
+            "controller.topologySpreadConstraints[0].topologyKey=zone,\
+             controller.topologySpreadConstraints[0].maxSkew=2,\
+             controller.topologySpreadConstraints[0].whenUnsatisfiable=DoNotSchedule",
+            CONTROLLER,
+            "/spec/template/spec/topologySpreadConstraints",
+            json!([{"topologyKey": "zone", "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule"}]),
+        ),
+    ]
+}
+
+fn settings_of_jobs() -> Vec<Setting> {
+    vec![
+        (
+            "controller.executor=jobs,controller.jobs.serviceAccount.name=runner",
+            CONTROLLER_FILE,
+            "/jobs/template/spec/serviceAccountName",
+            json!("runner"),
+        ),
+        (
+            "controller.executor=jobs,controller.jobs.serviceAccount.name=runner",
+            ("ServiceAccount", "runner"),
+            "/automountServiceAccountToken",
+            json!(false),
+        ),
+        (
+            "controller.executor=jobs,controller.jobs.serviceAccount.labels.team=a",
+            ("ServiceAccount", "zstart-converter"),
+            "/metadata/labels/team",
+            json!("a"),
+        ),
+        (
+            "controller.executor=jobs,securityContext.readOnlyRootFilesystem=false",
+            CONTROLLER_FILE,
+            "/jobs/template/spec/containers/0/securityContext/readOnlyRootFilesystem",
+            json!(false),
+        ),
+        (
+            "controller.executor=jobs,controller.jobs.extraEnvFrom[0].secretRef.name=a",
+            CONTROLLER_FILE,
+            "/jobs/template/spec/containers/0/envFrom",
+            json!([{"secretRef": {"name": "a"}}]),
+        ),
+    ]
+}
+
+fn settings_of_objects() -> Vec<Setting> {
+    vec![
+        (
             "webhook.service.annotations.a=b",
             ("Service", "zstart-webhook"),
             "/metadata/annotations/a",
@@ -122,31 +251,188 @@ fn settings() -> Vec<Setting> {
         ),
         (
             "webhook.objectSelector[0].key=a,webhook.objectSelector[0].operator=Exists",
-            ("MutatingWebhookConfiguration", "zstart"),
+            ADMISSION,
             "/webhooks/0/objectSelector/matchExpressions/1",
             json!({"key": "a", "operator": "Exists"}),
         ),
         (
             "webhook.namespaceSelector[0].key=a,webhook.namespaceSelector[0].operator=Exists",
-            ("MutatingWebhookConfiguration", "zstart"),
+            ADMISSION,
             "/webhooks/0/namespaceSelector/matchExpressions/2",
             json!({"key": "a", "operator": "Exists"}),
         ),
         (
             "webhook.matchConditions[0].name=a,webhook.matchConditions[0].expression=true == true",
-            ("MutatingWebhookConfiguration", "zstart"),
+            ADMISSION,
             "/webhooks/0/matchConditions",
             json!([{"name": "a", "expression": "true == true"}]),
         ),
+        ("webhook.failurePolicy=Ignore", ADMISSION, "/webhooks/0/failurePolicy", json!("Ignore")),
+        (
+            "networkPolicy.enabled=true,networkPolicy.apiServerPorts={8443,9443}",
+            ("NetworkPolicy", "zstart-webhook"),
+            "/spec/egress/1/ports",
+            json!([{"protocol": "TCP", "port": 8443}, {"protocol": "TCP", "port": 9443}]),
+        ),
+        (
+            "nameOverride=images",
+            ("Deployment", "zstart-images-controller"),
+            "/spec/selector/matchLabels/app.kubernetes.io~1name",
+            json!("zstart"),
+        ),
+        ("test.timeout=90s", TEST, "/spec/containers/0/args/2", json!("--timeout-seconds=90")),
+        (
+            "test.image=registry.lab/a:v1",
+            TEST,
+            "/spec/containers/0/args/3",
+            json!("--image=registry.lab/a:v1"),
+        ),
+        (
+            "test.image=registry.lab/a:v1",
+            ("Deployment", "zstart-test"),
+            "/spec/template/spec/containers/0/image",
+            json!("registry.lab/a:v1"),
+        ),
+        ("test.namespaceLabels.team=a", ("Namespace", "zstart-test"), "/metadata/labels/team", json!("a")),
     ]
 }
+
+fn settings_of_monitoring() -> Vec<Setting> {
+    const POD_MONITOR: Object = ("PodMonitor", "zstart");
+    vec![
+        (
+            "monitoring.serviceMonitor.enabled=true,monitoring.serviceMonitor.namespace=a",
+            ("ServiceMonitor", "zstart"),
+            "/metadata/namespace",
+            json!("a"),
+        ),
+        (
+            "monitoring.podMonitor.enabled=true,monitoring.podMonitor.labels.release=a",
+            POD_MONITOR,
+            "/metadata/labels/release",
+            json!("a"),
+        ),
+        (
+            "monitoring.podMonitor.enabled=true,monitoring.podMonitor.scrapeTimeout=7s",
+            POD_MONITOR,
+            "/spec/podMetricsEndpoints/0/scrapeTimeout",
+            json!("7s"),
+        ),
+        (
+            "monitoring.podMonitor.enabled=true,monitoring.podMonitor.relabelings[0].targetLabel=a",
+            POD_MONITOR,
+            "/spec/podMetricsEndpoints/0/relabelings",
+            json!([{"targetLabel": "a"}]),
+        ),
+        (
+            "monitoring.podMonitor.enabled=true,monitoring.podMonitor.metricRelabelings[0].action=drop",
+            POD_MONITOR,
+            "/spec/podMetricsEndpoints/0/metricRelabelings",
+            json!([{"action": "drop"}]),
+        ),
+        (
+            "monitoring.dashboard.enabled=true,monitoring.dashboard.labels.team=a",
+            ("ConfigMap", "zstart-dashboard"),
+            "/metadata/labels/team",
+            json!("a"),
+        ),
+    ]
+}
+
+/// Values, and another value that removes an object of theirs.
+const REMOVALS: [(&str, &str, Object); 3] = [
+    ("", "controller.podDisruptionBudget.enabled=false", ("PodDisruptionBudget", "zstart-controller")),
+    ("", "test.enabled=false", TEST),
+    (
+        "controller.executor=jobs,controller.jobs.serviceAccount.name=runner",
+        "controller.jobs.serviceAccount.create=false",
+        ("ServiceAccount", "runner"),
+    ),
+];
 
 #[tokio::test]
 async fn setting_reaches_its_field() -> Result<()> {
     let helm = Helm::find().await?;
     for (set, (kind, name), field, expected) in settings() {
         let objects = helm.render("zstart", &[set]).await?;
-        assert_eq!(find(&objects, kind, name)?.pointer(field), Some(&expected), "--set {set}: {field}");
+        let object = match kind {
+            CONFIGURATION => configuration(&objects, name)?,
+            kind => find(&objects, kind, name)?.clone(),
+        };
+        assert_eq!(object.pointer(field), Some(&expected), "--set {set}: {field}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn object_is_removed_by_its_value() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (given, set, (kind, name)) in REMOVALS {
+        find(&helm.render("zstart", &[given]).await?, kind, name)?;
+        let objects = helm.render("zstart", &[given, set]).await?;
+        assert!(find(&objects, kind, name).is_err(), "--set {set} leaves {kind} {name}");
+    }
+    Ok(())
+}
+
+/// The renders of `ci/*-values.yaml` are files for review (`renders`), and the tables above name each value's field.
+#[test]
+fn every_value_is_set_by_an_installation_or_a_test() -> Result<()> {
+    let mut installations = Vec::new();
+    for path in ci_values()? {
+        installations.push(serde_saphyr::from_str::<Value>(&std::fs::read_to_string(path)?)?);
+    }
+    let settings = settings();
+    let sets = settings.iter().map(|(set, ..)| *set).chain(REMOVALS.iter().map(|(_, set, _)| *set));
+    let sets: Vec<&str> = sets.flat_map(|set| set.split(',')).collect();
+    let is_set = |path: &String| {
+        let pointer = format!("/{}", path.replace('.', "/"));
+        let mut rests = sets.iter().filter_map(|set| set.strip_prefix(path.as_str()));
+        installations.iter().any(|values| values.pointer(&pointer).is_some())
+            || rests.any(|rest| rest.starts_with(['.', '[', '=']))
+    };
+    let mut forgotten = values_table::paths(&std::fs::read_to_string(chart().join("values.yaml"))?)?;
+    forgotten.retain(|path| !is_set(path));
+    assert_eq!(forgotten, [""; 0], "values that no ci/*-values.yaml and no table of this file sets");
+    Ok(())
+}
+
+/// A key of YAML that occurs twice is an error for tools such as kustomize.
+#[tokio::test]
+async fn own_label_replaces_the_common_label() -> Result<()> {
+    let helm = Helm::find().await?;
+    for (set, (kind, name)) in [
+        ("webhook.service.labels.team=own", ("Service", "zstart-webhook")),
+        ("webhook.serviceAccount.labels.team=own", ("ServiceAccount", "zstart-webhook")),
+        ("controller.serviceAccount.labels.team=own", ("ServiceAccount", "zstart-controller")),
+        ("controller.jobs.serviceAccount.labels.team=own", ("ServiceAccount", "zstart-converter")),
+        ("test.namespaceLabels.team=own", ("Namespace", "zstart-test")),
+        ("monitoring.podMonitor.labels.team=own", ("PodMonitor", "zstart")),
+    ] {
+        let sets = [
+            "controller.executor=jobs",
+            "monitoring.podMonitor.enabled=true",
+            "commonLabels.team=common",
+            set,
+        ];
+        let objects = helm.render("zstart", &sets).await.with_context(|| format!("--set {set}"))?;
+        let labels = &find(&objects, kind, name)?["metadata"]["labels"];
+        assert_eq!(labels["team"], "own", "--set {set}");
+        assert_eq!(labels["app.kubernetes.io/part-of"], "zstart", "--set {set}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn namespace_of_the_test_may_have_another_pod_security() -> Result<()> {
+    let label = "pod-security.kubernetes.io/enforce";
+    let helm = Helm::find().await?;
+    for (sets, expected) in [
+        (vec![], "restricted"),
+        (vec!["test.namespaceLabels.pod-security\\.kubernetes\\.io/enforce=baseline"], "baseline"),
+    ] {
+        let objects = helm.render("zstart", &sets).await?;
+        assert_eq!(find(&objects, "Namespace", "zstart-test")?["metadata"]["labels"][label], expected);
     }
     Ok(())
 }

@@ -2,8 +2,7 @@
 
 {{/* Labels of an object. Takes {root, labels}, whose labels replace common ones. */}}
 {{- define "zstart.monitoring.labels" -}}
-{{- $own := include "zstart.labels" (dict "root" .root "component" "monitoring") | fromYaml -}}
-{{- merge dict (.labels | default dict) $own | toYaml -}}
+{{- include "zstart.labels" (dict "root" .root "component" "monitoring" "own" .labels) -}}
 {{- end -}}
 
 {{/* Endpoint of a ServiceMonitor or PodMonitor. Takes {values, port}. */}}
