@@ -12,13 +12,15 @@ pub(crate) struct Collector<'t> {
     /// Number of the document that is searched.
     pub(crate) document: usize,
     images: Vec<FoundImage>,
+    /// Whether the format is one of Helm's templates.
+    may_be_helm: bool,
     /// Line of the first image that is a template of Helm.
     helm: Option<usize>,
 }
 
 impl<'t> Collector<'t> {
-    pub(crate) fn new(text: &'t str, tree: &'t Tree) -> Self {
-        Self { text, tree, document: 1, images: Vec::new(), helm: None }
+    pub(crate) fn new(text: &'t str, tree: &'t Tree, may_be_helm: bool) -> Self {
+        Self { text, tree, document: 1, images: Vec::new(), may_be_helm, helm: None }
     }
 
     /// Adds the image in a field. A field without a value names no image.
@@ -30,7 +32,7 @@ impl<'t> Collector<'t> {
         let source = self.text.get(node.range.clone()).unwrap_or_default();
         let line = line(self.text, node.range.start);
         let from_here = self.text.get(node.range.start..).unwrap_or_default();
-        if source.contains("{{") || from_here.starts_with("{{") {
+        if self.may_be_helm && (source.contains("{{") || from_here.starts_with("{{")) {
             self.helm.get_or_insert(line);
             return;
         }

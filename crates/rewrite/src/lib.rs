@@ -63,7 +63,7 @@ impl Manifest {
             Format::Yaml | Format::Json => {
                 let read = if format == Format::Yaml { yaml::read(body) } else { json::read(body) };
                 let tree = read.map_err(|error| templated(body, error))?;
-                let mut collector = Collector::new(body, &tree);
+                let mut collector = Collector::new(body, &tree, true);
                 for (index, root) in tree.roots.iter().enumerate() {
                     collector.document = index + 1;
                     let root = Cursor::root(&tree, *root);
@@ -79,7 +79,7 @@ impl Manifest {
                 let is_json = format == Format::TerraformJson;
                 let (tree, definitions) =
                     if is_json { terraform_json::read(body)? } else { terraform::read(body)? };
-                let mut collector = Collector::new(body, &tree);
+                let mut collector = Collector::new(body, &tree, false);
                 for definition in &definitions {
                     ecs::find_definition(&mut collector, Cursor::root(&tree, definition.root), definition);
                 }

@@ -104,18 +104,34 @@ impl<'t> Reader<'t> {
     }
 
     fn define(&mut self, value: &Expression) {
-        let (first, range) = (self.tree.nodes.len(), value.span().unwrap_or_default());
-        let root = match value {
-            Expression::String(_) => self.add_string(range),
-            Expression::StringTemplate(template) => {
-                self.add_template(&template.iter().collect::<Vec<_>>(), range, true)
-            }
-            _ => self.add(value),
-        };
+        let first = self.tree.nodes.len();
+        let root = self.add_definition(value);
         self.tree.reveal_interpolations(first, self.text);
         self.tree.roots.push(root);
         let (owner, cpu) = self.blocks.last().cloned().unwrap_or_default();
         self.definitions.push(Definition { root, owner, cpu });
+    }
+
+    /// Adds the value of the attribute. Its strings have JSON, and those within other values any text.
+    fn add_definition(&mut self, value: &Expression) -> NodeId {
+        let range = value.span().unwrap_or_default();
+        match value {
+            Expression::String(_) => self.add_string(range),
+            Expression::StringTemplate(template) => {
+                self.add_template(&template.iter().collect::<Vec<_>>(), range, true)
+            }
+            Expression::HeredocTemplate(heredoc) => {
+                self.add_template(&heredoc.template.iter().collect::<Vec<_>>(), range, false)
+            }
+            Expression::Parenthesis(parenthesis) => {
+                self.add_call(range, &[parenthesis.inner()], Self::add_definition)
+            }
+            Expression::Conditional(conditional) => {
+                let branches = [&conditional.true_expr, &conditional.false_expr];
+                self.add_call(range, &branches, Self::add_definition)
+            }
+            _ => self.add(value),
+        }
     }
 
     fn add(&mut self, expression: &Expression) -> NodeId {
@@ -137,14 +153,11 @@ impl<'t> Reader<'t> {
             }
             Expression::Object(object) => self.add_object(object, range),
             Expression::FuncCall(call) if is_transparent(call) => {
-                self.add_call(range, &call.args.iter().collect::<Vec<_>>())
+                self.add_call(range, &call.args.iter().collect::<Vec<_>>(), Self::add)
             }
-            Expression::Parenthesis(parenthesis) => self.add_call(range, &[parenthesis.inner()]),
+            Expression::Parenthesis(parenthesis) => self.add_call(range, &[parenthesis.inner()], Self::add),
             Expression::Conditional(conditional) => {
-                self.add_call(range, &[&conditional.true_expr, &conditional.false_expr])
-            }
-            Expression::HeredocTemplate(heredoc) => {
-                self.add_template(&heredoc.template.iter().collect::<Vec<_>>(), range, false)
+                self.add_call(range, &[&conditional.true_expr, &conditional.false_expr], Self::add)
             }
             _ => self.tree.add(Kind::Expression, range, None),
         }
@@ -166,9 +179,14 @@ impl<'t> Reader<'t> {
         id
     }
 
-    fn add_call(&mut self, range: Range<usize>, arguments: &[&Expression]) -> NodeId {
+    fn add_call(
+        &mut self,
+        range: Range<usize>,
+        arguments: &[&Expression],
+        add: fn(&mut Self, &Expression) -> NodeId,
+    ) -> NodeId {
         let id = self.tree.add(Kind::Call(Vec::new()), range, None);
-        let arguments = arguments.iter().map(|argument| self.add(argument)).collect();
+        let arguments = arguments.iter().map(|argument| add(self, argument)).collect();
         self.tree.nodes[id].kind = Kind::Call(arguments);
         id
     }
@@ -183,8 +201,11 @@ impl<'t> Reader<'t> {
 
     /// Adds the content of a template: an expression, or JSON.
     fn add_template(&mut self, elements: &[&Element], range: Range<usize>, is_quoted: bool) -> NodeId {
-        if let [Element::Interpolation(only)] = elements {
-            return self.add(&only.expr);
+        let is_blank =
+            |element: &Element| matches!(element, Element::Literal(text) if text.trim().is_empty());
+        let parts: Vec<_> = elements.iter().filter(|element| !is_blank(element)).collect();
+        if let [Element::Interpolation(only)] = *parts {
+            return self.add_definition(&only.expr);
         }
         match self.content_of_template(elements, is_quoted) {
             Some(content) => self.add_json(&content, range),

@@ -8,6 +8,9 @@ use crate::json;
 use crate::terraform::{ATTRIBUTE, Definition, read_string};
 use crate::tree::{Kind, Style, Tree};
 
+/// Key of a comment.
+const COMMENT: &str = "//";
+
 /// Reads a text.
 pub(crate) fn read(text: &str) -> Result<(Tree, Vec<Definition>), ParseError> {
     let mut tree = json::read(text)?;
@@ -37,6 +40,9 @@ fn find<'t>(value: Cursor<'t>, keys: &mut Vec<&'t str>, definitions: &mut Vec<De
     }
     for (key, entry) in value.entries() {
         let key = key.unwrap_or_default();
+        if key == COMMENT {
+            continue;
+        }
         if key == ATTRIBUTE {
             definitions.push(Definition { root: entry.id(), owner: owner(keys), cpu: cpu(value) });
         } else {

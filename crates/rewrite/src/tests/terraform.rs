@@ -109,6 +109,22 @@ fn json_in_a_quoted_string_is_edited() {
 }
 
 #[test]
+fn other_texts_of_a_container_stay() {
+    let text = r#"a {
+  container_definitions = jsonencode([{ image = "r.example/app:v1", command = ["sh", "-c", <<EOF
+[ -f /x ] && echo hi
+EOF
+], logConfiguration = { options = { tag = "{{.Name}}" } } }, merge(local.base, { tag = "{{.ID}}" })])
+}"#;
+    require_edit(text, Format::Terraform, OLD);
+    let text =
+        "a {\n container_definitions = <<EOF\n${jsonencode([{image = \"r.example/app:v1\"}])}\nEOF\n}\n";
+    require_edit(text, Format::Terraform, OLD);
+    let text = "a {\n container_definitions = var.x ? (<<EOF\n[{\"image\": \"r.example/app:v1\"}]\nEOF\n ) : \"[]\"\n}\n";
+    require_edit(text, Format::Terraform, OLD);
+}
+
+#[test]
 fn heredoc_that_an_interpolation_completes_is_listed() {
     let text =
         "a {\n  container_definitions = <<EOF\n[{\"image\": \"r.example/app:v1\"}${local.more}]\nEOF\n}\n";

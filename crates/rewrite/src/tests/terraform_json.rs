@@ -6,7 +6,7 @@ const OLD: &str = "r.example/app:v1";
 /// File with a value of `container_definitions`.
 fn file(value: &str) -> String {
     format!(
-        "{{\"//\": \"{OLD}\", \"resource\": {{\"aws_ecs_task_definition\": {{\"web\": [{{\n  \
+        "{{\"//\": {{\"container_definitions\": \"[{{] {OLD}\"}}, \"resource\": {{\"aws_ecs_task_definition\": {{\"web\": [{{\n  \
          \"runtime_platform\": [{{\"cpu_architecture\": \"ARM64\"}}],\n  \"container_definitions\": {value}\n}}]}}}}}}\n"
     )
 }
@@ -21,7 +21,7 @@ fn require_edit(value: &str, expected: &[&str]) {
     let first = &manifest.images()[0];
     assert_eq!((first.line, first.target), (3, Target::Ecs(Some(Cpu::Arm))));
     let edited = replace(&manifest, OLD, NEW).expect("the text can be edited");
-    let (comment, rest) = text.split_at(30);
+    let (comment, rest) = text.split_at(text.find("resource").expect("the resource follows"));
     assert_eq!(edited, format!("{comment}{}", rest.replace(OLD, NEW)));
 }
 
@@ -35,6 +35,10 @@ fn json_in_a_string_is_edited() {
 
 #[test]
 fn expression_in_a_string_is_edited() {
+    require_edit(
+        r#""${jsonencode([{image = \"r.example/app:v1\", command = \"{{.Name}}\"}])}\n""#,
+        &[", container -: r.example/app:v1"],
+    );
     require_edit(
         r#""${jsonencode(concat([{name = \"app\", \"image\" : \"r.example/app:v1\"}, {\"image\": var.log}], local.more))}""#,
         &[", container app: r.example/app:v1", ", container -: (var.log)", ": (local.more)"],
