@@ -15,9 +15,11 @@
 //! minutes, and only if the summary changed. All records together get at most one write in two seconds. A new process starts with the record's
 //! summary: its median has the weight of at most 32 pulls.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt as _, stream};
 use kube::api::{Patch, PatchParams};
 use kube::{Api, Resource as _, ResourceExt as _};
 use serde_json::json;
@@ -29,7 +31,7 @@ use zstart_core::{ImageConversion, Pulled, chain, keys};
 use self::early_pulls::{EarlyPull, EarlyPulls};
 use self::events::PulledEvents;
 use self::ledger::{Ledger, Observed, Pull};
-use self::sources::{PulledSource, Sources, possible_source};
+use self::sources::{Sources, possible_source};
 use crate::context::Context;
 use crate::demand::Source;
 use crate::watched::WatchedPulledEvent;
@@ -88,7 +90,10 @@ enum Recorded {
 /// Measures pulls forever.
 pub(crate) async fn keep(context: Arc<Context>) {
     context.demand.wait_until_synced().await;
-    let mut events = PulledEvents::new(&context.client);
+    // A stream keeps a request that is under way while another branch of the loop runs.
+    let mut events = pin!(stream::unfold(PulledEvents::new(&context.client), async |mut events| {
+        Some((events.next().await, events))
+    }));
     let mut meter = Meter {
         context: &context,
         sources: Sources::default(),
@@ -103,7 +108,7 @@ pub(crate) async fn keep(context: Arc<Context>) {
     loop {
         let wake = meter.ledger.next_due().map(|due| due.max(next_write));
         tokio::select! {
-            event = events.next() => meter.observe(&event, Instant::now()),
+            Some(event) = events.next() => meter.observe(&event, Instant::now()),
             _ = joins.tick() => meter.count_all_early(Instant::now()),
             _ = prunes.tick() => {
                 meter.ledger.retain(|source| context.demand.read(|demand| demand.is_in_demand(source)));
@@ -131,11 +136,12 @@ impl Meter<'_> {
         let Some(Pulled { image, took, image_bytes }) = Pulled::parse(event.message()) else { return };
         let sources = &mut self.sources;
         if let Some(pulled) = self.context.demand.read(|demand| sources.identify(image, demand, now)) {
-            // First, because a node that pulled the source early has the layers.
             self.count_early(&pulled.source, now);
             self.count(Pull { pulled, node: event.node(), took, image_bytes }, now);
-        } else if let Some(image) = possible_source(image) {
-            self.early.insert(image, EarlyPull { node: event.node().into(), took, image_bytes, at: now });
+        } else if let Some(image) = possible_source(image)
+            && self.ledger.remember(event.node(), &image, now)
+        {
+            self.early.insert(image, EarlyPull { took, image_bytes, at: now });
         }
     }
 
@@ -149,9 +155,9 @@ impl Meter<'_> {
     }
 
     fn count_early(&mut self, source: &Source, now: Instant) {
-        for EarlyPull { node, took, image_bytes, .. } in self.early.take(source, now) {
-            let pulled = PulledSource::original(source.clone());
-            self.count(Pull { pulled, node: &node, took, image_bytes }, now);
+        for EarlyPull { took, image_bytes, .. } in self.early.take(source, now) {
+            self.ledger.add(source, PullKind::Original, took, image_bytes, now);
+            self.context.metrics.pulls.count(PullKind::Original, took);
         }
     }
 

@@ -11,15 +11,14 @@ use zstart_core::Reference;
 /// Time for which a pull is kept, as an API server keeps an event. A tag may move meanwhile, and the event of a pull by
 /// tag names no digest.
 const MAX_AGE: Duration = Duration::from_hours(1);
-/// Largest number of images. With all their pulls, they take less than 5 MiB.
+/// Largest number of images. With all their pulls, they take less than 3 MiB.
 const MAX_IMAGES: usize = 4_096;
 /// Largest number of pulls of one image, the last ones.
 const MAX_PULLS: usize = 8;
 
-/// Pull by a node.
+/// First pull by a node.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct EarlyPull {
-    pub(super) node: Box<str>,
     pub(super) took: Duration,
     pub(super) image_bytes: Option<u64>,
     /// Time at which the controller received the event.
@@ -82,7 +81,7 @@ mod tests {
     }
 
     fn pull(at: Instant) -> EarlyPull {
-        EarlyPull { node: "a".into(), took: Duration::from_secs(2), image_bytes: None, at }
+        EarlyPull { took: Duration::from_secs(2), image_bytes: None, at }
     }
 
     #[test]

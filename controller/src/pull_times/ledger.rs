@@ -3,6 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 
+use zstart_core::Reference;
+
+use super::PullKind;
 use super::figures::Figures;
 use super::recent_pulls::RecentPulls;
 use super::sources::PulledSource;
@@ -55,6 +58,8 @@ struct LedgerEntry {
     read: Option<Instant>,
     /// Time of the last write of the record.
     written: Option<Instant>,
+    /// Last wait for a record that doesn't exist yet, or has no digest yet.
+    wait: Option<Duration>,
 }
 
 impl Ledger {
@@ -70,11 +75,30 @@ impl Ledger {
         if !self.recent.insert(node, &source, entry.figures.generation(), now) {
             return Observed::Repeated;
         }
+        self.add(&source, kind, took, image_bytes, now);
+        Observed::Counted
+    }
+
+    /// Remembers a node's pull of an image that isn't a source yet. Returns whether it is the node's first one lately. If
+    /// the image becomes a source, later pulls by the node are repeated.
+    pub(super) fn remember(&mut self, node: &str, image: &Reference, now: Instant) -> bool {
+        self.recent.insert(node, image, 0, now)
+    }
+
+    /// Counts a pull.
+    pub(super) fn add(
+        &mut self,
+        source: &Source,
+        kind: PullKind,
+        took: Duration,
+        image_bytes: Option<u64>,
+        now: Instant,
+    ) {
+        let entry = self.entries.entry(source.clone()).or_default();
         let is_first = entry.figures.add(kind, took, image_bytes);
         // The first pull of a variant completes the comparison.
         let at = entry.written.filter(|_| !is_first).map_or(now, |written| written + WRITE_INTERVAL);
-        self.schedule(&source, at.max(now + DEBOUNCE));
-        Observed::Counted
+        self.schedule(source, at.max(now + DEBOUNCE));
     }
 
     /// Makes a record due at `at`, or leaves it at an earlier time.
@@ -125,9 +149,13 @@ impl Ledger {
         self.schedule(source, now + WRITE_INTERVAL);
     }
 
-    /// Makes a record due again that doesn't exist yet, or has no digest yet.
+    /// Makes a record due again that doesn't exist yet, or has no digest yet. Each wait is twice as long as the last one:
+    /// some sources never resolve, and the records share the times at which they are read.
     pub(super) fn wait_for_record(&mut self, source: &Source, now: Instant) {
-        self.schedule(source, now + READ_INTERVAL);
+        let Some(entry) = self.entries.get_mut(source) else { return };
+        let wait = entry.wait.map_or(READ_INTERVAL, |wait| (2 * wait).min(WRITE_INTERVAL));
+        entry.wait = Some(wait);
+        self.schedule(source, now + wait);
     }
 
     /// Drops the figures of a source without a record.

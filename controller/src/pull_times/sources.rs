@@ -24,13 +24,6 @@ pub(super) struct PulledSource {
     pub(super) variant_of: Option<Box<str>>,
 }
 
-impl PulledSource {
-    /// A pulled source.
-    pub(super) fn original(source: Source) -> Self {
-        Self { source, kind: PullKind::Original, variant_of: None }
-    }
-}
-
 /// Identity of an image that may become a source; `None` for a variant.
 pub(super) fn possible_source(image: &str) -> Option<Reference> {
     let image: Reference = image.parse().ok()?;
@@ -59,7 +52,7 @@ impl Sources {
         }
         let source = require_source(&image).ok()?.identity();
         let source = demand.is_in_demand(&source).then(|| Arc::new(source))?;
-        Some(PulledSource::original(source))
+        Some(PulledSource { source, kind: PullKind::Original, variant_of: None })
     }
 
     /// Searches the source of a variant whose tag doesn't spell the source out: one that was named by digest, or by

@@ -83,6 +83,30 @@ fn variant_of_another_digest_asks_for_the_record() {
 }
 
 #[test]
+fn remembered_pull_of_a_node_makes_later_ones_repeated() {
+    let (mut ledger, now, digest) = (Ledger::default(), Instant::now(), digest());
+    let image = source("app");
+    assert!(ledger.remember("a", &image, now));
+    assert!(!ledger.remember("a", &image, now), "the layers are there");
+    ledger.add(&image, PullKind::Original, 2 * SECOND, None, now);
+    assert_eq!(ledger.observe(pull("app", "a", Some(digest.short())), now), Observed::Repeated);
+    assert_eq!(ledger.observe(pull("app", "b", Some(digest.short())), now), Observed::Counted);
+}
+
+#[test]
+fn wait_for_a_record_doubles_up_to_the_interval_of_writes() {
+    let (mut ledger, mut now) = (Ledger::default(), Instant::now());
+    ledger.observe(pull("app", "a", None), now);
+    now += DEBOUNCE;
+    for minutes in [1, 2, 4, 8, 10, 10] {
+        assert_eq!(ledger.take_due(now), Some(source("app")));
+        ledger.wait_for_record(&source("app"), now);
+        assert_eq!(ledger.next_due(), Some(now + Duration::from_mins(minutes)));
+        now += Duration::from_mins(minutes);
+    }
+}
+
+#[test]
 fn forgotten_source_is_never_due() {
     let (mut ledger, now) = (Ledger::default(), Instant::now());
     for name in ["a", "b", "c"] {
