@@ -9,6 +9,8 @@ use zstart_tests::chart::{Helm, chart};
 /// Runtimes have no default version but containerd's.
 const WITHOUT_DEFAULTS: &str = "runtimes";
 
+/// Values that only a parent chart sets.
+const OF_PARENTS: [&str; 2] = ["enabled", "global"];
 /// Parts that accept every member: a parent chart's values, and the settings of a volume's driver.
 const FREE: [&str; 3] = [
     "/properties/global",
@@ -131,8 +133,15 @@ fn compare(
             None => drop(missing.insert(path)),
         }
     }
-    let undocumented = known.keys().filter(|member| !members.contains_key(*member) && *member != "global");
+    let is_documented = |member: &str| members.contains_key(member) || OF_PARENTS.contains(&member);
+    let undocumented = known.keys().filter(|member| !is_documented(member));
     missing.extend(undocumented.map(|member| format!("{path}.{member}")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn values_of_a_parent_chart_are_accepted() -> Result<()> {
+    Helm::find().await?.render("zstart", &["enabled=true", "global.team=a"]).await?;
     Ok(())
 }
 
