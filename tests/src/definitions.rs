@@ -33,13 +33,18 @@ pub async fn define(client: &Client) -> Result<()> {
     .await
 }
 
-/// Creates the definition in a file, and waits until the API server serves its kind.
-pub async fn define_file(client: &Client, file: &Path) -> Result<()> {
+/// Creates the definition in a file.
+pub(crate) async fn create_file(client: &Client, file: &Path) -> Result<CustomResourceDefinition> {
     let text = std::fs::read_to_string(file);
     let text = text.with_context(|| format!("failed to read {}", file.display()))?;
     let definition: CustomResourceDefinition =
         serde_saphyr::from_str(&text).with_context(|| format!("failed to parse {}", file.display()))?;
-    Api::all(client.clone()).create(&PostParams::default(), &definition).await?;
+    Ok(Api::all(client.clone()).create(&PostParams::default(), &definition).await?)
+}
+
+/// Creates the definition in a file, and waits until the API server serves its kind.
+pub async fn define_file(client: &Client, file: &Path) -> Result<()> {
+    let definition = create_file(client, file).await?;
     let spec = &definition.spec;
     let version = spec.versions.iter().find(|version| version.served).context("no version is served")?;
     let kind = GroupVersionKind::gvk(&spec.group, &version.name, &spec.names.kind);

@@ -1,20 +1,19 @@
 //! Kueue, which starts and suspends Jobs by quotas. Its webhooks aren't registered: they only add defaults.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{ApiResource, DynamicObject, ListParams, PostParams};
 use kube::core::GroupVersionKind;
 use kube::{Api, Client};
 use serde_json::json;
 
 use crate::control_plane::ControlPlane;
+use crate::definitions;
 use crate::pki::{Pki, Subject};
 use crate::ports::free_ports;
-use crate::process::{Component, run};
+use crate::process::Component;
 use crate::settings;
 use crate::tools::{self, Tool};
 use crate::wait;
@@ -119,13 +118,9 @@ fn resource(kind: &str) -> ApiResource {
 
 /// Installs the definitions of the Go module's own folder.
 async fn define(client: &Client) -> Result<()> {
-    let definitions: Api<CustomResourceDefinition> = Api::all(client.clone());
-    for entry in std::fs::read_dir(module_folder()?.join("config/components/crd/bases"))? {
-        let file = entry?.path();
-        let text = std::fs::read_to_string(&file)?;
-        let definition = serde_saphyr::from_str(&text);
-        let definition = definition.with_context(|| format!("failed to parse {}", file.display()))?;
-        definitions.create(&PostParams::default(), &definition).await?;
+    let module = tools::module_source("kueue", "sigs.k8s.io/kueue").await?;
+    for entry in std::fs::read_dir(module.join("config/components/crd/bases"))? {
+        definitions::create_file(client, &entry?.path()).await?;
     }
     wait::until("Kueue's definitions to be served", READY_WITHIN, || async {
         for kind in ["Workload", "ClusterQueue", "LocalQueue", "ResourceFlavor"] {
@@ -135,11 +130,4 @@ async fn define(client: &Client) -> Result<()> {
         Ok(Some(()))
     })
     .await
-}
-
-fn module_folder() -> Result<PathBuf> {
-    let mut go = Command::new("go");
-    go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/kueue"));
-    let folder = run(go.args(["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/kueue"]))?;
-    Ok(folder.trim().into())
 }

@@ -74,29 +74,30 @@ pub async fn monitoring() -> Result<()> {
 
 /// Folder of the source of a Go module that a folder under `tests/tools/` requires. Downloads the module once.
 pub async fn module_source(folder: &'static str, module: &'static str) -> Result<PathBuf> {
-    let answer = tokio::task::spawn_blocking(move || {
-        let mut go = Command::new("go");
-        go.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder));
-        run(go.args(["mod", "download", "-json", module]))
-            .with_context(|| format!("failed to download {module}"))
-    });
-    let answer: serde_json::Value = serde_json::from_str(&answer.await??)?;
-    let folder = answer["Dir"].as_str().with_context(|| format!("go names no folder of {module}"))?;
-    Ok(folder.into())
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools").join(folder);
+    let (source, _) = tokio::task::spawn_blocking(move || download_module(&folder, module)).await??;
+    Ok(source)
 }
 
 /// Folder of the source of a Go module, given as `PATH@VERSION`, with this checksum. Downloads the module once.
 pub async fn checked_module_source(module: &'static str, sum: &'static str) -> Result<PathBuf> {
-    let answer = tokio::task::spawn_blocking(move || {
-        // Outside of a Go module, so that no other one decides the version.
-        let folder = tempfile::tempdir()?;
-        let mut go = Command::new("go");
-        run(go.current_dir(folder.path()).args(["mod", "download", "-json", module]))
-            .with_context(|| format!("failed to download {module}"))
-    });
-    let answer: serde_json::Value = serde_json::from_str(&answer.await??)?;
-    ensure!(answer["Sum"] == sum, "the checksum of {module} is {}, expected {sum}", answer["Sum"]);
-    Ok(answer["Dir"].as_str().with_context(|| format!("go names no folder of {module}"))?.into())
+    // Outside of a Go module, so that no other one decides the version.
+    let folder = tempfile::tempdir()?;
+    let download = tokio::task::spawn_blocking(move || download_module(folder.path(), module));
+    let (source, found) = download.await??;
+    ensure!(found == sum, "the checksum of {module} is {found}, expected {sum}");
+    Ok(source)
+}
+
+/// Downloads a Go module as `go` chooses it in a folder. Returns the folder of its source, and its checksum.
+fn download_module(folder: &Path, module: &str) -> Result<(PathBuf, String)> {
+    let mut go = Command::new("go");
+    let answer = run(go.current_dir(folder).args(["mod", "download", "-json", module]))
+        .with_context(|| format!("failed to download {module}"))?;
+    let answer: serde_json::Value = serde_json::from_str(&answer)?;
+    let member =
+        |name: &str| answer[name].as_str().with_context(|| format!("go names no {name} of {module}"));
+    Ok((member("Dir")?.into(), member("Sum")?.to_owned()))
 }
 
 fn find_blocking(tool: Tool) -> Result<PathBuf> {
