@@ -12,8 +12,8 @@
 //!
 //! The figures are in memory. A record gets a summary of them, under a field manager of its own
 //! ([`keys::PULL_METER`]): ten seconds after the first pull of the source and of its variant, then at most every ten
-//! minutes, and only if the summary changed. All records together get at most one write in two seconds. A new process starts with the record's
-//! summary: its median has the weight of at most 32 pulls.
+//! minutes, and only if the summary changed. All records together get at most one write in two seconds. A new process
+//! starts with the record's summary: its median has the weight of at most 32 pulls.
 
 use std::pin::pin;
 use std::sync::Arc;

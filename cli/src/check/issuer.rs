@@ -1,4 +1,4 @@
-//! Issuer of the webhook's certificate, as `webhook.certificate.mode` chooses it, and what to do where it fails.
+//! Issuer of the webhook's certificate, as `webhook.certificate.mode` chooses it, and its actions.
 
 use k8s_openapi::api::admissionregistration::v1::{MutatingWebhook, MutatingWebhookConfiguration};
 use kube::ResourceExt as _;
@@ -30,7 +30,7 @@ impl Issuer {
         }
     }
 
-    /// What to do about a Secret without a valid certificate.
+    /// Action for a Secret without a valid certificate.
     pub(super) fn certificate_action(self, secret: &str) -> String {
         match self {
             Self::Controller => {
@@ -48,7 +48,7 @@ impl Issuer {
         }
     }
 
-    /// What to do about a `caBundle` that is empty or another authority's.
+    /// Action for a `caBundle` that is empty or another authority's.
     pub(super) fn authority_action(self) -> &'static str {
         match self {
             Self::Controller => "zstart's controller writes caBundle: read the controller's log",

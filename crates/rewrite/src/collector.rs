@@ -12,7 +12,7 @@ pub(crate) struct Collector<'t> {
     /// Number of the document that is searched.
     pub(crate) document: usize,
     images: Vec<FoundImage>,
-    /// Whether the format is one of Helm's templates.
+    /// Helm's templates have this format.
     may_be_helm: bool,
     /// Line of the first image that is a template of Helm.
     helm: Option<usize>,

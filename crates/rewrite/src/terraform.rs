@@ -57,7 +57,7 @@ pub(crate) fn read_string(tree: &mut Tree, text: &str, range: Range<usize>) -> R
     let mut reader = Reader::new(content.text(), tree);
     let root = reader.add_template(&template.iter().collect::<Vec<_>>(), 0..content.text().len(), false);
     if let Some(ParseError::Syntax { format, problem, .. }) = reader.error {
-        // A string is on one line of the file.
+        // The file has a string in one line.
         return Err(ParseError::Syntax { format, line: line(text, range.start), problem });
     }
     tree.move_to(first, &content);
@@ -244,7 +244,7 @@ impl<'t> Reader<'t> {
             Err(ParseError::Syntax { format, line: within, problem })
                 if !content.has_hidden() && content.text().trim_start().starts_with(['[', '{']) =>
             {
-                // A string is on one line of the file, whatever its content has.
+                // The file has a string in one line, even if its content has line breaks.
                 let within = if content.is_escaped() { 0 } else { within - 1 };
                 let line = line(self.text, content.place(&(0..0)).start) + within;
                 self.error.get_or_insert(ParseError::Syntax { format, line, problem });
